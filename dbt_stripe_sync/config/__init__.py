@@ -1,0 +1,1 @@
+"""dbt meta to syncs, with every problem at once."""

@@ -1,0 +1,1 @@
+"""What changed, what has to be sent, and sending it exactly once."""

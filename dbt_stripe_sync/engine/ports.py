@@ -1,0 +1,97 @@
+"""What the engine needs of the outside, as Protocols: the parts that do I/O implement them, the pipeline wires them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    import duckdb
+    import pyarrow as pa
+
+    from dbt_stripe_sync.engine.types import Intent, Outcome, Record, RowSource
+    from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call
+
+
+class Warehouse(Protocol):
+    """Rows as Arrow batches. Both methods raise `WarehouseError`."""
+
+    def columns(self, source: RowSource) -> Mapping[str, str]:
+        """Every column of the relation or query with its type in the warehouse's words, in order."""
+        ...
+
+    def rows(self, source: RowSource) -> pa.RecordBatchReader:
+        """The columns that `source` names, in batches that are read as they are consumed."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...
+
+
+class Stripe(Protocol):
+    """Stripe's API: rate-limited, idempotent where the call carries a key, never raising for what Stripe answered."""
+
+    async def send(self, call: Call) -> Answer:
+        """Send one call and retry it while that is safe under the same key."""
+        ...
+
+    def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
+        ...
+
+    async def account(self) -> Account:
+        """Whose key it is. Raises `StripeError`."""
+        ...
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests sent so far."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class State(Protocol):
+    """What was last written, and what is under way. Everything raises `StateError`."""
+
+    @property
+    def workspace(self) -> duckdb.DuckDBPyConnection:
+        """The run's DuckDB connection: the table `records` can be read, temporary tables can be made."""
+        ...
+
+    def open_intents(self) -> Iterator[Intent]:
+        """Those of earlier runs that have no outcome, oldest first."""
+        ...
+
+    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+        """Make both durable in one transaction.
+
+        An intent that is already open is replaced (its step, key or id moved on). An outcome closes its intent; its
+        record replaces the row's, and a succeeded outcome without a record removes the row's.
+        """
+        ...
+
+    def put_records(self, records: Sequence[Record], run_id: str) -> None:
+        """Write records that need no call (hashes that moved, objects found as they should be)."""
+        ...
+
+
+class Clock(Protocol):
+    """The time, so that tests can move it."""
+
+    def now(self) -> datetime:
+        """The wall clock, with its zone (UTC)."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never step back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...

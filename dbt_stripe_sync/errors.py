@@ -1,0 +1,91 @@
+"""Problems that a user can mend, and the exceptions that carry them to the command line.
+
+A `Problem` says what is wrong, where, and how to mend it. Code that can find several collects them and raises once.
+Neither a row's value nor a key ever stands in one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Severity(Enum):
+    """Whether a problem stops what it concerns."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where a problem is. Every part is optional; `key` is a row's key in its canonical text."""
+
+    file: str | None = None
+    model: str | None = None
+    sync: str | None = None
+    field: str | None = None
+    key: str | None = None
+
+    def at_field(self, *path: str) -> Location:
+        """The same place, one or more steps further into the YAML."""
+        steps = ".".join(path)
+        return replace(self, field=f"{self.field}.{steps}" if self.field else steps)
+
+    def at_key(self, key: str) -> Location:
+        """The same place, for one row."""
+        return replace(self, key=key)
+
+    def __str__(self) -> str:
+        thing = ".".join(part for part in (self.model or self.sync, self.field) if part)
+        if self.key is not None:
+            thing = f"{thing} [{self.key}]" if thing else f"[{self.key}]"
+        return ": ".join(part for part in (self.file, thing) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong. `code` is kebab-case and stable."""
+
+    code: str
+    summary: str
+    where: Location = Location()
+    hint: str | None = None
+    severity: Severity = Severity.ERROR
+
+
+class SyncError(Exception):
+    """A stop that the user can mend. `problems` holds at least one; the command line prints them all.
+
+    `exit_code` is 2 where nothing could be done and 1 where some of the work was.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("; ".join(f"{p.code}: {p.summary}" for p in self.problems))
+
+
+class ConfigError(SyncError):
+    """The dbt project, a profile, a setting or a sync's meta is wrong."""
+
+
+class WarehouseError(SyncError):
+    """The warehouse can't be reached or read."""
+
+
+class StripeError(SyncError):
+    """Stripe can't be reached, or refuses the key or the account."""
+
+
+class StateError(SyncError):
+    """The state store is locked, unreadable, read-only or somebody else's."""
+
+
+class PlanError(SyncError):
+    """A plan file can't be applied: stale, altered, or made for something else."""

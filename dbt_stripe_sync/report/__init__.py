@@ -1,0 +1,1 @@
+"""What a run did: one RunReport, three views."""

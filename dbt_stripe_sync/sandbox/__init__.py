@@ -1,0 +1,1 @@
+"""A local, stateful Stripe for rehearsal, demo and tests."""

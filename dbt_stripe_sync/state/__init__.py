@@ -1,0 +1,1 @@
+"""The DuckDB state store: what was last written to Stripe."""

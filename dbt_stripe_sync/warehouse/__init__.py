@@ -1,0 +1,1 @@
+"""Rows as Arrow, read with the settings of the project's own dbt profile."""
