@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dbt_stripe_sync.errors import Location, Problem
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from dbt_stripe_sync.stripe_api.calls import StripeFailure
+    from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal
 
 Params: TypeAlias = "Mapping[str, Any]"
 """Stripe parameters as nested JSON: str, int, bool, list, dict; `Ref` where an id is not known before the run."""
@@ -429,7 +429,7 @@ class RunStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times; it need not be in memory."""
+    """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times."""
 
     run_id: str
     header: PlanHeader

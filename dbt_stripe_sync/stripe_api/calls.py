@@ -42,7 +42,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeFailure:
-    """Stripe's error (docs.stripe.com/api/errors), or the transport's. Never holds the key; `message` is Stripe's own."""
+    """Stripe's error (docs.stripe.com/api/errors), or the transport's. Never holds the key; `message` is theirs."""
 
     type: str
     status: int | None = None
