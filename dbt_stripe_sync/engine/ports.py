@@ -71,8 +71,8 @@ class State(Protocol):
     def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
         """Make both durable in one transaction.
 
-        An intent that is already open is replaced (its step, key or id moved on). An outcome closes its intent; its
-        record replaces the row's, and a succeeded outcome without a record removes the row's.
+        An intent that is already open is replaced (its step, key or id moved on). An outcome closes its intent, unless
+        its status is `UNKNOWN`; its record replaces the row's, and a succeeded one without a record removes the row's.
         """
         ...
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from dbt_stripe_sync.errors import Location, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from dbt_stripe_sync.stripe_api.calls import StripeFailure
@@ -287,7 +287,8 @@ class Change:
     """All that one row needs. Its `calls` are sent in order; what `plan` shows is what `apply` sends.
 
     `desired` is every parameter that will be ours once it is done, for the record. `depends_on` holds the ids of the
-    changes whose objects this one refers to. `found_by` says how an adopted object was found.
+    changes whose objects this one refers to. `found_by` says how an adopted object was found. `removed` says that the
+    row left the model; its record stays, so that the object can come back, unless it is `gone`.
     """
 
     id: str
@@ -304,6 +305,8 @@ class Change:
     refs: str | None
     reason: str | None = None
     found_by: str | None = None
+    removed: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,12 +344,28 @@ class PlanHeader:
     version: str
 
 
+class Changes(Protocol):
+    """The changes of a plan, ordered by sync. They can be walked many times and need not be in memory."""
+
+    def __iter__(self) -> Iterator[Change]:
+        """All of them, parents before children."""
+        ...
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def of(self, sync: str) -> Iterator[Change]:
+        """Those of one sync, in the order of their keys."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What has to be done. `changes` is ordered by sync and can be walked many times; it need not be in memory."""
+    """What has to be done."""
 
     header: PlanHeader
-    changes: Iterable[Change]
+    changes: Changes
     counts: tuple[SyncCounts, ...]
     problems: tuple[Problem, ...]
 
@@ -367,7 +386,7 @@ class Status(Enum):
 class Record:
     """What we last wrote for one row. `params` is every parameter that is ours, as last sent.
 
-    `refs` holds the ids that the row referred to, in the order of the mapping, joined by a space. `removed` says that
+    `refs` holds the ids that the row referred to, in the order of the mapping, joined by U+001E. `removed` says that
     the row left the model and its object was archived or the like (it can come back); a deleted one has no record.
     """
 
@@ -388,7 +407,9 @@ class Intent:
     """A change that is about to be sent, durable before its first call, with the exact parameters of every call.
 
     `step` is the index of the next call; `stripe_id` the object made or named so far. `keys` holds one idempotency key
-    a call; `key_sent_at` is when the key of `step` was first used, in UTC. `change` is what the record is made from.
+    a call; `key_sent_at` is when the key of `step` was first used, in UTC. `key_spent` says that Stripe has saved a
+    failure under that key, so that it can only be repeated. `change` has its references resolved: the record is made
+    from it.
     """
 
     id: str
@@ -398,11 +419,15 @@ class Intent:
     step: int = 0
     stripe_id: str | None = None
     key_sent_at: datetime | None = None
+    key_spent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one change ended, with what a person needs to look into it. `record` is what the state holds afterwards."""
+    """How one change ended, with what a person needs to look into it. `record` is what the state holds afterwards.
+
+    An outcome closes its intent, except an `UNKNOWN` one: its intent stays open until a later run has settled it.
+    """
 
     intent_id: str | None
     run_id: str

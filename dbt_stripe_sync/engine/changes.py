@@ -1,0 +1,331 @@
+"""One row that differs, as the change that it needs: which calls, with which parameters, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.compare import compare, payload_hash
+from dbt_stripe_sync.engine.diff import Kind
+from dbt_stripe_sync.engine.payload import refs_in
+from dbt_stripe_sync.engine.references import TAG_FIELD, object_value
+from dbt_stripe_sync.engine.types import Action, Change, FieldChange, Mode, PlannedCall, Record, Removal
+from dbt_stripe_sync.errors import Problem
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Reject, Step
+from dbt_stripe_sync.stripe_api.tag import TAG, build_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.compare import Comparison
+    from dbt_stripe_sync.engine.diff import RowDiff
+    from dbt_stripe_sync.engine.payload import Payload
+    from dbt_stripe_sync.engine.types import Sync
+    from dbt_stripe_sync.stripe_api.catalog import Resource
+    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
+
+_ACTIONS = {
+    Removal.DELETE: Action.DELETE,
+    Removal.ARCHIVE: Action.ARCHIVE,
+    Removal.DEACTIVATE: Action.ARCHIVE,
+    Removal.CANCEL: Action.CANCEL,
+    Removal.CANCEL_AT_PERIOD_END: Action.CANCEL,
+    Removal.VOID: Action.VOID,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What one row needs: a change, a record to refresh without a call, problems, or nothing at all.
+
+    `kept` says why the object of a row that left the model stays as it is.
+    """
+
+    change: Change | None = None
+    record: Record | None = None
+    problems: tuple[Problem, ...] = ()
+    kept: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """All that decisions about one sync's rows depend on."""
+
+    sync: Sync
+    resource: Resource
+    lifecycle: Lifecycle
+    mapped: frozenset[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Existing:
+    """An object in Stripe that a row without a record was matched to."""
+
+    body: Mapping[str, Any]
+    by: str
+
+
+def decide_present(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing | None) -> Decision:
+    """What a row of the model needs."""
+    if payload.problems:
+        return Decision(problems=payload.problems)
+    if diff.stripe_id is not None:
+        return _decide_known(rules, diff, payload)
+    if existing is not None:
+        return _decide_adopted(rules, diff, payload, existing)
+    return _decide_new(rules, diff, payload)
+
+
+def decide_removed(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -> Decision:
+    """What the object of a row that left the model needs. `body` is the object, where the rule asks for its status."""
+    rule = rules.lifecycle.on_removed.get(rules.sync.on_removed)
+    if rule is None:
+        return Decision()
+    if isinstance(rule, ByStatus):
+        status = str(object_value(body, rule.status_field)) if body else ""
+        step = rule.steps.get(status)
+        if step is None:
+            return Decision(kept=f"{rule.otherwise} (its status is `{status}`)" if status else rule.otherwise)
+    else:
+        step = rule
+    change = replace(
+        _change(rules, diff, _ACTIONS[rules.sync.on_removed], {**diff.params, **({} if step.gone else step.params)}),
+        stripe_id=diff.stripe_id,
+        calls=(PlannedCall(operation=step.operation, target=diff.stripe_id, params=_step_params(rules, diff, step)),),
+        reason="the row left the model",
+        removed=True,
+        gone=step.gone,
+    )
+    return Decision(change=change)
+
+
+def needs_body(rules: Rules) -> bool:
+    """Whether a removal depends on the object as it is in Stripe now."""
+    return isinstance(rules.lifecycle.on_removed.get(rules.sync.on_removed), ByStatus)
+
+
+def change_id(sync: str, key: str) -> str:
+    """The id of the change of one row: a plan has at most one."""
+    return f"{sync}/{key}"
+
+
+def _decide_new(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
+    if rules.sync.mode is Mode.UPDATE:
+        return Decision(kept="no object of this row was found, and the sync's mode is `update`")
+    missing = [
+        name
+        for name, param in rules.resource.params.items()
+        if param.creatable and param.required and name not in payload.params
+    ]
+    if missing:
+        return Decision(problems=tuple(_missing(rules, diff, name) for name in missing))
+    calls = _create_calls(rules, diff.key, payload.params)
+    change = replace(
+        _change(rules, diff, Action.CREATE, payload.params),
+        calls=calls,
+        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(payload.params)),
+    )
+    return Decision(change=change)
+
+
+def _decide_known(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
+    if rules.sync.mode is Mode.INSERT:
+        return Decision(record=_record(rules, diff, diff.params))
+    desired = payload.params
+    if diff.kind is Kind.RETURNED:
+        desired = {**_revival(rules, diff), **desired}
+    elif payload_hash(desired) == diff.payload_hash and not any(refs_in(desired)):
+        return Decision(record=_record(rules, diff, diff.params))
+    comparison = compare(diff.params, replace(payload, params=desired), rules.resource, rules.mapped)
+    if comparison.uncleared:
+        return Decision(problems=tuple(_uncleared(rules, diff, path) for path in comparison.uncleared))
+    if comparison.immutable:
+        return _decide_replaced(rules, diff, payload, comparison)
+    if not comparison.update:
+        return Decision(record=_record(rules, diff, comparison.desired))
+    reason = "the row is back in the model" if diff.kind is Kind.RETURNED else None
+    change = replace(
+        _change(rules, diff, Action.UPDATE, comparison.desired),
+        stripe_id=diff.stripe_id,
+        calls=(_update_call(rules, str(diff.stripe_id), comparison.update, comparison.desired),),
+        changed=tuple(comparison.changed),
+        reason=reason,
+    )
+    return Decision(change=change)
+
+
+def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing) -> Decision:
+    body = existing.body
+    stripe_id = str(body["id"])
+    known = replace(diff, stripe_id=stripe_id, adopted=True)
+    if rules.sync.mode is Mode.INSERT and existing.by != TAG_FIELD:
+        return Decision(kept=f"its object exists already, found by {existing.by}, and the sync's mode is `insert`")
+    comparison = compare(_as_params(body, payload.params), payload, rules.resource, rules.mapped)
+    comparison.immutable = [name for name in comparison.immutable if body.get(name) is not None]
+    if comparison.immutable:
+        return _decide_replaced(rules, known, payload, comparison)
+    tagged = object_value(body, TAG_FIELD) == _tag(rules, diff.key)
+    if not comparison.update and (tagged or not _is_tagged(rules)):
+        return Decision(record=_record(rules, known, payload.params))
+    update = dict(comparison.update)
+    if _is_tagged(rules) and not tagged:
+        update["metadata"] = {**update.get("metadata", {}), TAG: _tag(rules, diff.key)}
+    change = replace(
+        _change(rules, known, Action.ADOPT, payload.params),
+        stripe_id=stripe_id,
+        calls=(_update_call(rules, stripe_id, update, payload.params),),
+        changed=tuple(comparison.changed),
+        found_by="our tag" if existing.by == TAG_FIELD else existing.by,
+    )
+    return Decision(change=change)
+
+
+def _decide_replaced(rules: Rules, diff: RowDiff, payload: Payload, comparison: Comparison) -> Decision:
+    rule = rules.lifecycle.when_immutable_changes
+    names = ", ".join(f"`{name}`" for name in comparison.immutable)
+    if isinstance(rule, Reject):
+        where = rules.sync.where.at_field("fields", comparison.immutable[0]).at_key(diff.key)
+        summary = f"{names} can't be changed on an existing {rules.resource.name}: {rule.reason}"
+        hint = "put the old value back, or give the row another key to make a new object"
+        return Decision(problems=(Problem(code="immutable-changed", summary=summary, where=where, hint=hint),))
+    then = rules.lifecycle.on_removed[rule.then]
+    if not isinstance(then, Step):
+        raise TypeError(rules.resource.name)
+    params = {**payload.params, **{k: v for k, v in rule.carry_over.items() if _carries(k, payload.params)}}
+    change = replace(
+        _change(rules, diff, Action.REPLACE, payload.params),
+        stripe_id=diff.stripe_id,
+        calls=(
+            *_create_calls(rules, diff.key, params),
+            PlannedCall(operation=then.operation, target=diff.stripe_id, params=_step_params(rules, diff, then)),
+        ),
+        changed=tuple(comparison.changed),
+        reason=f"{names} can't be changed, so a new object takes over",
+    )
+    return Decision(change=change)
+
+
+def _carries(name: str, params: Mapping[str, Any]) -> bool:
+    """Whether something is there to be carried over: `transfer_lookup_key` needs a `lookup_key`."""
+    return not name.startswith("transfer_") or name.removeprefix("transfer_") in params
+
+
+def _create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[PlannedCall, ...]:
+    """Create with what creation takes, then update with what only an update takes."""
+    create = {name: value for name, value in params.items() if rules.resource.params[name].creatable}
+    later = {name: value for name, value in params.items() if name not in create}
+    if _is_tagged(rules):
+        create["metadata"] = {**create.get("metadata", {}), TAG: _tag(rules, key)}
+    first = PlannedCall(operation="create", target=None, params=create)
+    if not later:
+        return (first,)
+    in_path = {name: value for name, value in params.items() if rules.resource.params[name].in_path}
+    return (first, PlannedCall(operation="update", target=None, params={**in_path, **later}))
+
+
+def _update_call(
+    rules: Rules, stripe_id: str, update: Mapping[str, Any], desired: Mapping[str, Any]
+) -> PlannedCall:
+    in_path = {name: desired[name] for name, param in rules.resource.params.items() if param.in_path and name in desired}
+    return PlannedCall(operation="update", target=stripe_id, params={**in_path, **update})
+
+
+def _step_params(rules: Rules, diff: RowDiff, step: Step) -> Mapping[str, Any]:
+    names = (name for name, param in rules.resource.params.items() if param.in_path and name in diff.params)
+    return {**{name: diff.params[name] for name in names}, **step.params}
+
+
+def _change(rules: Rules, diff: RowDiff, action: Action, desired: Mapping[str, Any]) -> Change:
+    return Change(
+        id=change_id(rules.sync.name, diff.key),
+        action=action,
+        sync=rules.sync.name,
+        key=diff.key,
+        resource=rules.resource.name,
+        stripe_id=None,
+        calls=(),
+        desired=desired,
+        changed=(),
+        depends_on=tuple(dict.fromkeys(change_id(ref.sync, ref.key) for ref in refs_in(dict(desired)))),
+        source_hash=diff.source_hash,
+        refs=diff.refs,
+    )
+
+
+def _record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Record:
+    return Record(
+        sync=rules.sync.name,
+        key=diff.key,
+        resource=rules.resource.name,
+        stripe_id=str(diff.stripe_id),
+        params=params,
+        payload_hash=payload_hash(params),
+        source_hash=diff.source_hash,
+        refs=diff.refs,
+        adopted=diff.adopted,
+    )
+
+
+def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+    """What undoes the removal that the record shows."""
+    for rule in rules.lifecycle.on_removed.values():
+        if (
+            isinstance(rule, Step)
+            and rule.revive is not None
+            and rule.params
+            and all(diff.params.get(name) == value for name, value in rule.params.items())
+        ):
+            return rule.revive
+    return {}
+
+
+def _is_tagged(rules: Rules) -> bool:
+    return rules.lifecycle.tagged and "metadata" in rules.resource.params
+
+
+def _tag(rules: Rules, key: str) -> str:
+    return build_tag(rules.sync.project, rules.sync.name, key)
+
+
+def _as_params(body: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """What an object has where the row has something, in the shape of parameters."""
+    seen: dict[str, Any] = {}
+    for name, value in params.items():
+        current = body.get(name)
+        if isinstance(current, dict) and isinstance(value, str):
+            current = current.get("id")
+        if isinstance(current, dict) and isinstance(value, dict):
+            current = _as_params(current, value)
+        if current is not None:
+            seen[name] = current
+    return seen
+
+
+def leaves(params: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Every parameter by its dotted path, lists as a whole."""
+    found: list[tuple[str, Any]] = []
+    for name, value in params.items():
+        if isinstance(value, dict) and value:
+            found += leaves(value, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", value))
+    return found
+
+
+def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
+    return Problem(
+        code="missing-parameter",
+        summary=f"`{name}` is null, and Stripe requires it to create a {rules.resource.name}",
+        where=rules.sync.where.at_field("fields", name).at_key(diff.key),
+        hint="make the column not null, or filter the row out of the model",
+    )
+
+
+def _uncleared(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
+    dotted = ".".join(path)
+    return Problem(
+        code="not-clearable",
+        summary=f"`{dotted}` is null now, and Stripe can't empty it",
+        where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
+        hint="add `nulls: ignore` to the field to leave it as it is",
+    )

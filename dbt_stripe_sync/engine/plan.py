@@ -1,0 +1,199 @@
+"""Plans as files: changes are written as they are found, read as they are sent, and checked when they come back.
+
+A plan file is JSON lines: the header, one line a change, and a last line with the counts, the problems and a digest of
+all before it. It holds row values, so only its owner may read it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+
+from dbt_stripe_sync.engine.codec import (
+    decode_change,
+    decode_counts,
+    decode_header,
+    decode_problem,
+    encode_change,
+    encode_counts,
+    encode_header,
+    encode_problem,
+)
+from dbt_stripe_sync.engine.types import Plan
+from dbt_stripe_sync.errors import Location, PlanError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from dbt_stripe_sync.engine.types import Change, PlanHeader, SyncCounts
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    start: int
+    end: int
+    count: int
+
+
+class ChangeFile:
+    """The changes of a plan file. Implements `Changes`."""
+
+    def __init__(self, path: Path, sections: dict[str, _Section]) -> None:
+        self.path = path
+        self._sections = sections
+
+    def __iter__(self) -> Iterator[Change]:
+        for sync in self._sections:
+            yield from self.of(sync)
+
+    def __len__(self) -> int:
+        return sum(section.count for section in self._sections.values())
+
+    def of(self, sync: str) -> Iterator[Change]:
+        """The changes of one sync, in the order of their keys."""
+        section = self._sections.get(sync)
+        if section is None:
+            return
+        with self.path.open("rb") as file:
+            file.seek(section.start)
+            for _ in range(section.count):
+                yield decode_change(orjson.loads(file.readline()))
+
+
+class PlanWriter:
+    """Writes a plan, sync by sync."""
+
+    def __init__(self, path: Path, header: PlanHeader) -> None:
+        self._path = path
+        self._header = header
+        self._sections: dict[str, _Section] = {}
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._file: IO[bytes] = os.fdopen(descriptor, "w+b")
+        self._write({"dbt_stripe_sync_plan": FORMAT, "header": encode_header(header)})
+        self._start = self._file.tell()
+        self._count = 0
+
+    def add(self, change: Change) -> None:
+        """Add a change of the sync that is being planned."""
+        self._write(encode_change(change))
+        self._count += 1
+
+    def end_sync(self, sync: str, *, keep: bool) -> None:
+        """Finish a sync's changes, or drop them where a guard holds the sync."""
+        if not keep:
+            self._file.seek(self._start)
+            self._file.truncate()
+        elif self._count:
+            self._sections[sync] = _Section(start=self._start, end=self._file.tell(), count=self._count)
+        self._start = self._file.tell()
+        self._count = 0
+
+    def finish(self, counts: Sequence[SyncCounts], problems: Sequence[Problem]) -> Plan:
+        """Seal the file and give the plan."""
+        self._file.flush()
+        digest = _digest(self._path)
+        self._write(
+            {
+                "end": len(self._sections),
+                "counts": [encode_counts(count) for count in counts],
+                "problems": [encode_problem(problem) for problem in problems],
+                "sha256": digest,
+            }
+        )
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return Plan(
+            header=self._header,
+            changes=ChangeFile(self._path, self._sections),
+            counts=tuple(counts),
+            problems=tuple(problems),
+        )
+
+    def discard(self) -> None:
+        """Close and remove the file."""
+        self._file.close()
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def _write(self, line: Any) -> None:
+        self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan file, checked against its own digest.
+
+    Raises `PlanError`.
+    """
+    where = Location(file=str(path))
+    again = "make it anew with `dbt-stripe-sync plan --out FILE`"
+    try:
+        lines = path.open("rb")
+    except OSError as error:
+        raise PlanError(
+            Problem(code="no-plan", summary=f"the plan can't be read: {error.strerror}", where=where, hint=again)
+        ) from None
+    with lines as file:
+        try:
+            return _parse_plan(path, file)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+            raise PlanError(
+                Problem(
+                    code="plan-altered",
+                    summary="the plan is cut short or was altered after it was made",
+                    where=where,
+                    hint=again,
+                )
+            ) from None
+
+
+def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
+    digest = sha256()
+    first = file.readline()
+    digest.update(first)
+    head = orjson.loads(first)
+    if head["dbt_stripe_sync_plan"] != FORMAT:
+        raise PlanError(
+            Problem(
+                code="plan-format",
+                summary="the plan was made by another version of dbt-stripe-sync",
+                where=Location(file=str(path)),
+                hint="make it anew with this version",
+            )
+        )
+    sections: dict[str, _Section] = {}
+    position = file.tell()
+    for line in file:
+        entry = orjson.loads(line)
+        if "end" in entry and "sha256" in entry:
+            if entry["sha256"] != digest.hexdigest() or file.readline():
+                raise ValueError(path)
+            return Plan(
+                header=decode_header(head["header"]),
+                changes=ChangeFile(path, sections),
+                counts=tuple(decode_counts(count) for count in entry["counts"]),
+                problems=tuple(decode_problem(problem) for problem in entry["problems"]),
+            )
+        digest.update(line)
+        old = sections.get(entry["sync"])
+        sections[entry["sync"]] = _Section(
+            start=old.start if old else position, end=position + len(line), count=(old.count if old else 0) + 1
+        )
+        position += len(line)
+    raise ValueError(path)
+
+
+def _digest(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

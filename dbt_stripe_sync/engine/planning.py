@@ -1,0 +1,312 @@
+"""One sync's share of a plan: its rows staged, compared, matched with what is in Stripe, and turned into changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dbt_stripe_sync.engine.changes import Decision, Existing, Rules, decide_present, decide_removed, needs_body
+from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences
+from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
+from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
+from dbt_stripe_sync.engine.layout import build_layout
+from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
+from dbt_stripe_sync.engine.references import TAG_FIELD
+from dbt_stripe_sync.engine.types import Action, OnAmbiguous, Removal, SyncCounts
+from dbt_stripe_sync.errors import Problem
+from dbt_stripe_sync.stripe_api.calls import Call, Verdict
+from dbt_stripe_sync.stripe_api.tag import build_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.engine.diff import DiffCounts, RowDiff
+    from dbt_stripe_sync.engine.plan import PlanWriter
+    from dbt_stripe_sync.engine.ports import State, Stripe, Warehouse
+    from dbt_stripe_sync.engine.references import ExistingObjects, Found
+    from dbt_stripe_sync.engine.types import Change, Record, Sync
+    from dbt_stripe_sync.engine.workspace import Workspace
+    from dbt_stripe_sync.stripe_api.catalog import Resource
+    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
+
+# A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
+MOST_PROBLEMS = 10_000
+_PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string())])
+
+
+@dataclass(slots=True, kw_only=True)
+class Planning:
+    """What the syncs of one plan share. `referenced` names the syncs whose ids others need; `room` the changes left."""
+
+    workspace: Workspace
+    warehouse: Warehouse
+    stripe: Stripe
+    state: State
+    existing: ExistingObjects
+    writer: PlanWriter
+    run_id: str
+    referenced: frozenset[str]
+    room: int | None = None
+    staged: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Found:
+    """What one sync's rows came to so far."""
+
+    actions: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+    rejected: int = 0
+    same: int = 0
+    calls: int = 0
+    claimed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncPlan:
+    """A sync's counts and everything that is wrong with its rows."""
+
+    counts: SyncCounts
+    problems: tuple[Problem, ...]
+
+
+async def plan_sync(
+    planning: Planning, sync: Sync, resource: Resource, lifecycle: Lifecycle, *, recheck: bool
+) -> SyncPlan:
+    """Write the changes of one sync to the plan, and say what was found.
+
+    `recheck` compares every row by its parameters. Raises `WarehouseError`, `StripeError` and `StateError`.
+    """
+    planning.staged += 1
+    staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged)
+    started = perf_counter()
+    rows = await asyncio.to_thread(load_rows, planning.workspace, staged, planning.warehouse)
+    read = perf_counter()
+    found = _Found()
+    for note in await planning.existing.resolve_lookups(staged):
+        found.notes[note] += 1
+    link_rows(planning.workspace, staged)
+    counts = find_differences(planning.workspace, staged, recheck=recheck)
+    found.same = counts.same
+    held = [*check_empty(planning.workspace, staged, counts)]
+    found.problems += check_keys(planning.workspace, staged, counts)
+    found.rejected = counts.null_keys + counts.duplicate_rows
+    if not held:
+        rules = Rules(sync=sync, resource=resource, lifecycle=lifecycle, mapped=frozenset(m.path for m in sync.fields))
+        await _SyncPlanner(planning, rules, staged, found).plan_rows(counts)
+        held += _check_limits(sync, found, counts)
+    await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
+    if held:
+        planning.workspace.execute("DELETE FROM work.planned WHERE sync = $sync", {"sync": sync.name})
+    return SyncPlan(
+        counts=SyncCounts(
+            sync=sync.name,
+            model=sync.model.name,
+            resource=sync.resource,
+            rows=rows,
+            same=found.same,
+            rejected=found.rejected,
+            held=held[0].summary if held else None,
+            by_action={} if held else dict(found.actions),
+            calls=0 if held else found.calls,
+            read_seconds=read - started,
+            diff_seconds=perf_counter() - read,
+            notes=tuple(_told(note, count) for note, count in found.notes.items()),
+        ),
+        problems=(*held, *found.problems),
+    )
+
+
+def _check_limits(sync: Sync, found: _Found, counts: DiffCounts) -> list[Problem]:
+    removals = {Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID}
+    removed = sum(found.actions[action.value] for action in removals)
+    return list(
+        check_limits(
+            sync,
+            changes=sum(found.actions.values()),
+            removed=removed,
+            rejected=found.rejected,
+            records=counts.records,
+        )
+    )
+
+
+def _told(note: str, count: int) -> str:
+    return f"{count:,} rows: {note}" if note.startswith("its ") or "row" in note else note
+
+
+class _SyncPlanner:
+    """Turns the differences of one sync into changes, batch by batch."""
+
+    def __init__(self, planning: Planning, rules: Rules, staged: Staged, found: _Found) -> None:
+        self._planning = planning
+        self._rules = rules
+        self._staged = staged
+        self._found = found
+        self._builder = PayloadBuilder(rules.sync, staged.layout, rules.resource)
+        self._is_first = False
+
+    async def plan_rows(self, counts: DiffCounts) -> None:
+        """Decide on every row that differs."""
+        self._is_first = not self._planning.workspace.one(
+            "SELECT count(*) FROM records WHERE sync = $sync", {"sync": self._rules.sync.name}
+        )[0]
+        if not any(counts.kinds.values()):
+            return
+        for batch in read_differences(self._planning.workspace, self._staged):
+            matches = await self._match([diff for diff in batch if diff.kind is Kind.NEW])
+            bodies = await self._bodies([diff for diff in batch if diff.kind is Kind.REMOVED])
+            decisions = [(diff, self._decide(diff, matches, bodies)) for diff in batch]
+            self._take([decision for _, decision in decisions])
+            # Answers are read and pages are listed while a long table is planned.
+            await asyncio.sleep(0)
+
+    def _decide(self, diff: RowDiff, matches: Mapping[str, Found], bodies: Mapping[str, Any]) -> Decision:
+        if diff.kind is Kind.REMOVED:
+            if self._rules.sync.on_removed is Removal.IGNORE:
+                return Decision()
+            body = bodies.get(diff.key)
+            if body is None and needs_body(self._rules):
+                return Decision(problems=(self._not_asked(diff),))
+            return decide_removed(self._rules, diff, body)
+        payload = self._builder.build(diff.key, diff.row)
+        match = matches.get(diff.key)
+        if match is None:
+            return decide_present(self._rules, diff, payload, None)
+        if match.failed:
+            return Decision(problems=(self._not_asked(diff),))
+        chosen = self._choose(diff, match)
+        if isinstance(chosen, Problem):
+            return Decision(problems=(chosen,))
+        return decide_present(self._rules, diff, payload, chosen)
+
+    def _choose(self, diff: RowDiff, match: Found) -> Existing | Problem:
+        objects = match.objects
+        where = self._rules.sync.where.at_field("match").at_key(diff.key)
+        if len(objects) > 1 and self._rules.sync.on_ambiguous is OnAmbiguous.REJECT:
+            ids = ", ".join(str(found["id"]) for found in objects)
+            return Problem(
+                code="ambiguous-match",
+                summary=f"{len(objects)} existing objects match by `{match.by}`: {ids}",
+                where=where,
+                hint="set `on_ambiguous: newest` or `oldest`, or match by something unique",
+            )
+        body = objects[-1] if self._rules.sync.on_ambiguous is OnAmbiguous.OLDEST else objects[0]
+        stripe_id = str(body["id"])
+        owner = self._found.claimed.setdefault(stripe_id, diff.key)
+        recorded = self._planning.workspace.one(
+            "SELECT sync, key FROM records WHERE stripe_id = $id AND resource = $resource LIMIT 1",
+            {"id": stripe_id, "resource": self._rules.resource.name},
+        )
+        if owner != diff.key or recorded:
+            whose = f"row [{owner}]" if owner != diff.key else f"row [{recorded[1]}] of sync `{recorded[0]}`"
+            return Problem(
+                code="already-claimed",
+                summary=f"{stripe_id}, found by `{match.by}`, belongs to {whose} already",
+                where=where,
+                hint="two rows can't share one object: match by something unique",
+            )
+        return Existing(body=body, by=match.by)
+
+    def _not_asked(self, diff: RowDiff) -> Problem:
+        return Problem(
+            code="lookup-failed",
+            summary="Stripe could not be asked for this row's object, so nothing is done with it",
+            where=self._rules.sync.where.at_key(diff.key),
+            hint="run it again",
+        )
+
+    async def _match(self, diffs: Sequence[RowDiff]) -> Mapping[str, Found]:
+        """Existing objects for rows without a record."""
+        sync, resource = self._rules.sync, self._rules.resource
+        by_tag = self._is_first and self._rules.lifecycle.tagged and "list" in resource.operations
+        if not diffs or not (by_tag or sync.match):
+            return {}
+        wanted: dict[str, list[tuple[str, str]]] = {}
+        for diff in diffs:
+            # State that was lost must not make everything twice: on a sync's first run our own tag is looked for.
+            pairs = [(TAG_FIELD, build_tag(sync.project, sync.name, diff.key))] if by_tag else []
+            for match in sync.match:
+                text = self._builder.text(match.value, diff.row)
+                pairs += [(match.by, text)] if text else []
+            wanted[diff.key] = pairs
+        note = await self._planning.existing.ask(
+            resource.name, [pair for pairs in wanted.values() for pair in pairs], complete=by_tag
+        )
+        if note:
+            self._found.notes[note] += 1
+        return self._planning.existing.find(resource.name, wanted)
+
+    async def _bodies(self, diffs: Sequence[RowDiff]) -> Mapping[str, Mapping[str, Any]]:
+        """The objects of rows that left the model, where their removal depends on their status."""
+        if not diffs or not needs_body(self._rules):
+            return {}
+
+        async def retrieve(diff: RowDiff) -> tuple[str, Mapping[str, Any] | None]:
+            call = Call(
+                resource=self._rules.resource.name, operation="retrieve", target=diff.stripe_id, params=self._path(diff)
+            )
+            answer = await self._planning.stripe.send(call)
+            missing = answer.failure is not None and answer.failure.code == "resource_missing"
+            return diff.key, answer.body if answer.verdict is Verdict.DONE else {} if missing else None
+
+        return {key: body for key, body in await asyncio.gather(*map(retrieve, diffs)) if body is not None}
+
+    def _path(self, diff: RowDiff) -> dict[str, Any]:
+        in_path = (name for name, param in self._rules.resource.params.items() if param.in_path)
+        return {name: diff.params[name] for name in in_path if name in diff.params}
+
+    def _take(self, decisions: Sequence[Decision]) -> None:
+        changes: list[Change] = []
+        records: list[Record] = []
+        for decision in decisions:
+            if decision.problems:
+                self._found.rejected += 1
+                if len(self._found.problems) < MOST_PROBLEMS:
+                    self._found.problems += decision.problems
+            elif decision.change is not None:
+                self._add(decision.change, changes)
+            elif decision.record is not None:
+                self._found.same += 1
+                records.append(decision.record)
+            elif decision.kept is not None:
+                self._found.notes[decision.kept] += 1
+        if records:
+            self._planning.state.put_records(records, self._planning.run_id)
+        if changes and self._rules.sync.name in self._planning.referenced:
+            self._publish(changes)
+
+    def _add(self, change: Change, changes: list[Change]) -> None:
+        planning = self._planning
+        if planning.room is not None:
+            if planning.room <= 0:
+                self._found.notes["left for later by --limit"] += 1
+                return
+            planning.room -= 1
+        planning.writer.add(change)
+        changes.append(change)
+        self._found.actions[change.action.value] += 1
+        self._found.calls += len(change.calls)
+
+    def _publish(self, changes: Sequence[Change]) -> None:
+        """Tell the syncs that refer to this one which ids are to come, and which are to go."""
+        rows = [
+            (change.sync, change.key, None if change.gone else _id_to_come(change))
+            for change in changes
+            if change.gone or change.action in {Action.CREATE, Action.REPLACE, Action.ADOPT}
+        ]
+        if rows:
+            columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+            table = pa.table(columns, schema=_PLANNED)
+            self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
+
+
+def _id_to_come(change: Change) -> str | None:
+    return change.stripe_id if change.action is Action.ADOPT else pending_id(change.sync, change.key)
+

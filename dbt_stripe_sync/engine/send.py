@@ -1,0 +1,153 @@
+"""One change, carried out: its calls in order, each behind a durable intent, and an outcome with the record it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from dbt_stripe_sync.engine.compare import payload_hash
+from dbt_stripe_sync.engine.payload import resolve_refs, resolve_refs_text
+from dbt_stripe_sync.engine.types import Intent, Outcome, Record, Status
+from dbt_stripe_sync.stripe_api.calls import Call, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.journal import Journal
+    from dbt_stripe_sync.engine.ports import Clock, Stripe
+    from dbt_stripe_sync.engine.types import Change, Ref
+    from dbt_stripe_sync.stripe_api.calls import Answer
+
+# Errors that say that the object is already as the call would leave it (docs.stripe.com/error-codes).
+ALREADY_GONE = "resource_missing"
+INTERNAL_ERROR = 500
+
+
+def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
+    """What is about to be sent, with every reference resolved and a new key for each call.
+
+    Raises `KeyError` where a reference has no id.
+    """
+    resolved = replace(
+        change,
+        calls=tuple(replace(call, params=resolve_refs(dict(call.params), ids)) for call in change.calls),
+        desired=resolve_refs(dict(change.desired), ids),
+        refs=resolve_refs_text(change.refs, ids),
+    )
+    keys = tuple(str(uuid4()) for _ in change.calls)
+    return Intent(id=str(uuid4()), run_id=run_id, change=resolved, keys=keys, stripe_id=change.stripe_id)
+
+
+@dataclass(slots=True)
+class Sender:
+    """Carries out intents. Every call leaves only after `journal` has its intent on disk."""
+
+    stripe: Stripe
+    journal: Journal
+    clock: Clock
+    run_id: str
+
+    async def carry_out(self, intent: Intent) -> Outcome:
+        """Send what is left of an intent, from its step on, and write the outcome.
+
+        Raises `StateError` where the state can't be written; then no further call is sent.
+        """
+        attempts = 0
+        answer: Answer | None = None
+        while intent.step < len(intent.change.calls):
+            intent = replace(intent, key_sent_at=intent.key_sent_at or self.clock.now())
+            await self.journal.open(intent)
+            answer = await self.stripe.send(self._call(intent))
+            attempts += answer.attempts
+            if not self._has_effect(intent, answer):
+                return await self._fail(intent, answer, attempts)
+            intent = replace(
+                intent, step=intent.step + 1, stripe_id=_id_after(intent, answer), key_sent_at=None, key_spent=False
+            )
+        outcome = self._outcome(intent, Status.SUCCEEDED, answer, attempts, _record_after(intent))
+        await self.journal.close(outcome)
+        return outcome
+
+    @staticmethod
+    def _call(intent: Intent) -> Call:
+        planned = intent.change.calls[intent.step]
+        target = planned.target if planned.operation == "create" else planned.target or intent.stripe_id
+        return Call(
+            resource=intent.change.resource,
+            operation=planned.operation,
+            target=target,
+            params=planned.params,
+            idempotency_key=intent.keys[intent.step],
+        )
+
+    @staticmethod
+    def _has_effect(intent: Intent, answer: Answer) -> bool:
+        if answer.verdict is Verdict.DONE:
+            return True
+        # An object that is to go and is not there has gone: somebody removed it by hand, or our own call did.
+        code = answer.failure.code if answer.failure else None
+        return answer.verdict is Verdict.REFUSED and code == ALREADY_GONE and intent.change.gone
+
+    async def _fail(self, intent: Intent, answer: Answer, attempts: int) -> Outcome:
+        if answer.verdict is Verdict.UNKNOWN:
+            status = answer.failure.status if answer.failure else None
+            # Stripe saves a 500 under its key and would repeat it (docs.stripe.com/api/idempotent_requests).
+            await self.journal.open(replace(intent, key_spent=status == INTERNAL_ERROR))
+            outcome = self._outcome(intent, Status.UNKNOWN, answer, attempts, None)
+        else:
+            outcome = self._outcome(intent, Status.REJECTED, answer, attempts, _record_so_far(intent))
+        await self.journal.close(outcome)
+        return outcome
+
+    def _outcome(
+        self, intent: Intent, status: Status, answer: Answer | None, attempts: int, record: Record | None
+    ) -> Outcome:
+        return Outcome(
+            intent_id=intent.id,
+            run_id=self.run_id,
+            change=intent.change,
+            status=status,
+            record=record,
+            stripe_id=intent.stripe_id,
+            request_id=answer.request_id if answer else None,
+            failure=answer.failure if answer and status is not Status.SUCCEEDED else None,
+            attempts=attempts,
+            finished_at=self.clock.now(),
+        )
+
+
+def _id_after(intent: Intent, answer: Answer) -> str | None:
+    made = intent.change.calls[intent.step].operation == "create"
+    return str(answer.body.get("id") or intent.change.id) if made else intent.stripe_id
+
+
+def _record_after(intent: Intent) -> Record | None:
+    if intent.change.removed and intent.change.gone:
+        return None
+    return _record(intent, intent.change.desired, intent.change.source_hash)
+
+
+def _record_so_far(intent: Intent) -> Record | None:
+    """What is ours where an object was made and a later call was refused: the next run does the rest."""
+    if intent.step == 0 or intent.change.calls[0].operation != "create":
+        return None
+    made = intent.change.calls[0].params
+    params = {name: value for name, value in intent.change.desired.items() if name in made}
+    return _record(intent, params, None)
+
+
+def _record(intent: Intent, params: Mapping[str, Any], source_hash: int | None) -> Record:
+    change = intent.change
+    return Record(
+        sync=change.sync,
+        key=change.key,
+        resource=change.resource,
+        stripe_id=str(intent.stripe_id),
+        params=params,
+        payload_hash=payload_hash(params),
+        source_hash=source_hash,
+        refs=change.refs,
+        removed=change.removed,
+        adopted=change.found_by is not None,
+    )

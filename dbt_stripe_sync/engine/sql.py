@@ -1,0 +1,37 @@
+"""Names and texts of the engine's SQL: quoting, and the canonical text of a row's key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Neither a Stripe id nor a key that a person would choose holds a control character, so these can't be mistaken.
+ID_SEPARATOR = "\x1e"
+PENDING_MARK = "\x1f"
+PENDING_SEPARATOR = "\x1d"
+SEVERAL_MARK = "\x1b"
+FAILED_MARK = "\x18"
+
+
+def quoted(name: str) -> str:
+    """An identifier, safe in any DuckDB statement."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text literal, for the few places where DuckDB takes no bound value."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def key_text(columns: Sequence[str], table: str) -> str:
+    """SQL for a key's canonical text: the value itself, or a JSON list of the values of several columns.
+
+    It is NULL where one of the columns is.
+    """
+    parts = [f"CAST({table}.{quoted(column)} AS VARCHAR)" for column in columns]
+    if len(parts) == 1:
+        return parts[0]
+    any_null = " OR ".join(f"{part} IS NULL" for part in parts)
+    return f"CASE WHEN {any_null} THEN NULL ELSE CAST(to_json([{', '.join(parts)}]) AS VARCHAR) END"
