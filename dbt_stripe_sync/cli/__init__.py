@@ -1,1 +1,33 @@
-"""The command line: parse arguments, call the pipeline, print."""
+"""The command line: parse arguments, call `Project`, print. No logic."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.errors import SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 all well, 1 some rows or models failed or were held, 2 nothing could be done."""
+    from dbt_stripe_sync.cli.commands import commands  # noqa: PLC0415 - `main` is imported by the entry point alone
+
+    try:
+        status = commands.main(args=arguments, prog_name="dbt-stripe-sync", standalone_mode=False)
+    except SyncError as error:
+        from dbt_stripe_sync.cli.screen import print_problems  # noqa: PLC0415 - only where something is wrong
+
+        print_problems(error.problems)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (`head`, a pager) has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from dbt_stripe_sync.engine.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.engine.sql import ID_SEPARATOR, key_text, literal, quoted
 from dbt_stripe_sync.engine.types import Lookup, RowSource, SyncRef
@@ -67,10 +69,13 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int
         f"{key_text(child.child.parent_on, 'incoming')} AS {quoted('$on' + child.name)}"
         for child in staged.layout.children
     ]
-    _load(workspace, warehouse, staged.sync.model, staged.raw, row, keys)
+    # The mapping and the engine that hashes are part of the hash: where one of them moves, every row is looked at again.
+    salt = literal(f"{staged.sync.fingerprint} {duckdb.__version__}")
+    _load(workspace, warehouse, staged.sync.model, staged.raw, row, [*keys, f"hash({salt}, {_columns(row)}) AS {quoted(HASH)}"])
     for child in staged.layout.children:
         parent = f"{key_text(child.child.on, 'incoming')} AS {quoted(PARENT)}"
-        _load(workspace, warehouse, child.child.model, staged.child_table(child), child, [parent])
+        hashed = f"hash({_columns(child)}) AS {quoted(HASH)}"
+        _load(workspace, warehouse, child.child.model, staged.child_table(child), child, [parent, hashed])
     workspace.execute(
         f"CREATE OR REPLACE TABLE {staged.duplicates} AS SELECT {quoted(KEY)} AS key, count(*) AS rows "
         f"FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"
@@ -82,15 +87,17 @@ def _load(
     workspace: Workspace, warehouse: Warehouse, model: ModelNode, table: str, part: Part, keys: Sequence[str]
 ) -> None:
     source = RowSource(name=model.name, relation=model.relation, sql=model.sql, columns=tuple(part.columns))
-    columns = [f"incoming.{quoted(column)}" for column in part.columns]
     references = [
         f"{key_text(_columns_of(reference), 'incoming')} AS {quoted(part.reference_key(reference))}"
         for reference in part.references
     ]
-    hashed = f"hash({', '.join(columns)}) AS {quoted(HASH)}"
     extra = [] if part.references else [f"'' AS {quoted(REFS)}"]
-    selected = ", ".join([*keys, *columns, *references, hashed, *extra])
+    selected = ", ".join([*keys, _columns(part), *references, *extra])
     workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", warehouse.rows(source))
+
+
+def _columns(part: Part) -> str:
+    return ", ".join(f"incoming.{quoted(column)}" for column in part.columns)
 
 
 def _columns_of(reference: SyncRef | Lookup) -> Sequence[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from dbt_stripe_sync.errors import Location, PlanError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from hashlib import _Hash as Hash
     from pathlib import Path
 
     from dbt_stripe_sync.engine.types import Change, PlanHeader, SyncCounts
@@ -96,23 +97,21 @@ class PlanWriter:
         self._start = self._file.tell()
         self._count = 0
 
-    def finish(self, counts: Sequence[SyncCounts], problems: Sequence[Problem]) -> Plan:
-        """Seal the file and give the plan."""
+    def finish(self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int) -> Plan:
+        """Seal the file and give the plan. `state_serial` is the state's, now that planning has read it."""
         self._file.flush()
-        digest = _digest(self._path)
-        self._write(
-            {
-                "end": len(self._sections),
-                "counts": [encode_counts(count) for count in counts],
-                "problems": [encode_problem(problem) for problem in problems],
-                "sha256": digest,
-            }
-        )
+        end = {
+            "end": len(self._sections),
+            "counts": [encode_counts(count) for count in counts],
+            "problems": [encode_problem(problem) for problem in problems],
+            "state_serial": state_serial,
+        }
+        self._write({**end, "sha256": _sealed(_digest(self._path), end)})
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         return Plan(
-            header=self._header,
+            header=replace(self._header, state_serial=state_serial),
             changes=ChangeFile(self._path, self._sections),
             counts=tuple(counts),
             problems=tuple(problems),
@@ -174,10 +173,11 @@ def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
     for line in file:
         entry = orjson.loads(line)
         if "end" in entry and "sha256" in entry:
-            if entry["sha256"] != digest.hexdigest() or file.readline():
+            seal = entry.pop("sha256")
+            if seal != _sealed(digest, entry) or file.readline():
                 raise ValueError(path)
             return Plan(
-                header=decode_header(head["header"]),
+                header=replace(decode_header(head["header"]), state_serial=int(entry["state_serial"])),
                 changes=ChangeFile(path, sections),
                 counts=tuple(decode_counts(count) for count in entry["counts"]),
                 problems=tuple(decode_problem(problem) for problem in entry["problems"]),
@@ -191,9 +191,15 @@ def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
     raise ValueError(path)
 
 
-def _digest(path: Path) -> str:
+def _sealed(digest: Hash, end: dict[str, Any]) -> str:
+    """The digest of all lines, the last one with everything but the digest itself."""
+    digest.update(orjson.dumps(end, option=orjson.OPT_SORT_KEYS))
+    return digest.hexdigest()
+
+
+def _digest(path: Path) -> Hash:
     digest = sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    return digest.hexdigest()
+    return digest

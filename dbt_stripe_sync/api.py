@@ -1,0 +1,155 @@
+"""`Project`: everything that the command line does, for Python and for orchestrators that need no subprocess."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dbt_stripe_sync import pipeline
+from dbt_stripe_sync.engine.apply import Stop
+from dbt_stripe_sync.engine.clock import SystemClock
+from dbt_stripe_sync.engine.plan import read_plan
+from dbt_stripe_sync.preview import preview_rows
+from dbt_stripe_sync.wiring import ProjectOptions, Workload, load_workload, open_parts, opened_warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from dbt_stripe_sync.engine.ports import Clock
+    from dbt_stripe_sync.engine.types import Outcome, Plan, RunReport, SyncCounts
+    from dbt_stripe_sync.pipeline import PlanOptions, Progress
+    from dbt_stripe_sync.preview import Preview
+
+T = TypeVar("T")
+
+
+class Silent:
+    """Progress for nobody."""
+
+    def begin_sync(self, name: str) -> None:
+        """Say nothing."""
+
+    def planned(self, counts: SyncCounts) -> None:
+        """Say nothing."""
+
+    def begin_apply(self, total: int) -> None:
+        """Say nothing."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Say nothing."""
+
+
+class Project:
+    """A dbt project whose models are synced to Stripe.
+
+    Every method raises a `SyncError` with all problems where nothing could be done.
+    """
+
+    def __init__(self, options: ProjectOptions | None = None, *, clock: Clock | None = None) -> None:
+        """`options` are those of the command line; without them the project in the current folder is meant."""
+        self.options = options or ProjectOptions()
+        self._clock = clock or SystemClock()
+
+    @cached_property
+    def workload(self) -> Workload:
+        """The project's syncs, checked."""
+        return load_workload(self.options)
+
+    def run(
+        self, options: PlanOptions | None = None, *, progress: Progress | None = None, fail_fast: bool = False
+    ) -> RunReport:
+        """Plan and apply. A first Ctrl-C ends after what is in flight, a second one at once."""
+        stop = Stop()
+
+        async def work() -> RunReport:
+            async with open_parts(self.workload, clock=self._clock) as parts:
+                return await pipeline.run(
+                    self.workload,
+                    parts,
+                    options or pipeline.PlanOptions(),
+                    progress or Silent(),
+                    stop,
+                    fail_fast=fail_fast,
+                )
+
+        return _run_until_done(work(), stop)
+
+    @contextmanager
+    def plan(
+        self, options: PlanOptions | None = None, *, progress: Progress | None = None, out: Path | None = None
+    ) -> Iterator[Plan]:
+        """What `run` would do. The plan can be walked until the context ends; `out` keeps it as a file."""
+        with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
+            path = Path(folder) / "plan.jsonl"
+
+            async def work() -> Plan:
+                async with open_parts(self.workload, clock=self._clock) as parts:
+                    return await pipeline.make_plan(
+                        self.workload, parts, options or pipeline.PlanOptions(), progress or Silent(), path
+                    )
+
+            plan = asyncio.run(work())
+            if out is not None:
+                shutil.copy(path, out)
+                out.chmod(0o600)
+            yield plan
+
+    def apply(self, plan_file: Path, *, progress: Progress | None = None, fail_fast: bool = False) -> RunReport:
+        """Send a saved plan. Raises `PlanError` where it was made for something else or is stale."""
+        plan = read_plan(plan_file)
+        stop = Stop()
+
+        async def work() -> RunReport:
+            async with open_parts(self.workload, clock=self._clock) as parts:
+                return await pipeline.apply(
+                    self.workload, parts, plan, progress or Silent(), stop, fail_fast=fail_fast
+                )
+
+        return _run_until_done(work(), stop)
+
+    def show(self, sync: str, *, limit: int) -> Preview:
+        """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
+        with opened_warehouse(self.workload) as warehouse:
+            return preview_rows(self.workload, warehouse, sync, limit=limit)
+
+
+def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
+    async def watched() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+
+        def interrupted() -> None:
+            if stop and task is not None:
+                task.cancel()
+            stop("interrupted")
+
+        with _handling(loop, interrupted):
+            return await work
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _handling(loop: asyncio.AbstractEventLoop, interrupted: Callable[[], None]) -> Iterator[None]:
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for number in signals:
+            loop.add_signal_handler(number, interrupted)
+    except (NotImplementedError, ValueError, RuntimeError):
+        # Not in the main thread, or a system without signals: whoever runs us there ends us in its own way.
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,33 @@
+"""The commands that need no Stripe account: sandbox and demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dbt_stripe_sync.cli.options import FILE, FOLDER
+
+
+@click.command()
+@click.option("--port", type=int, default=12111, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option("--data", "data_file", type=FILE, help="File that keeps the objects between starts.")
+@click.option("--rate-limits", is_flag=True, help="Enforce Stripe's limits of a sandbox account.")
+def sandbox(*, port: int, data_file: Path | None, rate_limits: bool) -> int:
+    """Start a local Stripe that keeps its objects, for rehearsals."""
+    from dbt_stripe_sync.sandbox import RateLimits, serve  # noqa: PLC0415 - the server is only for this command
+
+    serve(port=port, data_file=data_file, rate_limits=RateLimits.stripe() if rate_limits else None)
+    return 0
+
+
+@click.command()
+@click.option(
+    "--warehouse", type=click.Choice(["duckdb", "postgres"]), default="duckdb", show_default=True, help="Where dbt builds."
+)
+@click.option("--dir", "folder", type=FOLDER, help="Folder to keep the demo in [default: ./stripe-sync-demo]")
+def demo(*, warehouse: str, folder: Path | None) -> int:
+    """Run the sample project end to end: dbt, a local Stripe, and four syncs."""
+    from dbt_stripe_sync.demo import run_demo  # noqa: PLC0415 - starts servers and dbt
+
+    return run_demo(warehouse=warehouse, folder=folder or Path("stripe-sync-demo"), say=click.echo)

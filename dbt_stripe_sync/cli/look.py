@@ -1,0 +1,96 @@
+"""The commands that only look: parse, ls, show, debug, fields."""
+
+from __future__ import annotations
+
+import click
+import orjson
+
+from dbt_stripe_sync.api import Project
+from dbt_stripe_sync.cli.options import with_project
+from dbt_stripe_sync.cli.screen import Screen
+from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.report import tables
+
+OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+
+
+@click.command()
+@with_project
+def parse(project: Project, screen: Screen) -> int:
+    """Check every sync against Stripe's parameters. Needs no key and no warehouse."""
+    workload = project.workload
+    screen.problems(workload.warnings)
+    count = len(workload.syncs)
+    screen.lines([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed."])
+    return 1 if any(problem.severity is Severity.ERROR for problem in workload.warnings) else 0
+
+
+@click.command()
+@with_project
+@OUTPUT
+def ls(project: Project, screen: Screen, *, output: str) -> int:
+    """List the syncs in the order in which they run."""
+    workload = project.workload
+    screen.problems(workload.warnings)
+    rows = [
+        {
+            "sync": sync.name,
+            "model": sync.model.name,
+            "resource": sync.resource,
+            "mode": sync.mode.value,
+            "on_removed": sync.on_removed.value,
+            "after": list(sync.depends_on),
+            "file": sync.model.file,
+        }
+        for sync in workload.syncs
+    ]
+    if output == "json":
+        screen.lines(orjson.dumps(row).decode() for row in rows)
+    else:
+        screen.lines(tables.render_table(("sync", "model", "resource", "mode", "after"), rows, width=screen.width))
+    return 0
+
+
+@click.command()
+@with_project
+@click.argument("sync")
+@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="How many rows.")
+@OUTPUT
+def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str) -> int:
+    """Show rows of SYNC with the exact parameters that they would send."""
+    preview = project.show(sync, limit=limit)
+    if output == "json":
+        screen.lines(tables.render_preview_json(row.key, row.params, row.problems) for row in preview.rows)
+    else:
+        for row in preview.rows:
+            screen.lines(tables.render_params(f"{', '.join(preview.sync.key)}={row.key}", row.params))
+            screen.problems(row.problems)
+        if not preview.rows:
+            screen.lines([f"{preview.sync.model.name} has no rows."])
+    return 1 if any(row.problems for row in preview.rows) else 0
+
+
+@click.command()
+@with_project
+def debug(project: Project, screen: Screen) -> int:
+    """Check project, profile, warehouse, key, account and state: each ok, or what to do."""
+    checks = project.debug()
+    for check in checks:
+        screen.lines([f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<12} {check.detail}"])
+        screen.problems(check.problems)
+    return 0 if all(check.ok for check in checks) else 2
+
+
+@click.command()
+@click.argument("resource", required=False)
+@click.argument("path", required=False)
+@OUTPUT
+def fields(resource: str | None, path: str | None, output: str) -> int:
+    """List the parameters of RESOURCE, or all resources; PATH looks into a hash (`recurring`, `items`)."""
+    screen = Screen(log_format="text", colour=True)
+    if resource is None:
+        screen.lines(tables.render_resources(Project.resources(), as_json=output == "json", width=screen.width))
+    else:
+        found = Project.fields(resource, path)
+        screen.lines(tables.render_fields(found, as_json=output == "json", width=screen.width))
+    return 0

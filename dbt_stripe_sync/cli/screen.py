@@ -1,0 +1,66 @@
+"""What a person sees: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from dbt_stripe_sync.report.problems_text import render_problems
+from dbt_stripe_sync.report.progress import open_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.report.progress import Progress
+
+NARROW = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """How to print: progress as text or JSON lines, with or without colours."""
+
+    log_format: str
+    colour: bool
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 80 where there is none."""
+        try:
+            return os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            return NARROW
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person reads along."""
+        return sys.stdout.isatty()
+
+    @property
+    def has_colour(self) -> bool:
+        """Whether to colour what goes to stdout."""
+        return self.colour and self.is_interactive
+
+    def progress(self) -> Progress:
+        """Progress in the form that was asked for."""
+        return open_progress(self.log_format, sys.stderr, colour=self.colour)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print data."""
+        for line in lines:
+            click.echo(line, color=self.has_colour or None)
+
+    def problems(self, problems: Iterable[Problem]) -> None:
+        """Print what is wrong."""
+        print_problems(problems)
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Print what is wrong on stderr."""
+    for line in render_problems(tuple(problems)):
+        click.echo(line, err=True)

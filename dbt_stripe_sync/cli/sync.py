@@ -1,0 +1,114 @@
+"""The commands that compare and write: run, plan, apply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dbt_stripe_sync.api import Project
+from dbt_stripe_sync.cli.options import FILE, with_project
+from dbt_stripe_sync.cli.screen import Screen
+from dbt_stripe_sync.engine.types import Plan, RunReport, RunStatus
+from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.pipeline import PlanOptions
+from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, run_json, run_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMATS = click.Choice(["text", "markdown", "json"])
+
+
+@click.command()
+@with_project
+@click.option("--build", is_flag=True, help="Run `dbt build` for the synced models and their parents first.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and send nothing.")
+@click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
+@click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
+@click.option("--limit", type=click.IntRange(min=1), help="Send at most so many changes.")
+@click.option("--show-values", is_flag=True, help="Show row values in a dry run.")
+def run(
+    project: Project,
+    screen: Screen,
+    *,
+    build: bool,
+    dry_run: bool,
+    full_refresh: bool,
+    fail_fast: bool,
+    limit: int | None,
+    show_values: bool,
+) -> int:
+    """Plan and apply: make Stripe match the models."""
+    if build:
+        project.build()
+    options = PlanOptions(full_refresh=full_refresh, most_changes=limit)
+    if dry_run:
+        with screen.progress() as progress, project.plan(options, progress=progress) as plan:
+            progress.end()
+            screen.lines(_rendered(plan, project, screen, "text", show_values=show_values))
+            return _plan_status(plan)
+    with screen.progress() as progress:
+        report = project.run(options, progress=progress, fail_fast=fail_fast)
+    return _finish(report, project, screen)
+
+
+@click.command()
+@with_project
+@click.option("--out", type=FILE, help="Keep the plan in a file, for `apply`.")
+@click.option("--format", "form", type=FORMATS, default="text", help="How to print it.")
+@click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
+@click.option("--limit", type=click.IntRange(min=1), help="Plan at most so many changes.")
+@click.option("--show-values", is_flag=True, help="Show old and new values.")
+def plan(
+    project: Project,
+    screen: Screen,
+    *,
+    out: Path | None,
+    form: str,
+    full_refresh: bool,
+    limit: int | None,
+    show_values: bool,
+) -> int:
+    """Show what would change in Stripe, and send nothing."""
+    options = PlanOptions(full_refresh=full_refresh, most_changes=limit)
+    with screen.progress() as progress, project.plan(options, progress=progress, out=out) as made:
+        progress.end()
+        screen.lines(_rendered(made, project, screen, form, show_values=show_values or screen.is_interactive))
+        return _plan_status(made)
+
+
+@click.command()
+@with_project
+@click.argument("plan_file", metavar="FILE", type=FILE)
+@click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
+def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool) -> int:
+    """Send a plan that `plan --out` has kept; refused where it is stale."""
+    with screen.progress() as progress:
+        report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)
+    return _finish(report, project, screen)
+
+
+def _rendered(plan: Plan, project: Project, screen: Screen, form: str, *, show_values: bool) -> Iterator[str]:
+    if form == "json":
+        return plan_json.render_plan(plan, with_values=show_values)
+    style = plan_text.PlanStyle(
+        show_values=show_values,
+        width=screen.width,
+        colour=screen.has_colour,
+        calls_per_second=project.calls_per_second(plan.header),
+    )
+    return plan_markdown.render_plan(plan, style=style) if form == "markdown" else plan_text.render_plan(plan, style=style)
+
+
+def _finish(report: RunReport, project: Project, screen: Screen) -> int:
+    target = project.workload.dbt.target_path
+    results = target / "stripe_sync_results.json"
+    run_json.write_results(report, results)
+    screen.lines(run_text.render_run(report, width=screen.width, colour=screen.has_colour, artifacts=[results]))
+    return 0 if report.status is RunStatus.SUCCEEDED else 1
+
+
+def _plan_status(plan: Plan) -> int:
+    return 1 if any(problem.severity is Severity.ERROR for problem in plan.problems) else 0

@@ -1,0 +1,296 @@
+"""The story: discover the syncs, read their rows, compare, plan, apply, report.
+
+Each public function here is one thing that a person asks for. The parts behind it are wired in `wiring.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Protocol
+from uuid import uuid4
+
+import dbt_stripe_sync
+from dbt_stripe_sync.engine.apply import Stop, apply_changes
+from dbt_stripe_sync.engine.journal import Journal
+from dbt_stripe_sync.engine.plan import PlanWriter
+from dbt_stripe_sync.engine.planning import Planning, plan_sync
+from dbt_stripe_sync.engine.recovery import settle_intents
+from dbt_stripe_sync.engine.references import ExistingObjects
+from dbt_stripe_sync.engine.send import Sender
+from dbt_stripe_sync.engine.types import PlanHeader, RunReport, RunStatus, Status, SyncCounts
+from dbt_stripe_sync.engine.workspace import Workspace
+from dbt_stripe_sync.errors import Location, PlanError, Problem, Severity
+from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from dbt_stripe_sync.engine.types import Outcome, Plan, Sync
+    from dbt_stripe_sync.wiring import Parts, Workload
+
+
+class Progress(Protocol):
+    """Hears how far a run has come."""
+
+    def begin_sync(self, name: str) -> None:
+        """A sync's rows are about to be read and compared."""
+        ...
+
+    def planned(self, counts: SyncCounts) -> None:
+        """A sync has been compared."""
+        ...
+
+    def begin_apply(self, total: int) -> None:
+        """So many changes are about to be sent."""
+        ...
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """One change has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early."""
+
+    full_refresh: bool = False
+    most_changes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of the changes that an earlier run had left open."""
+
+    outcomes: tuple[Outcome, ...] = ()
+
+
+async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, progress: Progress, path: Path) -> Plan:
+    """Read the tagged models, compare them with what was last written, and say what has to change, in a file at `path`.
+
+    Sends nothing that changes Stripe. Raises `SyncError`.
+    """
+    workspace = Workspace(parts.state.workspace)
+    writer = PlanWriter(path, _header(workload, parts))
+    planning = Planning(
+        workspace=workspace,
+        warehouse=parts.warehouse,
+        stripe=parts.stripe,
+        state=parts.state,
+        existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock),
+        writer=writer,
+        run_id="plan",
+        referenced=frozenset(name for sync in workload.syncs for name in sync.depends_on),
+        room=options.most_changes,
+    )
+    problems = [*workload.warnings, *_unsettled(workspace, parts)]
+    counts: list[SyncCounts] = []
+    for sync in workload.syncs:
+        progress.begin_sync(sync.name)
+        if sync.name in workload.held:
+            counts.append(_held(sync, workload.held[sync.name]))
+            problems.append(_held_problem(sync, workload.held[sync.name]))
+            continue
+        resource = workload.catalog.resource(sync.resource)
+        assert resource is not None  # noqa: S101 - the parser has refused what the catalogue lacks
+        planned_sync = await plan_sync(
+            planning, sync, resource, lifecycle_of(sync.resource), recheck=options.full_refresh
+        )
+        counts.append(planned_sync.counts)
+        problems += planned_sync.problems
+        progress.planned(planned_sync.counts)
+    workspace.close()
+    return writer.finish(counts, problems, state_serial=parts.state.serial)
+
+
+async def settle(workload: Workload, parts: Parts, run_id: str, progress: Progress) -> Settled:
+    """Bring what an earlier run left open to its end, before anything is compared."""
+    intents = list(parts.state.open_intents())
+    if not intents:
+        return Settled()
+    workspace = Workspace(parts.state.workspace)
+    existing = ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock)
+    async with Journal(parts.state) as journal:
+        sender = Sender(stripe=parts.stripe, journal=journal, clock=parts.clock, run_id=run_id)
+        outcomes = await settle_intents(intents, sender, existing, progress)
+    workspace.close()
+    return Settled(outcomes=tuple(outcomes))
+
+
+async def apply_plan(
+    parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, run_id: str, fail_fast: bool
+) -> RunReport:
+    """Send a plan's changes and say what became of each. Raises `StateError` where the state can't be written."""
+    started = parts.clock.now()
+    progress.begin_apply(len(plan.changes))
+    async with Journal(parts.state) as journal:
+        sender = Sender(stripe=parts.stripe, journal=journal, clock=parts.clock, run_id=run_id)
+        syncs = [counts.sync for counts in plan.counts]
+        tally = await apply_changes(plan.changes, syncs, sender, progress, stop, fail_fast=fail_fast)
+    problems = plan.problems
+    if tally.not_sent:
+        summary = f"{tally.not_sent:,} changes were not sent: {stop.reason or 'their sync was stopped'}"
+        hint = "run it again: what was sent is remembered, and the rest is planned anew"
+        problems = (*problems, Problem(code="not-sent", summary=summary, hint=hint))
+    return RunReport(
+        run_id=run_id,
+        header=plan.header,
+        status=_status(plan, problems, {status: tally.done[status] for status in Status}, stop),
+        started_at=started,
+        finished_at=parts.clock.now(),
+        counts=plan.counts,
+        problems=problems,
+        outcomes=parts.state.outcomes(run_id),
+        done={status.value: tally.done[status] for status in Status},
+        requests=parts.stripe.requests,
+    )
+
+
+async def run(
+    workload: Workload, parts: Parts, options: PlanOptions, progress: Progress, stop: Stop, *, fail_fast: bool = False
+) -> RunReport:
+    """Settle, plan and apply: what `dbt-stripe-sync` does when it is given no command."""
+    run_id = new_run_id(parts.clock.now())
+    parts.state.start_run(run_id, command="run", target=workload.target)
+    settled = await settle(workload, parts, run_id, progress)
+    with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
+        plan = await make_plan(workload, parts, options, progress, Path(folder) / "plan.jsonl")
+        report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast)
+    report = _with_settled(report, settled)
+    parts.state.finish_run(report)
+    return report
+
+
+async def apply(
+    workload: Workload, parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, fail_fast: bool = False
+) -> RunReport:
+    """Send a plan that was made before.
+
+    Raises `PlanError` where it was made for something else, or where the state or the manifest has moved since.
+    """
+    check_plan(plan, workload, parts)
+    run_id = new_run_id(parts.clock.now())
+    parts.state.start_run(run_id, command="apply", target=workload.target)
+    settled = await settle(workload, parts, run_id, progress)
+    report = _with_settled(await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast), settled)
+    parts.state.finish_run(report)
+    return report
+
+
+def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
+    """Refuse a plan that was made for something else, or for a state that has moved since.
+
+    Raises `PlanError` with everything that differs.
+    """
+    header = plan.header
+    facts = (
+        ("project", header.project, workload.project),
+        ("target", header.target, workload.target),
+        ("account", header.account, parts.account.id),
+        ("mode", _mode(livemode=header.livemode), _mode(livemode=parts.account.livemode)),
+        ("state", header.state_id, parts.state.state_id),
+    )
+    problems = [
+        Problem(
+            code=f"plan-other-{name}",
+            summary=f"the plan was made for {name} `{then}`, and this is `{now}`",
+            hint="make it anew with `dbt-stripe-sync plan --out FILE`",
+        )
+        for name, then, now in facts
+        if then != now
+    ]
+    stale = [
+        Problem(
+            code="plan-stale",
+            summary=f"the {what} has changed since the plan was made",
+            hint="make it anew with `dbt-stripe-sync plan --out FILE`",
+        )
+        for what, then, now in (
+            ("state", header.state_serial, parts.state.serial),
+            ("manifest", header.manifest_digest, workload.manifest_digest),
+        )
+        if then != now
+    ]
+    if problems or stale:
+        raise PlanError(problems or stale)
+
+
+def new_run_id(now: datetime) -> str:
+    """An id that sorts by time and that a person can say."""
+    return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+
+
+def _header(workload: Workload, parts: Parts) -> PlanHeader:
+    return PlanHeader(
+        plan_id=uuid4().hex,
+        created_at=parts.clock.now(),
+        project=workload.project,
+        target=workload.target,
+        account=parts.account.id,
+        livemode=parts.account.livemode,
+        api_version=parts.account.api_version or "",
+        state_id=parts.state.state_id,
+        state_serial=parts.state.serial,
+        manifest_digest=workload.manifest_digest,
+        version=dbt_stripe_sync.__version__,
+    )
+
+
+def _unsettled(workspace: Workspace, parts: Parts) -> Sequence[Problem]:
+    """Rows with a change whose end is not known stay out of the plan until it is."""
+    count = 0
+    for intent in parts.state.open_intents():
+        count += 1
+        workspace.execute(
+            "INSERT INTO work.unsettled VALUES ($sync, $key)", {"sync": intent.change.sync, "key": intent.change.key}
+        )
+    if not count:
+        return ()
+    return (
+        Problem(
+            code="unsettled",
+            summary=f"{count:,} changes of an earlier run have no known end; their rows are left out",
+            hint="`dbt-stripe-sync run` settles them first",
+            severity=Severity.WARNING,
+        ),
+    )
+
+
+def _held(sync: Sync, reason: str) -> SyncCounts:
+    return SyncCounts(sync=sync.name, model=sync.model.name, resource=sync.resource, held=reason)
+
+
+def _held_problem(sync: Sync, reason: str) -> Problem:
+    return Problem(
+        code="model-held",
+        summary=f"nothing of `{sync.name}` is sent: {reason}",
+        where=Location(file=sync.model.file, model=sync.model.name),
+        hint="mend it and run `dbt build` again, or add `--ignore-dbt-results`",
+    )
+
+
+def _status(plan: Plan, problems: Sequence[Problem], done: dict[Status, int], stop: Stop) -> RunStatus:
+    if stop:
+        return RunStatus.INTERRUPTED
+    failed = sum(count for status, count in done.items() if status is not Status.SUCCEEDED)
+    held = any(counts.held for counts in plan.counts)
+    if failed or held or any(problem.severity is Severity.ERROR for problem in problems):
+        return RunStatus.PARTIAL
+    return RunStatus.SUCCEEDED
+
+
+def _with_settled(report: RunReport, settled: Settled) -> RunReport:
+    if not settled.outcomes:
+        return report
+    done = dict(report.done)
+    for outcome in settled.outcomes:
+        done[outcome.status.value] = done.get(outcome.status.value, 0) + 1
+    clean = all(outcome.status is Status.SUCCEEDED for outcome in settled.outcomes)
+    status = report.status if clean or report.status is not RunStatus.SUCCEEDED else RunStatus.PARTIAL
+    return replace(report, done=done, status=status)
+
+
+def _mode(*, livemode: bool) -> str:
+    return "live" if livemode else "test"

@@ -1,0 +1,130 @@
+"""Some rows of a sync with the exact parameters that they would send, without asking or changing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
+from dbt_stripe_sync.engine.layout import HASH, KEY, REFS, build_layout
+from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
+from dbt_stripe_sync.engine.sql import quoted
+from dbt_stripe_sync.engine.workspace import Workspace
+from dbt_stripe_sync.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dbt_stripe_sync.engine.ports import Warehouse
+    from dbt_stripe_sync.engine.types import RowSource, Sync
+    from dbt_stripe_sync.wiring import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewRow:
+    """One row's key, its columns, its parameters, and what keeps it from being sent."""
+
+    key: str
+    columns: Mapping[str, Any]
+    params: Mapping[str, Any]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """The first rows of a sync."""
+
+    sync: Sync
+    rows: tuple[PreviewRow, ...]
+
+
+class FirstRows:
+    """A warehouse that gives the first rows of one model alone."""
+
+    def __init__(self, warehouse: Warehouse, model: str, limit: int) -> None:
+        self._warehouse = warehouse
+        self._model = model
+        self._limit = limit
+
+    def columns(self, source: RowSource) -> Mapping[str, str]:
+        """As the warehouse says."""
+        return self._warehouse.columns(source)
+
+    def rows(self, source: RowSource) -> pa.RecordBatchReader:
+        """The first rows of the model, or all of a child model."""
+        reader = self._warehouse.rows(source)
+        if source.name != self._model:
+            return reader
+        return pa.RecordBatchReader.from_batches(reader.schema, self._first(reader))
+
+    def close(self) -> None:
+        """The warehouse's owner closes it."""
+
+    def _first(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        left = self._limit
+        for batch in reader:
+            if left <= 0:
+                return
+            yield batch.slice(0, left)
+            left -= batch.num_rows
+
+
+def preview_rows(workload: Workload, warehouse: Warehouse, name: str, *, limit: int) -> Preview:
+    """The first rows of the sync called `name`. Ids of other syncs' objects are shown by their key.
+
+    Raises `ConfigError` and `WarehouseError`.
+    """
+    sync = next((sync for sync in workload.syncs if sync.name == name), None)
+    if sync is None:
+        names = ", ".join(f"`{sync.name}`" for sync in workload.syncs)
+        raise ConfigError(
+            Problem(code="unknown-sync", summary=f"there is no sync `{name}`", hint=f"there are {names}" if names else None)
+        )
+    resource = workload.catalog.resources[sync.resource]
+    staged = Staged(sync=sync, layout=build_layout(sync), number=1)
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE records(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)")
+        workspace = Workspace(connection)
+        workspace.execute("CREATE TABLE work.lookups(resource VARCHAR, by VARCHAR, value VARCHAR, id VARCHAR)")
+        load_rows(workspace, staged, FirstRows(warehouse, sync.model.name, limit))
+        _name_references(workspace, staged)
+        link_rows(workspace, staged)
+        builder = PayloadBuilder(sync, staged.layout, resource)
+        query = f"SELECT * FROM {staged.table} WHERE {quoted(KEY)} IS NOT NULL ORDER BY {quoted(KEY)}"
+        rows = [row for batch in workspace.batches(query) for row in batch]
+    return Preview(sync=sync, rows=tuple(_preview(builder, row) for row in islice(rows, limit)))
+
+
+def _preview(builder: PayloadBuilder, row: dict[str, Any]) -> PreviewRow:
+    payload = builder.build(row[KEY], row)
+    columns = {name: cell for name, cell in row.items() if not name.startswith("$") and name not in {HASH, REFS}}
+    return PreviewRow(key=row[KEY], columns=columns, params=payload.params, problems=payload.problems)
+
+
+def _name_references(workspace: Workspace, staged: Staged) -> None:
+    """Let every reference point to something that names what it would find."""
+    parts = [(staged.raw, staged.layout.row), *((staged.child_table(c), c) for c in staged.layout.children)]
+    for table, part in parts:
+        for reference in part.references:
+            key = quoted(part.reference_key(reference))
+            keys = [str(value) for (value,) in workspace.all(f"SELECT DISTINCT {key} FROM {table} WHERE {key} NOT NULL")]
+            for value in keys:
+                if hasattr(reference, "sync"):
+                    workspace.execute(
+                        "INSERT INTO work.planned VALUES ($sync, $key, $id)",
+                        {"sync": reference.sync, "key": value, "id": pending_id(reference.sync, value)},
+                    )
+                else:
+                    workspace.execute(
+                        "INSERT INTO work.lookups VALUES ($resource, $by, $value, $id)",
+                        {
+                            "resource": reference.resource,
+                            "by": reference.by,
+                            "value": value,
+                            "id": pending_id(f"{reference.resource} by {reference.by}", value),
+                        },
+                    )

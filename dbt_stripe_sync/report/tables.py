@@ -1,0 +1,103 @@
+"""Small tables and trees for the commands that only look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from rich.cells import cell_len, set_cell_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dbt_stripe_sync.engine.types import Record
+    from dbt_stripe_sync.errors import Problem
+
+GAP = "  "
+NARROWEST = 8
+
+
+def render_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, width: int) -> Iterator[str]:
+    """Rows under their column names; the last column is cut where the terminal ends."""
+    texts = [[_text(row.get(column)) for column in columns] for row in rows]
+    widths = [max([cell_len(name), *(cell_len(text[i]) for text in texts)]) for i, name in enumerate(columns)]
+    used = sum(widths[:-1]) + len(GAP) * (len(columns) - 1)
+    widths[-1] = max(NARROWEST, min(widths[-1], width - used))
+    for line in [list(columns), *texts]:
+        cells = [set_cell_size(text, size) for text, size in zip(line, widths, strict=True)]
+        cells[-1] = _cut(line[-1], widths[-1])
+        yield GAP.join(cells).rstrip()
+
+
+def render_params(title: str, params: Mapping[str, Any]) -> Iterator[str]:
+    """Parameters as an indented tree, in the order in which they are sent."""
+    yield title
+    yield from _tree(params, "  ")
+
+
+def render_record(record: Record) -> Iterator[str]:
+    """A record of the state with every parameter that is ours."""
+    status = "removed from the model" if record.removed else "live"
+    yield f"{record.sync} [{record.key}] -> {record.resource} {record.stripe_id} ({status})"
+    yield from _tree(record.params, "  ")
+
+
+def render_preview_json(key: str, params: Mapping[str, Any], problems: Iterable[Problem]) -> str:
+    """One row of `show` as a JSON line."""
+    found = [{"code": problem.code, "summary": problem.summary} for problem in problems]
+    return orjson.dumps({"key": key, "params": params, "problems": found}, default=_json).decode()
+
+
+def render_fields(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: int) -> Iterator[str]:
+    """Parameters of a resource, one a line: name, type, what can be done with it, and its description below."""
+    if as_json:
+        yield from (orjson.dumps(row).decode() for row in rows)
+        return
+    longest = max((cell_len(str(row["name"])) for row in rows), default=0)
+    for row in rows:
+        marks = ", ".join(mark for mark in ("required", "immutable", "clearable") if row.get(mark))
+        kind = f"{row['type']}{f' ({marks})' if marks else ''}"
+        yield _cut(f"{set_cell_size(str(row['name']), longest)}{GAP}{kind}", width)
+        if row.get("values"):
+            yield _cut(f"{' ' * longest}{GAP}one of {', '.join(row['values'])}", width)
+        if row.get("description"):
+            yield _cut(f"{' ' * longest}{GAP}{row['description']}", width)
+
+
+def render_resources(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: int) -> Iterator[str]:
+    """All resources, one a line."""
+    if as_json:
+        yield from (orjson.dumps(row).decode() for row in rows)
+    else:
+        yield from render_table(("resource", "modes", "match", "on_removed"), rows, width=width)
+
+
+def _tree(value: Any, indent: str) -> Iterator[str]:
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, part in pairs:
+        label = f"{indent}{name}:" if isinstance(value, dict) else f"{indent}-"
+        if isinstance(part, dict | list) and part:
+            yield label
+            yield from _tree(part, f"{indent}  ")
+        else:
+            yield f"{label} {_text(part)}"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(part) for part in value)
+    if hasattr(value, "sync") and hasattr(value, "key"):
+        return f"<id of {value.sync} [{value.key}]>"
+    return str(value)
+
+
+def _json(value: Any) -> Any:
+    return _text(value)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, max(1, width - 1)).rstrip() + "…"

@@ -1,0 +1,92 @@
+"""The house rules: which part of the project may import which."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "dbt_stripe_sync"
+PACKAGE = "dbt_stripe_sync"
+MODULES = sorted(ROOT.rglob("*.py"))
+BANNED_NAMES = {"utils", "helpers", "base", "manager", "common"}
+ISLANDS = ("dbt", "warehouse", "stripe_api", "state")
+IMPORT_DBT = {"dbt/plugin.py", "warehouse/dbt_adapter.py"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, in full; relative imports do not occur."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    return {name.removeprefix(f"{PACKAGE}.") for name in imports_of(path) if name.startswith(f"{PACKAGE}.")}
+
+
+def modules_of(part: str) -> list[Path]:
+    return [path for path in MODULES if path.relative_to(ROOT).parts[0] == part]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("part", ISLANDS)
+def test_the_parts_that_do_io_do_not_know_each_other(part):
+    for path in modules_of(part):
+        for other in set(ISLANDS) - {part}:
+            # What a call and its answer are is vocabulary, shared by all.
+            foreign = {n for n in ours(path) if n.split(".")[0] == other and not n.startswith("stripe_api.calls")}
+            foreign -= {n for n in foreign if n.startswith("stripe_api.lifecycle")}
+            assert not foreign, f"{name_of(path)} imports {foreign}"
+
+
+def test_the_engine_reaches_the_outside_through_its_ports_alone():
+    for path in modules_of("engine"):
+        banned = [n for n in ours(path) if n.startswith(("dbt.", "warehouse.", "state.", "stripe_api.gateway", "cli."))]
+        assert not banned, f"{name_of(path)} imports {banned}"
+        assert not {"click", "stripe", "aiohttp"} & imports_of(path), name_of(path)
+
+
+def test_the_report_reads_only_values():
+    allowed = ("engine.types", "errors", "report.", "stripe_api.money", "stripe_api.calls")
+    for path in modules_of("report"):
+        assert all(name.startswith(allowed) for name in ours(path)), f"{name_of(path)} imports {ours(path)}"
+
+
+def test_the_command_line_holds_no_logic():
+    allowed = ("cli.", "api.", "pipeline.PlanOptions", "wiring.ProjectOptions", "report", "errors", "engine.types")
+    local = ("sandbox.", "demo.", "__version__")
+    for path in modules_of("cli"):
+        assert all(name.startswith((*allowed, *local)) for name in ours(path)), f"{name_of(path)} imports {ours(path)}"
+
+
+def test_the_sandbox_shares_only_the_catalogue_with_the_client_that_it_judges():
+    allowed = ("sandbox", "stripe_api.catalog", "stripe_api.lifecycle", "stripe_api.money", "stripe_api.sdk")
+    for path in modules_of("sandbox"):
+        assert all(name.startswith(allowed) for name in ours(path)), f"{name_of(path)} imports {ours(path)}"
+
+
+def test_only_two_files_import_dbt():
+    for path in MODULES:
+        if any(name == "dbt" or name.startswith("dbt.") for name in imports_of(path)):
+            assert name_of(path) in IMPORT_DBT
+
+
+def test_only_the_gateway_calls_stripe():
+    for path in MODULES:
+        if any(name == "stripe" or name.startswith("stripe.") for name in imports_of(path)):
+            assert name_of(path).startswith(("stripe_api/gateway", "stripe_api/catalog", "stripe_api/sdk")), name_of(path)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_are_named_for_what_they_hold(path):
+    assert path.stem not in BANNED_NAMES
