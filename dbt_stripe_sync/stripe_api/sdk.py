@@ -1,0 +1,165 @@
+"""The installed Stripe SDK, read as source: its services with their operations, and its typed parameters.
+
+The SDK is generated from Stripe's OpenAPI specification, and its sources hold what an import does not: the HTTP path of
+every method and the description under every parameter. Reading them takes a fraction of what importing them does.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SUBSERVICES = re.compile(r"^_subservices = (\{.*?^\})", re.MULTILINE | re.DOTALL)
+_METHOD = re.compile(
+    r"^    def (?P<name>\w+)\(\n(?P<signature>.*?)^    \) -> .*?\n(?P<body>.*?)(?=^    (?:async )?def |\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+_REQUEST = re.compile(r'self\._request(?:_stream)?\(\s*"(?P<method>\w+)",\s*"(?P<path>[^"]+)"')
+_PARAMS = re.compile(r'params: (?:Optional\[)?"(?P<type>\w+)"')
+_DOC = re.compile(r'"""(?P<doc>.*?)"""', re.DOTALL)
+_IMPORT = re.compile(r"from (?P<module>stripe\.params[\w.]*) import (?:\((?P<several>[^)]*)\)|(?P<one>\w+))")
+_PATH_PARAM = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodSource:
+    """One method of a service: what it sends where, and the module and class of its parameters."""
+
+    name: str
+    http_method: str
+    path: str
+    params_module: str | None
+    params_class: str | None
+    description: str
+
+    @property
+    def path_params(self) -> tuple[str, ...]:
+        """The names in the path, in order."""
+        return tuple(_PATH_PARAM.findall(self.path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSource:
+    """One field of a typed dict: its annotation as an expression, and the text under it."""
+
+    name: str
+    annotation: ast.expr
+    description: str
+
+
+@lru_cache(maxsize=None)
+def sdk_root() -> Path:
+    """The folder of the installed SDK. Raises `ModuleNotFoundError` where there is none."""
+    spec = find_spec("stripe")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("stripe")
+    return Path(spec.origin).parent
+
+
+@lru_cache(maxsize=None)
+def api_version() -> str:
+    """The API version that the SDK pins, such as `2026-10-28.endive`."""
+    found = re.search(r'CURRENT = "([^"]+)"', (sdk_root() / "_api_version.py").read_text())
+    return found.group(1) if found else ""
+
+
+@lru_cache(maxsize=None)
+def service_modules() -> Mapping[str, str]:
+    """The module of every service below `StripeClient.v1`, by its dotted path (`customers.tax_ids`)."""
+    return dict(_walk("", "stripe._v1_services"))
+
+
+def _walk(prefix: str, module: str) -> Iterator[tuple[str, str]]:
+    found = _SUBSERVICES.search(_source(module))
+    if found is None:
+        return
+    for name, (submodule, _) in ast.literal_eval(found.group(1)).items():
+        yield f"{prefix}{name}", submodule
+        yield from _walk(f"{prefix}{name}.", submodule)
+
+
+@lru_cache(maxsize=None)
+def method_names(module: str) -> frozenset[str]:
+    """The names of a service's methods."""
+    return frozenset(name for name in re.findall(r"^    def (\w+)\(", _source(module), re.MULTILINE) if name[0] != "_")
+
+
+@lru_cache(maxsize=None)
+def read_methods(module: str) -> Mapping[str, MethodSource]:
+    """Every method of a service that sends a request."""
+    source = _source(module)
+    modules = {
+        name.strip(): found["module"]
+        for found in _IMPORT.finditer(source)
+        for name in (found["several"] or found["one"]).split(",")
+    }
+    methods = {}
+    for found in _METHOD.finditer(source):
+        request = _REQUEST.search(found["body"])
+        if request is None:
+            continue
+        params = _PARAMS.search(found["signature"])
+        doc = _DOC.search(found["body"])
+        methods[found["name"]] = MethodSource(
+            name=found["name"],
+            http_method=request["method"],
+            path=request["path"],
+            params_module=modules.get(params["type"]) if params else None,
+            params_class=params["type"] if params else None,
+            description=" ".join(doc["doc"].split()) if doc else "",
+        )
+    return methods
+
+
+@lru_cache(maxsize=None)
+def read_typed_dicts(module: str) -> Mapping[str, tuple[FieldSource, ...]]:
+    """The fields of every typed dict in a module of parameters, by the name of its class."""
+    tree = ast.parse(_source(module))
+    reserved = {name: fields for node in tree.body if isinstance(node, ast.Assign) for name, fields in _reserved(node)}
+    return {
+        node.name: (*(field for base in _bases(node) for field in reserved.get(base, ())), *_fields(node))
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def _reserved(node: ast.Assign) -> Iterator[tuple[str, tuple[FieldSource, ...]]]:
+    """The fields whose names Python reserves (`from`, `is`): they stand in a functional typed dict, a base of the class."""
+    call = node.value
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "TypedDict":
+        names = call.args[1]
+        target = node.targets[0]
+        if isinstance(names, ast.Dict) and isinstance(target, ast.Name):
+            yield target.id, tuple(
+                FieldSource(name=str(key.value), annotation=value, description="")
+                for key, value in zip(names.keys, names.values, strict=True)
+                if isinstance(key, ast.Constant)
+            )
+
+
+def _bases(node: ast.ClassDef) -> Iterator[str]:
+    yield from (base.id for base in node.bases if isinstance(base, ast.Name))
+
+
+def _fields(node: ast.ClassDef) -> Iterator[FieldSource]:
+    for statement, below in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            text = ""
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                text = " ".join(str(below.value.value).split())
+            yield FieldSource(name=statement.target.id, annotation=statement.annotation, description=text)
+
+
+@lru_cache(maxsize=None)
+def _source(module: str) -> str:
+    path = sdk_root().joinpath(*module.split(".")[1:])
+    file = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+    return file.read_text(encoding="utf-8")
