@@ -1,0 +1,205 @@
+"""Parameters against the catalogue: text from a form becomes typed values, or the error that Stripe answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dbt_stripe_sync.sandbox.errors import ApiError, bad_request
+from dbt_stripe_sync.sandbox.forms import as_lists
+from dbt_stripe_sync.stripe_api.catalog import ParamKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.stripe_api.catalog import Operation, Param
+
+Parser: TypeAlias = Callable[[str, Any], Any]
+"""From a parameter's full name and its raw value to a typed value. Raises `ApiError`."""
+
+_INTEGER = re.compile(r"-?[0-9]+\Z")
+# `created` and its like take a moment as well as a range.
+_RANGE = frozenset({"gt", "gte", "lt", "lte"})
+_BOOLEANS = {"true": True, "false": False}
+MAX_STRING = 5000
+
+
+class Checker:
+    """Checks the parameters of one operation. Its parsers are built when the operation is first called."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+        self._parsers: dict[str, Parser] | None = None
+        self._required: tuple[str, ...] = ()
+
+    def check(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Typed parameters, without `expand`. Raises the first `ApiError`."""
+        if self._parsers is None:
+            params = {n: p for n, p in self._operation.params.items() if n not in self._operation.path_params}
+            self._parsers = {name: _parser(param) for name, param in params.items()}
+            self._required = tuple(name for name, param in params.items() if param.required)
+        return _fields("", raw, self._parsers, self._required)
+
+
+class Unchecked:
+    """Takes whatever comes, as text, for operations that the catalogue lacks."""
+
+    def check(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """The parameters, without `expand`."""
+        return {name: as_lists(value) for name, value in raw.items() if name != "expand"}
+
+
+def _fields(
+    prefix: str, raw: dict[str, Any], parsers: Mapping[str, Parser], required: tuple[str, ...]
+) -> dict[str, Any]:
+    typed: dict[str, Any] = {}
+    unknown = [name for name in raw if name not in parsers and (prefix or name != "expand")]
+    if unknown:
+        names = [_join(prefix, name) for name in unknown]
+        plural = "s" if len(names) > 1 else ""
+        raise bad_request(f"Received unknown parameter{plural}: {', '.join(names)}", names[0], "parameter_unknown")
+    for name in required:
+        if name not in raw:
+            full = _join(prefix, name)
+            raise bad_request(f"Missing required param: {full}.", full, "parameter_missing")
+    for name, value in raw.items():
+        if name in parsers:
+            typed[name] = parsers[name](_join(prefix, name), value)
+    return typed
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}[{name}]" if prefix else name
+
+
+def _parser(param: Param) -> Parser:
+    parse = _by_kind(param)
+
+    def parse_or_clear(name: str, value: Any) -> Any:
+        if value == "":
+            if param.clearable:
+                return ""
+            raise _empty(name)
+        return parse(name, value)
+
+    return parse_or_clear
+
+
+def _by_kind(param: Param) -> Parser:
+    kind = param.kind
+    if kind is ParamKind.HASH:
+        parsers: dict[str, Parser] = {}
+        required: tuple[str, ...] = ()
+        built = False
+
+        def parse_hash(name: str, value: Any) -> Any:
+            nonlocal built, required
+            if not built:
+                fields = param.fields or {}
+                parsers.update({field: _parser(p) for field, p in fields.items()})
+                required = tuple(field for field, p in fields.items() if p.required)
+                built = True
+            if isinstance(value, str) and parsers.keys() == _RANGE:
+                return _integer(name, value)
+            if not isinstance(value, dict):
+                raise bad_request("Invalid object", name)
+            return _fields(name, value, parsers, required)
+
+        return parse_hash
+    if kind is ParamKind.LIST:
+        return _list_parser(param)
+    if kind is ParamKind.MAP:
+        return _map_parser(param)
+    parse = _SCALARS.get(kind, _string)
+    enum = frozenset(str(value) for value in param.enum or ())
+    if not enum:
+        return parse
+
+    def parse_enum(name: str, value: Any) -> Any:
+        if isinstance(value, str) and value in enum:
+            return value
+        if parse is not _string:
+            return parse(name, value)
+        raise bad_request(f"Invalid {name}: must be one of {_one_of(param.enum)}", name)
+
+    return parse_enum
+
+
+def _list_parser(param: Param) -> Parser:
+    item = _parser(param.item) if param.item is not None else _string
+
+    def parse_list(name: str, value: Any) -> Any:
+        if not isinstance(value, dict) or not all(key.isdigit() for key in value):
+            raise bad_request("Invalid array", name)
+        return [item(f"{name}[{key}]", entry) for key, entry in value.items()]
+
+    return parse_list
+
+
+def _map_parser(param: Param) -> Parser:
+    # An empty value removes a key (docs.stripe.com/api/metadata), so it is never refused inside a map.
+    item = _by_kind(param.values) if param.values is not None else _string
+
+    def parse_map(name: str, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise bad_request("Invalid object", name)
+        return {key: entry if entry == "" else item(f"{name}[{key}]", entry) for key, entry in value.items()}
+
+    return parse_map
+
+
+def _string(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise bad_request(f"Invalid string: {value}", name)
+    if len(value) > MAX_STRING:
+        raise bad_request(
+            f"Invalid string: must be at most {MAX_STRING} characters", name, "parameter_invalid_string_length"
+        )
+    return value
+
+
+def _integer(name: str, value: Any) -> int:
+    if not isinstance(value, str) or not _INTEGER.match(value):
+        raise bad_request(f"Invalid integer: {value}", name, "parameter_invalid_integer")
+    return int(value)
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, str) or value not in _BOOLEANS:
+        raise bad_request(f"Invalid boolean: {value}", name)
+    return _BOOLEANS[value]
+
+
+def _number(name: str, value: Any) -> str | float:
+    try:
+        exact = Decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        exact = Decimal("nan")
+    if not exact.is_finite():
+        raise bad_request(f"Invalid decimal: {value}", name)
+    # Exact amounts (`unit_amount_decimal`) are text in Stripe's answers too, percentages and measures are numbers.
+    return str(value) if "_decimal" in name else float(value)
+
+
+_SCALARS: Mapping[ParamKind, Parser] = {
+    ParamKind.INTEGER: _integer,
+    ParamKind.NUMBER: _number,
+    ParamKind.BOOLEAN: _boolean,
+    ParamKind.ANY: lambda _name, value: as_lists(value),
+}
+
+
+def _one_of(values: Any) -> str:
+    names = [str(value) for value in values]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])}, or {names[-1]}"
+
+
+def _empty(name: str) -> ApiError:
+    return bad_request(
+        f"You passed an empty string for '{name}'. We assume empty values are an attempt to unset a parameter; however "
+        f"'{name}' cannot be unset. You should remove '{name}' from your request or supply a non-empty value.",
+        name,
+        "parameter_invalid_empty",
+    )

@@ -1,0 +1,117 @@
+"""The sandbox's data file: SQLite, one transaction a request, so that a kill leaves whole requests or none."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import orjson
+
+from dbt_stripe_sync.sandbox.idempotency import SavedAnswer
+from dbt_stripe_sync.sandbox.store import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FORMAT = 1
+
+_SCHEMA = """
+create table if not exists objects (
+  account text, livemode int, kind text, id text, serial int, gone int, visible_at real, body blob, hidden blob,
+  primary key (account, livemode, kind, id)
+) without rowid;
+create table if not exists answers (
+  account text, livemode int, key text, fingerprint text, status int, body blob, request_id text, saved_at real,
+  primary key (account, livemode, key)
+) without rowid;
+create table if not exists settings (name text primary key, value text);
+"""
+
+Place = tuple[str, bool]
+"""Account and livemode."""
+
+
+class DataFile:
+    """Use it from one thread. Raises `ValueError` on opening where the file is something else."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._db.execute("pragma journal_mode = wal")
+            # A killed process loses nothing with this; only a crash of the machine could.
+            self._db.execute("pragma synchronous = off")
+            version = self._db.execute("pragma user_version").fetchone()[0]
+            if version not in (0, FORMAT):
+                raise ValueError(f"{path} was written by another version of the sandbox (format {version})")
+            self._db.executescript(_SCHEMA)
+            self._db.execute(f"pragma user_version = {FORMAT}")
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise ValueError(f"{path} is no data file of the sandbox: {error}") from error
+        except ValueError:
+            self._db.close()
+            raise
+
+    def write(
+        self,
+        place: Place,
+        written: list[Record],
+        removed: list[tuple[str, str]],
+        answer: tuple[str, SavedAnswer] | None,
+    ) -> None:
+        """Keep one request's effects and its saved answer together."""
+        if not written and not removed and answer is None:
+            return
+        account, live = place
+        cursor = self._db.cursor()
+        cursor.execute("begin immediate")
+        cursor.executemany(
+            "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (account, live, r.kind, r.id, r.serial, r.gone, r.visible_at, orjson.dumps(r.body), orjson.dumps(r.hidden))
+                for r in written
+            ],
+        )
+        cursor.executemany(
+            "delete from objects where account = ? and livemode = ? and kind = ? and id = ?",
+            [(account, live, kind, id_) for kind, id_ in removed],
+        )
+        if answer is not None:
+            key, a = answer
+            cursor.execute(
+                "insert or replace into answers values (?, ?, ?, ?, ?, ?, ?, ?)",
+                (account, live, key, a.fingerprint, a.status, a.body, a.request_id, a.saved_at),
+            )
+        cursor.execute("commit")
+
+    def objects(self) -> Iterator[tuple[Place, Record]]:
+        """Everything held, in the order of creation."""
+        for row in self._db.execute("select * from objects order by serial"):
+            account, live, kind, id_, serial, gone, visible_at, body, hidden = row
+            record = Record(kind, id_, serial, orjson.loads(body), orjson.loads(hidden), bool(gone), visible_at)
+            yield (account, bool(live)), record
+
+    def answers(self) -> Iterator[tuple[Place, str, SavedAnswer]]:
+        """Every saved answer."""
+        for account, live, key, fingerprint, status, body, request_id, saved_at in self._db.execute(
+            "select * from answers"
+        ):
+            yield (account, bool(live)), key, SavedAnswer(fingerprint, status, body, request_id, saved_at)
+
+    def setting(self, name: str) -> str | None:
+        """A value kept by `set_setting`."""
+        row = self._db.execute("select value from settings where name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Keep a value."""
+        self._db.execute("insert or replace into settings values (?, ?)", (name, value))
+
+    def clear(self) -> None:
+        """Forget all objects and answers."""
+        self._db.executescript("delete from objects; delete from answers; delete from settings;")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()

@@ -1,0 +1,112 @@
+"""Stripe's error answers (docs.stripe.com/api/errors), raised anywhere below the HTTP layer and rendered in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ApiError(Exception):
+    """An answer that is not 2xx. `headers` go out with it; `saved` says whether an idempotency key keeps it."""
+
+    def __init__(  # noqa: PLR0913 - Stripe's error object has these fields
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str = "invalid_request_error",  # noqa: A002 - Stripe's own word
+        code: str | None = None,
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
+        saved: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.code = code
+        self.param = param
+        self.headers = headers or {}
+        self.saved = saved
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The JSON that the API answers with."""
+        error: dict[str, Any] = {"message": self.message, "type": self.type}
+        if self.code is not None:
+            error["code"] = self.code
+            error["doc_url"] = f"https://stripe.com/docs/error-codes/{self.code.replace('_', '-')}"
+        if self.param is not None:
+            error["param"] = self.param
+        error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
+        return {"error": error}
+
+
+def no_such(kind: str, id: str, param: str, status: int = 404) -> ApiError:  # noqa: A002 - Stripe's own word
+    """The object does not exist: 404 where the URL names it, 400 where a parameter does."""
+    thing = kind.rsplit(".", 1)[-1].replace("_", " ")
+    return ApiError(f"No such {thing}: '{id}'", status=status, code="resource_missing", param=param)
+
+
+def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    """A 400 with the parameter that is to blame."""
+    return ApiError(message, code=code, param=param)
+
+
+def unknown_url(method: str, path: str) -> ApiError:
+    """No operation has this method and path."""
+    return ApiError(
+        f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at "
+        "https://support.stripe.com/.",
+        status=404,
+    )
+
+
+def unauthorized(key: str) -> ApiError:
+    """The key is missing or wrong. Like Stripe's, the message shows only the key's ends."""
+    if not key:
+        return ApiError(
+            "You did not provide an API key. You need to provide your API key in the Authorization header, using "
+            "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
+            status=401,
+        )
+    shown = f"{key[:8]}{'*' * max(0, len(key) - 12)}{key[-4:]}"
+    return ApiError(f"Invalid API Key provided: {shown}", status=401)
+
+
+def forbidden(endpoint: str) -> ApiError:
+    """The restricted key may not do this."""
+    return ApiError(
+        f"The provided key does not have the required permissions for this endpoint ({endpoint}).",
+        status=403,
+        code="more_permissions_required",
+    )
+
+
+def rate_limited(reason: str) -> ApiError:
+    """429 with its reason and, as Stripe does it, without `Retry-After` (docs.stripe.com/rate-limits)."""
+    return ApiError(
+        "Request rate limit exceeded. Learn more about rate limits here: https://stripe.com/docs/rate-limits.",
+        status=429,
+        code="rate_limit",
+        headers={"Stripe-Rate-Limited-Reason": reason},
+    )
+
+
+def lock_timeout() -> ApiError:
+    """Another request held the object (docs.stripe.com/rate-limits, "Object lock timeouts"): 429 without a reason."""
+    return ApiError(
+        "This object cannot be accessed right now because another API request or Stripe process is currently "
+        "accessing it. If you see this error intermittently, retry the request. If you see this error frequently and "
+        "are making multiple concurrent requests to a single object, make your requests serially or at a lower rate.",
+        status=429,
+        code="lock_timeout",
+    )
+
+
+def server_error(status: int) -> ApiError:
+    """Stripe's own failure. Only a 500 is kept under the idempotency key: 502 to 504 come from in front of it."""
+    return ApiError(
+        "An unknown error occurred. If this error persists, contact us at https://support.stripe.com/.",
+        status=status,
+        type="api_error",
+        saved=status == 500,  # noqa: PLR2004
+    )

@@ -1,0 +1,172 @@
+"""Lists: filters, cursors and pages (docs.stripe.com/api/pagination)."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox.errors import bad_request, no_such
+from dbt_stripe_sync.sandbox.search import find_records, parse_query
+from dbt_stripe_sync.sandbox.store import value_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from dbt_stripe_sync.sandbox.family import Ask, Family, Filter
+    from dbt_stripe_sync.sandbox.store import Body, Record, Table
+    from dbt_stripe_sync.sandbox.work import Work
+
+DEFAULT_LIMIT = 10
+MAX_LIMIT = 100
+_PAGING = frozenset({"limit", "starting_after", "ending_before", "expand"})
+_RANGE = frozenset({"gt", "gte", "lt", "lte"})
+# List parameters whose field has another name, for every resource.
+_ALIASES = {"ids": "id", "lookup_keys": "lookup_key"}
+
+
+def list_objects(family: Family, work: Work, ask: Ask) -> Body:
+    """One page, newest object first. Raises `ApiError` for a cursor that names nothing."""
+    table = work.store.table(family.kind)
+    limit = read_limit(ask.params)
+    wanted = {name: value for name, value in ask.params.items() if name not in _PAGING and value != ""}
+    equal = {shown: ask.path[name] for name, shown in family.parents.items() if name in ask.path}
+    after, before = ask.get("starting_after"), ask.get("ending_before")
+    if after and before:
+        raise bad_request("You may only specify one of these parameters: ending_before, starting_after.")
+    records = _records(table, family, wanted, equal, after, before)
+    matching = (r for r in records if _matches(family, r.body, wanted) and _equals(r.body, equal))
+    page = [r.body for r in islice(matching, limit + 1)]
+    has_more = len(page) > limit
+    page = page[:limit]
+    if before:
+        page.reverse()
+    return {"object": "list", "data": page, "has_more": has_more, "url": ask.url}
+
+
+def search_objects(family: Family, work: Work, ask: Ask) -> Body:
+    """One page of a search, over what the index knows."""
+    limit = read_limit(ask.params)
+    query = parse_query(family.kind, str(ask.params.get("query", "")))
+    found = find_records(work.store.table(family.kind), query, work.moment)
+    start = _page_start(ask.get("page"))
+    page = [r.body for r in found[start : start + limit]]
+    has_more = len(found) > start + limit
+    return {
+        "object": "search_result",
+        "data": page,
+        "has_more": has_more,
+        "next_page": f"page_{start + limit}" if has_more else None,
+        "url": ask.url,
+    }
+
+
+def page_of(bodies: Iterable[Body], ask: Ask) -> Body:
+    """One page of objects that are already selected, in their order."""
+    found = list(bodies)
+    limit = read_limit(ask.params)
+    ids = [body["id"] for body in found]
+    after, before = ask.get("starting_after"), ask.get("ending_before")
+    start = ids.index(after) + 1 if after in ids else 0
+    if before in ids:
+        end = ids.index(before)
+        start = max(0, end - limit)
+        found = found[:end]
+    page = found[start : start + limit]
+    has_more = start > 0 if before in ids else len(found) > start + limit
+    return {"object": "list", "data": page, "has_more": has_more, "url": ask.url}
+
+
+def read_limit(params: Mapping[str, Any]) -> int:
+    """The page size. Raises `ApiError` outside of 1 to 100."""
+    limit = int(params.get("limit") or DEFAULT_LIMIT)
+    if limit > MAX_LIMIT:
+        raise bad_request(
+            f"This value must be less than or equal to {MAX_LIMIT}.", param="limit", code="parameter_invalid_integer"
+        )
+    if limit < 1:
+        raise bad_request(
+            "This value must be greater than or equal to 1.", param="limit", code="parameter_invalid_integer"
+        )
+    return limit
+
+
+def in_list(bodies: Iterable[Body], url: str) -> Body:
+    """A complete list inside an object."""
+    return {"object": "list", "data": list(bodies), "has_more": False, "url": url}
+
+
+def _records(  # noqa: PLR0913 - a page is cut by all of them
+    table: Table,
+    family: Family,
+    wanted: Mapping[str, Any],
+    equal: Mapping[str, Any],
+    after: str | None,
+    before: str | None,
+) -> Iterator[Record]:
+    where = dict(equal)
+    for name, value in wanted.items():
+        place = _place(family, name)
+        if isinstance(place, str) and isinstance(value, str):
+            where[place] = value
+    if after:
+        serial = _serial(table, after, "starting_after")
+        if where:
+            return (r for r in table.newest_first(where) if r.serial < serial)
+        return table.older_than(serial)
+    if before:
+        serial = _serial(table, before, "ending_before")
+        if where:
+            return (r for r in reversed(list(table.newest_first(where))) if r.serial > serial)
+        return table.newer_than(serial)
+    return table.newest_first(where)
+
+
+def _place(family: Family, name: str) -> Filter:
+    return family.filters.get(name) or _ALIASES.get(name, name)
+
+
+def _serial(table: Table, cursor: str, param: str) -> int:
+    record = table.records.get(cursor)
+    if record is None:
+        raise no_such(table.kind, cursor, param, 400)
+    return record.serial
+
+
+def _equals(body: Body, equal: Mapping[str, Any]) -> bool:
+    return all(value_at(body, path) == value for path, value in equal.items())
+
+
+def _matches(family: Family, body: Body, wanted: Mapping[str, Any]) -> bool:
+    return all(_holds(family, body, name, value) for name, value in wanted.items())
+
+
+def _holds(family: Family, body: Body, name: str, value: Any) -> bool:
+    place = _place(family, name)
+    if not isinstance(place, str):
+        return place(body, value)
+    found = value_at(body, place)
+    if isinstance(value, dict):
+        if value.keys() <= _RANGE:
+            return found is not None and _in_range(found, value)
+        return all(value_at(body, f"{place}.{key}") == item for key, item in value.items())
+    if isinstance(value, list):
+        return found in value
+    return bool(found == value)
+
+
+def _in_range(found: float, bounds: Mapping[str, Any]) -> bool:
+    return (
+        found > bounds.get("gt", found - 1)
+        and found >= bounds.get("gte", found)
+        and found < bounds.get("lt", found + 1)
+        and found <= bounds.get("lte", found)
+    )
+
+
+def _page_start(token: str | None) -> int:
+    if not token:
+        return 0
+    number = token.removeprefix("page_")
+    if not number.isdigit():
+        raise bad_request("Invalid page token.", param="page")
+    return int(number)

@@ -1,0 +1,156 @@
+"""Discounts: coupons and the promotion codes that give them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, Family, own_id, refuse
+from dbt_stripe_sync.sandbox.ids import new_code
+from dbt_stripe_sync.sandbox.merging import apply_params
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+MAX_PERCENT = 100
+
+
+def _create_coupon(work: Work, ask: Ask) -> Body:
+    params = ask.params
+    percent, amount = ask.get("percent_off"), ask.get("amount_off")
+    if (percent is None) == (amount is None):
+        raise refuse("You must pass either `percent_off` or `amount_off`, and not both.", "percent_off")
+    if percent is not None and not 0 < percent <= MAX_PERCENT:
+        raise refuse("Invalid percent_off: must be greater than 0 and at most 100.", "percent_off")
+    if amount is not None and not ask.get("currency"):
+        raise refuse("You must pass currency when passing amount_off", "currency", "parameter_missing")
+    if amount is not None and amount <= 0:
+        raise refuse("Invalid positive integer", "amount_off", "parameter_invalid_integer")
+    if (ask.get("duration") == "repeating") != (ask.get("duration_in_months") is not None):
+        raise refuse("duration_in_months goes with, and only with, duration=repeating.", "duration_in_months")
+    chosen = ask.get("id") or new_code()
+    body = core.new_body(COUPON, work, id=own_id(work, COUPON.kind, chosen, "Coupon"))
+    apply_params(body, params, leave=("id", "currency", "currency_options"))
+    body["currency"] = ask.get("currency", "").lower() or None
+    if body["currency"]:
+        body["currency_options"] = {body["currency"]: {"amount_off": amount}, **_options(params)}
+    return work.add(COUPON.kind, body)
+
+
+def _options(params: dict[str, Any]) -> Body:
+    return {currency.lower(): option for currency, option in (params.get("currency_options") or {}).items()}
+
+
+def _update_coupon(work: Work, ask: Ask) -> Body:
+    body = work.edit(COUPON.kind, ask.id)
+    apply_params(body, ask.params, leave=("currency_options",))
+    if "currency_options" in ask.params:
+        if not body["currency"]:
+            raise refuse("currency_options goes with amount_off.", "currency_options")
+        body["currency_options"] = {**body.get("currency_options", {}), **_options(ask.params)}
+    return body
+
+
+def _render_coupon(work: Work, body: Body) -> Body:
+    expired = body["redeem_by"] is not None and body["redeem_by"] <= work.now
+    used_up = body["max_redemptions"] is not None and body["times_redeemed"] >= body["max_redemptions"]
+    return {**body, "valid": not (expired or used_up)}
+
+
+def _create_promotion_code(work: Work, ask: Ask) -> Body:
+    params = ask.params
+    promotion = params["promotion"]
+    coupon = core.reference(work, COUPON.kind, promotion.get("coupon", ""), "promotion[coupon]")
+    if not _render_coupon(work, coupon)["valid"]:
+        raise refuse("The coupon is no longer valid.", "promotion[coupon]")
+    code = ask.get("code") or new_code()
+    if any(_render_promotion_code(work, p)["active"] for p in _with_code(work, code)):
+        raise refuse(
+            "An active promotion code with `code: " + code + "` already exists.", "code", "resource_already_exists"
+        )
+    body = core.new_body(PROMOTION_CODE, work)
+    apply_params(body, params, leave=("promotion", "code", "restrictions"))
+    body["code"] = code
+    body["promotion"] = {"coupon": coupon["id"], "type": promotion["type"]}
+    body["restrictions"] = {**body["restrictions"], **(params.get("restrictions") or {})}
+    if ask.get("customer"):
+        core.reference(work, "customer", params["customer"], "customer")
+    return work.add(PROMOTION_CODE.kind, body)
+
+
+def _with_code(work: Work, code: str) -> list[Body]:
+    return [p for p in work.find(PROMOTION_CODE.kind) if p["code"].casefold() == code.casefold()]
+
+
+def _update_promotion_code(work: Work, ask: Ask) -> Body:
+    body = work.edit(PROMOTION_CODE.kind, ask.id)
+    if ask.get("active"):
+        coupon = work.shown(COUPON.kind, body["promotion"]["coupon"])
+        if coupon is None or not _render_coupon(work, coupon)["valid"]:
+            raise refuse("This promotion code cannot be activated: its coupon is no longer valid.", "active")
+        others = [p for p in _with_code(work, body["code"]) if p["id"] != body["id"]]
+        if any(_render_promotion_code(work, p)["active"] for p in others):
+            raise refuse("Another active promotion code has the same code.", "active", "resource_already_exists")
+    apply_params(body, ask.params, leave=("restrictions",))
+    restrictions = ask.get("restrictions")
+    if restrictions:
+        body["restrictions"] = {**body["restrictions"], **restrictions}
+    return body
+
+
+def _render_promotion_code(work: Work, body: Body) -> Body:
+    expired = body["expires_at"] is not None and body["expires_at"] <= work.now
+    used_up = body["max_redemptions"] is not None and body["times_redeemed"] >= body["max_redemptions"]
+    coupon = work.shown(COUPON.kind, body["promotion"]["coupon"])
+    usable = coupon is not None and _render_coupon(work, coupon)["valid"]
+    return {**body, "active": body["active"] and usable and not (expired or used_up)}
+
+
+COUPON = Family(
+    kind="coupon",
+    object="coupon",
+    prefix="",
+    blank={
+        "amount_off": None,
+        "created": 0,
+        "currency": None,
+        "duration": "once",
+        "duration_in_months": None,
+        "max_redemptions": None,
+        "metadata": {},
+        "name": None,
+        "percent_off": None,
+        "redeem_by": None,
+        "times_redeemed": 0,
+        "valid": True,
+    },
+    operations={"create": _create_coupon, "update": _update_coupon},
+    on_demand=frozenset({"applies_to", "currency_options"}),
+    render=_render_coupon,
+)
+PROMOTION_CODE = Family(
+    kind="promotion_code",
+    object="promotion_code",
+    prefix="promo",
+    blank={
+        "active": True,
+        "code": None,
+        "created": 0,
+        "customer": None,
+        "expires_at": None,
+        "max_redemptions": None,
+        "metadata": {},
+        "promotion": None,
+        "restrictions": {
+            "first_time_transaction": False,
+            "minimum_amount": None,
+            "minimum_amount_currency": None,
+        },
+        "times_redeemed": 0,
+    },
+    operations={"create": _create_promotion_code, "update": _update_promotion_code},
+    filters={"coupon": "promotion.coupon"},
+    render=_render_promotion_code,
+)
+FAMILIES = (COUPON, PROMOTION_CODE)

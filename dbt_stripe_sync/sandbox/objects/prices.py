@@ -1,0 +1,221 @@
+"""Prices: immutable but for a few fields, with lookup keys that only one of them holds."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.merging import apply_params
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+_NOT_SHOWN = (
+    "product_data",
+    "transfer_lookup_key",
+    "lookup_key",
+    "unit_amount",
+    "unit_amount_decimal",
+    "recurring",
+    "tiers",
+    "currency_options",
+    "currency",
+    "custom_unit_amount",
+)
+
+
+def add_price(work: Work, params: dict[str, Any]) -> Body:
+    """A new price. Raises `ApiError` where the parameters don't make one."""
+    body = core.new_body(PRICE, work)
+    apply_params(body, params, leave=_NOT_SHOWN)
+    body["currency"] = params["currency"].lower()
+    recurring = params.get("recurring")
+    body["type"] = "recurring" if recurring else "one_time"
+    if recurring:
+        body["recurring"] = {"interval_count": 1, "meter": None, "trial_period_days": None, "usage_type": "licensed", **recurring}
+    body["product"] = _product_of(work, params)
+    _put_amounts(body, params)
+    options = {body["currency"]: _option(body)}
+    for currency, option in (params.get("currency_options") or {}).items():
+        options[currency.lower()] = _build_option(option, params)
+    body["currency_options"] = options
+    work.add(PRICE.kind, body)
+    _take_lookup_key(work, body, params)
+    return body
+
+
+def _product_of(work: Work, params: dict[str, Any]) -> str:
+    product, data = params.get("product"), params.get("product_data")
+    if product and data:
+        raise refuse("You may only specify one of these parameters: product, product_data.", "product")
+    if data:
+        made = core.new_body(work.families["product"], work, id=data.get("id"))
+        apply_params(made, data, leave=("id",))
+        made["updated"] = work.now
+        if work.has("product", made["id"]):
+            raise refuse("Product already exists.", "product_data[id]", "resource_already_exists")
+        return str(work.add("product", made)["id"])
+    if not product:
+        raise refuse("Missing required param: product.", "product", "parameter_missing")
+    return str(core.reference(work, "product", product, "product")["id"])
+
+
+def _put_amounts(body: Body, params: dict[str, Any]) -> None:
+    given = [n for n in ("unit_amount", "unit_amount_decimal", "custom_unit_amount") if params.get(n) not in (None, "")]
+    tiered = params.get("billing_scheme") == "tiered"
+    if len(given) > 1:
+        raise refuse(f"You may only specify one of these parameters: {', '.join(given)}.", given[1])
+    if tiered:
+        if given:
+            raise refuse(f"You may not specify `{given[0]}` when `billing_scheme=tiered`.", given[0])
+        if not params.get("tiers"):
+            raise refuse("`tiers` is required when `billing_scheme=tiered`.", "tiers", "parameter_missing")
+        if not params.get("tiers_mode"):
+            raise refuse("`tiers_mode` is required when `billing_scheme=tiered`.", "tiers_mode", "parameter_missing")
+        body["tiers"] = _tiers(params["tiers"])
+        body["unit_amount"] = body["unit_amount_decimal"] = None
+        return
+    if params.get("tiers"):
+        raise refuse("`tiers` may only be set when `billing_scheme=tiered`.", "tiers")
+    if not given:
+        raise refuse(
+            "You must specify either `unit_amount`, `unit_amount_decimal` or `custom_unit_amount` when "
+            "`billing_scheme=per_unit`.",
+            "unit_amount",
+            "parameter_missing",
+        )
+    _put_unit_amount(body, params)
+
+
+def _put_unit_amount(body: Body, params: dict[str, Any]) -> None:
+    custom = params.get("custom_unit_amount")
+    if custom:
+        body["custom_unit_amount"] = {k: custom.get(k) for k in ("maximum", "minimum", "preset")}
+        body["unit_amount"] = body["unit_amount_decimal"] = None
+        return
+    amount, decimal = params.get("unit_amount"), params.get("unit_amount_decimal")
+    if amount not in (None, ""):
+        if int(amount) < 0:
+            raise refuse("This value must be greater than or equal to 0.", "unit_amount", "parameter_invalid_integer")
+        decimal = str(amount)
+    exact = Decimal(str(decimal))
+    body["unit_amount_decimal"] = format(exact.normalize(), "f")
+    body["unit_amount"] = int(exact) if exact == exact.to_integral_value() else None
+
+
+def _tiers(given: list[Body]) -> list[Body]:
+    tiers = []
+    last = 0
+    for index, tier in enumerate(given):
+        up_to = None if tier["up_to"] == "inf" else int(tier["up_to"])
+        is_last = index == len(given) - 1
+        if (up_to is None) != is_last or (up_to is not None and up_to <= last):
+            raise refuse("Tiers must be in ascending order of `up_to`, and the last one must be `inf`.", "tiers")
+        last = up_to or 0
+        shown: Body = {"up_to": up_to}
+        for name in ("flat_amount", "unit_amount"):
+            amount, decimal = tier.get(name), tier.get(f"{name}_decimal")
+            text = str(amount) if amount not in (None, "") else decimal
+            exact = None if text in (None, "") else Decimal(str(text))
+            shown[name] = None if exact is None or exact != exact.to_integral_value() else int(exact)
+            shown[f"{name}_decimal"] = None if exact is None else format(exact.normalize(), "f")
+        tiers.append(shown)
+    return tiers
+
+
+def _option(body: Body) -> Body:
+    names = ("custom_unit_amount", "tax_behavior", "unit_amount", "unit_amount_decimal")
+    shown = {name: body[name] for name in names}
+    if "tiers" in body:
+        shown["tiers"] = body["tiers"]
+    return shown
+
+
+def _build_option(given: Body, params: dict[str, Any]) -> Body:
+    shown: Body = {
+        "custom_unit_amount": None,
+        "tax_behavior": given.get("tax_behavior") or "unspecified",
+        "unit_amount": None,
+        "unit_amount_decimal": None,
+    }
+    _put_amounts(shown, {"billing_scheme": params.get("billing_scheme"), "tiers_mode": params.get("tiers_mode"), **given})
+    return shown
+
+
+def _take_lookup_key(work: Work, body: Body, params: dict[str, Any]) -> None:
+    if "lookup_key" not in params:
+        return
+    key = params["lookup_key"] or None
+    if key is not None:
+        for holder in work.find(PRICE.kind, {"lookup_key": key}):
+            if holder["id"] == body["id"]:
+                continue
+            if not params.get("transfer_lookup_key"):
+                raise refuse(
+                    f"A price (`{holder['id']}`) already uses that lookup key.", "lookup_key", "resource_already_exists"
+                )
+            work.edit(PRICE.kind, holder["id"])["lookup_key"] = None
+    body["lookup_key"] = key
+
+
+def _create_price(work: Work, ask: Ask) -> Body:
+    return add_price(work, ask.params)
+
+
+def _update_price(work: Work, ask: Ask) -> Body:
+    body = work.edit(PRICE.kind, ask.id)
+    params = ask.params
+    behavior = params.get("tax_behavior")
+    if behavior and body["tax_behavior"] not in ("unspecified", behavior):
+        raise refuse("You cannot change `tax_behavior` once it is set to `inclusive` or `exclusive`.", "tax_behavior")
+    apply_params(body, params, leave=("lookup_key", "transfer_lookup_key", "currency_options"))
+    if body["active"] is False and work.shown("product", body["product"]) is not None:
+        product = work.get("product", body["product"])
+        if product["default_price"] == body["id"]:
+            raise refuse(
+                "This price cannot be archived because it is the default price of its product.", "active"
+            )
+    for currency, option in (params.get("currency_options") or {}).items():
+        if option == "":
+            body["currency_options"].pop(currency, None)
+        else:
+            body["currency_options"][currency.lower()] = _build_option(
+                option, {"billing_scheme": body["billing_scheme"], "tiers_mode": body["tiers_mode"]}
+            )
+    _take_lookup_key(work, body, params)
+    return body
+
+
+PRICE = Family(
+    kind="price",
+    object="price",
+    prefix="price",
+    blank={
+        "active": True,
+        "billing_scheme": "per_unit",
+        "created": 0,
+        "currency": None,
+        "custom_unit_amount": None,
+        "lookup_key": None,
+        "metadata": {},
+        "nickname": None,
+        "product": None,
+        "recurring": None,
+        "tax_behavior": "unspecified",
+        "tiers_mode": None,
+        "transform_quantity": None,
+        "type": "one_time",
+        "unit_amount": None,
+        "unit_amount_decimal": None,
+    },
+    operations={"create": _create_price, "update": _update_price},
+    on_demand=frozenset({"tiers", "currency_options"}),
+    filters={
+        "recurring": lambda body, given: body["recurring"] is not None
+        and all(body["recurring"].get(key) == value for key, value in given.items())
+    },
+)
+FAMILIES = (PRICE,)

@@ -1,0 +1,141 @@
+"""Which operation a method and path mean: a table compiled once from the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.checking import Checker, Unchecked
+from dbt_stripe_sync.sandbox.errors import unknown_url
+from dbt_stripe_sync.sandbox.family import ExtraRoute
+from dbt_stripe_sync.sandbox.listing import list_objects, search_objects
+from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects import FAMILIES
+from dbt_stripe_sync.sandbox.objects.plain import plain_family
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.sandbox.family import Ask, Family, Handler
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+    from dbt_stripe_sync.stripe_api.catalog import Catalog, Operation
+
+# What an operation that only moves an object's status leaves it in, for families without rules of their own.
+_STATUS_AFTER = {"cancel": "canceled", "capture": "succeeded", "confirm": "succeeded", "expire": "expired"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One operation, ready to run. `endpoint` is what rate limits count."""
+
+    endpoint: str
+    resource: str
+    operation: str
+    family: Family
+    checker: Checker | Unchecked
+    handler: Handler
+
+
+@cache
+def read_routes() -> Routes:
+    """The routes of the catalogue, compiled once a process."""
+    return Routes(read_catalog())
+
+
+class Routes:
+    """Finds the route of a request."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._tree: dict[str, Any] = {}
+        self.families: dict[str, Family] = {}
+        for name, resource in catalog.resources.items():
+            family = FAMILIES.get(name) or plain_family(name)
+            self.families[name] = family
+            for operation in resource.operations.values():
+                if operation.path.startswith("/v1/"):
+                    self._add(name, family, operation, Checker(operation))
+        self.families.update(FAMILIES)
+        for name, family in FAMILIES.items():
+            for extra in family.routes:
+                self._add(name, family, extra, Unchecked())
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The route and the path's parameters. Raises the 404 that Stripe answers for an unknown URL."""
+        values: list[str] = []
+        node = self._tree
+        for step in path.split("/"):
+            child = node.get(step)
+            if child is None:
+                child = node.get("{}")
+                if child is None or not step:
+                    raise unknown_url(method, path)
+                values.append(step)
+            node = child
+        found = node.get(f" {method}")
+        if found is None:
+            raise unknown_url(method, path)
+        route, names = found
+        return route, dict(zip(names, values, strict=True))
+
+    def _add(
+        self, resource: str, family: Family, operation: Operation | ExtraRoute, checker: Checker | Unchecked
+    ) -> None:
+        node = self._tree
+        names = []
+        for step in operation.path.split("/"):
+            if step.startswith("{"):
+                names.append(step.strip("{}"))
+                node = node.setdefault("{}", {})
+            else:
+                node = node.setdefault(step, {})
+        handler = operation.handler if isinstance(operation, ExtraRoute) else family.operations.get(operation.name)
+        route = Route(
+            endpoint=f"{resource}.{operation.name}",
+            resource=resource,
+            operation=operation.name,
+            family=family,
+            checker=checker,
+            handler=handler or _generic(family, operation),
+        )
+        node.setdefault(f" {operation.method.upper()}", (route, names))
+
+
+def _generic(family: Family, operation: Operation | ExtraRoute) -> Handler:
+    on_object = operation.path.endswith("}")
+    method = operation.method.lower()
+    handlers: Mapping[tuple[str, bool], Any] = {
+        ("get", True): core.retrieve,
+        ("post", True): core.update,
+        ("delete", True): core.delete,
+    }
+    chosen = handlers.get((method, on_object))
+    if chosen is None and operation.name == "search":
+        chosen = search_objects
+    if chosen is None and operation.name == "create":
+        chosen = core.create
+    if chosen is None and method == "get":
+        chosen = list_objects if operation.name.startswith("list") else _singleton
+    if chosen is None:
+        chosen = _action
+    return lambda work, ask: chosen(family, work, ask)
+
+
+def _singleton(family: Family, work: Work, ask: Ask) -> Body:
+    if ask.path and work.has(family.kind, ask.id):
+        return work.get(family.kind, ask.id)
+    return core.new_body(family, work)
+
+
+def _action(family: Family, work: Work, ask: Ask) -> Body:
+    if not ask.path:
+        return core.create(family, work, ask)
+    body = work.edit(family.kind, next(iter(ask.path.values())))
+    apply_params(body, {name: value for name, value in ask.params.items() if name in body})
+    status = _STATUS_AFTER.get(ask.operation)
+    if status is not None and "status" in body:
+        body["status"] = status
+    return body

@@ -1,0 +1,232 @@
+"""HTTP in front of the service: faults, idempotency and the log of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from dbt_stripe_sync.sandbox.errors import ApiError, server_error
+from dbt_stripe_sync.sandbox.faults import REFUSALS, Fault, FaultKind, FaultTable
+from dbt_stripe_sync.sandbox.forms import as_lists, parse_form
+from dbt_stripe_sync.sandbox.idempotency import SavedAnswer
+from dbt_stripe_sync.sandbox.ids import new_request_id
+from dbt_stripe_sync.sandbox.service import Done
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbt_stripe_sync.sandbox.routes import Route
+    from dbt_stripe_sync.sandbox.service import Place, Service
+
+KEPT_REQUESTS = 200_000
+_NOT_JSON = b"<html><head><title>Bad Gateway</title></head><body>upstream sent no valid answer</body></html>"
+_SERVER_ERRORS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLine:
+    """One request as the log keeps it. `status` is None where no answer was sent; `at` is Unix seconds."""
+
+    method: str
+    path: str
+    params: dict[str, Any]
+    status: int | None
+    idempotency_key: str | None
+    request_id: str
+    replayed: bool
+    at: float
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it could change something."""
+        return self.method != "GET"
+
+
+class _Cut(Exception):  # noqa: N818 - it is no error, the connection is to be dropped
+    pass
+
+
+@dataclass(slots=True)
+class _Exchange:
+    method: str
+    path: str
+    raw: str
+    key: str | None
+    request_id: str
+    at: float
+    faults: Sequence[Fault]
+    status: int | None = None
+    replayed: bool = False
+
+    def first(self, *, after_effect: bool, kinds: frozenset[FaultKind]) -> Fault | None:
+        return next((f for f in self.faults if f.kind in kinds and f.after_effect is after_effect), None)
+
+
+_TRANSPORT = frozenset({FaultKind.CUT, FaultKind.HANG, FaultKind.NOT_JSON})
+_BREAKING = _TRANSPORT | {FaultKind.STATUS}
+
+
+class Front:
+    """The handler of every API request."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.faults = FaultTable()
+        self._log: deque[_Exchange] = deque(maxlen=KEPT_REQUESTS)
+
+    def requests(self) -> list[RequestLine]:
+        """Every request since the last reset, in the order of arrival."""
+        return [
+            RequestLine(
+                method=x.method,
+                path=x.path,
+                params=as_lists(_decoded(x.raw)),
+                status=x.status,
+                idempotency_key=x.key,
+                request_id=x.request_id,
+                replayed=x.replayed,
+                at=x.at,
+            )
+            for x in list(self._log)
+        ]
+
+    def reset_requests(self) -> None:
+        """Forget the log."""
+        self._log.clear()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, or drop its connection."""
+        method, path = request.method, request.path
+        raw = (await request.text()) if method != "GET" else ""
+        x = _Exchange(
+            method=method,
+            path=path,
+            raw="&".join(part for part in (request.rel_url.raw_query_string, raw) if part),
+            key=request.headers.get("Idempotency-Key") if method == "POST" else None,
+            request_id=new_request_id(),
+            at=self.service.clock.now(),
+            faults=self.faults.strike(method, path),
+        )
+        self._log.append(x)
+        try:
+            done = await self._answer(x, request)
+        except _Cut:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)
+        x.status = done.status
+        headers = {"Request-Id": x.request_id, "Content-Type": "application/json", **done.headers}
+        if x.key is not None:
+            headers["Idempotency-Key"] = x.key
+        version = request.headers.get("Stripe-Version")
+        if version:
+            headers["Stripe-Version"] = version
+        return web.Response(status=done.status, body=done.body, headers=headers)
+
+    async def _answer(self, x: _Exchange, request: web.BaseRequest) -> Done:
+        service = self.service
+        try:
+            for fault in x.faults:
+                if fault.kind in REFUSALS:
+                    raise fault.refusal(x.method, x.path, x.key or "")
+            place = service.authenticate(request.headers, x.method, x.path)
+            route, path = service.route(x.method, x.path)
+            if place.gate is not None:
+                place.gate.enter(route.endpoint, service.clock.monotonic())
+            await self._break(x.first(after_effect=False, kinds=_TRANSPORT))
+            tree = parse_form(x.raw)
+            saved = place.answers.begin(x.key, _fingerprint(x, tree), service.clock.now()) if x.key else None
+        except ApiError as error:
+            return _failed(error, x)
+        if saved is not None:
+            x.replayed = True
+            done = Done(saved.status, saved.body, headers={"Idempotent-Replayed": "true"})
+            done.headers["Original-Request"] = saved.request_id
+            return await self._break(x.first(after_effect=True, kinds=_TRANSPORT), done)
+        return await self._execute(x, place, route, path, tree)
+
+    async def _execute(
+        self, x: _Exchange, place: Place, route: Route, path: dict[str, str], tree: dict[str, Any]
+    ) -> Done:
+        ended = False
+        try:
+            for fault in x.faults:
+                if fault.kind is FaultKind.LATENCY:
+                    await asyncio.sleep(fault.seconds)
+            done, effect = self._outcome(x, place, route, path, tree)
+            answer = None
+            if x.key is not None and done.saved:
+                answer = (
+                    x.key,
+                    SavedAnswer(_fingerprint(x, tree), done.status, done.body, x.request_id, self.service.clock.now()),
+                )
+            self.service.commit(place, effect, answer)
+            if x.key is not None:
+                place.answers.end(x.key, answer[1] if answer else None)
+                ended = True
+        finally:
+            if x.key is not None and not ended:
+                place.answers.end(x.key, None)
+        gateway = x.first(after_effect=True, kinds=frozenset({FaultKind.STATUS}))
+        if gateway is not None and gateway.status != _SERVER_ERRORS:
+            done = _failed(gateway.refusal(x.method, x.path, ""), x)
+        return await self._break(x.first(after_effect=True, kinds=_TRANSPORT), done)
+
+    def _outcome(
+        self, x: _Exchange, place: Place, route: Route, path: dict[str, str], tree: dict[str, Any]
+    ) -> tuple[Done, Done | None]:
+        """The answer, and the work to keep: a 500 after the effect has both."""
+        early = x.first(after_effect=False, kinds=frozenset({FaultKind.STATUS}))
+        if early is not None:
+            return _failed(early.refusal(x.method, x.path, ""), x), None
+        try:
+            done = self.service.perform(place, route, path, x.path, tree)
+        except ApiError as error:
+            return _failed(error, x), None
+        except Exception as error:  # noqa: BLE001 - as Stripe would, answer 500 and go on
+            crashed = server_error(500)
+            crashed.message = f"The sandbox failed: {type(error).__name__}: {error}"
+            return _failed(crashed, x), None
+        late = x.first(after_effect=True, kinds=frozenset({FaultKind.STATUS}))
+        if late is not None and late.status == _SERVER_ERRORS:
+            return _failed(late.refusal(x.method, x.path, ""), x), done
+        return done, done
+
+    async def _break(self, fault: Fault | None, done: Done | None = None) -> Done:
+        if fault is None:
+            return done if done is not None else Done(0, b"")
+        if fault.kind is FaultKind.HANG:
+            await asyncio.sleep(fault.seconds)
+        if fault.kind is FaultKind.NOT_JSON:
+            if done is None:
+                raise _NotJson(fault.status)
+            return Done(fault.status, _NOT_JSON, headers={"Content-Type": "text/html"})
+        raise _Cut
+
+
+class _NotJson(ApiError):
+    def __init__(self, status: int) -> None:
+        super().__init__("", status=status)
+
+
+def _failed(error: ApiError, x: _Exchange) -> Done:
+    if isinstance(error, _NotJson):
+        return Done(error.status, _NOT_JSON, headers={"Content-Type": "text/html"}, saved=False)
+    body = orjson.dumps(error.body(x.request_id))
+    return Done(error.status, body, headers=dict(error.headers), saved=error.saved)
+
+
+def _fingerprint(x: _Exchange, tree: dict[str, Any]) -> str:
+    return f"{x.method} {x.path} {orjson.dumps(tree, option=orjson.OPT_SORT_KEYS).decode()}"
+
+
+def _decoded(raw: str) -> dict[str, Any]:
+    try:
+        return parse_form(raw)
+    except ApiError:
+        return {}

@@ -1,0 +1,173 @@
+"""The API without its transport: accounts, keys, rate limits, and one request's work from route to answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from dbt_stripe_sync.sandbox.errors import ApiError, forbidden, unauthorized
+from dbt_stripe_sync.sandbox.family import Ask
+from dbt_stripe_sync.sandbox.idempotency import SavedAnswers
+from dbt_stripe_sync.sandbox.rates import RateGate, RateLimits
+from dbt_stripe_sync.sandbox.rendering import full, render
+from dbt_stripe_sync.sandbox.routes import Route, read_routes
+from dbt_stripe_sync.sandbox.store import Store, copy_json
+from dbt_stripe_sync.sandbox.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.sandbox.clock import MovableClock
+    from dbt_stripe_sync.sandbox.datafile import DataFile
+    from dbt_stripe_sync.sandbox.idempotency import SavedAnswer
+
+ACCOUNT = "acct_sandbox"
+"""Whose keys those are that name no account."""
+
+API_KEY = "sk_test_sandbox000000000000"
+
+# `sk_test_acct_other_…` belongs to the account `acct_other`, which has data of its own.
+_KEY = re.compile(r"(?P<kind>sk|rk)_(?P<mode>test|live)_(?:acct_(?P<account>[a-z0-9]+)_)?(?P<rest>[A-Za-z0-9_]+)\Z")
+
+
+@dataclass(slots=True)
+class Place:
+    """One account in one mode."""
+
+    account: str
+    livemode: bool
+    store: Store
+    answers: SavedAnswers
+    gate: RateGate | None
+
+
+@dataclass(slots=True)
+class Done:
+    """What a request did, not yet committed."""
+
+    status: int
+    body: bytes
+    work: Work | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    saved: bool = True
+
+
+class Service:
+    """Use it from one thread."""
+
+    def __init__(
+        self, *, clock: MovableClock, limits: RateLimits | None, search_delay: float, data: DataFile | None
+    ) -> None:
+        self.clock = clock
+        self.search_delay = search_delay
+        self._limits = limits
+        self._data = data
+        self._places: dict[tuple[str, bool], Place] = {}
+        self._routes = read_routes()
+        self.families = self._routes.families
+        if data is not None:
+            self._load(data)
+
+    def place(self, account: str = ACCOUNT, *, livemode: bool = False) -> Place:
+        """The data of one account and mode."""
+        place = self._places.get((account, livemode))
+        if place is None:
+            gate = RateGate(self._limits, livemode=livemode) if self._limits is not None else None
+            store = Store(account, livemode=livemode)
+            place = self._places[account, livemode] = Place(account, livemode, store, SavedAnswers(), gate)
+        return place
+
+    def authenticate(self, headers: Mapping[str, str], method: str, path: str) -> Place:
+        """The place that the key opens. Raises the 401 or 403 that Stripe answers."""
+        scheme, _, key = headers.get("Authorization", "").partition(" ")
+        match = _KEY.match(key) if scheme.lower() == "bearer" else None
+        if match is None or match["rest"].startswith("wrong"):
+            raise unauthorized(key)
+        # A restricted key `rk_test_read…` may only read, and not the account.
+        if match["kind"] == "rk" and match["rest"].startswith("read") and (method != "GET" or path == "/v1/account"):
+            raise forbidden(f"{method} {path}")
+        account = headers.get("Stripe-Account") or (f"acct_{match['account']}" if match["account"] else ACCOUNT)
+        return self.place(account, livemode=match["mode"] == "live")
+
+    def route(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The operation of a request. Raises a 404 `ApiError`."""
+        return self._routes.find(method, path)
+
+    def perform(self, place: Place, route: Route, path: dict[str, str], url: str, raw: dict[str, Any]) -> Done:
+        """Check and execute one request. Nothing is kept before `commit`. Raises `ApiError`."""
+        params = route.checker.check(raw)
+        work = self.work(place)
+        expand = raw.get("expand")
+        paths = tuple(expand.values()) if isinstance(expand, dict) else ()
+        ask = Ask(
+            resource=route.resource,
+            operation=route.operation,
+            url=url,
+            path=path,
+            params=params,
+            account=place.account,
+            expand=paths,
+        )
+        try:
+            body = route.handler(work, ask)
+            shown = render(work, self._shown_as(route, body), body, paths)
+        except ApiError as error:
+            # The endpoint had begun: unlike a parameter that failed its check, such an answer is kept under the key.
+            error.saved = not (error.code or "").startswith("parameter_")
+            raise
+        return Done(200, orjson.dumps(shown), work)
+
+    def commit(self, place: Place, done: Done | None, answer: tuple[str, SavedAnswer] | None) -> None:
+        """Make a request's effects real, and durable with its saved answer."""
+        written, removed = done.work.commit() if done is not None and done.work is not None else ([], [])
+        if self._data is not None:
+            self._data.write((place.account, place.livemode), written, removed, answer)
+
+    def work(self, place: Place) -> Work:
+        """A fresh unit of work."""
+        return Work(place.store, now=self.clock.now(), search_delay=self.search_delay, families=self.families)
+
+    def objects(self, kind: str, place: Place) -> list[dict[str, Any]]:
+        """Live objects of a kind in the order of their creation, with what `expand` could add to each."""
+        work = self.work(place)
+        found = [full(work, self.families.get(kind), body) for body in work.find(kind)]
+        return [copy_json(body) for body in reversed(found)]
+
+    def count(self, kind: str, place: Place) -> int:
+        """How many live objects of a kind there are."""
+        return sum(1 for _ in place.store.table(kind).newest_first())
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock and let every object live through that time. Raises `ValueError` for a step back."""
+        self.clock.advance(seconds)
+        if self._data is not None:
+            self._data.set_setting("clock_offset", str(self.clock.offset))
+        for place in self._places.values():
+            work = self.work(place)
+            for kind, family in self.families.items():
+                if family.tick is not None:
+                    for body in work.find(kind):
+                        family.tick(work, body)
+            self.commit(place, Done(200, b"", work), None)
+
+    def clear(self) -> None:
+        """Forget all objects and saved answers."""
+        self._places.clear()
+        if self._data is not None:
+            self._data.clear()
+
+    def _shown_as(self, route: Route, body: dict[str, Any]) -> Any:
+        named = body.get("object")
+        if named in {route.family.object, "list", "search_result"}:
+            return route.family
+        return next((f for f in self.families.values() if f.object == named), None)
+
+    def _load(self, data: DataFile) -> None:
+        self.clock.offset += float(data.setting("clock_offset") or 0)
+        for (account, live), record in data.objects():
+            self.place(account, livemode=live).store.load(record)
+        for (account, live), key, answer in data.answers():
+            self.place(account, livemode=live).answers.load(key, answer)

@@ -1,0 +1,70 @@
+"""Plain shapes for resources without rules of their own, read from the SDK's typed response classes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ForwardRef, Literal, Union, get_args, get_origin
+
+from stripe import StripeObject
+from stripe._object_classes import OBJECT_CLASSES
+
+_MAX_DEPTH = 4
+_PLAIN: dict[Any, Any] = {str: "", int: 0, float: 0.0, bool: False}
+
+
+def object_class(name: str) -> type[Any] | None:
+    """The SDK's class of an object (`billing.meter`), None for one that it does not know."""
+    found = OBJECT_CLASSES.get(name)
+    if found is None:
+        return None
+    module, class_name = found
+    return getattr(__import__(module, fromlist=[class_name]), class_name, None)
+
+
+@cache
+def blank_of(name: str) -> dict[str, Any]:
+    """The fields that an object always shows, each with the emptiest value of its type. Copy before use."""
+    cls = object_class(name)
+    return {} if cls is None else _blank(cls, 0)
+
+
+@cache
+def field_names(name: str) -> frozenset[str]:
+    """Every field that an object can show."""
+    cls = object_class(name)
+    return frozenset() if cls is None else frozenset(_annotations(cls))
+
+
+def _annotations(cls: type[Any]) -> dict[str, Any]:
+    return {key: hint for key, hint in vars(cls).get("__annotations__", {}).items() if not key.startswith(("_", "OBJECT"))}
+
+
+def _blank(cls: type[Any], depth: int) -> dict[str, Any]:
+    return {
+        key: _value(hint, depth)
+        for key, hint in _annotations(cls).items()
+        if not _optional(hint) and key not in {"id", "object", "deleted"}
+    }
+
+
+def _optional(hint: Any) -> bool:
+    return get_origin(hint) is Union and type(None) in get_args(hint)
+
+
+def _value(hint: Any, depth: int) -> Any:
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return args[0]
+    if origin is Union:
+        return _value(args[0], depth)
+    if origin is list:
+        return []
+    if isinstance(hint, ForwardRef):
+        return ""
+    if origin is not None and getattr(origin, "__name__", "") == "ListObject":
+        return {"object": "list", "data": [], "has_more": False, "url": ""}
+    if isinstance(hint, type) and issubclass(hint, StripeObject) and depth < _MAX_DEPTH:
+        return _blank(hint, depth + 1)
+    return {}
