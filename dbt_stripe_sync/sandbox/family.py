@@ -71,7 +71,7 @@ class Family:
     kind: str
     object: str
     prefix: str
-    blank: Mapping[str, Any] = field(default_factory=dict)
+    blank: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
     operations: Mapping[str, Handler] = field(default_factory=dict)
     filters: Mapping[str, Filter] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Family:
 def new_body(family: Family, work: Work, *, id: str | None = None) -> Body:  # noqa: A002 - Stripe's own word
     """A blank object with its id, `object`, `created` and `livemode`."""
     body: Body = {"id": id or new_id(family.prefix), "object": family.object}
-    body.update(copy_json(family.blank))
+    body.update(copy_json(family.blank() if callable(family.blank) else family.blank))
     if body.get("created", 0) is not None:
         body["created"] = work.now
     body["livemode"] = work.livemode

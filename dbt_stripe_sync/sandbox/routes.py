@@ -50,36 +50,53 @@ class Routes:
     """Finds the route of a request."""
 
     def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._tree: dict[str, Any] = {}
-        self.families: dict[str, Family] = {}
-        for name, resource in catalog.resources.items():
-            family = FAMILIES.get(name) or plain_family(name)
-            self.families[name] = family
-            for operation in resource.operations.values():
-                if operation.path.startswith("/v1/"):
-                    self._add(name, family, operation, Checker(operation))
+        self.families: dict[str, Family] = {name: plain_family(name) for name in catalog.resources}
         self.families.update(FAMILIES)
+        # Reading every operation of the catalogue takes a second, so those of a URL's first word wait for its call.
+        self._unread: dict[str, list[str]] = {}
+        for name in catalog.resources:
+            self._unread.setdefault(_folded(catalog.resources[name].service.split(".")[0]), []).append(name)
         for name, family in FAMILIES.items():
             for extra in family.routes:
                 self._add(name, family, extra, Unchecked())
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route and the path's parameters. Raises the 404 that Stripe answers for an unknown URL."""
+        steps = path.split("/")
+        if self._unread:
+            self._read(_folded(steps[2]) if len(steps) > 2 else "")  # noqa: PLR2004 - /v1/word
+        found = self._match(method, steps)
+        if found is None and self._unread:
+            for word in list(self._unread):
+                self._read(word)
+            found = self._match(method, steps)
+        if found is None:
+            raise unknown_url(method, path)
+        return found
+
+    def _match(self, method: str, steps: list[str]) -> tuple[Route, dict[str, str]] | None:
         values: list[str] = []
         node = self._tree
-        for step in path.split("/"):
+        for step in steps:
             child = node.get(step)
             if child is None:
                 child = node.get("{}")
                 if child is None or not step:
-                    raise unknown_url(method, path)
+                    return None
                 values.append(step)
             node = child
         found = node.get(f" {method}")
         if found is None:
-            raise unknown_url(method, path)
+            return None
         route, names = found
         return route, dict(zip(names, values, strict=True))
+
+    def _read(self, word: str) -> None:
+        for name in self._unread.pop(word, ()):
+            for operation in self._catalog.resources[name].operations.values():
+                self._add(name, self.families[name], operation, Checker(operation))
 
     def _add(
         self, resource: str, family: Family, operation: Operation | ExtraRoute, checker: Checker | Unchecked
@@ -102,6 +119,10 @@ class Routes:
             handler=handler or _generic(family, operation),
         )
         node.setdefault(f" {operation.method.upper()}", (route, names))
+
+
+def _folded(word: str) -> str:
+    return word.replace("_", "")
 
 
 def _generic(family: Family, operation: Operation | ExtraRoute) -> Handler:

@@ -8,6 +8,8 @@ from typing import Any, ForwardRef, Literal, Union, get_args, get_origin
 from stripe import StripeObject
 from stripe._object_classes import OBJECT_CLASSES
 
+__all__ = ["OBJECT_CLASSES", "blank_of", "field_names", "object_class"]
+
 _MAX_DEPTH = 4
 _PLAIN: dict[Any, Any] = {str: "", int: 0, float: 0.0, bool: False}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dbt_stripe_sync.sandbox.family import Family
-from dbt_stripe_sync.sandbox.shapes import blank_of, object_class
+from dbt_stripe_sync.sandbox.shapes import OBJECT_CLASSES, blank_of
 
 _PREFIXES = {
     "account": "acct",
@@ -39,7 +41,7 @@ def plain_family(resource: str) -> Family:
         kind=resource,
         object=name,
         prefix=_PREFIXES.get(resource) or "".join(word[:3] for word in name.replace(".", "_").split("_")),
-        blank=blank_of(name),
+        blank=partial(blank_of, name),
         parents={parent: parent for parent in parents},
     )
 
@@ -47,6 +49,6 @@ def plain_family(resource: str) -> Family:
 def _object_name(resource: str) -> str:
     last = resource.rsplit(".", 1)[-1]
     for name in (resource, resource.replace(".", "_"), last, last.replace("_", "")):
-        if object_class(name) is not None:
+        if name in OBJECT_CLASSES:
             return name
     return last
