@@ -1,0 +1,15 @@
+"""The mark in an object's metadata that says which sync and which row made it, so that it can be found again."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+TAG = "dbt_stripe_sync"
+# docs.stripe.com/api/metadata: values have at most 500 characters.
+TAG_CHARACTERS = 500
+
+
+def build_tag(project: str, sync: str, key: str) -> str:
+    """The value of `TAG` for one row: `<project>/<sync>/<key>`; past Stripe's limit a digest stands for the key."""
+    tag = f"{project}/{sync}/{key}"
+    return tag if len(tag) <= TAG_CHARACTERS else f"{project}/{sync}/sha256:{sha256(key.encode()).hexdigest()}"
