@@ -31,7 +31,7 @@ CURRENCIES = ZERO_DECIMAL | THREE_DECIMAL | TWO_EMPTY_DECIMALS | _TWO_DECIMAL
 FRACTION_PLACES = 12
 # An IEEE 754 double holds any decimal of 15 significant digits, and not every one of 16.
 EXACT_FLOAT_DIGITS = 15
-# No amount of Stripe's is longer (docs.stripe.com/currencies: 12 digits at most); past it numbers cost memory, not money.
+# No amount of Stripe's has more than 12 (docs.stripe.com/currencies); a huge exponent would cost memory, not money.
 MOST_DIGITS = 60
 _EXACT = Context(prec=2 * MOST_DIGITS)
 
@@ -75,18 +75,18 @@ def to_minor_units(amount: Any, currency: str, *, whole: bool = True) -> Decimal
         if places > FRACTION_PLACES:
             raise MoneyError(
                 "too-many-decimals",
-                f"has {places} decimals in the smallest unit, Stripe takes {FRACTION_PLACES}",
+                f"has more decimals in the smallest unit ({places}) than Stripe takes ({FRACTION_PLACES})",
                 "round it in the model",
             )
-        return minor + 0
+        return _EXACT.plus(minor)
     allowed = {**dict.fromkeys(TWO_EMPTY_DECIMALS, 0), **dict.fromkeys(THREE_DECIMAL, 2)}.get(code, exponent)
     if _places(number) > allowed:
         raise MoneyError(
             "too-many-decimals",
-            f"has {_places(number)} decimals, Stripe takes {allowed} for {code.upper()}",
+            f"has more decimals ({_places(number)}) than Stripe takes for {code.upper()} ({allowed})",
             f"round it in the model, for example with round(…, {allowed})",
         )
-    return minor.quantize(Decimal(1), context=_EXACT) + 0  # a negative zero becomes zero
+    return _EXACT.plus(minor.quantize(Decimal(1), context=_EXACT))  # which makes a negative zero zero
 
 
 def to_major_units(minor: Decimal | int, currency: str) -> Decimal:
