@@ -1,0 +1,27 @@
+"""Words for hints: what was probably meant, and lists of names."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_LISTED = 12
+
+
+def listed(names: Iterable[str], most: int = MOST_LISTED) -> str:
+    """Names in backticks, cut where there are many."""
+    known = list(names)
+    text = ", ".join(f"`{name}`" for name in known[:most])
+    return f"{text} … ({len(known) - most:,} more)" if len(known) > most else text
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`; did you mean …?` where one of the names is close, else nothing."""
+    known = list(names)
+    close = get_close_matches(name, known, n=1)
+    if not close:
+        close = [other for other in known if other.lower() == name.lower()]
+    return f"; did you mean `{close[0]}`?" if close else ""
