@@ -14,7 +14,9 @@ from dbt_stripe_sync.sandbox.running import SEARCH_DELAY, Sandbox, serve
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free one.")
 @click.option("--data", type=click.Path(dir_okay=False, path_type=Path), help="Keep the objects in this file.")
 @click.option("--rate-limits/--no-rate-limits", default=False, show_default=True, help="Answer 429 as Stripe does.")
-@click.option("--search-delay", type=float, default=SEARCH_DELAY, show_default=True, help="Seconds until search follows.")
+@click.option(
+    "--search-delay", type=float, default=SEARCH_DELAY, show_default=True, help="Seconds until search follows."
+)
 def main(port: int, data: Path | None, rate_limits: bool, search_delay: float) -> None:  # noqa: FBT001 - click's flag
     """Serve a local Stripe on the loopback interface until interrupted."""
     limits = RateLimits.stripe() if rate_limits else None

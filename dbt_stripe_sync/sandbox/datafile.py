@@ -69,7 +69,17 @@ class DataFile:
         cursor.executemany(
             "insert or replace into objects values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (account, live, r.kind, r.id, r.serial, r.gone, r.visible_at, orjson.dumps(r.body), orjson.dumps(r.hidden))
+                (
+                    account,
+                    live,
+                    r.kind,
+                    r.id,
+                    r.serial,
+                    r.gone,
+                    r.visible_at,
+                    orjson.dumps(r.body),
+                    orjson.dumps(r.hidden),
+                )
                 for r in written
             ],
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# A shorter key is not shown at all.
+_SHOWN_LENGTH = 12
+
 
 class ApiError(Exception):
     """An answer that is not 2xx. `headers` go out with it; `saved` says whether an idempotency key keeps it."""
@@ -68,7 +71,7 @@ def unauthorized(key: str) -> ApiError:
             "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
             status=401,
         )
-    shown = f"{key[:8]}{'*' * max(0, len(key) - 12)}{key[-4:]}"
+    shown = f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}" if len(key) > _SHOWN_LENGTH else "*" * len(key)
     return ApiError(f"Invalid API Key provided: {shown}", status=401)
 
 

@@ -78,7 +78,8 @@ def page_of(bodies: Iterable[Body], ask: Ask) -> Body:
 
 def read_limit(params: Mapping[str, Any]) -> int:
     """The page size. Raises `ApiError` outside of 1 to 100."""
-    limit = int(params.get("limit") or DEFAULT_LIMIT)
+    given = params.get("limit")
+    limit = DEFAULT_LIMIT if given in (None, "") else int(given)
     if limit > MAX_LIMIT:
         raise bad_request(
             f"This value must be less than or equal to {MAX_LIMIT}.", param="limit", code="parameter_invalid_integer"

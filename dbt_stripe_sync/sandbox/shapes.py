@@ -38,7 +38,9 @@ def field_names(name: str) -> frozenset[str]:
 
 
 def _annotations(cls: type[Any]) -> dict[str, Any]:
-    return {key: hint for key, hint in vars(cls).get("__annotations__", {}).items() if not key.startswith(("_", "OBJECT"))}
+    return {
+        key: hint for key, hint in vars(cls).get("__annotations__", {}).items() if not key.startswith(("_", "OBJECT"))
+    }
 
 
 def _blank(cls: type[Any], depth: int) -> dict[str, Any]:

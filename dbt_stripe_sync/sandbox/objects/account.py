@@ -68,10 +68,19 @@ ACCOUNT = Family(
     kind="account",
     object="account",
     prefix="acct",
-    blank={"charges_enabled": False, "created": 0, "details_submitted": False, "metadata": {}, "payouts_enabled": False},
+    blank={
+        "charges_enabled": False,
+        "created": 0,
+        "details_submitted": False,
+        "metadata": {},
+        "payouts_enabled": False,
+    },
     operations={"create": _create, "retrieve": _retrieve, "retrieve_current": _current},
 )
 BALANCE = Family(
-    kind="balance", object="balance", prefix="bal", routes=(ExtraRoute(name="retrieve", method="get", path="/v1/balance", handler=_balance),),
+    kind="balance",
+    object="balance",
+    prefix="bal",
+    routes=(ExtraRoute(name="retrieve", method="get", path="/v1/balance", handler=_balance),),
 )
 FAMILIES = (ACCOUNT, BALANCE)

@@ -78,7 +78,11 @@ def full_address(given: Any) -> Body | None:
 def _shipping(given: Any) -> Body | None:
     if not given:
         return None
-    return {"address": full_address(given.get("address") or {}), "name": given["name"], "phone": given.get("phone") or None}
+    return {
+        "address": full_address(given.get("address") or {}),
+        "name": given["name"],
+        "phone": given.get("phone") or None,
+    }
 
 
 def create_customer(work: Work, ask: Ask) -> Body:
@@ -113,7 +117,7 @@ def delete_customer(work: Work, ask: Ask) -> Body:
     return core.delete(CUSTOMER, work, ask)
 
 
-def add_to_balance(  # noqa: PLR0913 - what a balance transaction shows
+def add_to_balance(
     work: Work, customer: Body, amount: int, currency: str, type_: str, **shown: Any
 ) -> Body:
     """Move the customer's credit balance (`customer` is being edited) and keep the transaction."""
@@ -121,7 +125,12 @@ def add_to_balance(  # noqa: PLR0913 - what a balance transaction shows
     customer["currency"] = customer["currency"] or currency
     body = core.new_body(BALANCE_TRANSACTION, work)
     body.update(
-        customer=customer["id"], amount=amount, currency=currency, type=type_, ending_balance=customer["balance"], **shown
+        customer=customer["id"],
+        amount=amount,
+        currency=currency,
+        type=type_,
+        ending_balance=customer["balance"],
+        **shown,
     )
     return work.add(BALANCE_TRANSACTION.kind, body)
 

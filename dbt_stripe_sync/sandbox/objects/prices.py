@@ -35,7 +35,13 @@ def add_price(work: Work, params: dict[str, Any]) -> Body:
     recurring = params.get("recurring")
     body["type"] = "recurring" if recurring else "one_time"
     if recurring:
-        body["recurring"] = {"interval_count": 1, "meter": None, "trial_period_days": None, "usage_type": "licensed", **recurring}
+        body["recurring"] = {
+            "interval_count": 1,
+            "meter": None,
+            "trial_period_days": None,
+            "usage_type": "licensed",
+            **recurring,
+        }
     body["product"] = _product_of(work, params)
     _put_amounts(body, params)
     options = {body["currency"]: _option(body)}
@@ -141,7 +147,9 @@ def _build_option(given: Body, params: dict[str, Any]) -> Body:
         "unit_amount": None,
         "unit_amount_decimal": None,
     }
-    _put_amounts(shown, {"billing_scheme": params.get("billing_scheme"), "tiers_mode": params.get("tiers_mode"), **given})
+    _put_amounts(
+        shown, {"billing_scheme": params.get("billing_scheme"), "tiers_mode": params.get("tiers_mode"), **given}
+    )
     return shown
 
 
@@ -175,9 +183,7 @@ def _update_price(work: Work, ask: Ask) -> Body:
     if body["active"] is False and work.shown("product", body["product"]) is not None:
         product = work.get("product", body["product"])
         if product["default_price"] == body["id"]:
-            raise refuse(
-                "This price cannot be archived because it is the default price of its product.", "active"
-            )
+            raise refuse("This price cannot be archived because it is the default price of its product.", "active")
     for currency, option in (params.get("currency_options") or {}).items():
         if option == "":
             body["currency_options"].pop(currency, None)
@@ -214,8 +220,9 @@ PRICE = Family(
     operations={"create": _create_price, "update": _update_price},
     on_demand=frozenset({"tiers", "currency_options"}),
     filters={
-        "recurring": lambda body, given: body["recurring"] is not None
-        and all(body["recurring"].get(key) == value for key, value in given.items())
+        "recurring": lambda body, given: (
+            body["recurring"] is not None and all(body["recurring"].get(key) == value for key, value in given.items())
+        )
     },
 )
 FAMILIES = (PRICE,)
