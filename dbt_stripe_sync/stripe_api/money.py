@@ -45,6 +45,11 @@ class MoneyError(ValueError):
         self.hint = hint
 
 
+def is_currency(code: str) -> bool:
+    """Whether Stripe has a currency of this code, in lowercase."""
+    return code in CURRENCIES
+
+
 def exponent_of(currency: str) -> int:
     """How many decimals Stripe counts in a currency's amounts: 0, 2 or 3.
 

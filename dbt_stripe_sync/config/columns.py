@@ -1,0 +1,90 @@
+"""Whether the columns that a sync reads are there, once the warehouse can be asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.config.problems import Problems
+from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.engine.types import ChildRows, Column, ListOf, Lookup, SyncRef, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from dbt_stripe_sync.engine.types import FieldMapping, ModelNode, Sync, Value
+    from dbt_stripe_sync.errors import Location, Problem
+
+
+def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Problem, ...]:
+    """Columns that the sync reads and its models lack. `columns` has those of each model by the model's unique id."""
+    problems = Problems()
+    for model, column, where in _reads(sync):
+        known = list(columns[model.unique_id])
+        # Warehouses differ in the case of names that nobody quoted, and readers find them in either.
+        if column.lower() not in {name.lower() for name in known}:
+            problems.add(
+                "unknown-column",
+                where,
+                f"sync `{sync.name}` reads column `{column}`, which `{model.name}` lacks",
+                f"columns are {listed(known)}{did_you_mean(column, known)}",
+            )
+    return tuple(problems.found)
+
+
+def models_of(sync: Sync) -> tuple[ModelNode, ...]:
+    """The sync's model, and those of its child rows."""
+    children = [child.model for field in sync.fields for child in _children(field.value)]
+    return tuple({model.unique_id: model for model in (sync.model, *children)}.values())
+
+
+def _reads(sync: Sync) -> Iterator[tuple[ModelNode, str, Location]]:
+    for column in sync.key:
+        yield sync.model, column, sync.where.at_field("key")
+    for match in sync.match:
+        for column in _columns(match.value):
+            yield sync.model, column, sync.where.at_field("match")
+    yield from _field_reads(sync.fields, sync.model)
+
+
+def _field_reads(fields: Iterable[FieldMapping], model: ModelNode) -> Iterator[tuple[ModelNode, str, Location]]:
+    for field in fields:
+        for column in _columns(field.value):
+            yield model, column, field.where
+        for nested in _nested(field.value):
+            yield from _field_reads(nested, model)
+        for child in _children(field.value):
+            for column in (*child.on, *child.order_by):
+                yield child.model, column, field.where.at_field("on")
+            yield from _field_reads(child.fields, child.model)
+
+
+def _columns(value: Value) -> Iterator[str]:
+    if isinstance(value, Column):
+        yield value.name
+        if value.currency_column is not None:
+            yield value.currency_column
+    elif isinstance(value, Template | SyncRef):
+        yield from value.columns
+    elif isinstance(value, Lookup):
+        yield value.column
+    elif isinstance(value, ListOf):
+        for item in value.items:
+            if not isinstance(item, tuple):
+                yield from _columns(item)
+
+
+def _nested(value: Value) -> Iterator[tuple[FieldMapping, ...]]:
+    if isinstance(value, ListOf):
+        yield from (item for item in value.items if isinstance(item, tuple))
+
+
+def _children(value: Value) -> Iterator[ChildRows]:
+    if isinstance(value, ChildRows):
+        yield value
+    elif isinstance(value, ListOf):
+        for item in value.items:
+            if isinstance(item, tuple):
+                for field in item:
+                    yield from _children(field.value)
+            else:
+                yield from _children(item)

@@ -1,0 +1,84 @@
+"""Project-wide settings: `vars: {stripe_sync: {...}}` of dbt_project.yml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.config.problems import Problems
+from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.errors import Location
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.errors import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What holds for all syncs of a project.
+
+    `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
+    `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
+    limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
+    """
+
+    api_key_env: str = "STRIPE_API_KEY"
+    live_targets: tuple[str, ...] = ()
+    account: str | None = None
+    state_path: str | None = None
+    api_base: str | None = None
+    allowed_api_bases: tuple[str, ...] = ()
+    account_per_second: float | None = None
+    endpoint_per_second: float | None = None
+    share_free: float | None = None
+    concurrency: int | None = None
+
+
+_TEXTS = ("api_key_env", "account", "state_path", "api_base")
+_LISTS = ("live_targets", "allowed_api_bases")
+_NUMBERS = ("account_per_second", "endpoint_per_second", "share_free", "concurrency")
+NAMES = (*_TEXTS, *_LISTS, *_NUMBERS)
+
+
+def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
+    """The settings, and what is wrong with them."""
+    where = Location(file=file, field="vars.stripe_sync")
+    problems = Problems()
+    if raw is None:
+        return Settings(), ()
+    if not isinstance(raw, dict):
+        problems.add("not-a-mapping", where, "`stripe_sync` holds no names and values", f"it takes {listed(NAMES)}")
+        return Settings(), tuple(problems.found)
+    chosen: dict[str, Any] = {}
+    for name, value in raw.items():
+        at = where.at_field(str(name))
+        if name not in NAMES:
+            hint = f"there are {listed(NAMES)}{did_you_mean(str(name), NAMES)}"
+            problems.add("unknown-setting", at, f"there is no setting `{name}`", hint)
+        elif value is not None:
+            _take(chosen, str(name), value, at, problems)
+    return Settings(**chosen), tuple(problems.found)
+
+
+def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, problems: Problems) -> None:
+    if name in _LISTS:
+        chosen[name] = tuple(str(entry) for entry in (value if isinstance(value, list) else [value]))
+    elif name in _NUMBERS:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or not _fits(name, value):
+            hint = "a share lies between 0 and 1" if name == "share_free" else "write a number above 0"
+            problems.add("bad-setting", where, f"`{name}` is not a number that makes sense", hint)
+        else:
+            chosen[name] = int(value) if name == "concurrency" else float(value)
+    elif not isinstance(value, str):
+        problems.add("bad-setting", where, f"`{name}` is no text", "write a name")
+    elif name == "api_key_env" and value.startswith(("sk_", "rk_")):
+        problems.add(
+            "secret-in-meta", where, "a key stands where a variable's name belongs", "roll the key; name the variable"
+        )
+    else:
+        chosen[name] = value
+
+
+def _fits(name: str, value: float) -> bool:
+    return value < 1 if name == "share_free" else value > 0
+

@@ -1,0 +1,284 @@
+"""`stripe_sync` meta to `Sync`, checked against the catalogue, with every problem at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.config.checks import check_required, check_resource, check_together
+from dbt_stripe_sync.config.mapping import NULLS, Around, parse_fields
+from dbt_stripe_sync.config.meta import read_blocks
+from dbt_stripe_sync.config.problems import Problems
+from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.engine.codec import canonical
+from dbt_stripe_sync.engine.types import (
+    ChildRows,
+    Column,
+    FieldMapping,
+    Limits,
+    ListOf,
+    Match,
+    Nulls,
+    OnAmbiguous,
+    Sync,
+    SyncRef,
+    Threshold,
+)
+from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from enum import Enum
+
+    from dbt_stripe_sync.config.meta import Block
+    from dbt_stripe_sync.engine.types import ModelNode, Value
+    from dbt_stripe_sync.errors import Location, Problem
+    from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
+
+KEYS = (
+    "name",
+    "resource",
+    "key",
+    "mode",
+    "match",
+    "fields",
+    "on_removed",
+    "on_ambiguous",
+    "limits",
+    "nulls",
+    "options",
+    "enabled",
+)
+LIMITS = ("max_changes", "max_removed", "max_rejected")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedConfig:
+    """The syncs that are well formed, and everything that is wrong with the others."""
+
+    syncs: tuple[Sync, ...]
+    problems: tuple[Problem, ...]
+
+
+def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: str) -> ParsedConfig:
+    """Every sync that the models' meta describes."""
+    problems = Problems()
+    models = {node.name: node for node in nodes.values()}
+    syncs = []
+    for node in nodes.values():
+        for block in read_blocks(node, problems):
+            if block.raw.get("enabled", True) is False:
+                continue
+            sync = _Parser(block, catalog, models, problems).parse(project)
+            syncs += [sync] if sync is not None else []
+    check_together(syncs, problems)
+    return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
+
+
+@dataclass(slots=True)
+class _Parser:
+    """Reads one block."""
+
+    block: Block
+    catalog: Catalog
+    models: Mapping[str, ModelNode]
+    problems: Problems
+
+    def parse(self, project: str) -> Sync | None:
+        """The sync, or None where it has problems."""
+        before = len(self.problems.found)
+        raw, where = self.block.raw, self.block.where
+        self._check_keys()
+        resource = self._resource()
+        key = self._key()
+        if resource is None:
+            return None
+        mode = self._choice("mode", Mode, Mode.UPSERT)
+        on_removed = self._choice("on_removed", Removal, Removal.IGNORE)
+        around = Around(catalog=self.catalog, models=self.models, key=key, problems=self.problems)
+        fields = self._fields(resource, around)
+        sync = Sync(
+            name=str(raw.get("name") or self.block.model.name),
+            project=project,
+            model=self.block.model,
+            resource=resource.name,
+            key=key,
+            mode=mode,
+            match=tuple(self._matches(fields, key)),
+            fields=fields,
+            on_removed=on_removed,
+            on_ambiguous=self._choice("on_ambiguous", OnAmbiguous, OnAmbiguous.REJECT),
+            limits=self._limits(),
+            depends_on=tuple(dict.fromkeys(ref.sync for ref in _references(fields))),
+            options=self._options(),
+            fingerprint=_fingerprint(raw, self.block.columns, resource.name),
+            where=where,
+        )
+        check_resource(sync, resource, lifecycle_of(resource.name), self.problems)
+        check_required(sync, resource, self.problems)
+        return sync if len(self.problems.found) == before else None
+
+    def _check_keys(self) -> None:
+        for name in self.block.raw:
+            if name not in KEYS:
+                self.problems.add(
+                    "unknown-key",
+                    self.block.where.at_field(str(name)),
+                    f"`stripe_sync` has no setting `{name}`",
+                    f"it takes {listed(KEYS)}{did_you_mean(str(name), KEYS)}",
+                )
+        if not self.block.is_named:
+            self.problems.add(
+                "no-name",
+                self.block.where,
+                f"`{self.block.model.name}` has several syncs, and this one has no name",
+                "add `name:` to each of them",
+            )
+
+    def _resource(self) -> Resource | None:
+        name = self.block.raw.get("resource")
+        where = self.block.where.at_field("resource")
+        if not name:
+            self.problems.add(
+                "no-resource", where, "the sync names no Stripe resource", "add `resource: customer`, or what the rows are"
+            )
+            return None
+        resource = self.catalog.resource(str(name))
+        if resource is None:
+            close = self.catalog.suggest(str(name))
+            hint = f"did you mean `{close}`? `dbt-stripe-sync fields` lists them all" if close else None
+            self.problems.add(
+                "unknown-resource",
+                where,
+                f"Stripe has no resource `{name}`",
+                hint or "`dbt-stripe-sync fields` lists them all",
+            )
+        return resource
+
+    def _key(self) -> tuple[str, ...]:
+        raw = self.block.raw.get("key")
+        key = tuple(str(column) for column in raw) if isinstance(raw, list) else (str(raw),) if raw else ()
+        if not key:
+            self.problems.add(
+                "no-key",
+                self.block.where.at_field("key"),
+                "the sync has no key, so its rows can't be told apart",
+                "add `key:` with the column, or the list of columns, that is unique in the model",
+            )
+        return key
+
+    def _fields(self, resource: Resource, around: Around) -> tuple[FieldMapping, ...]:
+        where = self.block.where.at_field("fields")
+        raw = self.block.raw.get("fields") or {}
+        if not raw and not self.block.columns:
+            self.problems.add("no-fields", where, "the sync maps no fields", "add `fields:` with `parameter: column`")
+        fields = parse_fields(raw, resource.params, around, where)
+        mapped = {field.path for field in fields}
+        added = {name: column for name, column in self.block.columns.items() if tuple(name.split(".")) not in mapped}
+        fields += parse_fields(added, resource.params, around, self.block.where.at_field("columns"))
+        default = self.block.raw.get("nulls")
+        if default is None:
+            return fields
+        return tuple(self._with_nulls(field, default) for field in fields)
+
+    @staticmethod
+    def _with_nulls(field: FieldMapping, default: Any) -> FieldMapping:
+        return replace(field, nulls=NULLS.get(str(default), Nulls.DEFAULT)) if field.nulls is Nulls.DEFAULT else field
+
+    def _matches(self, fields: Iterable[FieldMapping], key: tuple[str, ...]) -> Iterator[Match]:
+        raw = self.block.raw.get("match") or []
+        by_path = {".".join(field.path): field.value for field in fields}
+        for entry in raw if isinstance(raw, list) else [raw]:
+            by = str(entry)
+            value: Value | None = by_path.get(by)
+            if value is None and by.startswith("metadata.") and by.removeprefix("metadata.") in key:
+                value = Column(name=by.removeprefix("metadata."))
+            if value is None and by == "id" and len(key) == 1:
+                value = Column(name=key[0])
+            if value is None:
+                self.problems.add(
+                    "unmatched-field",
+                    self.block.where.at_field("match"),
+                    f"`{by}` is no field of this sync, so its rows have nothing to be found by",
+                    f"map `{by}` under `fields`, or match by one of {listed([*by_path, *(f'metadata.{k}' for k in key)])}",
+                )
+                continue
+            yield Match(by=by, value=value)
+
+    def _choice(self, name: str, choices: type[Any], default: Any) -> Any:
+        raw = self.block.raw.get(name)
+        if raw is None:
+            return default
+        # YAML 1.1 reads `on`, `off` and the like as booleans; the word is meant.
+        known: dict[str, Enum] = {choice.value: choice for choice in choices}
+        if str(raw) not in known:
+            self.problems.add(
+                f"unknown-{name.replace('_', '-')}",
+                self.block.where.at_field(name),
+                f"`{name}` can't be `{raw}`",
+                f"it is one of {listed(known)}{did_you_mean(str(raw), known)}",
+            )
+        return known.get(str(raw), default)
+
+    def _limits(self) -> Limits:
+        raw = self.block.raw.get("limits") or {}
+        where = self.block.where.at_field("limits")
+        if not isinstance(raw, dict):
+            self.problems.add("not-a-mapping", where, "`limits` holds no names and values", f"it takes {listed(LIMITS)}")
+            return Limits()
+        for name in raw.keys() - set(LIMITS):
+            self.problems.add(
+                "unknown-key",
+                where.at_field(str(name)),
+                f"there is no limit `{name}`",
+                f"there are {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
+            )
+        return Limits(**{name: parse_threshold(raw[name], where.at_field(name), self.problems) for name in LIMITS if name in raw})
+
+    def _options(self) -> Mapping[str, Any]:
+        raw = self.block.raw.get("options") or {}
+        return raw if isinstance(raw, dict) else {}
+
+
+def parse_threshold(raw: Any, where: Location, problems: Problems) -> Threshold | None:
+    """`500` or `10%`."""
+    text = str(raw).strip()
+    try:
+        if text.endswith("%"):
+            return Threshold(percent=float(text[:-1]))
+        if not isinstance(raw, bool):
+            return Threshold(count=int(text.replace("_", "")))
+    except ValueError:
+        pass
+    problems.add("bad-limit", where, "the limit is neither a number of rows nor a percentage", "write `500` or `10%`")
+    return None
+
+
+def _references(fields: Iterable[FieldMapping]) -> Iterator[SyncRef]:
+    for field in fields:
+        yield from _references_in(field.value)
+
+
+def _references_in(value: Value) -> Iterator[SyncRef]:
+    if isinstance(value, SyncRef):
+        yield value
+    elif isinstance(value, ChildRows):
+        yield from _references(value.fields)
+    elif isinstance(value, ListOf):
+        for item in value.items:
+            yield from _references(item) if isinstance(item, tuple) else _references_in(item)
+
+
+def _fingerprint(raw: Mapping[str, Any], columns: Mapping[str, str], resource: str) -> str:
+    """Changes when the parameters that rows make can change; limits and removals leave it alone."""
+    matters = {"resource": resource, "key": raw.get("key"), "fields": raw.get("fields"), "columns": columns}
+    return sha256(canonical(_plain(matters)).encode()).hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value if value is None or isinstance(value, str | bool | int) else str(value)
