@@ -1,1 +1,7 @@
 """Rows as Arrow, read with the settings of the project's own dbt profile."""
+
+from __future__ import annotations
+
+from dbt_stripe_sync.warehouse.registry import AdapterRequest, open_warehouse
+
+__all__ = ["AdapterRequest", "open_warehouse"]

@@ -1,0 +1,88 @@
+"""What can go wrong between us and a warehouse, as Problems.
+
+A database's own message is passed on only where it can't hold a row's value: those about names, rights and the
+connection can't, those about data can (`invalid input syntax for type integer: "…"`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.errors import Location, Problem, WarehouseError
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.types import RowSource
+
+
+def unreachable(place: str, reason: str, hint: str = "check the profile's connection settings") -> WarehouseError:
+    """No connection. `place` names kind, host, port and database, never a password."""
+    return WarehouseError(
+        Problem(code="warehouse-unreachable", summary=f"{place} can't be reached: {reason}", hint=hint)
+    )
+
+
+def not_authorised(place: str, user: str | None, reason: str | None = None) -> WarehouseError:
+    """The warehouse answered, and does not let this user in."""
+    who = f"`{user}`" if user else "the profile's credentials"
+    return WarehouseError(
+        Problem(
+            code="warehouse-auth",
+            summary=f"{place} refuses {who}" + (f": {reason}" if reason else ""),
+            hint="check the profile's user and credentials; `dbt debug` uses the same",
+        )
+    )
+
+
+def bad_setting(kind: str, setting: str, reason: str, hint: str | None = None) -> WarehouseError:
+    """The profile asks for what can't be done."""
+    return WarehouseError(
+        Problem(code="warehouse-setting", summary=f"the {kind} profile's `{setting}` {reason}", hint=hint)
+    )
+
+
+def relation_missing(source: RowSource) -> WarehouseError:
+    """The model has not been built, or what an ephemeral one reads has not."""
+    where = Location(model=source.name)
+    if source.relation is None:
+        summary = f"ephemeral model `{source.name}` reads a relation that is not in the warehouse"
+        return WarehouseError(
+            Problem(code="relation-missing", summary=summary, where=where, hint=f"run `dbt build -s +{source.name}`")
+        )
+    return WarehouseError(
+        Problem(
+            code="relation-missing",
+            summary=f"{source.relation.rendered} of model `{source.name}` is not in the warehouse",
+            where=where,
+            hint=f"run `dbt build -s {source.name}`",
+        )
+    )
+
+
+def denied(source: RowSource) -> WarehouseError:
+    """The relation is there, and the profile's user may not read it."""
+    return WarehouseError(
+        Problem(
+            code="warehouse-denied",
+            summary=f"the profile's user may not read model `{source.name}`",
+            where=Location(model=source.name),
+            hint="grant it SELECT on the relation and USAGE on its schema",
+        )
+    )
+
+
+def read_failed(source: RowSource, reason: str) -> WarehouseError:
+    """Any other failure while rows are read. `reason` holds no row's value."""
+    return WarehouseError(
+        Problem(
+            code="read-failed",
+            summary=f"reading model `{source.name}` failed: {reason}",
+            where=Location(model=source.name),
+            hint=f"run `dbt show -s {source.name}` to see whether dbt can read it",
+        )
+    )
+
+
+def first_line(message: object) -> str:
+    """A driver's message without its stack, its SQL and its advice."""
+    lines = [line.strip() for line in str(message).strip().splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else "no reason given"

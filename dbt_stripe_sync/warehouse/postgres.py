@@ -1,0 +1,257 @@
+"""PostgreSQL, through ADBC's binary COPY: rows become Arrow without passing through Python.
+
+Settings: docs.getdbt.com/docs/core/connect-data-platform/postgres-setup. Redshift speaks an older protocol without
+binary COPY, and logs in through IAM: it has a reader of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import adbc_driver_manager
+from adbc_driver_postgresql import StatementOptions
+from adbc_driver_postgresql import dbapi as adbc
+
+from dbt_stripe_sync.warehouse.failures import (
+    denied,
+    first_line,
+    not_authorised,
+    read_failed,
+    relation_missing,
+    unreachable,
+)
+from dbt_stripe_sync.warehouse.postgres_types import TypeInfo, read_sql, type_name
+from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, double_quoted, from_clause
+from dbt_stripe_sync.warehouse.streams import guarded_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from dbt_stripe_sync.engine.types import RowSource
+    from dbt_stripe_sync.errors import WarehouseError
+
+BATCH_BYTES = 8 * 1024 * 1024
+DEFAULT_PORT = 5432
+CONNECT_TIMEOUT_SECONDS = 10
+# postgresql.org/docs/current/errcodes-appendix.html
+UNDEFINED = frozenset({"42P01", "3F000"})
+INSUFFICIENT_PRIVILEGE = "42501"
+# Classes whose messages quote names and the statement; those of class 22 (data) quote values.
+MESSAGE_IS_SAFE = ("42", "0A", "25", "3D", "53", "57", "58")
+# Beginnings of messages without values, for where there is no SQLSTATE to tell.
+HARMLESS = (
+    "Attempt to read from a stream that has already been closed",
+    "canceling statement due to",
+    "cannot execute",
+    "could not",
+    "division by zero",
+    "permission denied",
+    "server closed the connection",
+    "terminating connection",
+)
+# Profile settings that libpq takes under the same name (postgresql.org/docs/current/libpq-connect.html).
+LIBPQ_SETTINGS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
+
+
+class PostgresWarehouse:
+    """One connection in one read-only snapshot. It reads one model at a time: a new read ends the one before."""
+
+    def __init__(self, connection: adbc.Connection) -> None:
+        self._connection = connection
+        self._in_snapshot = False
+        self._reading: adbc.Cursor | None = None
+
+    def columns(self, source: RowSource) -> Mapping[str, str]:
+        """Every column with PostgreSQL's name for its type. Raises `WarehouseError`."""
+        with self._cursor(source) as cursor:
+            return {column.name: column.type for column in _described(cursor, source)}
+
+    def rows(self, source: RowSource) -> pa.RecordBatchReader:
+        """The columns that `source` names, streamed. Raises `WarehouseError`."""
+        with self._cursor(source) as cursor:
+            select = build_select(source, _described(cursor, source))
+        with self._cursor(source, stays_open=True) as cursor:
+            cursor.adbc_statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)})
+            cursor.execute(select)
+            reader = cursor.fetch_record_batch()
+        self._reading = cursor
+        return guarded_reader(
+            reader.schema, reader, failure=lambda error: self._failed(source, error), close=cursor.close
+        )
+
+    def close(self) -> None:
+        """End the snapshot and the connection."""
+        self._end_reading()
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _cursor(self, source: RowSource, *, stays_open: bool = False) -> Iterator[adbc.Cursor]:
+        self._end_reading()
+        cursor = self._connection.cursor()
+        keep = False
+        try:
+            self._begin_snapshot()
+            yield cursor
+            keep = stays_open
+        except adbc_driver_manager.Error as error:
+            raise self._failed(source, error) from None
+        finally:
+            if not keep:
+                cursor.close()
+
+    def _begin_snapshot(self) -> None:
+        if self._in_snapshot:
+            return
+        self._connection.rollback()
+        with self._connection.cursor() as cursor:
+            # One snapshot for every model, so that parents and children are of the same moment.
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # Intervals become text; a role's own style must not decide which.
+            cursor.execute("SET LOCAL intervalstyle = 'iso_8601'")
+        self._in_snapshot = True
+
+    def _failed(self, source: RowSource, error: Exception) -> WarehouseError:
+        self._in_snapshot = False  # the failed statement has ended the transaction: what is read next begins another
+        return _read_failure(source, error)
+
+    def _end_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+
+def connect(target: Mapping[str, Any], project_root: Path) -> PostgresWarehouse:
+    """Log in as the profile says. Raises `WarehouseError`: `warehouse-unreachable` or `warehouse-auth`."""
+    del project_root  # libpq resolves certificate paths as dbt's driver does
+    attempts = 1 + max(0, int(target.get("retries", 1)))
+    for attempt in range(1, attempts + 1):
+        try:
+            connection = adbc.connect(build_conninfo(target))
+        except adbc_driver_manager.Error as error:
+            if attempt < attempts and _may_pass(error):
+                time.sleep(min(attempt * attempt, CONNECT_TIMEOUT_SECONDS))  # dbt-postgres's own pace
+                continue
+            raise _connect_failure(target, error) from None
+        break
+    role = target.get("role")
+    if role:
+        _set_role(connection, target, str(role))
+    return PostgresWarehouse(connection)
+
+
+def build_conninfo(target: Mapping[str, Any]) -> str:
+    """The profile as a libpq connection string. It holds the password: never show it."""
+    settings: dict[str, Any] = {
+        "host": target.get("host"),
+        "port": target.get("port", DEFAULT_PORT),
+        "user": target.get("user"),
+        "password": target.get("password", target.get("pass")),
+        "dbname": target.get("database", target.get("dbname")),
+        "connect_timeout": target.get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
+        "application_name": target.get("application_name") or "dbt-stripe-sync",
+        # dbt's 0 means "the system's default", which libpq knows only as absence.
+        "keepalives_idle": target.get("keepalives_idle") or None,
+        "options": _search_path_option(target.get("search_path")),
+        **{name: target.get(name) or None for name in LIBPQ_SETTINGS},
+    }
+    return " ".join(f"{name}={_conninfo_value(value)}" for name, value in settings.items() if value is not None)
+
+
+def _search_path_option(search_path: Any) -> str | None:
+    if not search_path:
+        return None
+    escaped = str(search_path).replace("\\", "\\\\").replace(" ", "\\ ")
+    return f"-c search_path={escaped}"
+
+
+def _conninfo_value(value: Any) -> str:
+    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _set_role(connection: adbc.Connection, target: Mapping[str, Any], role: str) -> None:
+    # dbt writes the role unquoted, so PostgreSQL folds it; only a name that could not be written so is quoted.
+    bare = role.replace("_", "a").replace("$", "a").isalnum() or (role.startswith('"') and role.endswith('"'))
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET ROLE {role if bare else double_quoted(role)}")
+        connection.commit()
+    except adbc_driver_manager.Error:
+        connection.close()
+        raise not_authorised(_place(target), target.get("user"), f"it can't take the role `{role}`") from None
+
+
+def _described(cursor: adbc.Cursor, source: RowSource) -> Sequence[SourceColumn]:
+    schema = cursor.adbc_execute_schema(f"SELECT * FROM {from_clause(source)}")
+    return [
+        SourceColumn(name=field.name, type=type_name(field, info), sql=read_sql(double_quoted(field.name), field, info))
+        for field, info in zip(schema, _type_infos(cursor, source, schema.names), strict=True)
+    ]
+
+
+def _type_infos(cursor: adbc.Cursor, source: RowSource, names: Sequence[str]) -> Sequence[TypeInfo]:
+    """What the catalogue says of the columns' types, found without reading a row (the join can never match)."""
+    if not names:
+        return []
+    of_columns = ", ".join(f"pg_typeof({double_quoted(name)})::oid" for name in names)
+    cursor.execute(
+        "SELECT format_type(t.oid, NULL) AS name, t.typtype::text AS typtype, t.typcategory::text AS category, "
+        "coalesce(format_type(e.oid, NULL), '') AS element "
+        f"FROM (SELECT ARRAY[{of_columns}] AS oids FROM (SELECT 1) one_row "
+        f"LEFT JOIN {from_clause(source)} ON false) described, "
+        "LATERAL unnest(described.oids) WITH ORDINALITY AS listed(oid, position) "
+        "JOIN pg_catalog.pg_type t ON t.oid = listed.oid "
+        "LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' "
+        "LEFT JOIN pg_catalog.pg_type e ON e.oid = coalesce(b.typelem, t.typelem) "
+        "ORDER BY listed.position"
+    )
+    return [
+        TypeInfo(name=name, typtype=typtype, category=category, element=element)
+        for name, typtype, category, element in cursor.fetchall()
+    ]
+
+
+def _place(target: Mapping[str, Any]) -> str:
+    database = target.get("database", target.get("dbname"))
+    return f"PostgreSQL at {target.get('host')}:{target.get('port', DEFAULT_PORT)}, database `{database}`,"
+
+
+# libpq gives no SQLSTATE for a login that failed, only the server's words (English unless lc_messages says otherwise).
+AUTH_WORDS = ("authentication failed", "no pg_hba.conf entry", "no password supplied", "is not permitted to log in")
+
+
+def _is_auth(message: str) -> bool:
+    return any(word in message for word in AUTH_WORDS) or ('role "' in message and "does not exist" in message)
+
+
+def _may_pass(error: Exception) -> bool:
+    message = str(error)
+    return not _is_auth(message) and "does not exist" not in message and "could not translate host" not in message
+
+
+def _connect_failure(target: Mapping[str, Any], error: Exception) -> WarehouseError:
+    message = first_line(error).removeprefix("IO: [libpq] Failed to connect: ")
+    if _is_auth(message):
+        return not_authorised(_place(target), target.get("user"))
+    return unreachable(_place(target), message.rsplit("failed: ", 1)[-1])
+
+
+def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
+    state = getattr(error, "sqlstate", None) or ""
+    if state in UNDEFINED:
+        return relation_missing(source)
+    if state == INSUFFICIENT_PRIVILEGE:
+        return denied(source)
+    if state.startswith(MESSAGE_IS_SAFE):
+        message = first_line(error).rsplit("ERROR:  ", 1)[-1]
+        return read_failed(source, f"{message} (SQLSTATE {state})")
+    if state:
+        return read_failed(source, f"SQLSTATE {state}")
+    # In the middle of a stream the driver gives no SQLSTATE, only words.
+    message = first_line(error).rsplit("ERROR:  ", 1)[-1]
+    return read_failed(source, message if message.startswith(HARMLESS) else "the server rejected a row's value")

@@ -1,0 +1,95 @@
+"""Which reader serves which profile `type`, imported only when a project needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
+
+from dbt_stripe_sync.errors import Problem, WarehouseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from dbt_stripe_sync.engine.ports import Warehouse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterRequest:
+    """What dbt 1.x needs to build the adapter of a warehouse that has no reader of ours.
+
+    `profile` and `target` are None where dbt's own defaults decide. `vars` are those of the command line.
+    """
+
+    project_dir: Path
+    profiles_dir: Path
+    profile: str | None = None
+    target: str | None = None
+    vars: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of warehouse: the module whose `connect` opens it, its driver's import name, the extra that brings it."""
+
+    module: str
+    driver: str
+    extra: str | None = None
+
+
+KINDS: Mapping[str, Kind] = {
+    "duckdb": Kind(module="duckdb", driver="duckdb"),
+    "postgres": Kind(module="postgres", driver="adbc_driver_postgresql"),
+    "redshift": Kind(module="redshift", driver="redshift_connector", extra="redshift"),
+    "snowflake": Kind(module="snowflake", driver="adbc_driver_snowflake", extra="snowflake"),
+    "bigquery": Kind(module="bigquery", driver="adbc_driver_bigquery", extra="bigquery"),
+    "databricks": Kind(module="databricks", driver="databricks.sql", extra="databricks"),
+}
+
+
+def open_warehouse(target: Mapping[str, Any], *, project_root: Path, adapter: AdapterRequest | None) -> Warehouse:
+    """Connect to the warehouse of a rendered profile output.
+
+    A `type` without a reader of ours goes through dbt 1.x's adapter, if `adapter` says how to build it.
+    Raises `WarehouseError`: `driver-missing`, `no-reader`, or what keeps the connection from being made.
+    """
+    name = str(target.get("type", "")).lower()
+    kind = KINDS.get(name)
+    if kind is None:
+        return _open_through_dbt(name, adapter)
+    if not _is_installed(kind.driver):
+        raise WarehouseError(
+            Problem(
+                code="driver-missing",
+                summary=f"the driver for {name}, `{kind.driver}`, is not installed",
+                hint=f'pip install "dbt-stripe-sync[{kind.extra}]"' if kind.extra else "pip install dbt-stripe-sync",
+            )
+        )
+    module = import_module(f"dbt_stripe_sync.warehouse.{kind.module}")
+    connect = cast("Callable[[Mapping[str, Any], Path], Warehouse]", module.connect)
+    return connect(target, project_root)
+
+
+def _open_through_dbt(name: str, adapter: AdapterRequest | None) -> Warehouse:
+    if adapter is None or not _is_installed("dbt.adapters.factory") or not _is_installed("dbt.config.runtime"):
+        raise WarehouseError(
+            Problem(
+                code="no-reader",
+                summary=f"a profile of type `{name}` can be read only through dbt 1.x's adapter, "
+                "and dbt 1.x is not installed here",
+                hint=f"{', '.join(sorted(KINDS))} need no dbt; for `{name}`, install `dbt-core<2` and `dbt-{name}` "
+                "beside dbt-stripe-sync",
+            )
+        )
+    from dbt_stripe_sync.warehouse import dbt_adapter  # noqa: PLC0415 - imports dbt, which takes seconds
+
+    return dbt_adapter.connect(adapter)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,97 @@
+"""The SELECT that reads some columns of a model, and how a column that was asked for is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.errors import Location, Problem, WarehouseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dbt_stripe_sync.engine.types import RowSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceColumn:
+    """A column as the warehouse has it. `sql` is the expression that reads it, with a cast where it needs one."""
+
+    name: str
+    type: str
+    sql: str
+
+
+def double_quoted(name: str) -> str:
+    """An identifier as standard SQL quotes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def backquoted(name: str) -> str:
+    """An identifier as BigQuery and Databricks quote it (a backquote is doubled in Databricks, illegal in BigQuery)."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def from_clause(source: RowSource, alias: str = "source_rows") -> str:
+    """The relation, or the ephemeral model's SQL as a subquery, under `alias`.
+
+    Raises `WarehouseError` (`relation-missing`) where the source has neither.
+    """
+    if source.relation is not None:
+        return f"{source.relation.rendered} {alias}"
+    if source.sql is None:
+        raise WarehouseError(
+            Problem(
+                code="relation-missing",
+                summary=f"model `{source.name}` has neither a relation nor compiled SQL",
+                where=Location(model=source.name),
+                hint=f"run `dbt compile -s {source.name}`",
+            )
+        )
+    # The line break keeps a comment at the end of the SQL from swallowing the parenthesis.
+    return f"(\n{source.sql.strip().rstrip(';')}\n) {alias}"
+
+
+def build_select(
+    source: RowSource, columns: Sequence[SourceColumn], quote: Callable[[str], str] = double_quoted
+) -> str:
+    """SQL for the wanted columns of `source`, each under the name that it was asked for.
+
+    Raises `WarehouseError` (`unknown-column`) with every column that is not there.
+    """
+    found = match_columns(source, columns)
+    selected = ", ".join(f"{column.sql} AS {quote(name)}" for name, column in found.items())
+    return f"SELECT {selected} FROM {from_clause(source)}"
+
+
+def match_columns(source: RowSource, columns: Sequence[SourceColumn]) -> dict[str, SourceColumn]:
+    """Each wanted name with its column: the same name, else the only one that differs in nothing but case.
+
+    Raises `WarehouseError` (`unknown-column`) with every column that is not there.
+    """
+    exact = {column.name: column for column in columns}
+    folded: dict[str, list[SourceColumn]] = {}
+    for column in columns:
+        folded.setdefault(column.name.casefold(), []).append(column)
+    found: dict[str, SourceColumn] = {}
+    problems: list[Problem] = []
+    for name in source.columns:
+        alike = folded.get(name.casefold(), [])
+        if name in exact:
+            found[name] = exact[name]
+        elif len(alike) == 1:
+            found[name] = alike[0]
+        else:
+            problems.append(_unknown_column(source, name, [column.name for column in alike or columns]))
+    if problems:
+        raise WarehouseError(problems)
+    return found
+
+
+def _unknown_column(source: RowSource, name: str, columns: Sequence[str]) -> Problem:
+    return Problem(
+        code="unknown-column",
+        summary=f"model `{source.name}` has no column `{name}`",
+        where=Location(model=source.name),
+        hint="columns are " + ", ".join(f"`{column}`" for column in columns),
+    )
