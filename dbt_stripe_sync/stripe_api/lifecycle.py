@@ -1,4 +1,7 @@
-"""What types can't say of a resource: how an object is found, replaced and removed. One row of data a resource."""
+"""What types can't say of a resource: how an object is found, replaced and removed, as the types of that data.
+
+The data itself, one row a resource, is in `lifecycles.py`; `lifecycle_of` gives it out.
+"""
 
 from __future__ import annotations
 
@@ -48,20 +51,26 @@ class Step:
 class ByStatus:
     """A removal that depends on the object's `status` in Stripe, read when the plan is made.
 
-    A status that `steps` lacks leaves the object alone, with the reason of `otherwise`.
+    A status that `steps` lacks leaves the object alone, with the reason of `otherwise`. `status_field` is a dotted
+    path; a null there counts as the status `None`. `expand` names what has to be expanded for it to be seen.
     """
 
     steps: Mapping[str, Step]
     otherwise: str
     status_field: str = "status"
+    expand: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replace:
-    """A new object takes over: created with `carry_over` added to its parameters, then the old one gets `then`."""
+    """A new object takes over: created with `carry_over` added to its parameters, then the old one gets `then`.
+
+    `unless_mapped` names parameters that two living objects can't share: a row that sets one of them is rejected.
+    """
 
     carry_over: Mapping[str, Any] = field(default_factory=dict)
     then: Removal = Removal.ARCHIVE
+    unless_mapped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +86,9 @@ class Lifecycle:
 
     `found_by` lists what `match` may name: `id`, `metadata`, or a parameter that the list operation filters by or that
     the object shows. `own_id` says that `id` may be given at creation. `tagged` says that the object has metadata for
-    our tag. `permanent` warns of a removal that can't be undone.
+    our tag. `permanent` warns of a removal that can't be undone. `listed` says that all objects can be listed (those of
+    a nested resource can be only under their parent). `refused` is the reason why no sync may write it. `note` is what
+    a user should know before the first sync.
     """
 
     found_by: tuple[str, ...] = ()
@@ -87,4 +98,16 @@ class Lifecycle:
     own_id: bool = False
     tagged: bool = True
     permanent: frozenset[Removal] = frozenset()
+    listed: bool = True
     refused: str | None = None
+    note: str | None = None
+
+
+def lifecycle_of(name: str) -> Lifecycle:
+    """The lifecycle of a resource of the catalogue: its own row of data, else what its operations allow.
+
+    Raises `KeyError` where the catalogue lacks the resource.
+    """
+    from dbt_stripe_sync.stripe_api.lifecycles import find_lifecycle  # noqa: PLC0415 - its data is made of these types
+
+    return find_lifecycle(name)

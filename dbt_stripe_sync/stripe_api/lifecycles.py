@@ -1,0 +1,386 @@
+"""The lifecycle of every resource: one row of data where Stripe has rules of its own, else what its operations allow.
+
+The rules are those of docs.stripe.com/api, of each object's own page unless another is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Lifecycle, Mode, Reject, Removal, Replace, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.stripe_api.catalog import Resource
+
+INSERT_ONLY = frozenset({Mode.INSERT})
+DELETE = Step(operation="delete")
+ARCHIVE = Step(operation="update", params={"active": False}, gone=False, revive={"active": True})
+
+# ── what a sync can't stand for ──────────────────────────────────────────────────────────────────────────────────
+
+_TOKEN = "it lives for minutes, so a warehouse's row can't stand for it"
+_MONEY = "it moves money at once, which no table should do by being rebuilt"
+_PAYMENT = "it takes a payment from somebody who is present, which no table is"
+_CARD = "it is made from card or bank details, which don't belong in a warehouse"
+_ANSWER = "it answers a question once and keeps nothing that could be kept in step"
+_DEVICE = "it needs a device or a person at hand"
+_ACCOUNT = "it is set up once for an account, by hand or by your platform's own code"
+
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "account.login_link": _TOKEN,
+        "account_link": _TOKEN,
+        "account_session": _TOKEN,
+        "billing_portal.session": _TOKEN,
+        "checkout.session": _TOKEN,
+        "customer_session": _TOKEN,
+        "ephemeral_key": _TOKEN,
+        "financial_connections.session": _TOKEN,
+        "identity.verification_session": _DEVICE,
+        "terminal.connection_token": _TOKEN,
+        "terminal.onboarding_link": _TOKEN,
+        "token": _TOKEN,
+        "source": _CARD,
+        "customer.payment_source": _CARD,
+        "payment_method": _CARD,
+        "account.external_account": _CARD,
+        "application_fee.refund": _MONEY,
+        "charge": _MONEY,
+        "climate.order": _MONEY,
+        "payout": _MONEY,
+        "refund": _MONEY,
+        "topup": _MONEY,
+        "transfer": _MONEY,
+        "transfer.reversal": _MONEY,
+        "treasury.credit_reversal": _MONEY,
+        "treasury.debit_reversal": _MONEY,
+        "treasury.inbound_transfer": _MONEY,
+        "treasury.outbound_payment": _MONEY,
+        "treasury.outbound_transfer": _MONEY,
+        "payment_intent": _PAYMENT,
+        "setup_intent": _PAYMENT,
+        "three_d_secure.authentication": _PAYMENT,
+        "customer.funding_instruction": _ANSWER,
+        "forwarding.request": _ANSWER,
+        "radar.payment_evaluation": _ANSWER,
+        "reporting.report_run": _ANSWER,
+        "tax.calculation": _ANSWER,
+        "file": "it is made of a file's bytes, which no column holds",
+        "apps.install": _ACCOUNT,
+        "apps.secret": "secrets don't belong in a warehouse",
+        "apple_pay_domain": _ACCOUNT,
+        "treasury.financial_account": _ACCOUNT,
+        "webhook_endpoint": _ACCOUNT,
+    }
+)
+
+# ── rows of data ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+_LIVE_SUBSCRIPTION = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
+_CANCEL_AT_END = Step(
+    operation="update",
+    params={"cancel_at_period_end": True},
+    gone=False,
+    revive={"cancel_at_period_end": False},
+)
+_CANCEL = Step(operation="cancel")
+_VOID = Step(operation="void_invoice")
+
+LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
+    {
+        "customer": Lifecycle(
+            found_by=("id", "email", "metadata"),
+            on_removed={Removal.DELETE: DELETE},
+            permanent=frozenset({Removal.DELETE}),
+            when_immutable_changes=Reject(reason="Stripe takes it only when the customer is created"),
+            note="deleting a customer can't be undone and cancels its subscriptions at once",
+        ),
+        "product": Lifecycle(
+            found_by=("id", "metadata", "name", "url"),
+            # docs.stripe.com/api/products/delete: only a product without prices can be deleted.
+            on_removed={Removal.ARCHIVE: ARCHIVE, Removal.DELETE: DELETE},
+            permanent=frozenset({Removal.DELETE}),
+            own_id=True,
+            when_immutable_changes=Reject(reason="Stripe takes it only when the product is created"),
+        ),
+        "price": Lifecycle(
+            found_by=("id", "lookup_key", "metadata"),
+            on_removed={Removal.ARCHIVE: ARCHIVE},
+            # docs.stripe.com/products-prices/manage-prices#lookup-keys: the new price takes the key over in one step.
+            when_immutable_changes=Replace(carry_over={"transfer_lookup_key": True}),
+        ),
+        "plan": Lifecycle(
+            found_by=("id", "metadata"),
+            on_removed={Removal.ARCHIVE: ARCHIVE, Removal.DELETE: DELETE},
+            permanent=frozenset({Removal.DELETE}),
+            own_id=True,
+            when_immutable_changes=Replace(unless_mapped=("id",)),
+            note="Stripe keeps plans for old integrations; prices do all that they do",
+        ),
+        "coupon": Lifecycle(
+            found_by=("id", "metadata", "name"),
+            # docs.stripe.com/api/coupons/delete: customers who have redeemed it keep their discount.
+            on_removed={Removal.DELETE: DELETE},
+            permanent=frozenset({Removal.DELETE}),
+            own_id=True,
+            when_immutable_changes=Replace(then=Removal.DELETE, unless_mapped=("id",)),
+        ),
+        "promotion_code": Lifecycle(
+            found_by=("id", "code", "metadata"),
+            on_removed={Removal.ARCHIVE: ARCHIVE},
+            # docs.stripe.com/api/promotion_codes: a code is unique among the active ones of the same customers.
+            when_immutable_changes=Replace(unless_mapped=("code",)),
+        ),
+        "tax_rate": Lifecycle(
+            found_by=("id", "metadata", "display_name"),
+            on_removed={Removal.ARCHIVE: ARCHIVE},
+            when_immutable_changes=Replace(),
+        ),
+        "shipping_rate": Lifecycle(
+            found_by=("id", "metadata", "display_name"),
+            on_removed={Removal.ARCHIVE: ARCHIVE},
+            when_immutable_changes=Replace(),
+        ),
+        "subscription": Lifecycle(
+            found_by=("id", "metadata"),
+            on_removed={
+                Removal.CANCEL: ByStatus(
+                    steps=dict.fromkeys(_LIVE_SUBSCRIPTION, _CANCEL), otherwise="the subscription has ended already"
+                ),
+                Removal.CANCEL_AT_PERIOD_END: ByStatus(
+                    steps={
+                        **dict.fromkeys(_LIVE_SUBSCRIPTION, _CANCEL_AT_END),
+                        # docs.stripe.com/billing/subscriptions/overview: an incomplete one has no period to wait for.
+                        "incomplete": _CANCEL,
+                    },
+                    otherwise="the subscription has ended already",
+                ),
+            },
+            permanent=frozenset({Removal.CANCEL}),
+            when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
+        ),
+        "subscription_item": Lifecycle(
+            found_by=("id", "metadata"),
+            on_removed={Removal.DELETE: DELETE},
+            # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
+            listed=False,
+            when_immutable_changes=Reject(reason="an item stays with its subscription"),
+        ),
+        "subscription_schedule": Lifecycle(
+            found_by=("id", "metadata"),
+            # docs.stripe.com/api/subscription_schedules/cancel: only one that is not started or active can be canceled.
+            on_removed={
+                Removal.CANCEL: ByStatus(
+                    steps={"not_started": _CANCEL, "active": _CANCEL}, otherwise="the schedule has ended already"
+                ),
+                Removal.DEACTIVATE: ByStatus(
+                    steps=dict.fromkeys(("not_started", "active"), Step(operation="release")),
+                    otherwise="the schedule has ended already",
+                ),
+            },
+            permanent=frozenset({Removal.CANCEL}),
+            when_immutable_changes=Reject(reason="a schedule in its place would start its phases anew"),
+            note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
+        ),
+        "invoice": Lifecycle(
+            found_by=("id", "metadata", "number"),
+            # docs.stripe.com/invoicing/overview#invoice-statuses: a draft is deleted, a finalised invoice is voided.
+            on_removed={
+                Removal.DELETE: ByStatus(
+                    steps={"draft": DELETE}, otherwise="a finalised invoice can't be deleted; `void` voids an open one"
+                ),
+                Removal.VOID: ByStatus(
+                    steps={"draft": DELETE, "open": _VOID, "uncollectible": _VOID}, otherwise="the invoice is settled"
+                ),
+            },
+            permanent=frozenset({Removal.DELETE, Removal.VOID}),
+            when_immutable_changes=Reject(reason="an invoice is a document of its own; void it and make a new one"),
+        ),
+        "invoice_item": Lifecycle(
+            found_by=("id", "metadata"),
+            # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalised invoice.
+            on_removed={
+                Removal.DELETE: ByStatus(
+                    steps={"None": DELETE, "draft": DELETE},
+                    otherwise="the item is on a finalised invoice",
+                    status_field="invoice.status",
+                    expand=("invoice",),
+                )
+            },
+            permanent=frozenset({Removal.DELETE}),
+            when_immutable_changes=Reject(reason="an item stays with its customer, currency and invoice"),
+        ),
+        "credit_note": Lifecycle(
+            found_by=("id", "metadata", "number"),
+            on_removed={
+                Removal.VOID: ByStatus(
+                    steps={"issued": Step(operation="void_credit_note")}, otherwise="the credit note is void already"
+                )
+            },
+            permanent=frozenset({Removal.VOID}),
+            when_immutable_changes=Reject(reason="a credit note is a document of its own; void it and make a new one"),
+        ),
+        "quote": Lifecycle(
+            found_by=("id", "metadata", "number"),
+            on_removed={
+                Removal.CANCEL: ByStatus(
+                    steps={"draft": _CANCEL, "open": _CANCEL}, otherwise="the quote is accepted or canceled already"
+                )
+            },
+            permanent=frozenset({Removal.CANCEL}),
+            when_immutable_changes=Reject(reason="a quote is a document of its own; cancel it and make a new one"),
+            note="only a draft takes changes of everything; once it is open, Stripe takes metadata, header and the like",
+        ),
+        "customer.balance_transaction": Lifecycle(
+            found_by=("id",),
+            listed=False,
+            when_immutable_changes=Reject(reason="an entry in a ledger is never changed; add another that corrects it"),
+            note="an entry changes what the customer owes; there is no way to take it out again",
+        ),
+        "customer.tax_id": Lifecycle(
+            found_by=("id",),
+            on_removed={Removal.DELETE: DELETE},
+            tagged=False,
+            listed=False,
+            when_immutable_changes=Replace(then=Removal.DELETE),
+        ),
+        "tax_id": Lifecycle(
+            found_by=("id", "value"),
+            on_removed={Removal.DELETE: DELETE},
+            tagged=False,
+            when_immutable_changes=Replace(then=Removal.DELETE),
+        ),
+        "product.feature": Lifecycle(
+            found_by=("id",),
+            on_removed={Removal.DELETE: DELETE},
+            tagged=False,
+            listed=False,
+            # docs.stripe.com/api/product-feature: a feature is attached to a product once, so the old one goes first.
+            when_immutable_changes=Reject(reason="a feature is attached or detached, never changed"),
+        ),
+        "entitlements.feature": Lifecycle(
+            found_by=("id", "lookup_key", "metadata", "name"),
+            on_removed={Removal.ARCHIVE: ARCHIVE},
+            when_immutable_changes=Reject(reason="the lookup key is how your code knows the feature"),
+        ),
+        "payment_link": Lifecycle(
+            found_by=("id", "metadata"),
+            on_removed={Removal.ARCHIVE: ARCHIVE},
+            when_immutable_changes=Reject(reason="a new link has a new URL, and the old one is out in the world"),
+        ),
+        "billing.meter": Lifecycle(
+            found_by=("id", "event_name", "display_name"),
+            on_removed={Removal.DEACTIVATE: Step(operation="deactivate", gone=False)},
+            tagged=False,
+            when_immutable_changes=Reject(reason="a meter's events are counted as they were when it was created"),
+            note="a meter that was deactivated is not reactivated by itself when its row comes back",
+        ),
+        # docs.stripe.com/api/billing/meter-event: `identifier` is unique for at least 24 hours, so a repeat is harmless.
+        "billing.meter_event": Lifecycle(
+            modes=INSERT_ONLY,
+            tagged=False,
+            listed=False,
+            when_immutable_changes=Reject(reason="an event that was sent is counted; Stripe has no way to change it"),
+            note="map `identifier` from the key, so that an event that is sent twice counts once",
+        ),
+        "billing.meter_event_adjustment": Lifecycle(modes=INSERT_ONLY, tagged=False, listed=False),
+        "billing.credit_grant": Lifecycle(
+            found_by=("id", "metadata"),
+            on_removed={Removal.VOID: Step(operation="void_grant"), Removal.DEACTIVATE: Step(operation="expire")},
+            permanent=frozenset({Removal.VOID, Removal.DEACTIVATE}),
+            when_immutable_changes=Reject(reason="a grant is money already given; void it and grant anew"),
+            note="`void` takes back a grant that nobody has used, `deactivate` lets it expire now",
+        ),
+        "billing.alert": Lifecycle(
+            found_by=("id",),
+            modes=frozenset({Mode.UPSERT, Mode.INSERT}),
+            on_removed={Removal.ARCHIVE: Step(operation="archive"), Removal.DEACTIVATE: Step(operation="deactivate")},
+            tagged=False,
+            when_immutable_changes=Replace(),
+        ),
+        "billing.feedback_option": Lifecycle(
+            found_by=("id",), on_removed={Removal.DEACTIVATE: Step(operation="deactivate")}, tagged=False
+        ),
+        "account": Lifecycle(
+            found_by=("id", "email", "metadata"),
+            # docs.stripe.com/api/accounts/delete: a live account only once its balance is zero.
+            on_removed={Removal.DELETE: DELETE},
+            permanent=frozenset({Removal.DELETE}),
+            note="these are the accounts of your platform's merchants",
+        ),
+        "account.person": Lifecycle(
+            found_by=("id",), on_removed={Removal.DELETE: DELETE}, permanent=frozenset({Removal.DELETE}), listed=False
+        ),
+        "issuing.card": Lifecycle(
+            found_by=("id", "metadata"),
+            on_removed={
+                Removal.DEACTIVATE: Step(
+                    operation="update", params={"status": "inactive"}, gone=False, revive={"status": "active"}
+                ),
+                Removal.CANCEL: Step(operation="update", params={"status": "canceled"}),
+            },
+            permanent=frozenset({Removal.CANCEL}),
+            when_immutable_changes=Reject(reason="a card is printed as it was ordered"),
+        ),
+        "issuing.cardholder": Lifecycle(
+            found_by=("id", "email", "phone_number", "metadata"),
+            on_removed={
+                Removal.DEACTIVATE: Step(
+                    operation="update", params={"status": "inactive"}, gone=False, revive={"status": "active"}
+                )
+            },
+        ),
+        "tax.registration": Lifecycle(
+            found_by=("id",),
+            on_removed={
+                Removal.DEACTIVATE: Step(operation="update", params={"expires_at": "now"}),
+            },
+            permanent=frozenset({Removal.DEACTIVATE}),
+            tagged=False,
+            when_immutable_changes=Reject(reason="a registration is for one country"),
+        ),
+    }
+)
+
+# ── what the operations of any other resource allow ──────────────────────────────────────────────────────────────
+
+# Words that name an object of their own accord, where a resource shows them.
+_NAMES = ("lookup_key", "code", "email", "alias", "value", "domain_name", "serial_number")
+_REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "deactivate": Removal.DEACTIVATE}
+
+
+@lru_cache(maxsize=None)
+def find_lifecycle(name: str) -> Lifecycle:
+    """The lifecycle of a resource. Raises `KeyError` where the catalogue lacks it."""
+    resource = read_catalog().resources[name]
+    found = LIFECYCLES.get(name) or derive_lifecycle(resource)
+    return replace(found, refused=REFUSED.get(name))
+
+
+def derive_lifecycle(resource: Resource) -> Lifecycle:
+    """What a resource's operations and parameters alone say of its objects' lives."""
+    params, operations = resource.params, resource.operations
+    changes = "update" in operations
+    removals = {removal: Step(operation=name) for name, removal in _REMOVING_OPERATIONS.items() if name in operations}
+    active = params.get("active")
+    if changes and active is not None and active.kind is ParamKind.BOOLEAN and active.updatable:
+        removals[Removal.ARCHIVE] = ARCHIVE
+    listing = operations.get("list")
+    listed = listing is not None and not listing.path_params and not any(p.required for p in listing.params.values())
+    names = [name for name in _NAMES if name in params] if listed else []
+    metadata = ("metadata",) if "metadata" in params and listed else ()
+    return Lifecycle(
+        found_by=(*(("id",) if "retrieve" in operations else ()), *names, *metadata),
+        modes=frozenset(Mode) if changes else INSERT_ONLY if not removals else frozenset({Mode.INSERT, Mode.UPSERT}),
+        on_removed=removals,
+        own_id="id" in params and not params["id"].in_path,
+        tagged="metadata" in params,
+        permanent=frozenset(removals) - {Removal.ARCHIVE},
+        listed=listed,
+    )
