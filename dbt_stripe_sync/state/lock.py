@@ -1,0 +1,68 @@
+"""One writer: a lock file beside the state, which says who holds it.
+
+The lock is the operating system's, so a process that was killed holds nothing; what the file says is for people.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+import orjson
+
+from dbt_stripe_sync.errors import Location, Problem, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+POLL_SECONDS = 0.2
+
+
+@contextmanager
+def hold_lock(state: Path, *, now: datetime, wait_seconds: float) -> Iterator[None]:
+    """Hold the state's lock. Raises `StateError` where another run holds it, after `wait_seconds`."""
+    path = state.with_name(f"{state.name}.lock")
+    deadline = time.monotonic() + wait_seconds
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        while not _try_lock(file):
+            if time.monotonic() >= deadline:
+                raise StateError(_locked(state, file, wait_seconds))
+            time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+        file.truncate(0)
+        file.write(orjson.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now.isoformat()}))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _locked(state: Path, file: IO[bytes], waited: float) -> Problem:
+    file.seek(0)
+    try:
+        holder = orjson.loads(file.read())
+        who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        who = "another process"
+    return Problem(
+        code="state-locked",
+        summary=f"another run holds the state: {who}" + (f" (waited {waited:g} s)" if waited else ""),
+        where=Location(file=str(state)),
+        hint="wait for it to end, or pass `--wait-for-lock SECONDS`; a run that was killed holds nothing",
+    )
