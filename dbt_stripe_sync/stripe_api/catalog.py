@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.stripe_api.sdk import method_names, read_methods, read_typed_dicts, service_modules
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 # Options of the request, not of the object.
 _NO_PARAMETERS = frozenset({"expand"})
+# The types mark `''` beside all that is no plain text, and beside newer texts. Any other text takes it too: that is how a
+# customer's `email` or a price's `nickname` is emptied, unless creation requires it (`parameter_invalid_empty` of
+# docs.stripe.com/error-codes is for those).
+_UPDATES = "_update_params"
 # Helpers for tests of an integration are no resources.
 _NO_RESOURCES = ("test_helpers",)
 
@@ -170,7 +174,7 @@ def read_catalog() -> Catalog:
     return Catalog()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _resource(name: str) -> Resource | None:
     service = _names().get(name)
     return Resource(name, service) if service is not None else None
@@ -191,7 +195,8 @@ def _name_of(service: str, services: Mapping[str, str]) -> str:
     steps = service.split(".")
     prefixes = [".".join(steps[: index + 1]) for index in range(len(steps))]
     return ".".join(
-        _singular(step) if method_names(services[prefix]) else step for step, prefix in zip(steps, prefixes, strict=True)
+        _singular(step) if method_names(services[prefix]) else step
+        for step, prefix in zip(steps, prefixes, strict=True)
     )
 
 
@@ -227,7 +232,7 @@ def _build_operation(method: MethodSource) -> Operation:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hash_fields(module: str, name: str) -> Mapping[str, Param]:
     return {field.name: _build_param(module, field) for field in read_typed_dicts(module).get(name, ())}
 
@@ -239,7 +244,8 @@ def _build_param(module: str, field: FieldSource) -> Param:
     if _generic(annotation) == "NotRequired":
         annotation, required = _arguments(annotation)[0], False
     param = _parse_type(module, field.name, annotation)
-    return replace(param, required=required, description=field.description)
+    clearable = param.clearable or (module.endswith(_UPDATES) and param.kind is ParamKind.STRING and not required)
+    return replace(param, required=required, clearable=clearable, description=field.description)
 
 
 def _parse_type(module: str, name: str, annotation: ast.expr) -> Param:
@@ -343,7 +349,7 @@ def _merge_param(first: Param, then: Param | None) -> Param:
     values = _merge_param(first.values, then.values) if first.values is not None and then.values is not None else None
     return replace(
         first,
-        clearable=then.clearable,
+        clearable=then.clearable and not (first.required and then.kind is ParamKind.STRING),
         enum=tuple(dict.fromkeys([*first.enum, *then.enum])),
         fields=fields if fields is not None else first.fields or then.fields,
         item=item or first.item or then.item,

@@ -6,7 +6,7 @@ The rules are those of docs.stripe.com/api, of each object's own page unless ano
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Resource
 
 INSERT_ONLY = frozenset({Mode.INSERT})
+NEVER_UPDATED = frozenset({Mode.UPSERT, Mode.INSERT})
 DELETE = Step(operation="delete")
 ARCHIVE = Step(operation="update", params={"active": False}, gone=False, revive={"active": True})
 
 # ── what a sync can't stand for ──────────────────────────────────────────────────────────────────────────────────
 
-_TOKEN = "it lives for minutes, so a warehouse's row can't stand for it"
+_SHORT_LIVED = "it lives for minutes, so a warehouse's row can't stand for it"
 _MONEY = "it moves money at once, which no table should do by being rebuilt"
 _PAYMENT = "it takes a payment from somebody who is present, which no table is"
 _CARD = "it is made from card or bank details, which don't belong in a warehouse"
@@ -34,18 +35,18 @@ _ACCOUNT = "it is set up once for an account, by hand or by your platform's own 
 
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        "account.login_link": _TOKEN,
-        "account_link": _TOKEN,
-        "account_session": _TOKEN,
-        "billing_portal.session": _TOKEN,
-        "checkout.session": _TOKEN,
-        "customer_session": _TOKEN,
-        "ephemeral_key": _TOKEN,
-        "financial_connections.session": _TOKEN,
+        "account.login_link": _SHORT_LIVED,
+        "account_link": _SHORT_LIVED,
+        "account_session": _SHORT_LIVED,
+        "billing_portal.session": _SHORT_LIVED,
+        "checkout.session": _SHORT_LIVED,
+        "customer_session": _SHORT_LIVED,
+        "ephemeral_key": _SHORT_LIVED,
+        "financial_connections.session": _SHORT_LIVED,
         "identity.verification_session": _DEVICE,
-        "terminal.connection_token": _TOKEN,
-        "terminal.onboarding_link": _TOKEN,
-        "token": _TOKEN,
+        "terminal.connection_token": _SHORT_LIVED,
+        "terminal.onboarding_link": _SHORT_LIVED,
+        "token": _SHORT_LIVED,
         "source": _CARD,
         "customer.payment_source": _CARD,
         "payment_method": _CARD,
@@ -112,7 +113,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "price": Lifecycle(
             found_by=("id", "lookup_key", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            # docs.stripe.com/products-prices/manage-prices#lookup-keys: the new price takes the key over in one step.
+            # The new price takes the key over in one step (docs.stripe.com/products-prices/manage-prices#lookup-keys).
             when_immutable_changes=Replace(carry_over={"transfer_lookup_key": True}),
         ),
         "plan": Lifecycle(
@@ -190,7 +191,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "invoice": Lifecycle(
             found_by=("id", "metadata", "number"),
-            # docs.stripe.com/invoicing/overview#invoice-statuses: a draft is deleted, a finalised invoice is voided.
+            # A draft is deleted, a finalised invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).
             on_removed={
                 Removal.DELETE: ByStatus(
                     steps={"draft": DELETE}, otherwise="a finalised invoice can't be deleted; `void` voids an open one"
@@ -235,7 +236,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a quote is a document of its own; cancel it and make a new one"),
-            note="only a draft takes changes of everything; once it is open, Stripe takes metadata, header and the like",
+            note="only a draft takes every change; an open quote takes its metadata and little else",
         ),
         "customer.balance_transaction": Lifecycle(
             found_by=("id",),
@@ -245,6 +246,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "customer.tax_id": Lifecycle(
             found_by=("id",),
+            modes=NEVER_UPDATED,
             on_removed={Removal.DELETE: DELETE},
             tagged=False,
             listed=False,
@@ -252,12 +254,14 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "tax_id": Lifecycle(
             found_by=("id", "value"),
+            modes=NEVER_UPDATED,
             on_removed={Removal.DELETE: DELETE},
             tagged=False,
             when_immutable_changes=Replace(then=Removal.DELETE),
         ),
         "product.feature": Lifecycle(
             found_by=("id",),
+            modes=NEVER_UPDATED,
             on_removed={Removal.DELETE: DELETE},
             tagged=False,
             listed=False,
@@ -276,12 +280,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "billing.meter": Lifecycle(
             found_by=("id", "event_name", "display_name"),
-            on_removed={Removal.DEACTIVATE: Step(operation="deactivate", gone=False)},
+            on_removed={Removal.DEACTIVATE: Step(operation="deactivate")},
             tagged=False,
             when_immutable_changes=Reject(reason="a meter's events are counted as they were when it was created"),
-            note="a meter that was deactivated is not reactivated by itself when its row comes back",
+            note="a meter whose row comes back after it was deactivated is made anew",
         ),
-        # docs.stripe.com/api/billing/meter-event: `identifier` is unique for at least 24 hours, so a repeat is harmless.
+        # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event): a repeat is harmless.
         "billing.meter_event": Lifecycle(
             modes=INSERT_ONLY,
             tagged=False,
@@ -299,7 +303,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "billing.alert": Lifecycle(
             found_by=("id",),
-            modes=frozenset({Mode.UPSERT, Mode.INSERT}),
+            modes=NEVER_UPDATED,
             on_removed={Removal.ARCHIVE: Step(operation="archive"), Removal.DEACTIVATE: Step(operation="deactivate")},
             tagged=False,
             when_immutable_changes=Replace(),
@@ -355,7 +359,7 @@ _NAMES = ("lookup_key", "code", "email", "alias", "value", "domain_name", "seria
 _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "deactivate": Removal.DEACTIVATE}
 
 
-@lru_cache(maxsize=None)
+@cache
 def find_lifecycle(name: str) -> Lifecycle:
     """The lifecycle of a resource. Raises `KeyError` where the catalogue lacks it."""
     resource = read_catalog().resources[name]
@@ -377,7 +381,7 @@ def derive_lifecycle(resource: Resource) -> Lifecycle:
     metadata = ("metadata",) if "metadata" in params and listed else ()
     return Lifecycle(
         found_by=(*(("id",) if "retrieve" in operations else ()), *names, *metadata),
-        modes=frozenset(Mode) if changes else INSERT_ONLY if not removals else frozenset({Mode.INSERT, Mode.UPSERT}),
+        modes=frozenset(Mode) if changes else INSERT_ONLY if not removals else NEVER_UPDATED,
         on_removed=removals,
         own_id="id" in params and not params["id"].in_path,
         tagged="metadata" in params,

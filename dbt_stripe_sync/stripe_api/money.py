@@ -46,8 +46,8 @@ class MoneyError(ValueError):
 
 
 def is_currency(code: str) -> bool:
-    """Whether Stripe has a currency of this code, in lowercase."""
-    return code in CURRENCIES
+    """Whether Stripe knows a currency by this code, in either case."""
+    return code.strip().lower() in CURRENCIES
 
 
 def exponent_of(currency: str) -> int:
@@ -56,7 +56,7 @@ def exponent_of(currency: str) -> int:
     Raises `MoneyError` where Stripe has no such currency.
     """
     code = currency.strip().lower()
-    if code not in CURRENCIES:
+    if not is_currency(code):
         raise MoneyError(
             "unknown-currency",
             "has a currency that Stripe does not know",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +55,7 @@ class FieldSource:
     description: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def sdk_root() -> Path:
     """The folder of the installed SDK. Raises `ModuleNotFoundError` where there is none."""
     spec = find_spec("stripe")
@@ -64,14 +64,14 @@ def sdk_root() -> Path:
     return Path(spec.origin).parent
 
 
-@lru_cache(maxsize=None)
+@cache
 def api_version() -> str:
     """The API version that the SDK pins, such as `2026-10-28.endive`."""
     found = re.search(r'CURRENT = "([^"]+)"', (sdk_root() / "_api_version.py").read_text())
     return found.group(1) if found else ""
 
 
-@lru_cache(maxsize=None)
+@cache
 def service_modules() -> Mapping[str, str]:
     """The module of every service below `StripeClient.v1`, by its dotted path (`customers.tax_ids`)."""
     return dict(_walk("", "stripe._v1_services"))
@@ -86,13 +86,13 @@ def _walk(prefix: str, module: str) -> Iterator[tuple[str, str]]:
         yield from _walk(f"{prefix}{name}.", submodule)
 
 
-@lru_cache(maxsize=None)
+@cache
 def method_names(module: str) -> frozenset[str]:
     """The names of a service's methods."""
     return frozenset(name for name in re.findall(r"^    def (\w+)\(", _source(module), re.MULTILINE) if name[0] != "_")
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_methods(module: str) -> Mapping[str, MethodSource]:
     """Every method of a service that sends a request."""
     source = _source(module)
@@ -119,7 +119,7 @@ def read_methods(module: str) -> Mapping[str, MethodSource]:
     return methods
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_typed_dicts(module: str) -> Mapping[str, tuple[FieldSource, ...]]:
     """The fields of every typed dict in a module of parameters, by the name of its class."""
     tree = ast.parse(_source(module))
@@ -132,16 +132,19 @@ def read_typed_dicts(module: str) -> Mapping[str, tuple[FieldSource, ...]]:
 
 
 def _reserved(node: ast.Assign) -> Iterator[tuple[str, tuple[FieldSource, ...]]]:
-    """The fields whose names Python reserves (`from`, `is`): they stand in a functional typed dict, a base of the class."""
+    """Fields whose names Python reserves (`from`, `is`) stand in a functional typed dict, a base of the class."""
     call = node.value
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "TypedDict":
         names = call.args[1]
         target = node.targets[0]
         if isinstance(names, ast.Dict) and isinstance(target, ast.Name):
-            yield target.id, tuple(
-                FieldSource(name=str(key.value), annotation=value, description="")
-                for key, value in zip(names.keys, names.values, strict=True)
-                if isinstance(key, ast.Constant)
+            yield (
+                target.id,
+                tuple(
+                    FieldSource(name=str(key.value), annotation=value, description="")
+                    for key, value in zip(names.keys, names.values, strict=True)
+                    if isinstance(key, ast.Constant)
+                ),
             )
 
 
@@ -158,7 +161,7 @@ def _fields(node: ast.ClassDef) -> Iterator[FieldSource]:
             yield FieldSource(name=statement.target.id, annotation=statement.annotation, description=text)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _source(module: str) -> str:
     path = sdk_root().joinpath(*module.split(".")[1:])
     file = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
