@@ -83,9 +83,9 @@ def _open_through_dbt(name: str, adapter: AdapterRequest | None) -> Warehouse:
                 "beside dbt-stripe-sync",
             )
         )
-    from dbt_stripe_sync.warehouse import dbt_adapter  # noqa: PLC0415 - imports dbt, which takes seconds
-
-    return dbt_adapter.connect(adapter)
+    module = import_module("dbt_stripe_sync.warehouse.dbt_adapter")  # imports dbt, which takes seconds
+    connect = cast("Callable[[AdapterRequest], Warehouse]", module.connect)
+    return connect(adapter)
 
 
 def _is_installed(module: str) -> bool:

@@ -1,0 +1,190 @@
+"""Rows of a DB-API cursor as Arrow, for warehouses without an Arrow driver.
+
+A cursor gives Python objects without a schema, and a column's first thousand values may be null or of another type
+than the rest. So the rows are set aside first (in memory, then in an unlinked temporary file), and a column's type is decided
+once all of it has been seen. Nothing is rounded: what has no common exact type becomes text.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+BATCH_ROWS = 10_000
+SPOOL_BYTES = 32 * 1024 * 1024
+DECIMAL_DIGITS = 38
+INT64 = 2**63
+EXACT_FLOAT_INTEGER = 2**53
+
+
+class Cursor(Protocol):
+    """What is needed of a DB-API cursor (peps.python.org/pep-0249) after its query ran."""
+
+    def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
+        """The next rows; none at the end."""
+        ...
+
+
+def fetched(cursor: Cursor) -> Iterator[Sequence[Sequence[Any]]]:
+    """The rows of a query that has run, some thousand at a time."""
+    while rows := cursor.fetchmany(BATCH_ROWS):
+        yield rows
+
+
+def build_reader(names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]) -> pa.RecordBatchReader:
+    """All `batches`, consumed here and now, as Arrow batches that are read when they are needed."""
+    columns = [_Seen() for _ in names]
+    spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed when the reader is done
+    for rows in batches:
+        parts = [[_plain(value) for value in part] for part in zip(*rows, strict=True)]
+        for seen, part in zip(columns, parts, strict=True):
+            seen.look_at(part)
+        pickle.dump(parts, spool)
+    types = [seen.arrow_type() for seen in columns]
+    schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
+
+    def read() -> Iterator[pa.RecordBatch]:
+        with spool:
+            end = spool.tell()
+            spool.seek(0)
+            while spool.tell() < end:
+                parts = pickle.load(spool)  # noqa: S301 - written above, into a file that nobody else can open
+                arrays = [_array(part, kind) for part, kind in zip(parts, types, strict=True)]
+                yield pa.record_batch(arrays, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, read())
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a column was seen to hold, in all of its rows."""
+
+    kinds: set[str] = field(default_factory=set)
+    widest_integer: int = 0
+    integer_digits: int = 0
+    scale: int = 0
+    is_finite: bool = True
+
+    def look_at(self, values: Iterable[Any]) -> None:
+        for value in values:
+            if value is None:
+                continue
+            kind = _kind(value)
+            self.kinds.add(kind)
+            if kind == "int":
+                self.widest_integer = max(self.widest_integer, abs(value))
+            elif kind == "decimal":
+                self._look_at_decimal(value)
+
+    def _look_at_decimal(self, value: Decimal) -> None:
+        _, digits, exponent = value.as_tuple()
+        if not isinstance(exponent, int):  # NaN and the infinities have a letter there
+            self.is_finite = False
+            return
+        self.scale = max(self.scale, -exponent)
+        self.integer_digits = max(self.integer_digits, len(digits) + exponent)
+
+    def arrow_type(self) -> pa.DataType:
+        """The one type that holds every value exactly; text where there is none."""
+        if self.kinds == {"int"} and self.widest_integer < INT64:
+            return pa.int64()
+        if self.kinds and self.kinds <= {"int", "decimal"}:
+            digits = max(self.integer_digits, len(str(self.widest_integer)))
+            fits = self.is_finite and digits + self.scale <= DECIMAL_DIGITS
+            return pa.decimal128(DECIMAL_DIGITS, self.scale) if fits else pa.string()
+        if self.kinds == {"int", "float"} and self.widest_integer <= EXACT_FLOAT_INTEGER:
+            return pa.float64()
+        if len(self.kinds) == 1:
+            return SINGLE_TYPES[next(iter(self.kinds))]
+        return pa.string()
+
+
+SINGLE_TYPES: dict[str, pa.DataType] = {
+    "bool": pa.bool_(),
+    "float": pa.float64(),
+    "text": pa.string(),
+    "binary": pa.binary(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "naive datetime": pa.timestamp("us"),
+    "aware datetime": pa.timestamp("us", tz="UTC"),
+    "json": pa.json_(),
+}
+
+
+def _plain(value: Any) -> Any:
+    """A driver's value as one of the few types that are told apart here."""
+    if value is None or isinstance(value, str | bool | int | float | Decimal | bytes | datetime | date):
+        return value
+    if isinstance(value, time):
+        return value if value.tzinfo is None else value.isoformat()
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, dict | list | tuple | set):
+        return _Json(orjson.dumps(value, default=_json_value, option=orjson.OPT_NON_STR_KEYS).decode())
+    return str(value)
+
+
+class _Json(str):
+    """A nested value as JSON text, still to be told from text."""
+
+    __slots__ = ()
+
+
+def _json_value(value: Any) -> Any:
+    # A number as text: JSON readers make floats of numbers.
+    if isinstance(value, set | tuple):
+        return list(value)
+    return value.hex() if isinstance(value, bytes | bytearray) else str(value)
+
+
+def _kind(value: Any) -> str:  # noqa: PLR0911 - one answer a type
+    if isinstance(value, _Json):
+        return "json"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int"
+    if isinstance(value, float):
+        return "float"
+    if isinstance(value, Decimal):
+        return "decimal"
+    if isinstance(value, datetime):
+        return "naive datetime" if value.tzinfo is None else "aware datetime"
+    if isinstance(value, date):
+        return "date"
+    return "time" if isinstance(value, time) else "binary"
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if kind == pa.json_():
+        return pa.ExtensionArray.from_storage(kind, pa.array(values, pa.string()))
+    if pa.types.is_string(kind):
+        return pa.array([None if value is None else _text(value) for value in values], kind)
+    if pa.types.is_decimal(kind):
+        return pa.array([Decimal(value) if isinstance(value, int) else value for value in values], kind)
+    if kind == pa.timestamp("us", tz="UTC"):
+        return pa.array([value and value.astimezone(timezone.utc) for value in values], kind)
+    return pa.array(values, kind)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value, "f")
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return value.hex() if isinstance(value, bytes) else str(value)

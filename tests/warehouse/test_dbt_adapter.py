@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from decimal import Decimal
+
+import duckdb
+import pytest
+from conftest import model, shop_model
+
+from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.warehouse import AdapterRequest
+
+pytest.importorskip("dbt.adapters.factory")
+
+
+@pytest.fixture
+def through_dbt(tmp_path):
+    """Opens a target through dbt's adapter, although most of these have a reader of ours."""
+    from dbt_stripe_sync.warehouse import dbt_adapter  # noqa: PLC0415 - dbt takes seconds to import
+
+    opened = []
+
+    def connect(target, *, profile=None):
+        (tmp_path / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: shop\n")
+        (tmp_path / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
+        request = AdapterRequest(project_dir=tmp_path, profiles_dir=tmp_path, profile=profile)
+        opened.append(dbt_adapter.connect(request))
+        return opened[-1]
+
+    yield connect
+    for warehouse in opened:
+        warehouse.close()
+
+
+@pytest.fixture
+def duckdb_target(tmp_path):
+    with duckdb.connect(str(tmp_path / "dev.duckdb")) as connection:
+        connection.execute(
+            "CREATE TABLE customers AS SELECT range AS id, 1.50::DECIMAL(9, 2) AS credit, "
+            "TIMESTAMPTZ '2026-02-28 02:00+02' AS at, ['a'] AS tags, 'x' AS \"a \"\"b\"\"\" FROM range(25000)"
+        )
+    return {"type": "duckdb", "path": str(tmp_path / "dev.duckdb"), "schema": "main", "threads": 1}
+
+
+def test_rows_come_through_dbts_duckdb_adapter_exact_and_standard_output_stays_ours(through_dbt, duckdb_target, capfd):
+    warehouse = through_dbt(duckdb_target)
+
+    table = warehouse.rows(model("customers", "ID", "credit", "at", "tags", 'a "b"')).read_all()
+
+    assert table.num_rows == 25_000
+    assert table.slice(24_999).to_pylist() == [
+        {
+            "ID": 24_999,
+            "credit": Decimal("1.50"),
+            "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
+            "tags": '["a"]',
+            'a "b"': "x",
+        }
+    ]
+    assert capfd.readouterr().out == ""
+
+
+def test_columns_come_in_order_with_their_types(through_dbt, duckdb_target):
+    assert list(through_dbt(duckdb_target).columns(model("customers"))) == ["id", "credit", "at", "tags", 'a "b"']
+
+
+def test_rows_come_through_dbts_postgres_adapter_exact(through_dbt, shop):
+    shop.execute(
+        "CREATE TABLE shop.customers AS SELECT 1 AS id, 12345678901234567890.12::numeric AS credit, "
+        "timestamptz '2026-02-28 02:00+02' AS at, '{\"a\": 1}'::jsonb AS doc, NULL::int AS nothing"
+    )
+    warehouse = through_dbt(shop.target(threads=1))
+    source = shop_model("customers", "id", "credit", "at", "doc", "nothing")
+
+    assert warehouse.columns(source)["credit"] == "DECIMAL"
+    assert warehouse.rows(source).read_all().to_pylist() == [
+        {
+            "id": 1,
+            "credit": Decimal("12345678901234567890.12"),
+            "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
+            "doc": '{"a":1}',
+            "nothing": None,
+        }
+    ]
+
+
+def test_a_model_that_was_not_built_is_named_and_the_next_is_read(through_dbt, shop):
+    shop.execute("CREATE TABLE shop.a AS SELECT 1 AS n")
+    warehouse = through_dbt(shop.target(threads=1))
+
+    with pytest.raises(WarehouseError) as caught:
+        warehouse.rows(shop_model("customers", "id"))
+
+    assert caught.value.problems[0].code == "relation-missing"
+    assert warehouse.rows(shop_model("a", "n")).read_all().to_pylist() == [{"n": 1}]
+
+
+def test_a_warehouse_that_is_not_there_is_named_without_the_password(through_dbt, shop):
+    with pytest.raises(WarehouseError) as caught:
+        through_dbt(shop.target(host="127.0.0.1", port=1, password="hush-hush", retries=0, threads=1))
+
+    assert str(caught.value).startswith("warehouse-unreachable: the warehouse of type `postgres` can't be reached:")
+    assert "hush-hush" not in str(caught.value)
+
+
+def test_a_profile_that_is_missing_is_named(through_dbt, duckdb_target):
+    with pytest.raises(WarehouseError, match="warehouse-setting: the dbt profile's `nowhere` can't be loaded"):
+        through_dbt(duckdb_target, profile="nowhere")
