@@ -6,15 +6,22 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.order import find_cycle
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal
+from dbt_stripe_sync.engine.types import ChildRows, ListOf, Lookup, Nulls, SyncRef
+from dbt_stripe_sync.engine.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
+from dbt_stripe_sync.stripe_api.catalog import ParamKind
+from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of
+from dbt_stripe_sync.stripe_api.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.config.problems import Problems
-    from dbt_stripe_sync.engine.types import Sync
-    from dbt_stripe_sync.stripe_api.catalog import Resource
+    from dbt_stripe_sync.engine.types import FieldMapping, Sync, Value
+    from dbt_stripe_sync.errors import Location
+    from dbt_stripe_sync.stripe_api.catalog import Param, Resource
     from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
+
+METADATA = "metadata"
 
 
 def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problems: Problems) -> None:
@@ -32,7 +39,7 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             "mode-not-allowed",
             sync.where.at_field("mode"),
             f"a {resource.name} can't be synced by `{sync.mode.value}`",
-            f"use {listed(mode.value for mode in lifecycle.modes)}",
+            f"use {listed(mode.value for mode in Mode if mode in lifecycle.modes)}",
         )
     if sync.on_removed is not Removal.IGNORE and sync.on_removed not in lifecycle.on_removed:
         allowed = [Removal.IGNORE.value, *(removal.value for removal in lifecycle.on_removed)]
@@ -43,32 +50,53 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             f"use {listed(allowed)}",
         )
     for match in sync.match:
-        by = match.by.split(".")[0]
-        if by not in {*(found.split(".")[0] for found in lifecycle.found_by), "id"} and resource.param((by,)) is None:
-            problems.add(
-                "match-not-possible",
-                sync.where.at_field("match"),
-                f"a {resource.name} can't be found by `{match.by}`",
-                f"it is found by {listed(lifecycle.found_by)}",
-            )
+        _check_findable(resource, match.by, sync.where.at_field("match"), problems)
 
 
-def check_required(sync: Sync, resource: Resource, problems: Problems) -> None:
-    """Whether everything that creation requires is mapped, and nothing that an update can't take."""
-    mapped = {field.path[0] for field in sync.fields}
-    if sync.mode is not Mode.UPDATE:
-        for name, param in resource.params.items():
-            if param.required and param.creatable and name not in mapped:
-                problems.add(
-                    "missing-parameter",
-                    sync.where.at_field("fields"),
-                    f"`{name}` is not mapped, and Stripe requires it to create a {resource.name}",
-                    f"add `{name}: <column>`, or `mode: update` if no object is to be created",
-                )
+def _check_findable(resource: Resource, by: str, where: Location, problems: Problems) -> None:
+    lifecycle = lifecycle_of(resource.name)
+    found_by = [f"{found}.<name>" if found == METADATA else found for found in lifecycle.found_by]
+    if not lifecycle.listed and by != "id":
+        problems.add(
+            "match-not-possible",
+            where,
+            f"a {resource.name} can't be found by `{by}`: Stripe lists them only under the object that they belong to",
+            "find it by its `id`" if "id" in lifecycle.found_by else "every row makes an object of its own",
+        )
         return
+    first, _, rest = by.partition(".")
+    if first not in lifecycle.found_by or (first == METADATA) != bool(rest):
+        problems.add(
+            "match-not-possible",
+            where,
+            f"a {resource.name} can't be found by `{by}`",
+            f"it is found by {listed(found_by)}{did_you_mean(by, found_by)}" if found_by else "nothing finds it",
+        )
+
+
+def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
+    """Whether what creation requires is mapped, an update can take what is mapped, and nulls can clear."""
+    if sync.mode is Mode.UPDATE:
+        _check_changeable(sync, resource, problems)
+    else:
+        _check_required(sync.fields, resource.params, resource.name, sync.where.at_field("fields"), problems)
+    for field in sync.fields:
+        param = resource.param(field.path)
+        inside_map = field.path[0] == METADATA
+        if field.nulls is Nulls.CLEAR and param is not None and not param.clearable and not inside_map:
+            problems.add(
+                "not-clearable",
+                field.where,
+                f"Stripe can't empty `{'.'.join(field.path)}` of a {resource.name}",
+                "remove `nulls: clear`; then a row that becomes null is rejected, or left alone by `nulls: ignore`",
+            )
+    _check_metadata(sync, problems)
+
+
+def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> None:
     for field in sync.fields:
         param = resource.params[field.path[0]]
-        if param.immutable and not param.in_path:
+        if param.immutable and not param.in_path and field.path != ("id",):
             problems.add(
                 "immutable-parameter",
                 field.where,
@@ -77,8 +105,82 @@ def check_required(sync: Sync, resource: Resource, problems: Problems) -> None:
             )
 
 
-def check_together(syncs: Sequence[Sync], problems: Problems) -> None:
-    """Names that are taken twice, references to nowhere, and references in a circle."""
+def _check_required(
+    fields: Sequence[FieldMapping], params: Mapping[str, Param], name: str, where: Location, problems: Problems
+) -> None:
+    """Walk down what is mapped: a hash that is there at all has to have its required parts."""
+    for param in params.values():
+        if param.required and param.creatable and not any(field.path[0] == param.name for field in fields):
+            problems.add(
+                "missing-parameter",
+                where,
+                f"`{param.name}` is not mapped, and Stripe requires it to create a {name}",
+                f"add `{param.name}: <column>`"
+                + ("" if "`" in name else ", or `mode: update` if no object is to be created"),
+            )
+    for field in fields:
+        param_here = params.get(field.path[0])
+        if param_here is not None and len(field.path) == 1:
+            _check_items(field, param_here, problems)
+    for hash_name in dict.fromkeys(field.path[0] for field in fields if len(field.path) > 1):
+        param_here = params.get(hash_name)
+        if param_here is not None and param_here.kind is ParamKind.HASH and param_here.fields:
+            parts = [_below(field) for field in fields if field.path[0] == hash_name and len(field.path) > 1]
+            at = where.at_field(hash_name)
+            _check_required(parts, param_here.fields, f"hash `{hash_name}`", at, problems)
+
+
+def _below(field: FieldMapping) -> FieldMapping:
+    return type(field)(path=field.path[1:], value=field.value, nulls=field.nulls, where=field.where)
+
+
+def _check_items(field: FieldMapping, param: Param, problems: Problems) -> None:
+    if param.item is None or not param.item.fields:
+        return
+    name = f"item of `{param.name}`"
+    if isinstance(field.value, ChildRows):
+        _check_required(field.value.fields, param.item.fields, name, field.where.at_field("fields"), problems)
+    elif isinstance(field.value, ListOf):
+        for index, item in enumerate(field.value.items):
+            if isinstance(item, tuple):
+                _check_required(item, param.item.fields, name, field.where.at_field(str(index)), problems)
+
+
+def _check_metadata(sync: Sync, problems: Problems) -> None:
+    named = [field for field in sync.fields if field.path[0] == METADATA and len(field.path) > 1]
+    for field in named:
+        key = ".".join(field.path[1:])
+        if key == TAG:
+            problems.add(
+                "reserved-metadata",
+                field.where,
+                f"`metadata.{TAG}` is where each object's own mark stands",
+                "choose another key",
+            )
+        elif len(key) > METADATA_NAME_CHARACTERS:
+            problems.add(
+                "metadata-name-too-long",
+                field.where,
+                f"the metadata key has {len(key)} characters, Stripe takes {METADATA_NAME_CHARACTERS}",
+                "use a shorter key",
+            )
+    if len(named) > METADATA_KEYS:
+        problems.add(
+            "metadata-too-many-keys",
+            sync.where.at_field("fields", METADATA),
+            f"metadata has {len(named)} keys, Stripe takes {METADATA_KEYS + 1} and one is ours",
+            "map fewer keys, or put several into one",
+        )
+
+
+def check_together(
+    syncs: Sequence[Sync], written: Iterable[str], resources: Mapping[str, Resource], problems: Problems
+) -> None:
+    """Names that are taken twice, references to nowhere, and references in a circle.
+
+    `written` has the names of all syncs that the project describes, also of those that are not well formed.
+    """
+    broken = set(written) - {sync.name for sync in syncs}
     by_name: dict[str, Sync] = {}
     for sync in syncs:
         other = by_name.setdefault(sync.name, sync)
@@ -90,14 +192,13 @@ def check_together(syncs: Sequence[Sync], problems: Problems) -> None:
                 "give one of them another `name:`",
             )
     for sync in syncs:
-        for name in sync.depends_on:
-            if name not in by_name:
-                problems.add(
-                    "unknown-sync",
-                    sync.where.at_field("fields"),
-                    f"`{sync.name}` refers to the sync `{name}`, which there is none of",
-                    f"there are {listed(sorted(by_name))}{did_you_mean(name, by_name)}",
-                )
+        for reference, where in references_in(sync.fields):
+            if isinstance(reference, SyncRef) and reference.sync in broken:
+                continue  # what is wrong with that one is said already
+            if isinstance(reference, SyncRef):
+                _check_reference(sync, reference, where, by_name, problems)
+            else:
+                _check_findable(resources[reference.resource], reference.by, where.at_field("by"), problems)
     cycle = find_cycle(syncs)
     if cycle:
         problems.add(
@@ -106,3 +207,37 @@ def check_together(syncs: Sequence[Sync], problems: Problems) -> None:
             f"these syncs refer to each other in a circle: {' -> '.join(cycle)}",
             "Stripe needs one of the objects first: remove one of the references",
         )
+
+
+def _check_reference(
+    sync: Sync, reference: SyncRef, where: Location, by_name: Mapping[str, Sync], problems: Problems
+) -> None:
+    other = by_name.get(reference.sync)
+    if other is None:
+        hint = f"there are {listed(sorted(by_name))}{did_you_mean(reference.sync, by_name)}"
+        problems.add(
+            "unknown-sync", where, f"`{sync.name}` refers to a sync `{reference.sync}`, which is not there", hint
+        )
+    elif len(other.key) != len(reference.columns):
+        problems.add(
+            "reference-key",
+            where.at_field("key"),
+            f"the reference names {len(reference.columns)} columns, and the key of `{other.name}` has {len(other.key)}",
+            f"name a column of this model for each of {listed(other.key)}",
+        )
+
+
+def references_in(fields: Iterable[FieldMapping]) -> Iterator[tuple[SyncRef | Lookup, Location]]:
+    """Every reference to another object in some fields, at any depth, with its place."""
+    for field in fields:
+        yield from _references_of(field.value, field.where)
+
+
+def _references_of(value: Value, where: Location) -> Iterator[tuple[SyncRef | Lookup, Location]]:
+    if isinstance(value, SyncRef | Lookup):
+        yield value, where
+    elif isinstance(value, ChildRows):
+        yield from references_in(value.fields)
+    elif isinstance(value, ListOf):
+        for item in value.items:
+            yield from references_in(item) if isinstance(item, tuple) else _references_of(item, where)

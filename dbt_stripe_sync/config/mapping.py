@@ -43,6 +43,8 @@ SHAPES: Mapping[str, frozenset[str]] = {
     "lookup": frozenset({"lookup", "by", "column", "nulls"}),
     "model": frozenset({"model", "on", "fields", "order_by", "nulls"}),
 }
+# YAML 1.1, which dbt 1.x speaks, reads an unquoted `on` as true; JSON writes that as text.
+_YAML_ON = (True, "true")
 CONVERSIONS = {conversion.value: conversion for conversion in Conversion}
 NULLS = {nulls.value: nulls for nulls in Nulls}
 
@@ -76,11 +78,32 @@ def parse_fields(
             found += parse_fields(value, params, around, at, path)
         elif (parsed := parse_value(value, param, around, at)) is not None:
             found.append(FieldMapping(path=path, value=parsed, nulls=_nulls(value, around, at), where=at))
+    if not prefix:
+        check_twice(found, around.problems)
     return tuple(found)
+
+
+def check_twice(found: Sequence[FieldMapping], problems: Problems) -> None:
+    """A parameter has one source, and none of its parts has another."""
+    by_path: dict[tuple[str, ...], FieldMapping] = {}
+    for field in found:
+        by_path.setdefault(field.path, field)
+    for field in found:
+        for length in range(1, len(field.path) + 1):
+            other = by_path.get(field.path[:length])
+            if other is not None and other is not field:
+                problems.add(
+                    "mapped-twice",
+                    field.where,
+                    f"`{'.'.join(field.path)}` is mapped, and `{'.'.join(other.path)}` is too",
+                    "keep one of the two",
+                )
 
 
 def parse_value(raw: Any, param: Param, around: Around, where: Location) -> Value | None:
     """One value; None where it is wrong, which `around.problems` then says."""
+    if isinstance(raw, dict):
+        raw = {"on" if name in _YAML_ON else str(name): part for name, part in raw.items()}
     if isinstance(raw, str):
         if not raw.strip():
             around.problems.add("no-column", where, "no column is named", "write the column's name, or `{value: …}`")
@@ -94,7 +117,9 @@ def parse_value(raw: Any, param: Param, around: Around, where: Location) -> Valu
         "not-a-mapping",
         where,
         "a constant stands where a column's name belongs",
-        "write `{value: …}` for the same value on every row" if raw is not None else "name a column, or remove the field",
+        "write `{value: …}` for the same value on every row"
+        if raw is not None
+        else "name a column, or remove the field",
     )
     return None
 
@@ -119,7 +144,7 @@ def _shaped(raw: dict[str, Any], param: Param, around: Around, where: Location) 
     return _PARSERS[kind](raw, param, around, where)
 
 
-def _column(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
+def _column(raw: dict[str, Any], param: Param, around: Around, where: Location) -> Value | None:
     convert_to = None
     if "as" in raw:
         convert_to = CONVERSIONS.get(str(raw["as"]))
@@ -131,6 +156,20 @@ def _column(raw: dict[str, Any], _param: Param, around: Around, where: Location)
                 f"there are {listed(CONVERSIONS)}{did_you_mean(str(raw['as']), CONVERSIONS)}",
             )
     currency, currency_column = raw.get("currency"), raw.get("currency_column")
+    if convert_to is not Conversion.MINOR_UNITS and (currency or currency_column) and "as" not in raw:
+        around.problems.add(
+            "no-conversion",
+            where,
+            "a currency is named, and nothing is converted",
+            "add `as: minor_units`, or remove the currency if the column holds minor units already",
+        )
+    if convert_to is Conversion.MINOR_UNITS and param.kind not in {ParamKind.INTEGER, ParamKind.NUMBER}:
+        around.problems.add(
+            "no-conversion",
+            where.at_field("as"),
+            f"`{param.name}` takes no amount of money",
+            "remove `as: minor_units`",
+        )
     if convert_to is Conversion.MINOR_UNITS and not (currency or currency_column):
         around.problems.add(
             "no-currency",
@@ -191,7 +230,10 @@ def _sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Locatio
     columns = _names(raw.get("key"))
     if not columns:
         around.problems.add(
-            "no-key", where, "the reference names no column", "add `key:` with the column that holds the other row's key"
+            "no-key",
+            where,
+            "the reference names no column",
+            "add `key:` with the column that holds the other row's key",
         )
         return None
     return SyncRef(sync=str(raw["sync"]), columns=columns)
@@ -238,7 +280,9 @@ def _child_rows(raw: dict[str, Any], param: Param, around: Around, where: Locati
         return None
     on = _names(raw.get("on"))
     if not on:
-        around.problems.add("no-key", where, "the child rows have no `on`", "add the child's column with this row's key")
+        around.problems.add(
+            "no-key", where, "the child rows have no `on`", "add the child's column with this row's key"
+        )
         return None
     if len(on) != len(around.key):
         around.problems.add(
@@ -315,9 +359,17 @@ def _nulls(raw: Any, around: Around, where: Location) -> Nulls:
     named = raw.get("nulls") if isinstance(raw, dict) else None
     if named is None:
         return Nulls.DEFAULT
+    return parse_nulls(named, where.at_field("nulls"), around.problems)
+
+
+def parse_nulls(named: Any, where: Location, problems: Problems) -> Nulls:
+    """`clear` or `ignore`."""
     if str(named) not in NULLS:
-        around.problems.add(
-            "unknown-nulls", where.at_field("nulls"), f"`{named}` says nothing of nulls", f"use {listed(['clear', 'ignore'])}"
+        problems.add(
+            "unknown-nulls",
+            where,
+            f"`nulls` can't be `{named}`",
+            f"it is one of {listed(NULLS)}{did_you_mean(str(named), NULLS)}",
         )
     return NULLS.get(str(named), Nulls.DEFAULT)
 

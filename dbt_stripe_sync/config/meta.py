@@ -10,27 +10,28 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.config.problems import SECRET
+from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.errors import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.config.problems import Problems
     from dbt_stripe_sync.engine.types import ModelNode
 
 BLOCK = "stripe_sync"
 COLUMN_FIELD = "stripe_field"
-_SECRET = re.compile(r"\b(?:sk|rk)_(?:live|test)_\w{8,}|\bwhsec_\w{8,}")
-_JINJA = re.compile(r"\{\{|\{%")
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One sync as it was written, with the fields that columns add to it (parameter to column)."""
+    """One sync as it was written, with the fields that columns add to it: pairs of column and parameter."""
 
     model: ModelNode
     raw: Mapping[str, Any]
-    columns: Mapping[str, str]
+    columns: tuple[tuple[str, str], ...]
     where: Location
     is_named: bool
 
@@ -46,6 +47,7 @@ def read_blocks(node: ModelNode, problems: Problems) -> Iterator[Block]:
     if node.raw_meta is not None:
         _check_rendered(node.raw_meta.get(BLOCK), raw, where, problems)
     blocks = raw if isinstance(raw, list) else [raw]
+    _check_columns(node, [str(b.get("name") or node.name) for b in blocks if isinstance(b, dict)], problems)
     for index, block in enumerate(blocks):
         at = replace(where, field=f"meta.{BLOCK}[{index}]") if isinstance(raw, list) else where
         if not isinstance(block, dict):
@@ -60,37 +62,69 @@ def read_blocks(node: ModelNode, problems: Problems) -> Iterator[Block]:
         yield Block(
             model=node,
             raw=block,
-            columns=dict(_column_fields(node, name, len(blocks) == 1)),
+            columns=tuple(_column_fields(node, name, only_one=len(blocks) == 1)),
             where=replace(at, sync=name),
             is_named="name" in block or len(blocks) == 1,
         )
 
 
-def _column_fields(node: ModelNode, sync: str, only_one: bool) -> Iterator[tuple[str, str]]:  # noqa: FBT001 - a fact
-    """`meta: {stripe_field: email}` on a column, or `{stripe_field: {customers: email}}` where a model has several."""
-    for column in node.columns.values():
-        named = column.meta.get(COLUMN_FIELD)
+def _column_fields(node: ModelNode, sync: str, *, only_one: bool) -> Iterator[tuple[str, str]]:
+    """`meta: {stripe_field: email}` on a column, or `{stripe_sync: {customers: email}}` where a model has several."""
+    for column, named in _mapped_columns(node):
         if isinstance(named, str) and only_one:
-            yield named, column.name
+            yield column, named
         elif isinstance(named, dict) and sync in named:
-            yield str(named[sync]), column.name
+            yield column, str(named[sync])
 
 
-def _check_lonely_columns(node: ModelNode, problems: Problems) -> None:
+def _mapped_columns(node: ModelNode) -> Iterator[tuple[str, Any]]:
     for column in node.columns.values():
-        if COLUMN_FIELD in column.meta:
+        for word in (COLUMN_FIELD, BLOCK):
+            if word in column.meta:
+                yield column.name, column.meta[word]
+
+
+def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) -> None:
+    """A column's field belongs to a sync of its model; with several syncs it has to say to which."""
+    for column, named in _mapped_columns(node):
+        where = Location(file=node.file, model=node.name, field=f"columns.{column}.meta")
+        if isinstance(named, str):
+            if len(syncs) > 1:
+                problems.add(
+                    "field-of-which-sync",
+                    where,
+                    f"column `{column}` names a Stripe field, and `{node.name}` has several syncs",
+                    f"write `{BLOCK}: {{{syncs[0]}: {named}}}` in the column's meta",
+                )
+        elif isinstance(named, dict):
+            for sync in named:
+                if sync not in syncs:
+                    problems.add(
+                        "unknown-sync",
+                        where,
+                        f"column `{column}` names a field of the sync `{sync}`, which `{node.name}` lacks",
+                        f"it has {listed(syncs)}{did_you_mean(str(sync), syncs)}",
+                    )
+        else:
             problems.add(
-                "field-without-sync",
-                Location(file=node.file, model=node.name, field=f"columns.{column.name}.meta.{COLUMN_FIELD}"),
-                f"column `{column.name}` names a Stripe field, and `{node.name}` has no `{BLOCK}`",
-                f"add `{BLOCK}:` with `resource:` and `key:` to the model's meta",
+                "not-a-mapping", where, f"column `{column}` names no Stripe field", f"write `{COLUMN_FIELD}: email`"
             )
 
 
+def _check_lonely_columns(node: ModelNode, problems: Problems) -> None:
+    for column, _ in _mapped_columns(node):
+        problems.add(
+            "field-without-sync",
+            Location(file=node.file, model=node.name, field=f"columns.{column}.meta"),
+            f"column `{column}` names a Stripe field, and `{node.name}` has no `{BLOCK}`",
+            f"add `{BLOCK}:` with `resource:` and `key:` to the model's meta",
+        )
+
+
 def _check_rendered(before: Any, after: Any, where: Location, problems: Problems) -> None:
-    """dbt 2 renders `{{ column }}` in meta to nothing, and says nothing."""
+    """Find what dbt 2 has rendered to nothing, silently: `{{ column }}` in meta."""
     if isinstance(before, str):
-        if _JINJA.search(before) and not (isinstance(after, str) and after.strip()):
+        if _is_rendered_away(before, after):
             problems.add(
                 "rendered-away",
                 where,
@@ -99,11 +133,20 @@ def _check_rendered(before: Any, after: Any, where: Location, problems: Problems
             )
     elif isinstance(before, dict):
         for name, part in before.items():
-            _check_rendered(part, after.get(name) if isinstance(after, dict) else None, where.at_field(str(name)), problems)
+            _check_rendered(
+                part, after.get(name) if isinstance(after, dict) else None, where.at_field(str(name)), problems
+            )
     elif isinstance(before, list):
         for index, part in enumerate(before):
             inner = after[index] if isinstance(after, list) and index < len(after) else None
             _check_rendered(part, inner, where.at_field(str(index)), problems)
+
+
+def _is_rendered_away(before: str, after: Any) -> bool:
+    """Whether every Jinja expression of a text has become nothing, and only the text around them is left."""
+    if not _JINJA.search(before):
+        return False
+    return str(after if after is not None else "").split() == _JINJA.sub(" ", before).split()
 
 
 def _check_secrets(node: ModelNode, problems: Problems) -> None:
@@ -119,7 +162,7 @@ def _check_secrets(node: ModelNode, problems: Problems) -> None:
 
 def _secret_paths(value: Any) -> Iterator[tuple[str, ...]]:
     if isinstance(value, str):
-        if _SECRET.search(value):
+        if SECRET.search(value):
             yield ()
     elif isinstance(value, dict):
         for name, part in value.items():

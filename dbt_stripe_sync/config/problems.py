@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.errors import Problem, Severity
@@ -10,10 +11,18 @@ from dbt_stripe_sync.errors import Problem, Severity
 if TYPE_CHECKING:
     from dbt_stripe_sync.errors import Location
 
+# docs.stripe.com/keys, docs.stripe.com/webhooks/signature: secret and restricted keys, and the secrets of webhooks.
+SECRET = re.compile(r"\b(?:[sr]k_(?:live|test)|whsec)_\w+")
+
+
+def without_secrets(text: str) -> str:
+    """A text in which nothing is left of a Stripe secret but its kind."""
+    return SECRET.sub(lambda found: f"{found[0].partition('_')[0]}_…", text)
+
 
 @dataclass(slots=True)
 class Problems:
-    """The problems found so far."""
+    """The problems found so far. A message may quote what stands in YAML: a secret in it is left out."""
 
     found: list[Problem] = field(default_factory=list)
 
@@ -21,4 +30,12 @@ class Problems:
         self, code: str, where: Location, summary: str, hint: str | None = None, *, severity: Severity = Severity.ERROR
     ) -> None:
         """Note one."""
-        self.found.append(Problem(code=code, summary=summary, where=where, hint=hint, severity=severity))
+        self.found.append(
+            Problem(
+                code=code,
+                summary=without_secrets(summary),
+                where=replace(where, field=without_secrets(where.field)) if where.field else where,
+                hint=without_secrets(hint) if hint else hint,
+                severity=severity,
+            )
+        )

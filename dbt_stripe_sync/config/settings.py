@@ -81,4 +81,3 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
 
 def _fits(name: str, value: float) -> bool:
     return value < 1 if name == "share_free" else value > 0
-

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.config.checks import check_required, check_resource, check_together
-from dbt_stripe_sync.config.mapping import NULLS, Around, parse_fields
+from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
+from dbt_stripe_sync.config.mapping import Around, check_twice, parse_fields, parse_nulls
 from dbt_stripe_sync.config.meta import read_blocks
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.engine.codec import canonical
 from dbt_stripe_sync.engine.types import (
-    ChildRows,
     Column,
     FieldMapping,
     Limits,
-    ListOf,
     Match,
     Nulls,
     OnAmbiguous,
@@ -50,6 +49,8 @@ KEYS = (
     "options",
     "enabled",
 )
+_NAME = re.compile(r"[\w.-]{1,100}")
+WHOLE = 100.0  # percent
 LIMITS = ("max_changes", "max_removed", "max_rejected")
 
 
@@ -66,13 +67,15 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
     problems = Problems()
     models = {node.name: node for node in nodes.values()}
     syncs = []
+    written = []
     for node in nodes.values():
         for block in read_blocks(node, problems):
             if block.raw.get("enabled", True) is False:
                 continue
+            written.append(block.where.sync or node.name)
             sync = _Parser(block, catalog, models, problems).parse(project)
             syncs += [sync] if sync is not None else []
-    check_together(syncs, problems)
+    check_together(syncs, written, catalog.resources, problems)
     return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
 
 
@@ -90,11 +93,14 @@ class _Parser:
         before = len(self.problems.found)
         raw, where = self.block.raw, self.block.where
         self._check_keys()
+        self._check_name()
         resource = self._resource()
         key = self._key()
         if resource is None:
             return None
-        mode = self._choice("mode", Mode, Mode.UPSERT)
+        lifecycle = lifecycle_of(resource.name)
+        # What can only be inserted needs no word for it.
+        mode = self._choice("mode", Mode, Mode.UPSERT if Mode.UPSERT in lifecycle.modes else Mode.INSERT)
         on_removed = self._choice("on_removed", Removal, Removal.IGNORE)
         around = Around(catalog=self.catalog, models=self.models, key=key, problems=self.problems)
         fields = self._fields(resource, around)
@@ -110,13 +116,13 @@ class _Parser:
             on_removed=on_removed,
             on_ambiguous=self._choice("on_ambiguous", OnAmbiguous, OnAmbiguous.REJECT),
             limits=self._limits(),
-            depends_on=tuple(dict.fromkeys(ref.sync for ref in _references(fields))),
+            depends_on=tuple(dict.fromkeys(ref.sync for ref, _ in references_in(fields) if isinstance(ref, SyncRef))),
             options=self._options(),
             fingerprint=_fingerprint(raw, self.block.columns, resource.name),
             where=where,
         )
-        check_resource(sync, resource, lifecycle_of(resource.name), self.problems)
-        check_required(sync, resource, self.problems)
+        check_resource(sync, resource, lifecycle, self.problems)
+        check_fields(sync, resource, self.problems)
         return sync if len(self.problems.found) == before else None
 
     def _check_keys(self) -> None:
@@ -136,12 +142,25 @@ class _Parser:
                 "add `name:` to each of them",
             )
 
+    def _check_name(self) -> None:
+        name = self.block.where.sync or ""
+        if not _NAME.fullmatch(name):
+            self.problems.add(
+                "bad-name",
+                self.block.where.at_field("name"),
+                f"a sync can't be called `{name}`",
+                "use letters, digits, `_`, `-` and `.`; the name becomes part of each object's metadata",
+            )
+
     def _resource(self) -> Resource | None:
         name = self.block.raw.get("resource")
         where = self.block.where.at_field("resource")
         if not name:
             self.problems.add(
-                "no-resource", where, "the sync names no Stripe resource", "add `resource: customer`, or what the rows are"
+                "no-resource",
+                where,
+                "the sync names no Stripe resource",
+                "add `resource: customer`, or what the rows are",
             )
             return None
         resource = self.catalog.resource(str(name))
@@ -174,21 +193,22 @@ class _Parser:
         if not raw and not self.block.columns:
             self.problems.add("no-fields", where, "the sync maps no fields", "add `fields:` with `parameter: column`")
         fields = parse_fields(raw, resource.params, around, where)
-        mapped = {field.path for field in fields}
-        added = {name: column for name, column in self.block.columns.items() if tuple(name.split(".")) not in mapped}
-        fields += parse_fields(added, resource.params, around, self.block.where.at_field("columns"))
+        for column, named in self.block.columns:
+            at = replace(self.block.where, field=f"columns.{column}.meta")
+            added = parse_fields({named: column}, resource.params, around, at)
+            if fields and added:
+                check_twice((*fields, *added), self.problems)
+            fields += added
         default = self.block.raw.get("nulls")
         if default is None:
             return fields
-        return tuple(self._with_nulls(field, default) for field in fields)
-
-    @staticmethod
-    def _with_nulls(field: FieldMapping, default: Any) -> FieldMapping:
-        return replace(field, nulls=NULLS.get(str(default), Nulls.DEFAULT)) if field.nulls is Nulls.DEFAULT else field
+        nulls = parse_nulls(default, self.block.where.at_field("nulls"), self.problems)
+        return tuple(replace(field, nulls=nulls) if field.nulls is Nulls.DEFAULT else field for field in fields)
 
     def _matches(self, fields: Iterable[FieldMapping], key: tuple[str, ...]) -> Iterator[Match]:
         raw = self.block.raw.get("match") or []
         by_path = {".".join(field.path): field.value for field in fields}
+        possible = (*by_path, *(f"metadata.{column}" for column in key))
         for entry in raw if isinstance(raw, list) else [raw]:
             by = str(entry)
             value: Value | None = by_path.get(by)
@@ -201,7 +221,7 @@ class _Parser:
                     "unmatched-field",
                     self.block.where.at_field("match"),
                     f"`{by}` is no field of this sync, so its rows have nothing to be found by",
-                    f"map `{by}` under `fields`, or match by one of {listed([*by_path, *(f'metadata.{k}' for k in key)])}",
+                    f"map `{by}` under `fields`, or match by one of {listed(possible)}",
                 )
                 continue
             yield Match(by=by, value=value)
@@ -225,7 +245,9 @@ class _Parser:
         raw = self.block.raw.get("limits") or {}
         where = self.block.where.at_field("limits")
         if not isinstance(raw, dict):
-            self.problems.add("not-a-mapping", where, "`limits` holds no names and values", f"it takes {listed(LIMITS)}")
+            self.problems.add(
+                "not-a-mapping", where, "`limits` holds no names and values", f"it takes {listed(LIMITS)}"
+            )
             return Limits()
         for name in raw.keys() - set(LIMITS):
             self.problems.add(
@@ -234,11 +256,17 @@ class _Parser:
                 f"there is no limit `{name}`",
                 f"there are {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
             )
-        return Limits(**{name: parse_threshold(raw[name], where.at_field(name), self.problems) for name in LIMITS if name in raw})
+        return Limits(
+            **{name: parse_threshold(raw[name], where.at_field(name), self.problems) for name in LIMITS if name in raw}
+        )
 
     def _options(self) -> Mapping[str, Any]:
         raw = self.block.raw.get("options") or {}
-        return raw if isinstance(raw, dict) else {}
+        where = self.block.where.at_field("options")
+        if not isinstance(raw, dict):
+            self.problems.add("not-a-mapping", where, "`options` holds no names and values", "write `option: value`")
+            return {}
+        return raw
 
 
 def parse_threshold(raw: Any, where: Location, problems: Problems) -> Threshold | None:
@@ -246,33 +274,27 @@ def parse_threshold(raw: Any, where: Location, problems: Problems) -> Threshold 
     text = str(raw).strip()
     try:
         if text.endswith("%"):
-            return Threshold(percent=float(text[:-1]))
-        if not isinstance(raw, bool):
-            return Threshold(count=int(text.replace("_", "")))
+            percent = float(text[:-1])
+            if 0 <= percent <= WHOLE:
+                return Threshold(percent=percent)
+        elif not isinstance(raw, bool) and (count := int(text.replace("_", ""))) >= 0:
+            return Threshold(count=count)
     except ValueError:
         pass
     problems.add("bad-limit", where, "the limit is neither a number of rows nor a percentage", "write `500` or `10%`")
     return None
 
 
-def _references(fields: Iterable[FieldMapping]) -> Iterator[SyncRef]:
-    for field in fields:
-        yield from _references_in(field.value)
-
-
-def _references_in(value: Value) -> Iterator[SyncRef]:
-    if isinstance(value, SyncRef):
-        yield value
-    elif isinstance(value, ChildRows):
-        yield from _references(value.fields)
-    elif isinstance(value, ListOf):
-        for item in value.items:
-            yield from _references(item) if isinstance(item, tuple) else _references_in(item)
-
-
-def _fingerprint(raw: Mapping[str, Any], columns: Mapping[str, str], resource: str) -> str:
+def _fingerprint(raw: Mapping[str, Any], columns: Iterable[tuple[str, str]], resource: str) -> str:
     """Changes when the parameters that rows make can change; limits and removals leave it alone."""
-    matters = {"resource": resource, "key": raw.get("key"), "fields": raw.get("fields"), "columns": columns}
+    matters = {
+        "resource": resource,
+        "key": raw.get("key"),
+        "fields": raw.get("fields"),
+        "nulls": raw.get("nulls"),
+        "options": raw.get("options"),
+        "columns": list(columns),
+    }
     return sha256(canonical(_plain(matters)).encode()).hexdigest()[:32]
 
 
