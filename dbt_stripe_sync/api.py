@@ -16,13 +16,13 @@ from dbt_stripe_sync.engine.apply import Stop
 from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.engine.plan import read_plan
 from dbt_stripe_sync.preview import preview_rows
-from dbt_stripe_sync.wiring import ProjectOptions, Workload, load_workload, open_parts, opened_warehouse
+from dbt_stripe_sync.wiring import ProjectOptions, Workload, build, load_workload, open_parts, opened_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.types import Outcome, Plan, RunReport, SyncCounts
+    from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, RunReport, SyncCounts
     from dbt_stripe_sync.pipeline import PlanOptions, Progress
     from dbt_stripe_sync.preview import Preview
 
@@ -60,6 +60,15 @@ class Project:
     def workload(self) -> Workload:
         """The project's syncs, checked."""
         return load_workload(self.options)
+
+    def build(self) -> None:
+        """Let dbt build the synced models and their parents first. Raises `ConfigError`."""
+        build(self.workload)
+        del self.workload  # dbt has written another manifest
+
+    def calls_per_second(self, header: PlanHeader) -> float:
+        """How fast a plan's calls would leave."""
+        return self.workload.limits(livemode=header.livemode).account
 
     def run(
         self, options: PlanOptions | None = None, *, progress: Progress | None = None, fail_fast: bool = False
@@ -107,9 +116,7 @@ class Project:
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
-                return await pipeline.apply(
-                    self.workload, parts, plan, progress or Silent(), stop, fail_fast=fail_fast
-                )
+                return await pipeline.apply(self.workload, parts, plan, progress or Silent(), stop, fail_fast=fail_fast)
 
         return _run_until_done(work(), stop)
 

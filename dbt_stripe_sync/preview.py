@@ -82,14 +82,16 @@ def preview_rows(workload: Workload, warehouse: Warehouse, name: str, *, limit: 
     if sync is None:
         names = ", ".join(f"`{sync.name}`" for sync in workload.syncs)
         raise ConfigError(
-            Problem(code="unknown-sync", summary=f"there is no sync `{name}`", hint=f"there are {names}" if names else None)
+            Problem(
+                code="unknown-sync", summary=f"there is no sync `{name}`", hint=f"there are {names}" if names else None
+            )
         )
     resource = workload.catalog.resources[sync.resource]
     staged = Staged(sync=sync, layout=build_layout(sync), number=1)
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE records(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)")
         workspace = Workspace(connection)
-        workspace.execute("CREATE TABLE work.lookups(resource VARCHAR, by VARCHAR, value VARCHAR, id VARCHAR)")
+        workspace.execute("CREATE TABLE work.lookups(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)")
         load_rows(workspace, staged, FirstRows(warehouse, sync.model.name, limit))
         _name_references(workspace, staged)
         link_rows(workspace, staged)
@@ -111,7 +113,9 @@ def _name_references(workspace: Workspace, staged: Staged) -> None:
     for table, part in parts:
         for reference in part.references:
             key = quoted(part.reference_key(reference))
-            keys = [str(value) for (value,) in workspace.all(f"SELECT DISTINCT {key} FROM {table} WHERE {key} NOT NULL")]
+            keys = [
+                str(value) for (value,) in workspace.all(f"SELECT DISTINCT {key} FROM {table} WHERE {key} NOT NULL")
+            ]
             for value in keys:
                 if hasattr(reference, "sync"):
                     workspace.execute(

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.config.columns import check_columns
+from dbt_stripe_sync.config.columns import check_columns, models_of
 from dbt_stripe_sync.config.order import in_reference_order
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.sync import parse_syncs
+from dbt_stripe_sync.dbt.command import build_models, list_models
 from dbt_stripe_sync.dbt.manifest import held_models, read_manifest, read_run_results
-from dbt_stripe_sync.dbt.project import read_project
+from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.selection import select_syncs
 from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.engine.types import ChildRows, RowSource
-from dbt_stripe_sync.errors import ConfigError, Problem, Severity, SyncError
+from dbt_stripe_sync.engine.types import RowSource
+from dbt_stripe_sync.errors import ConfigError, Location, Problem, Severity
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, is_live
+from dbt_stripe_sync.stripe_api.rate import DEFAULT_SHARE, RateLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import DbtProject
     from dbt_stripe_sync.engine.ports import Clock, Stripe, Warehouse
-    from dbt_stripe_sync.engine.types import ModelNode, Sync
+    from dbt_stripe_sync.engine.types import Sync
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.stripe_api.calls import Account
     from dbt_stripe_sync.stripe_api.catalog import Catalog
@@ -47,6 +50,13 @@ class ProjectOptions:
     stripe_url: str | None = None
     wait_for_lock: float = 0.0
     ignore_dbt_results: bool = False
+
+    @property
+    def chosen(self) -> Chosen:
+        """What of them is dbt's own."""
+        return Chosen(
+            profiles_dir=self.profiles_dir, profile=self.profile, target=self.target, variables=self.variables
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +91,31 @@ class Workload:
         return self.manifest.digest
 
     @property
+    def key(self) -> str:
+        """The Stripe key of the environment. Raises `ConfigError` where there is none, or where it may not be used."""
+        key = check_key(os.environ.get(self.settings.api_key_env), self.settings.api_key_env)
+        if is_live(key):
+            check_live(target=self.target, live_targets=self.settings.live_targets)
+        return key
+
+    @property
+    def address(self) -> str:
+        """Where Stripe is. Raises `ConfigError` where a key must not be sent there."""
+        return check_address(self.options.stripe_url or self.settings.api_base, self.settings.allowed_api_bases)
+
+    def limits(self, *, livemode: bool) -> RateLimits:
+        """How fast calls may leave: a share of Stripe's limits, or what the settings say."""
+        settings = self.settings
+        share = DEFAULT_SHARE if settings.share_free is None else 1 - settings.share_free
+        limits = RateLimits.of_account(livemode=livemode, share=share)
+        return replace(
+            limits,
+            account=settings.account_per_second or limits.account,
+            endpoint=settings.endpoint_per_second or limits.endpoint,
+            concurrency=settings.concurrency or limits.concurrency,
+        )
+
+    @property
     def state_path(self) -> Path:
         """Where the state lies: never under `target/`, which `dbt clean` empties."""
         chosen = self.options.state_path or (Path(self.settings.state_path) if self.settings.state_path else None)
@@ -105,24 +140,28 @@ def load_workload(options: ProjectOptions) -> Workload:
 
     Raises `ConfigError` with every problem at once.
     """
-    dbt = read_project(
-        options.project_dir,
-        profiles_dir=options.profiles_dir,
-        profile=options.profile,
-        target=options.target,
-        cli_vars=options.variables,
-    )
+    chosen = options.chosen
+    dbt = read_project(options.project_dir, chosen)
     settings, problems = parse_settings(dbt.settings)
     manifest = read_manifest(dbt.target_path / "manifest.json", project_root=dbt.root)
     catalog = read_catalog()
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
-    problems = [*problems, *parsed.problems]
+    problems = (*problems, *parsed.problems)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
-    selection = select_syncs(parsed.syncs, manifest, dbt, select=options.select, exclude=options.exclude)
-    syncs = tuple(in_reference_order(selection.syncs))
-    results = dbt.target_path / "run_results.json"
-    held = {} if options.ignore_dbt_results else held_models(manifest, read_run_results(results))
+    selected = select_syncs(
+        parsed.syncs,
+        manifest,
+        select=options.select,
+        exclude=options.exclude,
+        ask_dbt=lambda selector: list_models(dbt, chosen, selector),
+    )
+    syncs = in_reference_order(selected.syncs)
+    held = (
+        {}
+        if options.ignore_dbt_results
+        else held_models(manifest, read_run_results(dbt.target_path / "run_results.json"))
+    )
     return Workload(
         options=options,
         dbt=dbt,
@@ -130,9 +169,38 @@ def load_workload(options: ProjectOptions) -> Workload:
         settings=settings,
         catalog=catalog,
         syncs=syncs,
-        held={sync.name: reason for sync in syncs if (reason := _held(sync, held))},
-        warnings=(*problems, *selection.warnings),
+        held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
+        warnings=(*problems, *selected.warnings),
     )
+
+
+def build(workload: Workload) -> None:
+    """Let the user's dbt build the synced models and all that they come from. Raises `ConfigError`."""
+    models = sorted({model.name for sync in workload.syncs for model in models_of(sync)})
+    build_models(workload.dbt, workload.options.chosen, models)
+
+
+def check_models(workload: Workload, warehouse: Warehouse) -> None:
+    """Whether every column that a sync reads is in the warehouse.
+
+    Raises `ConfigError` with all that is missing, `WarehouseError` where the warehouse can't be asked.
+    """
+    columns: dict[str, Mapping[str, str]] = {}
+    problems: list[Problem] = []
+    for sync in workload.syncs:
+        if sync.name in workload.held:
+            continue
+        for model in models_of(sync):
+            if model.unique_id not in columns:
+                source = RowSource(name=model.name, relation=model.relation, sql=model.sql, columns=())
+                columns[model.unique_id] = warehouse.columns(source)
+        problems += check_columns(sync, columns)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:
+    return next((held[model.unique_id] for model in models_of(sync) if model.unique_id in held), None)
 
 
 @asynccontextmanager
@@ -147,8 +215,23 @@ async def open_parts(workload: Workload, *, clock: Clock | None = None) -> Async
         warehouse = stack.enter_context(opened_warehouse(workload))
         check_models(workload, warehouse)
         account = await stripe.account()
+        check_account(workload, account)
         state = stack.enter_context(opened_state(workload, account, clock))
         yield Parts(warehouse=warehouse, stripe=stripe, state=state, clock=clock, account=account)
+
+
+def check_account(workload: Workload, account: Account) -> None:
+    """Whether the key is of the account that the settings name. Raises `ConfigError`."""
+    expected = workload.settings.account
+    if expected is not None and expected != account.id:
+        raise ConfigError(
+            Problem(
+                code="other-account",
+                summary=f"the key is of account `{account.id}`, and the settings name `{expected}`",
+                where=Location(file="dbt_project.yml", field="vars.stripe_sync.account"),
+                hint="use a key of that account, or change the setting",
+            )
+        )
 
 
 @contextmanager
@@ -156,13 +239,12 @@ def opened_warehouse(workload: Workload) -> Iterator[Warehouse]:
     """The warehouse of the project's target. Raises `WarehouseError`."""
     from dbt_stripe_sync.warehouse import AdapterRequest, open_warehouse  # noqa: PLC0415 - drivers cost where none is used
 
-    options = workload.options
     request = AdapterRequest(
         project_dir=workload.dbt.root,
-        profiles_dir=options.profiles_dir,
-        profile=options.profile,
-        target=options.target,
-        variables=options.variables,
+        profiles_dir=workload.dbt.profiles_dir,
+        profile=workload.dbt.profile,
+        target=workload.dbt.target_name,
+        vars=workload.dbt.variables,
     )
     with closing(open_warehouse(workload.dbt.target, project_root=workload.dbt.root, adapter=request)) as warehouse:
         yield warehouse
@@ -171,16 +253,10 @@ def opened_warehouse(workload: Workload) -> Iterator[Warehouse]:
 @asynccontextmanager
 async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Stripe]:
     """Stripe, with the key from the environment. Raises `ConfigError` where the key may not be used here."""
-    from dbt_stripe_sync.stripe_api.gateway import open_gateway  # noqa: PLC0415 - imports the SDK
+    from dbt_stripe_sync.stripe_api.gateway import Gateway  # noqa: PLC0415 - imports the SDK
 
-    key = read_key(workload)
-    gateway = open_gateway(
-        key,
-        api_base=workload.stripe_url,
-        allowed_bases=workload.settings.allowed_api_bases,
-        limits=build_limits(workload.settings, key),
-        clock=clock,
-    )
+    key = workload.key
+    gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock)
     try:
         yield gateway
     finally:

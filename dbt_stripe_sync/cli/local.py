@@ -23,7 +23,11 @@ def sandbox(*, port: int, data_file: Path | None, rate_limits: bool) -> int:
 
 @click.command()
 @click.option(
-    "--warehouse", type=click.Choice(["duckdb", "postgres"]), default="duckdb", show_default=True, help="Where dbt builds."
+    "--warehouse",
+    type=click.Choice(["duckdb", "postgres"]),
+    default="duckdb",
+    show_default=True,
+    help="Where dbt builds.",
 )
 @click.option("--dir", "folder", type=FOLDER, help="Folder to keep the demo in [default: ./stripe-sync-demo]")
 def demo(*, warehouse: str, folder: Path | None) -> int:

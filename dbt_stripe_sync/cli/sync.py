@@ -99,7 +99,9 @@ def _rendered(plan: Plan, project: Project, screen: Screen, form: str, *, show_v
         colour=screen.has_colour,
         calls_per_second=project.calls_per_second(plan.header),
     )
-    return plan_markdown.render_plan(plan, style=style) if form == "markdown" else plan_text.render_plan(plan, style=style)
+    return (
+        plan_markdown.render_plan(plan, style=style) if form == "markdown" else plan_text.render_plan(plan, style=style)
+    )
 
 
 def _finish(report: RunReport, project: Project, screen: Screen) -> int:

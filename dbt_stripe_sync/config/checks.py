@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.order import find_cycle
-from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
 from dbt_stripe_sync.engine.types import ChildRows, ListOf, Lookup, Nulls, SyncRef
 from dbt_stripe_sync.engine.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
@@ -79,7 +79,8 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
     if sync.mode is Mode.UPDATE:
         _check_changeable(sync, resource, problems)
     else:
-        _check_required(sync.fields, resource.params, resource.name, sync.where.at_field("fields"), problems)
+        purpose = f"to create a {resource.name}"
+        _check_required(sync.fields, resource.params, purpose, sync.where.at_field("fields"), problems)
     for field in sync.fields:
         param = resource.param(field.path)
         inside_map = field.path[0] == METADATA
@@ -106,7 +107,7 @@ def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> Non
 
 
 def _check_required(
-    fields: Sequence[FieldMapping], params: Mapping[str, Param], name: str, where: Location, problems: Problems
+    fields: Sequence[FieldMapping], params: Mapping[str, Param], purpose: str, where: Location, problems: Problems
 ) -> None:
     """Walk down what is mapped: a hash that is there at all has to have its required parts."""
     for param in params.values():
@@ -114,9 +115,8 @@ def _check_required(
             problems.add(
                 "missing-parameter",
                 where,
-                f"`{param.name}` is not mapped, and Stripe requires it to create a {name}",
-                f"add `{param.name}: <column>`"
-                + ("" if "`" in name else ", or `mode: update` if no object is to be created"),
+                f"`{param.name}` is not mapped, and Stripe requires it {purpose}",
+                f"add `{param.name}: <column>`",
             )
     for field in fields:
         param_here = params.get(field.path[0])
@@ -127,7 +127,7 @@ def _check_required(
         if param_here is not None and param_here.kind is ParamKind.HASH and param_here.fields:
             parts = [_below(field) for field in fields if field.path[0] == hash_name and len(field.path) > 1]
             at = where.at_field(hash_name)
-            _check_required(parts, param_here.fields, f"hash `{hash_name}`", at, problems)
+            _check_required(parts, param_here.fields, f"in `{hash_name}`", at, problems)
 
 
 def _below(field: FieldMapping) -> FieldMapping:
@@ -137,13 +137,13 @@ def _below(field: FieldMapping) -> FieldMapping:
 def _check_items(field: FieldMapping, param: Param, problems: Problems) -> None:
     if param.item is None or not param.item.fields:
         return
-    name = f"item of `{param.name}`"
+    purpose = f"in each of `{param.name}`"
     if isinstance(field.value, ChildRows):
-        _check_required(field.value.fields, param.item.fields, name, field.where.at_field("fields"), problems)
+        _check_required(field.value.fields, param.item.fields, purpose, field.where.at_field("fields"), problems)
     elif isinstance(field.value, ListOf):
         for index, item in enumerate(field.value.items):
             if isinstance(item, tuple):
-                _check_required(item, param.item.fields, name, field.where.at_field(str(index)), problems)
+                _check_required(item, param.item.fields, purpose, field.where.at_field(str(index)), problems)
 
 
 def _check_metadata(sync: Sync, problems: Problems) -> None:
@@ -188,7 +188,7 @@ def check_together(
             problems.add(
                 "duplicate-sync",
                 sync.where,
-                f"the sync `{sync.name}` is in `{other.model.name}` already",
+                f"there is a sync `{sync.name}` already, of the model `{other.model.name}`",
                 "give one of them another `name:`",
             )
     for sync in syncs:
@@ -222,7 +222,7 @@ def _check_reference(
         problems.add(
             "reference-key",
             where.at_field("key"),
-            f"the reference names {len(reference.columns)} columns, and the key of `{other.name}` has {len(other.key)}",
+            f"the reference has {counted(len(reference.columns), 'column')}, `{other.name}`'s key {len(other.key)}",
             f"name a column of this model for each of {listed(other.key)}",
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateSyntaxError, meta
 
-from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
 from dbt_stripe_sync.engine.templates import environment_of
 from dbt_stripe_sync.engine.types import (
     ChildRows,
@@ -95,9 +95,13 @@ def check_twice(found: Sequence[FieldMapping], problems: Problems) -> None:
                 problems.add(
                     "mapped-twice",
                     field.where,
-                    f"`{'.'.join(field.path)}` is mapped, and `{'.'.join(other.path)}` is too",
+                    f"`{'.'.join(field.path)}` is mapped {_beside(field, other)}",
                     "keep one of the two",
                 )
+
+
+def _beside(field: FieldMapping, other: FieldMapping) -> str:
+    return "twice" if field.path == other.path else f"beside the whole of `{'.'.join(other.path)}`"
 
 
 def parse_value(raw: Any, param: Param, around: Around, where: Location) -> Value | None:
@@ -221,7 +225,10 @@ def _constant(raw: dict[str, Any], param: Param, around: Around, where: Location
     try:
         convert(value, param)
     except BadValueError as bad:
-        around.problems.add("bad-constant", where.at_field("value"), f"the constant {bad.reason}", bad.hint)
+        fields_hint = "`dbt-stripe-sync fields` says what each parameter takes"
+        around.problems.add(
+            "bad-constant", where.at_field("value"), f"the constant {bad.reason}", bad.hint or fields_hint
+        )
         return None
     return Constant(value=value)
 
@@ -288,7 +295,7 @@ def _child_rows(raw: dict[str, Any], param: Param, around: Around, where: Locati
         around.problems.add(
             "no-key",
             where.at_field("on"),
-            f"`on` has {len(on)} columns, and the key of this sync has {len(around.key)}",
+            f"`on` has {counted(len(on), 'column')}, and the key of this sync {len(around.key)}",
             f"name one column of the child for each of {listed(around.key)}",
         )
         return None
@@ -347,7 +354,7 @@ def _find_param(
             problems.add(
                 "unknown-parameter",
                 where,
-                f"Stripe has no parameter `{step}`{inside} here",
+                f"Stripe knows no parameter `{step}`{inside}",
                 f"it takes {listed(sorted(known))}{did_you_mean(step, known)}" if known else "it has no parts",
             )
             return None

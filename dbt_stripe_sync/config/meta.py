@@ -131,6 +131,7 @@ def _check_rendered(before: Any, after: Any, where: Location, problems: Problems
                 "dbt has rendered the `{{ }}` here, and nothing is left of it",
                 "write `[[ column ]]`, which dbt leaves alone, or wrap the text in `{% raw %}` and `{% endraw %}`",
             )
+            problems.settle(where)
     elif isinstance(before, dict):
         for name, part in before.items():
             _check_rendered(

@@ -25,11 +25,14 @@ class Problems:
     """The problems found so far. A message may quote what stands in YAML: a secret in it is left out."""
 
     found: list[Problem] = field(default_factory=list)
+    _settled: set[Location] = field(default_factory=set)
 
     def add(
         self, code: str, where: Location, summary: str, hint: str | None = None, *, severity: Severity = Severity.ERROR
     ) -> None:
         """Note one."""
+        if replace(where, sync=None) in self._settled:
+            return
         self.found.append(
             Problem(
                 code=code,
@@ -39,3 +42,7 @@ class Problems:
                 severity=severity,
             )
         )
+
+    def settle(self, where: Location) -> None:
+        """Whatever else is found at this very place follows from what was said of it, and is left out."""
+        self._settled.add(replace(where, sync=None))

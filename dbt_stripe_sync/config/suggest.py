@@ -18,6 +18,11 @@ def listed(names: Iterable[str], most: int = MOST_LISTED) -> str:
     return f"{text} … ({len(known) - most:,} more)" if len(known) > most else text
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 column`, `2,000 columns`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`; did you mean …?` where one of the names is close, else nothing."""
     known = list(names)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.types import ModelNode, Value
     from dbt_stripe_sync.errors import Location, Problem
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
+    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
 
 KEYS = (
     "name",
@@ -111,7 +112,7 @@ class _Parser:
             resource=resource.name,
             key=key,
             mode=mode,
-            match=tuple(self._matches(fields, key)),
+            match=tuple(self._matches(fields, key, lifecycle)),
             fields=fields,
             on_removed=on_removed,
             on_ambiguous=self._choice("on_ambiguous", OnAmbiguous, OnAmbiguous.REJECT),
@@ -205,10 +206,14 @@ class _Parser:
         nulls = parse_nulls(default, self.block.where.at_field("nulls"), self.problems)
         return tuple(replace(field, nulls=nulls) if field.nulls is Nulls.DEFAULT else field for field in fields)
 
-    def _matches(self, fields: Iterable[FieldMapping], key: tuple[str, ...]) -> Iterator[Match]:
+    def _matches(self, fields: Iterable[FieldMapping], key: tuple[str, ...], lifecycle: Lifecycle) -> Iterator[Match]:
         raw = self.block.raw.get("match") or []
         by_path = {".".join(field.path): field.value for field in fields}
-        possible = (*by_path, *(f"metadata.{column}" for column in key))
+        possible = [
+            path
+            for path in (*by_path, *(f"metadata.{column}" for column in key))
+            if path.split(".")[0] in lifecycle.found_by
+        ]
         for entry in raw if isinstance(raw, list) else [raw]:
             by = str(entry)
             value: Value | None = by_path.get(by)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.dbt.project import Chosen, DbtProject
 
 VARIABLE = "DBT_STRIPE_SYNC_DBT"
-
 
 
 def find_dbt() -> Path:
@@ -83,7 +81,14 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
 def _run_dbt(
     project: DbtProject, chosen: Chosen, arguments: Sequence[str], *, capture: bool
 ) -> subprocess.CompletedProcess[str]:
-    command = [str(find_dbt()), *arguments, "--project-dir", str(project.root), "--profiles-dir", str(project.profiles_dir)]
+    command = [
+        str(find_dbt()),
+        *arguments,
+        "--project-dir",
+        str(project.root),
+        "--profiles-dir",
+        str(project.profiles_dir),
+    ]
     for flag, value in (("--profile", chosen.profile), ("--target", chosen.target), ("--vars", chosen.variables)):
         command += [flag, value] if value else []
     # The user's own program, with arguments as a list: no shell reads them.

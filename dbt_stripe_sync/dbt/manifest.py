@@ -131,9 +131,7 @@ def _descendants(manifest: Manifest, unique_id: str) -> Iterator[str]:
                 yield child
 
 
-def _parse_manifest(
-    raw: Mapping[str, Any], metadata: Mapping[str, Any], version: int, target_path: Path
-) -> Manifest:
+def _parse_manifest(raw: Mapping[str, Any], metadata: Mapping[str, Any], version: int, target_path: Path) -> Manifest:
     nodes: dict[str, ModelNode] = {}
     tests: dict[str, TestNode] = {}
     children: dict[str, list[str]] = {}
@@ -197,7 +195,7 @@ def _parse_relation(node: Mapping[str, Any]) -> Relation | None:
 
 
 def _compiled_sql(node: Mapping[str, Any], target_path: Path) -> str | None:
-    """dbt 1.x keeps an ephemeral model's SQL in the manifest, dbt 2 in a file under `target/compiled` alone."""
+    """Dbt 1.x keeps an ephemeral model's SQL in the manifest, dbt 2 in a file under `target/compiled` alone."""
     if node.get("compiled_code"):
         return str(node["compiled_code"])
     file = target_path / "compiled" / node["package_name"] / str(node.get("original_file_path") or "")

@@ -54,14 +54,21 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     env = os.environ if env is None else env
     root = project_dir.resolve()
     file = root / PROJECT_FILE
-    raw = _read_yaml(file, "no-project", f"there is no {PROJECT_FILE} here", "go to your dbt project, or name it with `--project-dir`")
+    raw = _read_yaml(
+        file,
+        "no-project",
+        f"there is no {PROJECT_FILE} here",
+        "go to your dbt project, or name it with `--project-dir`",
+    )
     overrides = _parse_variables(chosen.variables)
     declared = raw.get("vars") or {}
     name = str(raw.get("name") or "")
     variables = {**declared, **_scoped(declared, name), **overrides}
     renderer = Renderer(env=env, variables=variables)
     where = Location(file=PROJECT_FILE)
-    profile_name = chosen.profile or env.get("DBT_PROFILE") or renderer.render(raw.get("profile"), where.at_field("profile"))
+    profile_name = (
+        chosen.profile or env.get("DBT_PROFILE") or renderer.render(raw.get("profile"), where.at_field("profile"))
+    )
     folder = _profiles_dir(root, chosen.profiles_dir, env)
     target_name, target = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
     renderer.context["target"] = {"name": target_name, **target}
@@ -121,7 +128,9 @@ def _read_target(
     profile = raw[profile_name] or {}
     at = where.at_field(profile_name)
     outputs = profile.get("outputs") or {}
-    target_name = chosen.target or env.get("DBT_TARGET") or renderer.render(profile.get("target"), at.at_field("target"))
+    target_name = (
+        chosen.target or env.get("DBT_TARGET") or renderer.render(profile.get("target"), at.at_field("target"))
+    )
     target_name = str(target_name or "default")
     if target_name not in outputs:
         known = ", ".join(f"`{name}`" for name in outputs) or "none"
@@ -185,4 +194,3 @@ def _bad_yaml(file: str, why: str | None) -> Problem:
         where=Location(file=file),
         hint="`dbt parse` says more",
     )
-

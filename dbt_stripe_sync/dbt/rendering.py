@@ -66,7 +66,9 @@ class Renderer:
 
         names = {**self.context, "env_var": env_var, "var": var}
         try:
-            nodes = list(environment.from_string(text).root_render_func(environment.from_string(text).new_context(names)))
+            nodes = list(
+                environment.from_string(text).root_render_func(environment.from_string(text).new_context(names))
+            )
         except jinja2.TemplateError as error:
             self._add("bad-jinja", where, f"its Jinja can't be rendered: {error.message}", "mend the expression")
             return None
@@ -91,7 +93,9 @@ class Renderer:
         if value is _UNSET or (marked.kind == "number" and not is_number) or marked.kind == "bool":
             if marked.kind == "native":
                 return marked.text
-            self._add("bad-jinja", where, f"its value is no {marked.kind}", f"remove `| as_{marked.kind}`, or mend the value")
+            self._add(
+                "bad-jinja", where, f"its value is no {marked.kind}", f"remove `| as_{marked.kind}`, or mend the value"
+            )
             return None
         return value
 

@@ -51,9 +51,7 @@ def select_syncs(
 
 
 class _Selector:
-    def __init__(
-        self, *, manifest: Manifest, syncs: Sequence[Sync], ask_dbt: Callable[[str], frozenset[str]]
-    ) -> None:
+    def __init__(self, *, manifest: Manifest, syncs: Sequence[Sync], ask_dbt: Callable[[str], frozenset[str]]) -> None:
         self._manifest = manifest
         self._syncs = syncs
         self._ask_dbt = ask_dbt
@@ -152,4 +150,3 @@ def _matches(node: ModelNode, method: str, value: str) -> bool:
         if len(wanted) <= len(fqn) and all(fnmatchcase(a, b) for a, b in zip(fqn, wanted, strict=False)):
             return len(wanted) > 1 or fnmatchcase(fqn[0], wanted[0])
     return False
-

@@ -9,9 +9,9 @@ from dbt_stripe_sync.engine.compare import compare, payload_hash
 from dbt_stripe_sync.engine.diff import Kind
 from dbt_stripe_sync.engine.payload import refs_in
 from dbt_stripe_sync.engine.references import TAG_FIELD, object_value
-from dbt_stripe_sync.engine.types import Action, Change, FieldChange, Mode, PlannedCall, Record, Removal
+from dbt_stripe_sync.engine.types import Action, Change, FieldChange, PlannedCall, Record
 from dbt_stripe_sync.errors import Problem
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Reject, Step
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Step
 from dbt_stripe_sync.stripe_api.tag import TAG, build_tag
 
 if TYPE_CHECKING:
@@ -223,10 +223,10 @@ def _create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[Pl
     return (first, PlannedCall(operation="update", target=None, params={**in_path, **later}))
 
 
-def _update_call(
-    rules: Rules, stripe_id: str, update: Mapping[str, Any], desired: Mapping[str, Any]
-) -> PlannedCall:
-    in_path = {name: desired[name] for name, param in rules.resource.params.items() if param.in_path and name in desired}
+def _update_call(rules: Rules, stripe_id: str, update: Mapping[str, Any], desired: Mapping[str, Any]) -> PlannedCall:
+    in_path = {
+        name: desired[name] for name, param in rules.resource.params.items() if param.in_path and name in desired
+    }
     return PlannedCall(operation="update", target=stripe_id, params={**in_path, **update})
 
 

@@ -71,7 +71,14 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int
     ]
     # The mapping and the engine that hashes are part of the hash: where one of them moves, every row is looked at again.
     salt = literal(f"{staged.sync.fingerprint} {duckdb.__version__}")
-    _load(workspace, warehouse, staged.sync.model, staged.raw, row, [*keys, f"hash({salt}, {_columns(row)}) AS {quoted(HASH)}"])
+    _load(
+        workspace,
+        warehouse,
+        staged.sync.model,
+        staged.raw,
+        row,
+        [*keys, f"hash({salt}, {_columns(row)}) AS {quoted(HASH)}"],
+    )
     for child in staged.layout.children:
         parent = f"{key_text(child.child.on, 'incoming')} AS {quoted(PARENT)}"
         hashed = f"hash({_columns(child)}) AS {quoted(HASH)}"
@@ -164,7 +171,7 @@ def _targets(reference: SyncRef | Lookup) -> str:
     if isinstance(reference, Lookup):
         return (
             f"SELECT value AS key, id FROM work.lookups WHERE resource = {literal(reference.resource)} "
-            f"AND by = {literal(reference.by)}"
+            f"AND field = {literal(reference.by)}"
         )
     sync = literal(reference.sync)
     return (

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.layout import KEY
 from dbt_stripe_sync.engine.sql import quoted
-from dbt_stripe_sync.engine.types import Removal
 from dbt_stripe_sync.errors import Problem
+from dbt_stripe_sync.stripe_api.lifecycle import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

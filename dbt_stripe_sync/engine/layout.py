@@ -10,7 +10,7 @@ from dbt_stripe_sync.engine.types import ChildRows, Column, ListOf, Lookup, Sync
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dbt_stripe_sync.engine.types import FieldMapping, Sync, Value
+    from dbt_stripe_sync.engine.types import Sync, Value
 
 KEY = "$key"
 HASH = "$hash"

@@ -96,7 +96,9 @@ class PayloadBuilder:
         """The parameters of one row, with every problem that it has."""
         problems: list[Problem] = []
         absent: dict[tuple[str, ...], Nulls] = {}
-        params = self._build_hash(self._sync.fields, self._resource.params, self._layout.row, row, (problems, absent, key))
+        params = self._build_hash(
+            self._sync.fields, self._resource.params, self._layout.row, row, (problems, absent, key)
+        )
         params = self._checked(params, key, problems)
         return Payload(params=params, absent=absent, problems=tuple(problems))
 
@@ -270,7 +272,7 @@ def _minor_units(cell: Any, value: Column, param: Param, row: Mapping[str, Any])
         amount = to_minor_units(cell, str(currency).strip().lower(), whole=param.kind is not ParamKind.NUMBER)
     except MoneyError as error:
         raise BadValueError(error.code, str(error), error.hint) from None
-    return plain(amount) if param.kind is ParamKind.NUMBER else int(amount)
+    return int(amount) if param.kind is ParamKind.INTEGER else plain(amount)
 
 
 def _check_required(param: Param, value: Any) -> None:
@@ -283,7 +285,10 @@ def _check_required(param: Param, value: Any) -> None:
                 _check_part(field, value[name], name)
             elif field.required:
                 raise BadValueError(
-                    "missing-parameter", f"lacks `{name}`, which Stripe requires", "map it, or make it not null", (name,)
+                    "missing-parameter",
+                    f"lacks `{name}`, which Stripe requires",
+                    "map it, or make it not null",
+                    (name,),
                 )
 
 

@@ -17,9 +17,10 @@ from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
 from dbt_stripe_sync.engine.layout import build_layout
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.references import TAG_FIELD
-from dbt_stripe_sync.engine.types import Action, OnAmbiguous, Removal, SyncCounts
+from dbt_stripe_sync.engine.types import Action, OnAmbiguous, SyncCounts
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.calls import Call, Verdict
+from dbt_stripe_sync.stripe_api.lifecycle import Removal
 from dbt_stripe_sync.stripe_api.tag import build_tag
 
 if TYPE_CHECKING:
@@ -309,4 +310,3 @@ class _SyncPlanner:
 
 def _id_to_come(change: Change) -> str | None:
     return change.stripe_id if change.action is Action.ADOPT else pending_id(change.sync, change.key)
-

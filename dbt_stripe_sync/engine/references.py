@@ -37,7 +37,7 @@ SEARCH_LAG = timedelta(hours=1)
 AT_ONCE = 32
 _METADATA = "metadata."
 _OBJECTS = pa.schema([("resource", pa.string()), ("id", pa.string()), ("created", pa.int64()), ("body", pa.string())])
-_VALUES = pa.schema([("resource", pa.string()), ("by", pa.string()), ("value", pa.string()), ("id", pa.string())])
+_VALUES = pa.schema([("resource", pa.string()), ("field", pa.string()), ("value", pa.string()), ("id", pa.string())])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +73,10 @@ class ExistingObjects:
             "CREATE OR REPLACE TABLE work.objects(resource VARCHAR, id VARCHAR, created BIGINT, body VARCHAR)"
         )
         workspace.execute(
-            "CREATE OR REPLACE TABLE work.object_values(resource VARCHAR, by VARCHAR, value VARCHAR, id VARCHAR)"
+            "CREATE OR REPLACE TABLE work.object_values(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)"
         )
         workspace.execute(
-            "CREATE OR REPLACE TABLE work.lookups(resource VARCHAR, by VARCHAR, value VARCHAR, id VARCHAR)"
+            "CREATE OR REPLACE TABLE work.lookups(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)"
         )
 
     async def ask(self, resource: str, wanted: Sequence[tuple[str, str]], *, complete: bool = False) -> str:
@@ -102,24 +102,18 @@ class ExistingObjects:
     def find(self, resource: str, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Found]:
         """For each row's key the first of its wanted values that any object has; rows without one are left out."""
         known = self._known.setdefault(resource, _Known())
-        rows = [
-            (key, rank, by, value)
-            for key, pairs in wanted.items()
-            for rank, (by, value) in enumerate(pairs)
-        ]
+        rows = [(key, rank, by, value) for key, pairs in wanted.items() for rank, (by, value) in enumerate(pairs)]
         if not rows:
             return {}
-        asked = pa.table(
-            [pa.array(column) for column in zip(*rows, strict=True)], names=["key", "rank", "by", "value"]
-        )
+        asked = pa.table([pa.array(column) for column in zip(*rows, strict=True)], names=["key", "rank", "field", "value"])
         self._workspace.fill("CREATE OR REPLACE TABLE work.asked AS SELECT * FROM incoming", asked.to_reader())
         hits = self._workspace.all(
             """
-            SELECT a.key, a.by, list(o.body ORDER BY o.created DESC, o.id)
+            SELECT a.key, a.field, list(o.body ORDER BY o.created DESC, o.id)
             FROM work.asked AS a
-            JOIN work.object_values AS v ON v.resource = $resource AND v.by = a.by AND v.value = a.value
+            JOIN work.object_values AS v ON v.resource = $resource AND v.field = a.field AND v.value = a.value
             JOIN work.objects AS o ON o.resource = v.resource AND o.id = v.id
-            GROUP BY a.key, a.rank, a.by
+            GROUP BY a.key, a.rank, a.field
             QUALIFY row_number() OVER (PARTITION BY a.key ORDER BY a.rank) = 1
             """,
             {"resource": resource},
@@ -153,17 +147,17 @@ class ExistingObjects:
 
     def _keep_lookups(self, resource: str, by: str) -> None:
         self._workspace.execute(
-            f"""
-            DELETE FROM work.lookups WHERE resource = $resource AND by = $by;
+            """
+            DELETE FROM work.lookups WHERE resource = $resource AND field = $by;
             """,
             {"resource": resource, "by": by},
         )
         self._workspace.execute(
             f"""
             INSERT INTO work.lookups
-            SELECT resource, by, value, CASE WHEN count(DISTINCT id) = 1 THEN any_value(id)
+            SELECT resource, field, value, CASE WHEN count(DISTINCT id) = 1 THEN any_value(id)
                    ELSE {literal(SEVERAL_MARK)} || string_agg(DISTINCT id, ', ' ORDER BY id) END
-            FROM work.object_values WHERE resource = $resource AND by = $by GROUP BY resource, by, value
+            FROM work.object_values WHERE resource = $resource AND field = $by GROUP BY resource, field, value
             """,
             {"resource": resource, "by": by},
         )
@@ -243,7 +237,7 @@ class ExistingObjects:
             if (value := object_value(found, by)) is not None
         ]
         self._insert("work.objects", "id", bodies, _OBJECTS)
-        self._insert("work.object_values", "by, value, id", values, _VALUES)
+        self._insert("work.object_values", "field, value, id", values, _VALUES)
 
     def _insert(self, table: str, unique: str, rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> None:
         if not rows:

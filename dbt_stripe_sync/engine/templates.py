@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -39,7 +39,7 @@ def environment_of(source: str) -> ImmutableSandboxedEnvironment:
     return _CURLY if "{{" in source or "{%" in source else _SQUARE
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compiled(source: str) -> jinja2.Template:
     return environment_of(source).from_string(source)
 

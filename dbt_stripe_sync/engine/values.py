@@ -52,7 +52,7 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
     if conversion is Conversion.JSON or (param.kind in _FROM_JSON and isinstance(cell, str)):
         cell = _from_json(cell)
     elif conversion is Conversion.UNIX_SECONDS:
-        return _unix_seconds(cell)
+        cell = _unix_seconds(cell)
     elif conversion is Conversion.TEXT:
         return as_text(cell)
     return _CONVERTERS[param.kind](cell, param)

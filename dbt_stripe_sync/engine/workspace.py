@@ -29,7 +29,7 @@ class Workspace:
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
         """Run a statement."""
-        self.connection.execute(sql, values) if values else self.connection.execute(sql)
+        self.all(sql, values)
 
     def fill(self, sql: str, reader: pa.RecordBatchReader, values: Mapping[str, Any] | None = None) -> None:
         """Run a statement that reads `incoming`, a stream of Arrow batches."""
@@ -40,13 +40,13 @@ class Workspace:
             self.connection.unregister("incoming")
 
     def one(self, sql: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
-        """The first row of a query."""
-        row = self.connection.execute(sql, values).fetchone() if values else self.connection.execute(sql).fetchone()
-        return row if row is not None else ()
+        """The first row of a query, empty where it gives none."""
+        rows = self.all(sql, values)
+        return rows[0] if rows else ()
 
     def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Every row of a query that gives few."""
-        result = self.connection.execute(sql, values) if values else self.connection.execute(sql)
+        """Every row of a query that gives few. DuckDB lets a connection go on only once a result is read to its end."""
+        result = self.connection.execute(sql, dict(values)) if values else self.connection.execute(sql)
         rows: list[tuple[Any, ...]] = result.fetchall()
         return rows
 

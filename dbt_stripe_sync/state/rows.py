@@ -28,11 +28,16 @@ _TIME = pa.timestamp("us", tz="UTC")
 RECORDS = pa.schema(
     [(name, _TEXT) for name in ("sync", "key", "resource", "stripe_id", "params", "payload_hash")]
     + [("source_hash", pa.uint64()), ("refs", _TEXT), ("removed", pa.bool_()), ("adopted", pa.bool_())]
-    + [("run_id", _TEXT), ("at", _TIME)]
+    + [("run_id", _TEXT), ("written_at", _TIME)]
 )
-INTENTS = pa.schema([(name, _TEXT) for name in ("id", "run_id", "sync", "key")] + [("opened_at", _TIME), ("body", _TEXT)])
+INTENTS = pa.schema(
+    [(name, _TEXT) for name in ("id", "run_id", "sync", "key")] + [("opened_at", _TIME), ("body", _TEXT)]
+)
 OUTCOMES = pa.schema(
-    [(name, _TEXT) for name in ("run_id", "sync", "key", "action", "status", "stripe_id", "request_id", "failure", "reason")]
+    [
+        (name, _TEXT)
+        for name in ("run_id", "sync", "key", "action", "status", "stripe_id", "request_id", "failure", "reason")
+    ]
     + [("attempts", pa.int32()), ("finished_at", _TIME), ("intent_id", _TEXT), ("change", _TEXT)]
 )
 KEYS = pa.schema([("sync", _TEXT), ("key", _TEXT)])

@@ -200,7 +200,7 @@ class StateStore:
         self._connection.execute(
             """
             CREATE OR REPLACE TEMP TABLE replaced AS
-            SELECT i.*, coalesce(r.created_at, i.at) AS created_at
+            SELECT i.*, coalesce(r.created_at, i.written_at) AS created_at
             FROM incoming AS i LEFT JOIN records AS r ON r.sync = i.sync AND r.key = i.key
             """
         )
@@ -209,7 +209,7 @@ class StateStore:
         )
         self._connection.execute(
             "INSERT INTO records SELECT sync, key, resource, stripe_id, params, payload_hash, source_hash, refs, removed, "
-            "adopted, run_id, created_at, at FROM replaced"
+            "adopted, run_id, created_at, written_at FROM replaced"
         )
         self._connection.unregister("incoming")
         self._connection.execute("UPDATE meta SET value = CAST(value AS BIGINT) + 1 WHERE key = 'serial'")
@@ -241,7 +241,7 @@ class StateStore:
             self._connection.begin()
             yield
             self._connection.commit()
-        except duckdb.Error as error:
+        except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
             self._roll_back()
             raise StateError(_unwritable(self._path, error)) from None
         except BaseException:
@@ -363,8 +363,8 @@ def _version(connection: duckdb.DuckDBPyConnection) -> int:
         if tables:
             raise duckdb.InvalidInputException("not a state")
         return 0
-    row = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
-    return int(row[0]) if row else 0
+    rows = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchall()
+    return int(rows[0][0]) if rows else 0
 
 
 def _unopened(path: Path, error: Exception) -> Problem:

@@ -17,8 +17,8 @@ from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.errors import StripeError as StripeProblem
 from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call, StripeFailure, Verdict
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.keys import check_address, is_live
-from dbt_stripe_sync.stripe_api.rate import Pacer, RateLimits
+from dbt_stripe_sync.stripe_api.keys import is_live
+from dbt_stripe_sync.stripe_api.rate import Pacer
 from dbt_stripe_sync.stripe_api.sdk import api_version
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.stripe_api.catalog import Operation
     from dbt_stripe_sync.stripe_api.ports import Clock
+    from dbt_stripe_sync.stripe_api.rate import RateLimits
 
 TIMEOUT = aiohttp.ClientTimeout(total=80, connect=15)
 MOST_ATTEMPTS = 8
@@ -53,14 +54,6 @@ class _Reply:
     error: str | None = None
 
 
-def open_gateway(
-    key: str, *, address: str | None, allowed: tuple[str, ...], limits: RateLimits | None, clock: Clock
-) -> Gateway:
-    """A gateway for a key. Without `limits` those of the key's mode hold. Raises `ConfigError` for a foreign address."""
-    limits = limits or RateLimits.of_account(livemode=is_live(key))
-    return Gateway(key, check_address(address, allowed), limits, clock)
-
-
 class Gateway:
     """Stripe's API. Implements `engine.ports.Stripe`. Its key is in none of its texts."""
 
@@ -70,7 +63,7 @@ class Gateway:
         self._livemode = is_live(key)
         self._key_digest = hashlib.sha256(key.encode()).hexdigest()[:16]
         self._address = address
-        self._http: stripe.AIOHTTPClient | None = None
+        self._session: aiohttp.ClientSession | None = None
         self._key = key
         self._client: stripe.StripeClient | None = None
         self._pacer = Pacer(limits, clock)
@@ -88,8 +81,8 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._http is not None:
-            await self._http.close_async()
+        if self._session is not None:
+            await self._session.close()
 
     async def send(self, call: Call) -> Answer:
         """Send one call, and again under the same key while that is safe."""
@@ -170,13 +163,12 @@ class Gateway:
         if self._client is None:
             # Made inside the event loop, which aiohttp binds its connections to.
             connector = aiohttp.TCPConnector(limit=self._limits.concurrency, ssl=True, keepalive_timeout=60)
-            session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
-            self._http = stripe.AIOHTTPClient(timeout=TIMEOUT, session=session)
-            self._session = session
+            self._session = aiohttp.ClientSession(connector=connector)
+            http = stripe.AIOHTTPClient(timeout=TIMEOUT, session=self._session)
             self._client = stripe.StripeClient(
                 self._key,
                 base_addresses={"api": self._address},
-                http_client=self._http,
+                http_client=http,
                 max_network_retries=0,
             )
         return self._client
