@@ -167,6 +167,8 @@ def _secret_paths(value: Any) -> Iterator[tuple[str, ...]]:
             yield ()
     elif isinstance(value, dict):
         for name, part in value.items():
+            if SECRET.search(str(name)):
+                yield (str(name),)
             yield from ((str(name), *rest) for rest in _secret_paths(part))
     elif isinstance(value, list):
         for index, part in enumerate(value):
