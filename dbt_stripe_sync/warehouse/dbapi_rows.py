@@ -1,8 +1,8 @@
 """Rows of a DB-API cursor as Arrow, for warehouses without an Arrow driver.
 
 A cursor gives Python objects without a schema, and a column's first thousand values may be null or of another type
-than the rest. So the rows are set aside first (in memory, then in an unlinked temporary file), and a column's type is decided
-once all of it has been seen. Nothing is rounded: what has no common exact type becomes text.
+than the rest. So the rows are set aside first (in memory, then in an unlinked temporary file), and a column's type is
+decided once all of it has been seen. Nothing is rounded: what has no common exact type becomes text.
 """
 
 from __future__ import annotations

@@ -1,0 +1,216 @@
+"""Databricks, through its SQL connector's Arrow results.
+
+Settings: docs.getdbt.com/docs/core/connect-data-platform/databricks-setup. Run for real: the exchange of a service
+principal's secret for a token with a local server, and the names of the connector's arguments. Not run: a workspace.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from databricks import sql
+from databricks.sql import exc
+
+from dbt_stripe_sync.warehouse.failures import (
+    bad_setting,
+    denied,
+    not_authorised,
+    read_failed,
+    relation_missing,
+    unreachable,
+)
+from dbt_stripe_sync.warehouse.select import SourceColumn, backquoted, build_select, from_clause
+from dbt_stripe_sync.warehouse.streams import guarded_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from dbt_stripe_sync.engine.types import RowSource
+    from dbt_stripe_sync.errors import WarehouseError
+
+BATCH_ROWS = 50_000
+TOKEN_TIMEOUT_SECONDS = 30
+TOKEN_MARGIN_SECONDS = 60
+# Types without a plain Arrow form, by the beginning of their name, and what reads them.
+FORMS = {
+    "interval": "CAST({} AS STRING)",
+    "void": "CAST({} AS STRING)",
+    "variant": "to_json({})",
+    "object": "to_json({})",
+}
+CATALOG_PROPERTY = "databricks.catalog"
+
+
+class DatabricksWarehouse:
+    """One session; every read has a cursor of its own."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def columns(self, source: RowSource) -> Mapping[str, str]:
+        """Every column with Databricks' name for its type. Raises `WarehouseError`."""
+        return {column.name: column.type for column in self._described(source)}
+
+    def rows(self, source: RowSource) -> pa.RecordBatchReader:
+        """The columns that `source` names, streamed. Raises `WarehouseError`."""
+        select = build_select(source, self._described(source), backquoted)
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(select)
+            first = cursor.fetchmany_arrow(BATCH_ROWS)
+        except Exception as error:  # noqa: BLE001 - the connector's, its transport's and Arrow's
+            cursor.close()
+            raise _read_failure(source, error) from None
+        return guarded_reader(
+            first.schema,
+            _batches(cursor, first),
+            failure=lambda error: _read_failure(source, error),
+            close=cursor.close,
+        )
+
+    def close(self) -> None:
+        """End the session."""
+        self._connection.close()
+
+    def _described(self, source: RowSource) -> list[SourceColumn]:
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(f"SELECT * FROM {from_clause(source)} LIMIT 0")
+            except Exception as error:  # noqa: BLE001 - as above
+                raise _read_failure(source, error) from None
+            return [
+                SourceColumn(name=name, type=str(kind), sql=read_sql(backquoted(name), str(kind)))
+                for name, kind, *_ in cursor.description
+            ]
+
+
+def connect(target: Mapping[str, Any], project_root: Path) -> DatabricksWarehouse:
+    """Open a session as the profile says. Raises `WarehouseError`."""
+    del project_root  # no setting names a file
+    place = f"Databricks at {target.get('host')}"
+    try:
+        return DatabricksWarehouse(sql.connect(**build_options(target)))
+    except exc.Error as error:
+        message = str(error).lower()
+        if any(word in message for word in ("401", "403", "invalid access token", "unauthorized")):
+            raise not_authorised(place, None) from None
+        raise unreachable(place, type(error).__name__) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise unreachable(place, type(error).__name__) from None
+
+
+def read_sql(column: str, kind: str) -> str:
+    """The expression that reads `column`: itself, or with a cast where its type has no plain form."""
+    for beginning, form in FORMS.items():
+        if kind.lower().startswith(beginning):
+            return form.format(column)
+    return column
+
+
+def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
+    """The profile as arguments of the connector. They hold secrets. Raises `WarehouseError`."""
+    missing = [name for name in ("host", "http_path") if not target.get(name)]
+    if missing:
+        raise bad_setting("databricks", missing[0], "is missing")
+    properties = dict(target.get("session_properties") or {})
+    catalog = target.get("catalog", target.get("database")) or properties.pop(CATALOG_PROPERTY, None)
+    options = {
+        "server_hostname": str(target["host"]).removeprefix("https://").rstrip("/"),
+        "http_path": target["http_path"],
+        "catalog": catalog,
+        "schema": target.get("schema"),
+        "session_configuration": {name: str(value) for name, value in properties.items()} or None,
+        "user_agent_entry": "dbt-stripe-sync",
+        **(target.get("connection_parameters") or {}),
+        **_authentication(target),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _authentication(target: Mapping[str, Any]) -> dict[str, Any]:
+    if target.get("token"):
+        return {"access_token": target["token"]}
+    if target.get("azure_client_id") and target.get("azure_client_secret"):
+        return {
+            "auth_type": "azure-sp-m2m",
+            "azure_client_id": target["azure_client_id"],
+            "azure_client_secret": target["azure_client_secret"],
+        }
+    if target.get("auth_type") not in {None, "oauth"}:
+        reason = f"is `{target['auth_type']}`, which is not known here"
+        raise bad_setting("databricks", "auth_type", reason, "use a token, or `oauth` with a client id and secret")
+    if target.get("client_secret"):
+        host = str(target["host"]).removeprefix("https://").rstrip("/")
+        principal = ServicePrincipal(
+            f"https://{host}/oidc/v1/token", str(target.get("client_id")), str(target["client_secret"])
+        )
+        return {"credentials_provider": principal}
+    return {"auth_type": "databricks-oauth", "oauth_client_id": target.get("client_id")}
+
+
+class ServicePrincipal:
+    """Tokens for a service principal's id and secret, fetched anew before they end.
+
+    docs.databricks.com/dev-tools/auth/oauth-m2m. The connector calls it once for a function that makes headers.
+    """
+
+    def __init__(self, url: str, client_id: str, secret: str) -> None:
+        self._url = url
+        self._basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+        self._token = ""
+        self._ends_at = 0.0
+
+    def auth_type(self) -> str:
+        """The connector's name for this way to log in."""
+        return "oauth-m2m"
+
+    def __call__(self) -> Callable[[], dict[str, str]]:
+        """What makes the headers of each request."""
+        return self._headers
+
+    def _headers(self) -> dict[str, str]:
+        if time.monotonic() >= self._ends_at:
+            self._fetch()
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def _fetch(self) -> None:
+        form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": "all-apis"})
+        request = urllib.request.Request(  # noqa: S310 - built above, from the profile's host
+            self._url, data=form.encode(), headers={"Authorization": f"Basic {self._basic}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TOKEN_TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
+                made = json.load(answer)
+        except urllib.error.HTTPError as error:
+            error.close()
+            reason = f"its secret was not taken (HTTP {error.code})"
+            raise not_authorised("Databricks", "the service principal", reason) from None
+        except (OSError, ValueError) as error:
+            raise unreachable("Databricks", f"no token for the service principal ({type(error).__name__})") from None
+        self._token = str(made["access_token"])
+        self._ends_at = time.monotonic() + float(made.get("expires_in", 0)) - TOKEN_MARGIN_SECONDS
+
+
+def _batches(cursor: Any, first: pa.Table) -> Iterator[pa.RecordBatch]:
+    table = first
+    while table.num_rows:
+        yield from table.cast(first.schema).to_batches()
+        table = cursor.fetchmany_arrow(BATCH_ROWS)
+
+
+def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
+    message = str(error)
+    if "TABLE_OR_VIEW_NOT_FOUND" in message or "SCHEMA_NOT_FOUND" in message:
+        return relation_missing(source)
+    if "INSUFFICIENT_PERMISSIONS" in message or "PERMISSION_DENIED" in message:
+        return denied(source)
+    return read_failed(source, type(error).__name__)

@@ -1,0 +1,222 @@
+"""Amazon Redshift, through its own connector.
+
+Not through ADBC's PostgreSQL driver: Redshift has no binary COPY to the client, and half of dbt's ways to log in are
+IAM's, which only this connector knows. Settings: docs.getdbt.com/docs/core/connect-data-platform/redshift-setup.
+Run for real: the reading, over a PostgreSQL server (same DECLARE and FETCH). Not run: a cluster, IAM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import redshift_connector
+
+from dbt_stripe_sync.warehouse.dbapi_rows import build_reader
+from dbt_stripe_sync.warehouse.failures import (
+    bad_setting,
+    denied,
+    not_authorised,
+    read_failed,
+    relation_missing,
+    unreachable,
+)
+from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, double_quoted, from_clause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from dbt_stripe_sync.engine.types import RowSource
+    from dbt_stripe_sync.errors import WarehouseError
+
+DEFAULT_PORT = 5439
+# The connector holds a whole result in memory, so rows come through a cursor in the cluster. A cluster of one node
+# gives at most 1,000 rows a FETCH (docs.aws.amazon.com/redshift/latest/dg/declare.html).
+FETCH_ROWS = 10_000
+SINGLE_NODE_FETCH_ROWS = 1_000
+CURSOR = "dbt_stripe_sync_rows"
+AUTH_WORDS = ("password authentication failed", "28000", "28p01", "accessdenied", "no valid credentials")
+
+
+class RedshiftWarehouse:
+    """One connection, in a read-only transaction while it reads."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def columns(self, source: RowSource) -> Mapping[str, str]:
+        """Every column with the name of its type. Raises `WarehouseError`."""
+        return {column.name: column.type for column in self._described(source)}
+
+    def rows(self, source: RowSource) -> pa.RecordBatchReader:
+        """The columns that `source` names. Raises `WarehouseError`."""
+        select = build_select(source, self._described(source))
+        with self._transaction(source):
+            try:
+                return build_reader(source.columns, self._fetched(select, FETCH_ROWS))
+            except redshift_connector.Error as error:
+                if "single node" not in str(error).lower():
+                    raise
+                self._connection.rollback()
+                return build_reader(source.columns, self._fetched(select, SINGLE_NODE_FETCH_ROWS))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def _described(self, source: RowSource) -> list[SourceColumn]:
+        with self._transaction(source):
+            cursor = self._connection.cursor()
+            cursor.execute(f"SELECT * FROM {from_clause(source)} LIMIT 0")
+            return [
+                SourceColumn(name=_text(name), type=type_name(code), sql=double_quoted(_text(name)))
+                for name, code, *_ in cursor.description
+            ]
+
+    def _fetched(self, select: str, rows_a_fetch: int) -> Iterator[Sequence[Sequence[Any]]]:
+        cursor = self._connection.cursor()
+        # `%` would be taken for a parameter.
+        cursor.execute(f"DECLARE {CURSOR} CURSOR FOR {select.replace('%', '%%')}")
+        while True:
+            cursor.execute(f"FETCH FORWARD {rows_a_fetch} FROM {CURSOR}")
+            rows = cursor.fetchall()
+            if not rows:
+                break
+            yield rows
+        cursor.execute(f"CLOSE {CURSOR}")
+
+    @contextlib.contextmanager
+    def _transaction(self, source: RowSource) -> Iterator[None]:
+        try:
+            yield
+        except redshift_connector.Error as error:
+            raise _read_failure(source, error) from None
+        finally:
+            with contextlib.suppress(redshift_connector.Error):
+                self._connection.rollback()
+
+
+def connect(target: Mapping[str, Any], project_root: Path) -> RedshiftWarehouse:
+    """Log in as the profile says. Raises `WarehouseError`."""
+    del project_root  # no setting names a file
+    options = build_options(target)
+    place = f"Redshift at {options['host']}:{options['port']}, database `{options.get('database')}`,"
+    try:
+        connection = redshift_connector.connect(**options)
+        role = target.get("role")
+        if role:
+            connection.cursor().execute(f"SET ROLE {role}")
+            connection.commit()
+    except Exception as error:  # noqa: BLE001 - the connector's, its sockets' and those of the AWS client behind IAM
+        if any(word in str(error).lower() for word in AUTH_WORDS):
+            raise not_authorised(place, target.get("user")) from None
+        raise unreachable(place, type(error).__name__) from None
+    return RedshiftWarehouse(connection)
+
+
+def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
+    """The profile as arguments of the connector. They hold secrets. Raises `WarehouseError`."""
+    host = str(target.get("host", ""))
+    serverless = bool(target.get("is_serverless")) or "serverless" in host
+    options: dict[str, Any] = {
+        "host": host,
+        "port": int(target.get("port") or DEFAULT_PORT),
+        "database": target.get("database", target.get("dbname")),
+        "region": target.get("region"),
+        "timeout": target.get("connect_timeout"),
+        "is_serverless": serverless,
+        "application_name": "dbt-stripe-sync",
+        **_encryption(str(target.get("sslmode") or "prefer")),
+        **_keepalive(target),
+        **_authentication(target, serverless=serverless),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _encryption(sslmode: str) -> dict[str, Any]:
+    # The connector knows two modes; dbt-redshift reads PostgreSQL's six as these.
+    if sslmode == "disable":
+        return {"ssl": False}
+    return {"ssl": True, "sslmode": "verify-full" if sslmode == "verify-full" else "verify-ca"}
+
+
+def _keepalive(target: Mapping[str, Any]) -> dict[str, Any]:
+    if not target.get("tcp_keepalive", True):
+        return {"tcp_keepalive": False}
+    names = ("tcp_keepalive_idle", "tcp_keepalive_interval", "tcp_keepalive_count")
+    return {"tcp_keepalive": True, **{name: target.get(name) for name in names}}
+
+
+def _authentication(target: Mapping[str, Any], *, serverless: bool) -> dict[str, Any]:
+    method = str(target.get("method") or "database")
+    if method == "database":
+        return {"user": target.get("user"), "password": target.get("password", target.get("pass"))}
+    where = (
+        {"serverless_work_group": target.get("serverless_work_group")}
+        | {"serverless_acct_id": target.get("serverless_acct_id")}
+        if serverless
+        else {"cluster_identifier": target.get("cluster_id")}
+    )
+    shared = {"auto_create": target.get("autocreate"), "db_groups": target.get("db_groups") or None}
+    match method:
+        case "iam":
+            keys = {name: target.get(name) for name in ("access_key_id", "secret_access_key")}
+            profile = None if any(keys.values()) else target.get("iam_profile")
+            return {"iam": True, "db_user": target.get("user"), "profile": profile, **keys, **where, **shared}
+        case "iam_role":
+            federation = {"group_federation": not serverless, "profile": target.get("iam_profile")}
+            return {"iam": True, **federation, **where, **shared}
+        case "browser_identity_center":
+            return {
+                "iam": False,
+                "credentials_provider": "BrowserIdcAuthPlugin",
+                "issuer_url": target.get("issuer_url"),
+                "idc_region": target.get("idc_region"),
+                "idc_client_display_name": target.get("idc_client_display_name"),
+                "listen_port": target.get("idp_listen_port"),
+                "idp_response_timeout": target.get("idp_response_timeout"),
+            }
+        case _:
+            raise bad_setting("redshift", "method", f"is `{method}`, which is not known here")
+
+
+TYPE_NAMES = {
+    16: "boolean",
+    20: "bigint",
+    21: "smallint",
+    23: "integer",
+    25: "text",
+    700: "real",
+    701: "double precision",
+    1042: "character",
+    1043: "character varying",
+    1082: "date",
+    1083: "time without time zone",
+    1114: "timestamp without time zone",
+    1184: "timestamp with time zone",
+    1266: "time with time zone",
+    1700: "numeric",
+    4000: "super",
+}
+
+
+def type_name(code: Any) -> str:
+    """A type's name by the id that the wire protocol has for it."""
+    return TYPE_NAMES.get(int(code), f"type {code}")
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
+    details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    state = str(details.get("C", ""))
+    if state in {"42P01", "3F000"} or "does not exist" in str(details.get("M", "")):
+        return relation_missing(source)
+    if state == "42501":
+        return denied(source)
+    return read_failed(source, f"SQLSTATE {state}" if state else type(error).__name__)

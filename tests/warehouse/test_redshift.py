@@ -1,0 +1,190 @@
+"""The connector over a PostgreSQL server: its protocol is PostgreSQL's, but for parameters when a session starts."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from datetime import date, datetime, timezone
+from decimal import Decimal
+
+import pytest
+from conftest import ephemeral, shop_model
+
+from dbt_stripe_sync.errors import WarehouseError
+
+pytest.importorskip("redshift_connector")
+
+KNOWN_TO_POSTGRES = {b"user", b"database", b"application_name"}
+
+
+@pytest.fixture
+def redshift(shop):
+    """Opens Redshift, which is PostgreSQL behind a proxy that takes Redshift's own parameters out."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=_serve, args=(listener, f"{shop.host}/.s.PGSQL.5432"), daemon=True).start()
+    port = listener.getsockname()[1]
+    target = {"type": "redshift", "host": "127.0.0.1", "port": port, "user": "postgres", "password": "hush"}
+
+    def connect(**settings):
+        return shop.open(**target | {"sslmode": "disable", "dbname": "postgres"} | settings)
+
+    yield connect
+    shop.close_all()
+    listener.close()
+
+
+def _serve(listener, server):
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        upstream = socket.socket(socket.AF_UNIX)
+        upstream.connect(server)
+        size, version = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
+        parts = client.recv(size - 8, socket.MSG_WAITALL).rstrip(b"\0").split(b"\0")
+        pairs = [pair for pair in zip(parts[::2], parts[1::2], strict=False) if pair[0] in KNOWN_TO_POSTGRES]
+        body = b"".join(name + b"\0" + value + b"\0" for name, value in pairs) + b"\0"
+        upstream.sendall(struct.pack("!ii", len(body) + 8, version) + body)
+        for source, sink in ((client, upstream), (upstream, client)):
+            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source, sink):
+    with sink:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            return
+
+
+def test_rows_arrive_exact(redshift, shop):
+    shop.execute(
+        "CREATE TABLE shop.customers AS SELECT 9007199254740993 AS id, 12345678901234567.89::numeric(30, 2) AS credit, "
+        "'100%'::text AS \"Note\", date '2026-02-28' AS day, timestamptz '2026-02-28 02:00+02' AS at, true AS b, "
+        "null::int AS nothing"
+    )
+    source = shop_model("customers", "ID", "credit", "note", "day", "at", "b", "nothing")
+    warehouse = redshift()
+
+    assert warehouse.rows(source).read_all().to_pylist() == [
+        {
+            "ID": 9007199254740993,
+            "credit": Decimal("12345678901234567.89"),
+            "note": "100%",
+            "day": date(2026, 2, 28),
+            "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
+            "b": True,
+            "nothing": None,
+        }
+    ]
+    assert list(warehouse.columns(source).items())[:3] == [("id", "bigint"), ("credit", "numeric"), ("Note", "text")]
+
+
+def test_many_rows_come_a_fetch_at_a_time_from_a_query_with_percent_signs(redshift):
+    source = ephemeral("select g as n from generate_series(1, 25000) g where 'x' not like '%y%'", "n")
+
+    table = redshift().rows(source).read_all()
+
+    assert table.column("n").to_pylist() == list(range(1, 25_001))
+
+
+def test_a_cluster_of_one_node_is_asked_for_fewer_rows_at_a_time(redshift, monkeypatch):
+    warehouse = redshift()
+    fetched = warehouse._fetched
+    asked = []
+
+    def as_one_node(select, rows_a_fetch):
+        import redshift_connector  # noqa: PLC0415
+
+        asked.append(rows_a_fetch)
+        if rows_a_fetch > 1000:
+            # docs.aws.amazon.com/redshift/latest/dg/declare.html names the limit; the words are the cluster's.
+            raise redshift_connector.ProgrammingError(
+                {"M": "Fetch size 10000 exceeds the limit of 1000 for a single node"}
+            )
+        return fetched(select, rows_a_fetch)
+
+    monkeypatch.setattr("dbt_stripe_sync.warehouse.redshift.RedshiftWarehouse._fetched", lambda _, *a: as_one_node(*a))
+
+    assert warehouse.rows(ephemeral("select g as n from generate_series(1, 2500) g", "n")).read_all().num_rows == 2500
+    assert asked == [10_000, 1_000]
+
+
+def test_a_model_that_was_not_built_is_named_and_the_next_is_read(redshift, shop):
+    shop.execute("CREATE TABLE shop.a AS SELECT 1 AS n")
+    warehouse = redshift()
+
+    with pytest.raises(WarehouseError) as caught:
+        warehouse.rows(shop_model("customers", "id"))
+
+    assert caught.value.problems[0].code == "relation-missing"
+    assert warehouse.rows(shop_model("a", "n")).read_all().to_pylist() == [{"n": 1}]
+
+
+def test_a_cluster_that_is_not_there_is_named_without_the_password(shop):
+    with pytest.raises(WarehouseError) as caught:
+        shop.open(type="redshift", host="127.0.0.1", port=1, password="hush", sslmode="disable")
+
+    assert str(caught.value) == (
+        "warehouse-unreachable: Redshift at 127.0.0.1:1, database `postgres`, can't be reached: InterfaceError"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({"user": "me", "pass": "hush"}, {"user": "me", "password": "hush"}),
+        (
+            {"method": "iam", "user": "me", "cluster_id": "c1", "iam_profile": "p", "autocreate": True},
+            {"iam": True, "db_user": "me", "cluster_identifier": "c1", "profile": "p", "auto_create": True},
+        ),
+        (
+            {"method": "iam", "user": "me", "cluster_id": "c1", "access_key_id": "a", "secret_access_key": "hush"},
+            {
+                "iam": True,
+                "db_user": "me",
+                "cluster_identifier": "c1",
+                "access_key_id": "a",
+                "secret_access_key": "hush",
+            },
+        ),
+        (
+            {"method": "iam_role", "host": "w.1.eu.redshift-serverless.amazonaws.com", "serverless_work_group": "w"},
+            {"iam": True, "group_federation": False, "is_serverless": True, "serverless_work_group": "w"},
+        ),
+        (
+            {"method": "browser_identity_center", "issuer_url": "https://i", "idc_region": "eu"},
+            {
+                "iam": False,
+                "credentials_provider": "BrowserIdcAuthPlugin",
+                "issuer_url": "https://i",
+                "idc_region": "eu",
+            },
+        ),
+    ],
+)
+def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options):
+    import inspect  # noqa: PLC0415
+
+    import redshift_connector  # noqa: PLC0415
+
+    from dbt_stripe_sync.warehouse.redshift import build_options  # noqa: PLC0415
+
+    shared = {"port": 5439, "database": "shop", "region": "eu", "ssl": True, "sslmode": "verify-ca"}
+    shared |= {"tcp_keepalive": True, "application_name": "dbt-stripe-sync", "host": "c.example.com"}
+    shared |= {"is_serverless": False}
+
+    built = build_options({"host": "c.example.com", "dbname": "shop", "region": "eu"} | settings)
+
+    assert built == shared | {"host": settings.get("host", "c.example.com")} | options
+    assert set(built) <= set(inspect.signature(redshift_connector.connect).parameters)
+
+
+def test_a_method_that_is_not_known_is_named():
+    from dbt_stripe_sync.warehouse.redshift import build_options  # noqa: PLC0415
+
+    with pytest.raises(WarehouseError, match="profile's `method` is `oauth_token_identity_center`, which is not known"):
+        build_options({"host": "h", "method": "oauth_token_identity_center"})
