@@ -110,7 +110,7 @@ def test_a_service_principal_that_is_refused_is_told_so_without_its_secret(token
 
 
 def test_a_service_principal_is_what_the_connector_asks_for():
-    from databricks.sql.auth.authenticators import ExternalAuthProvider  # noqa: PLC0415
+    from databricks.sql.auth.authenticators import ExternalAuthProvider
 
     options = databricks.build_options(HOST | {"auth_type": "oauth", "client_id": "c", "client_secret": "s"})
     principal = options["credentials_provider"]
@@ -166,7 +166,7 @@ class OneModel:
 
 @pytest.mark.parametrize("rows", [0, 120_000])
 def test_rows_come_in_batches_with_their_columns(rows):
-    from databricks.sql import client  # noqa: PLC0415
+    from databricks.sql import client
 
     session = OneModel(pa.table({"ID": pa.array(range(rows), pa.int64())}))
 

@@ -17,7 +17,7 @@ pytest.importorskip("dbt.adapters.factory")
 @pytest.fixture
 def through_dbt(tmp_path):
     """Opens a target through dbt's adapter, although most of these have a reader of ours."""
-    from dbt_stripe_sync.warehouse import dbt_adapter  # noqa: PLC0415 - dbt takes seconds to import
+    from dbt_stripe_sync.warehouse import dbt_adapter
 
     opened = []
 

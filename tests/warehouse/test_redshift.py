@@ -97,7 +97,7 @@ def test_a_cluster_of_one_node_is_asked_for_fewer_rows_at_a_time(redshift, monke
     asked = []
 
     def as_one_node(select, rows_a_fetch):
-        import redshift_connector  # noqa: PLC0415
+        import redshift_connector
 
         asked.append(rows_a_fetch)
         if rows_a_fetch > 1000:
@@ -167,11 +167,11 @@ def test_a_cluster_that_is_not_there_is_named_without_the_password(shop):
     ],
 )
 def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options):
-    import inspect  # noqa: PLC0415
+    import inspect
 
-    import redshift_connector  # noqa: PLC0415
+    import redshift_connector
 
-    from dbt_stripe_sync.warehouse.redshift import build_options  # noqa: PLC0415
+    from dbt_stripe_sync.warehouse.redshift import build_options
 
     shared = {"port": 5439, "database": "shop", "region": "eu", "ssl": True, "sslmode": "verify-ca"}
     shared |= {"tcp_keepalive": True, "application_name": "dbt-stripe-sync", "host": "c.example.com"}
@@ -184,7 +184,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
 
 
 def test_a_method_that_is_not_known_is_named():
-    from dbt_stripe_sync.warehouse.redshift import build_options  # noqa: PLC0415
+    from dbt_stripe_sync.warehouse.redshift import build_options
 
     with pytest.raises(WarehouseError, match="profile's `method` is `oauth_token_identity_center`, which is not known"):
         build_options({"host": "h", "method": "oauth_token_identity_center"})

@@ -142,7 +142,7 @@ def test_every_option_is_one_that_the_driver_has(tmp_path):
 
 def test_columns_are_found_in_snowflakes_upper_case_and_come_back_as_asked(shop):
     """Snowflake folds names to upper case; the same code reads them here from PostgreSQL's driver."""
-    import adbc_driver_postgresql.dbapi as postgres  # noqa: PLC0415
+    import adbc_driver_postgresql.dbapi as postgres
 
     shop.execute('CREATE TABLE shop.customers AS SELECT 1 AS "ID", \'a@example.com\' AS "EMAIL"')
     connection = postgres.connect(f"host={shop.host} user=postgres dbname=postgres")
@@ -155,7 +155,7 @@ def test_columns_are_found_in_snowflakes_upper_case_and_come_back_as_asked(shop)
 
 
 def test_a_relation_that_is_missing_is_named(shop):
-    import adbc_driver_postgresql.dbapi as postgres  # noqa: PLC0415
+    import adbc_driver_postgresql.dbapi as postgres
 
     connection = postgres.connect(f"host={shop.host} user=postgres dbname=postgres", autocommit=True)
     warehouse = AdbcWarehouse(connection, snowflake.dialect({}))
