@@ -5,7 +5,7 @@ import json
 
 import pyarrow as pa
 import pytest
-from conftest import shop_model
+from warehouses import shop_model
 
 from dbt_stripe_sync.errors import WarehouseError
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import pyarrow as pa
 import pytest
-from conftest import shop_model
+from warehouses import shop_model
 
 from dbt_stripe_sync.errors import WarehouseError
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import duckdb
 import pytest
-from conftest import model, shop_model
+from warehouses import model, shop_model
 
 from dbt_stripe_sync.errors import WarehouseError
 from dbt_stripe_sync.warehouse import AdapterRequest

@@ -9,7 +9,7 @@ from uuid import UUID
 import duckdb
 import psutil
 import pytest
-from conftest import as_duckdb_types, ephemeral, model
+from warehouses import as_duckdb_types, ephemeral, model
 
 from dbt_stripe_sync.errors import WarehouseError
 from dbt_stripe_sync.warehouse import open_warehouse

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import psutil
 import pytest
-from conftest import as_duckdb_types, ephemeral, shop_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from warehouses import as_duckdb_types, ephemeral, shop_model
 
 from dbt_stripe_sync.errors import WarehouseError
 from dbt_stripe_sync.warehouse.postgres import build_conninfo

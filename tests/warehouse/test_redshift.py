@@ -9,7 +9,7 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 
 import pytest
-from conftest import ephemeral, shop_model
+from warehouses import ephemeral, shop_model
 
 from dbt_stripe_sync.errors import WarehouseError
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from conftest import ephemeral, shop_model
+from warehouses import ephemeral, shop_model
 
 from dbt_stripe_sync.errors import WarehouseError
 
