@@ -113,3 +113,8 @@ def server_error(status: int) -> ApiError:
         type="api_error",
         saved=status == 500,  # noqa: PLR2004
     )
+
+
+def declined() -> ApiError:
+    """The customer's card refuses the payment (docs.stripe.com/declines)."""
+    return ApiError("Your card was declined.", status=402, type="card_error", code="card_declined")

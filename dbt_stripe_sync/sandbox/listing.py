@@ -34,7 +34,7 @@ def list_objects(family: Family, work: Work, ask: Ask) -> Body:
     if after and before:
         raise bad_request("You may only specify one of these parameters: ending_before, starting_after.")
     records = _records(table, family, wanted, equal, after, before)
-    matching = (r for r in records if _matches(family, r.body, wanted) and _equals(r.body, equal))
+    matching = (r for r in records if _matches(family, work, r.body, wanted) and _equals(r.body, equal))
     page = [r.body for r in islice(matching, limit + 1)]
     has_more = len(page) > limit
     page = page[:limit]
@@ -137,26 +137,29 @@ def _equals(body: Body, equal: Mapping[str, Any]) -> bool:
     return all(value_at(body, path) == value for path, value in equal.items())
 
 
-def _matches(family: Family, body: Body, wanted: Mapping[str, Any]) -> bool:
-    return all(_holds(family, body, name, value) for name, value in wanted.items())
+def _matches(family: Family, work: Work, body: Body, wanted: Mapping[str, Any]) -> bool:
+    return all(_holds(family, work, body, name, value) for name, value in wanted.items())
 
 
-def _holds(family: Family, body: Body, name: str, value: Any) -> bool:
+def _holds(family: Family, work: Work, body: Body, name: str, value: Any) -> bool:
     place = _place(family, name)
     if not isinstance(place, str):
-        return place(body, value)
+        return place(work, body, value)
     found = value_at(body, place)
     if isinstance(value, dict):
         if value.keys() <= _RANGE:
-            return found is not None and _in_range(found, value)
+            return found is not None and in_range(found, value)
         return all(value_at(body, f"{place}.{key}") == item for key, item in value.items())
     if isinstance(value, list):
         return found in value
     return bool(found == value)
 
 
-def _in_range(found: float, bounds: Mapping[str, Any]) -> bool:
-    return (
+def in_range(found: float, bounds: Any) -> bool:
+    """Whether a moment lies within `gt`, `gte`, `lt` and `lte`, or is the one that is asked for."""
+    if not isinstance(bounds, dict):
+        return bool(found == bounds)
+    return bool(
         found > bounds.get("gt", found - 1)
         and found >= bounds.get("gte", found)
         and found < bounds.get("lt", found + 1)

@@ -4,13 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.sandbox.objects import account, catalogue, coupons, customers, prices
+from dbt_stripe_sync.sandbox.objects import (
+    account,
+    catalogue,
+    clocks,
+    coupons,
+    credit_notes,
+    customers,
+    discounts,
+    invoice_items,
+    invoices,
+    metering,
+    payment_links,
+    prices,
+    quotes,
+    rates,
+    schedules,
+    subscription_items,
+    subscriptions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbt_stripe_sync.sandbox.family import Family
 
-_MODULES = (account, catalogue, coupons, customers, prices)
+# In the order in which time passes for them: a schedule changes its subscription before that is billed.
+_MODULES = (
+    account,
+    catalogue,
+    clocks,
+    coupons,
+    credit_notes,
+    customers,
+    discounts,
+    invoice_items,
+    metering,
+    payment_links,
+    prices,
+    quotes,
+    rates,
+    schedules,
+    subscription_items,
+    subscriptions,
+    invoices,
+)
 
 FAMILIES: Mapping[str, Family] = {family.kind: family for module in _MODULES for family in module.FAMILIES}

@@ -125,6 +125,6 @@ FEATURE = Family(
     prefix="feat",
     blank={"active": True, "lookup_key": None, "metadata": {}, "name": None},
     operations={"create": _create_feature},
-    filters={"archived": lambda body, archived: body["active"] is not archived},
+    filters={"archived": lambda _work, body, archived: body["active"] is not archived},
 )
 FAMILIES = (PRODUCT, PRODUCT_FEATURE, FEATURE)

@@ -117,9 +117,7 @@ def delete_customer(work: Work, ask: Ask) -> Body:
     return core.delete(CUSTOMER, work, ask)
 
 
-def add_to_balance(
-    work: Work, customer: Body, amount: int, currency: str, type_: str, **shown: Any
-) -> Body:
+def add_to_balance(work: Work, customer: Body, amount: int, currency: str, type_: str, **shown: Any) -> Body:
     """Move the customer's credit balance (`customer` is being edited) and keep the transaction."""
     customer["balance"] += amount
     customer["currency"] = customer["currency"] or currency

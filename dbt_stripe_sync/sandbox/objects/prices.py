@@ -220,7 +220,7 @@ PRICE = Family(
     operations={"create": _create_price, "update": _update_price},
     on_demand=frozenset({"tiers", "currency_options"}),
     filters={
-        "recurring": lambda body, given: (
+        "recurring": lambda _work, body, given: (
             body["recurring"] is not None and all(body["recurring"].get(key) == value for key, value in given.items())
         )
     },

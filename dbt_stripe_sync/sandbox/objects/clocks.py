@@ -1,0 +1,80 @@
+"""Test clocks: customers whose time stands still until it is advanced (docs.stripe.com/billing/testing/test-clocks)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.objects.periods import DAY
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+_PATH = "/v1/test_helpers/test_clocks"
+KEPT_DAYS = 30
+
+
+def enter_time_of(work: Work, customer: Body) -> None:
+    """Let the rest of the request happen at the time of the customer's clock."""
+    clock = work.shown(FAMILY.kind, customer["test_clock"]) if customer["test_clock"] else None
+    if clock is not None:
+        work.now = clock["frozen_time"]
+
+
+def _create(work: Work, ask: Ask) -> Body:
+    if "frozen_time" not in ask.params:
+        raise refuse("Missing required param: frozen_time.", "frozen_time", "parameter_missing")
+    body = core.new_body(FAMILY, work)
+    body["frozen_time"] = int(ask.params["frozen_time"])
+    body["name"] = ask.get("name")
+    body["deletes_after"] = work.now + KEPT_DAYS * DAY
+    return work.add(FAMILY.kind, body)
+
+
+def _advance(work: Work, ask: Ask) -> Body:
+    body = work.edit(FAMILY.kind, ask.id)
+    target = int(ask.params.get("frozen_time", 0))
+    if target <= body["frozen_time"]:
+        raise refuse("The frozen time must be after the clock's current one.", "frozen_time")
+    body["frozen_time"] = work.now = target
+    for kind, family in work.families.items():
+        if family.tick is not None:
+            for held in work.find(kind, {"test_clock": body["id"]}):
+                work.now = target
+                family.tick(work, held)
+    return body
+
+
+def _delete(work: Work, ask: Ask) -> Body:
+    """Its customers go with it."""
+    for customer in work.find("customer", {"test_clock": ask.id}):
+        for kind in ("subscription", "invoice", "invoice_item", "quote"):
+            for body in work.find(kind, {"customer": customer["id"]}):
+                work.remove(kind, body["id"])
+        work.remove("customer", customer["id"])
+    return core.delete(FAMILY, work, ask)
+
+
+FAMILY = Family(
+    kind="test_helpers.test_clock",
+    object="test_helpers.test_clock",
+    prefix="clock",
+    blank={
+        "created": 0,
+        "deletes_after": 0,
+        "frozen_time": 0,
+        "name": None,
+        "status": "ready",
+        "status_details": {},
+    },
+    routes=(
+        ExtraRoute(name="create", method="post", path=_PATH, handler=_create),
+        ExtraRoute(name="list", method="get", path=_PATH),
+        ExtraRoute(name="retrieve", method="get", path=f"{_PATH}/{{test_clock}}"),
+        ExtraRoute(name="delete", method="delete", path=f"{_PATH}/{{test_clock}}", handler=_delete),
+        ExtraRoute(name="advance", method="post", path=f"{_PATH}/{{test_clock}}/advance", handler=_advance),
+    ),
+)
+FAMILIES = (FAMILY,)

@@ -1,0 +1,219 @@
+"""Invoice items: pending until an invoice draws them, fixed once that invoice is finalised."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects import invoicing
+from dbt_stripe_sync.sandbox.objects.amounts import amount_of, in_currency, rounded
+from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
+from dbt_stripe_sync.sandbox.objects.prices import add_price
+from dbt_stripe_sync.sandbox.objects.rates import read_rates
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+_CHARGE = ("amount", "currency", "quantity", "quantity_decimal", "unit_amount_decimal", "pricing", "price_data")
+_PUT_BY_HAND = (
+    *_CHARGE,
+    "customer",
+    "customer_account",
+    "discounts",
+    "invoice",
+    "subscription",
+    "tax_behavior",
+    "tax_code",
+    "tax_rates",
+    "invoicing_rules",
+)
+
+
+def charge_of(work: Work, given: dict[str, Any], currency: str | None) -> Body:
+    """Amount, currency, quantity and pricing from what a request gives. Raises `ApiError` where that is not enough."""
+    quantity = Decimal(str(given.get("quantity_decimal") or given.get("quantity") or 1))
+    shown: Body = {"quantity": int(quantity), "quantity_decimal": format(quantity, "f"), "pricing": None}
+    price = _price(work, given, currency)
+    if price is not None:
+        shown["currency"] = (given.get("currency") or currency or price["currency"]).lower()
+        shown["amount"] = amount_of(price, int(quantity), shown["currency"])
+        shown["pricing"] = price_details(price, shown["currency"])
+        return shown
+    given_amount, unit = given.get("amount"), given.get("unit_amount_decimal")
+    if given_amount in (None, "") and unit in (None, ""):
+        raise refuse("You must specify either `pricing`, `price_data`, `amount` or `unit_amount_decimal`.", "amount")
+    shown["currency"] = (given.get("currency") or currency or "").lower()
+    if not shown["currency"]:
+        raise refuse("Missing required param: currency.", "currency", "parameter_missing")
+    if unit not in (None, ""):
+        shown["amount"] = rounded(Decimal(str(unit)) * quantity)
+        shown["unit_amount_decimal"] = str(unit)
+    else:
+        shown["amount"] = int(given_amount)  # type: ignore[arg-type]
+    return shown
+
+
+def price_details(price: Body, currency: str) -> Body:
+    """How a line names its price."""
+    return {
+        "type": "price_details",
+        "price_details": {"price": price["id"], "product": price["product"]},
+        "unit_amount_decimal": in_currency(price, currency)["unit_amount_decimal"],
+    }
+
+
+def _price(work: Work, given: dict[str, Any], currency: str | None) -> Body | None:
+    named = (given.get("pricing") or {}).get("price")
+    if named:
+        price = core.reference(work, "price", named, "pricing[price]")
+        if not price["active"]:
+            raise refuse("The price specified is inactive. This field only accepts active prices.", "pricing[price]")
+        if price["type"] == "recurring":
+            raise refuse(
+                "The price specified is set to `type=recurring` but this field only accepts prices with "
+                "`type=one_time`.",
+                "pricing[price]",
+            )
+        return price
+    data = given.get("price_data")
+    return add_price(work, {"currency": currency, **data}) if data else None
+
+
+def _create(work: Work, ask: Ask) -> Body:
+    params = ask.params
+    invoice = None
+    if ask.get("invoice"):
+        invoice = core.reference(work, "invoice", params["invoice"], "invoice")
+        _check_editable(invoice)
+    customer_id = ask.get("customer") or (invoice or {}).get("customer")
+    if not customer_id:
+        raise refuse("Missing required param: customer.", "customer", "parameter_missing")
+    customer = core.reference(work, "customer", customer_id, "customer")
+    if invoice is not None and invoice["customer"] != customer["id"]:
+        raise refuse("The invoice belongs to another customer.", "invoice")
+    body = core.new_body(FAMILY, work)
+    body.pop("created")
+    body["date"] = work.now
+    body["period"] = {"start": work.now, "end": work.now}
+    body["customer"] = customer["id"]
+    body["test_clock"] = customer["test_clock"]
+    if ask.get("subscription"):
+        subscription = core.reference(work, "subscription", params["subscription"], "subscription")
+        body["parent"] = {
+            "type": "subscription_details",
+            "subscription_details": {"subscription": subscription["id"]},
+        }
+    _put(work, body, params, (invoice or {}).get("currency"))
+    if invoice is not None and invoice["currency"] != body["currency"]:
+        raise refuse(f"The invoice is in {invoice['currency']}, the item in {body['currency']}.", "currency")
+    if customer["currency"] is None:
+        work.edit("customer", customer["id"])["currency"] = body["currency"]
+    work.add(FAMILY.kind, body)
+    if invoice is not None:
+        held = work.edit("invoice", invoice["id"])
+        invoicing.put_item(work, held, body)
+        invoicing.total_up(work, held)
+    return body
+
+
+def _put(work: Work, body: Body, params: dict[str, Any], currency: str | None) -> None:
+    apply_params(body, params, leave=_PUT_BY_HAND)
+    if any(params.get(name) not in (None, "") for name in _CHARGE if name != "currency"):
+        charge = charge_of(work, params, currency)
+        charge.pop("unit_amount_decimal", None)
+        body.update(charge)
+    elif body["amount"] is None:
+        charge_of(work, params, currency)
+    body["net_amount"] = body["amount"]
+    if "tax_rates" in params:
+        body["tax_rates"] = read_rates(work, params["tax_rates"], "tax_rates")
+    if "discounts" in params:
+        body["discounts"] = apply_discounts(
+            work, params["discounts"], body["discounts"], customer=body["customer"], invoice_item=body["id"]
+        )
+
+
+def _check_editable(invoice: Body) -> None:
+    if invoice["status"] != "draft":
+        raise refuse(
+            f"The invoice {invoice['id']} is no longer editable, so items can't be added, changed or removed.",
+            "invoice",
+            "invoice_not_editable",
+        )
+
+
+def _update(work: Work, ask: Ask) -> Body:
+    body = work.edit(FAMILY.kind, ask.id)
+    if body["invoice"] is not None:
+        _check_editable(work.get("invoice", body["invoice"]))
+    given = dict(ask.params)
+    if "quantity" in given and not {"amount", "pricing", "price_data", "unit_amount_decimal"} & given.keys():
+        _keep_price(work, body, given)
+    _put(work, body, given, body["currency"])
+    if body["invoice"] is not None:
+        invoice = work.edit("invoice", body["invoice"])
+        lines = invoice["lines"]["data"]
+        lines[:] = [line for line in lines if not _is_of(line, body["id"])]
+        invoicing.put_item(work, invoice, body)
+        invoicing.total_up(work, invoice)
+    return body
+
+
+def _keep_price(work: Work, body: Body, given: dict[str, Any]) -> None:
+    """A new quantity of the same unit price."""
+    pricing = body["pricing"]
+    if pricing is not None and work.has("price", pricing["price_details"]["price"]):
+        given["pricing"] = {"price": pricing["price_details"]["price"]}
+    else:
+        unit = Decimal(body["amount"]) / Decimal(body["quantity_decimal"])
+        given["unit_amount_decimal"] = format(unit, "f")
+
+
+def _is_of(line: Body, item: str) -> bool:
+    details = (line["parent"] or {}).get("invoice_item_details") or {}
+    return bool(details.get("invoice_item") == item)
+
+
+def _delete(work: Work, ask: Ask) -> Body:
+    body = work.get(FAMILY.kind, ask.id)
+    if body["invoice"] is not None:
+        _check_editable(work.get("invoice", body["invoice"]))
+        invoice = work.edit("invoice", body["invoice"])
+        invoice["lines"]["data"] = [line for line in invoice["lines"]["data"] if not _is_of(line, body["id"])]
+        invoicing.total_up(work, invoice)
+    return core.delete(FAMILY, work, ask)
+
+
+FAMILY = Family(
+    kind="invoice_item",
+    object="invoiceitem",
+    prefix="ii",
+    blank={
+        "amount": None,
+        "created": 0,
+        "currency": None,
+        "customer": None,
+        "date": 0,
+        "description": None,
+        "discountable": True,
+        "discounts": [],
+        "invoice": None,
+        "metadata": {},
+        "net_amount": 0,
+        "parent": None,
+        "period": None,
+        "pricing": None,
+        "proration": False,
+        "quantity": 1,
+        "quantity_decimal": "1",
+        "tax_rates": [],
+        "test_clock": None,
+    },
+    operations={"create": _create, "update": _update, "delete": _delete},
+    filters={"pending": lambda _work, body, pending: (body["invoice"] is None) is pending, "created": "date"},
+)
+FAMILIES = (FAMILY,)

@@ -1,0 +1,223 @@
+"""Usage: meters, the events that they count, and the credits that pay for it."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects.periods import DAY
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+# An event may be up to 35 days old and 5 minutes ahead (docs.stripe.com/api/billing/meter-event/create).
+OLDEST_SECONDS = 35 * DAY
+AHEAD_SECONDS = 5 * 60
+# Within this time Stripe refuses a second event with the same identifier.
+UNIQUE_SECONDS = DAY
+DEFAULT_PRIORITY = 50
+
+
+def _create_meter(work: Work, ask: Ask) -> Body:
+    name = ask.params["event_name"]
+    if any(meter["status"] == "active" for meter in work.find(METER.kind, {"event_name": name})):
+        raise refuse(f"An active meter already exists with event_name {name}.", "event_name", "resource_already_exists")
+    body = core.new_body(METER, work)
+    apply_params(body, ask.params)
+    body["updated"] = work.now
+    return work.add(METER.kind, body)
+
+
+def _update_meter(work: Work, ask: Ask) -> Body:
+    body = work.edit(METER.kind, ask.id)
+    apply_params(body, ask.params)
+    body["updated"] = work.now
+    return body
+
+
+def _deactivate(work: Work, ask: Ask) -> Body:
+    body = work.edit(METER.kind, ask.id)
+    if body["status"] != "active":
+        raise refuse("This meter is already inactive.")
+    body.update(status="inactive", updated=work.now, status_transitions={"deactivated_at": work.now})
+    return body
+
+
+def _reactivate(work: Work, ask: Ask) -> Body:
+    body = work.edit(METER.kind, ask.id)
+    if body["status"] != "inactive":
+        raise refuse("This meter is already active.")
+    if any(meter["status"] == "active" for meter in work.find(METER.kind, {"event_name": body["event_name"]})):
+        raise refuse("Another active meter has the same event_name.", None, "resource_already_exists")
+    body.update(status="active", updated=work.now, status_transitions={"deactivated_at": None})
+    return body
+
+
+def _create_event(work: Work, ask: Ask) -> Body:
+    params = ask.params
+    name = params["event_name"]
+    meter = next((m for m in work.find(METER.kind, {"event_name": name}) if m["status"] == "active"), None)
+    if meter is None:
+        raise refuse(f"No active meter found for event_name {name}.", "event_name", "no_meter")
+    moment = int(params.get("timestamp") or work.now)
+    if moment < work.now - OLDEST_SECONDS:
+        raise refuse("The timestamp is too far in the past.", "timestamp", "timestamp_too_far_in_past")
+    if moment > work.now + AHEAD_SECONDS:
+        raise refuse("The timestamp is in the future.", "timestamp", "timestamp_in_future")
+    _check_payload(meter, params["payload"])
+    body = core.new_body(METER_EVENT, work)
+    identifier = body.pop("id")
+    if params.get("identifier"):
+        identifier = params["identifier"]
+        before = work.shown(METER_EVENT.kind, identifier)
+        if before is not None and before["created"] > work.now - UNIQUE_SECONDS:
+            raise refuse(
+                f"An event already exists with identifier {identifier}.", "identifier", "resource_already_exists"
+            )
+    body.update(event_name=name, identifier=identifier, payload=params["payload"], timestamp=moment)
+    work.add(METER_EVENT.kind, {"id": identifier, **body})
+    return body
+
+
+def _check_payload(meter: Body, payload: dict[str, str]) -> None:
+    customer_key = meter["customer_mapping"]["event_payload_key"]
+    if not payload.get(customer_key):
+        raise refuse(f"The payload must contain `{customer_key}`.", "payload", "meter_event_no_customer_defined")
+    value_key = meter["value_settings"]["event_payload_key"]
+    if meter["default_aggregation"]["formula"] == "count" and value_key not in payload:
+        return
+    try:
+        valid = Decimal(payload.get(value_key, "")).is_finite()
+    except InvalidOperation:
+        valid = False
+    if not valid:
+        raise refuse(f"The payload's `{value_key}` must be a number.", "payload", "meter_event_invalid_value")
+
+
+def _render_event(_work: Work, body: Body) -> Body:
+    return {key: value for key, value in body.items() if key != "id"}
+
+
+def _create_grant(work: Work, ask: Ask) -> Body:
+    params = ask.params
+    if not ask.get("customer"):
+        raise refuse("Missing required param: customer.", "customer", "parameter_missing")
+    customer = core.reference(work, "customer", params["customer"], "customer")
+    monetary = params["amount"].get("monetary")
+    if not monetary or monetary["value"] <= 0:
+        raise refuse("A credit grant needs a positive monetary amount.", "amount[monetary][value]")
+    body = core.new_body(CREDIT_GRANT, work)
+    apply_params(body, params)
+    body["amount"] = {"monetary": {**monetary, "currency": monetary["currency"].lower()}, "type": "monetary"}
+    body.update(test_clock=customer["test_clock"], updated=work.now)
+    if body["effective_at"] is None:
+        body["effective_at"] = work.now
+    return work.add(CREDIT_GRANT.kind, body)
+
+
+def _update_grant(work: Work, ask: Ask) -> Body:
+    body = work.edit(CREDIT_GRANT.kind, ask.id)
+    if body["voided_at"] is not None and "expires_at" in ask.params:
+        raise refuse("A voided credit grant can't be updated.", "expires_at")
+    apply_params(body, ask.params)
+    body["updated"] = work.now
+    return body
+
+
+def _expire_grant(work: Work, ask: Ask) -> Body:
+    body = work.edit(CREDIT_GRANT.kind, ask.id)
+    if body["voided_at"] is not None or (body["expires_at"] is not None and body["expires_at"] <= work.now):
+        raise refuse("This credit grant is already expired or voided.")
+    body.update(expires_at=work.now, updated=work.now)
+    return body
+
+
+def _void_grant(work: Work, ask: Ask) -> Body:
+    body = work.edit(CREDIT_GRANT.kind, ask.id)
+    if body["voided_at"] is not None:
+        raise refuse("This credit grant is already voided.")
+    body.update(voided_at=work.now, updated=work.now)
+    return body
+
+
+def _adjust(work: Work, ask: Ask) -> Body:
+    identifier = (ask.get("cancel") or {}).get("identifier")
+    event = work.shown(METER_EVENT.kind, identifier or "")
+    if event is None or event["event_name"] != ask.params["event_name"]:
+        raise refuse(f"No event found with identifier {identifier}.", "cancel[identifier]", "resource_missing")
+    if event["created"] <= work.now - UNIQUE_SECONDS:
+        raise refuse("Events can only be canceled within 24 hours.", "cancel[identifier]")
+    work.remove(METER_EVENT.kind, identifier)
+    shown: dict[str, Any] = {"object": ADJUSTMENT.object, "cancel": {"identifier": identifier}}
+    shown.update(event_name=event["event_name"], livemode=work.livemode, status="pending", type=ask.params["type"])
+    return shown
+
+
+METER = Family(
+    kind="billing.meter",
+    object="billing.meter",
+    prefix="mtr",
+    blank={
+        "created": 0,
+        "customer_mapping": {"event_payload_key": "stripe_customer_id", "type": "by_id"},
+        "default_aggregation": None,
+        "display_name": None,
+        "event_name": None,
+        "event_time_window": None,
+        "status": "active",
+        "status_transitions": {"deactivated_at": None},
+        "updated": 0,
+        "value_settings": {"event_payload_key": "value"},
+    },
+    operations={
+        "create": _create_meter,
+        "update": _update_meter,
+        "deactivate": _deactivate,
+        "reactivate": _reactivate,
+    },
+)
+METER_EVENT = Family(
+    kind="billing.meter_event",
+    object="billing.meter_event",
+    prefix="evt",
+    blank={"created": 0, "event_name": None, "identifier": None, "payload": {}, "timestamp": 0},
+    operations={"create": _create_event},
+    render=_render_event,
+)
+ADJUSTMENT = Family(
+    kind="billing.meter_event_adjustment",
+    object="billing.meter_event_adjustment",
+    prefix="mea",
+    operations={"create": _adjust},
+)
+CREDIT_GRANT = Family(
+    kind="billing.credit_grant",
+    object="billing.credit_grant",
+    prefix="credgr",
+    blank={
+        "amount": None,
+        "applicability_config": None,
+        "category": "paid",
+        "created": 0,
+        "customer": None,
+        "effective_at": None,
+        "expires_at": None,
+        "metadata": {},
+        "name": None,
+        "priority": DEFAULT_PRIORITY,
+        "test_clock": None,
+        "updated": 0,
+        "voided_at": None,
+    },
+    operations={
+        "create": _create_grant,
+        "update": _update_grant,
+        "expire": _expire_grant,
+        "void_grant": _void_grant,
+    },
+)
+FAMILIES = (METER, METER_EVENT, ADJUSTMENT, CREDIT_GRANT)

@@ -1,0 +1,123 @@
+"""Tax rates, shipping rates and the account's own tax ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.merging import apply_params
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+MAX_PERCENTAGE = 100
+
+
+def read_rates(work: Work, given: Any, param: str) -> list[Body]:
+    """The tax rates that a parameter names, as objects show them. Raises `ApiError`."""
+    return [core.reference(work, TAX_RATE.kind, str(id_), f"{param}[{index}]") for index, id_ in enumerate(given or [])]
+
+
+def _create_tax_rate(work: Work, ask: Ask) -> Body:
+    if not 0 <= ask.params["percentage"] <= MAX_PERCENTAGE:
+        raise refuse("Invalid percentage: must be between 0 and 100.", "percentage")
+    return core.create(TAX_RATE, work, ask)
+
+
+def _create_shipping_rate(work: Work, ask: Ask) -> Body:
+    body = core.new_body(SHIPPING_RATE, work)
+    apply_params(body, ask.params, leave=("fixed_amount",))
+    fixed = ask.get("fixed_amount")
+    if fixed:
+        options = {
+            k.lower(): {"tax_behavior": "unspecified", **v} for k, v in (fixed.get("currency_options") or {}).items()
+        }
+        currency = fixed["currency"].lower()
+        options[currency] = {"amount": fixed["amount"], "tax_behavior": body["tax_behavior"]}
+        body["fixed_amount"] = {"amount": fixed["amount"], "currency": currency, "currency_options": options}
+    else:
+        raise refuse("Missing required param: fixed_amount.", "fixed_amount", "parameter_missing")
+    if body["delivery_estimate"]:
+        body["delivery_estimate"] = {"maximum": None, "minimum": None, **body["delivery_estimate"]}
+    return work.add(SHIPPING_RATE.kind, body)
+
+
+def _update_shipping_rate(work: Work, ask: Ask) -> Body:
+    body = work.edit(SHIPPING_RATE.kind, ask.id)
+    apply_params(body, ask.params, leave=("fixed_amount",))
+    for currency, option in ((ask.get("fixed_amount") or {}).get("currency_options") or {}).items():
+        held = body["fixed_amount"]["currency_options"]
+        held[currency.lower()] = {"tax_behavior": "unspecified", **held.get(currency.lower(), {}), **option}
+    return body
+
+
+def _create_tax_id(work: Work, ask: Ask) -> Body:
+    owner = ask.get("owner") or {"type": "self"}
+    if owner["type"] == "customer":
+        core.reference(work, "customer", owner.get("customer", ""), "owner[customer]")
+    body = core.new_body(TAX_ID, work)
+    type_ = ask.params["type"]
+    country = None if type_ == "eu_vat" else type_.partition("_")[0].upper()
+    body.update(type=type_, value=ask.params["value"], owner=owner, customer=owner.get("customer"), country=country)
+    return work.add(TAX_ID.kind, body)
+
+
+TAX_RATE = Family(
+    kind="tax_rate",
+    object="tax_rate",
+    prefix="txr",
+    blank={
+        "active": True,
+        "country": None,
+        "created": 0,
+        "description": None,
+        "display_name": None,
+        "effective_percentage": None,
+        "flat_amount": None,
+        "inclusive": False,
+        "jurisdiction": None,
+        "jurisdiction_level": None,
+        "metadata": {},
+        "percentage": 0.0,
+        "rate_type": "percentage",
+        "state": None,
+        "tax_type": None,
+    },
+    operations={"create": _create_tax_rate},
+)
+SHIPPING_RATE = Family(
+    kind="shipping_rate",
+    object="shipping_rate",
+    prefix="shr",
+    blank={
+        "active": True,
+        "created": 0,
+        "delivery_estimate": None,
+        "display_name": None,
+        "metadata": {},
+        "tax_behavior": "unspecified",
+        "tax_code": None,
+        "type": "fixed_amount",
+    },
+    operations={"create": _create_shipping_rate, "update": _update_shipping_rate},
+    filters={"currency": "fixed_amount.currency"},
+)
+TAX_ID = Family(
+    kind="tax_id",
+    object="tax_id",
+    prefix="txi",
+    blank={
+        "country": None,
+        "created": 0,
+        "customer": None,
+        "owner": None,
+        "type": None,
+        "value": None,
+        "verification": {"status": "pending", "verified_address": None, "verified_name": None},
+    },
+    operations={"create": _create_tax_id},
+    filters={"owner": lambda _work, body, owner: body["owner"]["type"] == owner["type"]},
+)
+FAMILIES = (TAX_RATE, SHIPPING_RATE, TAX_ID)

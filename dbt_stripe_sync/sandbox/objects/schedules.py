@@ -1,0 +1,315 @@
+"""Subscription schedules: phases that change a subscription as their time comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects import cycles
+from dbt_stripe_sync.sandbox.objects.periods import add_intervals
+from dbt_stripe_sync.sandbox.objects.rates import read_rates
+from dbt_stripe_sync.sandbox.objects.subscription_items import price_for
+from dbt_stripe_sync.sandbox.objects.subscriptions import create_subscription, end_subscription, update_subscription
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+_LIVE = frozenset({"not_started", "active"})
+_TO_SUBSCRIPTION = ("collection_method", "default_payment_method", "description", "metadata", "discounts")
+
+
+def _create(work: Work, ask: Ask) -> Body:
+    body = core.new_body(FAMILY, work)
+    source = ask.get("from_subscription")
+    if source:
+        if ask.get("phases"):
+            raise refuse("You may only specify one of these parameters: from_subscription, phases.", "phases")
+        _adopt(work, body, source)
+    else:
+        _plan(work, body, ask)
+    work.add(FAMILY.kind, body)
+    _put(work, body, ask.params)
+    if body["status"] == "not_started":
+        _start_if_due(work, body)
+    return body
+
+
+def _adopt(work: Work, body: Body, source: str) -> None:
+    """One phase that says what the subscription is now."""
+    held = core.reference(work, "subscription", source, "from_subscription")
+    if held["schedule"] is not None:
+        raise refuse(f"You cannot migrate a subscription that is already attached to a schedule: {held['schedule']}.")
+    work.edit("subscription", source)["schedule"] = body["id"]
+    items = cycles.items_of(work, source)
+    start = min(item["current_period_start"] for item in items)
+    end = max(item["current_period_end"] for item in items)
+    given = [{"price": i["price"], **({"quantity": i["quantity"]} if "quantity" in i else {})} for i in items]
+    phase = _build_phase(work, {"items": given, "end_date": end}, start, held["currency"])
+    body.update(customer=held["customer"], subscription=source, status="active", phases=[phase])
+    body["billing_mode"] = held["billing_mode"]
+    body["current_phase"] = {"start_date": start, "end_date": end}
+
+
+def _plan(work: Work, body: Body, ask: Ask) -> None:
+    if not ask.get("customer"):
+        raise refuse("Missing required param: customer.", "customer", "parameter_missing")
+    customer = core.reference(work, "customer", ask.params["customer"], "customer")
+    if not ask.get("phases"):
+        raise refuse("Missing required param: phases.", "phases", "parameter_missing")
+    body.update(customer=customer["id"], status="not_started", test_clock=customer["test_clock"])
+    body["billing_mode"] = {"type": "flexible", **(ask.get("billing_mode") or {})}
+    start = ask.get("start_date", "now")
+    body["phases"] = _build_phases(work, ask.params["phases"], work.now if start == "now" else int(start))
+
+
+def _build_phases(work: Work, given: list[Body], start: int) -> list[Body]:
+    phases: list[Body] = []
+    for index, phase in enumerate(given):
+        named = phase.get("start_date")
+        begins = start if named in (None, "", "now") else int(named)
+        phases.append(_build_phase(work, phase, begins, None, f"phases[{index}]"))
+        start = phases[-1]["end_date"]
+    return phases
+
+
+def _build_phase(work: Work, given: Body, start: int, currency: str | None, param: str = "phases[0]") -> Body:
+    if not given.get("items"):
+        raise refuse(f"Missing required param: {param}[items].", f"{param}[items]", "parameter_missing")
+    items = []
+    recurring: Body = {"interval": "month", "interval_count": 1}
+    for index, item in enumerate(given["items"]):
+        price = price_for(work, item, f"{param}[items][{index}]", given.get("currency"))
+        if price is None:
+            at = f"{param}[items][{index}][price]"
+            raise refuse(f"Missing required param: {at}.", at, "parameter_missing")
+        recurring = price["recurring"]
+        currency = currency or given.get("currency") or price["currency"]
+        shown: Body = {"billing_thresholds": None, "discounts": _stacked(item), "metadata": item.get("metadata") or {}}
+        shown["price"] = price["id"]
+        if recurring["usage_type"] != "metered":
+            shown["quantity"] = int(item.get("quantity") or 1)
+        shown["tax_rates"] = read_rates(work, item.get("tax_rates"), f"{param}[items][{index}][tax_rates]")
+        items.append(shown)
+    length = given.get("duration") or {}
+    interval = length.get("interval") or recurring["interval"]
+    count = int(length.get("interval_count") or (1 if length else recurring["interval_count"]))
+    end = int(given["end_date"]) if given.get("end_date") else add_intervals(start, interval, count)
+    if end <= start:
+        raise refuse("A phase must end after it starts.", f"{param}[end_date]")
+    phase: Body = {
+        "add_invoice_items": [],
+        "application_fee_percent": None,
+        "billing_cycle_anchor": None,
+        "billing_thresholds": None,
+        "collection_method": None,
+        "default_payment_method": None,
+        "default_tax_rates": read_rates(work, given.get("default_tax_rates"), f"{param}[default_tax_rates]"),
+        "description": None,
+        "invoice_settings": None,
+        "metadata": {},
+        "on_behalf_of": None,
+        "proration_behavior": "create_prorations",
+        "transfer_data": None,
+        "trial_end": None,
+    }
+    hand = (
+        "items",
+        "duration",
+        "start_date",
+        "end_date",
+        "discounts",
+        "default_tax_rates",
+        "trial",
+        "add_invoice_items",
+    )
+    apply_params(phase, given, leave=hand)
+    phase.update(items=items, discounts=_stacked(given), start_date=start, end_date=end, currency=currency)
+    if given.get("trial"):
+        phase["trial_end"] = end
+    return phase
+
+
+def _stacked(given: Body) -> list[Body]:
+    names = ("coupon", "discount", "promotion_code")
+    return [{name: item.get(name) for name in names} for item in given.get("discounts") or []]
+
+
+def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
+    apply_params(
+        body,
+        params,
+        leave=(
+            "customer",
+            "from_subscription",
+            "phases",
+            "start_date",
+            "default_settings",
+            "billing_mode",
+            "proration_behavior",
+        ),
+    )
+    settings = params.get("default_settings")
+    if settings:
+        merged = {**body["default_settings"], **{k: v if v != "" else None for k, v in settings.items()}}
+        merged["invoice_settings"] = {"issuer": {"type": "self"}, **(merged.get("invoice_settings") or {})}
+        body["default_settings"] = merged
+    _ = work
+
+
+def _update(work: Work, ask: Ask) -> Body:
+    body = work.edit(FAMILY.kind, ask.id)
+    _check_live(body, "update")
+    if ask.get("phases"):
+        first = body["phases"][0]["start_date"] if body["phases"] else work.now
+        body["phases"] = _build_phases(work, ask.params["phases"], first)
+        if body["status"] == "active":
+            _enter_phase(work, body)
+    _put(work, body, ask.params)
+    if body["status"] == "not_started":
+        _start_if_due(work, body)
+    return body
+
+
+def _check_live(body: Body, verb: str) -> None:
+    if body["status"] not in _LIVE:
+        raise refuse(
+            f"You cannot {verb} a subscription schedule that is currently in the `{body['status']}` status. It must be "
+            "in the `not_started` or `active` status."
+        )
+
+
+def _start_if_due(work: Work, body: Body) -> None:
+    if body["phases"][0]["start_date"] > work.now:
+        return
+    phase = body["phases"][0]
+    subscription = create_subscription(work, {"customer": body["customer"], **_as_params(body, phase)})
+    subscription["schedule"] = body["id"]
+    body.update(status="active", subscription=subscription["id"])
+    body["current_phase"] = {"start_date": phase["start_date"], "end_date": phase["end_date"]}
+
+
+def _as_params(body: Body, phase: Body) -> dict[str, Any]:
+    defaults = body["default_settings"]
+    params: dict[str, Any] = {
+        "items": [
+            {key: item[key] for key in ("price", "quantity", "metadata") if key in item} for item in phase["items"]
+        ],
+        "currency": phase["currency"],
+        "proration_behavior": phase["proration_behavior"],
+    }
+    for name in _TO_SUBSCRIPTION:
+        value = phase.get(name) or defaults.get(name)
+        if value:
+            params[name] = value
+    settings = phase.get("invoice_settings") or defaults.get("invoice_settings") or {}
+    if params.get("collection_method") == "send_invoice" and settings.get("days_until_due") is not None:
+        params["days_until_due"] = settings["days_until_due"]
+    if phase["trial_end"] is not None:
+        params["trial_end"] = phase["trial_end"]
+    return params
+
+
+def _enter_phase(work: Work, body: Body) -> None:
+    """Give the subscription what the phase of now says."""
+    current = next((p for p in body["phases"] if p["start_date"] <= work.now < p["end_date"]), None)
+    if current is None or not work.has("subscription", body["subscription"]):
+        return
+    body["current_phase"] = {"start_date": current["start_date"], "end_date": current["end_date"]}
+    subscription = work.edit("subscription", body["subscription"])
+    params = _as_params(body, current)
+    by_price = {item["price"]: item["id"] for item in cycles.items_of(work, subscription["id"])}
+    wanted = [
+        {**item, "id": by_price.pop(item["price"])} if item["price"] in by_price else item for item in params["items"]
+    ]
+    params["items"] = [*wanted, *({"id": id_, "deleted": True} for id_ in by_price.values())]
+    params.pop("currency")
+    update_subscription(work, subscription, params)
+
+
+def _cancel(work: Work, ask: Ask) -> Body:
+    body = work.edit(FAMILY.kind, ask.id)
+    _check_live(body, "cancel")
+    if body["subscription"] is not None and work.has("subscription", body["subscription"]):
+        subscription = work.edit("subscription", body["subscription"])
+        if subscription["status"] not in {"canceled", "incomplete_expired"}:
+            end_subscription(work, subscription)
+    body.update(status="canceled", canceled_at=work.now, current_phase=None)
+    return body
+
+
+def _release(work: Work, ask: Ask) -> Body:
+    body = work.edit(FAMILY.kind, ask.id)
+    _check_live(body, "release")
+    _let_go(work, body)
+    return body
+
+
+def _let_go(work: Work, body: Body) -> None:
+    if body["subscription"] is not None and work.has("subscription", body["subscription"]):
+        work.edit("subscription", body["subscription"])["schedule"] = None
+    body.update(
+        status="released",
+        released_at=work.now,
+        released_subscription=body["subscription"],
+        subscription=None,
+        current_phase=None,
+    )
+
+
+def _tick(work: Work, body: Body) -> None:
+    if body["status"] not in _LIVE:
+        return
+    held = work.edit(FAMILY.kind, body["id"])
+    if held["status"] == "not_started":
+        _start_if_due(work, held)
+        return
+    if held["phases"][-1]["end_date"] > work.now:
+        _enter_phase(work, held)
+    elif held["end_behavior"] == "cancel":
+        if work.has("subscription", held["subscription"]):
+            end_subscription(work, work.edit("subscription", held["subscription"]))
+        held.update(status="completed", completed_at=work.now, current_phase=None)
+    else:
+        _let_go(work, held)
+
+
+FAMILY = Family(
+    kind="subscription_schedule",
+    object="subscription_schedule",
+    prefix="sub_sched",
+    blank={
+        "application": None,
+        "billing_mode": None,
+        "canceled_at": None,
+        "completed_at": None,
+        "created": 0,
+        "current_phase": None,
+        "customer": None,
+        "default_settings": {
+            "application_fee_percent": None,
+            "billing_cycle_anchor": "automatic",
+            "billing_thresholds": None,
+            "collection_method": "charge_automatically",
+            "default_payment_method": None,
+            "description": None,
+            "invoice_settings": {"issuer": {"type": "self"}},
+            "on_behalf_of": None,
+            "transfer_data": None,
+        },
+        "end_behavior": "release",
+        "metadata": {},
+        "phases": [],
+        "released_at": None,
+        "released_subscription": None,
+        "status": "not_started",
+        "subscription": None,
+        "test_clock": None,
+    },
+    operations={"create": _create, "update": _update, "cancel": _cancel, "release": _release},
+    filters={"scheduled": lambda _work, body, wanted: (body["status"] == "not_started") is wanted},
+    tick=_tick,
+)
+FAMILIES = (FAMILY,)
