@@ -12,19 +12,25 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync import pipeline
+from dbt_stripe_sync.catalog_view import list_fields, list_resources
 from dbt_stripe_sync.engine.apply import Stop
 from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.engine.plan import read_plan
+from dbt_stripe_sync.errors import Location, Problem, StateError
+from dbt_stripe_sync.health import check_health
 from dbt_stripe_sync.preview import preview_rows
+from dbt_stripe_sync.state.store import open_state
 from dbt_stripe_sync.wiring import ProjectOptions, Workload, build, load_workload, open_parts, opened_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, RunReport, SyncCounts
+    from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, Record, RunReport, SyncCounts
+    from dbt_stripe_sync.health import Check
     from dbt_stripe_sync.pipeline import PlanOptions, Progress
     from dbt_stripe_sync.preview import Preview
+    from dbt_stripe_sync.state.store import StateStore
 
 T = TypeVar("T")
 
@@ -124,6 +130,51 @@ class Project:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
         with opened_warehouse(self.workload) as warehouse:
             return preview_rows(self.workload, warehouse, sync, limit=limit)
+
+    def debug(self) -> list[Check]:
+        """Try every part that a run needs."""
+        return list(check_health(self.options))
+
+    @contextmanager
+    def state(self) -> Iterator[StateStore]:
+        """The state, to look at; needs no Stripe key. Raises `StateError` where there is none."""
+        path = self.workload.state_path
+        if not path.exists():
+            raise StateError(
+                Problem(
+                    code="no-state",
+                    summary="there is no state yet",
+                    where=Location(file=str(path)),
+                    hint="the first `dbt-stripe-sync run` makes it",
+                )
+            )
+        with open_state(path, identity=None, clock=self._clock, wait_seconds=self.options.wait_for_lock) as state:
+            yield state
+
+    def record(self, sync: str, key: str) -> Record:
+        """The record of one row. Raises `StateError` where there is none."""
+        with self.state() as state:
+            record = state.record(sync, key)
+        if record is None:
+            raise StateError(
+                Problem(
+                    code="no-record",
+                    summary=f"the state has no record of sync `{sync}` with this key",
+                    where=Location(sync=sync, key=key),
+                    hint=f"`dbt-stripe-sync state list {sync}` lists the keys",
+                )
+            )
+        return record
+
+    @staticmethod
+    def resources() -> list[dict[str, Any]]:
+        """Every Stripe resource with what a sync may do to it."""
+        return list_resources()
+
+    @staticmethod
+    def fields(resource: str, path: str | None = None) -> list[dict[str, Any]]:
+        """The parameters of a resource, or those inside one of its hashes. Raises `ConfigError`."""
+        return list_fields(resource, path)
 
 
 def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:

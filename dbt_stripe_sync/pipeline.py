@@ -93,8 +93,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
             counts.append(_held(sync, workload.held[sync.name]))
             problems.append(_held_problem(sync, workload.held[sync.name]))
             continue
-        resource = workload.catalog.resource(sync.resource)
-        assert resource is not None  # noqa: S101 - the parser has refused what the catalogue lacks
+        resource = workload.catalog.resources[sync.resource]
         planned_sync = await plan_sync(
             planning, sync, resource, lifecycle_of(sync.resource), recheck=options.full_refresh
         )

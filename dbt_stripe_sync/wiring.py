@@ -143,7 +143,7 @@ def load_workload(options: ProjectOptions) -> Workload:
     chosen = options.chosen
     dbt = read_project(options.project_dir, chosen)
     settings, problems = parse_settings(dbt.settings)
-    manifest = read_manifest(dbt.target_path / "manifest.json", project_root=dbt.root)
+    manifest = read_manifest(dbt.target_path / "manifest.json")
     catalog = read_catalog()
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
     problems = (*problems, *parsed.problems)
@@ -237,7 +237,7 @@ def check_account(workload: Workload, account: Account) -> None:
 @contextmanager
 def opened_warehouse(workload: Workload) -> Iterator[Warehouse]:
     """The warehouse of the project's target. Raises `WarehouseError`."""
-    from dbt_stripe_sync.warehouse import AdapterRequest, open_warehouse  # noqa: PLC0415 - drivers cost where none is used
+    from dbt_stripe_sync.warehouse import AdapterRequest, open_warehouse
 
     request = AdapterRequest(
         project_dir=workload.dbt.root,
@@ -253,7 +253,7 @@ def opened_warehouse(workload: Workload) -> Iterator[Warehouse]:
 @asynccontextmanager
 async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Stripe]:
     """Stripe, with the key from the environment. Raises `ConfigError` where the key may not be used here."""
-    from dbt_stripe_sync.stripe_api.gateway import Gateway  # noqa: PLC0415 - imports the SDK
+    from dbt_stripe_sync.stripe_api.gateway import Gateway
 
     key = workload.key
     gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock)
@@ -266,7 +266,7 @@ async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Strip
 @contextmanager
 def opened_state(workload: Workload, account: Account, clock: Clock) -> Iterator[StateStore]:
     """The state of the project's target. Raises `StateError`."""
-    from dbt_stripe_sync.state.store import StateIdentity, open_state  # noqa: PLC0415 - only who writes state opens it
+    from dbt_stripe_sync.state.store import StateIdentity, open_state
 
     identity = StateIdentity(project=workload.project, account=account.id, livemode=account.livemode)
     wait = workload.options.wait_for_lock

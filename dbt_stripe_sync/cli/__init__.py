@@ -15,12 +15,12 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all well, 1 some rows or models failed or were held, 2 nothing could be done."""
-    from dbt_stripe_sync.cli.commands import commands  # noqa: PLC0415 - `main` is imported by the entry point alone
+    from dbt_stripe_sync.cli.commands import commands
 
     try:
         status = commands.main(args=arguments, prog_name="dbt-stripe-sync", standalone_mode=False)
     except SyncError as error:
-        from dbt_stripe_sync.cli.screen import print_problems  # noqa: PLC0415 - only where something is wrong
+        from dbt_stripe_sync.cli.screen import print_problems
 
         print_problems(error.problems)
         sys.exit(error.exit_code)

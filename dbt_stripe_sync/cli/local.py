@@ -15,9 +15,11 @@ from dbt_stripe_sync.cli.options import FILE, FOLDER
 @click.option("--rate-limits", is_flag=True, help="Enforce Stripe's limits of a sandbox account.")
 def sandbox(*, port: int, data_file: Path | None, rate_limits: bool) -> int:
     """Start a local Stripe that keeps its objects, for rehearsals."""
-    from dbt_stripe_sync.sandbox import RateLimits, serve  # noqa: PLC0415 - the server is only for this command
+    from dbt_stripe_sync.sandbox import RateLimits, Sandbox, serve
 
-    serve(port=port, data_file=data_file, rate_limits=RateLimits.stripe() if rate_limits else None)
+    limits = RateLimits.stripe() if rate_limits else None
+    local = Sandbox(port=port, data_file=data_file, rate_limits=limits)
+    serve(local, lambda url: click.echo(f"{url}  (STRIPE_API_KEY={local.api_key})"))
     return 0
 
 
@@ -32,6 +34,6 @@ def sandbox(*, port: int, data_file: Path | None, rate_limits: bool) -> int:
 @click.option("--dir", "folder", type=FOLDER, help="Folder to keep the demo in [default: ./stripe-sync-demo]")
 def demo(*, warehouse: str, folder: Path | None) -> int:
     """Run the sample project end to end: dbt, a local Stripe, and four syncs."""
-    from dbt_stripe_sync.demo import run_demo  # noqa: PLC0415 - starts servers and dbt
+    from dbt_stripe_sync.demo import run_demo
 
     return run_demo(warehouse=warehouse, folder=folder or Path("stripe-sync-demo"), say=click.echo)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import with_project
-from dbt_stripe_sync.cli.screen import Screen
 from dbt_stripe_sync.report import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dbt_stripe_sync.api import Project
+    from dbt_stripe_sync.cli.screen import Screen
 
 
 @click.group()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.options import FILE, with_project
-from dbt_stripe_sync.cli.screen import Screen
 from dbt_stripe_sync.engine.types import Plan, RunReport, RunStatus
 from dbt_stripe_sync.errors import Severity
 from dbt_stripe_sync.pipeline import PlanOptions
@@ -17,6 +14,10 @@ from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, run_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from dbt_stripe_sync.api import Project
+    from dbt_stripe_sync.cli.screen import Screen
 
 FORMATS = click.Choice(["text", "markdown", "json"])
 

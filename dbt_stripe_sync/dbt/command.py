@@ -92,7 +92,7 @@ def _run_dbt(
     for flag, value in (("--profile", chosen.profile), ("--target", chosen.target), ("--vars", chosen.variables)):
         command += [flag, value] if value else []
     # The user's own program, with arguments as a list: no shell reads them.
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         command,
         check=False,
         text=True,

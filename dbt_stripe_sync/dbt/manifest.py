@@ -63,7 +63,7 @@ class RunResults:
     invocation_id: str = ""
 
 
-def read_manifest(path: Path, *, project_root: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
     """The manifest at `path`. Raises `ConfigError`: `no-manifest`, `broken-manifest`, `old-manifest`."""
     raw = _read_json(path, "manifest")
     metadata = raw.get("metadata") if isinstance(raw, dict) else None
@@ -75,7 +75,7 @@ def read_manifest(path: Path, *, project_root: Path) -> Manifest:
         raise ConfigError(
             Problem(
                 code="old-manifest",
-                summary=f"the manifest has schema v{version}, and v{OLDEST_SCHEMA} (dbt 1.5) is the oldest that is read",
+                summary=f"the manifest has schema v{version}, and v{OLDEST_SCHEMA} (dbt 1.5) is the oldest read",
                 where=Location(file=str(path)),
                 hint="upgrade dbt, and run `dbt build` again",
             )

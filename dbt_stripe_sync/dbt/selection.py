@@ -130,7 +130,7 @@ class _Selector:
 
 
 def _matches(node: ModelNode, method: str, value: str) -> bool:
-    """docs.getdbt.com/reference/node-selection/methods"""
+    """docs.getdbt.com/reference/node-selection/methods."""
     if method == "tag":
         return any(fnmatchcase(tag, value) for tag in node.tags)
     if method == "path":

@@ -180,7 +180,7 @@ class _Lanes:
 class _Held:
     """Locks on the objects that a change writes to, taken in one order so that no two changes wait for each other.
 
-    Stripe refuses concurrent writes to one object with `lock_timeout` (docs.stripe.com/rate-limits#object-lock-timeouts).
+    Stripe refuses concurrent writes to one object: docs.stripe.com/rate-limits#object-lock-timeouts.
     """
 
     def __init__(self, lanes: _Lanes, names: list[str]) -> None:

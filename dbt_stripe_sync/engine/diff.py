@@ -98,8 +98,8 @@ def find_differences(workspace: Workspace, staged: Staged, *, recheck: bool) -> 
 def read_differences(workspace: Workspace, staged: Staged) -> Iterator[list[RowDiff]]:
     """The rows that differ, in the order of their keys, in batches."""
     query = f"""
-        SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params", r.payload_hash AS "$payload",
-               r.adopted AS "$adopted"
+        SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
+               r.payload_hash AS "$payload", r.adopted AS "$adopted"
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
         LEFT JOIN (SELECT * FROM records WHERE sync = $sync) AS r ON r.key = c.key

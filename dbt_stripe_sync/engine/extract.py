@@ -69,7 +69,7 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int
         f"{key_text(child.child.parent_on, 'incoming')} AS {quoted('$on' + child.name)}"
         for child in staged.layout.children
     ]
-    # The mapping and the engine that hashes are part of the hash: where one of them moves, every row is looked at again.
+    # The mapping and the engine that hashes are part of the hash: where one moves, every row is looked at again.
     salt = literal(f"{staged.sync.fingerprint} {duckdb.__version__}")
     _load(
         workspace,

@@ -56,7 +56,7 @@ def check_empty(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Ite
     if staged.sync.on_removed is not Removal.IGNORE and not any_row and counts.records:
         yield Problem(
             code="empty-model",
-            summary=f"`{staged.sync.model.name}` has no rows, and {counts.records:,} objects in Stripe were made from it",
+            summary=f"`{staged.sync.model.name}` has no rows, and {counts.records:,} objects in Stripe came from it",
             where=staged.sync.where.at_field("on_removed"),
             hint="check the model; to remove all of them, `state forget` the sync or remove them in Stripe",
         )

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
     from types import TracebackType
 
     from dbt_stripe_sync.engine.ports import State
@@ -29,7 +30,7 @@ class Journal:
         self._failure: BaseException | None = None
         self._writer: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Journal:
+    async def __aenter__(self) -> Self:
         self._writer = asyncio.create_task(self._write())
         return self
 
@@ -70,10 +71,9 @@ class Journal:
         intents = [item for item, is_intent, _ in batch if is_intent]
         outcomes = [item for item, is_intent, _ in batch if not is_intent]
         try:
-            if self._failure is not None:
-                raise self._failure
-            # In a thread, so that answers are read and calls are sent while the disk is busy.
-            await asyncio.to_thread(self._state.commit, intents, outcomes)  # type: ignore[arg-type]
+            if self._failure is None:
+                # In a thread, so that answers are read and calls are sent while the disk is busy.
+                await asyncio.to_thread(self._state.commit, intents, outcomes)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
             self._failure = error
         for _, _, future in batch:

@@ -166,7 +166,7 @@ class PayloadBuilder:
             return None
         try:
             text = render_template(value.source, {column: row[column] for column in value.columns})
-        except Exception as error:  # noqa: BLE001 - a template can raise whatever its expressions do
+        except Exception as error:  # noqa: BLE001 - a template raises whatever its expressions do
             raise BadValueError(
                 "template-failed", f"its template failed with {type(error).__name__}", "try it with `show`"
             ) from None
@@ -225,10 +225,7 @@ def param_at(params: Mapping[str, Param], path: tuple[str, ...]) -> Param | None
     for step in path[1:]:
         if param is None:
             return None
-        if param.kind is ParamKind.MAP:
-            param = param.values
-        else:
-            param = (param.fields or {}).get(step)
+        param = param.values if param.kind is ParamKind.MAP else (param.fields or {}).get(step)
     return param
 
 

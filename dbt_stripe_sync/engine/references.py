@@ -105,7 +105,9 @@ class ExistingObjects:
         rows = [(key, rank, by, value) for key, pairs in wanted.items() for rank, (by, value) in enumerate(pairs)]
         if not rows:
             return {}
-        asked = pa.table([pa.array(column) for column in zip(*rows, strict=True)], names=["key", "rank", "field", "value"])
+        asked = pa.table(
+            [pa.array(column) for column in zip(*rows, strict=True)], names=["key", "rank", "field", "value"]
+        )
         self._workspace.fill("CREATE OR REPLACE TABLE work.asked AS SELECT * FROM incoming", asked.to_reader())
         hits = self._workspace.all(
             """
@@ -281,5 +283,5 @@ def object_value(body: Mapping[str, Any], path: str) -> Any:
 
 
 def _search_text(text: str) -> str:
-    # docs.stripe.com/search#search-query-language: quotes inside a value are escaped by a backslash.
+    # Quotes inside a value are escaped by a backslash (docs.stripe.com/search, query language).
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

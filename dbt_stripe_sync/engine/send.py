@@ -1,4 +1,4 @@
-"""One change, carried out: its calls in order, each behind a durable intent, and an outcome with the record it leaves."""
+"""One change, carried out: its calls in order, each behind a durable intent, then an outcome and its record."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 METADATA_KEYS = 49
 METADATA_NAME_CHARACTERS = 40
 METADATA_VALUE_CHARACTERS = 500
+# A line of a terminal holds about so many words.
+SHOWN_CHOICES = 12
 TRUE_TEXTS = frozenset({"true", "t", "yes", "1"})
 FALSE_TEXTS = frozenset({"false", "f", "no", "0"})
 
@@ -49,6 +51,8 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
 
     Raises `BadValueError`.
     """
+    if isinstance(cell, str) and cell in param.enum:
+        return cell  # a word that stands beside another type, such as `now` for `trial_end`
     if conversion is Conversion.JSON or (param.kind in _FROM_JSON and isinstance(cell, str)):
         cell = _from_json(cell)
     elif conversion is Conversion.UNIX_SECONDS:
@@ -176,8 +180,8 @@ def as_text(cell: Any, _param: Param | None = None) -> str:
 def _choice(cell: Any, param: Param) -> str:
     text = as_text(cell)
     if text not in param.enum:
-        choices = ", ".join(f"`{choice}`" for choice in param.enum[:12])
-        more = " …" if len(param.enum) > 12 else ""  # noqa: PLR2004 - a line's worth
+        choices = ", ".join(f"`{choice}`" for choice in param.enum[:SHOWN_CHOICES])
+        more = " …" if len(param.enum) > SHOWN_CHOICES else ""
         raise BadValueError("not-in-enum", "is none of the values that Stripe takes", f"one of {choices}{more}")
     return text
 

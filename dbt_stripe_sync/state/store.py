@@ -6,7 +6,6 @@ import errno
 import shutil
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -33,6 +32,7 @@ from dbt_stripe_sync.state.rows import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -208,8 +208,8 @@ class StateStore:
             "DELETE FROM records USING replaced AS i WHERE records.sync = i.sync AND records.key = i.key"
         )
         self._connection.execute(
-            "INSERT INTO records SELECT sync, key, resource, stripe_id, params, payload_hash, source_hash, refs, removed, "
-            "adopted, run_id, created_at, written_at FROM replaced"
+            "INSERT INTO records SELECT sync, key, resource, stripe_id, params, payload_hash, source_hash, refs, "
+            "removed, adopted, run_id, created_at, written_at FROM replaced"
         )
         self._connection.unregister("incoming")
         self._connection.execute("UPDATE meta SET value = CAST(value AS BIGINT) + 1 WHERE key = 'serial'")

@@ -1,0 +1,109 @@
+"""What `debug` checks: each part that a run needs, tried on its own, with what to do where it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.clock import SystemClock
+from dbt_stripe_sync.errors import SyncError
+from dbt_stripe_sync.stripe_api.calls import Call, Verdict
+from dbt_stripe_sync.wiring import (
+    check_account,
+    check_models,
+    load_workload,
+    opened_state,
+    opened_stripe,
+    opened_warehouse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dbt_stripe_sync.engine.ports import Stripe
+    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.stripe_api.calls import Account
+    from dbt_stripe_sync.wiring import ProjectOptions, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was tried."""
+
+    name: str
+    ok: bool
+    detail: str
+    problems: tuple[Problem, ...] = ()
+
+
+def check_health(options: ProjectOptions) -> Iterator[Check]:
+    """Try the project, the warehouse, Stripe and the state; what depends on a failed one is left out."""
+    loaded: list[Workload] = []
+
+    def project() -> str:
+        loaded.append(load_workload(options))
+        workload = loaded[0]
+        return f"{workload.project}, target {workload.target}, {len(workload.syncs)} syncs"
+
+    yield _try("project", project)
+    if not loaded:
+        return
+    workload = loaded[0]
+    yield _try("warehouse", lambda: _warehouse(workload))
+    known: list[Account] = []
+    yield _try("stripe", lambda: asyncio.run(_stripe(workload, known)))
+    if known:
+        yield _try("permissions", lambda: asyncio.run(_permissions(workload)))
+        yield _try("state", lambda: _state(workload, known[0]))
+
+
+def _try(name: str, act: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=act())
+    except SyncError as error:
+        return Check(name=name, ok=False, detail=error.problems[0].summary, problems=error.problems)
+
+
+def _warehouse(workload: Workload) -> str:
+    with opened_warehouse(workload) as warehouse:
+        check_models(workload, warehouse)
+    return f"{workload.dbt.target.get('type')}, every column that the syncs read is there"
+
+
+async def _stripe(workload: Workload, known: list[Account]) -> str:
+    async with opened_stripe(workload, SystemClock()) as stripe:
+        account = await stripe.account()
+        check_account(workload, account)
+        known.append(account)
+        mode = "LIVE" if account.livemode else "test"
+        return f"{account.id} ({mode}), API {account.api_version}, at {workload.address}"
+
+
+async def _permissions(workload: Workload) -> str:
+    """Whether the key may read what the syncs write; that it may write shows only when it does."""
+    resources = sorted({sync.resource for sync in workload.syncs})
+    async with opened_stripe(workload, SystemClock()) as stripe:
+        refused = [name for name in resources if not await _may_list(workload, stripe, name)]
+    if refused:
+        return f"may not read {', '.join(refused)}: existing objects can't be found there"
+    return f"may read {', '.join(resources)}"
+
+
+async def _may_list(workload: Workload, stripe: Stripe, name: str) -> bool:
+    resource = workload.catalog.resource(name)
+    operation = resource.operation("list") if resource else None
+    if operation is None or operation.path_params:
+        return True
+    answer = await stripe.send(Call(resource=name, operation="list", params={"limit": 1}))
+    return answer.verdict is Verdict.DONE
+
+
+def _state(workload: Workload, account: Account) -> str:
+    with suppress(FileNotFoundError), opened_state(workload, account, SystemClock()) as state:
+        count = sum(records for _, _, records in state.summary())
+        waiting = sum(1 for _ in state.open_intents())
+        left = f", {waiting:,} changes to settle" if waiting else ""
+        return f"{workload.state_path}, {count:,} records{left}"
+    return str(workload.state_path)

