@@ -22,6 +22,8 @@ Parser: TypeAlias = Callable[[str, Any], Any]
 _INTEGER = re.compile(r"-?[0-9]+\Z")
 # `created` and its like take a moment as well as a range.
 _RANGE = frozenset({"gt", "gte", "lt", "lte"})
+# Parameters that take an object's id or its description; the catalogue knows the latter alone.
+_ID_OR_HASH = frozenset({"product", "external_account", "card"})
 _BOOLEANS = {"true": True, "false": False}
 MAX_STRING = 5000
 
@@ -103,6 +105,8 @@ def _by_kind(param: Param) -> Parser:
                 built = True
             if isinstance(value, str) and parsers.keys() == _RANGE:
                 return _integer(name, value)
+            if isinstance(value, str) and param.name in _ID_OR_HASH:
+                return value
             if not isinstance(value, dict):
                 raise bad_request("Invalid object", name)
             return _fields(name, value, parsers, required)

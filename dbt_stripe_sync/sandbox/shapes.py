@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import cache
 from typing import Any, ForwardRef, Literal, Union, get_args, get_origin
 
@@ -11,7 +12,7 @@ from stripe._object_classes import OBJECT_CLASSES
 __all__ = ["OBJECT_CLASSES", "blank_of", "field_names", "object_class"]
 
 _MAX_DEPTH = 4
-_PLAIN: dict[Any, Any] = {str: "", int: 0, float: 0.0, bool: False}
+_PLAIN: dict[Any, Any] = {Decimal: "0", str: "", int: 0, float: 0.0, bool: False}
 
 
 def object_class(name: str) -> type[Any] | None:

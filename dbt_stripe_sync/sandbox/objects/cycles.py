@@ -119,7 +119,7 @@ def _add_item(work: Work, subscription: Body, invoice: Body, item: Body) -> None
         quantity=quantity,
         quantity_decimal=str(quantity),
         subscription=subscription["id"],
-        taxes=invoicing.taxes_of(item["tax_rates"], amount),
+        own_rates=item["tax_rates"] or [],
     )
 
 

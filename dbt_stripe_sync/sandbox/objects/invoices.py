@@ -263,12 +263,17 @@ def _update_line(work: Work, invoice: Body, given: Body) -> None:
 
 
 def _lines(work: Work, ask: Ask) -> Body:
-    return {**page_of(work.get(FAMILY.kind, ask.path["invoice"], param="invoice")["lines"]["data"], ask)}
+    invoice = work.get(FAMILY.kind, ask.path["invoice"], param="invoice")
+    return page_of([invoicing.shown_line(line) for line in invoice["lines"]["data"]], ask)
 
 
 def _render(_work: Work, invoice: Body) -> Body:
     lines = invoice["lines"]
-    shown = {**lines, "data": lines["data"][:DEFAULT_LIMIT], "has_more": len(lines["data"]) > DEFAULT_LIMIT}
+    shown = {
+        **lines,
+        "data": [invoicing.shown_line(line) for line in lines["data"][:DEFAULT_LIMIT]],
+        "has_more": len(lines["data"]) > DEFAULT_LIMIT,
+    }
     return {**invoice, "lines": shown}
 
 

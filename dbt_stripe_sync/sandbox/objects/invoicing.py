@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Payment methods that Stripe's test mode always declines (docs.stripe.com/testing).
 DECLINED = frozenset({"pm_card_chargeDeclined", "pm_card_chargeCustomerFail", "pm_card_visa_chargeDeclined"})
 
+# The tax rates of a line itself; it is stored with the line and not shown.
+OWN_RATES = "own_rates"
+
 INVOICE_BLANK: Body = {
     "account_country": "US",
     "account_name": "Sandbox",
@@ -146,6 +149,7 @@ def add_line(invoice: Body, amount: int, **shown: Any) -> Body:
         "subscription": None,
         "subtotal": amount,
         "taxes": [],
+        OWN_RATES: [],
     }
     line.update(shown)
     invoice["lines"]["data"].append(line)
@@ -185,7 +189,7 @@ def put_item(work: Work, invoice: Body, item: Body) -> None:
         quantity_decimal=held["quantity_decimal"],
         subscription=of.get("subscription"),
         parent={"type": "invoice_item_details", "invoice_item_details": details, "subscription_item_details": None},
-        taxes=taxes_of(held["tax_rates"] or [], held["amount"]),
+        own_rates=held["tax_rates"] or [],
     )
 
 
@@ -209,21 +213,14 @@ def taxes_of(rates: list[Body], amount: int) -> list[Body]:
 
 
 def total_up(work: Work, invoice: Body) -> None:
-    """Sums, discounts and taxes of a draft after its lines changed."""
+    """Sums, discounts and taxes of a draft after its lines changed; discounts come off before taxes."""
     lines = invoice["lines"]["data"]
     subtotal = sum(line["amount"] for line in lines)
-    discountable = max(0, sum(line["amount"] for line in lines if line["discountable"]))
-    off = discount_amounts(work, invoice["discounts"], discountable, invoice["currency"])
+    off = discount_amounts(work, invoice["discounts"], _discountable(lines), invoice["currency"])
     taken = sum(item["amount"] for item in off)
-    taxes: dict[str, Body] = {}
-    for line in lines:
-        for tax in line["taxes"] or taxes_of(invoice["default_tax_rates"], line["amount"]):
-            key = tax["tax_rate_details"]["tax_rate"]
-            kept = taxes.setdefault(key, {**tax, "amount": 0, "taxable_amount": 0})
-            kept["amount"] += tax["amount"]
-            kept["taxable_amount"] += tax["taxable_amount"]
-    exclusive = sum(t["amount"] for t in taxes.values() if t["tax_behavior"] == "exclusive")
-    inclusive = sum(t["amount"] for t in taxes.values() if t["tax_behavior"] == "inclusive")
+    taxes = _tax_lines(invoice, taken)
+    exclusive = sum(t["amount"] for t in taxes if t["tax_behavior"] == "exclusive")
+    inclusive = sum(t["amount"] for t in taxes if t["tax_behavior"] == "inclusive")
     shipping = (invoice["shipping_cost"] or {}).get("amount_total", 0)
     total = subtotal - taken + exclusive + shipping
     invoice.update(
@@ -232,10 +229,34 @@ def total_up(work: Work, invoice: Body) -> None:
         total=total,
         total_excluding_tax=total - exclusive - inclusive,
         total_discount_amounts=off,
-        total_taxes=list(taxes.values()),
+        total_taxes=taxes,
         amount_shipping=shipping,
     )
     owed(invoice)
+
+
+def _discountable(lines: list[Body]) -> int:
+    return max(0, sum(line["amount"] for line in lines if line["discountable"]))
+
+
+def _tax_lines(invoice: Body, taken: int) -> list[Body]:
+    """Give each line its share of the discounts' sum and its taxes; returns the sums by rate."""
+    lines = invoice["lines"]["data"]
+    whole = _discountable(lines)
+    sums: dict[str, Body] = {}
+    for line in lines:
+        share = rounded(Decimal(taken) * line["amount"] / whole) if whole and line["discountable"] else 0
+        line["taxes"] = taxes_of(line[OWN_RATES] or invoice["default_tax_rates"], line["amount"] - share)
+        for tax in line["taxes"]:
+            kept = sums.setdefault(tax["tax_rate_details"]["tax_rate"], {**tax, "amount": 0, "taxable_amount": 0})
+            kept["amount"] += tax["amount"]
+            kept["taxable_amount"] += tax["taxable_amount"]
+    return list(sums.values())
+
+
+def shown_line(line: Body) -> Body:
+    """A line as the API shows it."""
+    return {key: value for key, value in line.items() if key != OWN_RATES}
 
 
 def owed(invoice: Body) -> None:

@@ -275,7 +275,7 @@ def _resume(work: Work, ask: Ask) -> Body:
     if body["status"] != "paused":
         raise refuse("Only paused subscriptions can be resumed.")
     body["status"] = "active"
-    if ask.get("billing_cycle_anchor", "now") == "now":
+    if (ask.get("billing_cycle_anchor") or {"type": "now"})["type"] == "now":
         body["billing_cycle_anchor"] = work.now
     cycles.refresh_periods(work, body)
     invoice = cycles.bill(work, body, "subscription_update")
