@@ -204,7 +204,8 @@ def _template(raw: Any, around: Around, where: Location) -> Value | None:
     source = str(raw)
     environment = environment_of(source)
     try:
-        columns = meta.find_undeclared_variables(environment.parse(source))
+        environment.from_string(source)  # finds filters and tests that there are not
+        columns = meta.find_undeclared_variables(environment.parse(source)) - environment.globals.keys()
     except TemplateSyntaxError as error:
         around.problems.add(
             "template-syntax",
@@ -332,10 +333,20 @@ def _is_nested(value: Any, param: Param) -> bool:
     if not isinstance(value, dict) or param.kind not in {ParamKind.HASH, ParamKind.MAP}:
         return False
     if param.kind is ParamKind.MAP:
-        return not any(name in SHAPES for name in value)
+        return not _is_shaped(value) or ("value" in value and not _is_constant_map(value["value"]))
     names = {str(name).split(".")[0] for name in value}
     fields = set(param.fields or {})
     return bool(names) and (names <= fields or not names & set(SHAPES))
+
+
+def _is_shaped(value: Mapping[Any, Any]) -> bool:
+    """Whether names and values are a kind of mapping, with nothing beside what belongs to that kind."""
+    return any(kind in value and value.keys() <= allowed for kind, allowed in SHAPES.items())
+
+
+def _is_constant_map(value: Any) -> bool:
+    """Whether `{value: …}` is a map itself; else `value` is a name in it, as in a meter event's payload."""
+    return isinstance(value, dict) and not _is_shaped(value)
 
 
 def _find_param(

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.config.problems import SECRET
+from dbt_stripe_sync.config.leaks import find_secrets
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.errors import Location
 
@@ -152,27 +152,13 @@ def _is_rendered_away(before: str, after: Any) -> bool:
 
 def _check_secrets(node: ModelNode, problems: Problems) -> None:
     for place, value in (("meta", node.meta), *((f"columns.{c.name}.meta", c.meta) for c in node.columns.values())):
-        for path in _secret_paths(value):
+        for path in find_secrets(value):
             problems.add(
                 "secret-in-meta",
                 Location(file=node.file, model=node.name, field=".".join((place, *path))),
                 "a Stripe secret stands in the project's YAML",
                 "roll the key at https://dashboard.stripe.com/apikeys now, and pass the new one as STRIPE_API_KEY",
             )
-
-
-def _secret_paths(value: Any) -> Iterator[tuple[str, ...]]:
-    if isinstance(value, str):
-        if SECRET.search(value):
-            yield ()
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            if SECRET.search(str(name)):
-                yield (str(name),)
-            yield from ((str(name), *rest) for rest in _secret_paths(part))
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            yield from ((str(index), *rest) for rest in _secret_paths(part))
 
 
 def _kind(value: Any) -> str:

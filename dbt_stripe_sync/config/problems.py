@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.config.leaks import without_secrets
 from dbt_stripe_sync.errors import Problem, Severity
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.errors import Location
-
-# docs.stripe.com/keys, docs.stripe.com/webhooks/signature: secret and restricted keys, and the secrets of webhooks.
-SECRET = re.compile(r"\b(?:[sr]k_(?:live|test)|whsec)_\w+")
-
-
-def without_secrets(text: str) -> str:
-    """A text in which nothing is left of a Stripe secret but its kind."""
-    return SECRET.sub(lambda found: f"{found[0].partition('_')[0]}_…", text)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.config.leaks import find_secrets
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.errors import Location
@@ -49,6 +50,13 @@ def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings
     if not isinstance(raw, dict):
         problems.add("not-a-mapping", where, "`stripe_sync` holds no names and values", f"it takes {listed(NAMES)}")
         return Settings(), tuple(problems.found)
+    for path in find_secrets(raw):
+        problems.add(
+            "secret-in-meta",
+            where.at_field(*path),
+            "a Stripe secret stands in the project's YAML",
+            "roll it at https://dashboard.stripe.com/apikeys now; `api_key_env` names the variable of the new one",
+        )
     chosen: dict[str, Any] = {}
     for name, value in raw.items():
         at = where.at_field(str(name))
@@ -71,10 +79,8 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
             chosen[name] = int(value) if name == "concurrency" else float(value)
     elif not isinstance(value, str):
         problems.add("bad-setting", where, f"`{name}` is no text", "write a name")
-    elif name == "api_key_env" and value.startswith(("sk_", "rk_")):
-        problems.add(
-            "secret-in-meta", where, "a key stands where a variable's name belongs", "roll the key; name the variable"
-        )
+    elif name == "account" and not value.startswith("acct_"):
+        problems.add("bad-setting", where, "`account` is no account id", "write the id that begins with `acct_`")
     else:
         chosen[name] = value
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 # Options of the request, not of the object.
 _NO_PARAMETERS = frozenset({"expand"})
-# The types mark `''` beside all that is no plain text, and beside newer texts. Any other text takes it too: that is how a
-# customer's `email` or a price's `nickname` is emptied, unless creation requires it (`parameter_invalid_empty` of
+# The types mark `''` beside all that is no plain text, and beside newer texts. Any other text takes it too: that is how
+# a customer's `email` or a price's `nickname` is emptied, unless creation requires it (`parameter_invalid_empty` of
 # docs.stripe.com/error-codes is for those).
 _UPDATES = "_update_params"
 # Helpers for tests of an integration are no resources.
@@ -342,8 +342,9 @@ def _merge(create: Mapping[str, Param], update: Mapping[str, Param] | None) -> d
 
 
 def _merge_param(first: Param, then: Param | None) -> Param:
-    if then is None:
-        return replace(first, updatable=False)
+    if then is None or first.kind is not then.kind:
+        # A subscription's `billing_cycle_anchor` is a time at first and a hash of orders later: not the same thing.
+        return replace(first, updatable=False, clearable=False)
     fields = _merge(first.fields, then.fields) if first.fields is not None and then.fields is not None else None
     item = _merge_param(first.item, then.item) if first.item is not None and then.item is not None else None
     values = _merge_param(first.values, then.values) if first.values is not None and then.values is not None else None

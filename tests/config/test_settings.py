@@ -1,0 +1,115 @@
+"""Settings of the whole project, in `vars.stripe_sync`."""
+
+import pytest
+from conftest import text_of
+
+from dbt_stripe_sync.config.settings import Settings, parse_settings
+
+
+def test_without_settings_the_defaults_hold():
+    assert parse_settings(None) == (Settings(), ())
+    assert Settings().api_key_env == "STRIPE_API_KEY"
+
+
+def test_every_setting_is_read():
+    settings, problems = parse_settings(
+        {
+            "api_key_env": "SHOP_STRIPE_KEY",
+            "live_targets": "prod",
+            "account": "acct_1",
+            "state_path": "state/stripe.duckdb",
+            "api_base": "http://localhost:12111",
+            "allowed_api_bases": ["https://proxy.internal"],
+            "account_per_second": 50,
+            "endpoint_per_second": 12.5,
+            "share_free": 0.4,
+            "concurrency": 8,
+        }
+    )
+
+    assert problems == ()
+    assert settings == Settings(
+        api_key_env="SHOP_STRIPE_KEY",
+        live_targets=("prod",),
+        account="acct_1",
+        state_path="state/stripe.duckdb",
+        api_base="http://localhost:12111",
+        allowed_api_bases=("https://proxy.internal",),
+        account_per_second=50.0,
+        endpoint_per_second=12.5,
+        share_free=0.4,
+        concurrency=8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (
+            {"live_target": "prod"},
+            (
+                "error[unknown-setting]: there is no setting `live_target`\n"
+                "  at dbt_project.yml: vars.stripe_sync.live_target\n\n"
+                "hint: there are `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
+                "`allowed_api_bases`, "
+                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`; did you mean `live_targets`?"
+            ),
+        ),
+        (
+            {"share_free": 1.5},
+            (
+                "error[bad-setting]: `share_free` is not a number that makes sense\n"
+                "  at dbt_project.yml: vars.stripe_sync.share_free\n\n"
+                "hint: a share lies between 0 and 1"
+            ),
+        ),
+        (
+            {"state_path": 5},
+            (
+                "error[bad-setting]: `state_path` is no text\n"
+                "  at dbt_project.yml: vars.stripe_sync.state_path\n\n"
+                "hint: write a name"
+            ),
+        ),
+        (
+            {"account": "prod"},
+            (
+                "error[bad-setting]: `account` is no account id\n"
+                "  at dbt_project.yml: vars.stripe_sync.account\n\n"
+                "hint: write the id that begins with `acct_`"
+            ),
+        ),
+        (
+            "prod",
+            (
+                "error[not-a-mapping]: `stripe_sync` holds no names and values\n"
+                "  at dbt_project.yml: vars.stripe_sync\n\n"
+                "hint: it takes `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
+                "`allowed_api_bases`, "
+                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`"
+            ),
+        ),
+        (
+            {"api_key_env": "sk_live_51abcdefgh"},
+            (
+                "error[secret-in-meta]: a Stripe secret stands in the project's YAML\n"
+                "  at dbt_project.yml: vars.stripe_sync.api_key_env\n\n"
+                "hint: roll it at https://dashboard.stripe.com/apikeys now; `api_key_env` names the variable of the new one"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_setting_is_explained_in_full(raw, text):
+    _, problems = parse_settings(raw)
+
+    assert [text_of(problem) for problem in problems] == [text]
+
+
+@pytest.mark.parametrize(
+    "raw", [{"state_path": "sk_live_51abcdefgh"}, {"sk_test_51abcdefgh": 1}, {"live_targets": ["rk_live_51abcdefgh"]}]
+)
+def test_a_secret_in_any_setting_is_found_and_not_shown(raw):
+    _, problems = parse_settings(raw)
+
+    assert "secret-in-meta" in {problem.code for problem in problems}
+    assert not any("abcdefgh" in text_of(problem) for problem in problems)
