@@ -55,7 +55,7 @@ def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings
             "secret-in-meta",
             where.at_field(*path),
             "a Stripe secret stands in the project's YAML",
-            "roll it at https://dashboard.stripe.com/apikeys now; `api_key_env` names the variable of the new one",
+            "roll it at https://dashboard.stripe.com/apikeys now; name the variable of the new one here",
         )
     chosen: dict[str, Any] = {}
     for name, value in raw.items():

@@ -149,9 +149,14 @@ class Catalog:
         return _Resources()
 
     def suggest(self, name: str) -> str | None:
-        """The resource that was probably meant."""
-        close = get_close_matches(name, self.names(), n=1)
-        return close[0] if close else None
+        """The resource that was probably meant, by its whole name or by the last part of it."""
+        known = self.resource(name)
+        if known is not None:
+            return known.name
+        spellings = {short.rpartition(".")[2]: short for short in reversed(self.names())}
+        spellings |= {name: name for name in self.names()}
+        close = get_close_matches(name.lower(), spellings, n=1)
+        return spellings[close[0]] if close else None
 
 
 class _Resources(Mapping[str, Resource]):
@@ -212,7 +217,7 @@ def _aliases() -> Mapping[str, str]:
 
 
 def _folded(name: str) -> str:
-    return name.lower().replace("_", "").replace(" ", "")
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 # ── typed dicts to parameters ────────────────────────────────────────────────────────────────────────────────────

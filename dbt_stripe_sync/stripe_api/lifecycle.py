@@ -108,6 +108,6 @@ def lifecycle_of(name: str) -> Lifecycle:
 
     Raises `KeyError` where the catalogue lacks the resource.
     """
-    from dbt_stripe_sync.stripe_api.lifecycles import find_lifecycle  # noqa: PLC0415 - its data is made of these types
+    from dbt_stripe_sync.stripe_api.lifecycles import find_lifecycle  # its data is made of these types
 
     return find_lifecycle(name)

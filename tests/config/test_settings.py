@@ -94,7 +94,7 @@ def test_every_setting_is_read():
             (
                 "error[secret-in-meta]: a Stripe secret stands in the project's YAML\n"
                 "  at dbt_project.yml: vars.stripe_sync.api_key_env\n\n"
-                "hint: roll it at https://dashboard.stripe.com/apikeys now; `api_key_env` names the variable of the new one"
+                "hint: roll it at https://dashboard.stripe.com/apikeys now; name the variable of the new one here"
             ),
         ),
     ],

@@ -79,11 +79,7 @@ amounts_with = st.sampled_from(sorted(CURRENCIES)).flatmap(
         st.decimals(
             min_value=-(10**10),
             max_value=10**10,
-            places=0
-            if currency in TWO_EMPTY_DECIMALS
-            else 2
-            if currency in THREE_DECIMAL
-            else exponent_of(currency),
+            places=0 if currency in TWO_EMPTY_DECIMALS else 2 if currency in THREE_DECIMAL else exponent_of(currency),
         ),
     )
 )

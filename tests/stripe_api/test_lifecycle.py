@@ -1,0 +1,109 @@
+"""What objects go through is data, and the data fits the API."""
+
+import pytest
+
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Replace, Step, lifecycle_of
+from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES, REFUSED
+
+CATALOG = read_catalog()
+
+
+def steps_of(rule):
+    return list(rule.steps.values()) if isinstance(rule, ByStatus) else [rule]
+
+
+@pytest.mark.parametrize("name", CATALOG.names())
+def test_every_lifecycle_asks_only_for_what_the_api_has(name):
+    resource, lifecycle = CATALOG.resources[name], lifecycle_of(name)
+
+    for step in [step for rule in lifecycle.on_removed.values() for step in steps_of(rule)]:
+        operation = resource.operation(step.operation)
+        assert operation is not None, step
+        assert step.params.keys() <= operation.params.keys()
+        if step.revive is not None:
+            assert step.revive.keys() <= resource.operation("update").params.keys()
+            assert step.revive.keys() == step.params.keys()
+            assert not step.gone
+    if lifecycle.tagged:
+        assert "metadata" in resource.operation("create").params
+    if Mode.UPDATE in lifecycle.modes:
+        assert resource.operation("update") is not None
+    if lifecycle.own_id:
+        assert "id" in resource.operation("create").params
+    assert lifecycle.permanent <= lifecycle.on_removed.keys()
+    if lifecycle.listed:
+        listing = resource.operation("list")
+        assert listing is not None or lifecycle.refused is not None
+        assert listing is None or not listing.path_params
+
+
+@pytest.mark.parametrize("name", CATALOG.names())
+def test_what_replaces_an_object_can_be_carried_out(name):
+    lifecycle = lifecycle_of(name)
+    rule = lifecycle.when_immutable_changes
+
+    if isinstance(rule, Replace):
+        assert isinstance(lifecycle.on_removed[rule.then], Step)
+        assert rule.carry_over.keys() <= CATALOG.resources[name].operation("create").params.keys()
+        assert set(rule.unless_mapped) <= CATALOG.resources[name].params.keys()
+    else:
+        assert isinstance(rule, Reject)
+        assert rule.reason
+
+
+def test_no_row_of_data_is_for_a_resource_that_is_not_there():
+    assert set(LIFECYCLES) <= set(CATALOG.names())
+    assert set(REFUSED) <= set(CATALOG.names())
+    assert not set(LIFECYCLES) & set(REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("name", "removals"),
+    [
+        ("customer", {Removal.DELETE}),
+        ("product", {Removal.ARCHIVE, Removal.DELETE}),
+        ("price", {Removal.ARCHIVE}),
+        ("subscription", {Removal.CANCEL, Removal.CANCEL_AT_PERIOD_END}),
+        ("invoice", {Removal.DELETE, Removal.VOID}),
+        ("invoice_item", {Removal.DELETE}),
+        ("quote", {Removal.CANCEL}),
+        ("coupon", {Removal.DELETE}),
+        ("promotion_code", {Removal.ARCHIVE}),
+        ("tax_rate", {Removal.ARCHIVE}),
+        ("credit_note", {Removal.VOID}),
+        ("payment_link", {Removal.ARCHIVE}),
+        ("billing.meter_event", set()),
+        ("terminal.location", {Removal.DELETE}),
+        ("billing_portal.configuration", {Removal.ARCHIVE}),
+    ],
+)
+def test_an_object_leaves_as_stripe_lets_it(name, removals):
+    assert set(lifecycle_of(name).on_removed) == removals
+
+
+def test_a_price_hands_its_lookup_key_to_the_next():
+    assert lifecycle_of("price").when_immutable_changes == Replace(carry_over={"transfer_lookup_key": True})
+
+
+def test_only_a_draft_invoice_is_deleted():
+    rule = lifecycle_of("invoice").on_removed[Removal.DELETE]
+
+    assert set(rule.steps) == {"draft"}
+
+
+@pytest.mark.parametrize(
+    "name", ["payout", "transfer", "refund", "charge", "checkout.session", "account_link", "token"]
+)
+def test_money_on_the_move_and_tokens_are_refused_with_a_reason(name):
+    assert lifecycle_of(name).refused
+
+
+def test_what_is_never_updated_has_no_such_mode():
+    assert lifecycle_of("billing.meter_event").modes == {Mode.INSERT}
+    assert lifecycle_of("customer.tax_id").modes == {Mode.INSERT, Mode.UPSERT}
+
+
+def test_an_unknown_resource_has_no_lifecycle():
+    with pytest.raises(KeyError):
+        lifecycle_of("custmer")
