@@ -22,6 +22,7 @@ from dbt_stripe_sync.warehouse.failures import (
     relation_missing,
     unreachable,
 )
+from dbt_stripe_sync.warehouse.postgres_infinity import with_infinities
 from dbt_stripe_sync.warehouse.postgres_types import TypeInfo, read_sql, type_name
 from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, double_quoted, from_clause
 from dbt_stripe_sync.warehouse.streams import guarded_reader
@@ -81,7 +82,10 @@ class PostgresWarehouse:
             reader = cursor.fetch_record_batch()
         self._reading = cursor
         return guarded_reader(
-            reader.schema, reader, failure=lambda error: self._failed(source, error), close=cursor.close
+            reader.schema,
+            map(with_infinities, reader),
+            failure=lambda error: self._failed(source, error),
+            close=cursor.close,
         )
 
     def close(self) -> None:

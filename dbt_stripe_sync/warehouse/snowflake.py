@@ -118,9 +118,7 @@ def build_options(
     return {name: str(value) for name, value in options.items() if value not in {None, ""}}
 
 
-def _authentication(  # noqa: PLR0911 - one answer an authenticator
-    target: Mapping[str, Any], project_root: Path, refreshed_token: str | None
-) -> dict[str, Any]:
+def _authentication(target: Mapping[str, Any], project_root: Path, refreshed_token: str | None) -> dict[str, Any]:
     """The options of the profile's `authenticator`, in the order in which dbt-snowflake decides."""
     kind = DatabaseOptions.AUTH_TYPE.value
     token = {DatabaseOptions.AUTH_TOKEN.value: refreshed_token or target.get("token")}

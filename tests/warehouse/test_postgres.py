@@ -6,6 +6,7 @@ from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from uuid import UUID
 
+import duckdb
 import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -321,6 +322,27 @@ def test_the_profile_becomes_a_libpq_connection_string():
         "application_name='dbt-stripe-sync' options='-c search_path=a,\\\\ b' sslmode='verify-full' "
         "sslrootcert='/ca.pem'"
     )
+
+
+def test_infinity_stays_infinity(shop):
+    incoming = shop.open().rows(  # noqa: F841 - DuckDB finds it by its name
+        ephemeral(
+            "select * from (values "
+            "('infinity'::timestamptz, '-infinity'::timestamp, 'infinity'::date, '-infinity'::date), "
+            "('294246-12-31', '4713-01-01 BC', '5874897-12-31', '4713-01-01 BC'), "
+            "(null, null, null, null)) v(a, b, c, d)",
+            "a",
+            "b",
+            "c",
+            "d",
+        )
+    )
+
+    rows = duckdb.sql("SELECT a::VARCHAR, b::VARCHAR, c::VARCHAR, d::VARCHAR FROM incoming").fetchall()
+
+    assert rows[0] == ("infinity", "-infinity", "infinity", "-infinity")
+    assert [row.split(" ")[0].split("-")[0] for row in rows[1]] == ["294246", "4713", "5874897", "4713"]
+    assert rows[2] == (None, None, None, None)
 
 
 def test_a_double_that_is_no_number_stays_so(shop):

@@ -1,0 +1,62 @@
+"""PostgreSQL's `infinity` and `-infinity`, which ADBC turns into dates of the Stone Age, as DuckDB's own.
+
+PostgreSQL counts from the year 2000 and keeps the ends of the integer range for the infinities; ADBC moves every value
+to 1970, and so moves those too, one of them past the end. What arrives lies before all that PostgreSQL can hold, so it
+is known for certain. (The last thirty years of its timestamps, from 294247 on, pass the end too, and count as infinite.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+DAYS_TO_2000 = 10_957
+MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    """Where a type's infinities arrive, and where DuckDB has its own: at the ends of a symmetric range."""
+
+    integer: pa.DataType
+    bits: int
+    to_2000: int
+
+    @property
+    def arrived_negative(self) -> int:
+        return self.to_2000 - (1 << (self.bits - 1))
+
+    @property
+    def infinity(self) -> int:
+        return (1 << (self.bits - 1)) - 1
+
+
+TIMESTAMP = _Ends(integer=pa.int64(), bits=64, to_2000=DAYS_TO_2000 * MICROSECONDS_A_DAY)
+DATE = _Ends(integer=pa.int32(), bits=32, to_2000=DAYS_TO_2000)
+
+
+def with_infinities(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its infinities in their place; itself where it has none."""
+    arrays = [_restored(array) for array in batch.columns]
+    if all(new is old for new, old in zip(arrays, batch.columns, strict=True)):
+        return batch
+    return pa.record_batch(arrays, schema=batch.schema)
+
+
+def _restored(array: pa.Array) -> pa.Array:
+    if pa.types.is_timestamp(array.type):
+        ends = TIMESTAMP
+    elif pa.types.is_date32(array.type):
+        ends = DATE
+    else:
+        return array
+    numbers = array.view(ends.integer)
+    least = pc.min(numbers).as_py()
+    if least is None or least > ends.arrived_negative:
+        return array
+    negative = pa.scalar(ends.arrived_negative, ends.integer)
+    is_negative, is_positive = pc.equal(numbers, negative), pc.less(numbers, negative)  # less: it went round the end
+    numbers = pc.if_else(is_negative, pa.scalar(-ends.infinity, ends.integer), numbers)
+    return pc.if_else(is_positive, pa.scalar(ends.infinity, ends.integer), numbers).view(array.type)
