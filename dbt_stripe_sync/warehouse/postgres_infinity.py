@@ -2,7 +2,7 @@
 
 PostgreSQL counts from the year 2000 and keeps the ends of the integer range for the infinities; ADBC moves every value
 to 1970, and so moves those too, one of them past the end. What arrives lies before all that PostgreSQL can hold, so it
-is known for certain. (The last thirty years of its timestamps, from 294247 on, pass the end too, and count as infinite.)
+is known for certain. (Its timestamps from 294247 on pass the end as well, and count as infinite.)
 """
 
 from __future__ import annotations
