@@ -22,7 +22,7 @@ def main(port: int, data: Path | None, rate_limits: bool, search_delay: float) -
     limits = RateLimits.stripe() if rate_limits else None
     try:
         sandbox = Sandbox(port=port, data_file=data, rate_limits=limits, search_delay=search_delay)
-        serve(sandbox, lambda url: click.echo(url))
+        serve(sandbox, click.echo)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 

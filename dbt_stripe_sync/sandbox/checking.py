@@ -12,7 +12,7 @@ from dbt_stripe_sync.sandbox.forms import as_lists
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.stripe_api.catalog import Operation, Param
 
@@ -53,9 +53,7 @@ class Unchecked:
         return {name: as_lists(value) for name, value in raw.items() if name != "expand"}
 
 
-def _fields(
-    prefix: str, raw: dict[str, Any], parsers: Mapping[str, Parser], required: tuple[str, ...]
-) -> dict[str, Any]:
+def _fields(prefix: str, raw: dict[str, Any], parsers: Mapping[str, Parser], required: Sequence[str]) -> dict[str, Any]:
     typed: dict[str, Any] = {}
     unknown = [name for name in raw if name not in parsers and (prefix or name != "expand")]
     if unknown:
@@ -90,45 +88,41 @@ def _parser(param: Param) -> Parser:
 
 
 def _by_kind(param: Param) -> Parser:
-    kind = param.kind
-    if kind is ParamKind.HASH:
-        parsers: dict[str, Parser] = {}
-        required: tuple[str, ...] = ()
-        built = False
+    compound = _COMPOUND.get(param.kind)
+    if compound is not None:
+        return compound(param)
+    parse = _SCALARS.get(param.kind, _string)
+    return _enum_parser(param.enum, parse) if param.enum else parse
 
-        def parse_hash(name: str, value: Any) -> Any:
-            nonlocal built, required
-            if not built:
-                fields = param.fields or {}
-                parsers.update({field: _parser(p) for field, p in fields.items()})
-                required = tuple(field for field, p in fields.items() if p.required)
-                built = True
-            if isinstance(value, str) and parsers.keys() == _RANGE:
-                return _integer(name, value)
-            if isinstance(value, str) and param.name in _ID_OR_HASH:
-                return value
-            if not isinstance(value, dict):
-                raise bad_request("Invalid object", name)
-            return _fields(name, value, parsers, required)
 
-        return parse_hash
-    if kind is ParamKind.LIST:
-        return _list_parser(param)
-    if kind is ParamKind.MAP:
-        return _map_parser(param)
-    parse = _SCALARS.get(kind, _string)
-    enum = frozenset(str(value) for value in param.enum or ())
-    if not enum:
-        return parse
-
+def _enum_parser(words: tuple[str, ...], parse: Parser) -> Parser:
     def parse_enum(name: str, value: Any) -> Any:
-        if isinstance(value, str) and value in enum:
+        if isinstance(value, str) and value in words:
             return value
         if parse is not _string:
             return parse(name, value)
-        raise bad_request(f"Invalid {name}: must be one of {_one_of(param.enum)}", name)
+        raise bad_request(f"Invalid {name}: must be one of {_one_of(words)}", name)
 
     return parse_enum
+
+
+def _hash_parser(param: Param) -> Parser:
+    parsers: dict[str, Parser] = {}
+    required: list[str] = []
+
+    def parse_hash(name: str, value: Any) -> Any:
+        if not parsers and param.fields:
+            parsers.update({field: _parser(p) for field, p in param.fields.items()})
+            required.extend(field for field, p in param.fields.items() if p.required)
+        if isinstance(value, dict):
+            return _fields(name, value, parsers, required)
+        if parsers.keys() == _RANGE:
+            return _integer(name, value)
+        if param.name in _ID_OR_HASH:
+            return value
+        raise bad_request("Invalid object", name)
+
+    return parse_hash
 
 
 def _list_parser(param: Param) -> Parser:
@@ -187,11 +181,22 @@ def _number(name: str, value: Any) -> str | float:
     return str(value) if "_decimal" in name else float(value)
 
 
+def _anything(_name: str, value: Any) -> Any:
+    return as_lists(value)
+
+
 _SCALARS: Mapping[ParamKind, Parser] = {
     ParamKind.INTEGER: _integer,
     ParamKind.NUMBER: _number,
     ParamKind.BOOLEAN: _boolean,
-    ParamKind.ANY: lambda _name, value: as_lists(value),
+    ParamKind.ANY: _anything,
+}
+
+
+_COMPOUND: Mapping[ParamKind, Callable[[Param], Parser]] = {
+    ParamKind.HASH: _hash_parser,
+    ParamKind.LIST: _list_parser,
+    ParamKind.MAP: _map_parser,
 }
 
 

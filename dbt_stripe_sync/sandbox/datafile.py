@@ -38,20 +38,20 @@ class DataFile:
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            self._db.execute("pragma journal_mode = wal")
-            # A killed process loses nothing with this; only a crash of the machine could.
-            self._db.execute("pragma synchronous = off")
-            version = self._db.execute("pragma user_version").fetchone()[0]
-            if version not in (0, FORMAT):
-                raise ValueError(f"{path} was written by another version of the sandbox (format {version})")
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"pragma user_version = {FORMAT}")
+            self._open()
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise ValueError(f"{path} is no data file of the sandbox: {error}") from error
-        except ValueError:
-            self._db.close()
-            raise
+
+    def _open(self) -> None:
+        version = self._db.execute("pragma user_version").fetchone()[0]
+        if version not in (0, FORMAT):
+            raise sqlite3.DatabaseError(f"it has format {version}, this version reads format {FORMAT}")
+        self._db.execute("pragma journal_mode = wal")
+        # A killed process loses nothing with this; only a crash of the machine could.
+        self._db.execute("pragma synchronous = off")
+        self._db.executescript(_SCHEMA)
+        self._db.execute(f"pragma user_version = {FORMAT}")
 
     def write(
         self,

@@ -1,4 +1,4 @@
-"""Stripe's error answers (docs.stripe.com/api/errors), raised anywhere below the HTTP layer and rendered in one place."""
+"""Stripe's error answers (docs.stripe.com/api/errors), raised anywhere below HTTP and rendered in one place."""
 
 from __future__ import annotations
 

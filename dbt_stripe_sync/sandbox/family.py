@@ -62,8 +62,9 @@ class Family:
     `kind` is the catalogue's resource name and the store's table; `object` what the API calls it. `blank` is what a new
     object shows before its parameters. `parents` maps path parameters to the field that holds them. `operations`
     replaces what the core does, by operation name. `filters` says how a list parameter selects where it isn't equality
-    with the field of its name: a dotted path, or a function of the request's work, the object and the value. `on_demand` are fields that
-    only `expand` shows, `computed` makes those that aren't stored. `render` gives what the API shows of a stored body.
+    with the field of its name: a dotted path, or a function of the request's work, the object and the value.
+    `on_demand` are fields that only `expand` shows, `computed` makes those that aren't stored. `render` gives what the
+    API shows of a stored body.
     `tombstone` keeps `deleted: true` objects retrievable. `tick` is called for each live object when time has moved.
     `routes` are operations that the catalogue, which knows what can be created, lacks.
     """

@@ -13,7 +13,7 @@ MAX_DEPTH = 12
 def parse_form(raw: str) -> dict[str, Any]:
     """Decode a body into nested dicts of text; lists are dicts whose keys count from `"0"`.
 
-    Whether `{"0": …}` is a list or a hash with such a key is known only to the parameter's type, so it is decided there.
+    Whether `{"0": …}` is a list or a hash with such a key is known to the parameter's type, so it is decided there.
     Raises `ApiError` where one name is used both as a value and as a hash.
     """
     tree: dict[str, Any] = {}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.sandbox.errors import rate_limited
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WINDOW_SECONDS = 1.0
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from typing_extensions import Self
+
     from dbt_stripe_sync.sandbox.faults import Fault
     from dbt_stripe_sync.sandbox.rates import RateLimits
 
@@ -60,7 +62,7 @@ class Sandbox:
         self._stopping: asyncio.Event | None = None
         self._failed: BaseException | None = None
 
-    def __enter__(self) -> Sandbox:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
@@ -68,7 +70,7 @@ class Sandbox:
     ) -> None:
         self.stop()
 
-    def start(self) -> Sandbox:
+    def start(self) -> Self:
         """Serve from a background thread; returns once requests are answered."""
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="stripe-sandbox", daemon=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from dbt_stripe_sync.sandbox.errors import ApiError, bad_request
 from dbt_stripe_sync.sandbox.store import as_text, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from dbt_stripe_sync.sandbox.store import Body, Record, Table
 

@@ -204,18 +204,18 @@ class Front:
             await asyncio.sleep(fault.seconds)
         if fault.kind is FaultKind.NOT_JSON:
             if done is None:
-                raise _NotJson(fault.status)
+                raise _NotJsonError(fault.status)
             return Done(fault.status, _NOT_JSON, headers={"Content-Type": "text/html"})
         raise _Cut
 
 
-class _NotJson(ApiError):
+class _NotJsonError(ApiError):
     def __init__(self, status: int) -> None:
         super().__init__("", status=status)
 
 
 def _failed(error: ApiError, x: _Exchange) -> Done:
-    if isinstance(error, _NotJson):
+    if isinstance(error, _NotJsonError):
         return Done(error.status, _NOT_JSON, headers={"Content-Type": "text/html"}, saved=False)
     body = orjson.dumps(error.body(x.request_id))
     return Done(error.status, body, headers=dict(error.headers), saved=error.saved)

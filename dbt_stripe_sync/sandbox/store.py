@@ -1,4 +1,4 @@
-"""Everything the sandbox holds for one account and mode, in memory, with indexes made when a filter first needs them."""
+"""What the sandbox holds for one account and mode, in memory, with indexes made when a filter first needs them."""
 
 from __future__ import annotations
 

@@ -124,8 +124,8 @@ def _create(work: Work, ask: Ask) -> Body:
     named = {name: int(ask.get(name, 0)) for name in ("credit_amount", "refund_amount", "out_of_band_amount")}
     if after and sum(named.values()) != after:
         raise refuse(
-            f"The sum of credit amount, refund amount and out of band amount ({sum(named.values())}) must equal the post "
-            f"payment amount ({after}).",
+            f"The sum of credit amount, refund amount and out of band amount ({sum(named.values())}) must equal the "
+            f"post payment amount ({after}).",
             "credit_amount",
         )
     invoice = work.edit("invoice", body["invoice"])

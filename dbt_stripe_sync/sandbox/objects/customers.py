@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 _INVOICE_SETTINGS = {"custom_fields": None, "default_payment_method": None, "footer": None, "rendering_options": None}
-_BLANK = {
+_BLANK: Body = {
     "address": None,
     "balance": 0,
     "created": 0,

@@ -216,9 +216,7 @@ def credit_unused(work: Work, subscription: Body, before: Mapping[str, Body], pa
         _prorate_item(work, subscription, id_, state, work.now, sign=-1)
 
 
-def _prorate_item(  # noqa: PLR0913 - a proration shows all of them
-    work: Work, subscription: Body, item: str, state: Body | None, moment: int, *, sign: int
-) -> int:
+def _prorate_item(work: Work, subscription: Body, item: str, state: Body | None, moment: int, *, sign: int) -> int:
     if state is None:
         return 0
     price = work.shown("price", state["price"])

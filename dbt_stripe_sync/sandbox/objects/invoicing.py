@@ -236,7 +236,7 @@ def total_up(work: Work, invoice: Body) -> None:
 
 
 def _discountable(lines: list[Body]) -> int:
-    return max(0, sum(line["amount"] for line in lines if line["discountable"]))
+    return max(0, sum(int(line["amount"]) for line in lines if line["discountable"]))
 
 
 def _tax_lines(invoice: Body, taken: int) -> list[Body]:
@@ -267,11 +267,9 @@ def owed(invoice: Body) -> None:
 
 
 def finalize(work: Work, invoice: Body) -> None:
-    """Draft to open, with a number; nothing due means paid. Raises `ApiError` (docs.stripe.com/api/invoices/finalize)."""
+    """Draft to open, with a number; nothing due means paid (docs.stripe.com/api/invoices/finalize). Raises."""
     if invoice["status"] != "draft":
-        raise refuse(
-            "This invoice is already finalized, you can't re-finalize it as such.", None, "invoice_not_editable"
-        )
+        raise refuse("This invoice is already finalized, you can't re-finalize it.", None, "invoice_not_editable")
     customer = work.edit("customer", invoice["customer"])
     if invoice["number"] is None:
         invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"

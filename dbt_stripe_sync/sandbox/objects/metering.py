@@ -145,8 +145,8 @@ def _void_grant(work: Work, ask: Ask) -> Body:
 
 
 def _adjust(work: Work, ask: Ask) -> Body:
-    identifier = (ask.get("cancel") or {}).get("identifier")
-    event = work.shown(METER_EVENT.kind, identifier or "")
+    identifier = str((ask.get("cancel") or {}).get("identifier", ""))
+    event = work.shown(METER_EVENT.kind, identifier)
     if event is None or event["event_name"] != ask.params["event_name"]:
         raise refuse(f"No event found with identifier {identifier}.", "cancel[identifier]", "resource_missing")
     if event["created"] <= work.now - UNIQUE_SECONDS:

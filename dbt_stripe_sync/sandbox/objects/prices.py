@@ -103,7 +103,7 @@ def _put_unit_amount(body: Body, params: dict[str, Any]) -> None:
         body["unit_amount"] = body["unit_amount_decimal"] = None
         return
     amount, decimal = params.get("unit_amount"), params.get("unit_amount_decimal")
-    if amount not in (None, ""):
+    if amount is not None and amount != "":
         if int(amount) < 0:
             raise refuse("This value must be greater than or equal to 0.", "unit_amount", "parameter_invalid_integer")
         decimal = str(amount)

@@ -31,7 +31,7 @@ def _create(work: Work, ask: Ask) -> Body:
     else:
         _plan(work, body, ask)
     work.add(FAMILY.kind, body)
-    _put(work, body, ask.params)
+    _put(body, ask.params)
     if body["status"] == "not_started":
         _start_if_due(work, body)
     return body
@@ -69,7 +69,7 @@ def _build_phases(work: Work, given: list[Body], start: int) -> list[Body]:
     phases: list[Body] = []
     for index, phase in enumerate(given):
         named = phase.get("start_date")
-        begins = start if named in (None, "", "now") else int(named)
+        begins = int(named) if named and named != "now" else start
         phases.append(_build_phase(work, phase, begins, None, f"phases[{index}]"))
         start = phases[-1]["end_date"]
     return phases
@@ -137,7 +137,7 @@ def _stacked(given: Body) -> list[Body]:
     return [{name: item.get(name) for name in names} for item in given.get("discounts") or []]
 
 
-def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
+def _put(body: Body, params: dict[str, Any]) -> None:
     apply_params(
         body,
         params,
@@ -156,7 +156,6 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
         merged = {**body["default_settings"], **{k: v if v != "" else None for k, v in settings.items()}}
         merged["invoice_settings"] = {"issuer": {"type": "self"}, **(merged.get("invoice_settings") or {})}
         body["default_settings"] = merged
-    _ = work
 
 
 def _update(work: Work, ask: Ask) -> Body:
@@ -167,7 +166,7 @@ def _update(work: Work, ask: Ask) -> Body:
         body["phases"] = _build_phases(work, ask.params["phases"], first)
         if body["status"] == "active":
             _enter_phase(work, body)
-    _put(work, body, ask.params)
+    _put(body, ask.params)
     if body["status"] == "not_started":
         _start_if_due(work, body)
     return body

@@ -310,7 +310,7 @@ def _has_status(_work: Work, body: Body, status: str) -> bool:
     if status == "ended":
         return body["status"] in ENDED
     if status == "not_canceled":
-        return body["status"] != "canceled"
+        return bool(body["status"] != "canceled")
     return bool(body["status"] == status)
 
 

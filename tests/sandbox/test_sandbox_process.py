@@ -1,0 +1,105 @@
+"""The sandbox as a process of its own: its URL, its controls, its data file."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+import stripe
+
+from dbt_stripe_sync.sandbox import Fault, Sandbox
+
+
+def control(url, path, method="GET", body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}/_sandbox{path}", data, method=method)  # noqa: S310 - loopback
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
+        return json.loads(answer.read())
+
+
+def api_of(url):
+    return stripe.StripeClient("sk_test_x", base_addresses={"api": url}, max_network_retries=0).v1
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def run(*args):
+        command = [sys.executable, "-m", "dbt_stripe_sync.sandbox", "--data", str(tmp_path / "data"), *args]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_killed_sandbox_comes_back_with_its_objects_and_saved_answers(start):
+    process, url = start()
+    made = api_of(url).customers.create({"email": "a@example.com"}, {"idempotency_key": "k"})
+    gone = api_of(url).customers.create({}).id
+    api_of(url).customers.delete(gone)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    _, url = start()
+
+    assert [c.id for c in api_of(url).customers.list({"email": "a@example.com"}).data] == [made.id]
+    assert api_of(url).customers.create({"email": "a@example.com"}, {"idempotency_key": "k"}).id == made.id
+    assert api_of(url).customers.retrieve(gone).deleted
+    assert api_of(url).customers.create({}).id not in {made.id, gone}
+
+
+def test_the_controls_steer_a_sandbox_in_another_process(start):
+    _, url = start()
+    control(url, "/faults", "POST", Fault.cut().as_json())
+    with pytest.raises(stripe.APIConnectionError):
+        api_of(url).customers.create({"name": "Ada"})
+
+    assert control(url, "/objects/customer?count=1") == {"count": 1}
+    assert control(url, "/objects/customer")["data"][0]["name"] == "Ada"
+    assert control(url, "/requests?writes=1")["data"][0]["params"] == {"name": "Ada"}
+    before = control(url, "/clock")["now"]
+    assert control(url, "/clock", "POST", {"advance": 3600})["now"] - before >= 3600
+    control(url, "/reset", "POST")
+    assert control(url, "/objects/customer?count=1") == {"count": 0}
+    assert control(url, "/requests") == {"data": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body", "status"),
+    [
+        ("/nothing", "GET", None, 404),
+        ("/objects/nothing", "GET", None, 400),
+        ("/faults", "POST", {"kind": "meteor"}, 400),
+        ("/clock", "POST", {"advance": -1}, 400),
+    ],
+)
+def test_a_wrong_control_says_so(sandbox, path, method, body, status):
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        control(sandbox.url, path, method, body)
+    assert answer.value.code == status
+    assert json.loads(answer.value.read())["error"]
+    answer.value.close()
+
+
+def test_a_file_that_is_no_data_file_is_left_alone(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary" * 100)
+    with pytest.raises(ValueError, match="no data file"):
+        Sandbox(data_file=path)
+    assert path.read_text() == "dear diary" * 100
+
+
+def test_a_taken_port_is_an_error(sandbox):
+    with pytest.raises(OSError, match="address already in use"):
+        Sandbox(port=int(sandbox.url.rsplit(":", 1)[1])).start()
