@@ -1,0 +1,325 @@
+"""Stripe's error codes in a dbt user's words: what each means, and which model, field or setting to change.
+
+The codes are those of docs.stripe.com/error-codes that a sync can meet. `{sync}`, `{resource}`, `{name}` (the
+resource's in a command) and `{field}` stand for those of the change that failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What happened (`meaning`) and what to do (`hint`), each one sentence without a full stop."""
+
+    meaning: str
+    hint: str
+
+
+def _e(meaning: str, hint: str) -> Explanation:
+    return Explanation(meaning=meaning, hint=hint)
+
+
+_TRY_AGAIN = "run it again: `dbt-stripe-sync retry` sends what is left"
+_NEW_KEY = "take a current key from https://dashboard.stripe.com/apikeys and put it into STRIPE_API_KEY"
+_INVOICE_DONE = (
+    "leave finalised invoices out of the model, or `on_removed: ignore` them; correct one in Stripe with a credit note"
+)
+_TAX_PLACE = "map `address.country`, `address.postal_code` and, in the US and Canada, `address.state` to real ones"
+
+_PARAMETERS = {
+    "parameter_unknown": _e(
+        "Stripe does not know {field} for this {resource}",
+        "check it with `dbt-stripe-sync parse` and `fields {name}`; another API version may have had it",
+    ),
+    "parameter_missing": _e(
+        "Stripe needs {field} for this {resource}",
+        "map it under `fields:` of {sync}, and see that its column is never null",
+    ),
+    "parameters_exclusive": _e(
+        "two parameters were sent of which Stripe takes only one",
+        "map one of them, or make the column of the other null for these rows",
+    ),
+    "parameter_invalid_empty": _e(
+        "{field} is empty, and Stripe wants a value",
+        "give the column a value, or leave the field out of {sync}",
+    ),
+    "parameter_invalid_integer": _e(
+        "{field} has to be a whole number within Stripe's bounds",
+        "cast its column to an integer; for money use `as: minor_units` with a currency",
+    ),
+    "parameter_invalid_string_blank": _e(
+        "{field} holds nothing but spaces",
+        "make its column null where it is blank: nullif(trim(…), '')",
+    ),
+    "parameter_invalid_string_empty": _e(
+        "{field} is an empty text",
+        "make its column null where it is empty: nullif(…, '')",
+    ),
+    "invalid_characters": _e(
+        "{field} holds characters that Stripe does not take",
+        "remove them in the model; angle brackets, quotes and backslashes are refused in statement descriptors",
+    ),
+    "email_invalid": _e(
+        "the e-mail address is not well formed",
+        "mend it in the model, or make it null; a dbt test on the column's pattern finds such rows before Stripe does",
+    ),
+    "url_invalid": _e(
+        "{field} is not a URL that Stripe takes",
+        "send a full https:// address, or make the column null",
+    ),
+    "postal_code_invalid": _e(
+        "the postal code is not one of its country",
+        "check `address.postal_code` and `address.country` of these rows",
+    ),
+    "country_code_invalid": _e(
+        "the country is not a two-letter code that Stripe knows",
+        "map the country to ISO 3166-1 alpha-2, such as `DE`",
+    ),
+    "country_unsupported": _e(
+        "Stripe does not support this country here",
+        "filter these rows out of the model",
+    ),
+    "state_unsupported": _e(
+        "the state is none of its country's",
+        "send a state's ISO code, such as `CA`, and the country with it",
+    ),
+    "siret_invalid": _e("the SIRET number is not valid", "mend it in the model, or make it null"),
+    "shipping_address_invalid": _e(
+        "the shipping address can't be delivered to or taxed",
+        "check the columns under `shipping.address` of {sync}",
+    ),
+}
+
+_OBJECTS = {
+    "resource_missing": _e(
+        "an object that the request names is not in this account and mode",
+        "it may have been deleted in Stripe or belong to the other mode: `state forget` its row to make it anew, or "
+        "mend the id in the column of {field}",
+    ),
+    "resource_already_exists": _e(
+        "an object with this id or code is there already",
+        "add `match: [id]` (or the field that has to be unique) to {sync} to adopt it",
+    ),
+    "missing": _e(
+        "a payment source that the request names does not belong to this customer",
+        "map a source or payment method of the row's own customer",
+    ),
+    "livemode_mismatch": _e(
+        "the object and the key belong to different modes, test and live",
+        "map ids of the mode that the dbt target uses; every target has a state of its own",
+    ),
+    "product_inactive": _e(
+        "the product is archived and can't be sold",
+        "set its `active` to true, or move these rows to another product",
+    ),
+    "coupon_expired": _e(
+        "the coupon or promotion code has expired or is used up",
+        "make the discount's column null for these rows, or give them a coupon that is valid",
+    ),
+    "customer_max_subscriptions": _e(
+        "the customer has as many subscriptions as Stripe allows",
+        "put the prices into one subscription as several `items`, or cancel the customer's old ones",
+    ),
+    "customer_max_payment_methods": _e(
+        "the customer has as many payment methods as Stripe allows",
+        "detach old ones in Stripe first",
+    ),
+    "invalid_canceled_subscription_fields": _e(
+        "the subscription is canceled, and Stripe takes only a few changes to it",
+        "filter canceled subscriptions out of the model; a new one needs a new key",
+    ),
+    "subscription_update_trial_after_billing_cycle_anchor": _e(
+        "the trial would end after the day on which the subscription bills",
+        "send an earlier `trial_end`, or none",
+    ),
+    "service_period_coupon_with_metered_tiered_item_unsupported": _e(
+        "a coupon for a service period can't be used with a metered, tiered price",
+        "take the coupon off these subscriptions",
+    ),
+    "status_transition_invalid": _e(
+        "the object's status does not allow this step",
+        "look at the object in Stripe; the row may be behind what happened there",
+    ),
+    "intent_invalid_state": _e(
+        "the payment is in a state that does not allow this",
+        "look at the object in Stripe; the row may be behind what happened there",
+    ),
+    "token_already_used": _e(
+        "a token can be used once, and this one has been",
+        "tokens don't belong into a model: map a payment method's id instead",
+    ),
+    "token_in_use": _e(
+        "the token is being used by another request",
+        "tokens don't belong into a model: map a payment method's id instead",
+    ),
+}
+
+_INVOICES = {
+    "invoice_not_editable": _e("the invoice is finalised, and Stripe lets nobody change it", _INVOICE_DONE),
+    "invoice_on_behalf_of_not_editable": _e("`on_behalf_of` of a finalised invoice can't be changed", _INVOICE_DONE),
+    "invoice_no_customer_line_items": _e(
+        "the customer has nothing to be invoiced",
+        "sync the invoice items first: refer to them, so that they are made before the invoice",
+    ),
+    "invoice_no_subscription_line_items": _e(
+        "the subscription has nothing to be invoiced",
+        "sync the invoice items first, or let the subscription make its invoices itself",
+    ),
+    "invoice_no_payment_method_types": _e(
+        "no payment method can pay this invoice",
+        "activate one for the currency at https://dashboard.stripe.com/settings/payment_methods",
+    ),
+    "invoice_payment_intent_requires_action": _e(
+        "the payment waits for the customer",
+        "send the customer the invoice's hosted page; nothing is wrong with the row",
+    ),
+    "invoice_upcoming_none": _e(
+        "there is no upcoming invoice for this customer",
+        "nothing is due; leave these rows out of the model",
+    ),
+}
+
+_MONEY = {
+    "amount_too_small": _e(
+        "the amount is below Stripe's minimum for its currency",
+        "see docs.stripe.com/currencies#minimum-and-maximum-charge-amounts; an amount in dollars where cents belong "
+        "needs `as: minor_units`",
+    ),
+    "amount_too_large": _e(
+        "the amount is above Stripe's maximum for its currency",
+        "see that it is not multiplied twice: a column that is in cents already needs no `as: minor_units`",
+    ),
+    "invalid_charge_amount": _e("the amount is not valid", "send a whole, positive number of the smallest unit"),
+    "balance_invalid_parameter": _e("the balance's parameters don't fit together", "check {field} in {sync}"),
+    "payment_method_currency_mismatch": _e(
+        "the payment method can't pay in this currency",
+        "map a currency that it supports, or another payment method",
+    ),
+    "transfer_source_balance_parameters_mismatch": _e(
+        "the currency is not that of the balance that it comes from",
+        "map the currency of the source's balance",
+    ),
+    "financial_account_balance_does_not_support_currency": _e(
+        "the financial account has no balance in this currency",
+        "map a currency that the account holds",
+    ),
+}
+
+_TAX = {
+    "tax_id_invalid": _e(
+        "the tax id has not the form of its type",
+        "check `type` and `value` of these rows: the type names the country, such as `eu_vat` with `DE123456789`",
+    ),
+    "tax_id_prohibited": _e("this account may not have a tax id of this type", "leave it out of the model"),
+    "customer_tax_location_invalid": _e("the customer's address is not precise enough for tax", _TAX_PLACE),
+    "invalid_tax_location": _e("the address is not precise enough for tax", _TAX_PLACE),
+    "stripe_tax_inactive": _e(
+        "Stripe Tax is off in this account",
+        "turn it on at https://dashboard.stripe.com/settings/tax, or don't map `automatic_tax`",
+    ),
+    "taxes_calculation_failed": _e("the tax could not be calculated", _TAX_PLACE),
+    "failed_tax_calculation": _e("the tax could not be calculated", _TAX_PLACE),
+}
+
+_PAYMENTS = {
+    "card_declined": _e(
+        "the customer's bank declined the card",
+        "nothing is wrong with the row; `payment_behavior: allow_incomplete` makes the subscription all the same",
+    ),
+    "expired_card": _e("the customer's card has expired", "the customer has to give another one"),
+    "authentication_required": _e(
+        "the customer has to confirm the payment",
+        "map `payment_behavior: default_incomplete`, and send the customer the invoice's hosted page",
+    ),
+    "payment_method_unactivated": _e(
+        "this kind of payment method is not active in the account",
+        "activate it at https://dashboard.stripe.com/settings/payment_methods",
+    ),
+    "payment_method_not_available": _e("the payment method's provider does not answer", _TRY_AGAIN),
+    "processing_error": _e("the payment could not be processed", _TRY_AGAIN),
+    "payment_intent_authentication_failure": _e(
+        "the customer did not confirm the payment", "the customer has to pay in another way"
+    ),
+    "payment_method_invalid_parameter": _e("the payment method's details are not valid", "check {field} in {sync}"),
+    "insufficient_funds": _e("the customer has not enough money", "nothing is wrong with the row; run it again later"),
+}
+
+_KEYS = {
+    "api_key_expired": _e("the API key has expired", _NEW_KEY),
+    "platform_api_key_expired": _e("the platform's API key has expired", _NEW_KEY),
+    "secret_key_required": _e("a publishable key was sent where a secret one belongs", _NEW_KEY),
+    "testmode_charges_only": _e(
+        "the account is not activated for live money",
+        "activate it at https://dashboard.stripe.com/account/onboarding, or use a test key",
+    ),
+    "account_invalid": _e(
+        "the key may not act for this connected account",
+        "check the account's id, and that the platform is still connected to it",
+    ),
+    "not_allowed_on_standard_account": _e(
+        "a platform may not do this to an account of this type",
+        "leave it to the account's owner",
+    ),
+    "tls_version_unsupported": _e("the connection's TLS is too old for Stripe", "update OpenSSL or the proxy"),
+}
+
+_TRAFFIC = {
+    "rate_limit": _e(
+        "Stripe had too many requests, even after waiting and slowing down",
+        f"lower `rate_limits` in the project's settings, or leave room for other traffic; then {_TRY_AGAIN}",
+    ),
+    "lock_timeout": _e(
+        "another request was writing the same object for too long",
+        f"see what else writes to these objects at the same time; then {_TRY_AGAIN}",
+    ),
+    "idempotency_key_in_use": _e(
+        "the same request was still being worked on by Stripe",
+        _TRY_AGAIN,
+    ),
+    "request_blocked": _e(
+        "Stripe has blocked this kind of request for now", "see https://dashboard.stripe.com for a notice"
+    ),
+}
+
+BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC}
+
+# docs.stripe.com/api/errors lists the types; `permission`, `connection` and `not_json` are what the gateway calls
+# a 403, no answer at all, and an answer that is not Stripe's.
+BY_TYPE = {
+    "permission": _e(
+        "the key may not do this",
+        "give the restricted key write access to this resource at https://dashboard.stripe.com/apikeys",
+    ),
+    "connection": _e(
+        "no answer came, so it may have happened",
+        "run it again: the next run finds out first, and nothing is made twice",
+    ),
+    "not_json": _e(
+        "something between here and Stripe answered in its place",
+        "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is made twice",
+    ),
+    "idempotency_error": _e(
+        "the idempotency key was used before with other parameters",
+        "report this as a bug of dbt-stripe-sync, with the request's id",
+    ),
+    "card_error": _e(
+        "the payment was refused", "nothing is wrong with the row; the customer has to pay in another way"
+    ),
+}
+BY_STATUS = {
+    401: _e("Stripe does not accept the key", _NEW_KEY),
+    403: BY_TYPE["permission"],
+    404: _OBJECTS["resource_missing"],
+    409: _TRAFFIC["lock_timeout"],
+    429: _TRAFFIC["rate_limit"],
+}
+SERVER = _e(
+    "Stripe had an error of its own, so it may have happened",
+    "run it again: the next run finds out first, and nothing is made twice; see https://status.stripe.com",
+)
+UNEXPLAINED = _e(
+    "Stripe refused the request",
+    "read its message; `dbt-stripe-sync report` shows the parameters that were sent",
+)

@@ -1,0 +1,45 @@
+"""What a failure of Stripe's means to a dbt user, and what to change: by its code, else its type, else its status."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.report.error_codes import BY_CODE, BY_STATUS, BY_TYPE, SERVER, UNEXPLAINED
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.types import Change
+    from dbt_stripe_sync.report.error_codes import Explanation
+    from dbt_stripe_sync.stripe_api.calls import StripeFailure
+
+SERVER_ERROR = 500
+_STEP = re.compile(r"\[([^\]]*)\]")
+
+
+def explain(failure: StripeFailure) -> Explanation:
+    """What a failure means and what to do. Words in braces of the hint are filled in by `fill_in`."""
+    if failure.code is not None and failure.code in BY_CODE:
+        return BY_CODE[failure.code]
+    if failure.type in BY_TYPE:
+        return BY_TYPE[failure.type]
+    if failure.status is not None and failure.status in BY_STATUS:
+        return BY_STATUS[failure.status]
+    if failure.status is not None and failure.status >= SERVER_ERROR:
+        return SERVER
+    return UNEXPLAINED
+
+
+def fill_in(text: str, failure: StripeFailure, change: Change) -> str:
+    """A meaning or a hint with the names of the sync, the resource and the field that it is about."""
+    path = param_path(failure.param)
+    return (
+        text.replace("{sync}", f"`{change.sync}`")
+        .replace("{resource}", change.resource.replace("_", " "))
+        .replace("{name}", change.resource)
+        .replace("{field}", f"`{path}`" if path else "the field that Stripe names")
+    )
+
+
+def param_path(param: str | None) -> str | None:
+    """Stripe's name of a parameter as a dotted path: `items[0][price]` is `items.0.price`."""
+    return None if param is None else _STEP.sub(lambda found: f".{found[1]}" if found[1] else "", param)

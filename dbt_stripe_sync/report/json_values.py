@@ -1,0 +1,101 @@
+"""The project's values as JSON for reports: secrets out, references by name, times in UTC."""
+
+from __future__ import annotations
+
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.types import Ref
+from dbt_stripe_sync.report.redact import hide_secrets, hide_values
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dbt_stripe_sync.engine.types import Change, PlanHeader
+    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.stripe_api.calls import StripeFailure
+
+# JSON's readers hold whole numbers of 64 bits; a longer one is given as text.
+_LARGEST = 2**63 - 1
+_LOCATION = ("file", "model", "sync", "field", "key")
+
+
+def json_time(moment: datetime | None) -> str | None:
+    """A moment as dbt writes it: `2026-11-24T02:44:53.123456Z`."""
+    if moment is None:
+        return None
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def json_header(header: PlanHeader) -> dict[str, Any]:
+    """What a plan was made for."""
+    return {
+        "plan_id": header.plan_id,
+        "created_at": json_time(header.created_at),
+        "project": header.project,
+        "target": header.target,
+        "account": header.account,
+        "livemode": header.livemode,
+        "api_version": header.api_version,
+        "version": header.version,
+    }
+
+
+def json_problem(problem: Problem) -> dict[str, Any]:
+    """What is wrong, where, and how to mend it."""
+    where = {name: value for name in _LOCATION if (value := getattr(problem.where, name)) is not None}
+    return {
+        "code": problem.code,
+        "severity": problem.severity.value,
+        "summary": problem.summary,
+        "where": where,
+        "hint": problem.hint,
+    }
+
+
+def json_failure(failure: StripeFailure | None, change: Change, *, with_values: bool) -> dict[str, Any] | None:
+    """Stripe's error. What its message repeats of the row is hidden, unless `with_values`."""
+    if failure is None:
+        return None
+    return {
+        "type": failure.type,
+        "status": failure.status,
+        "code": failure.code,
+        "param": failure.param,
+        "decline_code": failure.decline_code,
+        "message": message_of(failure, change, with_values=with_values),
+        "doc_url": failure.doc_url,
+    }
+
+
+def message_of(failure: StripeFailure, change: Change, *, with_values: bool) -> str | None:
+    """Stripe's message, without secrets and, unless `with_values`, without what it repeats of the row."""
+    if failure.message is None:
+        return None
+    if with_values:
+        return str(json_params(failure.message))
+    return str(json_params(hide_values(failure.message, [change.desired, *(call.params for call in change.calls)])))
+
+
+def json_field(path: str, value: Any) -> Any:
+    """The value of the parameter of a dotted path, as JSON."""
+    parent, name = ["", "", *path.split(".")][-2:]
+    return json_params({name: value}, parent)[name]
+
+
+def json_params(value: Any, parent: str = "") -> Any:
+    """Parameters as JSON values: `Ref` as `{"$ref": [sync, key]}`, secrets hidden, what JSON lacks as text."""
+    return _json(hide_secrets(value, parent))
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Ref):
+        return {"$ref": [value.sync, value.key]}
+    if isinstance(value, dict):
+        return {str(name): _json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(part) for part in value]
+    if isinstance(value, bool | float) or value is None or (isinstance(value, int) and abs(value) <= _LARGEST):
+        return value
+    # A text that is no Unicode (half of a surrogate pair) has no JSON.
+    return str(value).encode(errors="replace").decode()

@@ -1,0 +1,121 @@
+"""Lines for a terminal: figures with their units, texts cut and wrapped by the width that they take, colours."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ELLIPSIS = "…"
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+MILLISECOND = 0.001
+# Below this many seconds a fraction still tells something.
+WITH_FRACTION = 10
+
+# Characters that turn the direction of what follows could make a value look like another one (Unicode TR36, 3.2).
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNSAFE_KINDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paint:
+    """Colours for a terminal, or none. What it returns takes no more cells than what it is given."""
+
+    on: bool
+
+    def __call__(self, text: str, colour: str | None) -> str:
+        """The text in a colour of `CODES`; as it is where colours are off."""
+        return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if self.on and colour and text else text
+
+
+# ECMA-48, "select graphic rendition": the colours that every theme sets, so that they can be read on light and dark.
+CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35", "cyan": "36"}
+
+
+def plain(text: str) -> str:
+    """A text from a row or from Stripe that can't move the cursor, colour the screen or break a line."""
+    if text.isprintable() and not _TURNING.intersection(text):
+        return text
+    return "".join(_escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if unicodedata.category(char) not in _UNSAFE_KINDS and char not in _TURNING:
+        return char
+    code = ord(char)
+    return _SHORT_ESCAPES.get(char) or (f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}")  # noqa: PLR2004 - one byte
+
+
+def cut(text: str, width: int) -> str:
+    """The text, or as much of it as `width` cells take, with an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)).rstrip() + ELLIPSIS
+
+
+def pad(text: str, width: int) -> str:
+    """The text, filled with spaces up to `width` cells, never cut."""
+    return text + " " * max(0, width - cell_len(text))
+
+
+def wrap(text: str, width: int, *, indent: str = "", first: str | None = None) -> Iterator[str]:
+    """The text in lines of at most `width` cells: `first` before the first one, `indent` before the others."""
+    start = indent if first is None else first
+    line = start
+    is_empty = True
+    for word in text.split():
+        for part in _pieces(word, max(1, width - cell_len(indent))):
+            gap = "" if is_empty else " "
+            if not is_empty and cell_len(line) + len(gap) + cell_len(part) > width:
+                yield line
+                line, gap = indent, ""
+            line += gap + part
+            is_empty = False
+    yield line.rstrip() if is_empty else line
+
+
+def wrap_marked(mark: str, text: str, width: int, paint: Paint, *, colour: str, indent: str = "") -> Iterator[str]:
+    """A text after a coloured mark (`! `, `hint: `), in lines; the colour takes no room."""
+    lines = wrap(text, width, first=f"{indent}{mark} ", indent=f"{indent}  ")
+    for index, line in enumerate(lines):
+        yield line if index else f"{indent}{paint(mark, colour)}{line[len(indent) + len(mark) :]}"
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    return [word] if cell_len(word) <= width else chop_cells(word, width)
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A figure with its noun: `1 change`, `12,401 changes`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def took(seconds: float) -> str:
+    """A time that was measured: `4 ms`, `1.4 s`, `3 m 20 s`, `2 h 05 m`."""
+    if seconds < 1:
+        return f"{max(0, round(seconds / MILLISECOND))} ms"
+    if seconds < WITH_FRACTION:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} m {whole % MINUTE:02} s"
+    return f"{whole // HOUR} h {whole % HOUR // MINUTE:02} m"
+
+
+def about(seconds: float) -> str:
+    """A time that is guessed: `under a second`, `about 40 seconds`, `about 3 minutes`, `about 2 hours`."""
+    for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+        # One and a half of a unit is said in the next smaller one.
+        if seconds >= 1.5 * unit:
+            return f"about {counted(round(seconds / unit), name)}"
+    return f"about {counted(round(seconds), 'second')}" if seconds >= 1 else "under a second"

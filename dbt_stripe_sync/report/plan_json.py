@@ -1,0 +1,85 @@
+"""A plan as one JSON document, written as it is read: one change a line, so that a line tool can read it too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from dbt_stripe_sync.report.json_values import json_field, json_header, json_params, json_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.engine.types import Change, Plan, SyncCounts
+
+FORMAT = 1
+
+
+def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
+    """The plan in lines that are one JSON object together: `format`, `plan`, `syncs`, `problems`, `changes`.
+
+    A change has the parameters of its calls, and old and new values, only `with_values`.
+    """
+    head = {
+        "format": FORMAT,
+        "plan": json_header(plan.header),
+        "syncs": [json_counts(counts) for counts in plan.counts],
+        "problems": [json_problem(problem) for problem in plan.problems],
+    }
+    yield orjson.dumps(head).decode()[:-1] + ',"changes":['
+    before = ""
+    for change in plan.changes:
+        # A change is held back until the next one is read, since the last one has no comma after it.
+        if before:
+            yield before + ","
+        before = orjson.dumps(json_change(change, with_values=with_values)).decode()
+    if before:
+        yield before
+    yield "]}"
+
+
+def json_counts(counts: SyncCounts) -> dict[str, Any]:
+    """What was found for one sync, in rows and seconds."""
+    return {
+        "sync": counts.sync,
+        "model": counts.model,
+        "resource": counts.resource,
+        "rows": counts.rows,
+        "same": counts.same,
+        "rejected": counts.rejected,
+        "held": counts.held,
+        "changes": dict(counts.by_action),
+        "calls": counts.calls,
+        "read_seconds": round(counts.read_seconds, 3),
+        "compare_seconds": round(counts.diff_seconds, 3),
+        "notes": list(counts.notes),
+    }
+
+
+def json_change(change: Change, *, with_values: bool) -> dict[str, Any]:
+    """One change: which object, which calls, which parameters differ."""
+    return {
+        "sync": change.sync,
+        "key": change.key,
+        "action": change.action.value,
+        "resource": change.resource,
+        "stripe_id": change.stripe_id,
+        "reason": change.reason,
+        "found_by": change.found_by,
+        "depends_on": list(change.depends_on),
+        "fields": [
+            {"path": part.path}
+            | (
+                {"before": json_field(part.path, part.before), "after": json_field(part.path, part.after)}
+                if with_values
+                else {}
+            )
+            for part in change.changed
+        ],
+        "calls": [
+            {"operation": call.operation, "target": call.target}
+            | ({"params": json_params(call.params)} if with_values else {"params": sorted(call.params)})
+            for call in change.calls
+        ],
+    }

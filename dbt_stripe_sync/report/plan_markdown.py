@@ -1,0 +1,145 @@
+"""A plan as Markdown, for the comment on a pull request: a table of the sums, the changes folded away below it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.types import Action
+from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.report.lines import counted, cut, plain
+from dbt_stripe_sync.report.plan_text import pick_changes
+from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, place_of, sum_of
+from dbt_stripe_sync.report.problems_text import group_problems, render_keys
+from dbt_stripe_sync.report.value_text import render_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.engine.types import Change, Plan, SyncCounts
+    from dbt_stripe_sync.report.plan_text import PlanStyle
+    from dbt_stripe_sync.report.problems_text import ProblemGroup
+
+# A comment on GitHub holds 65,536 characters; what is beyond is refused, so long values and lists are cut before that.
+MOST_CHARACTERS = 60_000
+LONGEST_VALUE = 200
+MOST_PROBLEMS = 20
+FENCE = "```diff"
+FENCE_END = "```"
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
+# A name after an at sign would be told of the comment; in code it is not, and after this mark neither.
+_NO_MENTION = "@\u200b"
+
+
+def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
+    """The plan as GitHub-flavoured Markdown. It ends early, and says so, before it is too long for a comment."""
+    left = MOST_CHARACTERS
+    in_fence = False
+    for line in _lines(plan, style):
+        # A character of a row's value can take several bytes, and it is bytes that some hosts count.
+        left -= len(line.encode()) + 1
+        if left < 0:
+            yield FENCE_END if in_fence else ""
+            yield ""
+            yield "… the plan is longer than a comment may be: `dbt-stripe-sync plan` prints the rest."
+            return
+        in_fence = line == FENCE or (in_fence and line != FENCE_END)
+        yield line
+
+
+def _lines(plan: Plan, style: PlanStyle) -> Iterator[str]:
+    yield f"### Stripe: {sum_of(plan)}"
+    yield ""
+    yield f"{cost_of(plan, style.calls_per_second)} {_escaped(_capital(place_of(plan)))}."
+    yield ""
+    yield "| sync | resource | rows | changes | rejected |"
+    yield "| --- | --- | ---: | --- | ---: |"
+    for counts in plan.counts:
+        yield _table_row(counts)
+    yield ""
+    yield from _problems(group_problems(plan.problems))
+    for counts in plan.counts:
+        yield from _sync(plan, counts, style)
+
+
+def _table_row(counts: SyncCounts) -> str:
+    changes = ", ".join(f"{number:,} {word}" for _, number, word in actions_of(counts)) or "—"
+    if counts.held is not None:
+        changes = f"**held back**: {_escaped(counts.held)}"
+    cells = (_escaped(counts.sync), _escaped(counts.resource), f"{counts.rows:,}", changes, f"{counts.rejected:,}")
+    return f"| {' | '.join(cells)} |"
+
+
+def _problems(groups: list[ProblemGroup]) -> Iterator[str]:
+    for group in groups[:MOST_PROBLEMS]:
+        problem = group.first
+        rows = f" ({counted(group.rows, 'row')}: `{_in_code(render_keys(group))}`)" if group.rows else ""
+        word = "Error" if problem.severity is Severity.ERROR else "Warning"
+        yield f"- **{word}** {_escaped(problem.code)}: {_escaped(problem.summary)}{rows}  "
+        if place := str(problem.where if not group.rows else problem.where.file or problem.where.model or ""):
+            yield f"  at {_escaped(place)}  "
+        if problem.hint:
+            yield f"  hint: {_escaped(problem.hint)}"
+    if len(groups) > MOST_PROBLEMS:
+        yield f"- … and {counted(len(groups) - MOST_PROBLEMS, 'more problem')}"
+    if groups:
+        yield ""
+
+
+def _sync(plan: Plan, counts: SyncCounts, style: PlanStyle) -> Iterator[str]:
+    total = sum(counts.by_action.values())
+    if not total:
+        return
+    yield f"<details><summary>{_escaped(counts.sync)}: {counted(total, 'change')}</summary>"
+    yield ""
+    yield FENCE
+    picked = pick_changes(plan.changes, counts, style.most_rows)
+    for change in picked:
+        yield from _change(change, show_values=style.show_values)
+    yield FENCE_END
+    yield ""
+    if total > len(picked):
+        yield f"… and {total - len(picked):,} more."
+        yield ""
+    for note in counts.notes:
+        yield f"Note: {_escaped(note)}"
+        yield ""
+    yield "</details>"
+    yield ""
+
+
+def _change(change: Change, *, show_values: bool) -> Iterator[str]:
+    """A change as a line of a diff: hosts colour those that begin with `+`, `-` and `!`."""
+    mark = {"~": "!", "±": "!"}.get(MARKS[change.action], MARKS[change.action])
+    parts = [change.key, change.stripe_id or "", detail_of(change)]
+    yield _fenced(f"{mark} {'  '.join(part for part in parts if part)}")
+    if not show_values:
+        return
+    for part in change.changed:
+        new = cut(render_value(part.path, part.after, change.desired), LONGEST_VALUE)
+        old = cut(render_value(part.path, part.before, change.desired), LONGEST_VALUE)
+        yield _fenced(f"      {part.path}: {new if change.action is Action.CREATE else f'{old} -> {new}'}")
+
+
+def _fenced(line: str) -> str:
+    """A line that can't end the fence around it."""
+    return plain(line).replace("```", "'''")
+
+
+def _escaped(text: str) -> str:
+    """A text that Markdown shows as it is: no link, no mention, no HTML. Code in backticks stays code."""
+    parts = plain(text).replace("@", _NO_MENTION).split("`")
+    if len(parts) % 2 == 0:
+        return _SPECIAL.sub(r"\\\1", "`".join(parts))
+    return "".join(
+        f"`{part}`".replace("|", "\\|") if index % 2 else _SPECIAL.sub(r"\\\1", part)
+        for index, part in enumerate(parts)
+    )
+
+
+def _in_code(text: str) -> str:
+    return text.replace("`", "'").replace("|", "\\|")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

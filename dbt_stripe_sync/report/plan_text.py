@@ -1,0 +1,214 @@
+"""A plan on a terminal: counts first, then what differs, then what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from dbt_stripe_sync.engine.types import Action
+from dbt_stripe_sync.report.lines import Paint, counted, cut, pad, plain, wrap, wrap_marked
+from dbt_stripe_sync.report.plan_words import (
+    BY_RISK,
+    COLOURS,
+    MARKS,
+    actions_of,
+    cost_of,
+    detail_of,
+    field_of,
+    place_of,
+    sort_problems,
+    sum_of,
+)
+from dbt_stripe_sync.report.problems_text import render_problems
+from dbt_stripe_sync.report.value_text import render_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbt_stripe_sync.engine.types import Change, Changes, Plan, SyncCounts
+    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.report.plan_words import Found
+    from dbt_stripe_sync.report.problems_text import ProblemGroup
+
+NARROWEST = 40
+SHOWN_ROWS_OF_A_PROBLEM = 3
+INDENT = "  "
+# 80 % of the 25 calls a second that Stripe allows each endpoint (docs.stripe.com/rate-limits).
+CALLS_PER_SECOND = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStyle:
+    """How to show a plan: row values or not, in how many columns, and at most how many changes of each sync.
+
+    `calls_per_second` is the pace at which the plan's calls would leave.
+    """
+
+    show_values: bool = False
+    width: int = 80
+    colour: bool = False
+    most_rows: int = 50
+    calls_per_second: float = CALLS_PER_SECOND
+
+
+def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
+    """A plan, sync by sync, line by line. At most `most_rows` changes of a sync are in memory."""
+    paint = Paint(on=style.colour)
+    width = max(NARROWEST, style.width)
+    found = sort_problems(plan.problems, plan.counts)
+    for counts in plan.counts:
+        yield from _sync(plan, counts, found, style, width)
+    yield ""
+    yield from wrap(f"{sum_of(plan)}. {cost_of(plan, style.calls_per_second)}", width)
+    place = place_of(plan)
+    yield paint(cut(f"{place[0].upper()}{place[1:]}.", width), "red" if plan.header.livemode else "dim")
+    if found.general:
+        yield ""
+        yield from render_problems(found.general, colour=style.colour)
+    yield from _hint(plan, style, width)
+
+
+def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change]:
+    """At most `most` changes of a sync in the order of their keys, with some of each kind: first what can't be undone.
+
+    Reading ends as soon as they are found.
+    """
+    room = _shares(counts, most)
+    picked: list[Change] = []
+    for change in changes.of(counts.sync):
+        if room.get(change.action, 0) > 0:
+            room[change.action] -= 1
+            picked.append(change)
+            if not any(room.values()):
+                break
+    return picked
+
+
+def _shares(counts: SyncCounts, most: int) -> dict[Action, int]:
+    """How many changes of each kind are shown: the same share for each, and what one leaves goes to the next."""
+    left = {action: counts.by_action.get(action.value, 0) for action in BY_RISK}
+    kinds = [action for action in BY_RISK if left[action]]
+    shares = dict.fromkeys(kinds, 0)
+    while kinds and most > 0:
+        share = max(1, most // len(kinds))
+        for action in kinds:
+            given = min(share, left[action], most)
+            shares[action] += given
+            left[action] -= given
+            most -= given
+        kinds = [action for action in kinds if left[action]]
+    return shares
+
+
+def _sync(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width: int) -> Iterator[str]:
+    paint = Paint(on=style.colour)
+    yield _heading(counts, width, paint)
+    if counts.held is not None:
+        yield from _bad(f"held back: {plain(counts.held)}", width, paint)
+    for problem in found.whole(counts.sync):
+        if not (counts.held and problem.summary.endswith(counts.held)):
+            yield from _bad(plain(problem.summary), width, paint)
+        if problem.hint:
+            yield from _advice(problem.hint, width, paint)
+    picked = pick_changes(plan.changes, counts, style.most_rows)
+    yield from _rows(picked, found.rows(counts.sync), style, width)
+    hidden = sum(counts.by_action.values()) - len(picked)
+    if hidden > 0:
+        shown = ", ".join(f"{number:,} to {word}" for _, number, word in actions_of(counts))
+        text = f"… and {hidden:,} more ({shown} in all); `--format json` prints every one"
+        yield from wrap(text, width, indent=INDENT * 2, first=INDENT)
+    for note in counts.notes:
+        yield from wrap(f"note: {plain(note)}", width, indent=INDENT * 2, first=INDENT)
+
+
+def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
+    """`stripe_customers -> customer    12,401 rows   3 to change`, the figures in the same columns for every sync."""
+    total = sum(counts.by_action.values())
+    change = "held back" if counts.held is not None else f"{total:,} to change" if total else "as they were"
+    figures = f"{counted(counts.rows, 'row'):>16}   {change}"
+    name = cut(f"{plain(counts.sync)} -> {counts.resource}", max(12, width - cell_len(figures) - 2))
+    room = min(36, width - cell_len(figures) - 2)
+    return f"{paint(name, 'bold')}{' ' * max(0, room - cell_len(name))}  {figures}"
+
+
+def _rows(changes: Sequence[Change], groups: Sequence[ProblemGroup], style: PlanStyle, width: int) -> Iterator[str]:
+    paint = Paint(on=style.colour)
+    keys = [change.key for change in changes] + [
+        key for group in groups for key in group.keys[:SHOWN_ROWS_OF_A_PROBLEM]
+    ]
+    key_width = min(max((cell_len(plain(key)) for key in keys), default=0), max(8, width // 4))
+    id_width = min(max((cell_len(change.stripe_id or "") for change in changes), default=0), max(9, width // 5))
+    for change in changes:
+        mark = MARKS[change.action]
+        start = f"{INDENT}{paint(mark, COLOURS[mark])} {pad(cut(plain(change.key), key_width), key_width)}"
+        if id_width:
+            start += f"   {pad(cut(plain(change.stripe_id or ''), id_width), id_width)}"
+        used = len(INDENT) + 2 + key_width + (3 + id_width if id_width else 0)
+        detail = cut(plain(detail_of(change)), max(1, width - used - 3))
+        yield f"{start}   {detail}".rstrip()
+        if style.show_values:
+            yield from _values(change, width)
+    for group in groups:
+        yield from _problem_rows(group, key_width, width, paint)
+
+
+def _values(change: Change, width: int) -> Iterator[str]:
+    """Old and new value of each parameter, below its change."""
+    before_after = [(part.path, part.before, part.after) for part in change.changed]
+    name_width = min(max((cell_len(plain(path)) for path, _, _ in before_after), default=0), width // 3)
+    is_new = change.action is Action.CREATE
+    for path, before, after in before_after:
+        new = render_value(path, after, change.desired)
+        text = new if is_new else f"{render_value(path, before, change.desired)} -> {new}"
+        label = f"{INDENT * 3}{pad(cut(plain(path), name_width), name_width)}  "
+        yield from wrap(text, width, first=label, indent=" " * (cell_len(label) + 2))
+
+
+def _problem_rows(group: ProblemGroup, key_width: int, width: int, paint: Paint) -> Iterator[str]:
+    summary = plain(group.first.summary)
+    indent = " " * (len(INDENT) + 2 + key_width + 3)
+    mark = paint("!", COLOURS["!"])
+    for index, key in enumerate(group.keys[:SHOWN_ROWS_OF_A_PROBLEM]):
+        start = f"{INDENT}! {pad(cut(plain(key), key_width), key_width)}   "
+        lines = wrap(summary if not index else _again(group.first), width, first=start, indent=indent)
+        for line in lines:
+            yield line.replace("!", mark, 1) if line.startswith(f"{INDENT}!") else line
+    more = group.rows - min(len(group.keys), SHOWN_ROWS_OF_A_PROBLEM)
+    if more > 0:
+        yield from _bad(f"and {counted(more, 'more row')} ({_again(group.first)})", width, paint)
+    if group.first.hint:
+        yield from _advice(group.first.hint, width, paint)
+
+
+def _again(problem: Problem) -> str:
+    """A problem of a further row, by its code: details of the first one's summary may not be true of it."""
+    field = field_of(problem)
+    return plain(f"{problem.code}: {field}" if field else problem.code)
+
+
+def _bad(text: str, width: int, paint: Paint) -> Iterator[str]:
+    return wrap_marked("!", text, width, paint, colour=COLOURS["!"], indent=INDENT)
+
+
+def _advice(hint: str, width: int, paint: Paint) -> Iterator[str]:
+    return wrap_marked("hint:", plain(hint), width, paint, colour="cyan", indent=INDENT * 2)
+
+
+def _hint(plan: Plan, style: PlanStyle, width: int) -> Iterator[str]:
+    if not len(plan.changes):
+        return
+    text = "`dbt-stripe-sync run` sends this plan"
+    if not style.show_values and _has_values(plan):
+        text += "; `--show-values` prints old and new values"
+    yield from wrap_marked("hint:", f"{text}.", width, Paint(on=style.colour), colour="cyan")
+
+
+def _has_values(plan: Plan) -> bool:
+    removals = {action.value for action in BY_RISK if MARKS[action] == "-"}
+    return any(
+        name not in removals and number
+        for totals in (c.by_action for c in plan.counts)
+        for name, number in totals.items()
+    )

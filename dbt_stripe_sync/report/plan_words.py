@@ -1,0 +1,138 @@
+"""The words of a plan that its text and its Markdown share: marks, sums, what was found wrong with which sync."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.types import Action
+from dbt_stripe_sync.report.lines import about, counted
+from dbt_stripe_sync.report.problems_text import group_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbt_stripe_sync.engine.types import Change, Plan, SyncCounts
+    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.report.problems_text import ProblemGroup
+
+MARKS = {
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.ADOPT: "~",
+    Action.REPLACE: "±",
+    Action.DELETE: "-",
+    Action.ARCHIVE: "-",
+    Action.CANCEL: "-",
+    Action.VOID: "-",
+}
+COLOURS = {"+": "green", "~": "yellow", "±": "magenta", "-": "red", "!": "red"}
+# What a person has to see first where not all can be shown: what can't be undone comes before what can.
+BY_RISK = (
+    Action.DELETE,
+    Action.VOID,
+    Action.CANCEL,
+    Action.REPLACE,
+    Action.ARCHIVE,
+    Action.ADOPT,
+    Action.UPDATE,
+    Action.CREATE,
+)
+PARTICIPLES = {
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.ADOPT: "adopted",
+    Action.REPLACE: "replaced",
+    Action.DELETE: "deleted",
+    Action.ARCHIVE: "archived",
+    Action.CANCEL: "canceled",
+    Action.VOID: "voided",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What is wrong, by the sync that it concerns. `general` concerns none of the plan's."""
+
+    by_sync: dict[str, list[Problem]] = field(default_factory=dict)
+    general: list[Problem] = field(default_factory=list)
+
+    def rows(self, sync: str) -> list[ProblemGroup]:
+        """What is wrong with single rows of a sync, by cause."""
+        return group_problems(problem for problem in self.by_sync.get(sync, ()) if problem.where.key is not None)
+
+    def whole(self, sync: str) -> list[Problem]:
+        """What is wrong with a sync as a whole."""
+        return [problem for problem in self.by_sync.get(sync, ()) if problem.where.key is None]
+
+
+def sort_problems(problems: Sequence[Problem], counts: Sequence[SyncCounts]) -> Found:
+    """Give each problem to its sync: by the sync's name, else by the model's where one sync alone reads it."""
+    found = Found(by_sync={count.sync: [] for count in counts})
+    models = Counter(count.model for count in counts)
+    by_model = {count.model: count.sync for count in counts if models[count.model] == 1}
+    for problem in problems:
+        where = problem.where
+        sync = where.sync if where.sync is not None else by_model.get(where.model or "")
+        found.by_sync.get(sync or "", found.general).append(problem)
+    return found
+
+
+def field_of(problem: Problem) -> str:
+    """The Stripe parameter that a problem is about, without the way to it in the YAML; empty where there is none."""
+    place = problem.where.field or ""
+    _, found, parameter = f".{place}".rpartition(".fields.")
+    return parameter if found else place.rpartition(".")[2]
+
+
+def detail_of(change: Change) -> str:
+    """What a change does, after its mark, in words without values."""
+    names = ", ".join(dict.fromkeys(part.path for part in change.changed))
+    if change.action is Action.CREATE:
+        return ""
+    if change.action is Action.ADOPT:
+        found = f"found by {change.found_by}" if change.found_by else "found in Stripe"
+        return f"{found}; {names}" if names else found
+    if change.action is Action.REPLACE:
+        return f"{names} (replaced by a new {change.resource})" if names else f"replaced by a new {change.resource}"
+    if MARKS[change.action] == "-":
+        return _removal(change)
+    return f"{names} ({change.reason})" if change.reason else names
+
+
+def sum_of(plan: Plan) -> str:
+    """The plan in one sentence: `2 changes, 1 rejected, 12,398 as they were`."""
+    total = len(plan.changes)
+    rejected = sum(count.rejected for count in plan.counts)
+    same = sum(count.same for count in plan.counts)
+    held = sum(count.held is not None for count in plan.counts)
+    parts = [counted(total, "change") if total else "Nothing to change"]
+    parts += [f"{rejected:,} rejected"] if rejected else []
+    parts += [f"{counted(held, 'sync')} held back"] if held else []
+    parts += [f"{same:,} as they were"] if same or total else []
+    return ", ".join(parts)
+
+
+def cost_of(plan: Plan, calls_per_second: float) -> str:
+    """How many calls the plan needs, and about how long they take: `About 2 calls, under a second.`."""
+    calls = sum(count.calls for count in plan.counts)
+    return f"About {counted(calls, 'call')}, {about(calls / calls_per_second)}." if calls else "No calls."
+
+
+def actions_of(counts: SyncCounts) -> list[tuple[str, int, str]]:
+    """What a sync changes, as mark, number and word: `("+", 12, "create")`."""
+    found = {Action(name): number for name, number in counts.by_action.items() if number}
+    return [(MARKS[action], found[action], action.value) for action in reversed(BY_RISK) if action in found]
+
+
+def place_of(plan: Plan) -> str:
+    """Where the plan would write: account and mode."""
+    header = plan.header
+    return f"target {header.target}, account {header.account}, {'LIVE' if header.livemode else 'test'} mode"
+
+
+def _removal(change: Change) -> str:
+    """A removal that is an update says which parameters it sets: they come from Stripe's rules, not from the row."""
+    names = [name for call in change.calls if call.operation == "update" for name in call.params]
+    return f"{change.action.value}, sets {', '.join(names)}" if names else change.action.value

@@ -1,0 +1,75 @@
+"""What is wrong, where, and how to mend it: one paragraph a cause, however many rows have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.report.lines import Paint, counted, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dbt_stripe_sync.errors import Problem
+
+SHOWN_KEYS = 5
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+
+
+@dataclass(slots=True, kw_only=True)
+class ProblemGroup:
+    """The same problem, code and place, of one or many rows. `first` stands for all of them."""
+
+    first: Problem
+    keys: list[str] = field(default_factory=list)
+    rows: int = 0
+    varies: bool = False
+
+
+def group_problems(problems: Iterable[Problem]) -> list[ProblemGroup]:
+    """Problems of rows by code and place, in the order in which they were found; others stay on their own."""
+    groups: dict[object, ProblemGroup] = {}
+    for problem in problems:
+        where = problem.where
+        bare = replace(where, key=None)
+        name = (problem.code, problem.severity, bare, None if where.key is not None else problem.summary)
+        group = groups.setdefault(name, ProblemGroup(first=problem))
+        if where.key is not None:
+            group.rows += 1
+            group.varies |= problem.summary != group.first.summary
+            if len(group.keys) < SHOWN_KEYS:
+                group.keys.append(where.key)
+    return list(groups.values())
+
+
+def render_problems(problems: Iterable[Problem], *, colour: bool = False) -> Iterator[str]:
+    """Problems as a person reads them, errors and warnings in the order in which they were found."""
+    paint = Paint(on=colour)
+    for index, group in enumerate(group_problems(problems)):
+        if index:
+            yield ""
+        yield from render_group(group, paint)
+
+
+def render_group(group: ProblemGroup, paint: Paint) -> Iterator[str]:
+    """One problem: what, where, which rows, what to do."""
+    problem = group.first
+    mark = paint(f"{problem.severity.value}[{plain(problem.code)}]", _COLOURS[problem.severity])
+    yield f"{mark}: {plain(problem.summary)}"
+    where = problem.where if group.rows <= 1 else replace(problem.where, key=None)
+    if place := plain(str(where)):
+        yield f"  at {place}"
+    if group.rows > 1:
+        yield f"  in {counted(group.rows, 'row')}: {render_keys(group)}"
+        if group.varies:
+            yield f"  (the first line is about {plain(group.keys[0])}; the others differ in detail)"
+    if problem.hint:
+        yield ""
+        yield f"{paint('hint', 'cyan')}: {plain(problem.hint)}"
+
+
+def render_keys(group: ProblemGroup) -> str:
+    """The first keys, and how many more there are: `17, 18 and 1,204 more`."""
+    more = group.rows - len(group.keys)
+    return ", ".join(plain(key) for key in group.keys) + (f", and {more:,} more" if more else "")

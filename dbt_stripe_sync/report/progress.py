@@ -1,0 +1,273 @@
+"""How far a run has come, while it runs: bars on a terminal, calm lines elsewhere, JSON lines for machines, or nothing.
+
+All of them write to stderr, so that stdout is data alone. None shows a row's value.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Protocol
+
+import orjson
+from typing_extensions import Self
+
+from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.report.lines import about, counted, plain, took
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from dbt_stripe_sync.engine.types import Outcome, SyncCounts
+
+# Often enough to see that it lives, seldom enough for a log that is kept.
+QUIET_SECONDS = 10.0
+
+
+class Progress(Protocol):
+    """Hears how far a run has come. A context manager: what it shows ends with it."""
+
+    def begin_sync(self, name: str) -> None:
+        """A sync's rows are about to be read and compared."""
+        ...
+
+    def rows_read(self, count: int) -> None:
+        """So many more rows have been read."""
+        ...
+
+    def planned(self, counts: SyncCounts) -> None:
+        """A sync has been compared."""
+        ...
+
+    def begin_apply(self, total: int) -> None:
+        """So many changes are about to be sent."""
+        ...
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """One change has ended."""
+        ...
+
+    def end(self) -> None:
+        """Nothing more will come; calling it again does nothing."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End."""
+        ...
+
+
+class Silent:
+    """Progress for nobody."""
+
+    def begin_sync(self, name: str) -> None:
+        """Say nothing."""
+
+    def rows_read(self, count: int) -> None:
+        """Say nothing."""
+
+    def planned(self, counts: SyncCounts) -> None:
+        """Say nothing."""
+
+    def begin_apply(self, total: int) -> None:
+        """Say nothing."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Say nothing."""
+
+    def end(self) -> None:
+        """Say nothing."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End, however it came to that."""
+        self.end()
+
+
+class Tally:
+    """What was counted so far, and how fast it went."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.sync = ""
+        self.rows = 0
+        self.begin(0)
+
+    def begin(self, total: int) -> None:
+        """Start to count changes."""
+        self.total = total
+        self.done = 0
+        self.failed = 0
+        self.started = self._clock()
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one change."""
+        self.done += 1
+        self.failed += outcome.status is not Status.SUCCEEDED
+
+    @property
+    def rate(self) -> float:
+        """Changes a second."""
+        return self.done / max(self._clock() - self.started, 0.001)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """A guess, once there is something to guess from."""
+        return max(0, self.total - self.done) / self.rate if self.done else None
+
+
+class PlainLines(Silent):
+    """Single lines for a log: one for each sync, and one every ten seconds while changes are sent."""
+
+    def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._tally = Tally(clock)
+        self._said = clock()
+
+    def begin_sync(self, name: str) -> None:
+        """Remember whose rows are coming."""
+        self._tally.sync, self._tally.rows = name, 0
+        self._said = self._clock()
+
+    def rows_read(self, count: int) -> None:
+        """Say how many rows there are so far, every ten seconds."""
+        self._tally.rows += count
+        if self._is_time():
+            self._say(f"{self._tally.sync}: {counted(self._tally.rows, 'row')} read")
+
+    def planned(self, counts: SyncCounts) -> None:
+        """Say what a sync came to."""
+        seconds = took(counts.read_seconds + counts.diff_seconds)
+        changes = sum(counts.by_action.values())
+        what = "held back" if counts.held is not None else f"{changes:,} to change"
+        rejected = f", {counts.rejected:,} rejected" if counts.rejected else ""
+        self._say(f"{counts.sync}: {counted(counts.rows, 'row')}, {what}{rejected} ({seconds})")
+
+    def begin_apply(self, total: int) -> None:
+        """Say how much is to be sent."""
+        self._tally.begin(total)
+        if total:
+            self._say(f"sending {counted(total, 'change')}")
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Count, and say how far it is every ten seconds."""
+        self._tally.count(outcome)
+        if self._is_time() and self._tally.total:
+            tally = self._tally
+            left = f", {about(tally.seconds_left)} left" if tally.seconds_left else ""
+            failed = f", {counted(tally.failed, 'failure')}" if tally.failed else ""
+            self._say(f"{tally.done:,} of {counted(tally.total, 'change')}, {tally.rate:,.0f}/s{failed}{left}")
+
+    def _is_time(self) -> bool:
+        return self._clock() - self._said >= QUIET_SECONDS
+
+    def _say(self, text: str) -> None:
+        self._said = self._clock()
+        _write(self._stream, plain(text))
+
+
+class JsonLines(Silent):
+    """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
+
+    Events: `sync_started`, `rows_read`, `sync_planned`, `apply_started`, `apply_progress`, `change_failed`, `ended`.
+    """
+
+    def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._started = clock()
+        self._said = self._started
+        self._tally = Tally(clock)
+        self._is_over = False
+
+    def begin_sync(self, name: str) -> None:
+        """`sync_started`."""
+        self._tally.sync, self._tally.rows = name, 0
+        self._say("sync_started", sync=name)
+
+    def rows_read(self, count: int) -> None:
+        """`rows_read`, every ten seconds."""
+        self._tally.rows += count
+        if self._clock() - self._said >= QUIET_SECONDS:
+            self._say("rows_read", sync=self._tally.sync, rows=self._tally.rows)
+
+    def planned(self, counts: SyncCounts) -> None:
+        """`sync_planned`."""
+        self._say(
+            "sync_planned",
+            sync=counts.sync,
+            rows=counts.rows,
+            same=counts.same,
+            rejected=counts.rejected,
+            held=counts.held,
+            changes=dict(counts.by_action),
+            read_seconds=round(counts.read_seconds, 3),
+            compare_seconds=round(counts.diff_seconds, 3),
+        )
+
+    def begin_apply(self, total: int) -> None:
+        """`apply_started`."""
+        self._tally.begin(total)
+        self._say("apply_started", changes=total)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """`change_failed` for what did not succeed, `apply_progress` every ten seconds."""
+        self._tally.count(outcome)
+        if outcome.status is not Status.SUCCEEDED:
+            failure = outcome.failure
+            self._say(
+                "change_failed",
+                sync=outcome.change.sync,
+                key=outcome.change.key,
+                action=outcome.change.action.value,
+                status=outcome.status.value,
+                code=failure.code or failure.type if failure else None,
+                request_id=outcome.request_id,
+            )
+        elif self._clock() - self._said >= QUIET_SECONDS:
+            tally = self._tally
+            self._say(
+                "apply_progress", done=tally.done, changes=tally.total, failed=tally.failed, rate=round(tally.rate, 1)
+            )
+
+    def end(self) -> None:
+        """`ended`, once."""
+        if not self._is_over:
+            self._is_over = True
+            self._say("ended", done=self._tally.done, failed=self._tally.failed)
+
+    def _say(self, event: str, **facts: object) -> None:
+        self._said = self._clock()
+        line = {"event": event, "elapsed": round(self._said - self._started, 3), **facts}
+        _write(self._stream, orjson.dumps(line).decode())
+
+
+def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> Progress:
+    """Progress in the form that was asked for: `json`, or `text`, which on a terminal is a bar."""
+    if log_format == "json":
+        return JsonLines(stream)
+    if stream.isatty():
+        from dbt_stripe_sync.report.progress_bar import Bars
+
+        return Bars(stream, colour=colour)
+    return PlainLines(stream)
+
+
+def _write(stream: IO[str], line: str) -> None:
+    # Nobody reads the progress any more (`2>&1 | head`): the run goes on all the same.
+    with suppress(BrokenPipeError, ValueError):
+        print(line, file=stream, flush=True)

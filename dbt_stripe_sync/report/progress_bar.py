@@ -1,0 +1,99 @@
+"""Progress for a person at a terminal: the sync that is read, then the changes with their rate and the time left."""
+
+from __future__ import annotations
+
+import time
+from typing import IO, TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from dbt_stripe_sync.report.lines import about, counted, plain, took
+from dbt_stripe_sync.report.progress import Silent, Tally
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.types import Outcome, SyncCounts
+
+# The eye sees no more, and each of them costs time that the run needs.
+REFRESHES_A_SECOND = 5
+
+
+class Bars(Silent):
+    """A spinner while rows are read, a bar while changes are sent; a line stays for each sync."""
+
+    def __init__(self, stream: IO[str], *, colour: bool) -> None:
+        self._console = Console(file=stream, no_color=not colour, highlight=False, emoji=False, soft_wrap=False)
+        self._live: RichProgress | None = None
+        self._task = TaskID(0)
+        self._tally = Tally(time.monotonic)
+
+    def begin_sync(self, name: str) -> None:
+        """Show whose rows are read."""
+        self._tally.sync, self._tally.rows = name, 0
+        self._show(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        self._begin(f"{plain(name)}: reading and comparing", None)
+
+    def rows_read(self, count: int) -> None:
+        """Show how many rows there are so far."""
+        self._tally.rows += count
+        if self._live is not None:
+            rows = counted(self._tally.rows, "row")
+            self._live.update(self._task, description=f"{plain(self._tally.sync)}: {rows} read, comparing")
+
+    def planned(self, counts: SyncCounts) -> None:
+        """Leave a line with what the sync came to."""
+        self.end()
+        seconds = took(counts.read_seconds + counts.diff_seconds)
+        what = "held back" if counts.held is not None else f"{sum(counts.by_action.values()):,} to change"
+        line = Text.assemble(
+            (plain(counts.sync), "bold"), f": {counted(counts.rows, 'row')}, {what}", (f"  {seconds}", "dim")
+        )
+        if counts.rejected:
+            line.append(f"  {counts.rejected:,} rejected", "red")
+        self._console.print(line)
+
+    def begin_apply(self, total: int) -> None:
+        """Show the bar."""
+        self.end()
+        self._tally.begin(total)
+        if not total:
+            return
+        self._show(
+            TextColumn("sending"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
+        self._begin("", total)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Move the bar on."""
+        self._tally.count(outcome)
+        if self._live is None:
+            return
+        tally = self._tally
+        parts = [f"{tally.rate:,.0f}/s"]
+        if tally.seconds_left:
+            parts.append(f"{about(tally.seconds_left)} left")
+        if tally.failed:
+            parts.append(counted(tally.failed, "failure"))
+        self._live.update(self._task, completed=min(tally.done, tally.total), description=", ".join(parts))
+
+    def end(self) -> None:
+        """Take the bar away; the summary says what it said."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _show(self, *columns: SpinnerColumn | TextColumn | BarColumn | MofNCompleteColumn | TimeElapsedColumn) -> None:
+        self.end()
+        self._live = RichProgress(
+            *columns, console=self._console, transient=True, refresh_per_second=REFRESHES_A_SECOND
+        )
+
+    def _begin(self, description: str, total: int | None) -> None:
+        if self._live is not None:
+            self._task = self._live.add_task(description, total=total)
+            self._live.start()

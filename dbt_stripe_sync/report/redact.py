@@ -1,0 +1,117 @@
+"""What must not be seen: secrets never, the values of rows only where they were asked for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.types import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HIDDEN = "…"
+HIDDEN_SECRET = "(hidden)"  # noqa: S105 - what stands in its place
+
+# docs.stripe.com/keys: secret, restricted, publishable, ephemeral and organisation keys, and webhooks' signing secrets.
+_KEY = re.compile(r"\b(sk|rk|pk|ek|sk_org|whsec)_[A-Za-z0-9_*.]{4,}")
+_CLIENT_SECRET = re.compile(r"_secret_[A-Za-z0-9]+")
+_EMAIL = re.compile(r"[^\s'\"<>:,;()]*@[^\s'\"<>:,;()]*")
+# Stripe's ids: a short prefix, perhaps the mode, and at least 14 letters and digits with both in them.
+_STRIPE_ID = re.compile(r"\b[a-z]{2,12}_(?:(?:test|live)_)?(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{14,}\b")
+# Parameters of card, bank and identity data: docs.stripe.com/api takes them, and nobody should read them in a report.
+_SECRET_NAMES = frozenset(
+    {
+        "account_number",
+        "client_secret",
+        "cryptogram",
+        "cvc",
+        "id_number",
+        "password",
+        "personal_id_number",
+        "routing_number",
+        "secret",
+        "ssn_last_4",
+        "token",
+    }
+)
+# An invoice's `number` is none; a card's is.
+_CARD_NAMES = frozenset({"exp_month", "exp_year", "number"})
+# A shorter text stands in too many words of a message that are not the row's.
+_SHORTEST_ANY_CASE = 4
+_SHORTEST = 2
+
+
+def is_secret(name: str, parent: str = "") -> bool:
+    """Whether a parameter of this name, in a hash of the name `parent`, holds what nobody should read in a report."""
+    return name in _SECRET_NAMES or (parent == "card" and name in _CARD_NAMES)
+
+
+def hide_secrets(value: Any, parent: str = "") -> Any:
+    """Parameters with every key, client secret, card and bank number taken out. Texts are searched as well."""
+    if isinstance(value, str):
+        return _CLIENT_SECRET.sub("_secret_" + HIDDEN, _KEY.sub(lambda found: f"{found[1]}_{HIDDEN}", value))
+    if isinstance(value, dict):
+        return {
+            name: HIDDEN_SECRET if is_secret(name, parent) and _is_leaf(part) else hide_secrets(part, name)
+            for name, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [hide_secrets(part, parent) for part in value]
+    return value
+
+
+def hide_values(text: str, params: Any) -> str:
+    """A message of Stripe's without what it repeats of a row: every value of `params`, and every e-mail address.
+
+    Stripe's own ids stay: they are what a person looks for.
+    """
+    text = _EMAIL.sub(HIDDEN, hide_secrets(text))
+    for value in sorted({*_texts(params)}, key=len, reverse=True):
+        flags = re.IGNORECASE if len(value) >= _SHORTEST_ANY_CASE else 0
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text, flags=flags)
+    return text
+
+
+def describe_values(value: Any) -> Any:
+    """Parameters with the kind of each value in its place: the shape of what was sent, without what was in it."""
+    if isinstance(value, dict):
+        return {name: describe_values(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe_values(part) for part in value]
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, str):
+        if not value:
+            return ""
+        return value if is_stripe_id(value) else "text"
+    return "null" if value is None else value if isinstance(value, Ref) else "number"
+
+
+def is_stripe_id(text: str) -> bool:
+    """Whether a text looks like the id of an object in Stripe."""
+    return _STRIPE_ID.fullmatch(text) is not None
+
+
+def without_ids(text: str) -> str:
+    """A message in which two ids make no difference, so that the same failure of many rows is one cause."""
+    return _STRIPE_ID.sub(HIDDEN, text)
+
+
+def _is_leaf(part: Any) -> bool:
+    return part is not None and not isinstance(part, dict | list | tuple)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, bool) or value is None or isinstance(value, Ref):
+        return
+    else:
+        text = str(value).strip()
+        if (len(text) >= _SHORTEST or not isinstance(value, str)) and not is_stripe_id(text):
+            yield text

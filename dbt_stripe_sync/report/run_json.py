@@ -1,0 +1,132 @@
+"""A run as `target/stripe_sync_results.json`, beside dbt's own `run_results.json` and with its habits.
+
+The document (version 1):
+
+- `metadata`: `schema_version`, `generated_at`, `dbt_stripe_sync_version`, `run_id`, `project`, `target`, `account`,
+  `livemode`, `api_version` and `plan_id`;
+- `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
+  `requests` (HTTP requests sent), `dry_run`;
+- `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
+- `syncs`: for each sync its model, resource, rows, counts, notes, and why it was held;
+- `problems`: what was found wrong before anything was sent, `rejected` rows among it;
+- `results`: one entry a change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`, `request_id`, `attempts`,
+  `finished_at`, `fields`, `reason`, `failure` with `meaning` and `hint`; and `calls` where values were asked for.
+
+Names may be added in a version; none is renamed or removed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+
+from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.report.explain import explain, fill_in
+from dbt_stripe_sync.report.json_values import json_failure, json_header, json_params, json_problem, json_time
+from dbt_stripe_sync.report.plan_json import json_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbt_stripe_sync.engine.types import Outcome, RunReport
+
+SCHEMA_VERSION = 1
+
+
+def build_results(report: RunReport, *, with_values: bool = False) -> dict[str, Any]:
+    """The whole document as JSON values. For a large run `write_results` takes less memory."""
+    results = [build_result(outcome, with_values=with_values) for outcome in report.outcomes]
+    return {**build_head(report), "results": results}
+
+
+def write_results(report: RunReport, path: Path, *, with_values: bool = False) -> None:
+    """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`."""
+
+    def write(file: IO[bytes]) -> None:
+        file.write(orjson.dumps(build_head(report))[:-1] + b',"results":[')
+        for index, outcome in enumerate(report.outcomes):
+            file.write(b",\n" if index else b"\n")
+            file.write(orjson.dumps(build_result(outcome, with_values=with_values)))
+        file.write(b"\n]}\n")
+
+    write_whole(path, write)
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write a file beside its place, for its owner alone, and move it there once it is whole. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A named temporary file is made with mode 0600, and the report names people's keys.
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            Path(file.name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(file.name).unlink()
+            raise
+
+
+def build_head(report: RunReport) -> dict[str, Any]:
+    """Everything of the document but its results."""
+    header = json_header(report.header)
+    return {
+        "metadata": {
+            "schema_version": SCHEMA_VERSION,
+            "generated_at": json_time(datetime.now(timezone.utc)),
+            "dbt_stripe_sync_version": header["version"],
+            "run_id": report.run_id,
+            "project": header["project"],
+            "target": header["target"],
+            "account": header["account"],
+            "livemode": header["livemode"],
+            "api_version": header["api_version"],
+            "plan_id": header["plan_id"],
+        },
+        "status": report.status.value,
+        "started_at": json_time(report.started_at),
+        "finished_at": json_time(report.finished_at),
+        "elapsed_time": round((report.finished_at - report.started_at).total_seconds(), 6),
+        "requests": report.requests,
+        "dry_run": report.dry_run,
+        "totals": {status.value: report.done.get(status.value, 0) for status in Status},
+        "syncs": [json_counts(counts) for counts in report.counts],
+        "problems": [json_problem(problem) for problem in report.problems],
+    }
+
+
+def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
+    """What became of one change."""
+    change = outcome.change
+    result: dict[str, Any] = {
+        "sync": change.sync,
+        "key": change.key,
+        "action": change.action.value,
+        "resource": change.resource,
+        "status": outcome.status.value,
+        "stripe_id": outcome.stripe_id or change.stripe_id,
+        "request_id": outcome.request_id,
+        "attempts": outcome.attempts,
+        "finished_at": json_time(outcome.finished_at),
+        "fields": [part.path for part in change.changed],
+        "reason": outcome.reason or change.reason,
+        "failure": json_failure(outcome.failure, change, with_values=with_values),
+    }
+    if outcome.failure is not None:
+        explanation = explain(outcome.failure)
+        result["failure"]["meaning"] = fill_in(explanation.meaning, outcome.failure, change)
+        result["failure"]["hint"] = fill_in(explanation.hint, outcome.failure, change)
+    if with_values:
+        result["calls"] = [
+            {"operation": call.operation, "target": call.target, "params": json_params(call.params)}
+            for call in change.calls
+        ]
+    return result

@@ -1,0 +1,127 @@
+"""A run's outcomes added up in one walk: what each sync did, and its failures by their cause."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.report.explain import explain, fill_in, param_path
+from dbt_stripe_sync.report.json_values import message_of
+from dbt_stripe_sync.report.redact import without_ids
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.types import Action, Outcome, RunReport
+    from dbt_stripe_sync.stripe_api.calls import StripeFailure
+
+SHOWN_KEYS = 5
+SHOWN_REQUESTS = 3
+# Messages that all differ must not fill the memory: past this many causes those of one code are one.
+MOST_CAUSES = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class Cause:
+    """Why changes of one sync did not succeed. `message` is Stripe's, of the first one; `requests` are request ids."""
+
+    number: int
+    status: Status
+    sync: str
+    resource: str
+    action: Action
+    failure: StripeFailure | None
+    path: str | None
+    message: str | None
+    meaning: str
+    hint: str | None
+    rows: int = 0
+    keys: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run came to. `actions` counts what succeeded; `statuses` everything, by sync."""
+
+    actions: dict[str, Counter[Action]] = field(default_factory=dict)
+    statuses: dict[str, Counter[Status]] = field(default_factory=dict)
+    causes: dict[object, Cause] = field(default_factory=dict)
+
+    def add(self, outcome: Outcome, *, with_values: bool = False) -> Cause | None:
+        """Count one outcome, and give the cause of one that did not succeed."""
+        change = outcome.change
+        self.statuses.setdefault(change.sync, Counter())[outcome.status] += 1
+        if outcome.status is Status.SUCCEEDED:
+            self.actions.setdefault(change.sync, Counter())[change.action] += 1
+            return None
+        cause = self._cause(outcome, with_values=with_values)
+        cause.rows += 1
+        if len(cause.keys) < SHOWN_KEYS:
+            cause.keys.append(change.key)
+        if outcome.request_id and len(cause.requests) < SHOWN_REQUESTS:
+            cause.requests.append(outcome.request_id)
+        return cause
+
+    def in_order(self) -> list[Cause]:
+        """The causes, the most frequent one first; what may have happened after what has not."""
+        order = list(Status)
+        return sorted(self.causes.values(), key=lambda cause: (order.index(cause.status), -cause.rows, cause.number))
+
+    def total(self, status: Status) -> int:
+        """How many changes of all syncs ended so."""
+        return sum(counts[status] for counts in self.statuses.values())
+
+    def _cause(self, outcome: Outcome, *, with_values: bool) -> Cause:
+        change, failure = outcome.change, outcome.failure
+        message = message_of(failure, change, with_values=with_values) if failure else None
+        # Grouped by the message without values, so that asking for values does not tear a cause apart.
+        alike = message_of(failure, change, with_values=False) if failure else None
+        name: tuple[object, ...] = (change.sync, outcome.status, change.action)
+        if failure is not None:
+            name += (failure.type, failure.code, failure.param, failure.status)
+        elif outcome.status is not Status.SKIPPED:
+            name += (outcome.reason,)
+        if alike:
+            exact = (*name, without_ids(alike))
+            name = exact if exact in self.causes or len(self.causes) < MOST_CAUSES else name
+        if name not in self.causes:
+            meaning, hint = _explained(outcome)
+            self.causes[name] = Cause(
+                number=len(self.causes),
+                status=outcome.status,
+                sync=change.sync,
+                resource=change.resource,
+                action=change.action,
+                failure=failure,
+                path=param_path(failure.param) if failure else None,
+                message=message,
+                meaning=meaning,
+                hint=hint,
+            )
+        return self.causes[name]
+
+
+def summarise(report: RunReport, *, with_values: bool = False) -> Summary:
+    """Walk a run's outcomes once. Memory grows with the number of causes, not with that of the rows."""
+    summary = Summary()
+    for outcome in report.outcomes:
+        summary.add(outcome, with_values=with_values)
+    return summary
+
+
+def _explained(outcome: Outcome) -> tuple[str, str | None]:
+    if outcome.failure is not None:
+        explanation = explain(outcome.failure)
+        return (
+            fill_in(explanation.meaning, outcome.failure, outcome.change),
+            fill_in(explanation.hint, outcome.failure, outcome.change),
+        )
+    if outcome.status is Status.SKIPPED:
+        meaning = (
+            f"what it refers to is missing: {outcome.reason}" if outcome.reason else "what it refers to is missing"
+        )
+        return meaning, "mend that row first: this one follows by itself"
+    if outcome.status is Status.UNKNOWN:
+        return outcome.reason or "no answer came, so it may have happened", "run it again: the next run finds out first"
+    return outcome.reason or "it was not sent", None

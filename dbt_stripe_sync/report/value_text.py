@@ -1,0 +1,115 @@
+"""A parameter's value as a person reads it: money in major units too, times as dates, and no secret."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from dbt_stripe_sync.engine.types import Ref
+from dbt_stripe_sync.report.lines import plain
+from dbt_stripe_sync.report.redact import HIDDEN_SECRET, hide_secrets, is_secret
+from dbt_stripe_sync.stripe_api.money import MoneyError, exponent_of, to_major_units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOT_SET = "(not set)"
+CLEARED = "(cleared)"
+
+# Parameters that Stripe counts in a currency's smallest unit (docs.stripe.com/api says "cents" or that unit).
+_MONEY = frozenset(
+    {
+        "amount",
+        "amount_off",
+        "application_fee_amount",
+        "balance",
+        "custom_unit_amount",
+        "flat_amount",
+        "flat_amount_decimal",
+        "maximum",
+        "maximum_amount",
+        "minimum",
+        "minimum_amount",
+        "preset",
+        "refund_amount",
+        "taxable_amount",
+        "transfer_up_to_amount",
+        "unit_amount",
+        "unit_amount_decimal",
+        "unit_cost",
+    }
+)
+# Parameters that hold a Unix time in seconds and whose names don't end as the others' do.
+_TIMES = frozenset({"active_from", "billing_cycle_anchor", "created", "date", "redeem_by", "timestamp"})
+_TIME_ENDINGS = ("_at", "_date", "_end", "_start")
+_TIME_PARENTS = frozenset({"period", "service_period"})
+# Before 2000 or after 2100 a number is no date that anybody means.
+_FIRST_TIME = 946_684_800
+_LAST_TIME = 4_102_444_800
+SECONDS_A_DAY = 86_400
+
+
+def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
+    """One value. `path` is its parameter's dotted name; `params` are all of the row's, where its currency stands."""
+    parent, name = ["", "", *path.split(".")][-2:]
+    if value is None:
+        return NOT_SET
+    if value == "":
+        return CLEARED
+    if is_secret(name, parent):
+        return HIDDEN_SECRET
+    if isinstance(value, Ref):
+        return f"<id of {plain(value.sync)} [{plain(value.key)}]>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list | tuple):
+        return plain(orjson.dumps(hide_secrets(value, name), default=_json).decode())
+    text = plain(str(hide_secrets(value)))
+    note = None if path.startswith("metadata.") else _money(name, value, path, params) or _time(name, value, parent)
+    return f"{text} ({note})" if note else text
+
+
+def currency_of(path: str, params: Mapping[str, Any]) -> str | None:
+    """The currency nearest to a parameter: its neighbour's, else that of a hash around it."""
+    found: str | None = None
+    level: Any = params
+    for step in (*path.split(".")[:-1], None):
+        if not isinstance(level, dict):
+            break
+        if isinstance(code := level.get("currency"), str) and code:
+            found = code
+        level = level.get(step)
+    return found
+
+
+def _money(name: str, value: Any, path: str, params: Mapping[str, Any]) -> str | None:
+    if name not in _MONEY or isinstance(value, bool):
+        return None
+    currency = currency_of(path, params)
+    if currency is None:
+        return None
+    try:
+        major = to_major_units(Decimal(str(value)), currency)
+        return f"{major:,.{max(exponent_of(currency), _places(major))}f} {currency.upper()}"
+    except (InvalidOperation, MoneyError, ValueError):
+        return None
+
+
+def _places(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _time(name: str, value: Any, parent: str) -> str | None:
+    is_time = name in _TIMES or name.endswith(_TIME_ENDINGS) or (parent in _TIME_PARENTS and name in {"start", "end"})
+    if not is_time or not isinstance(value, int) or not _FIRST_TIME <= value < _LAST_TIME:
+        return None
+    moment = datetime.fromtimestamp(value, timezone.utc)
+    return f"{moment:%Y-%m-%d}" if value % SECONDS_A_DAY == 0 else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _json(value: Any) -> Any:
+    return f"<id of {value.sync} [{value.key}]>" if isinstance(value, Ref) else str(value)
