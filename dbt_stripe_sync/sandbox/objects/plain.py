@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from dbt_stripe_sync.sandbox.family import Family
-from dbt_stripe_sync.sandbox.shapes import OBJECT_CLASSES, blank_of
+from dbt_stripe_sync.stripe_api.sdk_shapes import OBJECT_CLASSES, blank_of
 
 _PREFIXES = {
     "account": "acct",

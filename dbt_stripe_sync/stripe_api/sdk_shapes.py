@@ -1,4 +1,4 @@
-"""Plain shapes for resources without rules of their own, read from the SDK's typed response classes."""
+"""The emptiest shape of each kind of object, read from the SDK's typed response classes."""
 
 from __future__ import annotations
 
