@@ -23,11 +23,13 @@ from dbt_stripe_sync.engine.types import PlanHeader, RunReport, RunStatus, Statu
 from dbt_stripe_sync.engine.workspace import Workspace
 from dbt_stripe_sync.errors import Location, PlanError, Problem, Severity
 from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.engine.types import Outcome, Plan, Sync
     from dbt_stripe_sync.wiring import Parts, Workload
 
@@ -72,11 +74,24 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
 
     Sends nothing that changes Stripe. Raises `SyncError`.
     """
+    with opened_warehouse(workload) as warehouse:
+        check_models(workload, warehouse)
+        writer = PlanWriter(path, _header(workload, parts))
+        return await _plan_syncs(workload, parts, warehouse, options, progress, writer)
+
+
+async def _plan_syncs(
+    workload: Workload,
+    parts: Parts,
+    warehouse: Warehouse,
+    options: PlanOptions,
+    progress: Progress,
+    writer: PlanWriter,
+) -> Plan:
     workspace = Workspace(parts.state.workspace)
-    writer = PlanWriter(path, _header(workload, parts))
     planning = Planning(
         workspace=workspace,
-        warehouse=parts.warehouse,
+        warehouse=warehouse,
         stripe=parts.stripe,
         state=parts.state,
         existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock),

@@ -126,9 +126,8 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What does the I/O of a run."""
+    """What does the I/O of a run; the warehouse is open only while rows are read, since it may hold locks."""
 
-    warehouse: Warehouse
     stripe: Stripe
     state: StateStore
     clock: Clock
@@ -205,19 +204,17 @@ def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:
 
 @asynccontextmanager
 async def open_parts(workload: Workload, *, clock: Clock | None = None) -> AsyncIterator[Parts]:
-    """Open the warehouse, Stripe and the state, in the order in which their mistakes are cheapest to find.
+    """Open Stripe and the state.
 
     Raises `SyncError`.
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         stripe = await stack.enter_async_context(opened_stripe(workload, clock))
-        warehouse = stack.enter_context(opened_warehouse(workload))
-        check_models(workload, warehouse)
         account = await stripe.account()
         check_account(workload, account)
         state = stack.enter_context(opened_state(workload, account, clock))
-        yield Parts(warehouse=warehouse, stripe=stripe, state=state, clock=clock, account=account)
+        yield Parts(stripe=stripe, state=state, clock=clock, account=account)
 
 
 def check_account(workload: Workload, account: Account) -> None:

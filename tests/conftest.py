@@ -31,6 +31,11 @@ class Ran:
     out: str
     err: str
 
+    @property
+    def text(self) -> str:
+        """All that a person reads, without line breaks."""
+        return " ".join((self.out + self.err).split())
+
 
 def run_cli(*arguments: str) -> Ran:
     """The command line, in this process."""
@@ -137,8 +142,8 @@ class Business:
     def plan(self) -> list[dict[str, Any]]:
         """The changes of `plan`, one a row."""
         ran = self.cli("plan", "--format", "json", "--show-values")
-        plan = json.loads(ran.out)
-        return [change for sync in plan["syncs"] for change in sync["changes"]]
+        changes: list[dict[str, Any]] = json.loads(ran.out)["changes"]
+        return changes
 
     def write_calls(self) -> list[str]:
         """The calls that could change Stripe, since the last look, as `POST /v1/customers`."""

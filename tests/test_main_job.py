@@ -144,7 +144,10 @@ def test_an_altered_plan_is_refused(customers, tmp_path):
 def test_prices_refer_to_the_products_that_the_same_run_makes(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.rows(
-        "prices", ("p1", "solo", "usd", 1900), ("p2", "team", "usd", 2900), columns="code text, plan text, cur text, cents int"
+        "prices",
+        ("p1", "solo", "usd", 1900),
+        ("p2", "team", "usd", 2900),
+        columns="code text, plan text, cur text, cents int",
     )
     business.sync("plans", resource="product", key="code", fields={"name": "name"})
     business.sync(
@@ -160,7 +163,10 @@ def test_prices_refer_to_the_products_that_the_same_run_makes(business):
 
     assert ran.exit_code == again.exit_code == 0, ran.err
     names = {product["id"]: product["name"] for product in business.stripe.objects("product")}
-    assert {(p["unit_amount"], names[p["product"]]) for p in business.stripe.objects("price")} == {(1900, "Solo"), (2900, "Team")}
+    assert {(p["unit_amount"], names[p["product"]]) for p in business.stripe.objects("price")} == {
+        (1900, "Solo"),
+        (2900, "Team"),
+    }
     assert business.write_calls() == []
 
 
@@ -178,21 +184,21 @@ def test_a_changed_amount_replaces_the_price_and_its_lookup_key_moves_over(busin
     prices = {p["unit_amount"]: p for p in business.stripe.objects("price")}
     assert (prices[1900]["active"], prices[1900]["lookup_key"]) == (False, None)
     assert (prices[2100]["active"], prices[2100]["lookup_key"]) == (True, "basic")
-    assert json.loads(business.cli("state", "list", "prices", "--output", "json").out)["stripe_id"] == prices[2100]["id"]
+    assert (
+        json.loads(business.cli("state", "list", "prices", "--output", "json").out)["stripe_id"] == prices[2100]["id"]
+    )
 
 
 def test_a_bad_row_is_rejected_alone(customers):
     customers.table("customers", "SELECT * FROM customers UNION ALL SELECT 4, 'd@example.com', repeat('x', 600)")
-    customers.sync(
-        "customers", resource="customer", key="id", fields={"email": "email", "metadata.note": "name"}
-    )
+    customers.sync("customers", resource="customer", key="id", fields={"email": "email", "metadata.note": "name"})
 
     ran = customers.cli()
 
     assert ran.exit_code == 1
     assert customers.stripe.count("customer") == 3
-    assert "has 600 characters, Stripe takes 500" in ran.out + ran.err
-    assert "[4]" in ran.out + ran.err or "id=4" in ran.out + ran.err
+    assert "has 600 characters, Stripe takes 500" in ran.text
+    assert "[4]" in ran.text or "id=4" in ran.text
 
 
 def test_an_archived_product_comes_back_with_its_row(business):
@@ -219,7 +225,7 @@ def test_an_empty_model_removes_nothing(customers):
 
     assert ran.exit_code == 1
     assert customers.stripe.count("customer") == 3
-    assert "error[empty-model]" in ran.err
+    assert "error[empty-model]" in ran.text
 
 
 def test_more_removals_than_the_limit_send_nothing(customers):
@@ -236,14 +242,16 @@ def test_more_removals_than_the_limit_send_nothing(customers):
 
     assert ran.exit_code == 1
     assert customers.stripe.count("customer") == 3
-    assert "2 rows, 66.7% of 3 records: `limits.max_removed` of `customers` is 50%" in ran.err
+    assert "2 rows, 66.7% of 3 records: `limits.max_removed` of `customers` is 50%" in ran.text
 
 
 def test_insert_leaves_written_rows_alone_and_update_creates_none(customers):
     meta = customers.models["customers"]["meta"]["stripe_sync"]
     customers.sync("customers", **meta, mode="insert")
     customers.cli()
-    customers.table("customers", "SELECT * REPLACE ('z' AS name) FROM customers UNION ALL SELECT 4, 'd@example.com', 'z'")
+    customers.table(
+        "customers", "SELECT * REPLACE ('z' AS name) FROM customers UNION ALL SELECT 4, 'd@example.com', 'z'"
+    )
 
     customers.cli()
     names = sorted(c["name"] for c in customers.stripe.objects("customer"))

@@ -130,7 +130,7 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
 
 def _decide_known(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
     if rules.sync.mode is Mode.INSERT:
-        return Decision(record=_record(rules, diff, diff.params))
+        return Decision(kept="its row has changed since it was written, and the sync's mode is `insert`")
     desired = payload.params
     if diff.kind is Kind.RETURNED:
         desired = {**_revival(rules, diff), **desired}

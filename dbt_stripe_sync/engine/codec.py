@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -20,46 +22,42 @@ from dbt_stripe_sync.engine.types import (
 from dbt_stripe_sync.errors import Location, Problem, Severity
 from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 REF = "$ref"
+_LIKE_REF = re.compile(r"\$+ref$")
+_EXACT = frozenset({str, int, bool})
 _LOCATION = ("file", "model", "sync", "field", "key")
 _FAILURE = ("type", "status", "code", "param", "message", "decline_code", "doc_url")
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted names and no spaces: the same text for the same meaning.
+    """JSON with sorted names and no spaces: the same text for the same meaning. `Ref` is `{"$ref": [sync, key]}`.
 
-    Raises `TypeError` for what Stripe's parameters can't hold (floats and decimals among it).
+    Raises `TypeError` for what Stripe's parameters can't hold (floats, decimals and dates among it).
     """
-    return orjson.dumps(_checked(value), default=_ref, option=orjson.OPT_SORT_KEYS).decode()
+    return orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _checked(value: Any) -> Any:
-    if isinstance(value, float):
-        raise TypeError("a float has no canonical form")
-    if isinstance(value, dict):
-        for part in value.values():
-            _checked(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            _checked(part)
-    return value
-
-
-def _ref(value: Any) -> Any:
+def _canonical(value: Any) -> Any:
+    if value is None or type(value) in _EXACT:
+        return value
+    if isinstance(value, Mapping):
+        return {name: _canonical(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(part) for part in value]
     if isinstance(value, Ref):
         return {REF: [value.sync, value.key]}
-    raise TypeError(type(value).__name__)
+    raise TypeError(f"a {type(value).__name__} has no canonical form")
 
 
 def encode_params(value: Any) -> Any:
-    """Parameters as plain JSON values, with `Ref` as `{"$ref": [sync, key]}`."""
+    """Parameters as plain JSON values, with `Ref` as `{"$ref": [sync, key]}`.
+
+    A name that looks like `$ref` (metadata may have it) gets another `$`, so that nothing is taken for a reference.
+    """
     if isinstance(value, Ref):
         return {REF: [value.sync, value.key]}
-    if isinstance(value, dict):
-        return {name: encode_params(part) for name, part in value.items()}
+    if isinstance(value, Mapping):
+        return {f"${name}" if _LIKE_REF.match(name) else name: encode_params(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [encode_params(part) for part in value]
     return value
@@ -71,7 +69,7 @@ def decode_params(value: Any) -> Any:
         if value.keys() == {REF}:
             sync, key = value[REF]
             return Ref(sync=sync, key=key)
-        return {name: decode_params(part) for name, part in value.items()}
+        return {name[1:] if _LIKE_REF.match(name) else name: decode_params(part) for name, part in value.items()}
     if isinstance(value, list):
         return [decode_params(part) for part in value]
     return value

@@ -15,6 +15,7 @@ import duckdb
 from dbt_stripe_sync.engine.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.engine.sql import ID_SEPARATOR, key_text, literal, quoted
 from dbt_stripe_sync.engine.types import Lookup, RowSource, SyncRef
+from dbt_stripe_sync.errors import Location, Problem, WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,18 @@ def _load(
     ]
     extra = [] if part.references else [f"'' AS {quoted(REFS)}"]
     selected = ", ".join([*keys, _columns(part), *references, *extra])
-    workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", warehouse.rows(source))
+    try:
+        workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", warehouse.rows(source))
+    except duckdb.Error:
+        # What the reader said stands in DuckDB's message with a traceback and perhaps values: neither is for a log.
+        raise WarehouseError(
+            Problem(
+                code="read-failed",
+                summary=f"`{model.name}` could not be read to its end",
+                where=Location(file=model.file, model=model.name),
+                hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
+            )
+        ) from None
 
 
 def _columns(part: Part) -> str:

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
     from types import TracebackType
+
+    from typing_extensions import Self
 
     from dbt_stripe_sync.engine.ports import State
     from dbt_stripe_sync.engine.types import Intent, Outcome

@@ -108,7 +108,12 @@ def _unix_seconds(cell: Any) -> int:
     return _integer(cell)
 
 
-def _integer(cell: Any, _param: Param | None = None) -> int:
+def _number_or_word(cell: Any, param: Param) -> int | str:
+    # Some take a word beside a number: `trial_end: now`, `up_to: inf`.
+    return cell if isinstance(cell, str) and cell in param.enum else _integer(cell)
+
+
+def _integer(cell: Any) -> int:
     if isinstance(cell, bool):
         raise BadValueError("not-an-integer", "is true or false where Stripe takes a whole number")
     if isinstance(cell, int):
@@ -260,7 +265,7 @@ def _kind_of(cell: Any) -> str:
 _FROM_JSON = frozenset({ParamKind.HASH, ParamKind.LIST, ParamKind.MAP})
 _CONVERTERS: dict[ParamKind, Callable[[Any, Param], Any]] = {
     ParamKind.STRING: as_text,
-    ParamKind.INTEGER: _integer,
+    ParamKind.INTEGER: _number_or_word,
     ParamKind.NUMBER: _number,
     ParamKind.BOOLEAN: _boolean,
     ParamKind.ENUM: _choice,

@@ -17,6 +17,26 @@ if TYPE_CHECKING:
 BATCH_ROWS = 2_000
 
 
+class Unreadable:
+    """Stands for a cell that Python has no value for, such as an infinite time; no parameter takes it."""
+
+
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError):
+        # One cell must not take its whole batch along.
+        return [{name: _cell(batch.column(name)[row]) for name in batch.schema.names} for row in range(batch.num_rows)]
+    return rows
+
+
+def _cell(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return Unreadable()
+
+
 class Workspace:
     """A run's scratch tables, in the schema `work`."""
 
@@ -55,7 +75,7 @@ class Workspace:
         with self.connection.cursor() as cursor:
             relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
             for batch in relation.to_arrow_reader(BATCH_ROWS):
-                yield batch.to_pylist()
+                yield _rows(batch)
 
     def close(self) -> None:
         """Drop the scratch tables."""

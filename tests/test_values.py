@@ -1,0 +1,123 @@
+"""Cells as parameters: exact, checked, and the same for the same meaning."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_stripe_sync.engine.codec import canonical, decode_params, encode_params
+from dbt_stripe_sync.engine.types import Conversion, Ref
+from dbt_stripe_sync.engine.values import BadValueError, convert
+from dbt_stripe_sync.stripe_api.catalog import Param, ParamKind
+
+INTEGER = Param(name="n", kind=ParamKind.INTEGER)
+NUMBER = Param(name="n", kind=ParamKind.NUMBER)
+TEXT = Param(name="n", kind=ParamKind.STRING)
+BOOLEAN = Param(name="n", kind=ParamKind.BOOLEAN)
+LIST = Param(name="n", kind=ParamKind.LIST, item=TEXT)
+METADATA = Param(name="metadata", kind=ParamKind.MAP, values=TEXT)
+TRIAL_END = Param(name="trial_end", kind=ParamKind.INTEGER, enum=("now",))
+
+scalars = st.one_of(st.text(), st.integers(-(2**53), 2**53), st.booleans(), st.none())
+refs = st.builds(Ref, sync=st.text(), key=st.text())
+names = st.text().filter(lambda name: name != "$ref")
+params = st.recursive(
+    st.one_of(scalars, refs), lambda part: st.one_of(st.lists(part), st.dictionaries(names, part)), max_leaves=20
+)
+
+
+@given(params)
+def test_parameters_come_back_from_json_as_they_were(value):
+    assert decode_params(orjson.loads(orjson.dumps(encode_params(value)))) == value
+
+
+@given(st.dictionaries(names, scalars))
+def test_canonical_json_does_not_depend_on_the_order_of_names(value):
+    assert canonical(value) == canonical(dict(reversed(list(value.items()))))
+
+
+@given(st.dictionaries(names, scalars), st.dictionaries(names, scalars))
+def test_canonical_json_differs_where_the_meaning_does(one, other):
+    def typed(values):
+        return {name: (type(value), value) for name, value in values.items()}
+
+    assert (canonical(one) == canonical(other)) == (typed(one) == typed(other))
+
+
+@pytest.mark.parametrize("value", [1.5, Decimal(1), {"a": 0.1}, [float("nan")]])
+def test_canonical_json_takes_no_number_that_could_be_inexact(value):
+    with pytest.raises(TypeError):
+        canonical(value)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=6))
+def test_a_decimal_reaches_stripe_with_every_digit(number):
+    assert Decimal(convert(number, NUMBER)) == number
+    assert "E" not in convert(number, NUMBER)
+
+
+@given(st.integers())
+def test_a_whole_number_is_the_same_from_any_type(number):
+    assert convert(number, INTEGER) == convert(Decimal(number), INTEGER) == convert(str(number), INTEGER) == number
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)))
+def test_a_time_without_a_zone_is_utc(moment):
+    assert convert(moment, INTEGER) == int(moment.replace(tzinfo=timezone.utc).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("cell", "param", "conversion", "value"),
+    [
+        (date(2026, 1, 1), INTEGER, None, 1767225600),
+        (datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1))), INTEGER, None, 1767225600),
+        ("2026-01-01T00:00:00Z", INTEGER, Conversion.UNIX_SECONDS, 1767225600),
+        (date(2026, 1, 1), TEXT, None, "2026-01-01"),
+        (date(2026, 1, 1), TEXT, Conversion.UNIX_SECONDS, "1767225600"),
+        ("now", TRIAL_END, None, "now"),
+        (True, BOOLEAN, None, True),
+        ("false", BOOLEAN, None, False),
+        (1, BOOLEAN, None, True),
+        (Decimal("1.50"), TEXT, None, "1.50"),
+        (0.1, TEXT, None, "0.1"),
+        (True, TEXT, None, "true"),
+        (["a", None, 1], LIST, None, ["a", "1"]),
+        ('["a","b"]', LIST, None, ["a", "b"]),
+        ([("a", 1), ("b", None)], METADATA, None, {"a": "1"}),
+        ({"a": {"b": 1}}, METADATA, None, {"a": '{"b":1}'}),
+    ],
+)
+def test_cells_become_what_the_parameter_takes(cell, param, conversion, value):
+    made = convert(cell, param, conversion)
+
+    assert made == value
+    assert type(made) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "param", "reason"),
+    [
+        ("twelve", INTEGER, "is text where Stripe takes a whole number"),
+        (Decimal("1.5"), INTEGER, "has decimals where Stripe takes a whole number"),
+        (True, INTEGER, "is true or false where Stripe takes a whole number"),
+        (Decimal("NaN"), NUMBER, "is not finite where Stripe takes a number"),
+        ("nan", NUMBER, "is not finite where Stripe takes a number"),
+        ("maybe", BOOLEAN, "is text where Stripe takes true or false"),
+        (2, BOOLEAN, "is a number where Stripe takes true or false"),
+        ({"a": 1}, TEXT, "is a struct where Stripe takes text"),
+        (b"x", TEXT, "is binary where Stripe takes text"),
+        ("no json", LIST, "is no JSON"),
+        (5, LIST, "is a number where Stripe takes a list"),
+    ],
+)
+def test_a_cell_that_does_not_fit_says_so_without_its_value(cell, param, reason):
+    with pytest.raises(BadValueError) as bad:
+        convert(cell, param)
+
+    assert bad.value.reason == reason
+    assert str(cell) not in bad.value.reason or str(cell) in {"5", "2"}
