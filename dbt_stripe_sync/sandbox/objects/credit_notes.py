@@ -9,7 +9,7 @@ from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.listing import in_list, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params
-from dbt_stripe_sync.sandbox.objects import invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals
 from dbt_stripe_sync.sandbox.objects.customers import add_to_balance
 
 if TYPE_CHECKING:
@@ -140,9 +140,9 @@ def _create(work: Work, ask: Ask) -> Body:
         body["customer_balance_transaction"] = moved["id"]
     body["out_of_band_amount"] = named["out_of_band_amount"] or None
     if invoice["status"] == "open":
-        invoicing.owed(invoice)
+        invoice_totals.owed(invoice)
         if invoice["amount_remaining"] == 0:
-            invoicing.mark_paid(work, invoice)
+            invoice_payment.mark_paid(work, invoice)
     return body
 
 
@@ -162,7 +162,7 @@ def _void(work: Work, ask: Ask) -> Body:
         raise refuse("You can only void a credit note whose invoice is open.")
     body.update(status="void", voided_at=work.now)
     invoice["pre_payment_credit_notes_amount"] -= body["pre_payment_amount"]
-    invoicing.owed(invoice)
+    invoice_totals.owed(invoice)
     return body
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.errors import declined
-from dbt_stripe_sync.sandbox.objects import invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of, rounded
 from dbt_stripe_sync.sandbox.objects.invoice_items import FAMILY as INVOICE_ITEM
 from dbt_stripe_sync.sandbox.objects.invoice_items import price_details
@@ -60,7 +60,7 @@ def bill(work: Work, subscription: Body, reason: str, items: list[Body] | None =
     for item in items_of(work, subscription["id"]) if items is None else items:
         _add_item(work, subscription, invoice, item)
     invoicing.draw_pending(work, invoice, subscription=subscription["id"])
-    invoicing.total_up(work, invoice)
+    invoice_totals.total_up(work, invoice)
     subscription["latest_invoice"] = invoice["id"]
     return invoice
 
@@ -136,13 +136,13 @@ def collect_first(work: Work, subscription: Body, invoice: Body, payment_behavio
     if subscription["collection_method"] == "send_invoice":
         subscription["status"] = "trialing" if subscription["status"] == "trialing" else "active"
         if invoice["total"] == 0:
-            invoicing.finalize(work, invoice)
+            invoice_payment.finalize(work, invoice)
         return
-    invoicing.finalize(work, invoice)
+    invoice_payment.finalize(work, invoice)
     if invoice["status"] == "paid":
         subscription["status"] = subscription["status"] or "active"
         return
-    if payment_behavior != "default_incomplete" and invoicing.collect(work, invoice):
+    if payment_behavior != "default_incomplete" and invoice_payment.collect(work, invoice):
         subscription["status"] = "active"
         return
     if payment_behavior == "error_if_incomplete":
@@ -156,15 +156,15 @@ def collect_later(work: Work, subscription: Body, invoice: Body, *, at_once: boo
     if paused is not None:
         invoice["auto_advance"], invoice["automatically_finalizes_at"] = False, None
         if paused["behavior"] != "keep_as_draft":
-            invoicing.finalize(work, invoice)
+            invoice_payment.finalize(work, invoice)
             if invoice["status"] == "open":
                 invoice["status"] = "void" if paused["behavior"] == "void" else "uncollectible"
         return
     if not at_once:
         return
-    invoicing.finalize(work, invoice)
+    invoice_payment.finalize(work, invoice)
     charged = subscription["collection_method"] == "charge_automatically"
-    if invoice["status"] == "open" and charged and not invoicing.collect(work, invoice):
+    if invoice["status"] == "open" and charged and not invoice_payment.collect(work, invoice):
         subscription["status"] = "past_due"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
-from dbt_stripe_sync.sandbox.objects import invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of, in_currency, rounded
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.prices import add_price
@@ -116,7 +116,7 @@ def _create(work: Work, ask: Ask) -> Body:
     if invoice is not None:
         held = work.edit("invoice", invoice["id"])
         invoicing.put_item(work, held, body)
-        invoicing.total_up(work, held)
+        invoice_totals.total_up(work, held)
     return body
 
 
@@ -159,7 +159,7 @@ def _update(work: Work, ask: Ask) -> Body:
         lines = invoice["lines"]["data"]
         lines[:] = [line for line in lines if not _is_of(line, body["id"])]
         invoicing.put_item(work, invoice, body)
-        invoicing.total_up(work, invoice)
+        invoice_totals.total_up(work, invoice)
     return body
 
 
@@ -184,7 +184,7 @@ def _delete(work: Work, ask: Ask) -> Body:
         _check_editable(work.get("invoice", body["invoice"]))
         invoice = work.edit("invoice", body["invoice"])
         invoice["lines"]["data"] = [line for line in invoice["lines"]["data"] if not _is_of(line, body["id"])]
-        invoicing.total_up(work, invoice)
+        invoice_totals.total_up(work, invoice)
     return core.delete(FAMILY, work, ask)
 
 

@@ -9,7 +9,7 @@ from dbt_stripe_sync.sandbox.errors import declined
 from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import DEFAULT_LIMIT, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params, merge_metadata
-from dbt_stripe_sync.sandbox.objects import invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing
 from dbt_stripe_sync.sandbox.objects.cycles import subscription_parent
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import charge_of
@@ -65,7 +65,7 @@ def _create(work: Work, ask: Ask) -> Body:
         )
     if ask.get("pending_invoice_items_behavior") == "include" or subscription:
         invoicing.draw_pending(work, invoice, subscription=subscription)
-    invoicing.total_up(work, invoice)
+    invoice_totals.total_up(work, invoice)
     if invoice["auto_advance"]:
         invoice["automatically_finalizes_at"] = invoice["automatically_finalizes_at"] or work.now + HOUR
     return invoice
@@ -131,7 +131,7 @@ def _update(work: Work, ask: Ask) -> Body:
     if invoice["status"] == "draft":
         if ask.get("auto_advance") and invoice["automatically_finalizes_at"] is None:
             invoice["automatically_finalizes_at"] = work.now + HOUR
-        invoicing.total_up(work, invoice)
+        invoice_totals.total_up(work, invoice)
     return invoice
 
 
@@ -155,7 +155,7 @@ def _finalize(work: Work, ask: Ask) -> Body:
     invoice = work.edit(FAMILY.kind, ask.id)
     if "auto_advance" in ask.params:
         invoice["auto_advance"] = ask.params["auto_advance"]
-    invoicing.finalize(work, invoice)
+    invoice_payment.finalize(work, invoice)
     return invoice
 
 
@@ -164,15 +164,15 @@ def _pay(work: Work, ask: Ask) -> Body:
     if invoice["status"] == "paid":
         raise refuse("Invoice is already paid", None, "invoice_already_paid")
     if invoice["status"] == "draft":
-        invoicing.finalize(work, invoice)
+        invoice_payment.finalize(work, invoice)
         if invoice["status"] == "paid":
             return invoice
     if invoice["status"] not in {"open", "uncollectible"}:
         raise refuse(f"This invoice can't be paid: it is {invoice['status']}.", None, "invoice_not_payable")
     if ask.get("paid_out_of_band"):
-        invoicing.mark_paid(work, invoice, off_stripe=True)
+        invoice_payment.mark_paid(work, invoice, off_stripe=True)
         return invoice
-    if ask.get("payment_method") in invoicing.DECLINED or not invoicing.collect(work, invoice):
+    if ask.get("payment_method") in invoice_payment.DECLINED or not invoice_payment.collect(work, invoice):
         raise declined()
     return invoice
 
@@ -200,7 +200,7 @@ def _send(work: Work, ask: Ask) -> Body:
     if invoice["collection_method"] != "send_invoice":
         raise refuse("You can only manually send an invoice if its collection method is 'send_invoice'.")
     if invoice["status"] == "draft":
-        invoicing.finalize(work, invoice)
+        invoice_payment.finalize(work, invoice)
     if invoice["status"] in {"void", "uncollectible"}:
         raise refuse(f"This invoice can't be sent: it is {invoice['status']}.")
     return invoice
@@ -215,7 +215,7 @@ def _change_lines(work: Work, ask: Ask) -> Body:
     changes = {"add_lines": _add_line, "remove_lines": _remove_line, "update_lines": _update_line}
     for given in ask.params["lines"]:
         changes[ask.operation](work, invoice, given)
-    invoicing.total_up(work, invoice)
+    invoice_totals.total_up(work, invoice)
     return invoice
 
 
@@ -281,9 +281,9 @@ def _tick(work: Work, invoice: Body) -> None:
     due = invoice["automatically_finalizes_at"]
     if invoice["status"] == "draft" and due is not None and due <= work.now:
         advanced = work.edit(FAMILY.kind, invoice["id"])
-        invoicing.finalize(work, advanced)
+        invoice_payment.finalize(work, advanced)
         if advanced["status"] == "open" and advanced["collection_method"] == "charge_automatically":
-            invoicing.collect(work, advanced)
+            invoice_payment.collect(work, advanced)
 
 
 FAMILY = Family(

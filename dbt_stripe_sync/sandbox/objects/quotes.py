@@ -8,13 +8,13 @@ from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import in_list, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params
-from dbt_stripe_sync.sandbox.objects import invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts, discount_amounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import price_details
 from dbt_stripe_sync.sandbox.objects.offers import build_items
 from dbt_stripe_sync.sandbox.objects.periods import DAY
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
-from dbt_stripe_sync.sandbox.objects.subscriptions import create_subscription
+from dbt_stripe_sync.sandbox.objects.subscription_changes import create_subscription
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -205,7 +205,7 @@ def _invoice(work: Work, body: Body, items: list[Body]) -> str:
             quantity=item["quantity"],
             quantity_decimal=str(item["quantity"]),
         )
-    invoicing.total_up(work, invoice)
+    invoice_totals.total_up(work, invoice)
     return str(invoice["id"])
 
 

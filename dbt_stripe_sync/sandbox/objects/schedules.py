@@ -10,8 +10,12 @@ from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import cycles
 from dbt_stripe_sync.sandbox.objects.periods import add_intervals
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
+from dbt_stripe_sync.sandbox.objects.subscription_changes import (
+    create_subscription,
+    end_subscription,
+    update_subscription,
+)
 from dbt_stripe_sync.sandbox.objects.subscription_items import price_for
-from dbt_stripe_sync.sandbox.objects.subscriptions import create_subscription, end_subscription, update_subscription
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
