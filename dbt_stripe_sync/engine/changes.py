@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.payload import Payload
     from dbt_stripe_sync.engine.types import Sync
     from dbt_stripe_sync.stripe_api.catalog import Resource
-    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
+    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle, Replace
 
 _ACTIONS = {
     Removal.DELETE: Action.DELETE,
@@ -183,9 +183,10 @@ def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Exi
 def _decide_replaced(rules: Rules, diff: RowDiff, payload: Payload, comparison: Comparison) -> Decision:
     rule = rules.lifecycle.when_immutable_changes
     names = ", ".join(f"`{name}`" for name in comparison.immutable)
-    if isinstance(rule, Reject):
+    reason = rule.reason if isinstance(rule, Reject) else _cannot_share(rule, payload, comparison)
+    if isinstance(rule, Reject) or reason:
         where = rules.sync.where.at_field("fields", comparison.immutable[0]).at_key(diff.key)
-        summary = f"{names} can't be changed on an existing {rules.resource.name}: {rule.reason}"
+        summary = f"{names} can't be changed on an existing {rules.resource.name}: {reason}"
         hint = "put the old value back, or give the row another key to make a new object"
         return Decision(problems=(Problem(code="immutable-changed", summary=summary, where=where, hint=hint),))
     then = rules.lifecycle.on_removed[rule.then]
@@ -203,6 +204,12 @@ def _decide_replaced(rules: Rules, diff: RowDiff, payload: Payload, comparison: 
         reason=f"{names} can't be changed, so a new object takes over",
     )
     return Decision(change=change)
+
+
+def _cannot_share(rule: Replace, payload: Payload, comparison: Comparison) -> str | None:
+    """Why a new object can't take over: it would need what the old one still has."""
+    shared = [name for name in rule.unless_mapped if name in payload.params and name not in comparison.immutable]
+    return f"a new one can't have the same `{shared[0]}` beside it" if shared else None
 
 
 def _carries(name: str, params: Mapping[str, Any]) -> bool:
@@ -269,13 +276,13 @@ def _record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Record:
 def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
     """What undoes the removal that the record shows."""
     for rule in rules.lifecycle.on_removed.values():
-        if (
-            isinstance(rule, Step)
-            and rule.revive is not None
-            and rule.params
-            and all(diff.params.get(name) == value for name, value in rule.params.items())
-        ):
-            return rule.revive
+        for step in rule.steps.values() if isinstance(rule, ByStatus) else (rule,):
+            if (
+                step.revive is not None
+                and step.params
+                and all(diff.params.get(name) == value for name, value in step.params.items())
+            ):
+                return step.revive
     return {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,14 @@ from dbt_stripe_sync.engine.changes import Decision, Existing, Rules, decide_pre
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences
 from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
 from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
+from dbt_stripe_sync.engine.items import match_items
 from dbt_stripe_sync.engine.layout import build_layout
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.references import TAG_FIELD
 from dbt_stripe_sync.engine.types import Action, OnAmbiguous, SyncCounts
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.calls import Call, Verdict
-from dbt_stripe_sync.stripe_api.lifecycle import Removal
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Removal
 from dbt_stripe_sync.stripe_api.tag import build_tag
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.types import Change, Record, Sync
     from dbt_stripe_sync.engine.workspace import Workspace
     from dbt_stripe_sync.stripe_api.catalog import Resource
-    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
+    from dbt_stripe_sync.stripe_api.lifecycle import ItemList, Lifecycle
 
 # A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
 MOST_PROBLEMS = 10_000
@@ -163,8 +164,8 @@ class _SyncPlanner:
         for batch in read_differences(self._planning.workspace, self._staged):
             matches = await self._match([diff for diff in batch if diff.kind is Kind.NEW])
             bodies = await self._bodies([diff for diff in batch if diff.kind is Kind.REMOVED])
-            decisions = [(diff, self._decide(diff, matches, bodies)) for diff in batch]
-            self._take([decision for _, decision in decisions])
+            decided = [(diff, self._decide(diff, matches, bodies)) for diff in batch]
+            self._take(await asyncio.gather(*(self._with_item_ids(diff, decision) for diff, decision in decided)))
             # Answers are read and pages are listed while a long table is planned.
             await asyncio.sleep(0)
 
@@ -226,7 +227,8 @@ class _SyncPlanner:
     async def _match(self, diffs: Sequence[RowDiff]) -> Mapping[str, Found]:
         """Existing objects for rows without a record."""
         sync, resource = self._rules.sync, self._rules.resource
-        by_tag = self._is_first and self._rules.lifecycle.tagged and "list" in resource.operations
+        lifecycle = self._rules.lifecycle
+        by_tag = self._is_first and lifecycle.tagged and lifecycle.listed and "list" in resource.operations
         if not diffs or not (by_tag or sync.match):
             return {}
         wanted: dict[str, list[tuple[str, str]]] = {}
@@ -246,18 +248,52 @@ class _SyncPlanner:
 
     async def _bodies(self, diffs: Sequence[RowDiff]) -> Mapping[str, Mapping[str, Any]]:
         """The objects of rows that left the model, where their removal depends on their status."""
-        if not diffs or not needs_body(self._rules):
+        rule = self._rules.lifecycle.on_removed.get(self._rules.sync.on_removed)
+        if not diffs or not isinstance(rule, ByStatus):
             return {}
 
         async def retrieve(diff: RowDiff) -> tuple[str, Mapping[str, Any] | None]:
-            call = Call(
-                resource=self._rules.resource.name, operation="retrieve", target=diff.stripe_id, params=self._path(diff)
-            )
+            params = {**self._path(diff), **({"expand": list(rule.expand)} if rule.expand else {})}
+            call = Call(resource=self._rules.resource.name, operation="retrieve", target=diff.stripe_id, params=params)
             answer = await self._planning.stripe.send(call)
             missing = answer.failure is not None and answer.failure.code == "resource_missing"
             return diff.key, answer.body if answer.verdict is Verdict.DONE else {} if missing else None
 
         return {key: body for key, body in await asyncio.gather(*map(retrieve, diffs)) if body is not None}
+
+    async def _with_item_ids(self, diff: RowDiff, decision: Decision) -> Decision:
+        """The same decision, where an update's lists name the items that the object has now."""
+        lists = self._rules.lifecycle.item_lists
+        change = decision.change
+        if change is None or not any(call.target and call.params.keys() & lists.keys() for call in change.calls):
+            return decision
+        path = self._path(diff)
+        resource, target = self._rules.resource.name, change.stripe_id
+        answer = await self._planning.stripe.send(
+            Call(resource=resource, operation="retrieve", target=target, params=path)
+        )
+        if answer.verdict is not Verdict.DONE:
+            return Decision(problems=(self._not_asked(diff),))
+        items = {name: await self._items(answer.body, name, rule) for name, rule in lists.items()}
+        calls = tuple(
+            replace(
+                call,
+                params={
+                    name: match_items(value, items[name], lists[name]) if call.target and name in lists else value
+                    for name, value in call.params.items()
+                },
+            )
+            for call in change.calls
+        )
+        return replace(decision, change=replace(change, calls=calls))
+
+    async def _items(self, body: Mapping[str, Any], name: str, rule: ItemList) -> list[Mapping[str, Any]]:
+        shown = body.get(name) or {}
+        if not shown.get("has_more"):
+            return list(shown.get("data", ()))
+        resource, parent = rule.listed_by
+        pages = self._planning.stripe.pages(resource, {parent: body["id"], "limit": 100})
+        return [item async for page in pages for item in page]
 
     def _path(self, diff: RowDiff) -> dict[str, Any]:
         in_path = (name for name, param in self._rules.resource.params.items() if param.in_path)

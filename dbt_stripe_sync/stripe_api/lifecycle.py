@@ -81,6 +81,19 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemList:
+    """A list whose items have ids: in an update, one without an id is added and one that is missing stays.
+
+    `told_apart_by` names what no two items of an object share; `gone` is sent, with its id, for an item to be removed.
+    `listed_by` is the resource that lists the items where the object shows only some of them, by the object's own name.
+    """
+
+    told_apart_by: str
+    gone: Mapping[str, Any]
+    listed_by: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lifecycle:
     """How objects of one resource live.
 
@@ -88,7 +101,7 @@ class Lifecycle:
     the object shows. `own_id` says that `id` may be given at creation. `tagged` says that the object has metadata for
     our tag. `permanent` warns of a removal that can't be undone. `listed` says that all objects can be listed (those of
     a nested resource can be only under their parent). `refused` is the reason why no sync may write it. `note` is what
-    a user should know before the first sync.
+    a user should know before the first sync. `item_lists` are parameters whose items have ids.
     """
 
     found_by: tuple[str, ...] = ()
@@ -101,6 +114,7 @@ class Lifecycle:
     listed: bool = True
     refused: str | None = None
     note: str | None = None
+    item_lists: Mapping[str, ItemList] = field(default_factory=dict)
 
 
 def lifecycle_of(name: str) -> Lifecycle:

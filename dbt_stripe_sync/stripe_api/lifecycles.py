@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Lifecycle, Mode, Reject, Removal, Replace, Step
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, ItemList, Lifecycle, Mode, Reject, Removal, Replace, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,6 +165,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
+            # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
+            item_lists={
+                "items": ItemList(
+                    told_apart_by="price", gone={"deleted": True}, listed_by=("subscription_item", "subscription")
+                )
+            },
         ),
         "subscription_item": Lifecycle(
             found_by=("id", "metadata"),
