@@ -69,10 +69,11 @@ def pad(text: str, width: int) -> str:
 def wrap(text: str, width: int, *, indent: str = "", first: str | None = None) -> Iterator[str]:
     """The text in lines of at most `width` cells: `first` before the first one, `indent` before the others."""
     start = indent if first is None else first
+    room = width - max(cell_len(start), cell_len(indent))
     line = start
     is_empty = True
     for word in text.split():
-        for part in _pieces(word, max(1, width - cell_len(indent))):
+        for part in _pieces(word, max(1, room)):
             gap = "" if is_empty else " "
             if not is_empty and cell_len(line) + len(gap) + cell_len(part) > width:
                 yield line

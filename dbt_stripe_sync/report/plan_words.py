@@ -82,7 +82,7 @@ def sort_problems(problems: Sequence[Problem], counts: Sequence[SyncCounts]) -> 
 def field_of(problem: Problem) -> str:
     """The Stripe parameter that a problem is about, without the way to it in the YAML; empty where there is none."""
     place = problem.where.field or ""
-    _, found, parameter = f".{place}".rpartition(".fields.")
+    _, found, parameter = f".{place}".partition(".fields.")
     return parameter if found else place.rpartition(".")[2]
 
 

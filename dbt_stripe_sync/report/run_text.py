@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.report.summary import Cause, Summary
 
 NARROWEST = 40
+NARROWEST_CELL = 20
 MOST_SHOWN_CAUSES = 10
 INDENT = "  "
 MARKS = {Status.SUCCEEDED: "✓", Status.REJECTED: "!", Status.UNKNOWN: "?", Status.SKIPPED: "/"}
@@ -90,7 +91,7 @@ def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
     keys = ", ".join(plain(key) for key in cause.keys)
     more = cause.rows - len(cause.keys)
     name = "request" if len(cause.requests) == 1 else "requests"
-    requests = f"; {name} {', '.join(cause.requests)}" if cause.requests else ""
+    requests = f"; {name} {plain(', '.join(cause.requests))}" if cause.requests else ""
     shown = f"{'row' if cause.rows == 1 else 'rows'} {keys}{f', and {more:,} more' if more else ''}{requests}"
     yield from wrap(shown, width, first=INDENT, indent=INDENT * 2)
     if cause.hint:
@@ -107,8 +108,13 @@ def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Ite
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", room)
     start = f"{mark} {paint(name, 'bold')}{' ' * (room - cell_len(name))}{figures}   "
     used = 2 + room + len(figures) + 3
-    for index, line in enumerate(wrap(", ".join(parts) or "as they were", max(NARROWEST // 2, width - used))):
-        yield " " * used + line if index else start + line
+    text = ", ".join(parts) or "as they were"
+    if width - used < NARROWEST_CELL:
+        yield start.rstrip()
+        yield from wrap(text, width, first=INDENT, indent=INDENT)
+    else:
+        for index, line in enumerate(wrap(text, width - used)):
+            yield " " * used + line if index else start + line
     for note in counts.notes:
         yield from wrap(f"note: {plain(note)}", width, first=INDENT, indent=INDENT * 2)
 

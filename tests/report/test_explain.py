@@ -1,0 +1,120 @@
+"""What Stripe's failures mean, and what must not be seen of them."""
+
+from __future__ import annotations
+
+import re
+import typing
+from itertools import chain
+
+import pytest
+from conftest import email_failure, make_change
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_stripe_sync.engine.types import Ref
+from dbt_stripe_sync.report.error_codes import BY_CODE, BY_STATUS, BY_TYPE, SERVER, UNEXPLAINED
+from dbt_stripe_sync.report.explain import explain, fill_in, param_path
+from dbt_stripe_sync.report.redact import describe_values, hide_secrets, hide_values
+from dbt_stripe_sync.stripe_api.calls import StripeFailure
+
+
+def sdk_codes() -> set[str]:
+    """The codes that Stripe's own SDK knows."""
+    import inspect
+
+    from stripe import _invoice
+
+    return set(re.findall(r'^\s+"([a-z0-9_]+)",$', inspect.getsource(_invoice), re.MULTILINE))
+
+
+def test_every_explained_code_is_one_of_stripes():
+    assert not set(BY_CODE) - sdk_codes()
+
+
+def test_every_explanation_is_a_phrase_whose_names_can_be_filled_in():
+    for explanation in chain(BY_CODE.values(), BY_TYPE.values(), BY_STATUS.values(), (SERVER, UNEXPLAINED)):
+        for text in (explanation.meaning, explanation.hint):
+            filled = fill_in(text, email_failure(), make_change("1"))
+            assert "{" not in filled
+            assert not filled.endswith(".")
+            assert filled.count("`") % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (email_failure(), BY_CODE["email_invalid"]),
+        (email_failure(code="never_heard_of"), UNEXPLAINED),
+        (StripeFailure(type="permission", status=403), BY_TYPE["permission"]),
+        (StripeFailure(type="invalid_request_error", status=401), BY_STATUS[401]),
+        (StripeFailure(type="api_error", status=503), SERVER),
+        (StripeFailure(type="connection"), BY_TYPE["connection"]),
+        (StripeFailure(type="x"), UNEXPLAINED),
+    ],
+)
+def test_a_failure_is_explained_by_its_code_then_its_type_then_its_status(failure, expected):
+    assert explain(failure) is expected
+
+
+def test_a_hint_names_the_sync_and_the_field():
+    failure = StripeFailure(type="invalid_request_error", code="parameter_missing", param="items[0][price]")
+
+    assert fill_in(explain(failure).hint, failure, make_change("1", sync="subs")).startswith(
+        "map it under `fields:` of `subs`"
+    )
+    assert "`items.0.price`" in fill_in(explain(failure).meaning, failure, make_change("1"))
+    assert param_path("items[][price]") == "items.price"
+
+
+@pytest.mark.parametrize(
+    ("message", "params", "shown"),
+    [
+        ("Invalid email address: Jo@X.com", {"email": "jo@x.com"}, "Invalid email address: …"),
+        ("No such coupon: 'SPRING'", {"coupon": "SPRING"}, "No such coupon: '…'"),
+        ("No such customer: 'cus_Nf3KAbCdEfGh12'", {"customer": "cus_Nf3KAbCdEfGh12"}, None),
+        ("You sent 17 for quantity", {"items": [{"quantity": 17}]}, "You sent … for quantity"),
+        ("Received unknown parameter: nam", {"nam": "x"}, None),
+        ("Invalid API Key provided: sk_test_****1234", {}, "Invalid API Key provided: sk_…"),
+        ("is de in Germany inside", {"country": "de"}, "is … in Germany inside"),
+        ("regex (.*) here", {"name": "(.*)"}, "regex … here"),
+        ("ref", {"customer": Ref(sync="a", key="ref")}, None),
+    ],
+)
+def test_a_message_repeats_nothing_of_the_row(message, params, shown):
+    assert hide_values(message, params) == (shown or message)
+
+
+@given(st.text(min_size=4, max_size=30).filter(lambda text: text.strip() == text and len(text.strip()) >= 4))
+def test_no_text_of_a_row_survives_between_quotes(value):
+    shown = hide_values(f"Invalid value: '{value}'", {"name": value})
+
+    assert shown == "Invalid value: '…'" or value not in shown
+
+
+def test_secrets_are_hidden_wherever_they_stand():
+    assert hide_secrets(
+        {"a": ["rk_live_abcd1234"], "client_secret": "x", "number": "INV-1", "card": {"number": 1}}
+    ) == {
+        "a": ["rk_…"],
+        "client_secret": "(hidden)",
+        "number": "INV-1",
+        "card": {"number": "(hidden)"},
+    }
+    assert hide_secrets("pi_1_secret_abcDEF") == "pi_1_secret_…"
+
+
+def test_the_shape_of_what_was_sent_shows_without_its_values():
+    params = {"name": "Zoë", "active": True, "items": [{"quantity": 2}], "phone": "", "customer": "cus_Nf3KAbCdEfGh12"}
+
+    assert describe_values(params) == {
+        "name": "text",
+        "active": "true or false",
+        "items": [{"quantity": "number"}],
+        "phone": "",
+        "customer": "cus_Nf3KAbCdEfGh12",
+    }
+
+
+def test_the_sdk_is_what_the_codes_are_checked_against():
+    assert {"resource_missing", "lock_timeout"} <= sdk_codes()
+    assert typing.TYPE_CHECKING is False

@@ -1,0 +1,68 @@
+"""A plan for machines."""
+
+from __future__ import annotations
+
+import json
+
+from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
+
+from dbt_stripe_sync.engine.types import Action, PlannedCall, Ref
+from dbt_stripe_sync.report.plan_json import render_plan
+
+
+def read(plan, **given):
+    return json.loads("\n".join(render_plan(plan, **given)))
+
+
+def test_a_plan_is_one_json_document_with_every_change():
+    changes = [make_change(str(n), changed={"email": ("a@x.com", "b@x.com")}) for n in range(1000)]
+    document = read(
+        make_plan(changes, [make_counts(rows=1000, by_action={"update": 1000}, calls=1000)], [row_problem("5")])
+    )
+
+    assert document["format"] == 1
+    assert document["plan"]["account"] == "acct_1AbCdEfGhIjKlMn0"
+    assert document["syncs"][0]["changes"] == {"update": 1000}
+    assert document["problems"][0]["where"]["key"] == "5"
+    assert [change["key"] for change in document["changes"]] == [str(n) for n in range(1000)]
+
+
+def test_an_empty_plan_is_a_document_too():
+    assert read(make_plan())["changes"] == []
+
+
+def test_values_are_there_only_where_they_were_asked_for():
+    plan = make_plan([make_change("1", changed={"email": ("a@x.com", "b@x.com")}, params={"email": "b@x.com"})])
+
+    assert "x.com" not in json.dumps(read(plan))
+    (change,) = read(plan, with_values=True)["changes"]
+    assert change["fields"] == [{"path": "email", "before": "a@x.com", "after": "b@x.com"}]
+    assert change["calls"][0]["params"] == {"email": "b@x.com"}
+
+
+def test_references_secrets_and_odd_values_have_a_form_too():
+    params = {
+        "customer": Ref(sync="customers", key="7"),
+        "card": {"number": "4242", "name": "x"},
+        "huge": 10**30,
+        "half": "\ud83d",
+        "key": "rk_live_abcdefgh",
+    }
+    change = make_change("1", Action.CREATE, calls=(PlannedCall(operation="create", target=None, params=params),))
+    (shown,) = read(make_plan([change]), with_values=True)["changes"]
+
+    assert shown["calls"][0]["params"] == {
+        "customer": {"$ref": ["customers", "7"]},
+        "card": {"number": "(hidden)", "name": "x"},
+        "huge": str(10**30),
+        "half": "?",
+        "key": "rk_…",
+    }
+
+
+def test_a_plan_is_written_as_it_is_read():
+    changes = ListedChanges(make_change(str(n)) for n in range(1000))
+    lines = render_plan(make_plan(changes))
+
+    assert next(lines).endswith('"changes":[')
+    assert next(lines).startswith('{"sync":"customers","key":"0"')

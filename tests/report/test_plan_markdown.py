@@ -1,0 +1,67 @@
+"""A plan for a pull request's comment."""
+
+from __future__ import annotations
+
+from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
+
+from dbt_stripe_sync.engine.types import Action
+from dbt_stripe_sync.report.plan_markdown import MOST_CHARACTERS, render_plan
+from dbt_stripe_sync.report.plan_text import PlanStyle
+
+
+def render(plan, **style) -> str:
+    return "\n".join(render_plan(plan, style=PlanStyle(**style)))
+
+
+def test_a_comment_has_the_sums_in_a_table_and_the_changes_folded():
+    changes = [make_change("42", changed={"email": ("a", "b")}), make_change("9", Action.DELETE)]
+    counts = make_counts(rows=12401, rejected=1, same=12398, by_action={"update": 1, "delete": 1}, calls=2)
+
+    assert render(make_plan(changes, [counts], [row_problem("jo@x.com")])) == (
+        "### Stripe: 2 changes, 1 rejected, 12,398 as they were\n"
+        "\n"
+        "About 2 calls, under a second. Target dev, account acct\\_1AbCdEfGhIjKlMn0, test mode.\n"
+        "\n"
+        "| sync | resource | rows | changes | rejected |\n"
+        "| --- | --- | ---: | --- | ---: |\n"
+        "| customers | customer | 12,401 | 1 update, 1 delete | 1 |\n"
+        "\n"
+        "- **Error** too-long: metadata.note has 612 characters, Stripe takes 500 (1 row: `jo@x.com`)  \n"
+        "  at models/schema.yml  \n"
+        "  hint: shorten it in the model\n"
+        "\n"
+        "<details><summary>customers: 2 changes</summary>\n"
+        "\n"
+        "```diff\n"
+        "! 42  cus_Nf3KAbCdEfGh42  email\n"
+        "- 9  cus_Nf3KAbCdEfGh9  delete\n"
+        "```\n"
+        "\n"
+        "</details>\n"
+    )
+
+
+def test_a_value_cannot_end_its_fence_or_make_html():
+    changes = [make_change("```<b>", changed={"name": ("x", "```\n<script>")})]
+    text = render(make_plan(changes, [make_counts("c<i>|`x", rows=1, by_action={"update": 1})]), show_values=True)
+
+    assert text.count("```") == 0 or "<b>" not in text.split("```diff")[0]
+    assert "c\\<i\\>\\|" in text
+
+
+def test_nobody_is_mentioned_by_a_summary():
+    problem = row_problem(None, summary="ask @octocat", hint="mail @org/team")
+    text = render(make_plan([], [make_counts()], [problem]))
+
+    assert "@octocat" not in text
+    assert "@org" not in text
+
+
+def test_a_comment_is_never_longer_than_its_host_takes():
+    changes = ListedChanges(make_change(f"{n:05}", changed={"name": ("x" * 90, "ü" * 900)}) for n in range(3000))
+    counts = make_counts(rows=3000, by_action={"update": 3000})
+    text = render(make_plan(changes, [counts]), show_values=True, most_rows=3000)
+
+    assert len(text.encode()) < MOST_CHARACTERS + 200
+    assert text.count("```") == 2
+    assert "longer than a comment may be" in text

@@ -1,0 +1,191 @@
+"""What a person sees of a plan."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from dbt_stripe_sync.engine.types import Action, PlannedCall, Ref
+from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
+
+
+def render(plan, **style) -> str:
+    return "\n".join(render_plan(plan, style=PlanStyle(**style)))
+
+
+def test_a_plan_reads_counts_first_then_what_differs_then_what_to_do():
+    changes = [
+        make_change("42", changed={"email": ("a@x.com", "b@x.com"), "metadata.plan": (None, "gold")}),
+        make_change("99", Action.CREATE, changed={"email": (None, "z@x.com")}),
+    ]
+    counts = make_counts(rows=12401, same=12398, rejected=1, by_action={"update": 1, "create": 1}, calls=2)
+
+    assert render(make_plan(changes, [counts], [row_problem("57")])) == (
+        "customers -> customer                      12,401 rows   2 to change\n"
+        "  ~ 42   cus_Nf3KAbCdEfG…   email, metadata.plan\n"
+        "  + 99\n"
+        "  ! 57   metadata.note has 612 characters, Stripe takes 500\n"
+        "    hint: shorten it in the model\n"
+        "\n"
+        "2 changes, 1 rejected, 12,398 as they were. About 2 calls, under a second.\n"
+        "Target dev, account acct_1AbCdEfGhIjKlMn0, test mode.\n"
+        "hint: `dbt-stripe-sync run` sends this plan; `--show-values` prints old and new\n"
+        "  values."
+    )
+
+
+def test_old_and_new_values_are_seen_only_where_they_were_asked_for():
+    changes = [make_change("42", changed={"email": ("old@x.com", "new@x.com"), "phone": ("+1", "")})]
+    plan = make_plan(changes, [make_counts(rows=1, by_action={"update": 1}, calls=1)])
+
+    assert "@x.com" not in render(plan)
+    shown = render(plan, show_values=True)
+    assert "email  old@x.com -> new@x.com" in shown
+    assert "phone  +1 -> (cleared)" in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "desired", "shown"),
+    [
+        ("unit_amount", 2900, {"currency": "usd"}, "2900 (29.00 USD)"),
+        ("unit_amount", 2900, {"currency": "jpy"}, "2900 (2,900 JPY)"),
+        ("unit_amount", 1234560, {"currency": "kwd"}, "1234560 (1,234.560 KWD)"),
+        ("unit_amount_decimal", "0.05", {"currency": "eur"}, "0.05 (0.0005 EUR)"),
+        ("balance", -50, {"currency": "usd"}, "-50 (-0.50 USD)"),
+        ("amount", 5, {}, "5"),
+        ("amount", 5, {"currency": "zzz"}, "5"),
+        ("price_data.unit_amount", 100, {"currency": "usd", "price_data": {"currency": "jpy"}}, "100 (100 JPY)"),
+        ("trial_end", 1767225600, {}, "1767225600 (2026-01-01)"),
+        ("cancel_at", 1767229200, {}, "1767229200 (2026-01-01 01:00 UTC)"),
+        ("period.start", 1767225600, {}, "1767225600 (2026-01-01)"),
+        ("trial_end", "now", {}, "now"),
+        ("metadata.created", 1767225600, {}, "1767225600"),
+        ("active", True, {}, "true"),
+        ("customer", Ref(sync="customers", key="7"), {}, "<id of customers [7]>"),
+        ("items", [{"price": "price_1", "quantity": 2}], {}, '[{"price":"price_1","quantity":2}]'),
+        ("name", "a\x1b[31mb\nc", {}, "a\\x1b[31mb\\nc"),
+        ("card.number", "4242424242424242", {}, "(hidden)"),
+        ("metadata.note", "key sk_live_abcdefgh12345678", {}, "key sk_…"),
+    ],
+)
+def test_values_are_shown_as_a_person_reads_them(path, value, desired, shown):
+    change = make_change("1", changed={path: (None, value)}, desired=desired)
+    plan = make_plan([change], [make_counts(rows=1, by_action={"update": 1})])
+
+    assert f"{path}  (not set) -> {shown}\n" in render(plan, show_values=True, width=120)
+
+
+def test_what_replaces_and_removes_says_how():
+    changes = [
+        make_change("7", Action.REPLACE, resource="price", changed={"unit_amount": (1, 2)}),
+        make_change(
+            "8", Action.ARCHIVE, calls=(PlannedCall(operation="update", target="x", params={"active": False}),)
+        ),
+        make_change("9", Action.DELETE),
+        make_change("10", Action.ADOPT, found_by="email", changed={"name": (None, "x")}),
+    ]
+    counts = make_counts(rows=4, by_action={"replace": 1, "archive": 1, "delete": 1, "adopt": 1})
+
+    lines = render(make_plan(changes, [counts])).splitlines()
+
+    assert lines[1].startswith("  ± 7 ")
+    assert lines[1].endswith("unit_amount (replaced by a new price)")
+    assert lines[2].endswith("archive, sets active")
+    assert lines[3].startswith("  - 9 ")
+    assert lines[3].endswith("delete")
+    assert lines[4].startswith("  ~ 10 ")
+    assert lines[4].endswith("found by email; name")
+
+
+def test_a_held_sync_says_why_once_and_what_to_do():
+    problem = Problem(
+        code="model-held",
+        summary="nothing of `customers` is sent: model `stripe_customers` failed in dbt",
+        where=Location(model="stripe_customers"),
+        hint="mend it and run `dbt build` again",
+    )
+    plan = make_plan([], [make_counts(held="model `stripe_customers` failed in dbt")], [problem])
+
+    assert render(plan) == (
+        "customers -> customer                           0 rows   held back\n"
+        "  ! held back: model `stripe_customers` failed in dbt\n"
+        "    hint: mend it and run `dbt build` again\n"
+        "\n"
+        "Nothing to change, 1 sync held back. No calls.\n"
+        "Target dev, account acct_1AbCdEfGhIjKlMn0, test mode."
+    )
+
+
+def test_a_problem_of_many_rows_is_told_a_few_times_and_counted():
+    problems = [row_problem(str(key)) for key in range(1209)]
+    text = render(make_plan([], [make_counts(rows=1209, rejected=1209)], problems))
+
+    assert text.count("too-long") == 3
+    assert "! and 1,206 more rows (too-long: metadata.note)" in text
+    assert text.count("hint:") == 1
+
+
+def test_problems_of_no_sync_come_last_in_full():
+    problem = Problem(code="unsettled", summary="3 changes have no known end", severity=Severity.WARNING)
+    text = render(make_plan([], [make_counts(rows=1, same=1)], [problem]))
+
+    assert text.endswith("test mode.\n\nwarning[unsettled]: 3 changes have no known end")
+
+
+def test_live_mode_is_told_loudly():
+    assert "account acct_1AbCdEfGhIjKlMn0, LIVE mode." in render(make_plan([], [], livemode=True))
+
+
+def test_of_ten_thousand_changes_some_are_shown_the_irrevocable_ones_among_them():
+    changes = ListedChanges(
+        make_change(f"{n:05}", Action.DELETE if n == 5000 else Action.UPDATE) for n in range(10_000)
+    )
+    plan = make_plan(changes, [make_counts(rows=10_000, by_action={"update": 9_999, "delete": 1}, calls=10_000)])
+
+    text = render(plan)
+
+    assert len(text.splitlines()) < 60
+    assert "  - 05000" in text
+    assert "… and 9,950 more (9,999 to update, 1 to delete in all)" in " ".join(text.split())
+    assert "About 10,000 calls, about 8 minutes." in " ".join(text.split())
+
+
+def test_reading_a_plan_ends_as_soon_as_enough_is_shown():
+    changes = ListedChanges(make_change(f"{n:05}") for n in range(10_000))
+    render(make_plan(changes, [make_counts(rows=10_000, by_action={"update": 10_000})]), most_rows=10)
+
+    assert changes.walked == 10
+
+
+def test_colours_change_no_character():
+    changes = [make_change("42", changed={"email": ("a", "b")}), make_change("9", Action.DELETE)]
+    plan = make_plan(
+        changes, [make_counts(rows=2, by_action={"update": 1, "delete": 1}, rejected=1)], [row_problem("5")]
+    )
+
+    coloured = render(plan, colour=True)
+
+    assert "\x1b[31m-\x1b[0m" in coloured
+    for code in ("1", "2", "31", "32", "33", "35", "36", "0"):
+        coloured = coloured.replace(f"\x1b[{code}m", "")
+    assert coloured == render(plan)
+
+
+TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(
+    ["日本語" * 20, "a" * 200]
+)
+
+
+@given(key=TEXTS, path=TEXTS.filter(bool), old=TEXTS, new=TEXTS, summary=TEXTS, width=st.integers(40, 200))
+def test_no_line_is_wider_than_the_terminal_and_none_holds_a_control_character(key, path, old, new, summary, width):
+    changes = [make_change(key, changed={path: (old, new)})]
+    counts = make_counts(rows=10**9, by_action={"update": 1}, notes=(summary,), held=summary)
+    plan = make_plan(changes, [counts], [row_problem(key, summary=summary, hint=summary)])
+
+    for line in render_plan(plan, style=PlanStyle(show_values=True, width=width)):
+        assert cell_len(line) <= width
+        assert line.isprintable() or not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in line)

@@ -1,0 +1,72 @@
+"""A problem says what, where, and how to mend it."""
+
+from __future__ import annotations
+
+from conftest import row_problem
+
+from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.report.problems_text import render_problems
+
+
+def render(*problems, **style) -> str:
+    return "\n".join(render_problems(problems, **style))
+
+
+def test_an_error_reads_what_where_and_what_to_do():
+    problem = Problem(
+        code="unknown-column",
+        summary="sync `customers` reads column `e_mail`, which `dim_customers` lacks",
+        where=Location(file="models/schema.yml", model="dim_customers", field="meta.stripe_sync.fields.email"),
+        hint="columns are `id`, `email`, `name`; did you mean `email`?",
+    )
+
+    assert render(problem) == (
+        "error[unknown-column]: sync `customers` reads column `e_mail`, which `dim_customers` lacks\n"
+        "  at models/schema.yml: dim_customers.meta.stripe_sync.fields.email\n"
+        "\n"
+        "hint: columns are `id`, `email`, `name`; did you mean `email`?"
+    )
+
+
+def test_one_row_is_named_where_the_problem_is():
+    assert "  at models/schema.yml: stripe_customers.meta.stripe_sync.fields.metadata.note [57]\n" in render(
+        row_problem("57")
+    )
+
+
+def test_the_same_problem_of_many_rows_is_told_once():
+    assert render(*[row_problem(str(key)) for key in range(1, 1210)]) == (
+        "error[too-long]: metadata.note has 612 characters, Stripe takes 500\n"
+        "  at models/schema.yml: stripe_customers.meta.stripe_sync.fields.metadata.note\n"
+        "  in 1,209 rows: 1, 2, 3, 4, 5, and 1,204 more\n"
+        "\n"
+        "hint: shorten it in the model"
+    )
+
+
+def test_rows_that_differ_in_detail_say_so():
+    text = render(row_problem("1"), row_problem("2", summary="metadata.note has 501 characters, Stripe takes 500"))
+
+    assert "(the first line is about 1; the others differ in detail)" in text
+
+
+def test_problems_of_different_fields_stay_apart():
+    assert render(row_problem("1"), row_problem("1", field="name")).count("error[") == 2
+
+
+def test_two_problems_of_one_place_that_concern_no_row_both_show():
+    where = Location(file="a.yml")
+    first = Problem(code="x", summary="one", where=where)
+    assert render(first, Problem(code="x", summary="two", where=where)).count("error[x]") == 2
+
+
+def test_a_warning_says_that_it_is_one():
+    assert render(Problem(code="x", summary="careful", severity=Severity.WARNING)) == "warning[x]: careful"
+
+
+def test_a_key_cannot_move_the_cursor():
+    assert "\x1b" not in render(row_problem("\x1b[2J"), row_problem("b\r\n"))
+
+
+def test_no_problem_is_no_line():
+    assert render() == ""

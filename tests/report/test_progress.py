@@ -1,0 +1,124 @@
+"""How far a run has come, for a terminal, a log and a machine."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from conftest import make_change, make_counts, make_outcome
+
+from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.report.progress import JsonLines, PlainLines, Silent, open_progress
+from dbt_stripe_sync.report.progress_bar import Bars
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Hands:
+    """A clock that moves when it is told to."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def follow(progress, *, clock=None, changes=100, rows=3):
+    progress.begin_sync("customers")
+    for _ in range(rows):
+        progress.rows_read(1000)
+    progress.planned(make_counts(rows=3000, rejected=2, by_action={"update": changes}, read_seconds=1.0))
+    progress.begin_apply(changes)
+    for number in range(changes):
+        if clock:
+            clock.now += 0.5
+        status = Status.REJECTED if number == 7 else Status.SUCCEEDED
+        progress.on_outcome(make_outcome(make_change(str(number)), status))
+    progress.end()
+    progress.end()
+
+
+def test_a_log_gets_a_line_every_ten_seconds():
+    stream, clock = io.StringIO(), Hands()
+    follow(PlainLines(stream, clock=clock), clock=clock)
+
+    assert stream.getvalue().splitlines() == [
+        "customers: 3,000 rows, 100 to change, 2 rejected (1.0 s)",
+        "sending 100 changes",
+        "20 of 100 changes, 2/s, 1 failure, about 40 seconds left",
+        "40 of 100 changes, 2/s, 1 failure, about 30 seconds left",
+        "60 of 100 changes, 2/s, 1 failure, about 20 seconds left",
+        "80 of 100 changes, 2/s, 1 failure, about 10 seconds left",
+        "100 of 100 changes, 2/s, 1 failure",
+    ]
+
+
+def test_a_machine_gets_one_event_a_line_and_every_failure():
+    stream, clock = io.StringIO(), Hands()
+    follow(JsonLines(stream, clock=clock), clock=clock, changes=40)
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    assert [event["event"] for event in events] == [
+        "sync_started",
+        "sync_planned",
+        "apply_started",
+        "change_failed",
+        "apply_progress",
+        "ended",
+    ]
+    assert events[3] == {
+        "event": "change_failed",
+        "elapsed": 4.0,
+        "sync": "customers",
+        "key": "7",
+        "action": "update",
+        "status": "rejected",
+        "code": "email_invalid",
+        "request_id": "req_7",
+    }
+    assert events[-1]["done"] == 40
+
+
+def test_a_terminal_gets_a_bar_that_goes_away_and_a_line_that_stays():
+    stream = Terminal()
+    with open_progress("text", stream) as progress:
+        assert isinstance(progress, Bars)
+        follow(progress)
+
+    assert "customers" in stream.getvalue()
+    assert "100 to change" in stream.getvalue()
+
+
+def test_an_outcome_before_anything_is_sent_is_heard_too():
+    for stream in (io.StringIO(), Terminal()):
+        with open_progress("text", stream) as progress:
+            progress.on_outcome(make_outcome(make_change("1")))
+    with open_progress("json", io.StringIO()) as progress:
+        progress.on_outcome(make_outcome(make_change("1")))
+
+
+def test_a_run_does_not_end_because_nobody_reads_its_progress():
+    stream = io.StringIO()
+    stream.close()
+    follow(PlainLines(stream))
+    follow(JsonLines(stream))
+
+
+def test_silence_is_silent(capsys):
+    with Silent() as progress:
+        follow(progress)
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_progress_shows_a_value_of_a_row():
+    stream = io.StringIO()
+    for progress in (PlainLines(stream), JsonLines(stream)):
+        progress.begin_apply(1)
+        progress.on_outcome(make_outcome(make_change("1", changed={"email": ("a@x.com", "b@x.com")}), Status.REJECTED))
+        progress.end()
+
+    assert "@" not in stream.getvalue()

@@ -1,0 +1,132 @@
+"""What a person sees after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from dbt_stripe_sync.engine.types import Action, RunStatus, Status
+from dbt_stripe_sync.report.run_text import render_run
+from dbt_stripe_sync.stripe_api.calls import StripeFailure
+
+
+def render(report, **given) -> str:
+    return "\n".join(render_run(report, **given))
+
+
+def test_a_run_in_which_all_went_well_is_three_facts():
+    outcomes = [
+        make_outcome(make_change("1")),
+        make_outcome(make_change("2", Action.CREATE)),
+        make_outcome(make_change("3", Action.DELETE)),
+    ]
+    report = make_report(outcomes, [make_counts(rows=12401, same=12398)])
+
+    assert render(report, artifacts=[Path("target/stripe_sync_results.json")]) == (
+        "✓ customers -> customer                  12,401 rows   1 created, 1 updated, 1\n"
+        "                                                       deleted\n"
+        "\n"
+        "3 done, 12,398 as they were; 3 requests in 1.4 s.\n"
+        "Run 20260301T120000-abc123, target dev, account acct_1AbCdEfGhIjKlMn0, test\n"
+        "mode.\n"
+        "All well (exit 0).\n"
+        "  target/stripe_sync_results.json"
+    )
+
+
+def test_failures_are_told_by_cause_with_what_stripe_said_and_what_to_do():
+    rejected = [
+        make_outcome(
+            make_change(str(n), changed={"email": ("a@x.com", f"jo{n}@@x")}),
+            Status.REJECTED,
+            failure=email_failure(message=f"Invalid email address: jo{n}@@x"),
+        )
+        for n in range(1, 1210)
+    ]
+    report = make_report(rejected, [make_counts(rows=1209)], status=RunStatus.PARTIAL)
+    text = render(report, width=100)
+
+    assert (
+        "rejected[email_invalid]: 1,209 rows of `customers`, update customer at `email`\n"
+        "  the e-mail address is not well formed.\n"
+        "  Stripe: Invalid email address: …\n"
+        "  rows 1, 2, 3, 4, 5, and 1,204 more; requests req_1, req_2, req_3\n"
+        "hint: mend it in the model, or make it null; a dbt test on the column's pattern finds such rows\n"
+    ) in text
+    assert "@" not in text
+    assert "Some rows or models were not synced (exit 1)." in text
+
+
+def test_stripes_message_is_shown_as_it_is_where_values_were_asked_for():
+    report = make_report([make_outcome(make_change("1"), Status.REJECTED)], [make_counts(rows=1)])
+
+    assert "Invalid email address: jo@@example" in render(report, show_values=True)
+
+
+def test_what_may_have_happened_is_not_called_failed():
+    outcomes = [
+        make_outcome(make_change("1"), Status.UNKNOWN, failure=StripeFailure(type="connection", message="reset")),
+        make_outcome(make_change("2"), Status.SKIPPED, reason="customers/1 was not written", request_id=None),
+    ]
+    text = render(make_report(outcomes, [make_counts(rows=2)], status=RunStatus.PARTIAL))
+
+    assert "! customers -> customer                       2 rows   1 unknown, 1 skipped\n" in text
+    assert (
+        "unknown[connection]: 1 row of `customers`, update customer\n  no answer came, so it may have happened." in text
+    )
+    assert "  the connection: reset\n" in text
+    assert "skipped: 1 row of `customers`" in text
+    assert "what it refers to is missing: customers/1 was not written." in text
+    assert "`dbt-stripe-sync retry` sends what was skipped or is unknown" in text
+
+
+def test_rows_rejected_before_they_were_sent_are_told_too():
+    report = make_report([], [make_counts(rows=2, rejected=2)], [row_problem("1"), row_problem("2")], RunStatus.PARTIAL)
+    text = render(report)
+
+    assert "2 not sent" in text
+    assert "  in 2 rows: 1, 2\n" in text
+
+
+def test_what_an_earlier_run_left_open_is_told_though_its_sync_is_not_in_this_one():
+    text = render(make_report([make_outcome(make_change("1", sync="old"))], [make_counts(rows=1, same=1)]))
+
+    assert "? old: of an earlier run, 1 done" in text
+
+
+def test_a_held_sync_says_why():
+    text = render(make_report([], [make_counts(held="model `x` failed in dbt")], status=RunStatus.PARTIAL))
+
+    assert "held back\n" in text
+    assert "`customers` is held back: model `x` failed in dbt" in text
+
+
+def test_causes_that_nobody_would_read_are_counted():
+    outcomes = [
+        make_outcome(make_change(str(n)), Status.REJECTED, failure=email_failure(code=f"c{n}", message=None))
+        for n in range(30)
+    ]
+    assert "… and 20 more causes" in render(make_report(outcomes, [make_counts(rows=30)]))
+
+
+TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@given(key=TEXTS, message=TEXTS, reason=TEXTS, width=st.integers(40, 160), colour=st.booleans())
+def test_no_text_of_stripes_or_of_a_row_can_move_the_cursor(key, message, reason, width, colour):
+    outcomes = [
+        make_outcome(make_change(key), Status.REJECTED, failure=email_failure(message=message, code=message or None)),
+        make_outcome(make_change(key), Status.SKIPPED, reason=reason),
+    ]
+    report = make_report(outcomes, [make_counts(rows=1, notes=(reason,))], status=RunStatus.PARTIAL)
+
+    for line in render_run(report, width=width, colour=colour):
+        bare = line
+        for code in ("1", "2", "31", "32", "33", "35", "36", "0"):
+            bare = bare.replace(f"\x1b[{code}m", "")
+        assert cell_len(bare) <= width
+        assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in bare)
