@@ -24,7 +24,6 @@ from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
 REF = "$ref"
 _LIKE_REF = re.compile(r"\$+ref$")
-_EXACT = frozenset({str, int, bool})
 _LOCATION = ("file", "model", "sync", "field", "key")
 _FAILURE = ("type", "status", "code", "param", "message", "decline_code", "doc_url")
 
@@ -38,7 +37,7 @@ def canonical(value: Any) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    if value is None or type(value) in _EXACT:
+    if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Mapping):
         return {name: _canonical(part) for name, part in value.items()}

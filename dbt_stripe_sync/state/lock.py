@@ -26,31 +26,40 @@ POLL_SECONDS = 0.2
 
 @contextmanager
 def hold_lock(state: Path, *, now: datetime, wait_seconds: float) -> Iterator[None]:
-    """Hold the state's lock. Raises `StateError` where another run holds it, after `wait_seconds`."""
+    """Hold the state's lock. Raises `StateError` where another run holds it, after `wait_seconds`.
+
+    Raises `OSError` where the lock file can't be made.
+    """
     path = state.with_name(f"{state.name}.lock")
     deadline = time.monotonic() + wait_seconds
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         while not _try_lock(file):
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise StateError(_locked(state, file, wait_seconds))
-            time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
-        file.truncate(0)
-        file.write(orjson.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now.isoformat()}))
-        file.flush()
+            time.sleep(min(POLL_SECONDS, left))
+        _write(file, {"pid": os.getpid(), "host": socket.gethostname(), "since": now.isoformat(timespec="seconds")})
         try:
             yield
         finally:
-            file.truncate(0)
+            _write(file, None)
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _try_lock(file: IO[bytes]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True
+
+
+def _write(file: IO[bytes], holder: dict[str, object] | None) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(orjson.dumps(holder) if holder else b"")
+    file.flush()
 
 
 def _locked(state: Path, file: IO[bytes], waited: float) -> Problem:

@@ -1,7 +1,21 @@
-"""The state's tables, as numbered steps that only go forward."""
+"""The state's tables, as numbered steps that only go forward. A step that has been released is never edited."""
 
 from __future__ import annotations
 
+import shutil
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import duckdb
+
+from dbt_stripe_sync.state.problems import cannot_open, cannot_write, damaged, newer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# `records` has no key of its own: DuckDB checks keys too eagerly for a row that is deleted and inserted in one
+# transaction, and 200 rows among a million are found in 30 ms without an index.
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE meta(key VARCHAR PRIMARY KEY, value VARCHAR);
@@ -22,4 +36,54 @@ MIGRATIONS: tuple[str, ...] = (
     );
     """,
 )
-NEWEST = len(MIGRATIONS)
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, path: Path, steps: Sequence[str] = MIGRATIONS) -> None:
+    """Bring an open state to the newest format, each step in one transaction, after a copy of the file.
+
+    Raises `StateError`: `state-newer`, `state-damaged`, or that it can't be written.
+    """
+    version = _read_version(connection, path)
+    if version > len(steps):
+        raise newer(path, version, len(steps))
+    if version == len(steps):
+        return
+    try:
+        if version > 0:
+            connection.execute("CHECKPOINT")
+            shutil.copy2(path, path.with_name(f"{path.name}.before-v{len(steps)}"))
+        for number in range(version + 1, len(steps) + 1):
+            _apply(connection, steps[number - 1], number)
+    except (duckdb.Error, OSError) as error:
+        raise cannot_write(path, error) from None
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, statements: str, number: int) -> None:
+    connection.begin()
+    try:
+        connection.execute(statements)
+        if number == 1:
+            connection.execute(
+                "INSERT INTO meta VALUES ('version', '0'), ('state_id', $id), ('serial', '0')", {"id": uuid4().hex}
+            )
+        connection.execute("UPDATE meta SET value = $number WHERE key = 'version'", {"number": str(number)})
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _read_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    try:
+        query = "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+        tables = {name for (name,) in connection.execute(query).fetchall()}
+        if not tables:
+            return 0
+        if "meta" not in tables:
+            raise damaged(path)
+        rows = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchall()
+        return int(rows[0][0])
+    except duckdb.Error as error:
+        raise cannot_open(path, error) from None
+    except (IndexError, TypeError, ValueError):
+        raise damaged(path) from None

@@ -1,0 +1,120 @@
+"""Everything that can be wrong with the state's file, each with its way out."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.errors import Location, Problem, StateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# DuckDB raises one class for all trouble with files: its message alone tells them apart.
+_IN_USE = ("could not set lock", "conflicting lock", "being used by another process", "already open")
+_TOO_NEW = ("version number", "newer version of duckdb", "storage version")
+_NOT_ALLOWED = ("permission denied", "read-only file system", "access is denied", "operation not permitted")
+_FULL = ("no space left", "not enough space", "file too large", "disk quota")
+_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cannot_open(path: Path, error: Exception) -> StateError:
+    """Why the file could not be opened or read."""
+    text = str(error).lower()
+    if any(sign in text for sign in _IN_USE):
+        return StateError(
+            Problem(
+                code="state-locked",
+                summary="another program has the state open",
+                where=Location(file=str(path)),
+                hint="close it (a DuckDB shell, for example) and run again",
+            )
+        )
+    if isinstance(error, PermissionError) or any(sign in text for sign in _NOT_ALLOWED):
+        return cannot_write(path, error)
+    if any(sign in text for sign in _FULL):
+        return cannot_write(path, error)
+    if any(sign in text for sign in _TOO_NEW):
+        return StateError(
+            Problem(
+                code="state-newer",
+                summary="the state was written by a newer DuckDB than the one that is installed",
+                where=Location(file=str(path)),
+                hint="upgrade `duckdb` to the version that the last run used, or a later one",
+            )
+        )
+    return damaged(path)
+
+
+def damaged(path: Path) -> StateError:
+    """The file is there and can't be understood."""
+    return StateError(
+        Problem(
+            code="state-damaged",
+            summary="the state can't be read: the file is damaged, or it is no state of ours",
+            where=Location(file=str(path)),
+            hint="put a backup in its place (`*.before-v*`, or `state import` of an export), or move the file away and "
+            "run `dbt-stripe-sync state rebuild`: it finds the objects that we made by their tag",
+        )
+    )
+
+
+def newer(path: Path, version: int, newest: int) -> StateError:
+    """The file has tables that a later version of ours has made."""
+    return StateError(
+        Problem(
+            code="state-newer",
+            summary=f"the state has format {version}, and this version of dbt-stripe-sync knows formats up to {newest}",
+            where=Location(file=str(path)),
+            hint="upgrade dbt-stripe-sync to the version that wrote it, or a later one",
+        )
+    )
+
+
+def cannot_write(path: Path, error: Exception) -> StateError:
+    """Why the file could not be written: the disk is full, or somebody may not."""
+    text = str(error).lower()
+    if (isinstance(error, OSError) and error.errno in _FULL_ERRORS) or any(sign in text for sign in _FULL):
+        return StateError(
+            Problem(
+                code="state-disk-full",
+                summary="the state can't be written: the disk is full",
+                where=Location(file=str(path)),
+                hint="free some space and run again: nothing was sent that the state does not know of",
+            )
+        )
+    if isinstance(error, OSError) or any(sign in text for sign in _NOT_ALLOWED):
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "permission denied"
+        return StateError(
+            Problem(
+                code="state-readonly",
+                summary=f"the state can't be written: {reason}",
+                where=Location(file=str(path)),
+                hint="make its folder writable, or choose another place with `--state-path`",
+            )
+        )
+    return StateError(
+        Problem(
+            code="state-unwritable",
+            summary=f"the state can't be written (DuckDB: {type(error).__name__})",
+            where=Location(file=str(path)),
+            hint="run again: nothing was sent that the state does not know of; if it stays so, check the disk",
+        )
+    )
+
+
+def other_identity(path: Path, name: str, known: str, given: str) -> StateError:
+    """The state remembers another account's, mode's or project's objects."""
+    ways_out = {
+        "account": "use a key of that account, or give this account a state of its own with `--state-path`",
+        "mode": "use a key of that mode, or give this mode a state of its own with `--state-path`",
+        "project": "run it in that project, or give this one a state of its own with `--state-path`",
+    }
+    return StateError(
+        Problem(
+            code=f"state-other-{name}",
+            summary=f"the state was made for {name} `{known}`, and this is `{given}`",
+            where=Location(file=str(path)),
+            hint=ways_out[name],
+        )
+    )

@@ -1,0 +1,78 @@
+"""The table `records`: what we last wrote for every row, replaced in bulk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.state.rows import KEYS, RECORDS, build_table, parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbt_stripe_sync.engine.types import Record
+    from dbt_stripe_sync.state.session import Session
+
+_COLUMNS = ", ".join(RECORDS.names[:-1])
+
+
+def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a transaction."""
+    if not rows:
+        return
+    # The table is read once, for the rows that are there, and those are then deleted by their place.
+    with session.given("state_incoming", build_table(RECORDS, rows)):
+        session.execute(
+            "CREATE OR REPLACE TEMP TABLE state_replaced AS SELECT i.*, r.created_at, r.rowid AS place "
+            "FROM state_incoming AS i LEFT JOIN records AS r ON r.sync = i.sync AND r.key = i.key"
+        )
+    session.execute("DELETE FROM records WHERE rowid IN (SELECT place FROM state_replaced WHERE place IS NOT NULL)")
+    session.execute(
+        f"INSERT INTO records SELECT {_COLUMNS}, coalesce(created_at, written_at), written_at FROM state_replaced"
+    )
+    count_write(session)
+
+
+def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
+    """Forget rows by sync and key, and say how many there were. Inside a transaction."""
+    if not keys:
+        return 0
+    with session.given("state_leaving", build_table(KEYS, keys)):
+        session.execute(
+            "CREATE OR REPLACE TEMP TABLE state_removed AS SELECT r.rowid AS place "
+            "FROM records AS r SEMI JOIN state_leaving AS i ON r.sync = i.sync AND r.key = i.key"
+        )
+    removed = session.connection.execute("SELECT count(*) FROM state_removed").fetchall()[0][0]
+    session.execute("DELETE FROM records WHERE rowid IN (SELECT place FROM state_removed)")
+    count_write(session)
+    return int(removed)
+
+
+def rename_records(session: Session, old: str, new: str) -> None:
+    """Give a sync's records to another name. Inside a transaction."""
+    session.execute("UPDATE records SET sync = $new WHERE sync = $old", {"old": old, "new": new})
+    count_write(session)
+
+
+def count_write(session: Session) -> None:
+    """Move the serial on, by which a plan sees that its state has changed. Inside a transaction."""
+    session.execute("UPDATE meta SET value = CAST(value AS BIGINT) + 1 WHERE key = 'serial'")
+
+
+def read_record(session: Session, sync: str, key: str) -> Record | None:
+    """One record."""
+    rows = session.rows("SELECT * FROM records WHERE sync = $sync AND key = $key", sync=sync, key=key)
+    return parse_record(rows[0]) if rows else None
+
+
+def read_records(session: Session, sync: str, limit: int | None) -> Iterator[Record]:
+    """The records of a sync by key, read as they are walked."""
+    # DuckDB takes no null as a limit; no table is longer than the largest number.
+    values = {"sync": sync, "limit": limit if limit is not None else 2**62}
+    for batch in session.batches("SELECT * FROM records WHERE sync = $sync ORDER BY key LIMIT $limit", **values):
+        yield from (parse_record(row) for row in batch)
+
+
+def read_summary(session: Session) -> list[tuple[str, str, int]]:
+    """Each sync with its resource and its number of records."""
+    query = "SELECT sync, resource, count(*) AS records FROM records GROUP BY ALL ORDER BY ALL"
+    return [(row["sync"], row["resource"], row["records"]) for row in session.rows(query)]

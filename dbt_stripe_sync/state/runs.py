@@ -1,0 +1,191 @@
+"""The tables `runs` and `outcomes`: what each run did, for `runs`, `report` and `retry`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from dbt_stripe_sync.engine.codec import (
+    decode_counts,
+    decode_header,
+    decode_problem,
+    encode_counts,
+    encode_header,
+    encode_problem,
+)
+from dbt_stripe_sync.engine.types import PlanHeader, RunReport, RunStatus, Status
+from dbt_stripe_sync.state.rows import parse_outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from dbt_stripe_sync.engine.types import Outcome
+    from dbt_stripe_sync.state.session import Session
+
+# Outcomes hold what was sent, so they are most of a state's size. Runs and their counts stay.
+OUTCOMES_KEPT = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEntry:
+    """One line of the list of runs. `finished_at` is None while it runs, and where it was killed."""
+
+    id: str
+    command: str
+    target: str
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime | None
+    done: Mapping[str, int]
+    requests: int
+
+
+class Outcomes:
+    """What became of each change of a run, read from the state as it is walked, while it is open and afterwards."""
+
+    def __init__(self, run_id: str, open_session: Callable[[], AbstractContextManager[Session]]) -> None:
+        self._run_id = run_id
+        self._open_session = open_session
+
+    def __iter__(self) -> Iterator[Outcome]:
+        query = "SELECT * FROM outcomes WHERE run_id = $run ORDER BY finished_at, sync, key"
+        with self._open_session() as session:
+            for batch in session.batches(query, run=self._run_id):
+                yield from (parse_outcome(row) for row in batch)
+
+
+def save_start(session: Session, run_id: str, *, command: str, target: str, at: datetime) -> None:
+    """Remember that a run has begun, and that those before it that never ended were killed."""
+    with session.transaction():
+        session.execute(
+            "UPDATE runs SET status = $dead WHERE status = $running",
+            {"dead": RunStatus.INTERRUPTED.value, "running": RunStatus.RUNNING.value},
+        )
+        session.execute("DELETE FROM outcomes WHERE finished_at < $since", {"since": at - OUTCOMES_KEPT})
+        session.execute(
+            "INSERT INTO runs(id, command, target, status, started_at) VALUES ($id, $command, $target, $status, $at)",
+            {"id": run_id, "command": command, "target": target, "status": RunStatus.RUNNING.value, "at": at},
+        )
+
+
+def save_end(session: Session, report: RunReport) -> None:
+    """Remember how a run ended."""
+    with session.transaction():
+        session.execute(
+            "UPDATE runs SET status = $status, finished_at = $at, header = $header, counts = $counts, "
+            "problems = $problems, done = $done, requests = $requests WHERE id = $id",
+            {
+                "id": report.run_id,
+                "status": report.status.value,
+                "at": report.finished_at,
+                "header": _json(encode_header(report.header)),
+                "counts": _json([encode_counts(counts) for counts in report.counts]),
+                "problems": _json([encode_problem(problem) for problem in report.problems]),
+                "done": _json(dict(report.done)),
+                "requests": report.requests,
+            },
+        )
+
+
+def read_runs(session: Session, limit: int) -> list[RunEntry]:
+    """The newest runs first."""
+    query = "SELECT * EXCLUDE (header, counts, problems) FROM runs ORDER BY started_at DESC, id DESC LIMIT $limit"
+    return [_entry(row, session) for row in session.rows(query, limit=limit)]
+
+
+def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport | None:
+    """The report of a run, None where the state knows no such run.
+
+    A run that was killed has no counts and no problems, but the outcome of every change that it came to.
+    """
+    rows = session.rows("SELECT * FROM runs WHERE id = $id", id=run_id)
+    if not rows:
+        return None
+    row = rows[0]
+    entry = _entry(row, session)
+    return RunReport(
+        run_id=run_id,
+        header=decode_header(orjson.loads(row["header"])) if row["header"] else _header_of_killed(session, entry),
+        status=entry.status,
+        started_at=entry.started_at,
+        finished_at=entry.finished_at or _last_outcome_at(session, run_id) or entry.started_at,
+        counts=tuple(decode_counts(counts) for counts in _values(row["counts"])),
+        problems=tuple(decode_problem(problem) for problem in _values(row["problems"])),
+        outcomes=outcomes,
+        done=entry.done,
+        requests=entry.requests,
+    )
+
+
+def read_rejected(session: Session, run_id: str) -> dict[str, frozenset[str]]:
+    """The keys of all rows that a run did not bring to their end, by sync: rejected, skipped, unknown."""
+    keys: defaultdict[str, set[str]] = defaultdict(set)
+    query = "SELECT DISTINCT sync, key FROM outcomes WHERE run_id = $run AND status <> $succeeded"
+    for batch in session.batches(query, run=run_id, succeeded=Status.SUCCEEDED.value):
+        for row in batch:
+            keys[row["sync"]].add(row["key"])
+    for raw in _values(session.value("SELECT problems FROM runs WHERE id = $id", id=run_id)):
+        where = decode_problem(raw).where
+        if where.sync is not None and where.key is not None:
+            keys[where.sync].add(where.key)
+    return {sync: frozenset(found) for sync, found in keys.items()}
+
+
+def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
+    done: Mapping[str, int] = orjson.loads(row["done"]) if row["done"] else _count_outcomes(session, row["id"])
+    return RunEntry(
+        id=row["id"],
+        command=row["command"],
+        target=row["target"],
+        status=RunStatus(row["status"]),
+        started_at=_utc(row["started_at"]),
+        finished_at=_utc(row["finished_at"]) if row["finished_at"] else None,
+        done=done,
+        requests=row["requests"] or 0,
+    )
+
+
+def _count_outcomes(session: Session, run_id: str) -> dict[str, int]:
+    query = "SELECT status, count(*) AS changes FROM outcomes WHERE run_id = $run GROUP BY status ORDER BY status"
+    return {row["status"]: row["changes"] for row in session.rows(query, run=run_id)}
+
+
+def _last_outcome_at(session: Session, run_id: str) -> datetime | None:
+    last = session.value("SELECT max(finished_at) AS last FROM outcomes WHERE run_id = $run", run=run_id)
+    return _utc(last) if last is not None else None
+
+
+def _header_of_killed(session: Session, entry: RunEntry) -> PlanHeader:
+    known = {row["key"]: row["value"] for row in session.rows("SELECT key, value FROM meta")}
+    return PlanHeader(
+        plan_id="",
+        created_at=entry.started_at,
+        project=known.get("project", ""),
+        target=entry.target,
+        account=known.get("account", ""),
+        livemode=known.get("mode") == "live",
+        api_version="",
+        state_id=known["state_id"],
+        state_serial=int(known["serial"]),
+        manifest_digest="",
+        version="",
+    )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc)
+
+
+def _values(text: str | None) -> list[Any]:
+    values: list[Any] = orjson.loads(text) if text else []
+    return values
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,77 @@
+"""A state as Parquet files: to keep, to look into with other tools, and to bring back."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from dbt_stripe_sync.errors import Location, Problem, StateError
+from dbt_stripe_sync.state.migrations import MIGRATIONS
+from dbt_stripe_sync.state.problems import cannot_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dbt_stripe_sync.state.session import Session
+
+TABLES = ("meta", "records", "intents", "runs", "outcomes")
+
+
+def export_state(session: Session, folder: Path) -> None:
+    """Write every table to `<folder>/<table>.parquet`, readable by its owner alone. Raises `StateError`."""
+    mask = os.umask(0o077)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for table in TABLES:
+            session.connection.table(table).write_parquet(str(folder / f"{table}.parquet"), compression="zstd")
+    except (duckdb.Error, OSError) as error:
+        raise cannot_write(folder, error) from None
+    finally:
+        os.umask(mask)
+
+
+def import_state(session: Session, folder: Path) -> int:
+    """Fill a state that has no records yet from an export, and say how many records it has then.
+
+    Raises `StateError` where the state has records, or where the folder holds no export of this format.
+    """
+    if session.value("SELECT count(*) AS records FROM records") or session.value("SELECT count(*) AS n FROM intents"):
+        raise StateError(
+            Problem(
+                code="state-not-empty",
+                summary="the state has records already, and an import would mix them with others",
+                where=Location(file=str(session.path)),
+                hint="give the import a new file with `--state-path`, or move this one away first",
+            )
+        )
+    _check_export(session, folder)
+    with session.transaction():
+        for table in TABLES:
+            session.execute(f"DELETE FROM {table}")
+            source = {"file": str(folder / f"{table}.parquet")}
+            session.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet($file)", source)
+    return int(session.value("SELECT count(*) AS records FROM records"))
+
+
+def _check_export(session: Session, folder: Path) -> None:
+    missing = [table for table in TABLES if not (folder / f"{table}.parquet").is_file()]
+    version = None
+    if not missing:
+        try:
+            query = "SELECT value FROM read_parquet($file) WHERE key = 'version'"
+            rows = session.connection.execute(query, {"file": str(folder / "meta.parquet")}).fetchall()
+            version = int(rows[0][0])
+        except (duckdb.Error, IndexError, TypeError, ValueError):
+            version = None
+    if version != len(MIGRATIONS):
+        what = f"lacks {', '.join(f'{table}.parquet' for table in missing)}" if missing else "is of another format"
+        raise StateError(
+            Problem(
+                code="bad-export",
+                summary=f"there is no export of a state that can be read here: it {what}",
+                where=Location(file=str(folder)),
+                hint="name the folder that `state export` of this version of dbt-stripe-sync has written",
+            )
+        )
