@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from dbt_stripe_sync.sandbox import Fault
+
 PRODUCT = {"resource": "product", "key": "id", "fields": {"name": "name"}}
 PRICE = {
     "resource": "price",
@@ -220,7 +222,7 @@ def invoices(business, *rows, **meta):
 
 
 def stripe_call(business, method, path, **params):
-    import stripe  # noqa: PLC0415 - only here
+    import stripe
 
     client = stripe.StripeClient(business.stripe.api_key, base_addresses={"api": business.stripe.url})
     return json.loads(client.raw_request(method, path, **params).body)
@@ -455,3 +457,29 @@ def test_any_resource_of_the_catalogue_can_be_synced(business, resource, fields,
     business.write_calls()
     run(business)
     assert business.write_calls() == []
+
+
+def test_a_nested_object_whose_answer_was_a_failure_is_found_under_its_parent(billed):
+    run(billed)
+    billed.rows("credits", ("b1", "c1", -500), columns="id text, customer_id text, cents int")
+    billed.sync(
+        "credits",
+        resource="customer.balance_transaction",
+        key="id",
+        fields={
+            "customer": {"sync": "customers", "key": "customer_id"},
+            "amount": "cents",
+            "currency": {"value": "usd"},
+        },
+    )
+    # Stripe repeats a 500 for its key, so the key says nothing of what happened.
+    path = "/balance_transactions$"
+    billed.stripe.inject(Fault.status_code(500, after_effect=True, method="POST", path=path, count=None))
+
+    first = billed.cli()
+    billed.stripe.clear_faults()
+    run(billed)
+
+    assert first.exit_code == 1
+    assert only(billed, "customer")["balance"] == -500
+    assert billed.stripe.count("customer.balance_transaction") == 1

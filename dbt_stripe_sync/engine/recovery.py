@@ -54,7 +54,7 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects) -> 
     if tag is None:
         return await _leave_open(intent, sender, f"a {intent.change.resource} has no metadata to find it by")
     try:
-        await existing.ask(intent.change.resource, [(TAG_FIELD, str(tag))], complete=True)
+        await existing.list_beside(intent.change.resource, TAG_FIELD, intent.change.calls[intent.step].params)
     except StripeError:
         return await _leave_open(intent, sender, "Stripe could not be asked whether it was made")
     found = existing.find(intent.change.resource, {intent.change.key: [(TAG_FIELD, str(tag))]}).get(intent.change.key)

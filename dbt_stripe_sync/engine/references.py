@@ -79,6 +79,21 @@ class ExistingObjects:
             "CREATE OR REPLACE TABLE work.lookups(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)"
         )
 
+    async def list_beside(self, resource: str, by: str, params: Mapping[str, Any]) -> None:
+        """Make sure that the workspace has every object that could have been created with these parameters, by a field.
+
+        Objects of a nested resource are listed under the parent that the parameters name. Raises `StripeError`.
+        """
+        self._known.setdefault(resource, _Known())
+        operation = self._operation(resource, "list")
+        required = [name for name, param in operation.params.items() if param.required] if operation else []
+        parents = (*operation.path_params, *required) if operation else ()
+        if not parents:
+            await self.ask(resource, [(by, "")], complete=True)
+            return
+        async for page in self._stripe.pages(resource, {**{name: params[name] for name in parents}, "limit": PAGE}):
+            self._keep(resource, page, {by})
+
     async def ask(self, resource: str, wanted: Sequence[tuple[str, str]], *, complete: bool = False) -> str:
         """Make sure that the workspace has every object with one of the `wanted` values, pairs of field and value.
 
