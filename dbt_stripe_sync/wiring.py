@@ -13,8 +13,9 @@ from dbt_stripe_sync.config.order import in_reference_order
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.dbt.command import build_models, list_models
-from dbt_stripe_sync.dbt.manifest import held_models, read_manifest, read_run_results
+from dbt_stripe_sync.dbt.manifest import read_manifest
 from dbt_stripe_sync.dbt.project import Chosen, read_project
+from dbt_stripe_sync.dbt.run_results import held_models, read_run_results
 from dbt_stripe_sync.dbt.selection import select_syncs
 from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.engine.types import RowSource

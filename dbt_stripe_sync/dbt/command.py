@@ -3,101 +3,119 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from dbt_stripe_sync.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dbt_stripe_sync.dbt.project import Chosen, DbtProject
 
 VARIABLE = "DBT_STRIPE_SYNC_DBT"
+# With `--output-keys unique_id` a line holds nothing else.
+_LISTED = re.compile(r'\{"unique_id": ?"([^"]+)"\}')
 
 
 def find_dbt() -> Path:
     """The `dbt` to run: the one that is named, the one beside our Python, or the one on the path.
 
-    Raises `ConfigError`.
+    Raises `ConfigError` (`no-dbt`).
     """
-    beside = Path(sys.executable).parent / "dbt"
     named = os.environ.get(VARIABLE)
-    found = named or (str(beside) if beside.exists() else shutil.which("dbt"))
-    if not found or not Path(found).exists():
+    if named:
+        found = shutil.which(Path(named).expanduser())
+    else:
+        found = shutil.which("dbt", path=str(Path(sys.executable).parent)) or shutil.which("dbt")
+    if not found:
         raise ConfigError(
             Problem(
                 code="no-dbt",
-                summary="there is no `dbt` here",
+                summary=f"{VARIABLE} names no program that is here" if named else "there is no `dbt` here",
                 hint=f"install dbt in this environment, or name the program in {VARIABLE}",
             )
         )
-    return Path(found)
+    return Path(found).absolute()
 
 
 def list_models(project: DbtProject, chosen: Chosen, selector: str) -> frozenset[str]:
-    """The unique ids that `dbt ls` gives for a selector. Raises `ConfigError` where dbt refuses it."""
-    arguments = ["ls", "--select", selector, "--output", "json", "--output-keys", "unique_id", "--quiet"]
-    done = _run_dbt(project, chosen, arguments, capture=True)
+    """The unique ids that `dbt ls` gives for a selector. Raises `ConfigError` where dbt refuses it (`bad-selector`)."""
+    # dbt 1.x's `ls` would write a manifest without the compiled SQL of ephemeral models over the one of the build.
+    arguments = ["ls", "--no-write-json", "--select", selector, "--output", "json", "--output-keys", "unique_id"]
+    done = _start_dbt(project, chosen, [*arguments, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0:
+        sys.stderr.write(done.stdout + done.stderr)
         raise ConfigError(
             Problem(
                 code="bad-selector",
                 summary=f"dbt does not take the selector `{selector}`",
-                hint=f"try it: dbt ls --select '{selector}'",
+                hint=f"its messages stand above; try it: dbt ls --select '{selector}'",
             )
         )
-    found = set()
-    for line in done.stdout.splitlines():
-        start = line.find("{")
-        if start >= 0:
-            try:
-                found.add(str(orjson.loads(line[start:])["unique_id"]))
-            except (orjson.JSONDecodeError, KeyError):
-                continue
-    return frozenset(found)
+    return frozenset(_parse_listing(done.stdout))
 
 
 def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> None:
     """`dbt build` for some models and all that they come from; its output goes to stderr.
 
     A build that fails in part is no error here: what it could not build is held back by its results.
-    Raises `ConfigError` where dbt could not begin.
+    Raises `ConfigError` where dbt could not begin (`dbt-build-failed`).
     """
     selectors = [f"+{model}" for model in models]
-    done = _run_dbt(project, chosen, ["build", "--select", *selectors], capture=False)
-    # docs.getdbt.com/reference/exit-codes: 1 is a node that failed, 2 is dbt itself.
-    if done.returncode > 1:
+    arguments = ["build", "--select", *selectors]
+    results = project.target_path / "run_results.json"
+    before = _written_at(results)
+    # stdout belongs to our own data.
+    done = _start_dbt(project, chosen, arguments, stdout=_stderr(), stderr=subprocess.STDOUT)
+    sys.stderr.write(done.stdout or "")
+    # docs.getdbt.com/reference/exit-codes: 1 is a node that failed, 2 is dbt itself. dbt 2 ends with 1 for a project
+    # that it can't parse too, but writes no results then.
+    if done.returncode not in (0, 1) or (done.returncode == 1 and _written_at(results) == before):
         raise ConfigError(
             Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="its messages stand above")
         )
 
 
-def _run_dbt(
-    project: DbtProject, chosen: Chosen, arguments: Sequence[str], *, capture: bool
+def _parse_listing(text: str) -> Iterator[str]:
+    """The unique ids among the lines of `dbt ls --output json`; dbt may write warnings between them."""
+    for line in text.splitlines():
+        found = _LISTED.search(line)
+        if found:
+            yield found.group(1)
+
+
+def _written_at(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.exists() else None
+
+
+def _stderr() -> int:
+    """Where dbt's output goes as it comes: our stderr; a pipe where that is no real file."""
+    try:
+        return sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):
+        return subprocess.PIPE
+
+
+def _start_dbt(
+    project: DbtProject, chosen: Chosen, arguments: Sequence[str], *, stdout: int, stderr: int
 ) -> subprocess.CompletedProcess[str]:
-    command = [
-        str(find_dbt()),
-        *arguments,
-        "--project-dir",
-        str(project.root),
-        "--profiles-dir",
-        str(project.profiles_dir),
-    ]
+    command = [str(find_dbt()), *arguments]
+    command += ["--project-dir", str(project.root), "--profiles-dir", str(project.profiles_dir)]
     for flag, value in (("--profile", chosen.profile), ("--target", chosen.target), ("--vars", chosen.variables)):
         command += [flag, value] if value else []
     # The user's own program, with arguments as a list: no shell reads them.
     return subprocess.run(
         command,
         check=False,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if capture else sys.stderr.fileno(),
-        stderr=subprocess.PIPE if capture else None,
+        stdout=stdout,
+        stderr=stderr,
         cwd=project.root,
     )

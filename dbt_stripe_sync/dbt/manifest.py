@@ -1,4 +1,4 @@
-"""dbt's artifacts, `manifest.json` and `run_results.json`, as typed nodes: of dbt 1.x and of dbt 2.
+"""dbt's `manifest.json` as typed nodes, of dbt 1.x and of dbt 2.
 
 Only what syncs need is turned into objects, so that a project of thousands of nodes is read in a moment.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from dbt_stripe_sync.dbt.artifact import broken_artifact, read_artifact
 from dbt_stripe_sync.engine.types import ColumnNode, ModelNode, Relation
 from dbt_stripe_sync.errors import ConfigError, Location, Problem
 
@@ -22,18 +23,17 @@ if TYPE_CHECKING:
 # schemas.getdbt.com: v9 is dbt 1.5's, v12 that of dbt 1.8 and later and of dbt 2.
 OLDEST_SCHEMA = 9
 READABLE = frozenset({"model", "seed", "snapshot"})
-FAILED = frozenset({"error", "fail", "runtime error"})
-SKIPPED = frozenset({"skipped"})
+TAG = "stripe_sync"
 _SCHEMA = re.compile(r"/manifest/v(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestNode:
-    """A data test: `guards` are the models that it speaks of; only one of severity `error` stops them."""
+    """A data test or unit test: `guards` are what it speaks of; only one of severity `error` stops them."""
 
     __test__ = False
 
-    unique_id: str
+    name: str
     guards: tuple[str, ...]
     is_error: bool
 
@@ -54,21 +54,12 @@ class Manifest:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResults:
-    """What dbt's last run did: the status of each node by its unique id."""
-
-    statuses: Mapping[str, str] = field(default_factory=dict)
-    generated_at: str = ""
-    invocation_id: str = ""
-
-
 def read_manifest(path: Path) -> Manifest:
     """The manifest at `path`. Raises `ConfigError`: `no-manifest`, `broken-manifest`, `old-manifest`."""
-    raw = _read_json(path, "manifest")
+    raw = read_artifact(path, "manifest")
     metadata = raw.get("metadata") if isinstance(raw, dict) else None
     if not isinstance(metadata, dict) or not isinstance(raw.get("nodes"), dict):
-        raise ConfigError(_broken(path, "it is not a manifest of dbt"))
+        raise ConfigError(broken_artifact(path, "it is not a manifest of dbt"))
     schema = _SCHEMA.search(str(metadata.get("dbt_schema_version", "")))
     version = int(schema.group(1)) if schema else 0
     if version < OLDEST_SCHEMA:
@@ -83,71 +74,29 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return _parse_manifest(raw, metadata, version, path.parent)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ConfigError(_broken(path, f"a part of it is not as dbt writes it ({error})")) from None
-
-
-def read_run_results(path: Path) -> RunResults:
-    """The results of dbt's last run; empty where there are none. Raises `ConfigError` where they can't be read."""
-    if not path.exists():
-        return RunResults()
-    raw = _read_json(path, "run results")
-    try:
-        metadata = raw["metadata"]
-        return RunResults(
-            statuses={result["unique_id"]: str(result["status"]).lower() for result in raw["results"]},
-            generated_at=str(metadata.get("generated_at", "")),
-            invocation_id=str(metadata.get("invocation_id", "")),
-        )
-    except (KeyError, TypeError):
-        raise ConfigError(_broken(path, "it is not what dbt writes")) from None
-
-
-def held_models(manifest: Manifest, results: RunResults) -> Mapping[str, str]:
-    """Models that must not be synced, with the reason: dbt could not build or test them, or what they come from."""
-    held: dict[str, str] = {}
-    for unique_id, status in results.statuses.items():
-        test = manifest.tests.get(unique_id)
-        if unique_id in manifest.nodes and status in FAILED | SKIPPED:
-            what = "failed" if status in FAILED else "was skipped"
-            held[unique_id] = f"`{manifest.nodes[unique_id].name}` {what} in dbt's last run"
-        elif test is not None and test.is_error and status in FAILED:
-            name = unique_id.split(".")[2] if unique_id.count(".") > 1 else unique_id
-            for guarded in test.guards:
-                held[guarded] = f"the test `{name}` failed in dbt's last run"
-    for unique_id in list(held):
-        for child in _descendants(manifest, unique_id):
-            held.setdefault(child, f"it comes from a model that is held: {held[unique_id]}")
-    return held
-
-
-def _descendants(manifest: Manifest, unique_id: str) -> Iterator[str]:
-    seen = {unique_id}
-    ahead = [unique_id]
-    while ahead:
-        for child in manifest.children.get(ahead.pop(), ()):
-            if child not in seen:
-                seen.add(child)
-                ahead.append(child)
-                yield child
+        raise ConfigError(broken_artifact(path, f"a part of it is not as dbt writes it ({error})")) from None
 
 
 def _parse_manifest(raw: Mapping[str, Any], metadata: Mapping[str, Any], version: int, target_path: Path) -> Manifest:
     nodes: dict[str, ModelNode] = {}
     tests: dict[str, TestNode] = {}
     children: dict[str, list[str]] = {}
+    project_name = str(metadata.get("project_name") or "")
     for unique_id, node in raw["nodes"].items():
         kind = node["resource_type"]
         if kind in READABLE:
-            nodes[unique_id] = _parse_model(unique_id, node, target_path)
+            nodes[unique_id] = _parse_model(unique_id, node, target_path, project_name)
             for parent in nodes[unique_id].depends_on:
                 children.setdefault(parent, []).append(unique_id)
         elif kind == "test":
-            tests[unique_id] = _parse_test(unique_id, node)
+            tests[unique_id] = _parse_test(node)
+    for unique_id, node in (raw.get("unit_tests") or {}).items():
+        tests[unique_id] = _parse_test(node)
     return Manifest(
         nodes=nodes,
         tests=tests,
         children={parent: tuple(ids) for parent, ids in children.items()},
-        project_name=str(metadata.get("project_name") or ""),
+        project_name=project_name,
         dbt_version=str(metadata.get("dbt_version") or ""),
         adapter_type=str(metadata.get("adapter_type") or ""),
         schema_version=version,
@@ -157,21 +106,20 @@ def _parse_manifest(raw: Mapping[str, Any], metadata: Mapping[str, Any], version
     )
 
 
-def _parse_model(unique_id: str, node: Mapping[str, Any], target_path: Path) -> ModelNode:
+def _parse_model(unique_id: str, node: Mapping[str, Any], target_path: Path, project_name: str) -> ModelNode:
     config = node.get("config") or {}
     meta = {**(node.get("meta") or {}), **(config.get("meta") or {})}
     raw_meta = (node.get("unrendered_config") or {}).get("meta")
     materialized = str(config.get("materialized") or node["resource_type"])
     is_ephemeral = materialized == "ephemeral"
-    patch = str(node.get("patch_path") or "").partition("://")[2]
-    original = str(node.get("original_file_path") or "")
+    original = _as_posix(node.get("original_file_path"))
     return ModelNode(
         unique_id=unique_id,
         name=node["name"],
         package=node["package_name"],
         resource_type=node["resource_type"],
         materialized=materialized,
-        file=patch or original,
+        file=_file_of(node, project_name),
         path=original,
         fqn=tuple(node.get("fqn") or ()),
         tags=tuple(node.get("tags") or config.get("tags") or ()),
@@ -182,6 +130,17 @@ def _parse_model(unique_id: str, node: Mapping[str, Any], target_path: Path) -> 
         raw_meta=raw_meta if isinstance(raw_meta, dict) else None,
         columns={name: _parse_column(column, meta) for name, column in (node.get("columns") or {}).items()},
     )
+
+
+def _file_of(node: Mapping[str, Any], project_name: str) -> str:
+    """Where the meta stands: a path from the project's root, or `package://path` where the package is another's."""
+    patch = _as_posix(node.get("patch_path"))
+    package, _, path = patch.rpartition("://")
+    return patch if package and package != project_name else path or _as_posix(node.get("original_file_path"))
+
+
+def _as_posix(path: Any) -> str:
+    return str(path or "").replace("\\", "/")
 
 
 def _parse_relation(node: Mapping[str, Any]) -> Relation | None:
@@ -211,44 +170,31 @@ def _parse_column(column: Mapping[str, Any], model_meta: Mapping[str, Any]) -> C
     return ColumnNode(name=column["name"], data_type=column.get("data_type"), meta=own)
 
 
-def _parse_test(unique_id: str, node: Mapping[str, Any]) -> TestNode:
+def _parse_test(node: Mapping[str, Any]) -> TestNode:
     attached = node.get("attached_node")
     guards = (attached,) if attached else tuple((node.get("depends_on") or {}).get("nodes") or ())
     severity = str((node.get("config") or {}).get("severity") or "error").lower()
-    return TestNode(unique_id=unique_id, guards=guards, is_error=severity == "error")
+    return TestNode(name=node["name"], guards=guards, is_error=severity == "error")
 
 
 def _digest(nodes: Mapping[str, ModelNode]) -> str:
+    """Of the tagged models and of the models that their meta names, so that no other model makes a plan stale."""
+    tagged = [node for node in nodes.values() if TAG in node.meta]
+    named = {text for node in tagged for text in _texts(node.meta[TAG])}
     digest = hashlib.sha256()
-    for unique_id in sorted(nodes):
-        node = nodes[unique_id]
-        columns = {name: column.meta for name, column in node.columns.items()}
-        relation = node.relation.rendered if node.relation else node.sql
-        facts = [unique_id, node.materialized, relation, node.meta, columns]
-        digest.update(orjson.dumps(facts, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS))
+    for node in sorted(nodes.values(), key=lambda node: node.unique_id):
+        if TAG in node.meta or node.name in named:
+            columns = {name: column.meta for name, column in node.columns.items()}
+            source = node.relation.rendered if node.relation else node.sql
+            facts = [node.unique_id, node.materialized, source, node.meta, columns]
+            digest.update(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()
 
 
-def _read_json(path: Path, what: str) -> Any:
-    try:
-        return orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(
-            Problem(
-                code="no-manifest",
-                summary=f"there is no {what} of dbt here",
-                where=Location(file=str(path)),
-                hint="run `dbt build` first, or name the project with `--project-dir`",
-            )
-        ) from None
-    except (orjson.JSONDecodeError, OSError, UnicodeDecodeError):
-        raise ConfigError(_broken(path, "it is not JSON, or was cut short")) from None
-
-
-def _broken(path: Path, why: str) -> Problem:
-    return Problem(
-        code="broken-manifest",
-        summary=f"dbt's artifact can't be read: {why}",
-        where=Location(file=str(path)),
-        hint="remove it and run `dbt build` again",
-    )
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a piece of meta."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-from jinja2.nativetypes import NativeEnvironment
+from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.sandbox import SandboxedEnvironment
 
 from dbt_stripe_sync.errors import Problem
 
@@ -17,14 +19,29 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.errors import Location
 
 _UNSET: Any = object()
+# What an expression of the user's can raise while it is rendered, besides Jinja's own errors.
+_RENDER_ERRORS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-@dataclass(slots=True)
+class _Environment(SandboxedEnvironment):
+    """Renders expressions to values, not to text alone; sandboxed, as in dbt."""
+
+    code_generator_class = NativeCodeGenerator
+
+
+@dataclass(frozen=True, slots=True)
 class _Marked:
-    """A text that a filter has said to be of another type."""
+    """A text that a filter has said to be of another type (docs.getdbt.com/reference/dbt-jinja-functions/as_native)."""
 
     text: str
     kind: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _marker(kind: str) -> Any:
+    return lambda value: _Marked(str(value), kind)
 
 
 @dataclass(slots=True)
@@ -37,65 +54,72 @@ class Renderer:
     context: dict[str, Any] = field(default_factory=dict)
 
     def render(self, value: Any, where: Location) -> Any:
-        """A value with every text in it rendered; numbers and booleans come from the `as_…` filters alone."""
+        """A value with every text in it rendered: one expression alone gives what it is, text around it gives text."""
         if isinstance(value, dict):
             return {name: self.render(part, where.at_field(str(name))) for name, part in value.items()}
         if isinstance(value, list):
             return [self.render(part, where.at_field(str(index))) for index, part in enumerate(value)]
-        if not isinstance(value, str) or ("{{" not in value and "{%" not in value):
+        if isinstance(value, dt.date):
+            return value.isoformat()
+        if not isinstance(value, str) or not any(mark in value for mark in ("{{", "{%", "{#")):
             return value
         return self._render_text(value, where)
 
     def _render_text(self, text: str, where: Location) -> Any:
-        environment = NativeEnvironment(undefined=jinja2.StrictUndefined)
-        # dbt's own names: docs.getdbt.com/reference/dbt-jinja-functions/as_number and its siblings.
-        for kind in ("number", "bool", "native", "text"):
-            environment.filters[f"as_{kind}"] = lambda value, kind=kind: _Marked(str(value), kind)
-        missing: list[str] = []
-
-        def env_var(name: str, default: Any = _UNSET) -> str:
-            if name in self.env:
-                return self.env[name]
-            if default is _UNSET:
-                missing.append(name)
-                return ""
-            return "" if default is None else str(default)
-
-        def var(name: str, default: Any = None) -> Any:
-            return self.variables.get(name, default)
-
-        names = {**self.context, "env_var": env_var, "var": var}
+        known = len(self.problems)
+        environment = _Environment(undefined=jinja2.StrictUndefined)
+        environment.filters |= {f"as_{kind}": _marker(kind) for kind in ("number", "bool", "native", "text")}
         try:
-            nodes = list(
-                environment.from_string(text).root_render_func(environment.from_string(text).new_context(names))
-            )
-        except jinja2.TemplateError as error:
-            self._add("bad-jinja", where, f"its Jinja can't be rendered: {error.message}", "mend the expression")
+            template = environment.from_string(text, globals={**self.context, **self._functions(where)})
+            parts = list(template.root_render_func(template.new_context()))
+        except _RENDER_ERRORS as error:
+            # Only Jinja's own messages are repeated: the others may hold a value.
+            why = error.message if isinstance(error, jinja2.TemplateError) else type(error).__name__
+            self._add("bad-jinja", where, f"its Jinja can't be rendered: {why}", "mend the expression")
             return None
-        for name in missing:
-            hint = f"export {name}, or give it a default: {{{{ env_var('{name}', '…') }}}}"
-            self._add("no-env-var", where, f"the environment variable {name} is not set", hint)
-        if len(nodes) == 1 and isinstance(nodes[0], _Marked):
-            return self._typed(nodes[0], where)
-        return "".join(node.text if isinstance(node, _Marked) else str(node) for node in nodes)
+        if len(self.problems) > known:
+            return None
+        if len(parts) == 1:
+            return self._typed(parts[0], where) if isinstance(parts[0], _Marked) else parts[0]
+        return "".join(str(part) for part in parts)
+
+    def _functions(self, where: Location) -> dict[str, Any]:
+        def env_var(name: str, default: Any = None) -> Any:
+            value = self.env.get(name, default)
+            if value is None:
+                hint = f"export {name}, or give it a default: {{{{ env_var('{name}', '…') }}}}"
+                self._add("no-env-var", where, f"the environment variable {name} is not set", hint)
+                return ""
+            return value
+
+        def var(name: str, default: Any = _UNSET) -> Any:
+            value = self.variables.get(name, default)
+            if value is _UNSET:
+                hint = f"give it on the command line: --vars '{{{name}: …}}', or give it a default"
+                self._add("no-var", where, f"the variable `{name}` is not set", hint)
+                return ""
+            return value
+
+        return {"env_var": env_var, "var": var}
 
     def _typed(self, marked: _Marked, where: Location) -> Any:
-        text = marked.text.strip()
         if marked.kind == "text":
             return marked.text
-        if marked.kind == "bool" and text.lower() in {"true", "false"}:
-            return text.lower() == "true"
-        try:
-            value = ast.literal_eval(text.capitalize() if text.lower() in {"true", "false", "none"} else text)
-        except (ValueError, SyntaxError):
-            value = _UNSET
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is _UNSET or (marked.kind == "number" and not is_number) or marked.kind == "bool":
-            if marked.kind == "native":
-                return marked.text
-            self._add(
-                "bad-jinja", where, f"its value is no {marked.kind}", f"remove `| as_{marked.kind}`, or mend the value"
-            )
+        text = marked.text.strip()
+        if text.lower() in {"true", "false"}:
+            value: Any = text.lower() == "true"
+        else:
+            try:
+                value = ast.literal_eval(text)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                value = marked.text
+        is_bool = isinstance(value, bool)
+        wrong = (marked.kind == "bool" and not is_bool) or (
+            marked.kind == "number" and (is_bool or not isinstance(value, int | float))
+        )
+        if wrong:
+            hint = f"remove `| as_{marked.kind}`, or mend the value"
+            self._add("bad-jinja", where, f"its value is no {marked.kind}", hint)
             return None
         return value
 

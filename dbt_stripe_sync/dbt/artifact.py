@@ -1,0 +1,39 @@
+"""The JSON files that dbt leaves in its target folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from dbt_stripe_sync.errors import ConfigError, Location, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_artifact(path: Path, what: str) -> Any:
+    """The JSON at `path`; `what` names it for messages. Raises `ConfigError` (`no-manifest`, `broken-manifest`)."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(
+            Problem(
+                code="no-manifest",
+                summary=f"there is no {what} of dbt here",
+                where=Location(file=str(path)),
+                hint="run `dbt build` first, or name the project with `--project-dir`",
+            )
+        ) from None
+    except (orjson.JSONDecodeError, OSError, UnicodeDecodeError):
+        raise ConfigError(broken_artifact(path, "it is not JSON, or was cut short")) from None
+
+
+def broken_artifact(path: Path, why: str) -> Problem:
+    """An artifact that is not as dbt writes it."""
+    return Problem(
+        code="broken-manifest",
+        summary=f"dbt's artifact can't be read: {why}",
+        where=Location(file=str(path)),
+        hint="remove it and run `dbt build` again",
+    )
