@@ -32,6 +32,8 @@ SEARCH_DELAY = 1.0
 
 HOST = "127.0.0.1"
 _STOP_SECONDS = 10.0
+# What is still being answered when it stops is dropped after this; 0 would wait for ever.
+_DROP_SECONDS = 0.05
 
 
 class Sandbox:
@@ -175,7 +177,7 @@ class _serving:  # noqa: N801 - used like a function
                 return await handle_control(front, request)
             return await front.handle(request)
 
-        self._runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=0)
+        self._runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=_DROP_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self._port, backlog=1024)
         await site.start()

@@ -102,7 +102,7 @@ class Front:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, or drop its connection."""
         method, path = request.method, request.path
-        raw = (await request.text()) if method != "GET" else ""
+        raw = (await request.read()).decode("utf-8", "replace") if method != "GET" else ""
         x = _Exchange(
             method=method,
             path=path,

@@ -160,3 +160,23 @@ def test_meter_events_have_a_budget_of_their_own(clock, client_of):
             event = {"event_name": "calls", "payload": {"stripe_customer_id": "cus_1", "value": "1"}}
             api.billing.meter_events.create({**event, "identifier": str(n)})
         assert all(line.status == 200 for line in sandbox.requests())
+
+
+def test_stopping_drops_what_still_hangs(client_of):
+    sandbox = Sandbox().start()
+    sandbox.inject(Fault.hang())
+    failed = []
+
+    def call():
+        try:
+            client_of(sandbox).v1.customers.create({})
+        except stripe.APIConnectionError as error:
+            failed.append(error)
+
+    waiting = threading.Thread(target=call)
+    waiting.start()
+    while not sandbox.requests():
+        time.sleep(0.005)
+    sandbox.stop()
+    waiting.join(5)
+    assert failed

@@ -8,20 +8,27 @@ from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import cycles
-from dbt_stripe_sync.sandbox.objects.periods import add_intervals
-from dbt_stripe_sync.sandbox.objects.rates import read_rates
+from dbt_stripe_sync.sandbox.objects.phases import build_phase, build_phases
 from dbt_stripe_sync.sandbox.objects.subscription_changes import (
     create_subscription,
     end_subscription,
     update_subscription,
 )
-from dbt_stripe_sync.sandbox.objects.subscription_items import price_for
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
 _LIVE = frozenset({"not_started", "active"})
+_PUT_BY_HAND = (
+    "customer",
+    "from_subscription",
+    "phases",
+    "start_date",
+    "default_settings",
+    "billing_mode",
+    "proration_behavior",
+)
 _TO_SUBSCRIPTION = ("collection_method", "default_payment_method", "description", "metadata", "discounts")
 
 
@@ -51,7 +58,7 @@ def _adopt(work: Work, body: Body, source: str) -> None:
     start = min(item["current_period_start"] for item in items)
     end = max(item["current_period_end"] for item in items)
     given = [{"price": i["price"], **({"quantity": i["quantity"]} if "quantity" in i else {})} for i in items]
-    phase = _build_phase(work, {"items": given, "end_date": end}, start, held["currency"])
+    phase = build_phase(work, {"items": given, "end_date": end}, start, held["currency"])
     body.update(customer=held["customer"], subscription=source, status="active", phases=[phase])
     body["billing_mode"] = held["billing_mode"]
     body["current_phase"] = {"start_date": start, "end_date": end}
@@ -66,95 +73,11 @@ def _plan(work: Work, body: Body, ask: Ask) -> None:
     body.update(customer=customer["id"], status="not_started", test_clock=customer["test_clock"])
     body["billing_mode"] = {"type": "flexible", **(ask.get("billing_mode") or {})}
     start = ask.get("start_date", "now")
-    body["phases"] = _build_phases(work, ask.params["phases"], work.now if start == "now" else int(start))
-
-
-def _build_phases(work: Work, given: list[Body], start: int) -> list[Body]:
-    phases: list[Body] = []
-    for index, phase in enumerate(given):
-        named = phase.get("start_date")
-        begins = int(named) if named and named != "now" else start
-        phases.append(_build_phase(work, phase, begins, None, f"phases[{index}]"))
-        start = phases[-1]["end_date"]
-    return phases
-
-
-def _build_phase(work: Work, given: Body, start: int, currency: str | None, param: str = "phases[0]") -> Body:
-    if not given.get("items"):
-        raise refuse(f"Missing required param: {param}[items].", f"{param}[items]", "parameter_missing")
-    items = []
-    recurring: Body = {"interval": "month", "interval_count": 1}
-    for index, item in enumerate(given["items"]):
-        price = price_for(work, item, f"{param}[items][{index}]", given.get("currency"))
-        if price is None:
-            at = f"{param}[items][{index}][price]"
-            raise refuse(f"Missing required param: {at}.", at, "parameter_missing")
-        recurring = price["recurring"]
-        currency = currency or given.get("currency") or price["currency"]
-        shown: Body = {"billing_thresholds": None, "discounts": _stacked(item), "metadata": item.get("metadata") or {}}
-        shown["price"] = price["id"]
-        if recurring["usage_type"] != "metered":
-            shown["quantity"] = int(item.get("quantity") or 1)
-        shown["tax_rates"] = read_rates(work, item.get("tax_rates"), f"{param}[items][{index}][tax_rates]")
-        items.append(shown)
-    length = given.get("duration") or {}
-    interval = length.get("interval") or recurring["interval"]
-    count = int(length.get("interval_count") or (1 if length else recurring["interval_count"]))
-    end = int(given["end_date"]) if given.get("end_date") else add_intervals(start, interval, count)
-    if end <= start:
-        raise refuse("A phase must end after it starts.", f"{param}[end_date]")
-    phase: Body = {
-        "add_invoice_items": [],
-        "application_fee_percent": None,
-        "billing_cycle_anchor": None,
-        "billing_thresholds": None,
-        "collection_method": None,
-        "default_payment_method": None,
-        "default_tax_rates": read_rates(work, given.get("default_tax_rates"), f"{param}[default_tax_rates]"),
-        "description": None,
-        "invoice_settings": None,
-        "metadata": {},
-        "on_behalf_of": None,
-        "proration_behavior": "create_prorations",
-        "transfer_data": None,
-        "trial_end": None,
-    }
-    hand = (
-        "items",
-        "duration",
-        "start_date",
-        "end_date",
-        "discounts",
-        "default_tax_rates",
-        "trial",
-        "add_invoice_items",
-    )
-    apply_params(phase, given, leave=hand)
-    phase.update(items=items, discounts=_stacked(given), start_date=start, end_date=end, currency=currency)
-    if given.get("trial"):
-        phase["trial_end"] = end
-    return phase
-
-
-def _stacked(given: Body) -> list[Body]:
-    names = ("coupon", "discount", "promotion_code")
-    return [{name: item.get(name) for name in names} for item in given.get("discounts") or []]
+    body["phases"] = build_phases(work, ask.params["phases"], work.now if start == "now" else int(start))
 
 
 def _put(body: Body, params: dict[str, Any]) -> None:
-    apply_params(
-        body,
-        params,
-        leave=(
-            "customer",
-            "from_subscription",
-            "phases",
-            "start_date",
-            "default_settings",
-            "billing_mode",
-            "proration_behavior",
-        ),
-    )
+    apply_params(body, params, leave=_PUT_BY_HAND)
     settings = params.get("default_settings")
     if settings:
         merged = {**body["default_settings"], **{k: v if v != "" else None for k, v in settings.items()}}
@@ -167,7 +90,7 @@ def _update(work: Work, ask: Ask) -> Body:
     _check_live(body, "update")
     if ask.get("phases"):
         first = body["phases"][0]["start_date"] if body["phases"] else work.now
-        body["phases"] = _build_phases(work, ask.params["phases"], first)
+        body["phases"] = build_phases(work, ask.params["phases"], first)
         if body["status"] == "active":
             _enter_phase(work, body)
     _put(body, ask.params)
@@ -198,8 +121,13 @@ def _as_params(body: Body, phase: Body) -> dict[str, Any]:
     defaults = body["default_settings"]
     params: dict[str, Any] = {
         "items": [
-            {key: item[key] for key in ("price", "quantity", "metadata") if key in item} for item in phase["items"]
+            {
+                **{key: item[key] for key in ("price", "quantity", "metadata") if key in item},
+                "tax_rates": [rate["id"] for rate in item["tax_rates"]],
+            }
+            for item in phase["items"]
         ],
+        "default_tax_rates": [rate["id"] for rate in phase["default_tax_rates"]],
         "currency": phase["currency"],
         "proration_behavior": phase["proration_behavior"],
     }

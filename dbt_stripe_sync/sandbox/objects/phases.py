@@ -1,0 +1,103 @@
+"""The phases of a subscription schedule, from what a request says of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.sandbox.family import refuse
+from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects.periods import add_intervals
+from dbt_stripe_sync.sandbox.objects.rates import read_rates
+from dbt_stripe_sync.sandbox.objects.subscription_items import price_for
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+_SHOWN_IF_GIVEN = (
+    "application_fee_percent",
+    "billing_cycle_anchor",
+    "billing_thresholds",
+    "collection_method",
+    "default_payment_method",
+    "description",
+    "invoice_settings",
+    "on_behalf_of",
+    "transfer_data",
+    "trial_end",
+)
+_PUT_BY_HAND = (
+    "items",
+    "duration",
+    "start_date",
+    "end_date",
+    "discounts",
+    "default_tax_rates",
+    "trial",
+    "add_invoice_items",
+)
+
+
+def build_phases(work: Work, given: list[Body], start: int) -> list[Body]:
+    """Phases one after the other from `start`. Raises `ApiError` where they make no sense."""
+    phases: list[Body] = []
+    for index, phase in enumerate(given):
+        named = phase.get("start_date")
+        begins = int(named) if named and named != "now" else start
+        phases.append(build_phase(work, phase, begins, None, f"phases[{index}]"))
+        start = phases[-1]["end_date"]
+    return phases
+
+
+def build_phase(work: Work, given: Body, start: int, currency: str | None, param: str = "phases[0]") -> Body:
+    """One phase. Raises `ApiError`."""
+    if not given.get("items"):
+        raise refuse(f"Missing required param: {param}[items].", f"{param}[items]", "parameter_missing")
+    currency = currency or given.get("currency")
+    prices = []
+    items = []
+    for index, item in enumerate(given["items"]):
+        price = price_for(work, item, f"{param}[items][{index}]", currency)
+        if price is None:
+            at = f"{param}[items][{index}][price]"
+            raise refuse(f"Missing required param: {at}.", at, "parameter_missing")
+        prices.append(price)
+        items.append(_build_item(work, item, price, f"{param}[items][{index}]"))
+    end = _end_of(given, start, prices[-1]["recurring"])
+    if end <= start:
+        raise refuse("A phase must end after it starts.", f"{param}[end_date]")
+    phase: Body = dict.fromkeys(_SHOWN_IF_GIVEN)
+    phase.update(add_invoice_items=[], metadata={}, proration_behavior="create_prorations")
+    apply_params(phase, given, leave=_PUT_BY_HAND)
+    phase["default_tax_rates"] = read_rates(work, given.get("default_tax_rates"), f"{param}[default_tax_rates]")
+    phase.update(items=items, discounts=_stacked(given), start_date=start, end_date=end)
+    phase["currency"] = currency or prices[0]["currency"]
+    if given.get("trial"):
+        phase["trial_end"] = end
+    return phase
+
+
+def _build_item(work: Work, given: Body, price: Body, param: str) -> Body:
+    shown: Body = {
+        "billing_thresholds": None,
+        "discounts": _stacked(given),
+        "metadata": given.get("metadata") or {},
+        "price": price["id"],
+        "tax_rates": read_rates(work, given.get("tax_rates"), f"{param}[tax_rates]"),
+    }
+    if price["recurring"]["usage_type"] != "metered":
+        shown["quantity"] = int(given.get("quantity") or 1)
+    return shown
+
+
+def _end_of(given: Body, start: int, recurring: Body) -> int:
+    """Its own end, its duration, or one interval of its price."""
+    if given.get("end_date"):
+        return int(given["end_date"])
+    length = given.get("duration") or recurring
+    return add_intervals(start, length["interval"], int(length.get("interval_count") or 1))
+
+
+def _stacked(given: Body) -> list[Body]:
+    names = ("coupon", "discount", "promotion_code")
+    return [{name: item.get(name) for name in names} for item in given.get("discounts") or []]
