@@ -1,6 +1,6 @@
 """Columns that a sync reads and its models lack are named before anything is read."""
 
-from conftest import text_of
+from yaml_project import text_of
 
 from dbt_stripe_sync.config.columns import check_columns, models_of
 

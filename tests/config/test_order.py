@@ -1,8 +1,8 @@
 """What others refer to comes first."""
 
-from conftest import Project
 from hypothesis import given
 from hypothesis import strategies as st
+from yaml_project import Project
 
 from dbt_stripe_sync.config.order import in_reference_order
 

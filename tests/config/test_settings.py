@@ -1,7 +1,7 @@
 """Settings of the whole project, in `vars.stripe_sync`."""
 
 import pytest
-from conftest import text_of
+from yaml_project import text_of
 
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 
