@@ -331,6 +331,21 @@ def test_an_automatic_draft_is_finalised_and_charged_after_an_hour(api, customer
     assert api.invoices.retrieve(made).status == "paid"
 
 
+def test_a_preview_computes_and_keeps_nothing(api, customer, price, subscribe, sandbox):
+    running = subscribe()
+    before = {kind: sandbox.count(kind) for kind in ("invoice", "subscription", "invoice_item", "subscription_item")}
+    changed = {"items": [{"id": first_item(running), "quantity": 3}], "proration_behavior": "none"}
+    following = api.invoices.create_preview({"subscription": running.id, "subscription_details": changed})
+    first = api.invoices.create_preview(
+        {"customer": customer, "subscription_details": {"items": [{"price": price(50), "quantity": 2}]}}
+    )
+
+    assert (following.total, following.status) == (3000, "draft")
+    assert (first.total, first.amount_due) == (100, 100)
+    assert before == {kind: sandbox.count(kind) for kind in before}
+    assert items_of(api.subscriptions.retrieve(running.id)) == [(1000, 1)]
+
+
 # ── quotes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -13,6 +13,7 @@ from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, inv
 from dbt_stripe_sync.sandbox.objects.cycles import subscription_parent
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import charge_of
+from dbt_stripe_sync.sandbox.objects.previews import preview_invoice
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
 
 if TYPE_CHECKING:
@@ -303,6 +304,7 @@ FAMILY = Family(
         "add_lines": _change_lines,
         "remove_lines": _change_lines,
         "update_lines": _change_lines,
+        "create_preview": preview_invoice,
     },
     filters={"subscription": "parent.subscription_details.subscription"},
     render=_render,
