@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync import pipeline
-from dbt_stripe_sync.catalog_view import list_fields, list_resources
 from dbt_stripe_sync.engine.apply import Stop
 from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.engine.plan import read_plan
 from dbt_stripe_sync.errors import Location, Problem, StateError
-from dbt_stripe_sync.health import check_health
-from dbt_stripe_sync.preview import preview_rows
+from dbt_stripe_sync.look.catalog_view import list_fields, list_resources
+from dbt_stripe_sync.look.health import check_health
+from dbt_stripe_sync.look.preview import preview_rows
 from dbt_stripe_sync.state.store import open_state
 from dbt_stripe_sync.wiring import ProjectOptions, Workload, build, load_workload, open_parts, opened_warehouse
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.ports import Clock
     from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, Record, RunReport, SyncCounts
-    from dbt_stripe_sync.health import Check
+    from dbt_stripe_sync.look.health import Check
+    from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.pipeline import PlanOptions, Progress
-    from dbt_stripe_sync.preview import Preview
     from dbt_stripe_sync.state.store import StateStore
 
 T = TypeVar("T")
