@@ -141,8 +141,7 @@ async def apply_plan(
     progress.begin_apply(len(plan.changes))
     async with Journal(parts.state) as journal:
         sender = Sender(stripe=parts.stripe, journal=journal, clock=parts.clock, run_id=run_id)
-        syncs = [counts.sync for counts in plan.counts]
-        tally = await apply_changes(plan.changes, syncs, sender, progress, stop, fail_fast=fail_fast)
+        tally = await apply_changes(plan.changes, plan.counts, sender, progress, stop, fail_fast=fail_fast)
     problems = plan.problems
     if tally.not_sent:
         summary = f"{tally.not_sent:,} changes were not sent: {stop.reason or 'their sync was stopped'}"

@@ -47,6 +47,7 @@ KEYS = (
     "on_ambiguous",
     "limits",
     "nulls",
+    "after",
     "options",
     "enabled",
 )
@@ -105,6 +106,7 @@ class _Parser:
         on_removed = self._choice("on_removed", Removal, Removal.IGNORE)
         around = Around(catalog=self.catalog, models=self.models, key=key, problems=self.problems)
         fields = self._fields(resource, around)
+        after = self._after()
         sync = Sync(
             name=str(raw.get("name") or self.block.model.name),
             project=project,
@@ -117,10 +119,11 @@ class _Parser:
             on_removed=on_removed,
             on_ambiguous=self._choice("on_ambiguous", OnAmbiguous, OnAmbiguous.REJECT),
             limits=self._limits(),
-            depends_on=tuple(dict.fromkeys(ref.sync for ref, _ in references_in(fields) if isinstance(ref, SyncRef))),
+            depends_on=tuple(dict.fromkeys([*_synced(fields), *after])),
             options=self._options(),
             fingerprint=_fingerprint(raw, self.block.columns, resource.name),
             where=where,
+            after=after,
         )
         check_resource(sync, resource, lifecycle, self.problems)
         check_fields(sync, resource, self.problems)
@@ -265,6 +268,10 @@ class _Parser:
             **{name: parse_threshold(raw[name], where.at_field(name), self.problems) for name in LIMITS if name in raw}
         )
 
+    def _after(self) -> tuple[str, ...]:
+        raw = self.block.raw.get("after") or []
+        return tuple(str(name) for name in (raw if isinstance(raw, list) else [raw]))
+
     def _options(self) -> Mapping[str, Any]:
         raw = self.block.raw.get("options") or {}
         where = self.block.where.at_field("options")
@@ -272,6 +279,11 @@ class _Parser:
             self.problems.add("not-a-mapping", where, "`options` holds no names and values", "write `option: value`")
             return {}
         return raw
+
+
+def _synced(fields: Iterable[FieldMapping]) -> Iterator[str]:
+    """The syncs whose objects the fields refer to."""
+    return (ref.sync for ref, _ in references_in(fields) if isinstance(ref, SyncRef))
 
 
 def parse_threshold(raw: Any, where: Location, problems: Problems) -> Threshold | None:

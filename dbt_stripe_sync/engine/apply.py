@@ -15,9 +15,9 @@ from dbt_stripe_sync.engine.send import Sender, build_intent
 from dbt_stripe_sync.engine.types import Outcome, Ref, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from dbt_stripe_sync.engine.types import Change, Changes
+    from dbt_stripe_sync.engine.types import Change, Changes, SyncCounts
 
 # How many changes of one sync may be under way or wait for their parents; it bounds memory, not the rate.
 LANE_WIDTH = 200
@@ -75,20 +75,29 @@ class _Parents:
 
 
 async def apply_changes(
-    changes: Changes, syncs: Iterable[str], sender: Sender, observer: Observer, stop: Stop, *, fail_fast: bool = False
+    changes: Changes,
+    syncs: Iterable[SyncCounts],
+    sender: Sender,
+    observer: Observer,
+    stop: Stop,
+    *,
+    fail_fast: bool = False,
 ) -> Tally:
     """Send every change; one that is rejected stops only those that refer to it.
 
     `syncs` are in the order of their references. Raises `StateError` where the state can't be written.
     """
     lanes = _Lanes(changes=changes, sender=sender, observer=observer, stop=stop, fail_fast=fail_fast)
-    tasks = [asyncio.create_task(lanes.run(sync)) for sync in syncs]
+    tasks: dict[str, asyncio.Task[None]] = {}
+    for counts in syncs:
+        first = [tasks[name] for name in counts.after if name in tasks]
+        tasks[counts.sync] = asyncio.create_task(lanes.run(counts.sync, first))
     try:
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks.values())
     finally:
-        for task in tasks:
+        for task in tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
     return lanes.tally
 
 
@@ -105,8 +114,9 @@ class _Lanes:
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     holders: Counter[str] = field(default_factory=Counter)
 
-    async def run(self, sync: str) -> None:
-        """All changes of one sync."""
+    async def run(self, sync: str, first: Sequence[asyncio.Task[None]]) -> None:
+        """All changes of one sync, once those that have to be done before it are."""
+        await asyncio.gather(*(asyncio.shield(task) for task in first))
         under_way: set[asyncio.Task[None]] = set()
         try:
             for change in self.changes.of(sync):

@@ -189,12 +189,13 @@ def encode_counts(counts: SyncCounts) -> dict[str, Any]:
     return {name: getattr(counts, name) for name in SyncCounts.__slots__} | {
         "by_action": dict(counts.by_action),
         "notes": list(counts.notes),
+        "after": list(counts.after),
     }
 
 
 def decode_counts(raw: Mapping[str, Any]) -> SyncCounts:
     """The inverse of `encode_counts`."""
-    return SyncCounts(**{**raw, "notes": tuple(raw["notes"])})
+    return SyncCounts(**{**raw, "notes": tuple(raw["notes"]), "after": tuple(raw["after"])})
 
 
 def encode_header(header: PlanHeader) -> dict[str, Any]:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.changes import Decision, Existing, Rules, decide_present, decide_removed, needs_body
+from dbt_stripe_sync.engine.changes import (
+    Decision,
+    Existing,
+    Rules,
+    decide_present,
+    decide_removed,
+    end_replaced,
+    needs_body,
+)
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences
 from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
 from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.references import ExistingObjects, Found
     from dbt_stripe_sync.engine.types import Change, Record, Sync
     from dbt_stripe_sync.engine.workspace import Workspace
+    from dbt_stripe_sync.stripe_api.calls import Answer
     from dbt_stripe_sync.stripe_api.catalog import Resource
     from dbt_stripe_sync.stripe_api.lifecycle import ItemList, Lifecycle
 
@@ -120,6 +129,7 @@ async def plan_sync(
             read_seconds=read - started,
             diff_seconds=perf_counter() - read,
             notes=tuple(_told(note, count) for note, count in found.notes.items()),
+            after=sync.after,
         ),
         problems=(*held, *found.problems),
     )
@@ -165,7 +175,7 @@ class _SyncPlanner:
             matches = await self._match([diff for diff in batch if diff.kind is Kind.NEW])
             bodies = await self._bodies([diff for diff in batch if diff.kind is Kind.REMOVED])
             decided = [(diff, self._decide(diff, matches, bodies)) for diff in batch]
-            self._take(await asyncio.gather(*(self._with_item_ids(diff, decision) for diff, decision in decided)))
+            self._take(await asyncio.gather(*(self._with_object(diff, decision) for diff, decision in decided)))
             # Answers are read and pages are listed while a long table is planned.
             await asyncio.sleep(0)
 
@@ -253,27 +263,26 @@ class _SyncPlanner:
             return {}
 
         async def retrieve(diff: RowDiff) -> tuple[str, Mapping[str, Any] | None]:
-            params = {**self._path(diff), **({"expand": list(rule.expand)} if rule.expand else {})}
-            call = Call(resource=self._rules.resource.name, operation="retrieve", target=diff.stripe_id, params=params)
-            answer = await self._planning.stripe.send(call)
+            answer = await self._retrieve(diff.stripe_id, diff, rule.expand)
             missing = answer.failure is not None and answer.failure.code == "resource_missing"
             return diff.key, answer.body if answer.verdict is Verdict.DONE else {} if missing else None
 
         return {key: body for key, body in await asyncio.gather(*map(retrieve, diffs)) if body is not None}
 
-    async def _with_item_ids(self, diff: RowDiff, decision: Decision) -> Decision:
-        """The same decision, where an update's lists name the items that the object has now."""
+    async def _with_object(self, diff: RowDiff, decision: Decision) -> Decision:
+        """The same decision, made complete with what only the object in Stripe shows: its status, its items' ids."""
         lists = self._rules.lifecycle.item_lists
         change = decision.change
-        if change is None or not any(call.target and call.params.keys() & lists.keys() for call in change.calls):
+        if change is None:
             return decision
-        path = self._path(diff)
-        resource, target = self._rules.resource.name, change.stripe_id
-        answer = await self._planning.stripe.send(
-            Call(resource=resource, operation="retrieve", target=target, params=path)
-        )
+        has_lists = any(call.target and call.params.keys() & lists.keys() for call in change.calls)
+        if not has_lists and decision.ends is None:
+            return decision
+        answer = await self._retrieve(change.stripe_id, diff, decision.ends.expand if decision.ends else ())
         if answer.verdict is not Verdict.DONE:
             return Decision(problems=(self._not_asked(diff),))
+        if decision.ends is not None:
+            return end_replaced(self._rules, diff, decision, answer.body)
         items = {name: await self._items(answer.body, name, rule) for name, rule in lists.items()}
         calls = tuple(
             replace(
@@ -294,6 +303,12 @@ class _SyncPlanner:
         resource, parent = rule.listed_by
         pages = self._planning.stripe.pages(resource, {parent: body["id"], "limit": 100})
         return [item async for page in pages for item in page]
+
+    async def _retrieve(self, stripe_id: str | None, diff: RowDiff, expand: tuple[str, ...]) -> Answer:
+        params = {**self._path(diff), **({"expand": list(expand)} if expand else {})}
+        return await self._planning.stripe.send(
+            Call(resource=self._rules.resource.name, operation="retrieve", target=stripe_id, params=params)
+        )
 
     def _path(self, diff: RowDiff) -> dict[str, Any]:
         in_path = (name for name, param in self._rules.resource.params.items() if param.in_path)

@@ -219,7 +219,8 @@ class Limits:
 class Sync:
     """One mapping of a model's rows to objects of one Stripe resource.
 
-    `depends_on` names the syncs that its references need first. `options` holds switches of single resources
+    `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
+    done as a whole. `options` holds switches of single resources
     (`finalize`, `move_subscriptions` …) as plain JSON. `fingerprint` changes when the mapping does.
     """
 
@@ -238,6 +239,7 @@ class Sync:
     options: Mapping[str, Any]
     fingerprint: str
     where: Location
+    after: tuple[str, ...] = ()
 
 
 # ── what has to change ───────────────────────────────────────────────────────────────────────────────────────────
@@ -311,7 +313,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncCounts:
-    """What the plan found for one sync, in rows."""
+    """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins."""
 
     sync: str
     model: str
@@ -325,6 +327,7 @@ class SyncCounts:
     read_seconds: float = 0.0
     diff_seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,2 @@
+select distinct metric, 'Brightdesk ' || metric as title
+from {{ ref('stg_usage') }}
