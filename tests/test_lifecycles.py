@@ -483,3 +483,99 @@ def test_a_nested_object_whose_answer_was_a_failure_is_found_under_its_parent(bi
     assert first.exit_code == 1
     assert only(billed, "customer")["balance"] == -500
     assert billed.stripe.count("customer.balance_transaction") == 1
+
+
+# ── what can't be changed ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_replaced_price_gives_its_tag_up_to_the_new_one(catalogue):
+    run(catalogue)
+    prices(catalogue, ("m", "p1", "12.00", "desk_monthly", None))
+    run(catalogue)
+
+    tagged = [price["active"] for price in catalogue.stripe.objects("price") if "dbt_stripe_sync" in price["metadata"]]
+
+    assert tagged == [True]
+
+
+def test_state_that_was_lost_after_a_replacement_finds_the_new_object(catalogue):
+    run(catalogue)
+    prices(catalogue, ("m", "p1", "12.00", "desk_monthly", None))
+    run(catalogue)
+    catalogue.state.unlink()
+    catalogue.write_calls()
+
+    run(catalogue)
+
+    assert catalogue.write_calls() == []
+
+
+def test_a_replacement_whose_answer_was_a_failure_is_not_taken_for_the_old_object(catalogue):
+    run(catalogue)
+    old = only(catalogue, "price")
+    prices(catalogue, ("m", "p1", "12.00", "desk_monthly", None))
+    catalogue.stripe.inject(Fault.status_code(500, method="POST", path="/v1/prices$", count=None))
+
+    first = catalogue.cli()
+    catalogue.stripe.clear_faults()
+    run(catalogue)
+
+    assert first.exit_code == 1
+    by_amount = {price["unit_amount"]: price for price in catalogue.stripe.objects("price")}
+    assert (by_amount[1000]["id"], by_amount[1000]["active"], by_amount[1200]["active"]) == (old["id"], False, True)
+
+
+def test_a_subscription_moves_to_another_customer_only_if_that_is_asked_for(subscribers):
+    rows = [("c1", "a@example.com"), ("c2", "b@example.com")]
+    subscribers.rows("customers", *rows, columns="id text, email text")
+    run(subscribers)
+    subscription(subscribers, ("s1", "c2", "m", 2))
+    subscribers.write_calls()
+
+    refused = subscribers.cli()
+
+    assert refused.exit_code == 1
+    assert "a subscription in its place would start and bill anew" in " ".join((refused.out + refused.err).split())
+    assert subscribers.write_calls() == []
+
+    subscription(subscribers, ("s1", "c2", "m", 2), options={"replace": True})
+    run(subscribers)
+
+    statuses = {found["customer"]: found["status"] for found in subscribers.stripe.objects("subscription")}
+    emails = {c["id"]: c["email"] for c in subscribers.stripe.objects("customer")}
+    assert {emails[customer]: status for customer, status in statuses.items()} == {
+        "a@example.com": "canceled",
+        "b@example.com": "active",
+    }
+
+
+def items(business, *rows):
+    business.rows("lines", *rows, columns="id text, customer_id text, invoice_id text, cents int, currency text")
+    business.sync(
+        "lines",
+        resource="invoice_item",
+        key="id",
+        fields={
+            "customer": {"sync": "customers", "key": "customer_id"},
+            "invoice": {"sync": "invoices", "key": "invoice_id"},
+            "amount": "cents",
+            "currency": "currency",
+        },
+    )
+
+
+def test_an_item_is_replaced_while_it_is_free_and_kept_once_it_is_billed(billed):
+    invoices(billed, ("i1", "c1", "first"))
+    items(billed, ("l1", "c1", None, 500, "usd"), ("l2", "c1", "i1", 700, "usd"))
+    run(billed)
+    stripe_call(billed, "post", f"/v1/invoices/{only(billed, 'invoice')['id']}/finalize")
+    items(billed, ("l1", "c1", None, 500, "eur"), ("l2", "c1", "i1", 700, "eur"))
+
+    ran = billed.cli()
+
+    assert ran.exit_code == 1
+    assert "the item is on a finalised invoice" in " ".join((ran.out + ran.err).split())
+    assert {found["amount"]: found["currency"] for found in billed.stripe.objects("invoice_item")} == {
+        500: "eur",
+        700: "usd",
+    }

@@ -15,7 +15,7 @@ from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal
 from dbt_stripe_sync.stripe_api.tag import TAG, build_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.compare import Comparison
     from dbt_stripe_sync.engine.diff import RowDiff
@@ -38,13 +38,15 @@ _ACTIONS = {
 class Decision:
     """What one row needs: a change, a record to refresh without a call, problems, or nothing at all.
 
-    `kept` says why the object of a row that left the model stays as it is.
+    `kept` says why the object of a row that left the model stays as it is. `ends` is how the object that a new one
+    replaces has to end, where that depends on its status: the change lacks that call until `end_replaced` adds it.
     """
 
     change: Change | None = None
     record: Record | None = None
     problems: tuple[Problem, ...] = ()
     kept: str | None = None
+    ends: ByStatus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,28 +184,57 @@ def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Exi
 
 def _decide_replaced(rules: Rules, diff: RowDiff, payload: Payload, comparison: Comparison) -> Decision:
     rule = rules.lifecycle.when_immutable_changes
+    if rules.sync.options.get("replace") is True and rules.lifecycle.replace_if_asked is not None:
+        rule = rules.lifecycle.replace_if_asked
     names = ", ".join(f"`{name}`" for name in comparison.immutable)
     reason = rule.reason if isinstance(rule, Reject) else _cannot_share(rule, payload, comparison)
     if isinstance(rule, Reject) or reason:
-        where = rules.sync.where.at_field("fields", comparison.immutable[0]).at_key(diff.key)
-        summary = f"{names} can't be changed on an existing {rules.resource.name}: {reason}"
-        hint = "put the old value back, or give the row another key to make a new object"
-        return Decision(problems=(Problem(code="immutable-changed", summary=summary, where=where, hint=hint),))
+        may_ask = isinstance(rule, Reject) and rules.lifecycle.replace_if_asked is not None
+        hint = "; `options: {replace: true}` lets a new one take its place" if may_ask else ""
+        return Decision(problems=(_immutable(rules, diff, comparison.immutable, str(reason), hint),))
     then = rules.lifecycle.on_removed[rule.then]
-    if not isinstance(then, Step):
-        raise TypeError(rules.resource.name)
     params = {**payload.params, **{k: v for k, v in rule.carry_over.items() if _carries(k, payload.params)}}
     change = replace(
         _change(rules, diff, Action.REPLACE, payload.params),
         stripe_id=diff.stripe_id,
-        calls=(
-            *_create_calls(rules, diff.key, params),
-            PlannedCall(operation=then.operation, target=diff.stripe_id, params=_step_params(rules, diff, then)),
-        ),
+        calls=_create_calls(rules, diff.key, params),
         changed=tuple(comparison.changed),
         reason=f"{names} can't be changed, so a new object takes over",
     )
-    return Decision(change=change)
+    if isinstance(then, ByStatus):
+        return Decision(change=change, ends=then)
+    return Decision(change=replace(change, calls=(*change.calls, _end_call(rules, diff, then))))
+
+
+def end_replaced(rules: Rules, diff: RowDiff, decision: Decision, body: Mapping[str, Any]) -> Decision:
+    """Add the call that ends a replaced object as its status allows, or reject the row where nothing may end it."""
+    change, rule = decision.change, decision.ends
+    if change is None or rule is None:
+        return decision
+    step = rule.steps.get(str(object_value(body, rule.status_field)))
+    if step is None:
+        names = list(dict.fromkeys(part.path.partition(".")[0] for part in change.changed))
+        fixed = [name for name in names if rules.resource.params[name].immutable]
+        return Decision(problems=(_immutable(rules, diff, fixed, rule.otherwise, ""),))
+    return Decision(change=replace(change, calls=(*change.calls, _end_call(rules, diff, step))))
+
+
+def _end_call(rules: Rules, diff: RowDiff, step: Step) -> PlannedCall:
+    """The call that ends a replaced object. One that stays to be seen gives our tag up to the new one."""
+    tag = {"metadata": {TAG: ""}} if step.operation == "update" and _is_tagged(rules) else {}
+    return PlannedCall(
+        operation=step.operation, target=diff.stripe_id, params={**_step_params(rules, diff, step), **tag}
+    )
+
+
+def _immutable(rules: Rules, diff: RowDiff, names: Sequence[str], reason: str, hint: str) -> Problem:
+    listed = ", ".join(f"`{name}`" for name in names)
+    return Problem(
+        code="immutable-changed",
+        summary=f"{listed} can't be changed on an existing {rules.resource.name}: {reason}",
+        where=rules.sync.where.at_field("fields", names[0]).at_key(diff.key),
+        hint=f"put the old value back, or give the row another key to make a new object{hint}",
+    )
 
 
 def _cannot_share(rule: Replace, payload: Payload, comparison: Comparison) -> str | None:

@@ -58,12 +58,14 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects) -> 
     except StripeError:
         return await _leave_open(intent, sender, "Stripe could not be asked whether it was made")
     found = existing.find(intent.change.resource, {intent.change.key: [(TAG_FIELD, str(tag))]}).get(intent.change.key)
-    if found is None:
+    # A replaced object carries the tag until it ends: it is not the one that the call would have made.
+    others = [body for body in found.objects if body["id"] != intent.change.stripe_id] if found else []
+    if not others:
         return await sender.carry_out(_with_new_key(intent))
     made = replace(
         intent,
         step=intent.step + 1,
-        stripe_id=str(found.objects[0]["id"]),
+        stripe_id=str(others[0]["id"]),
         key_sent_at=None,
         key_spent=False,
     )

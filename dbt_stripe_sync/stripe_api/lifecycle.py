@@ -65,6 +65,7 @@ class ByStatus:
 class Replace:
     """A new object takes over: created with `carry_over` added to its parameters, then the old one gets `then`.
 
+    Where `then` depends on the old object's status and has no step for it, the row is rejected instead.
     `unless_mapped` names parameters that two living objects can't share: a row that sets one of them is rejected.
     """
 
@@ -102,6 +103,7 @@ class Lifecycle:
     our tag. `permanent` warns of a removal that can't be undone. `listed` says that all objects can be listed (those of
     a nested resource can be only under their parent). `refused` is the reason why no sync may write it. `note` is what
     a user should know before the first sync. `item_lists` are parameters whose items have ids.
+    `replace_if_asked` takes the place of `when_immutable_changes` for a sync with the option `replace`.
     """
 
     found_by: tuple[str, ...] = ()
@@ -115,6 +117,7 @@ class Lifecycle:
     refused: str | None = None
     note: str | None = None
     item_lists: Mapping[str, ItemList] = field(default_factory=dict)
+    replace_if_asked: Replace | None = None
 
 
 def lifecycle_of(name: str) -> Lifecycle:

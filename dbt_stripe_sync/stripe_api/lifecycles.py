@@ -165,6 +165,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
+            replace_if_asked=Replace(then=Removal.CANCEL),
             # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
             item_lists={
                 "items": ItemList(
@@ -193,6 +194,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a schedule in its place would start its phases anew"),
+            replace_if_asked=Replace(then=Removal.CANCEL),
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
@@ -208,6 +210,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.DELETE, Removal.VOID}),
             when_immutable_changes=Reject(reason="an invoice is a document of its own; void it and make a new one"),
+            replace_if_asked=Replace(then=Removal.VOID),
         ),
         "invoice_item": Lifecycle(
             found_by=("id", "metadata"),
@@ -221,7 +224,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             permanent=frozenset({Removal.DELETE}),
-            when_immutable_changes=Reject(reason="an item stays with its customer, currency and invoice"),
+            when_immutable_changes=Replace(then=Removal.DELETE),
         ),
         "credit_note": Lifecycle(
             found_by=("id", "metadata", "number"),
@@ -242,6 +245,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a quote is a document of its own; cancel it and make a new one"),
+            replace_if_asked=Replace(then=Removal.CANCEL),
             note="only a draft takes every change; an open quote takes its metadata and little else",
         ),
         "customer.balance_transaction": Lifecycle(
@@ -283,6 +287,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
             when_immutable_changes=Reject(reason="a new link has a new URL, and the old one is out in the world"),
+            replace_if_asked=Replace(),
         ),
         "billing.meter": Lifecycle(
             found_by=("id", "event_name", "display_name"),
