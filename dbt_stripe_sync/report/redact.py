@@ -80,12 +80,12 @@ def describe_values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [describe_values(part) for part in value]
     if isinstance(value, bool):
-        return "true or false"
+        return "(true or false)"
     if isinstance(value, str):
         if not value:
             return ""
-        return value if is_stripe_id(value) else "text"
-    return "null" if value is None else value if isinstance(value, Ref) else "number"
+        return value if is_stripe_id(value) else "(text)"
+    return "(null)" if value is None else value if isinstance(value, Ref) else "(number)"
 
 
 def is_stripe_id(text: str) -> bool:

@@ -107,9 +107,9 @@ def test_the_shape_of_what_was_sent_shows_without_its_values():
     params = {"name": "Zoë", "active": True, "items": [{"quantity": 2}], "phone": "", "customer": "cus_Nf3KAbCdEfGh12"}
 
     assert describe_values(params) == {
-        "name": "text",
-        "active": "true or false",
-        "items": [{"quantity": "number"}],
+        "name": "(text)",
+        "active": "(true or false)",
+        "items": [{"quantity": "(number)"}],
         "phone": "",
         "customer": "cus_Nf3KAbCdEfGh12",
     }
