@@ -44,6 +44,13 @@ def _marker(kind: str) -> Any:
     return lambda value: _Marked(str(value), kind)
 
 
+def _concat(parts: list[Any]) -> Any:
+    """One part as it is, several as text. Raises `jinja2.UndefinedError` where a name is not known."""
+    if len(parts) != 1 or isinstance(parts[0], jinja2.Undefined):
+        return "".join(str(part) for part in parts)
+    return parts[0]
+
+
 @dataclass(slots=True)
 class Renderer:
     """Renders values of dbt's YAML. What can't be rendered goes to `problems`."""
@@ -71,7 +78,7 @@ class Renderer:
         environment.filters |= {f"as_{kind}": _marker(kind) for kind in ("number", "bool", "native", "text")}
         try:
             template = environment.from_string(text, globals={**self.context, **self._functions(where)})
-            parts = list(template.root_render_func(template.new_context()))
+            value = _concat(list(template.root_render_func(template.new_context())))
         except _RENDER_ERRORS as error:
             # Only Jinja's own messages are repeated: the others may hold a value.
             why = error.message if isinstance(error, jinja2.TemplateError) else type(error).__name__
@@ -79,9 +86,7 @@ class Renderer:
             return None
         if len(self.problems) > known:
             return None
-        if len(parts) == 1:
-            return self._typed(parts[0], where) if isinstance(parts[0], _Marked) else parts[0]
-        return "".join(str(part) for part in parts)
+        return self._typed(value, where) if isinstance(value, _Marked) else value
 
     def _functions(self, where: Location) -> dict[str, Any]:
         def env_var(name: str, default: Any = None) -> Any:

@@ -40,7 +40,7 @@ def read_run_results(path: Path) -> RunResults:
             generated_at=str(metadata.get("generated_at", "")),
             invocation_id=str(metadata.get("invocation_id", "")),
         )
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         raise ConfigError(broken_artifact(path, "it is not what dbt writes")) from None
 
 

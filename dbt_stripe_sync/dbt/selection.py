@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.errors import Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.engine.types import ModelNode, Sync
 
 # docs.getdbt.com/reference/node-selection/graph-operators
 _GRAPH = re.compile(r"^(?P<up>(?P<up_depth>\d*)\+)?(?P<core>[^+@]+)(?P<down>\+(?P<down_depth>\d*))?$")
-_METHODS = ("tag", "path", "fqn", "package", "file", "resource_type", "sync")
 ENDLESS = 1_000_000
 
 
@@ -73,27 +72,29 @@ class _Selector:
         if graph is None or not self._is_ours(graph["core"]):
             return self._by_model(self._ask_dbt(part))
         by_name = {sync.name for sync in self._syncs if fnmatchcase(sync.name, graph["core"].removeprefix("sync:"))}
-        models = self._models(graph["core"]) | {s.model.unique_id for s in self._syncs if s.name in by_name}
-        reached = set(models)
+        models = self._models(graph["core"])
+        start = models | {sync.model.unique_id for sync in self._syncs if sync.name in by_name}
+        reached: set[str] = set()
         if graph["up"]:
-            reached |= self._walk(models, self._parents, int(graph["up_depth"] or ENDLESS))
+            reached |= self._walk(start, self._parents, int(graph["up_depth"] or ENDLESS))
         if graph["down"]:
-            reached |= self._walk(models, self._children, int(graph["down_depth"] or ENDLESS))
-        if by_name and not self._models(graph["core"]):
-            # A sync that is named by its own name does not drag in its model's other syncs.
-            reached -= models
-        return by_name | self._by_model(reached)
+            reached |= self._walk(start, self._children, int(graph["down_depth"] or ENDLESS))
+        # A sync that is named by its own name does not drag in its model's other syncs.
+        return by_name | self._by_model(models | reached)
 
     @staticmethod
     def _is_ours(core: str) -> bool:
         method, colon, _ = core.partition(":")
-        return not colon or method in _METHODS
+        return not colon or method in _METHODS or method == "sync"
 
     def _models(self, core: str) -> set[str]:
         method, colon, value = core.partition(":")
         if not colon:
-            method, value = ("path", core) if "/" in core else ("fqn", core)
-        return {uid for uid, node in self._manifest.nodes.items() if _matches(node, method, value)}
+            method, value = _default_method(core), core
+        if method == "sync":
+            return set()
+        matches, project = _METHODS[method], self._manifest.project_name
+        return {unique_id for unique_id, node in self._manifest.nodes.items() if matches(node, value, project)}
 
     def _by_model(self, unique_ids: Iterable[str]) -> set[str]:
         wanted = set(unique_ids)
@@ -129,24 +130,74 @@ class _Selector:
         )
 
 
-def _matches(node: ModelNode, method: str, value: str) -> bool:
-    """docs.getdbt.com/reference/node-selection/methods."""
-    if method == "tag":
-        return any(fnmatchcase(tag, value) for tag in node.tags)
-    if method == "path":
-        path = value.rstrip("/").removesuffix("/*")
-        return node.path == path or node.path.startswith(f"{path}/") or fnmatchcase(node.path, value)
-    if method == "file":
-        return fnmatchcase(node.path.rsplit("/", 1)[-1], value)
-    if method == "package":
-        return fnmatchcase(node.package, value)
-    if method == "resource_type":
-        return node.resource_type == value
+def _default_method(value: str) -> str:
+    if "/" in value:
+        return "path"
+    return "file" if value.lower().endswith((".sql", ".py", ".csv")) else "fqn"
+
+
+def _is_tagged(node: ModelNode, value: str, _: str) -> bool:
+    return any(fnmatchcase(tag, value) for tag in node.tags)
+
+
+def _is_at(node: ModelNode, value: str, _: str) -> bool:
+    """The model's file, the YAML that describes it, or a folder above it, as `pathlib` finds them by a pattern."""
+    pattern = re.sub(r"^(\./)+", "", value.rstrip("/")).split("/")
+    steps = node.path.split("/")
+    folders = (steps[:depth] for depth in range(1, len(steps) + 1))
+    return any(_fits(place, pattern) for place in (*folders, node.file.split("/")))
+
+
+def _fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path has the form of a pattern; `**` stands for any number of folders."""
+    if not pattern or not steps:
+        return not pattern and not steps
+    if pattern[0] == "**":
+        return _fits(steps, pattern[1:]) or _fits(steps[1:], pattern)
+    return fnmatchcase(steps[0], pattern[0]) and _fits(steps[1:], pattern[1:])
+
+
+def _is_in_file(node: ModelNode, value: str, _: str) -> bool:
+    file = node.path.rpartition("/")[2]
+    return fnmatchcase(file, value) or fnmatchcase(file.rpartition(".")[0], value)
+
+
+def _is_in_package(node: ModelNode, value: str, project: str) -> bool:
+    return fnmatchcase(node.package, project if value == "this" else value)
+
+
+def _is_resource_type(node: ModelNode, value: str, _: str) -> bool:
+    return node.resource_type == value
+
+
+def _is_named(node: ModelNode, value: str, _: str) -> bool:
+    """By its name, or by the beginning of its qualified name, with or without the package in front."""
     if fnmatchcase(node.name, value):
         return True
+    # A versioned model's qualified name ends with its version: `model.v2` and `model_v2` are the same.
+    if "_".join(node.fqn[-2:]) in {value, value.replace(".", "_")} and node.fqn[-1:] != (node.name,):
+        return True
     wanted = value.split(".")
-    for start in (0, 1):
-        fqn = node.fqn[start:]
-        if len(wanted) <= len(fqn) and all(fnmatchcase(a, b) for a, b in zip(fqn, wanted, strict=False)):
-            return len(wanted) > 1 or fnmatchcase(fqn[0], wanted[0])
-    return False
+    return any(_begins(".".join(fqn).split("."), wanted) for fqn in (node.fqn, node.fqn[1:]) if fqn)
+
+
+def _begins(steps: Sequence[str], wanted: Sequence[str]) -> bool:
+    if len(steps) < len(wanted):
+        return False
+    for index, part in enumerate(wanted):
+        if any(mark in part for mark in "*?["):
+            return fnmatchcase(".".join(steps[index:]), ".".join(wanted[index:]))
+        if steps[index] != part:
+            return False
+    return True
+
+
+# docs.getdbt.com/reference/node-selection/methods: what costs no call of dbt.
+_METHODS: Mapping[str, Callable[[ModelNode, str, str], bool]] = {
+    "tag": _is_tagged,
+    "path": _is_at,
+    "file": _is_in_file,
+    "package": _is_in_package,
+    "resource_type": _is_resource_type,
+    "fqn": _is_named,
+}

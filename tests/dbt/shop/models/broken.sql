@@ -1,0 +1,1 @@
+select cast('a' as integer) as id from {{ ref('people') }}

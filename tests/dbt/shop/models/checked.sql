@@ -1,0 +1,1 @@
+select id, email as address from {{ ref('people') }}

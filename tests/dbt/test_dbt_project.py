@@ -1,0 +1,258 @@
+"""Where the project, its profile and its target are found, as dbt finds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from dbt_projects import text_of
+
+from dbt_stripe_sync.dbt.project import Chosen, read_project
+from dbt_stripe_sync.errors import ConfigError
+
+PROJECT = "name: shop\nversion: '1.0'\nprofile: shop\n"
+PROFILES = """\
+shop:
+  target: dev
+  outputs:
+    dev: {type: duckdb, path: dev.duckdb}
+    prod: {type: postgres, host: "{{ env_var('PG_HOST') }}", port: "{{ env_var('PG_PORT', '5432') | as_number }}"}
+other:
+  outputs:
+    default: {type: duckdb, path: other.duckdb}
+"""
+
+
+@dataclass
+class Folder:
+    root: Path
+    home: Path
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def read(self, project_dir: Path | None = None, env: dict[str, str] | None = None, **chosen):
+        return read_project(project_dir or self.root, Chosen(**chosen), env={"HOME": str(self.home)} | (env or {}))
+
+    def problem(self, **options) -> str:
+        with pytest.raises(ConfigError) as error:
+            self.read(**options)
+        return text_of(error.value).replace(str(self.root), "<root>").replace(str(self.home), "<home>")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    made = Folder(root=tmp_path / "shop", home=tmp_path / "home")
+    made.write("dbt_project.yml", PROJECT)
+    made.write("profiles.yml", PROFILES)
+    return made
+
+
+def test_a_project_with_its_default_target(folder):
+    project = folder.read()
+
+    assert (project.name, project.profile, project.target_name) == ("shop", "shop", "dev")
+    assert project.target == {"type": "duckdb", "path": "dev.duckdb"}
+    assert (project.root, project.target_path) == (folder.root, folder.root / "target")
+    assert (project.model_paths, project.settings) == (("models",), None)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"target": "prod", "env": {"PG_HOST": "db"}}, ("shop", "prod")),
+        ({"env": {"DBT_TARGET": "prod", "PG_HOST": "db"}}, ("shop", "prod")),
+        ({"env": {"DBT_ENGINE_TARGET": "prod", "DBT_TARGET": "none", "PG_HOST": "db"}}, ("shop", "prod")),
+        ({"target": "dev", "env": {"DBT_TARGET": "prod"}}, ("shop", "dev")),
+        ({"profile": "other"}, ("other", "default")),
+        ({"env": {"DBT_PROFILE": "other"}}, ("other", "default")),
+        ({"profile": "shop", "env": {"DBT_PROFILE": "other"}}, ("shop", "dev")),
+    ],
+)
+def test_a_flag_comes_before_the_environment_and_that_before_the_files(folder, options, expected):
+    project = folder.read(**options)
+
+    assert (project.profile, project.target_name) == expected
+
+
+def test_the_target_s_settings_are_rendered_with_their_types(folder):
+    project = folder.read(target="prod", env={"PG_HOST": "db", "PG_PORT": "6000"})
+
+    assert project.target == {"type": "postgres", "host": "db", "port": 6000}
+
+
+def test_the_variables_of_another_target_need_not_be_set(folder):
+    assert folder.read(target="dev").target["type"] == "duckdb"
+
+
+def test_a_secret_of_dbt_s_may_stand_in_a_profile(folder):
+    folder.write("profiles.yml", PROFILES.replace("PG_HOST", "DBT_ENV_SECRET_HOST"))
+
+    assert folder.read(target="prod", env={"DBT_ENV_SECRET_HOST": "db"}).target["host"] == "db"
+
+
+@pytest.mark.parametrize("name", ["DBT_PROFILES_DIR", "DBT_ENGINE_PROFILES_DIR"])
+def test_the_folder_of_the_profiles_can_be_named(folder, tmp_path, name):
+    other = Folder(root=tmp_path / "profiles", home=folder.home)
+    other.write("profiles.yml", "shop: {target: ci, outputs: {ci: {type: snowflake}}}")
+
+    assert folder.read(env={name: str(other.root)}).target_name == "ci"
+    assert folder.read(profiles_dir=other.root, env={name: str(folder.root)}).target_name == "ci"
+
+
+def test_profiles_are_looked_for_here_then_in_the_project_then_at_home(folder, monkeypatch):
+    at_home = folder.home / ".dbt" / "profiles.yml"
+    at_home.parent.mkdir(parents=True)
+    at_home.write_text("shop: {target: at_home, outputs: {at_home: {type: duckdb}}}")
+    Path("profiles.yml").write_text("shop: {target: here, outputs: {here: {type: duckdb}}}")
+
+    assert folder.read().target_name == "here"
+    Path("profiles.yml").unlink()
+    assert folder.read().target_name == "dev"
+    (folder.root / "profiles.yml").unlink()
+    assert folder.read().target_name == "at_home"
+
+
+def test_without_a_named_folder_the_project_is_found_from_within(folder, monkeypatch):
+    (folder.root / "models" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(folder.root / "models" / "deep")
+
+    assert folder.read(project_dir=Path()).root == folder.root
+
+
+def test_the_target_folder_can_be_moved(folder):
+    folder.write("dbt_project.yml", PROJECT + "target-path: \"build/{{ env_var('CI', 'local') }}\"\n")
+
+    assert folder.read().target_path == folder.root / "build" / "local"
+    assert folder.read(env={"DBT_TARGET_PATH": "/tmp/x"}).target_path == Path("/tmp/x")  # noqa: S108
+
+
+def test_settings_are_the_project_s_variables_and_the_command_line_s_come_first(folder):
+    folder.write(
+        "dbt_project.yml",
+        PROJECT
+        + "vars:\n  month: global\n  shop: {month: own, stripe_sync: {account: \"{{ env_var('ACCOUNT') }}\"}}\n",
+    )
+
+    project = folder.read(env={"ACCOUNT": "acct_1"})
+    assert (project.variables["month"], project.settings) == ("own", {"account": "acct_1"})
+    assert folder.read(env={"ACCOUNT": "x"}, variables="{month: asked}").variables["month"] == "asked"
+    assert folder.read(env={"ACCOUNT": "x"}, variables='{"month": 3}').variables["month"] == 3
+
+
+def test_yaml_means_what_it_means_to_dbt(folder):
+    folder.write("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, on_disk: yes, mode: 010}}}")
+
+    assert folder.read().target == {"type": "duckdb", "on_disk": True, "mode": 8}
+
+
+def test_no_project(folder):
+    (folder.root / "dbt_project.yml").unlink()
+
+    assert folder.problem() == (
+        "error[no-project]: there is no dbt_project.yml here\n  at <root>/dbt_project.yml\n\n"
+        "hint: go to your dbt project, or name it with `--project-dir`"
+    )
+
+
+def test_no_profiles_names_the_way_out_in_dbt_cloud_too(folder):
+    (folder.root / "profiles.yml").unlink()
+
+    assert folder.problem() == (
+        "error[no-profiles]: there is no profiles.yml of dbt\n  at <home>/.dbt/profiles.yml\n\n"
+        "hint: name its folder with `--profiles-dir` or DBT_PROFILES_DIR; in dbt Cloud jobs, commit one that reads its "
+        "secrets with `env_var`"
+    )
+
+
+def test_no_profile(folder):
+    assert folder.problem(profile="shopp") == (
+        "error[no-profile]: there is no profile `shopp`\n  at <root>/profiles.yml\n\n"
+        "hint: there are: `shop`, `other`; `profile:` in dbt_project.yml or `--profile` names one"
+    )
+
+
+def test_a_project_without_a_profile(folder):
+    folder.write("dbt_project.yml", "name: shop\n")
+
+    assert folder.problem().startswith("error[no-profile]: the project names no profile\n")
+
+
+def test_no_target(folder):
+    assert folder.problem(target="staging") == (
+        "error[no-target]: the profile `shop` has no target `staging`\n  at <root>/profiles.yml: shop.outputs\n\n"
+        "hint: there are: `dev`, `prod`; `--target` names one"
+    )
+
+
+def test_a_variable_of_the_environment_that_is_not_set(folder):
+    assert folder.problem(target="prod") == (
+        "error[no-env-var]: the environment variable PG_HOST is not set\n"
+        "  at <root>/profiles.yml: shop.outputs.prod.host\n\n"
+        "hint: export PG_HOST, or give it a default: {{ env_var('PG_HOST', '…') }}"
+    )
+
+
+def test_every_missing_variable_is_named_at_once(folder):
+    folder.write("profiles.yml", PROFILES.replace("env_var('PG_PORT', '5432')", "env_var('PG_PORT')"))
+
+    assert folder.problem(target="prod").count("error[no-env-var]") == 2
+
+
+def test_a_profile_name_from_a_variable_that_is_not_set(folder):
+    folder.write("dbt_project.yml", "name: shop\nprofile: \"{{ env_var('WHICH') }}\"\n")
+
+    assert folder.problem().startswith("error[no-env-var]: the environment variable WHICH is not set\n")
+
+
+def test_yaml_that_is_none_says_its_line(folder):
+    folder.write("dbt_project.yml", "name: shop\nprofile: [shop\nversion: 1\n")
+
+    assert folder.problem() == (
+        "error[bad-yaml]: the file is no YAML: expected ',' or ']', but got ':'\n"
+        "  at <root>/dbt_project.yml, line 3\n\nhint: `dbt parse` says more"
+    )
+
+
+def test_a_name_that_stands_twice_is_told_without_its_values(folder):
+    folder.write("profiles.yml", "shop:\n  password: one-secret\n  password: two-secret\n")
+
+    said = folder.problem()
+    assert said.startswith("error[bad-yaml]: the file is no YAML: a name stands there twice\n")
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("profiles", "place", "summary"),
+    [
+        ("shop: [1]", "shop", "it holds no names and values"),
+        ("shop: {outputs: dev}", "shop.outputs", "it holds no names and values"),
+        ("shop: {target: dev, outputs: {dev: duckdb}}", "shop.outputs.dev", "it holds no names and values"),
+        ("shop: {target: dev, outputs: {dev: {path: x}}}", "shop.outputs.dev", "it has no `type`"),
+    ],
+)
+def test_a_profile_of_another_shape(folder, profiles, place, summary):
+    folder.write("profiles.yml", profiles)
+
+    assert folder.problem().startswith(f"error[bad-profile]: {summary}\n  at <root>/profiles.yml: {place}\n\nhint: ")
+
+
+def test_vars_of_another_shape(folder):
+    folder.write("dbt_project.yml", PROJECT + "vars: [month]\n")
+
+    assert folder.problem().startswith("error[bad-project]: it holds no names and values\n  at dbt_project.yml: vars\n")
+
+
+@pytest.mark.parametrize("variables", ["month", "[1]", "{month: ", "3"])
+def test_variables_that_are_none(folder, variables):
+    assert folder.problem(variables=variables) == (
+        "error[bad-vars]: `--vars` holds no names and values\n  at \n\n"
+        "hint: write YAML, such as --vars '{month: 2026-01}'"
+    )
