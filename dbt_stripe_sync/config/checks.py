@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
 
 METADATA = "metadata"
+REPLACE = "replace"
 
 
 def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problems: Problems) -> None:
@@ -51,6 +52,22 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
         )
     for match in sync.match:
         _check_findable(resource, match.by, sync.where.at_field("match"), problems)
+    _check_options(sync, resource, lifecycle, problems)
+
+
+def _check_options(sync: Sync, resource: Resource, lifecycle: Lifecycle, problems: Problems) -> None:
+    known = [REPLACE] if lifecycle.replace_if_asked is not None else []
+    for name, value in sync.options.items():
+        where = sync.where.at_field("options", name)
+        if name not in known:
+            hint = (
+                f"it takes {listed(known)}{did_you_mean(name, known)}"
+                if known
+                else f"remove it: a {resource.name} has no options"
+            )
+            problems.add("unknown-option", where, f"a {resource.name} has no option `{name}`", hint)
+        elif not isinstance(value, bool):
+            problems.add("bad-option", where, f"`{name}` is neither true nor false", "write `true`, or remove it")
 
 
 def _check_findable(resource: Resource, by: str, where: Location, problems: Problems) -> None:
@@ -199,6 +216,13 @@ def check_together(
                 _check_reference(sync, reference, where, by_name, problems)
             else:
                 _check_findable(resources[reference.resource], reference.by, where.at_field("by"), problems)
+        for name in sync.after:
+            if name not in by_name and name not in broken:
+                hint = f"there are {listed(sorted(by_name))}{did_you_mean(name, by_name)}"
+                where = sync.where.at_field("after")
+                problems.add(
+                    "unknown-sync", where, f"`{sync.name}` comes after a sync `{name}`, which is not there", hint
+                )
     cycle = find_cycle(syncs)
     if cycle:
         problems.add(

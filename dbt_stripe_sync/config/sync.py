@@ -136,7 +136,7 @@ class _Parser:
                     "unknown-key",
                     self.block.where.at_field(str(name)),
                     f"`stripe_sync` has no setting `{name}`",
-                    f"it takes {listed(KEYS)}{did_you_mean(str(name), KEYS)}",
+                    f"it takes {listed(KEYS, most=len(KEYS))}{did_you_mean(str(name), KEYS)}",
                 )
         if not self.block.is_named:
             self.problems.add(
