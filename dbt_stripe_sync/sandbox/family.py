@@ -108,15 +108,15 @@ def create(family: Family, work: Work, ask: Ask) -> Body:
         if path_param in ask.path:
             body[shown_as] = ask.path[path_param]
     body.setdefault("metadata", {})
-    shown = {name: _over(body.get(name), value) for name, value in ask.params.items()}
+    shown = {name: merged(body.get(name), value) for name, value in ask.params.items()}
     apply_params(body, shown)
     return work.add(family.kind, body)
 
 
-def _over(default: Any, given: Any) -> Any:
+def merged(default: Any, given: Any) -> Any:
     """A hash keeps what a request does not say of it."""
     if isinstance(default, dict) and isinstance(given, dict):
-        return {**default, **{key: _over(default.get(key), value) for key, value in given.items()}}
+        return {**default, **{key: merged(default.get(key), value) for key, value in given.items()}}
     return given
 
 

@@ -60,6 +60,9 @@ def _put(work: Work, body: Body, ask: Ask) -> None:
     if "invoice_settings" in params:
         settings = params["invoice_settings"] or {}
         body["invoice_settings"] = {**body["invoice_settings"], **{k: v or None for k, v in settings.items()}}
+    for name in ("business_name", "individual_name"):
+        if body.get(name, "") is None:
+            del body[name]
     if body.get("preferred_locales") is None:
         body["preferred_locales"] = []
     if params.get("tax_exempt") == "":

@@ -8,7 +8,7 @@ from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.errors import declined
 from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import DEFAULT_LIMIT, page_of
-from dbt_stripe_sync.sandbox.merging import apply_params, merge_metadata
+from dbt_stripe_sync.sandbox.merging import apply_params, merge_metadata, plain
 from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing
 from dbt_stripe_sync.sandbox.objects.cycles import subscription_parent
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
@@ -95,7 +95,7 @@ def _put(work: Work, invoice: Body, params: dict[str, Any]) -> None:
         )
     for name in ("issuer", "automatic_tax", "payment_settings"):
         if params.get(name):
-            invoice[name] = {**invoice[name], **params[name]}
+            invoice[name] = {**invoice[name], **plain(params[name])}
     _put_shipping(work, invoice, params)
 
 

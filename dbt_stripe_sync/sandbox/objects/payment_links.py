@@ -8,7 +8,7 @@ from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.listing import in_list, page_of
-from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.merging import apply_params, merge_metadata, plain
 from dbt_stripe_sync.sandbox.objects.offers import build_items
 
 if TYPE_CHECKING:
@@ -52,12 +52,17 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     apply_params(body, params, leave=_PUT_BY_HAND)
     for name in _MERGED:
         if name in params:
-            body[name] = {**(body[name] or {}), **params[name]} if params[name] else None
+            body[name] = core.merged(body[name], plain(params[name])) if params[name] else None
+    if body["payment_intent_data"] is not None:
+        given = (params.get("payment_intent_data") or {}).get("metadata") or {}
+        body["payment_intent_data"]["metadata"] = merge_metadata({}, given)
     for name in ("custom_fields", "optional_items"):
         if name in params:
             body[name] = params[name] or []
     if body["restrictions"] is not None:
         body["restrictions"]["completed_sessions"].setdefault("count", 0)
+    for asked in (body.get("name_collection") or {}).values():
+        asked.setdefault("optional", False)
     for field in body["custom_fields"]:
         field.setdefault("optional", False)
     if "shipping_options" in params:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 _LIVE = frozenset({"not_started", "active"})
+DEFAULT_DAYS_UNTIL_DUE = 30
 _PUT_BY_HAND = (
     "customer",
     "from_subscription",
@@ -136,8 +137,9 @@ def _as_params(body: Body, phase: Body) -> dict[str, Any]:
         if value:
             params[name] = value
     settings = phase.get("invoice_settings") or defaults.get("invoice_settings") or {}
-    if params.get("collection_method") == "send_invoice" and settings.get("days_until_due") is not None:
-        params["days_until_due"] = settings["days_until_due"]
+    if params.get("collection_method") == "send_invoice":
+        due = settings.get("days_until_due")
+        params["days_until_due"] = DEFAULT_DAYS_UNTIL_DUE if due is None else due
     if phase["trial_end"] is not None:
         params["trial_end"] = phase["trial_end"]
     return params

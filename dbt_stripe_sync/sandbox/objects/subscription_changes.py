@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import refuse
-from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.merging import apply_params, plain
 from dbt_stripe_sync.sandbox.objects import cycles
 from dbt_stripe_sync.sandbox.objects.clocks import enter_time_of
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
@@ -129,7 +129,9 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     apply_params(body, params, leave=_PUT_BY_HAND)
     for name in _MERGED:
         if name in params:
-            body[name] = {**(body[name] or {}), **(params[name] or {})}
+            body[name] = {**(body[name] or {}), **plain(params[name] or {})}
+    if body["pending_invoice_item_interval"] is not None:
+        body["pending_invoice_item_interval"].setdefault("interval_count", 1)
     if "trial_settings" in params:
         body["trial_settings"] = params["trial_settings"] or body["trial_settings"]
     if "default_tax_rates" in params:
