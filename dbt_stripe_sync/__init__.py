@@ -1,3 +1,73 @@
-"""Keep Stripe in step with a warehouse, from dbt models tagged in YAML."""
+"""Keep Stripe in step with a warehouse, from dbt models tagged in YAML.
+
+From Python, for orchestrators that need no subprocess:
+
+    from dbt_stripe_sync import Project, ProjectOptions
+
+    project = Project(ProjectOptions(project_dir=Path("shop"), target="prod"))
+    report = project.run()          # a RunReport: status, counts, problems, outcomes
+    with project.plan() as plan:    # a Plan: what `run` would send
+        for change in plan.changes: ...
+        report = project.apply(plan)
+
+Everything raises a `SyncError` whose `problems` say what, where and how to mend it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.api import Project
+    from dbt_stripe_sync.engine.types import Change, Outcome, Plan, RunReport, RunStatus, Status, SyncCounts
+    from dbt_stripe_sync.errors import Location, Problem, Severity, SyncError
+    from dbt_stripe_sync.pipeline import PlanOptions
+    from dbt_stripe_sync.wiring import ProjectOptions
 
 __version__ = "0.1.0"
+__all__ = [
+    "Change",
+    "Location",
+    "Outcome",
+    "Plan",
+    "PlanOptions",
+    "Problem",
+    "Project",
+    "ProjectOptions",
+    "RunReport",
+    "RunStatus",
+    "Severity",
+    "Status",
+    "SyncCounts",
+    "SyncError",
+]
+
+_HOMES = {
+    "Project": "api",
+    "ProjectOptions": "wiring",
+    "PlanOptions": "pipeline",
+    **dict.fromkeys(("Change", "Outcome", "Plan", "RunReport", "RunStatus", "Status", "SyncCounts"), "engine.types"),
+    **dict.fromkeys(("Location", "Problem", "Severity", "SyncError"), "errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names are imported when they are asked for: dbt imports this package at every start, and must not wait for it."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "plugins":
+        return _dbt_plugins()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _dbt_plugins() -> list[type]:
+    """What dbt 1.x finds here: it reads `plugins` of every module whose name begins with `dbt_`.
+
+    dbt calls that interface experimental: where it has moved, there is no plugin, and `dbt-stripe-sync parse` says the
+    same as it would.
+    """
+    try:
+        return list(import_module(f"{__name__}.dbt.plugin").find_plugins())
+    except Exception:  # noqa: BLE001 - whatever dbt has changed, its own commands must go on
+        return []

@@ -6,14 +6,14 @@ import os
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.columns import check_columns, models_of
 from dbt_stripe_sync.config.order import in_reference_order
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.dbt.command import build_models, list_models
-from dbt_stripe_sync.dbt.manifest import read_manifest
+from dbt_stripe_sync.dbt.manifest import parse_models, read_manifest
 from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.run_results import held_models, read_run_results
 from dbt_stripe_sync.dbt.selection import select_syncs
@@ -172,6 +172,13 @@ def load_workload(options: ProjectOptions) -> Workload:
         held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
         warnings=(*problems, *selected.warnings),
     )
+
+
+def check_syncs(nodes: Mapping[str, Mapping[str, Any]], project: str) -> None:
+    """Whether the syncs of a manifest's `nodes` are well formed. Raises `ConfigError` with every problem."""
+    parsed = parse_syncs(parse_models(nodes, project), read_catalog(), project=project)
+    if any(problem.severity is Severity.ERROR for problem in parsed.problems):
+        raise ConfigError(parsed.problems)
 
 
 def build(workload: Workload) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,7 +19,6 @@ from dbt_stripe_sync.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 # schemas.getdbt.com: v9 is dbt 1.5's, v12 that of dbt 1.8 and later and of dbt 2.
 OLDEST_SCHEMA = 9
@@ -75,6 +75,11 @@ def read_manifest(path: Path) -> Manifest:
         return _parse_manifest(raw, metadata, version, path.parent)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(broken_artifact(path, f"a part of it is not as dbt writes it ({error})")) from None
+
+
+def parse_models(raw: Mapping[str, Mapping[str, Any]], project_name: str) -> Mapping[str, ModelNode]:
+    """Models, seeds and snapshots in the shape of the manifest's `nodes`, from a dbt that has just read them."""
+    return {unique_id: _parse_model(unique_id, node, Path(), project_name) for unique_id, node in raw.items()}
 
 
 def _parse_manifest(raw: Mapping[str, Any], metadata: Mapping[str, Any], version: int, target_path: Path) -> Manifest:

@@ -1,0 +1,106 @@
+"""dbt 1.x refuses a bad sync as soon as it has parsed the project, with the words of `dbt-stripe-sync parse`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT, run_cli
+
+import dbt_stripe_sync
+
+SCHEMA = "models/stripe/schema.yml"
+
+
+def parse_with_dbt(dbt, project, **environment):
+    command = [str(dbt), "--no-use-colors", "parse", "--target", "duckdb"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", **environment}
+    options = ["--project-dir", str(project), "--profiles-dir", str(project)]
+    done = subprocess.run([*command, *options], cwd=project, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def misspell(project):
+    schema = project / SCHEMA
+    schema.write_text(schema.read_text().replace("lookup_key: price_code", "lookup_kee: price_code"))
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+def test_dbt_parse_fails_at_once_on_a_bad_sync_with_the_words_of_parse(sample, dbt_1):
+    misspell(sample)
+
+    status, said = parse_with_dbt(dbt_1, sample)
+    ours = run_cli("parse", "--target", "duckdb", "--project-dir", str(sample), "--profiles-dir", str(sample))
+
+    assert status == 2
+    assert "error[unknown-parameter]: Stripe knows no parameter `lookup_kee`" in ours.err
+    for line in filter(None, ours.err.splitlines()):
+        assert flat(line) in flat(said)
+
+
+def test_dbt_parse_passes_good_syncs_and_a_plugin_that_is_turned_off_says_nothing(sample, dbt_1):
+    good = parse_with_dbt(dbt_1, sample)
+    misspell(sample)
+    off = parse_with_dbt(dbt_1, sample, DBT_STRIPE_SYNC_PLUGIN="0")
+
+    assert good[0] == 0, good[1]
+    assert off[0] == 0, off[1]
+
+
+@pytest.mark.slow
+def test_a_project_without_syncs_waits_less_than_50_ms(tmp_path):
+    """What dbt pays: the import, the plugin, and a walk over 5,000 models none of which is tagged."""
+    script = tmp_path / "measure.py"
+    script.write_text(
+        "import time\n"
+        "from types import SimpleNamespace as N\n"
+        "import dbt.plugins.manager\n"
+        "nodes = {str(i): N(config=N(meta={'owner': 'x'})) for i in range(5000)}\n"
+        "began = time.perf_counter()\n"
+        "import dbt_stripe_sync\n"
+        "(plugin,) = dbt_stripe_sync.plugins\n"
+        "plugin(project_name='shop').get_manifest_artifacts(N(nodes=nodes))\n"
+        "print(time.perf_counter() - began)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.05
+
+
+def test_where_dbt_has_changed_its_interface_dbt_goes_on(capsys):
+    (plugin,) = dbt_stripe_sync.plugins
+
+    left = plugin(project_name="shop").get_manifest_artifacts(SimpleNamespace(nodes=None))
+
+    assert left == {}
+    assert "`dbt-stripe-sync parse` does" in capsys.readouterr().err
+
+
+def test_without_dbt_there_is_no_plugin_and_no_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dbt.plugins.manager", None)
+    monkeypatch.delitem(sys.modules, "dbt_stripe_sync.dbt.plugin", raising=False)
+
+    assert dbt_stripe_sync.plugins == []
+
+
+def test_importing_the_package_imports_nothing_that_takes_time():
+    code = (
+        "import sys, dbt_stripe_sync; print(*(n for n in ('duckdb', 'stripe', 'pyarrow', 'click') if n in sys.modules))"
+    )
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+
+    assert done.stdout.strip() == ""
+    assert time.perf_counter() - began < 5
