@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateSyntaxError, meta
 
 from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
+from dbt_stripe_sync.engine.codec import canonical
 from dbt_stripe_sync.engine.templates import environment_of
 from dbt_stripe_sync.engine.types import (
     ChildRows,
@@ -224,6 +225,12 @@ def _constant(raw: dict[str, Any], param: Param, around: Around, where: Location
         around.problems.add("null-constant", where, "the constant is null", "remove the field, or give it a value")
         return None
     try:
+        canonical(value)
+    except TypeError:
+        hint = "a number has 64 bits at most"
+        around.problems.add("bad-constant", where.at_field("value"), "the constant can't be sent as JSON", hint)
+        return None
+    try:
         convert(value, param)
     except BadValueError as bad:
         fields_hint = "`dbt-stripe-sync fields` says what each parameter takes"
@@ -355,11 +362,11 @@ def _find_param(
     known: Mapping[str, Param] | None = params
     param: Param | None = None
     for index, step in enumerate(path):
-        if param is not None and param.kind is ParamKind.MAP:
+        if param is not None and param.kind is ParamKind.MAP and step:
             param = param.values
             known = param.fields if param is not None else None
             continue
-        param = known.get(step) if known is not None else None
+        param = known.get(step) if known is not None and step else None
         if param is None:
             inside = f" in `{'.'.join(path[:index])}`" if index else ""
             problems.add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -12,7 +13,6 @@ from dbt_stripe_sync.config.mapping import Around, check_twice, parse_fields, pa
 from dbt_stripe_sync.config.meta import read_blocks
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.engine.codec import canonical
 from dbt_stripe_sync.engine.types import (
     Column,
     FieldMapping,
@@ -312,7 +312,7 @@ def _fingerprint(raw: Mapping[str, Any], columns: Iterable[tuple[str, str]], res
         "options": raw.get("options"),
         "columns": list(columns),
     }
-    return sha256(canonical(_plain(matters)).encode()).hexdigest()[:32]
+    return sha256(json.dumps(_plain(matters), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _plain(value: Any) -> Any:
