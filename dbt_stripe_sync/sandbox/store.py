@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,7 +52,7 @@ class Table:
         self._by_serial: dict[int, Record] = {}
         self._indexes: dict[str | TextPath, dict[Any, dict[str, None]]] = {}
         # Objects whose last change search may not show yet, in the order in which it becomes due.
-        self._fresh: dict[str, float] = {}
+        self._fresh: OrderedDict[str, float] = OrderedDict()
 
     def put(self, record: Record) -> None:
         """Add or replace one object."""
@@ -110,7 +111,7 @@ class Table:
         """Objects that may have `value` at `path` in what search sees at `now`: a superset."""
         fresh = self._fresh
         while fresh and next(iter(fresh.values())) <= now:
-            del fresh[next(iter(fresh))]
+            fresh.popitem(last=False)
         ids = {**self._index(TextPath(path)).get(value, {}), **dict.fromkeys(fresh)}
         return [self.records[i] for i in ids if i in self.records]
 

@@ -133,3 +133,12 @@ def test_only_one_active_promotion_code_has_a_code(api):
     api.promotion_codes.update(first.id, {"active": False})
     api.promotion_codes.create(params)
     assert refused(api.promotion_codes.update, first.id, {"active": True}).code == "resource_already_exists"
+
+
+def test_a_plan_brings_its_product(api):
+    plan = api.plans.create(
+        {"currency": "usd", "interval": "month", "amount_decimal": "10.5", "product": {"name": "Gold"}}
+    )
+    assert (plan.amount, str(plan.amount_decimal)) == (None, "10.5")
+    assert api.products.retrieve(plan.product).name == "Gold"
+    assert refused(api.plans.create, {"currency": "usd", "interval": "month", "amount": 1}).param == "product"

@@ -59,20 +59,29 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     for name in ("custom_fields", "optional_items"):
         if name in params:
             body[name] = params[name] or []
+    _fill(body)
+    if "shipping_options" in params:
+        body["shipping_options"] = _shipping_options(work, params["shipping_options"] or [])
+
+
+def _fill(body: Body) -> None:
+    """What an answer shows of a hash that a request gave in part."""
     if body["restrictions"] is not None:
         body["restrictions"]["completed_sessions"].setdefault("count", 0)
     for asked in (body.get("name_collection") or {}).values():
         asked.setdefault("optional", False)
     for field in body["custom_fields"]:
         field.setdefault("optional", False)
-    if "shipping_options" in params:
-        options = []
-        for index, option in enumerate(params["shipping_options"] or []):
-            rate = core.reference(
-                work, "shipping_rate", option.get("shipping_rate", ""), f"shipping_options[{index}][shipping_rate]"
-            )
-            options.append({"shipping_amount": rate["fixed_amount"]["amount"], "shipping_rate": rate["id"]})
-        body["shipping_options"] = options
+
+
+def _shipping_options(work: Work, given: list[Body]) -> list[Body]:
+    options = []
+    for index, option in enumerate(given):
+        rate = core.reference(
+            work, "shipping_rate", option.get("shipping_rate", ""), f"shipping_options[{index}][shipping_rate]"
+        )
+        options.append({"shipping_amount": rate["fixed_amount"]["amount"], "shipping_rate": rate["id"]})
+    return options
 
 
 def _update(work: Work, ask: Ask) -> Body:

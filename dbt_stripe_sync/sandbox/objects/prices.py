@@ -81,7 +81,7 @@ def _put_amounts(body: Body, params: dict[str, Any]) -> None:
             raise refuse("`tiers` is required when `billing_scheme=tiered`.", "tiers", "parameter_missing")
         if not params.get("tiers_mode"):
             raise refuse("`tiers_mode` is required when `billing_scheme=tiered`.", "tiers_mode", "parameter_missing")
-        body["tiers"] = _tiers(params["tiers"])
+        body["tiers"] = read_tiers(params["tiers"])
         body["unit_amount"] = body["unit_amount_decimal"] = None
         return
     if params.get("tiers"):
@@ -102,17 +102,21 @@ def _put_unit_amount(body: Body, params: dict[str, Any]) -> None:
         body["custom_unit_amount"] = {k: custom.get(k) for k in ("maximum", "minimum", "preset")}
         body["unit_amount"] = body["unit_amount_decimal"] = None
         return
-    amount, decimal = params.get("unit_amount"), params.get("unit_amount_decimal")
-    if amount is not None and amount != "":
-        if int(amount) < 0:
-            raise refuse("This value must be greater than or equal to 0.", "unit_amount", "parameter_invalid_integer")
-        decimal = str(amount)
-    exact = Decimal(str(decimal))
-    body["unit_amount_decimal"] = format(exact.normalize(), "f")
-    body["unit_amount"] = int(exact) if exact == exact.to_integral_value() else None
+    body["unit_amount"], body["unit_amount_decimal"] = read_unit_amount(
+        params.get("unit_amount"), params.get("unit_amount_decimal")
+    )
 
 
-def _tiers(given: list[Body]) -> list[Body]:
+def read_unit_amount(amount: Any, decimal: Any) -> tuple[int | None, str]:
+    """An amount as objects show it: whole where it is, and exactly. Raises `ApiError` below 0."""
+    exact = Decimal(str(decimal if amount is None or amount == "" else amount))
+    if exact < 0:
+        raise refuse("This value must be greater than or equal to 0.", "unit_amount", "parameter_invalid_integer")
+    return int(exact) if exact == exact.to_integral_value() else None, format(exact.normalize(), "f")
+
+
+def read_tiers(given: list[Body]) -> list[Body]:
+    """Tiers as objects show them. Raises `ApiError` where they leave a gap."""
     tiers = []
     last = 0
     for index, tier in enumerate(given):

@@ -1,0 +1,84 @@
+"""Plans: the older form of recurring prices (docs.stripe.com/api/plans)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, Family, own_id, refuse
+from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects.prices import read_tiers, read_unit_amount
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+_PUT_BY_HAND = ("id", "amount", "amount_decimal", "currency", "product", "tiers")
+
+
+def _create(work: Work, ask: Ask) -> Body:
+    params = ask.params
+    chosen = ask.get("id")
+    body = core.new_body(FAMILY, work, id=own_id(work, FAMILY.kind, chosen, "Plan") if chosen else None)
+    apply_params(body, params, leave=_PUT_BY_HAND)
+    body["currency"] = params["currency"].lower()
+    body["product"] = _product(work, params)
+    if params.get("billing_scheme") == "tiered":
+        if not params.get("tiers") or not params.get("tiers_mode"):
+            raise refuse("`tiers` and `tiers_mode` are required when `billing_scheme=tiered`.", "tiers")
+        body["tiers"] = read_tiers(params["tiers"])
+    elif params.get("amount") is None and not params.get("amount_decimal"):
+        raise refuse("You must specify either `amount` or `amount_decimal`.", "amount", "parameter_missing")
+    else:
+        body["amount"], body["amount_decimal"] = read_unit_amount(params.get("amount"), params.get("amount_decimal"))
+    return work.add(FAMILY.kind, body)
+
+
+def _product(work: Work, params: dict[str, Any]) -> str:
+    product = params.get("product")
+    if not product:
+        raise refuse("Missing required param: product.", "product", "parameter_missing")
+    if isinstance(product, str):
+        return str(core.reference(work, "product", product, "product")["id"])
+    made = core.new_body(work.families["product"], work, id=product.get("id"))
+    if work.has("product", made["id"]):
+        raise refuse("Product already exists.", "product[id]", "resource_already_exists")
+    apply_params(made, product, leave=("id", "tax_details"))
+    made["updated"] = work.now
+    return str(work.add("product", made)["id"])
+
+
+def _update(work: Work, ask: Ask) -> Body:
+    body = work.edit(FAMILY.kind, ask.id)
+    if ask.get("product"):
+        core.reference(work, "product", ask.params["product"], "product")
+    apply_params(body, ask.params)
+    return body
+
+
+FAMILY = Family(
+    kind="plan",
+    object="plan",
+    prefix="plan",
+    blank={
+        "active": True,
+        "amount": None,
+        "amount_decimal": None,
+        "billing_scheme": "per_unit",
+        "created": 0,
+        "currency": None,
+        "interval": None,
+        "interval_count": 1,
+        "metadata": {},
+        "meter": None,
+        "nickname": None,
+        "product": None,
+        "tiers_mode": None,
+        "transform_usage": None,
+        "trial_period_days": None,
+        "usage_type": "licensed",
+    },
+    operations={"create": _create, "update": _update},
+    on_demand=frozenset({"tiers"}),
+)
+FAMILIES = (FAMILY,)
