@@ -9,10 +9,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
-from dbt_stripe_sync.config.mapping import Around, check_twice, parse_fields, parse_nulls
+from dbt_stripe_sync.config.mapping import check_twice, parse_fields
 from dbt_stripe_sync.config.meta import read_blocks
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.config.values import Around, parse_nulls
 from dbt_stripe_sync.engine.types import (
     Column,
     FieldMapping,

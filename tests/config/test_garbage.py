@@ -1,7 +1,5 @@
 """Whatever stands in YAML, the answer is a list of problems, never a traceback."""
 
-import json
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,7 +62,6 @@ def test_no_meta_breaks_the_parser(meta, raw_meta, column):
 
     for problem in parsed.problems:
         assert text_of(problem)
-    assert parsed.syncs or parsed.problems or not meta or not json.dumps(meta).strip()
 
 
 @settings(max_examples=100, deadline=None)

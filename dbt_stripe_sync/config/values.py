@@ -1,0 +1,204 @@
+"""The kinds of mapping that give one value: a column, a template, a constant, the id of another object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import TemplateSyntaxError, meta
+
+from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.engine.codec import canonical
+from dbt_stripe_sync.engine.templates import environment_of
+from dbt_stripe_sync.engine.types import (
+    Column,
+    Constant,
+    Conversion,
+    Lookup,
+    Nulls,
+    SyncRef,
+    Template,
+    Value,
+)
+from dbt_stripe_sync.engine.values import BadValueError, convert
+from dbt_stripe_sync.stripe_api.catalog import ParamKind
+from dbt_stripe_sync.stripe_api.money import is_currency
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.config.problems import Problems
+    from dbt_stripe_sync.engine.types import ModelNode
+    from dbt_stripe_sync.errors import Location
+    from dbt_stripe_sync.stripe_api.catalog import Catalog, Param
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What a mapping is read against: the catalogue, the project's models by name, and the sync's key columns."""
+
+    catalog: Catalog
+    models: Mapping[str, ModelNode]
+    key: tuple[str, ...]
+    problems: Problems
+    is_child: bool = False
+
+
+CONVERSIONS = {conversion.value: conversion for conversion in Conversion}
+
+
+NULLS = {nulls.value: nulls for nulls in Nulls}
+
+
+def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Location) -> Value | None:
+    """A column, perhaps converted on the way."""
+    convert_to = None
+    if "as" in raw:
+        convert_to = CONVERSIONS.get(str(raw["as"]))
+        if convert_to is None:
+            around.problems.add(
+                "unknown-conversion",
+                where.at_field("as"),
+                f"`{raw['as']}` is no conversion",
+                f"there are {listed(CONVERSIONS)}{did_you_mean(str(raw['as']), CONVERSIONS)}",
+            )
+    currency, currency_column = raw.get("currency"), raw.get("currency_column")
+    if convert_to is not Conversion.MINOR_UNITS and (currency or currency_column) and "as" not in raw:
+        around.problems.add(
+            "no-conversion",
+            where,
+            "a currency is named, and nothing is converted",
+            "add `as: minor_units`, or remove the currency if the column holds minor units already",
+        )
+    if convert_to is Conversion.MINOR_UNITS and param.kind not in {ParamKind.INTEGER, ParamKind.NUMBER}:
+        around.problems.add(
+            "no-conversion",
+            where.at_field("as"),
+            f"`{param.name}` takes no amount of money",
+            "remove `as: minor_units`",
+        )
+    if convert_to is Conversion.MINOR_UNITS and not (currency or currency_column):
+        around.problems.add(
+            "no-currency",
+            where,
+            "`minor_units` has no currency to count in",
+            "add `currency: usd`, or `currency_column:` with the column that holds it",
+        )
+    if currency is not None and not is_currency(str(currency).lower()):
+        around.problems.add(
+            "unknown-currency",
+            where.at_field("currency"),
+            f"`{currency}` is no currency that Stripe supports",
+            "use a three-letter ISO code, such as `usd`; a column goes into `currency_column`",
+        )
+    return Column(
+        name=str(raw["column"]),
+        convert=convert_to,
+        currency=str(currency).lower() if currency is not None else None,
+        currency_column=str(currency_column) if currency_column is not None else None,
+    )
+
+
+def looks_like_template(text: str) -> bool:
+    """Whether a bare text is meant as a template and not as a column's name."""
+    return any(mark in text for mark in ("[[", "[%", "{{", "{%"))
+
+
+def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
+    """A text with `[[ ]]`, or with `{{ }}` that dbt has left alone."""
+    source = str(raw)
+    environment = environment_of(source)
+    try:
+        environment.from_string(source)  # finds filters and tests that there are not
+        columns = meta.find_undeclared_variables(environment.parse(source)) - environment.globals.keys()
+    except TemplateSyntaxError as error:
+        around.problems.add(
+            "template-syntax",
+            where,
+            f"the template can't be read: {error.message}",
+            "columns go in `[[ ]]`, statements in `[% %]`, as in Jinja2",
+        )
+        return None
+    # The order of a set changes from process to process, and the order of columns is part of a row's hash.
+    return Template(source=source, columns=tuple(sorted(columns)))
+
+
+def parse_constant(raw: dict[str, Any], param: Param, around: Around, where: Location) -> Value | None:
+    """The same value for every row, checked against the parameter."""
+    value = raw["value"]
+    if value is None:
+        around.problems.add("null-constant", where, "the constant is null", "remove the field, or give it a value")
+        return None
+    try:
+        canonical(value)
+    except TypeError:
+        hint = "a number has 64 bits at most"
+        around.problems.add("bad-constant", where.at_field("value"), "the constant can't be sent as JSON", hint)
+        return None
+    try:
+        convert(value, param)
+    except BadValueError as bad:
+        fields_hint = "`dbt-stripe-sync fields` says what each parameter takes"
+        around.problems.add(
+            "bad-constant", where.at_field("value"), f"the constant {bad.reason}", bad.hint or fields_hint
+        )
+        return None
+    return Constant(value=value)
+
+
+def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
+    """The object that another sync makes."""
+    columns = column_names(raw.get("key"))
+    if not columns:
+        around.problems.add(
+            "no-key",
+            where,
+            "the reference names no column",
+            "add `key:` with the column that holds the other row's key",
+        )
+        return None
+    return SyncRef(sync=str(raw["sync"]), columns=columns)
+
+
+def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
+    """An object that is looked for in Stripe."""
+    name = str(raw["lookup"])
+    resource = around.catalog.resource(name)
+    if resource is None:
+        suggestion = around.catalog.suggest(name)
+        around.problems.add(
+            "unknown-resource",
+            where.at_field("lookup"),
+            f"Stripe has no resource `{name}`",
+            f"did you mean `{suggestion}`?" if suggestion else "`dbt-stripe-sync fields` lists them all",
+        )
+        return None
+    missing = [part for part in ("by", "column") if not raw.get(part)]
+    if missing:
+        around.problems.add(
+            "incomplete-lookup",
+            where,
+            f"the look-up lacks {listed(missing)}",
+            "write `{lookup: customer, by: email, column: billing_email}`",
+        )
+        return None
+    return Lookup(resource=resource.name, by=str(raw["by"]), column=str(raw["column"]))
+
+
+def parse_nulls(named: Any, where: Location, problems: Problems) -> Nulls:
+    """`clear` or `ignore`."""
+    if str(named) not in NULLS:
+        problems.add(
+            "unknown-nulls",
+            where,
+            f"`nulls` can't be `{named}`",
+            f"it is one of {listed(NULLS)}{did_you_mean(str(named), NULLS)}",
+        )
+    return NULLS.get(str(named), Nulls.DEFAULT)
+
+
+def column_names(raw: Any) -> tuple[str, ...]:
+    """One column or a list of them, as a tuple."""
+    if isinstance(raw, list):
+        return tuple(str(name) for name in raw)
+    return (str(raw),) if raw else ()
