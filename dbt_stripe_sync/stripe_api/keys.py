@@ -61,7 +61,7 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
     parts = urlsplit(base)
     host = parts.hostname or ""
     official = parts.scheme == "https" and (host == "stripe.com" or host.endswith(".stripe.com"))
-    if official or _is_loopback(host) or base in {address.rstrip("/") for address in allowed}:
+    if official or is_local(base) or base in {address.rstrip("/") for address in allowed}:
         return base
     raise ConfigError(
         Problem(
@@ -72,7 +72,9 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_local(url: str) -> bool:
+    """Whether an address is on this machine."""
+    host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
     try:

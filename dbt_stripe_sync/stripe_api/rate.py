@@ -1,16 +1,20 @@
-"""How fast calls may leave: one pace for the account, one for each endpoint, both found again after Stripe says no.
+"""How fast calls may leave: one pace for the account, one for each endpoint, both found again after a refusal.
 
-Calls are paced, not counted in windows: two of one endpoint leave at least `1 / rate` apart, so that no second, wherever
-it begins, holds more than the rate (docs.stripe.com/rate-limits).
+Calls are spread over the second, and no second, wherever it begins, holds more than the rate
+(docs.stripe.com/rate-limits). A slow endpoint holds up no other: a call takes its place in the account's line only when
+its own endpoint would let it go.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from dbt_stripe_sync.stripe_api.ports import Clock
 
@@ -22,17 +26,25 @@ SEARCH = 20.0
 METER_EVENTS = 1_000.0
 # What is kept free for other traffic of the account, unless the settings say otherwise.
 DEFAULT_SHARE = 0.8
-# After a refusal a pace is halved; each success gives a hundredth of its limit back.
+# After a refusal a pace is halved; then it gets two hundredths of its limit back with every second that goes well.
 BACK_OFF = 0.5
-RECOVERY = 0.01
+RECOVERY_PER_SECOND = 0.02
 SLOWEST = 1.0
 UNLIMITED = float("inf")
-METER_EVENT_ENDPOINTS = frozenset({"billing.meter_event.create", "v2.billing.meter_event_stream.create"})
+# Where there was no limit and a refusal came all the same, this many calls a second are as good as none.
+AS_GOOD_AS_UNLIMITED = 1_000.0
+WINDOW = 1.0
+# A call that left late (timers are coarse) may be made up for by this many seconds' worth of calls.
+CATCH_UP_SECONDS = 0.05
+METER_EVENT_ENDPOINTS = frozenset({"billing.meter_event.create"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimits:
-    """Requests a second that we allow ourselves. `per_endpoint` names endpoints as `customer.create`."""
+    """Requests a second that we allow ourselves. `per_endpoint` names endpoints as `customer.create`.
+
+    `concurrency` is the most requests that are under way at once.
+    """
 
     account: float = TEST_ACCOUNT * DEFAULT_SHARE
     endpoint: float = ENDPOINT * DEFAULT_SHARE
@@ -69,68 +81,173 @@ class Pace:
 
     limit: float
     rate: float = field(init=False)
-    next_at: float = float("-inf")
+    _next_at: float = float("-inf")
+    _moved_at: float = float("-inf")
+    _left: deque[float] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self.rate = self.limit
 
-    def take(self, at: float) -> None:
-        """A call leaves at this time."""
-        self.next_at = at + (0.0 if self.rate == UNLIMITED else 1.0 / self.rate)
+    def ready_at(self) -> float:
+        """The time from which a call may leave."""
+        if self.rate == UNLIMITED:
+            return float("-inf")
+        most = max(1, int(self.rate))
+        if len(self._left) < most:
+            return self._next_at
+        return max(self._next_at, self._left[-most] + max(WINDOW, 1.0 / self.rate))
 
-    def refused(self) -> None:
-        """Stripe has said that this was too fast."""
-        current = self.rate if self.rate != UNLIMITED else TEST_ACCOUNT
-        self.rate = max(SLOWEST, current * BACK_OFF)
+    def take(self, now: float) -> None:
+        """A call leaves."""
+        if self.rate == UNLIMITED:
+            return
+        self._next_at = max(self._next_at, now - CATCH_UP_SECONDS) + 1.0 / self.rate
+        self._left.append(now)
+        while len(self._left) > max(1, int(self.rate)):
+            self._left.popleft()
+
+    def refused(self, left_at: float, now: float) -> None:
+        """A call was refused as too fast. Those that left before the pace was lowered say nothing new."""
+        if left_at < self._moved_at and self.rate < self.limit:
+            return
+        self.rate = max(SLOWEST, min(self.rate, AS_GOOD_AS_UNLIMITED) * BACK_OFF)
+        self._moved_at = now
+
+    def accepted(self, now: float) -> None:
+        """A call went through."""
+        if self.rate >= self.limit:
+            return
+        step = RECOVERY_PER_SECOND * min(self.limit, AS_GOOD_AS_UNLIMITED) * min(1.0, max(0.0, now - self._moved_at))
+        self.rate = min(self.limit, self.rate + step)
+        self._moved_at = max(now, self._moved_at)
+        if self.rate >= AS_GOOD_AS_UNLIMITED:
+            self.rate = self.limit
+
+
+@dataclass(slots=True)
+class Places:
+    """How many calls may be under way at once. `most` moves between one and `limit`."""
+
+    limit: int
+    most: float = field(init=False)
+    taken: int = 0
+    _lowered_at: float = float("-inf")
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.most = float(self.limit)
+
+    async def take(self) -> None:
+        """Wait for a place."""
+        while self.taken >= int(self.most):
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            await place
+        self.taken += 1
+
+    def give(self) -> None:
+        """Give a place back."""
+        self.taken -= 1
+        # Few wait here at a time, since every endpoint sends one of its own: whoever is first gets it.
+        waiting, self._waiting = self._waiting, []
+        for place in waiting:
+            if not place.done():
+                place.set_result(None)
+
+    def refused(self, left_at: float, now: float) -> None:
+        """A call was refused because too many were under way."""
+        if left_at >= self._lowered_at:
+            self.most = max(1.0, min(self.most, self.taken) * BACK_OFF)
+            self._lowered_at = now
 
     def accepted(self) -> None:
-        """A call went through."""
-        if self.rate < self.limit:
-            step = self.limit * RECOVERY if self.limit != UNLIMITED else self.rate * RECOVERY
-            self.rate = min(self.limit, self.rate + step)
+        """A call went through: after as many as there are places, there is one more."""
+        if self.most < self.limit:
+            self.most = min(float(self.limit), self.most + 1.0 / self.most)
 
 
-class Pacer:
-    """Gives every call its time, endpoint by endpoint, under the account's pace.
+@dataclass(slots=True)
+class _Line:
+    """The calls of one endpoint. Its lock is first come, first served."""
 
-    A call waits for its endpoint first and takes its place in the account's line only when it could leave, so that a
-    slow endpoint does not hold up the others.
-    """
+    pace: Pace
+    places: Places
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Gate:
+    """Lets every call out in its turn, and learns from what Stripe says of it."""
 
     def __init__(self, limits: RateLimits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
         self.account = Pace(limits.account)
-        self._endpoints: dict[str, Pace] = {}
+        self.places = Places(limits.concurrency)
+        self._lock = asyncio.Lock()
+        self._lines: dict[str, _Line] = {}
 
-    def endpoint(self, name: str) -> Pace:
-        """The pace of one endpoint."""
-        return self._endpoints.setdefault(name, Pace(self._limits.of_endpoint(name)))
+    def line(self, endpoint: str) -> _Line:
+        """The line of one endpoint."""
+        line = self._lines.get(endpoint)
+        if line is None:
+            pace = Pace(self._limits.of_endpoint(endpoint))
+            line = self._lines[endpoint] = _Line(pace, Places(self._limits.concurrency))
+        return line
 
-    async def acquire(self, endpoint: str) -> None:
-        """Wait until a call of this endpoint may leave."""
-        own = self.endpoint(endpoint)
-        # Meter events have a budget of their own (docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api).
-        shared = None if endpoint in METER_EVENT_ENDPOINTS else self.account
-        await self._wait_for(own)
-        if shared is not None:
-            await self._wait_for(shared)
+    @asynccontextmanager
+    async def turn(self, endpoint: str) -> AsyncIterator[float]:
+        """Wait until a call of this endpoint may leave; it holds its place until the context ends. Gives the time."""
+        line = self.line(endpoint)
+        left_at = await self._leave(endpoint, line)
+        try:
+            yield left_at
+        finally:
+            line.places.give()
+            self.places.give()
 
-    def refused(self, endpoint: str, reason: str | None) -> None:
-        """Stripe has answered 429: slow down what it names (`global-rate`, `endpoint-rate` …)."""
-        if reason is not None and reason.startswith("global"):
-            self.account.refused()
-        elif reason is not None:
-            self.endpoint(endpoint).refused()
+    def refused(self, endpoint: str, reason: str | None, left_at: float) -> None:
+        """Stripe has answered 429: slow down what it names, `global-` or `endpoint-`, `-rate` or `-concurrency`.
+
+        A refusal of another kind (`resource-specific`, a lock's) says nothing of how fast we are.
+        """
+        now = self._clock.monotonic()
+        whose, _, what = (reason or "").partition("-")
+        line = self.line(endpoint)
+        if what == "rate" and whose in {"global", "endpoint"}:
+            (self.account if whose == "global" else line.pace).refused(left_at, now)
+        elif what == "concurrency" and whose in {"global", "endpoint"}:
+            (self.places if whose == "global" else line.places).refused(left_at, now)
 
     def accepted(self, endpoint: str) -> None:
         """A call went through."""
-        self.endpoint(endpoint).accepted()
-        self.account.accepted()
-
-    async def _wait_for(self, pace: Pace) -> None:
         now = self._clock.monotonic()
-        leaves_at = max(now, pace.next_at)
-        pace.take(leaves_at)
-        if leaves_at > now:
-            await self._clock.sleep(leaves_at - now)
+        line = self.line(endpoint)
+        line.pace.accepted(now)
+        line.places.accepted()
+        self.account.accepted(now)
+        self.places.accepted()
+
+    async def _leave(self, endpoint: str, line: _Line) -> float:
+        async with line.lock:
+            await line.places.take()
+            try:
+                await self._until(line.pace)
+                if endpoint in METER_EVENT_ENDPOINTS:
+                    # They have a budget of their own (docs.stripe.com/api/billing/meter-event/create).
+                    await self.places.take()
+                    now = self._clock.monotonic()
+                else:
+                    async with self._lock:
+                        await self._until(self.account)
+                        await self.places.take()
+                        now = self._clock.monotonic()
+                        self.account.take(now)
+            except BaseException:
+                line.places.give()
+                raise
+            line.pace.take(now)
+            return now
+
+    async def _until(self, pace: Pace) -> None:
+        while (wait := pace.ready_at() - self._clock.monotonic()) > 0:
+            await self._clock.sleep(wait)

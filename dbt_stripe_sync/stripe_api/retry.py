@@ -1,0 +1,160 @@
+"""What an HTTP answer means: whether the same request may be sent again, and what is known of its effect in the end."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.stripe_api.calls import Answer, StripeFailure, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST_ATTEMPTS = 8
+# No further attempt is made once a call has taken this many seconds.
+LONGEST_TRY = 300.0
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 30.0
+LEAST_OF_WAIT = 0.1
+
+REDIRECT = 300
+BAD_REQUEST = 400
+UNAUTHORIZED = 401
+FORBIDDEN = 403
+CONFLICT = 409
+TOO_MANY = 429
+SERVER_ERROR = 500
+
+# docs.stripe.com/error-codes: another request holds the key, or the object.
+IN_USE = "idempotency_key_in_use"
+BUSY = frozenset({None, IN_USE, "lock_timeout"})
+KEY_ERROR = "idempotency_error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One HTTP answer. `status` is None where there was none; then `sent` says whether Stripe may have got the request.
+
+    `headers` have lowercase names. `trouble` says what kept the answer away.
+    """
+
+    status: int | None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    sent: bool = True
+    is_json: bool = True
+    trouble: str | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether Stripe has done what it was asked."""
+        return self.status is not None and self.status < REDIRECT and self.is_json
+
+    @property
+    def error(self) -> Mapping[str, Any]:
+        """Stripe's error, empty where there is none."""
+        error = self.body.get("error")
+        return error if isinstance(error, dict) else {}
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether Stripe has said again what it saved under the key."""
+        return self.headers.get("idempotent-replayed") == "true"
+
+
+def may_repeat(reply: Reply, *, is_read: bool, has_key: bool) -> bool:
+    """Whether the same request may be sent again: it can't act twice, and another answer can be hoped for."""
+    if reply.is_good:
+        return False
+    advice = reply.headers.get("stripe-should-retry")
+    if not reply.sent or advice == "false":
+        return not reply.sent
+    if reply.status == TOO_MANY:
+        # It was turned away before anything was done (docs.stripe.com/rate-limits).
+        return True
+    if not (is_read or has_key):
+        return False
+    if reply.status is None:
+        return True
+    # A saved answer stays what it is (docs.stripe.com/api/idempotent_requests).
+    return not reply.is_replayed and (advice == "true" or _may_change(reply, reply.status, is_read=is_read))
+
+
+def _may_change(reply: Reply, status: int, *, is_read: bool) -> bool:
+    if status == CONFLICT:
+        return reply.error.get("code") in BUSY
+    if status == SERVER_ERROR:
+        # A write's 500 is saved under its key and would only be repeated (docs.stripe.com/api/idempotent_requests).
+        return is_read
+    # A good status without JSON comes from something between us and Stripe; so does a 502, 503 or 504.
+    return status > SERVER_ERROR or status < REDIRECT
+
+
+def leaves_doubt(reply: Reply) -> bool:
+    """Whether the request may have acted, or may act still, although no good answer came."""
+    if reply.status is None:
+        return reply.sent
+    if not reply.is_json or reply.status >= SERVER_ERROR or reply.status < BAD_REQUEST:
+        return True
+    return reply.error.get("code") == IN_USE or reply.error.get("type") == KEY_ERROR
+
+
+def wait_seconds(attempts: int) -> float:
+    """Seconds before the next attempt: exponential with full jitter, so that many who wait do not return together."""
+    longest: float = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
+    return random.uniform(LEAST_OF_WAIT, 1.0) * longest  # noqa: S311 - jitter is no secret
+
+
+def build_answer(reply: Reply, *, is_read: bool, in_doubt: bool, attempts: int) -> Answer:
+    """What is known in the end. `in_doubt` says that an earlier attempt may have acted."""
+    request_id = reply.headers.get("request-id")
+    if reply.is_good:
+        return Answer(
+            verdict=Verdict.DONE,
+            body=reply.body,
+            request_id=request_id,
+            attempts=attempts,
+            replayed=reply.is_replayed,
+        )
+    return Answer(
+        verdict=Verdict.REFUSED if _is_refusal(reply, is_read=is_read, in_doubt=in_doubt) else Verdict.UNKNOWN,
+        request_id=request_id,
+        failure=build_failure(reply),
+        fatal=reply.status in {UNAUTHORIZED, FORBIDDEN},
+        attempts=attempts,
+    )
+
+
+def _is_refusal(reply: Reply, *, is_read: bool, in_doubt: bool) -> bool:
+    if reply.status is None or not reply.is_json or not BAD_REQUEST <= reply.status < SERVER_ERROR:
+        return False
+    if is_read:
+        return reply.status != TOO_MANY
+    if leaves_doubt(reply) or reply.status == TOO_MANY:
+        return False
+    if reply.status == CONFLICT and reply.error.get("code") in BUSY:
+        return False
+    # These are said before Stripe looks at the key, so they tell nothing of an attempt before. Any other refusal does:
+    # had that one acted, its saved answer would have come.
+    return not (in_doubt and reply.status in {UNAUTHORIZED, FORBIDDEN})
+
+
+def build_failure(reply: Reply) -> StripeFailure:
+    """Stripe's error, or what kept the answer away."""
+    if reply.status is None:
+        return StripeFailure(type="connection", message=reply.trouble)
+    if not reply.is_json:
+        return StripeFailure(
+            type="not_json", status=reply.status, message="the answer is not JSON, so it is not Stripe's own"
+        )
+    error = reply.error
+    return StripeFailure(
+        type="permission" if reply.status == FORBIDDEN else str(error.get("type") or "api_error"),
+        status=reply.status,
+        code=error.get("code"),
+        param=error.get("param"),
+        message=error.get("message"),
+        decline_code=error.get("decline_code"),
+        doc_url=error.get("doc_url"),
+    )

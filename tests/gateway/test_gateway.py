@@ -1,0 +1,343 @@
+"""The gateway against the sandbox, over HTTP and through the real SDK."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+
+from dbt_stripe_sync.errors import StripeError
+from dbt_stripe_sync.sandbox import Fault
+from dbt_stripe_sync.stripe_api.calls import Verdict
+from dbt_stripe_sync.stripe_api.retry import MOST_ATTEMPTS
+from dbt_stripe_sync.stripe_api.sdk import api_version
+
+
+@pytest.fixture
+def key():
+    return str(uuid4())
+
+
+def customers_with(sandbox, name):
+    return [found for found in sandbox.objects("customer") if found["name"] == name]
+
+
+# ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nested_parameters_arrive_as_they_were_meant(stripe, key):
+    made = stripe.send(
+        "customer",
+        "create",
+        key=key,
+        email="a+b@example.com",
+        description=None,
+        address={"city": "Zürich", "line2": None},
+        preferred_locales=["de", "fr"],
+        metadata={"a b": "x&y=z"},
+        invoice_settings={"custom_fields": [{"name": "PO", "value": "1"}]},
+    )
+    assert made.verdict is Verdict.DONE
+    assert made.body["email"] == "a+b@example.com"
+    assert made.body["address"]["city"] == "Zürich"
+    assert made.body["preferred_locales"] == ["de", "fr"]
+    assert made.body["metadata"] == {"a b": "x&y=z"}
+    assert made.body["invoice_settings"]["custom_fields"] == [{"name": "PO", "value": "1"}]
+    assert made.request_id.startswith("req_")
+    assert made.attempts == 1
+
+
+def test_true_and_false_and_the_empty_text_arrive(stripe, key):
+    made = stripe.send("product", "create", key=key, name="Tea", active=False, description="green")
+    assert made.body["active"] is False
+    changed = stripe.send("product", "update", made.body["id"], key=key + "2", active=True, description="")
+    assert (changed.body["active"], changed.body["description"]) == (True, None)
+
+
+def test_the_ids_of_a_nested_resource_go_into_the_path(stripe, sandbox, key):
+    owner = stripe.send("customer", "create", key=key, name="owner").body["id"]
+    made = stripe.send("customer.tax_id", "create", key=key + "2", customer=owner, type="eu_vat", value="DE123456789")
+    assert made.verdict is Verdict.DONE
+    found = stripe.read("customer.tax_id", "retrieve", made.body["id"], customer=owner)
+    assert found.body["id"] == made.body["id"]
+    gone = stripe.send("customer.tax_id", "delete", made.body["id"], key=key + "3", customer=owner)
+    assert gone.body["deleted"] is True
+    assert {line.path for line in sandbox.requests() if "tax_ids" in line.path} == {
+        f"/v1/customers/{owner}/tax_ids",
+        f"/v1/customers/{owner}/tax_ids/{made.body['id']}",
+    }
+
+
+def test_an_id_with_odd_characters_stays_one_step_of_the_path(stripe, key):
+    made = stripe.send("coupon", "create", key=key, id="10% off, ever?", percent_off="10", duration="once")
+    assert made.verdict is Verdict.DONE
+    assert stripe.read("coupon", "retrieve", "10% off, ever?").body["id"] == "10% off, ever?"
+
+
+def test_an_operation_that_stripe_lacks_is_a_mistake_of_ours(stripe):
+    with pytest.raises(LookupError, match=r"customer\.frobnicate"):
+        stripe.send("customer", "frobnicate")
+
+
+# ── what comes back ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_refusal_carries_stripes_own_words(stripe, key):
+    answer = stripe.send("customer", "create", key=key, email="nonsense", colour="red")
+    assert answer.verdict is Verdict.REFUSED
+    assert not answer.fatal
+    assert answer.failure.status == 400
+    assert answer.failure.type == "invalid_request_error"
+    assert (answer.failure.code, answer.failure.param) == ("parameter_unknown", "colour")
+    assert answer.request_id.startswith("req_")
+
+
+def test_what_is_not_there_is_told_apart_from_what_could_not_be_asked(stripe, sandbox):
+    missing = stripe.read("customer", "retrieve", "cus_404")
+    assert (missing.verdict, missing.failure.code) == (Verdict.REFUSED, "resource_missing")
+    sandbox.inject(Fault.status_code(503, count=None))
+    unasked = stripe.read("customer", "retrieve", "cus_404")
+    assert (unasked.verdict, unasked.failure.code) == (Verdict.UNKNOWN, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [(Fault.unauthorized(), "invalid_request_error"), (Fault.forbidden(), "permission")]
+)
+def test_a_key_that_is_refused_is_fatal(stripe, sandbox, key, fault, kind):
+    sandbox.inject(fault)
+    answer = stripe.send("customer", "create", key=key, name="x")
+    assert (answer.verdict, answer.fatal, answer.failure.type) == (Verdict.REFUSED, True, kind)
+
+
+# ── nothing twice ────────────────────────────────────────────────────────────────────────────────────────────────
+
+TRANSIENT = {
+    "global limit": Fault.rate_limited("global-rate", count=2),
+    "endpoint limit": Fault.rate_limited("endpoint-rate", count=2),
+    "too many at once": Fault.rate_limited("endpoint-concurrency", count=2),
+    "lock": Fault.lock_timeout(count=2),
+    "key in use": Fault.conflict(count=2),
+    "502": Fault.status_code(502, count=2),
+    "503": Fault.status_code(503, count=2),
+    "504 after the effect": Fault.status_code(504, after_effect=True, count=2),
+    "cut before the effect": Fault.cut(after_effect=False, count=2),
+    "cut after the effect": Fault.cut(after_effect=True, count=2),
+    "a proxy's page": Fault.not_json(after_effect=True, count=2),
+    "a proxy's error page": Fault.not_json(after_effect=False, status=502, count=2),
+}
+
+
+@pytest.mark.parametrize("name", TRANSIENT)
+def test_trouble_that_passes_makes_exactly_one_object(stripe, sandbox, key, name):
+    sandbox.inject(TRANSIENT[name])
+    answer = stripe.send("customer", "create", key=key, name=name)
+    assert answer.verdict is Verdict.DONE
+    assert answer.attempts in {2, 3}
+    assert [found["id"] for found in customers_with(sandbox, name)] == [answer.body["id"]]
+
+
+LASTING = {
+    "global limit": Fault.rate_limited("global-rate", count=None),
+    "lock": Fault.lock_timeout(count=None),
+    "key in use": Fault.conflict(count=None),
+    "503": Fault.status_code(503, count=None),
+    "cut before the effect": Fault.cut(after_effect=False, count=None),
+    "cut after the effect": Fault.cut(after_effect=True, count=None),
+    "a proxy's page": Fault.not_json(after_effect=True, count=None),
+}
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_trouble_that_lasts_leaves_a_write_unknown_and_never_refused(stripe, sandbox, clock, key, name):
+    sandbox.inject(LASTING[name])
+    answer = stripe.send("customer", "create", key=key, name=f"lasting {name}")
+    assert (answer.verdict, answer.attempts) == (Verdict.UNKNOWN, MOST_ATTEMPTS)
+    assert len(customers_with(sandbox, f"lasting {name}")) <= 1
+    assert 3 < sum(clock.slept) < 62
+
+
+def test_a_500_that_is_saved_under_its_key_is_not_asked_for_again(stripe, sandbox, key):
+    sandbox.inject(Fault.status_code(500))
+    answer = stripe.send("customer", "create", key=key, name="half")
+    assert (answer.verdict, answer.attempts, answer.failure.status) == (Verdict.UNKNOWN, 1, 500)
+
+
+def test_a_500_of_a_read_is_tried_again(stripe, sandbox, key):
+    made = stripe.send("customer", "create", key=key, name="read me").body["id"]
+    sandbox.inject(Fault.status_code(500, method="GET"))
+    assert stripe.read("customer", "retrieve", made).verdict is Verdict.DONE
+
+
+def test_stripes_own_advice_on_retries_is_taken(stripe, sandbox, key):
+    sandbox.inject(Fault(kind=Fault.lock_timeout().kind, should_retry=False))
+    assert stripe.send("customer", "create", key=key, name="no").attempts == 1
+    sandbox.inject(Fault(kind=Fault.status_code().kind, status=500, should_retry=True))
+    # The second try gets the saved answer, which says that it is one: there is no third.
+    assert stripe.send("customer", "create", key=key + "2", name="yes").attempts == 2
+
+
+def test_a_write_without_a_key_is_sent_again_only_where_nothing_can_have_happened(stripe, sandbox):
+    sandbox.inject(Fault.rate_limited())
+    assert stripe.send("customer", "create", key=None, name="turned away").attempts == 2
+    sandbox.inject(Fault.cut(after_effect=True))
+    answer = stripe.send("customer", "create", key=None, name="cut")
+    assert (answer.verdict, answer.attempts) == (Verdict.UNKNOWN, 1)
+    assert len(customers_with(sandbox, "cut")) == 1
+
+
+def test_a_refusal_of_the_key_says_nothing_of_an_earlier_try_that_was_cut(stripe, sandbox, key):
+    sandbox.inject(Fault.cut(after_effect=True))
+    sandbox.inject(Fault.forbidden(skip=1))
+    answer = stripe.send("customer", "create", key=key, name="doubt")
+    assert (answer.verdict, answer.fatal, answer.attempts) == (Verdict.UNKNOWN, True, 2)
+
+
+def test_a_key_that_was_used_for_something_else_is_unknown(stripe, key):
+    stripe.send("customer", "create", key=key, name="one")
+    answer = stripe.send("customer", "create", key=key, name="two")
+    assert (answer.verdict, answer.failure.type) == (Verdict.UNKNOWN, "idempotency_error")
+
+
+def test_a_replayed_answer_says_so(stripe, key):
+    first = stripe.send("customer", "create", key=key, name="again")
+    second = stripe.send("customer", "create", key=key, name="again")
+    assert (first.replayed, second.replayed) == (False, True)
+    assert first.body == second.body
+
+
+@contextmanager
+def server_that_says(*answers):
+    """A server that reads one request a connection and says one of these in turn, then hangs up."""
+    received = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            for said in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    received.append(connection.recv(65536))
+                    connection.sendall(said)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
+        thread.join(timeout=5)
+
+
+def http(body, status="200 OK", length=None):
+    head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length or len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def test_an_answer_that_ends_in_the_middle_is_asked_for_again_under_the_same_key(connect, key):
+    whole = b'{"id": "cus_1"}'
+    with server_that_says(http(whole[:5], length=len(whole)), http(b""), http(b"[]"), http(whole)) as (url, received):
+        answer = connect(url, "sk_test_12345678").send("customer", "create", key=key, name="x")
+    assert (answer.verdict, answer.attempts, answer.body["id"]) == (Verdict.DONE, 4, "cus_1")
+    assert all(f"idempotency-key: {key}".encode() in request.lower() for request in received)
+
+
+def test_every_request_names_the_pinned_api_version(connect, key):
+    with server_that_says(http(b"{}")) as (url, received):
+        connect(url, "sk_test_12345678").send("customer", "create", key=key)
+    assert f"Stripe-Version: {api_version()}".encode() in received[0]
+
+
+def test_an_error_page_of_something_in_between_is_never_a_refusal(connect, key):
+    with server_that_says(http(b"<html>Forbidden</html>", status="403 Forbidden")) as (url, _):
+        answer = connect(url, "sk_test_12345678").send("customer", "create", key=key)
+    assert (answer.verdict, answer.failure.type) == (Verdict.UNKNOWN, "not_json")
+
+
+def test_an_answer_that_never_comes_is_waited_for_only_so_long(connect, sandbox, key):
+    sandbox.inject(Fault.hang(0.6, after_effect=True))
+    patient = connect(sandbox.url, sandbox.api_key, timeout=0.3)
+    answer = patient.send("customer", "create", key=key, name="slow")
+    assert answer.attempts > 1
+    assert len(customers_with(sandbox, "slow")) == 1
+
+
+def test_a_port_where_nobody_listens_leaves_a_write_unknown(connect, key):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nobody = connect(f"http://127.0.0.1:{port}", "sk_test_12345678")
+    answer = nobody.send("customer", "create", key=key)
+    assert (answer.verdict, answer.attempts) == (Verdict.UNKNOWN, MOST_ATTEMPTS)
+    assert answer.failure.type == "connection"
+    assert answer.failure.message
+    with pytest.raises(StripeError) as caught:
+        nobody.account()
+    problem = caught.value.problems[0]
+    assert problem.code == "stripe-unreachable"
+    assert problem.summary.startswith(f"http://127.0.0.1:{port} can't be reached")
+
+
+# ── lists and accounts ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_page_of_a_list_comes_and_the_newest_object_first(stripe, key):
+    made = [
+        stripe.send("tax_rate", "create", key=f"{key}{i}", display_name=f"t{i}", percentage="1", inclusive=False)
+        for i in range(7)
+    ]
+    pages = stripe.pages("tax_rate", limit=3)
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert [found["id"] for page in pages for found in page] == [answer.body["id"] for answer in reversed(made)]
+
+
+def test_an_empty_list_has_no_pages(stripe):
+    assert stripe.pages("shipping_rate", limit=3) == []
+
+
+def test_a_page_that_can_not_be_had_is_no_empty_page(stripe, sandbox):
+    sandbox.inject(Fault.status_code(503, count=None))
+    with pytest.raises(StripeError, match="stripe-read-failed"):
+        stripe.pages("customer")
+
+
+def test_the_account_is_the_keys(stripe):
+    account = stripe.account()
+    assert account.id.startswith("acct_")
+    assert account.livemode is False
+    assert account.api_version
+
+
+def test_a_key_that_may_not_read_its_account_stands_for_it(stripe, sandbox):
+    sandbox.inject(Fault.forbidden(count=None))
+    first, second = stripe.account(), stripe.account()
+    assert first == second
+    assert first.id.startswith("key_")
+    assert sandbox.api_key not in repr(first)
+
+
+def test_a_key_that_stripe_does_not_know_is_a_problem_with_its_way_out(connect, sandbox):
+    with pytest.raises(StripeError) as caught:
+        connect(sandbox.url, "sk_wrong_12345678").account()
+    problem = caught.value.problems[0]
+    assert problem.code == "stripe-auth"
+    assert "dashboard.stripe.com/apikeys" in problem.hint
+
+
+# ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_neither_key_nor_parameters_are_logged(stripe, sandbox, key, caplog, capfd):
+    logging.getLogger().setLevel(logging.DEBUG)
+    with caplog.at_level(logging.DEBUG):
+        stripe.send("customer", "create", key=key, email="secret.person@example.com")
+        sandbox.inject(Fault.cut(after_effect=False, count=None))
+        stripe.send("customer", "create", key=key, email="secret.person@example.com")
+    told = caplog.text + "".join(capfd.readouterr()) + repr(stripe.gateway)
+    assert sandbox.api_key not in told
+    assert "secret" not in told
+
+
+def test_requests_are_counted(stripe, sandbox, key):
+    sandbox.inject(Fault.rate_limited(count=2))
+    stripe.send("customer", "create", key=key, name="n")
+    assert stripe.gateway.requests == 3
