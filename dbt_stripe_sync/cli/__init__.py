@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import click
+
 from dbt_stripe_sync.errors import SyncError
 
 if TYPE_CHECKING:
@@ -24,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         print_problems(error.problems)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (`head`, a pager) has seen enough.
