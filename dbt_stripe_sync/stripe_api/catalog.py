@@ -6,69 +6,25 @@ parameters are called, take and require is what the SDK's typed dicts say.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import Enum
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.stripe_api.sdk import method_names, read_methods, read_typed_dicts, service_modules
+from dbt_stripe_sync.stripe_api.params import Param, ParamKind
+from dbt_stripe_sync.stripe_api.sdk import method_names, read_methods, service_modules
+from dbt_stripe_sync.stripe_api.sdk_params import merge_params, read_params
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.stripe_api.sdk import FieldSource, MethodSource
+    from dbt_stripe_sync.stripe_api.sdk import MethodSource
+
+__all__ = ["Catalog", "Operation", "Param", "ParamKind", "Resource", "read_catalog"]
 
 # Options of the request, not of the object.
 _NO_PARAMETERS = frozenset({"expand"})
-# The types mark `''` beside all that is no plain text, and beside newer texts. Any other text takes it too: that is how
-# a customer's `email` or a price's `nickname` is emptied, unless creation requires it (`parameter_invalid_empty` of
-# docs.stripe.com/error-codes is for those).
-_UPDATES = "_update_params"
 # Helpers for tests of an integration are no resources.
 _NO_RESOURCES = ("test_helpers",)
-
-
-class ParamKind(Enum):
-    """What a parameter takes. `NUMBER` is a decimal, sent as text; `MAP` has names that the user chooses."""
-
-    STRING = "string"
-    INTEGER = "integer"
-    NUMBER = "number"
-    BOOLEAN = "boolean"
-    ENUM = "enum"
-    HASH = "hash"
-    LIST = "list"
-    MAP = "map"
-    ANY = "any"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Param:
-    """One parameter.
-
-    `enum` lists the words that it takes; on an `INTEGER` they stand beside numbers (`trial_end: now`). `required` is
-    what creation asks for, `clearable` says that an update takes `''`, `immutable` that creation alone takes it.
-    `in_path` marks a parameter that stands in the URL. `item` is a list's, `fields` a hash's, `values` a map's.
-    """
-
-    name: str
-    kind: ParamKind
-    required: bool = False
-    creatable: bool = True
-    updatable: bool = True
-    clearable: bool = False
-    in_path: bool = False
-    enum: tuple[str, ...] = ()
-    item: Param | None = None
-    fields: Mapping[str, Param] | None = None
-    values: Param | None = None
-    description: str = ""
-
-    @property
-    def immutable(self) -> bool:
-        """Whether the parameter is fixed once the object exists."""
-        return self.creatable and not self.updatable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +63,7 @@ class Resource:
             name: Param(name=name, kind=ParamKind.STRING, required=True, updatable=False, in_path=True)
             for name in (create.path_params if create else ())
         }
-        return {**in_path, **_merge(create.params if create else {}, update.params if update else None)}
+        return {**in_path, **merge_params(create.params if create else {}, update.params if update else None)}
 
     @property
     def description(self) -> str:
@@ -220,13 +176,10 @@ def _folded(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-# ── typed dicts to parameters ────────────────────────────────────────────────────────────────────────────────────
-
-
 def _build_operation(method: MethodSource) -> Operation:
     params: Mapping[str, Param] = {}
     if method.params_module is not None and method.params_class is not None:
-        params = _hash_fields(method.params_module, method.params_class)
+        params = read_params(method.params_module, method.params_class)
     return Operation(
         name=method.name,
         method=method.http_method,
@@ -234,130 +187,4 @@ def _build_operation(method: MethodSource) -> Operation:
         path_params=method.path_params,
         params={name: param for name, param in params.items() if name not in _NO_PARAMETERS},
         description=method.description,
-    )
-
-
-@cache
-def _hash_fields(module: str, name: str) -> Mapping[str, Param]:
-    return {field.name: _build_param(module, field) for field in read_typed_dicts(module).get(name, ())}
-
-
-def _build_param(module: str, field: FieldSource) -> Param:
-    annotation, required = field.annotation, True
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        annotation = ast.parse(annotation.value, mode="eval").body
-    if _generic(annotation) == "NotRequired":
-        annotation, required = _arguments(annotation)[0], False
-    param = _parse_type(module, field.name, annotation)
-    clearable = param.clearable or (module.endswith(_UPDATES) and param.kind is ParamKind.STRING and not required)
-    return replace(param, required=required, clearable=clearable, description=field.description)
-
-
-def _parse_type(module: str, name: str, annotation: ast.expr) -> Param:
-    members = list(_members(annotation))
-    words = [word for member in members for word in _words(member)]
-    clearable = "" in words or any(_is_none(member) for member in members)
-    enum = tuple(word for word in words if word)
-    types = [member for member in members if not _words(member) and not _is_none(member)]
-    return replace(_kind_of(module, name, types, enum), clearable=clearable, enum=enum)
-
-
-def _kind_of(module: str, name: str, types: list[ast.expr], enum: tuple[str, ...]) -> Param:
-    """The parameter that a union of types makes; words beside `str` are an enum that Stripe may add to."""
-    typed_dicts = read_typed_dicts(module)
-    for member in types:
-        generic = _generic(member)
-        if generic == "List":
-            return Param(name=name, kind=ParamKind.LIST, item=_parse_type(module, name, _arguments(member)[0]))
-        if generic == "Dict":
-            return Param(name=name, kind=ParamKind.MAP, values=_parse_type(module, name, _arguments(member)[1]))
-        if isinstance(member, ast.Name) and member.id in typed_dicts:
-            return Param(name=name, kind=ParamKind.HASH, fields=_hash_fields(module, member.id))
-    names = {member.id for member in types if isinstance(member, ast.Name)}
-    for kind, wanted in _SCALARS:
-        if names & wanted:
-            return Param(name=name, kind=kind)
-    if enum:
-        return Param(name=name, kind=ParamKind.ENUM)
-    return Param(name=name, kind=ParamKind.STRING if "str" in names or not names else ParamKind.ANY)
-
-
-_SCALARS = (
-    (ParamKind.INTEGER, {"int"}),
-    (ParamKind.NUMBER, {"Decimal", "float"}),
-    (ParamKind.BOOLEAN, {"bool"}),
-    (ParamKind.ANY, {"Any"}),
-)
-
-
-def _members(annotation: ast.expr) -> Iterator[ast.expr]:
-    """The members of a union, however it is written."""
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        yield from _members(ast.parse(annotation.value, mode="eval").body)
-    elif isinstance(annotation, ast.BinOp):
-        yield from _members(annotation.left)
-        yield from _members(annotation.right)
-    elif _generic(annotation) in {"Union", "Optional", "NotRequired"}:
-        for argument in _arguments(annotation):
-            yield from _members(argument)
-    elif _generic(annotation) != "UntypedStripeObject":
-        yield annotation
-
-
-def _generic(annotation: ast.expr) -> str | None:
-    if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
-        return annotation.value.id
-    return None
-
-
-def _arguments(annotation: ast.expr) -> list[ast.expr]:
-    if not isinstance(annotation, ast.Subscript):
-        return []
-    inner = annotation.slice
-    return list(inner.elts) if isinstance(inner, ast.Tuple) else [inner]
-
-
-def _words(member: ast.expr) -> list[str]:
-    if _generic(member) != "Literal":
-        return []
-    return [str(argument.value) for argument in _arguments(member) if isinstance(argument, ast.Constant)]
-
-
-def _is_none(member: ast.expr) -> bool:
-    return isinstance(member, ast.Constant) and member.value is None
-
-
-# ── creation and updates as one ──────────────────────────────────────────────────────────────────────────────────
-
-
-def _merge(create: Mapping[str, Param], update: Mapping[str, Param] | None) -> dict[str, Param]:
-    """Parameters of both: what creation requires, what updates can clear, what only one of them takes.
-
-    Where there is no update at all, nothing can be changed.
-    """
-    later = update or {}
-    merged: dict[str, Param] = {}
-    for name in dict.fromkeys([*create, *later]):
-        first, then = create.get(name), later.get(name)
-        if first is None and then is not None:
-            merged[name] = replace(then, required=False, creatable=False)
-        elif first is not None:
-            merged[name] = _merge_param(first, then)
-    return merged
-
-
-def _merge_param(first: Param, then: Param | None) -> Param:
-    if then is None or first.kind is not then.kind:
-        # A subscription's `billing_cycle_anchor` is a time at first and a hash of orders later: not the same thing.
-        return replace(first, updatable=False, clearable=False)
-    fields = _merge(first.fields, then.fields) if first.fields is not None and then.fields is not None else None
-    item = _merge_param(first.item, then.item) if first.item is not None and then.item is not None else None
-    values = _merge_param(first.values, then.values) if first.values is not None and then.values is not None else None
-    return replace(
-        first,
-        clearable=then.clearable and not (first.required and then.kind is ParamKind.STRING),
-        enum=tuple(dict.fromkeys([*first.enum, *then.enum])),
-        fields=fields if fields is not None else first.fields or then.fields,
-        item=item or first.item or then.item,
-        values=values or first.values or then.values,
     )

@@ -95,6 +95,20 @@ class ItemList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """One step by which an object is finished, for a sync whose options ask for it by `name`.
+
+    `status` is the one that the step leads out of, to `becomes`.
+    """
+
+    name: str
+    operation: str
+    status: str
+    becomes: str
+    status_field: str = "status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lifecycle:
     """How objects of one resource live.
 
@@ -103,7 +117,8 @@ class Lifecycle:
     our tag. `permanent` warns of a removal that can't be undone. `listed` says that all objects can be listed (those of
     a nested resource can be only under their parent). `refused` is the reason why no sync may write it. `note` is what
     a user should know before the first sync. `item_lists` are parameters whose items have ids.
-    `replace_if_asked` takes the place of `when_immutable_changes` for a sync with the option `replace`.
+    `replace_if_asked` takes the place of `when_immutable_changes` for a sync with the option `replace`. `finishes` are
+    steps that a sync may ask for once all that belongs to an object is there, in the order in which Stripe takes them.
     """
 
     found_by: tuple[str, ...] = ()
@@ -118,6 +133,7 @@ class Lifecycle:
     note: str | None = None
     item_lists: Mapping[str, ItemList] = field(default_factory=dict)
     replace_if_asked: Replace | None = None
+    finishes: Mapping[str, Finish] = field(default_factory=dict)
 
 
 def lifecycle_of(name: str) -> Lifecycle:

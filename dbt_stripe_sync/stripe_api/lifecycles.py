@@ -11,7 +11,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, ItemList, Lifecycle, Mode, Reject, Removal, Replace, Step
+from dbt_stripe_sync.stripe_api.lifecycle import (
+    ByStatus,
+    Finish,
+    ItemList,
+    Lifecycle,
+    Mode,
+    Reject,
+    Removal,
+    Replace,
+    Step,
+)
+from dbt_stripe_sync.stripe_api.refusals import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,64 +33,6 @@ INSERT_ONLY = frozenset({Mode.INSERT})
 NEVER_UPDATED = frozenset({Mode.UPSERT, Mode.INSERT})
 DELETE = Step(operation="delete")
 ARCHIVE = Step(operation="update", params={"active": False}, gone=False, revive={"active": True})
-
-# ── what a sync can't stand for ──────────────────────────────────────────────────────────────────────────────────
-
-_SHORT_LIVED = "it lives for minutes, so a warehouse's row can't stand for it"
-_MONEY = "it moves money at once, which no table should do by being rebuilt"
-_PAYMENT = "it takes a payment from somebody who is present, which no table is"
-_CARD = "it is made from card or bank details, which don't belong in a warehouse"
-_ANSWER = "it answers a question once and keeps nothing that could be kept in step"
-_DEVICE = "it needs a device or a person at hand"
-_ACCOUNT = "it is set up once for an account, by hand or by your platform's own code"
-
-REFUSED: Mapping[str, str] = MappingProxyType(
-    {
-        "account.login_link": _SHORT_LIVED,
-        "account_link": _SHORT_LIVED,
-        "account_session": _SHORT_LIVED,
-        "billing_portal.session": _SHORT_LIVED,
-        "checkout.session": _SHORT_LIVED,
-        "customer_session": _SHORT_LIVED,
-        "ephemeral_key": _SHORT_LIVED,
-        "financial_connections.session": _SHORT_LIVED,
-        "identity.verification_session": _DEVICE,
-        "terminal.connection_token": _SHORT_LIVED,
-        "terminal.onboarding_link": _SHORT_LIVED,
-        "token": _SHORT_LIVED,
-        "source": _CARD,
-        "customer.payment_source": _CARD,
-        "payment_method": _CARD,
-        "account.external_account": _CARD,
-        "application_fee.refund": _MONEY,
-        "charge": _MONEY,
-        "climate.order": _MONEY,
-        "payout": _MONEY,
-        "refund": _MONEY,
-        "topup": _MONEY,
-        "transfer": _MONEY,
-        "transfer.reversal": _MONEY,
-        "treasury.credit_reversal": _MONEY,
-        "treasury.debit_reversal": _MONEY,
-        "treasury.inbound_transfer": _MONEY,
-        "treasury.outbound_payment": _MONEY,
-        "treasury.outbound_transfer": _MONEY,
-        "payment_intent": _PAYMENT,
-        "setup_intent": _PAYMENT,
-        "three_d_secure.authentication": _PAYMENT,
-        "customer.funding_instruction": _ANSWER,
-        "forwarding.request": _ANSWER,
-        "radar.payment_evaluation": _ANSWER,
-        "reporting.report_run": _ANSWER,
-        "tax.calculation": _ANSWER,
-        "file": "it is made of a file's bytes, which no column holds",
-        "apps.install": _ACCOUNT,
-        "apps.secret": "secrets don't belong in a warehouse",
-        "apple_pay_domain": _ACCOUNT,
-        "treasury.financial_account": _ACCOUNT,
-        "webhook_endpoint": _ACCOUNT,
-    }
-)
 
 # ── rows of data ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,6 +119,10 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
+            finishes={
+                "finalize": Finish(name="finalize", operation="finalize_quote", status="draft", becomes="open"),
+                "accept": Finish(name="accept", operation="accept", status="open", becomes="accepted"),
+            },
             # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
             item_lists={
                 "items": ItemList(
@@ -211,6 +168,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE, Removal.VOID}),
             when_immutable_changes=Reject(reason="an invoice is a document of its own; void it and make a new one"),
             replace_if_asked=Replace(then=Removal.VOID),
+            finishes={
+                "finalize": Finish(name="finalize", operation="finalize_invoice", status="draft", becomes="open"),
+            },
         ),
         "invoice_item": Lifecycle(
             found_by=("id", "metadata"),

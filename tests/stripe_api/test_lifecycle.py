@@ -3,8 +3,9 @@
 import pytest
 
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Replace, Step, lifecycle_of
-from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES, REFUSED
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Replace, lifecycle_of
+from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES
+from dbt_stripe_sync.stripe_api.refusals import REFUSED
 
 CATALOG = read_catalog()
 
@@ -43,8 +44,10 @@ def test_what_replaces_an_object_can_be_carried_out(name):
     lifecycle = lifecycle_of(name)
     rule = lifecycle.when_immutable_changes
 
+    for replacement in (rule, lifecycle.replace_if_asked):
+        if isinstance(replacement, Replace):
+            assert replacement.then in lifecycle.on_removed
     if isinstance(rule, Replace):
-        assert isinstance(lifecycle.on_removed[rule.then], Step)
         assert rule.carry_over.keys() <= CATALOG.resources[name].operation("create").params.keys()
         assert set(rule.unless_mapped) <= CATALOG.resources[name].params.keys()
     else:

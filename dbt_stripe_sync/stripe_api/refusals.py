@@ -1,0 +1,65 @@
+"""What no sync writes, with the reason: things that a row of a table can't stand for."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SHORT_LIVED = "it lives for minutes, so a warehouse's row can't stand for it"
+_MONEY = "it moves money at once, which no table should do by being rebuilt"
+_PAYMENT = "it takes a payment from somebody who is present, which no table is"
+_CARD = "it is made from card or bank details, which don't belong in a warehouse"
+_ANSWER = "it answers a question once and keeps nothing that could be kept in step"
+_DEVICE = "it needs a device or a person at hand"
+_ACCOUNT = "it is set up once for an account, by hand or by your platform's own code"
+
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "account.login_link": _SHORT_LIVED,
+        "account_link": _SHORT_LIVED,
+        "account_session": _SHORT_LIVED,
+        "billing_portal.session": _SHORT_LIVED,
+        "checkout.session": _SHORT_LIVED,
+        "customer_session": _SHORT_LIVED,
+        "ephemeral_key": _SHORT_LIVED,
+        "financial_connections.session": _SHORT_LIVED,
+        "identity.verification_session": _DEVICE,
+        "terminal.connection_token": _SHORT_LIVED,
+        "terminal.onboarding_link": _SHORT_LIVED,
+        "token": _SHORT_LIVED,
+        "source": _CARD,
+        "customer.payment_source": _CARD,
+        "payment_method": _CARD,
+        "account.external_account": _CARD,
+        "application_fee.refund": _MONEY,
+        "charge": _MONEY,
+        "climate.order": _MONEY,
+        "payout": _MONEY,
+        "refund": _MONEY,
+        "topup": _MONEY,
+        "transfer": _MONEY,
+        "transfer.reversal": _MONEY,
+        "treasury.credit_reversal": _MONEY,
+        "treasury.debit_reversal": _MONEY,
+        "treasury.inbound_transfer": _MONEY,
+        "treasury.outbound_payment": _MONEY,
+        "treasury.outbound_transfer": _MONEY,
+        "payment_intent": _PAYMENT,
+        "setup_intent": _PAYMENT,
+        "three_d_secure.authentication": _PAYMENT,
+        "customer.funding_instruction": _ANSWER,
+        "forwarding.request": _ANSWER,
+        "radar.payment_evaluation": _ANSWER,
+        "reporting.report_run": _ANSWER,
+        "tax.calculation": _ANSWER,
+        "file": "it is made of a file's bytes, which no column holds",
+        "apps.install": _ACCOUNT,
+        "apps.secret": "secrets don't belong in a warehouse",
+        "apple_pay_domain": _ACCOUNT,
+        "treasury.financial_account": _ACCOUNT,
+        "webhook_endpoint": _ACCOUNT,
+    }
+)
