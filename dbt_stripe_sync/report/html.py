@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dbt_stripe_sync.engine.types import Action, Status
 from dbt_stripe_sync.report.html_words import (
@@ -68,6 +68,7 @@ def render_html(report: RunReport, *, with_values: bool = False) -> Iterator[str
     page = _Page(report, with_values=with_values)
     css, script = _read("report.css"), _read("report.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.filters["code"] = _code
     template = environment.from_string(_read("report.html.jinja"))
     causes = page.summary.in_order()
     problems = build_problems(report)
@@ -171,7 +172,9 @@ class _Page:
         is_failed = outcome.status is not Status.SUCCEEDED
         if outcome.failure is not None:
             failure = json_failure(outcome.failure, change, with_values=self._with_values) or {}
-            detail["failure"] = {name: value for name, value in failure.items() if value is not None}
+            detail["failure"] = {
+                name: value for name, value in failure.items() if value is not None and name != "doc_url"
+            }
         if reason := outcome.reason or change.reason:
             detail["reason"] = reason
         if is_failed or self._with_values:
@@ -204,6 +207,14 @@ def _island(value: Any) -> Markup:
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704 - every character that HTML reads is escaped above
+
+
+def _code(text: str) -> Markup:
+    """A text whose parts in backticks are shown as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup().join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
 def _policy(css: str, script: str) -> str:

@@ -38,7 +38,7 @@ def build_headline(report: RunReport) -> str:
     if report.status is RunStatus.INTERRUPTED:
         return f"Ended early, after {counted(done, 'change')}"
     if failed:
-        return f"{counted(failed, 'row')} did not reach Stripe"
+        return f"{counted(failed, 'row')} {'is' if failed == 1 else 'are'} not in step"
     if any(counts.held is not None for counts in report.counts):
         return "Some syncs were held back"
     if report.status is not RunStatus.SUCCEEDED:
@@ -132,7 +132,7 @@ def build_causes(causes: Sequence[Cause]) -> list[dict[str, Any]]:
             "code": (cause.failure.code or cause.failure.type) if cause.failure else cause.status.value,
             "http_status": cause.failure.status if cause.failure else None,
             "doc_url": _doc_url(cause),
-            "keys": _keys(cause.keys, cause.rows),
+            "shown_keys": _keys(cause.keys, cause.rows),
         }
         for cause in causes
     ]
@@ -147,7 +147,7 @@ def build_problems(report: RunReport) -> list[dict[str, Any]]:
         sync = problem.where.sync or problem.where.model
         field = field_of(problem)
         of = f" of {sync}" if sync else ""
-        at = f" at {field}" if field and group.rows else ""
+        at = f", at {field}" if field and group.rows else ""
         word = "row" if group.rows == 1 else "rows"
         title = f"{word}{of} not fit to be sent{at}" if group.rows else f"{problem.severity.value}{of}".capitalize()
         cards.append(
@@ -161,7 +161,7 @@ def build_problems(report: RunReport) -> list[dict[str, Any]]:
                 "hint": problem.hint,
                 "code": problem.code,
                 "place": str(place),
-                "keys": render_keys(group) if group.keys else None,
+                "shown_keys": render_keys(group) if group.keys else None,
             }
         )
     return cards
@@ -223,9 +223,9 @@ def _failed(report: RunReport) -> int:
 
 
 def _title(cause: Cause) -> str:
-    field = f" at {cause.path}" if cause.path else ""
+    field = f", at {cause.path}" if cause.path else ""
     word = "row" if cause.rows == 1 else "rows"
-    return f"{word} of {cause.sync} {_TITLES[cause.status]} ({cause.action.value}{field})"
+    return f"{word} of {cause.sync} {_TITLES[cause.status]}{field}"
 
 
 def _keys(keys: Sequence[str], rows: int) -> str:

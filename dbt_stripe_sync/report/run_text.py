@@ -82,7 +82,7 @@ def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
     code = (cause.failure.code or cause.failure.type) if cause.failure else None
     mark = f"{WORDS[cause.status]}[{plain(code)}]:" if code else f"{WORDS[cause.status]}:"
     field = f" at `{plain(cause.path)}`" if cause.path else ""
-    text = f"{counted(cause.rows, 'row')} of `{plain(cause.sync)}`, {cause.action.value} {cause.resource}{field}"
+    text = f"{counted(cause.rows, 'row')} of `{plain(cause.sync)}`{field}"
     yield from wrap_marked(mark, text, width, paint, colour="red" if cause.status is Status.REJECTED else "yellow")
     yield from wrap(f"{plain(cause.meaning)}.", width, first=INDENT, indent=INDENT)
     if cause.message:

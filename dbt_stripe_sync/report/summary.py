@@ -29,7 +29,6 @@ class Cause:
     status: Status
     sync: str
     resource: str
-    action: Action
     failure: StripeFailure | None
     path: str | None
     message: str | None
@@ -77,7 +76,7 @@ class Summary:
         message = message_of(failure, change, with_values=with_values) if failure else None
         # Grouped by the message without values, so that asking for values does not tear a cause apart.
         alike = message_of(failure, change, with_values=False) if failure else None
-        name: tuple[object, ...] = (change.sync, outcome.status, change.action)
+        name: tuple[object, ...] = (change.sync, outcome.status)
         if failure is not None:
             name += (failure.type, failure.code, failure.param, failure.status)
         elif outcome.status is not Status.SKIPPED:
@@ -92,7 +91,6 @@ class Summary:
                 status=outcome.status,
                 sync=change.sync,
                 resource=change.resource,
-                action=change.action,
                 failure=failure,
                 path=param_path(failure.param) if failure else None,
                 message=message,

@@ -51,7 +51,7 @@ def test_failures_are_told_by_cause_with_what_stripe_said_and_what_to_do():
     text = render(report, width=100)
 
     assert (
-        "rejected[email_invalid]: 1,209 rows of `customers`, update customer at `email`\n"
+        "rejected[email_invalid]: 1,209 rows of `customers` at `email`\n"
         "  the e-mail address is not well formed.\n"
         "  Stripe: Invalid email address: …\n"
         "  rows 1, 2, 3, 4, 5, and 1,204 more; requests req_1, req_2, req_3\n"
@@ -75,9 +75,7 @@ def test_what_may_have_happened_is_not_called_failed():
     text = render(make_report(outcomes, [make_counts(rows=2)], status=RunStatus.PARTIAL))
 
     assert "! customers -> customer                       2 rows   1 unknown, 1 skipped\n" in text
-    assert (
-        "unknown[connection]: 1 row of `customers`, update customer\n  no answer came, so it may have happened." in text
-    )
+    assert "unknown[connection]: 1 row of `customers`\n  no answer came, so it may have happened." in text
     assert "  the connection: reset\n" in text
     assert "skipped: 1 row of `customers`" in text
     assert "what it refers to is missing: customers/1 was not written." in text

@@ -31,6 +31,14 @@
     if (name) element.className = name;
     return element;
   };
+  // A text whose parts in backticks are shown as code.
+  const prose = (text, name) => {
+    const element = make("p", null, name);
+    const parts = text.split("`");
+    if (parts.length % 2 === 0) element.textContent = text;
+    else parts.forEach((part, index) => element.append(index % 2 ? make("code", part) : part));
+    return element;
+  };
   const haystack = (index) => {
     const row = data[index];
     return (hay[index] ??= [row[KEY], row[ID], row[REQUEST], fieldsOf(row), facts.syncs[row[SYNC]]].join("\n").toLowerCase());
@@ -56,7 +64,7 @@
     }
     current = 0;
     const isFiltered = filter.words.length || filter.statuses.size || filter.sync >= 0 || filter.action >= 0 || filter.cause >= 0;
-    $("reset").hidden = !isFiltered;
+    $("all").hidden = !isFiltered;
     const all = `${figures.format(data.length)} ${data.length === 1 ? "change" : "changes"}`;
     $("count").textContent = isFiltered ? `${figures.format(shown.length)} of ${all}` : all;
     $("rows").scrollTop = 0;
@@ -93,6 +101,8 @@
     box.style.height = shown.length && shown.length * height < 560 ? `${shown.length * height}px` : "";
     if (shown.length) $("grid").setAttribute("aria-activedescendant", `row-${current}`);
     else $("grid").removeAttribute("aria-activedescendant");
+    // The head stands above the scroll bar, so that its columns are as wide as those below.
+    document.querySelector(".row.head").style.paddingRight = `calc(1rem + ${box.offsetWidth - box.clientWidth}px)`;
     $("grid").setAttribute("aria-rowcount", shown.length + 1);
   };
   const moveTo = (position) => {
@@ -165,8 +175,8 @@
     const said = make("p", `${facts.actions[row[ACTION]]}: ${status}`, `s-${status}`);
     body.replaceChildren(bar, title, said);
     if (cause) {
-      body.append(make("h3", "What it means"), make("p", `${cause.meaning}.`, "meaning"));
-      if (cause.hint) body.append(make("h3", "What to do"), make("p", `${cause.hint}.`, "meaning"));
+      body.append(make("h3", "What it means"), prose(`${cause.meaning}.`, "meaning"));
+      if (cause.hint) body.append(make("h3", "What to do"), prose(`${cause.hint}.`, "meaning"));
     }
     if (detail.failure) {
       body.append(make("h3", detail.failure.status ? "What Stripe answered" : "What happened"));
