@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import dbt_stripe_sync
 from dbt_stripe_sync.engine.apply import Stop, apply_changes
+from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.journal import Journal
 from dbt_stripe_sync.engine.plan import PlanWriter
 from dbt_stripe_sync.engine.planning import Planning, plan_sync
@@ -26,9 +27,10 @@ from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from dbt_stripe_sync.engine.planning import SyncPlan
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.engine.types import Outcome, Plan, Sync
     from dbt_stripe_sync.wiring import Parts, Workload
@@ -97,11 +99,16 @@ async def _plan_syncs(
         existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock),
         writer=writer,
         run_id="plan",
+        referrers=Referrers(
+            workspace=workspace,
+            parents=frozenset(s.name for s in workload.syncs if finishes_of(s, lifecycle_of(s.resource))),
+        ),
         referenced=frozenset(name for sync in workload.syncs for name in sync.depends_on),
         room=options.most_changes,
     )
     problems = [*workload.warnings, *_unsettled(workspace, parts)]
     counts: list[SyncCounts] = []
+    plans: dict[str, SyncPlan] = {}
     for sync in workload.syncs:
         progress.begin_sync(sync.name)
         if sync.name in workload.held:
@@ -113,8 +120,10 @@ async def _plan_syncs(
             planning, sync, resource, lifecycle_of(sync.resource), recheck=options.full_refresh
         )
         counts.append(planned_sync.counts)
+        plans[sync.name] = planned_sync
         problems += planned_sync.problems
         progress.planned(planned_sync.counts)
+    counts += await _plan_finishing(workload, parts, planning, plans)
     workspace.close()
     return writer.finish(counts, problems, state_serial=parts.state.serial)
 
@@ -233,6 +242,36 @@ def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
 def new_run_id(now: datetime) -> str:
     """An id that sorts by time and that a person can say."""
     return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+
+
+async def _plan_finishing(
+    workload: Workload, parts: Parts, planning: Planning, plans: Mapping[str, SyncPlan]
+) -> list[SyncCounts]:
+    """Finish the objects whose syncs ask for it, last of all, and only where nothing that belongs to them lacks."""
+    counts = []
+    planned = {name: plan.counts for name, plan in plans.items()}
+    unsettled = frozenset(intent.change.sync for intent in parts.state.open_intents())
+    referrers = planning.referrers.read()
+    for sync in workload.syncs:
+        steps = finishes_of(sync, lifecycle_of(sync.resource))
+        if not steps or sync.name not in plans:
+            continue
+        finishing = Finishing(
+            workspace=planning.workspace,
+            stripe=parts.stripe,
+            state=parts.state,
+            writer=planning.writer,
+            run_id=planning.run_id,
+            staged=plans[sync.name].staged,
+            steps=steps,
+            rejected=plans[sync.name].rejected_keys,
+            referrers=referrers,
+        )
+        waits = next(reasons_to_wait(sync, workload.dependents.get(sync.name, ()), planned, unsettled), None)
+        if planning.room is not None and planning.room <= 0:
+            waits = "--limit leaves something for later"
+        counts.append(finishing.held(waits) if waits else await finishing.plan())
+    return counts
 
 
 def _header(workload: Workload, parts: Parts) -> PlanHeader:

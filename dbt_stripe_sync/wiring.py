@@ -64,7 +64,8 @@ class ProjectOptions:
 class Workload:
     """The syncs of a project in the order of their references, and what they were read from.
 
-    `held` gives a reason for each sync whose models dbt did not build well.
+    `held` gives a reason for each sync whose models dbt did not build well. `dependents` has the syncs that refer to
+    each sync, whether they are selected or not.
     """
 
     options: ProjectOptions
@@ -74,6 +75,7 @@ class Workload:
     catalog: Catalog
     syncs: tuple[Sync, ...]
     held: Mapping[str, str] = field(default_factory=dict)
+    dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -169,6 +171,10 @@ def load_workload(options: ProjectOptions) -> Workload:
         settings=settings,
         catalog=catalog,
         syncs=syncs,
+        dependents={
+            sync.name: tuple(other.name for other in parsed.syncs if sync.name in other.depends_on)
+            for sync in parsed.syncs
+        },
         held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
         warnings=(*problems, *selected.warnings),
     )

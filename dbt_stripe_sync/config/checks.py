@@ -56,7 +56,7 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
 
 
 def _check_options(sync: Sync, resource: Resource, lifecycle: Lifecycle, problems: Problems) -> None:
-    known = [REPLACE] if lifecycle.replace_if_asked is not None else []
+    known = [*lifecycle.finishes, *([REPLACE] if lifecycle.replace_if_asked is not None else [])]
     for name, value in sync.options.items():
         where = sync.where.at_field("options", name)
         if name not in known:

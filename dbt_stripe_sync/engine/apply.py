@@ -220,7 +220,7 @@ def _locked_objects(change: Change) -> set[str]:
 def _refs_of(change: Change) -> set[Ref]:
     found = set(refs_in(dict(change.desired)))
     for call in change.calls:
-        found |= set(refs_in(dict(call.params)))
+        found |= set(refs_in([call.target, dict(call.params)]))
     return found
 
 

@@ -83,7 +83,7 @@ def encode_change(change: Change) -> dict[str, Any]:
         "key": change.key,
         "resource": change.resource,
         "stripe_id": change.stripe_id,
-        "calls": [[call.operation, call.target, encode_params(call.params)] for call in change.calls],
+        "calls": [[call.operation, encode_params(call.target), encode_params(call.params)] for call in change.calls],
         "desired": encode_params(change.desired),
         "changed": [[f.path, encode_params(f.before), encode_params(f.after)] for f in change.changed],
         "depends_on": list(change.depends_on),
@@ -106,7 +106,7 @@ def decode_change(raw: Mapping[str, Any]) -> Change:
         resource=raw["resource"],
         stripe_id=raw["stripe_id"],
         calls=tuple(
-            PlannedCall(operation=operation, target=target, params=decode_params(params))
+            PlannedCall(operation=operation, target=decode_params(target), params=decode_params(params))
             for operation, target, params in raw["calls"]
         ),
         desired=decode_params(raw["desired"]),

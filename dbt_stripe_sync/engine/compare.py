@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.payload import Payload
     from dbt_stripe_sync.stripe_api.catalog import Param, Resource
 
+# What a record remembers beside parameters begins like this; no parameter of Stripe's does.
+MARK = "$"
 _ABSENT: Any = object()
 
 
@@ -55,6 +57,9 @@ def compare(
     walk = _Walk(payload=payload, mapped=mapped, result=result)
     for name in dict.fromkeys([*payload.params, *before]):
         old, new = before.get(name), payload.params.get(name)
+        if name.startswith(MARK):
+            result.desired[name] = old
+            continue
         param = resource.params.get(name)
         if param is None:
             continue

@@ -1,7 +1,7 @@
 """Plans as files: changes are written as they are found, read as they are sent, and checked when they come back.
 
-A plan file is JSON lines: the header, one line a change, and a last line with the counts, the problems and a digest of
-all before it. It holds row values, so only its owner may read it.
+A plan file is JSON lines: the header, one line a change, and a last line with the counts, the problems, where each
+sync's changes begin, and a digest of it all. It holds row values, so only its owner may read it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ FORMAT = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Section:
     start: int
-    end: int
     count: int
 
 
@@ -88,20 +87,25 @@ class PlanWriter:
         self._count += 1
 
     def end_sync(self, sync: str, *, keep: bool) -> None:
-        """Finish a sync's changes, or drop them where a guard holds the sync."""
+        """Finish the changes of a sync, or of another lane, or drop them where a guard holds the sync."""
         if not keep:
             self._file.seek(self._start)
             self._file.truncate()
         elif self._count:
-            self._sections[sync] = _Section(start=self._start, end=self._file.tell(), count=self._count)
+            self._sections[sync] = _Section(start=self._start, count=self._count)
         self._start = self._file.tell()
         self._count = 0
+
+    def changes_of(self, sync: str) -> Iterator[Change]:
+        """The changes of a sync that is finished."""
+        self._file.flush()
+        return ChangeFile(self._path, self._sections).of(sync)
 
     def finish(self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int) -> Plan:
         """Seal the file and give the plan. `state_serial` is the state's, now that planning has read it."""
         self._file.flush()
         end = {
-            "end": len(self._sections),
+            "sections": {sync: [part.start, part.count] for sync, part in self._sections.items()},
             "counts": [encode_counts(count) for count in counts],
             "problems": [encode_problem(problem) for problem in problems],
             "state_serial": state_serial,
@@ -168,27 +172,21 @@ def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
                 hint="make it anew with this version",
             )
         )
-    sections: dict[str, _Section] = {}
-    position = file.tell()
+    last = b""
     for line in file:
-        entry = orjson.loads(line)
-        if "end" in entry and "sha256" in entry:
-            seal = entry.pop("sha256")
-            if seal != _sealed(digest, entry) or file.readline():
-                raise ValueError(path)
-            return Plan(
-                header=replace(decode_header(head["header"]), state_serial=int(entry["state_serial"])),
-                changes=ChangeFile(path, sections),
-                counts=tuple(decode_counts(count) for count in entry["counts"]),
-                problems=tuple(decode_problem(problem) for problem in entry["problems"]),
-            )
-        digest.update(line)
-        old = sections.get(entry["sync"])
-        sections[entry["sync"]] = _Section(
-            start=old.start if old else position, end=position + len(line), count=(old.count if old else 0) + 1
-        )
-        position += len(line)
-    raise ValueError(path)
+        digest.update(last)
+        last = line
+    end = orjson.loads(last)
+    seal = end.pop("sha256")
+    if seal != _sealed(digest, end):
+        raise ValueError(path)
+    sections = {sync: _Section(start=start, count=count) for sync, (start, count) in end["sections"].items()}
+    return Plan(
+        header=replace(decode_header(head["header"]), state_serial=int(end["state_serial"])),
+        changes=ChangeFile(path, sections),
+        counts=tuple(decode_counts(count) for count in end["counts"]),
+        problems=tuple(decode_problem(problem) for problem in end["problems"]),
+    )
 
 
 def _sealed(digest: Hash, end: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Removal
 from dbt_stripe_sync.stripe_api.tag import build_tag
 
 if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.finishing import Referrers
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.diff import DiffCounts, RowDiff
@@ -62,6 +63,7 @@ class Planning:
     writer: PlanWriter
     run_id: str
     referenced: frozenset[str]
+    referrers: Referrers
     room: int | None = None
     staged: int = 0
 
@@ -77,22 +79,31 @@ class _Found:
     same: int = 0
     calls: int = 0
     claimed: dict[str, str] = field(default_factory=dict)
+    rejected_keys: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPlan:
     """A sync's counts and everything that is wrong with its rows."""
 
+    staged: Staged
     counts: SyncCounts
     problems: tuple[Problem, ...]
+    rejected_keys: frozenset[str]
 
 
 async def plan_sync(
-    planning: Planning, sync: Sync, resource: Resource, lifecycle: Lifecycle, *, recheck: bool
+    planning: Planning,
+    sync: Sync,
+    resource: Resource,
+    lifecycle: Lifecycle,
+    *,
+    recheck: bool,
+    only: frozenset[str] | None = None,
 ) -> SyncPlan:
     """Write the changes of one sync to the plan, and say what was found.
 
-    `recheck` compares every row by its parameters. Raises `WarehouseError`, `StripeError` and `StateError`.
+    `recheck` compares every row by its parameters; `only` leaves rows with other keys alone. Raises `WarehouseError`, `StripeError` and `StateError`.
     """
     planning.staged += 1
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged)
@@ -103,7 +114,7 @@ async def plan_sync(
     for note in await planning.existing.resolve_lookups(staged):
         found.notes[note] += 1
     link_rows(planning.workspace, staged)
-    counts = find_differences(planning.workspace, staged, recheck=recheck)
+    counts = find_differences(planning.workspace, staged, recheck=recheck, only=only)
     found.same = counts.same
     held = [*check_empty(planning.workspace, staged, counts)]
     found.problems += check_keys(planning.workspace, staged, counts)
@@ -115,7 +126,11 @@ async def plan_sync(
     await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
     if held:
         planning.workspace.execute("DELETE FROM work.planned WHERE sync = $sync", {"sync": sync.name})
+    if planning.referrers.concern(sync):
+        planning.referrers.add_unkeyed(staged)
     return SyncPlan(
+        staged=staged,
+        rejected_keys=frozenset(found.rejected_keys),
         counts=SyncCounts(
             sync=sync.name,
             model=sync.model.name,
@@ -163,6 +178,7 @@ class _SyncPlanner:
         self._found = found
         self._builder = PayloadBuilder(rules.sync, staged.layout, rules.resource)
         self._is_first = False
+        self._forgotten: frozenset[str] = frozenset()
 
     async def plan_rows(self, counts: DiffCounts) -> None:
         """Decide on every row that differs."""
@@ -175,7 +191,9 @@ class _SyncPlanner:
             matches = await self._match([diff for diff in batch if diff.kind is Kind.NEW])
             bodies = await self._bodies([diff for diff in batch if diff.kind is Kind.REMOVED])
             decided = [(diff, self._decide(diff, matches, bodies)) for diff in batch]
-            self._take(await asyncio.gather(*(self._with_object(diff, decision) for diff, decision in decided)))
+            decisions = await asyncio.gather(*(self._with_object(diff, decision) for diff, decision in decided))
+            self._take(decisions)
+            self._note_referrers(batch, decisions)
             # Answers are read and pages are listed while a long table is planned.
             await asyncio.sleep(0)
 
@@ -238,13 +256,17 @@ class _SyncPlanner:
         """Existing objects for rows without a record."""
         sync, resource = self._rules.sync, self._rules.resource
         lifecycle = self._rules.lifecycle
-        by_tag = self._is_first and lifecycle.tagged and lifecycle.listed and "list" in resource.operations
-        if not diffs or not (by_tag or sync.match):
+        taggable = lifecycle.tagged and lifecycle.listed and "list" in resource.operations
+        by_tag = self._is_first and taggable
+        forgotten = self._forgotten if taggable else frozenset()
+        if not diffs or not (by_tag or sync.match or forgotten):
             return {}
         wanted: dict[str, list[tuple[str, str]]] = {}
         for diff in diffs:
             # State that was lost must not make everything twice: on a sync's first run our own tag is looked for.
-            pairs = [(TAG_FIELD, build_tag(sync.project, sync.name, diff.key))] if by_tag else []
+            pairs = (
+                [(TAG_FIELD, build_tag(sync.project, sync.name, diff.key))] if by_tag or diff.key in forgotten else []
+            )
             for match in sync.match:
                 text = self._builder.text(match.value, diff.row)
                 pairs += [(match.by, text)] if text else []
@@ -333,6 +355,15 @@ class _SyncPlanner:
             self._planning.state.put_records(records, self._planning.run_id)
         if changes and self._rules.sync.name in self._planning.referenced:
             self._publish(changes)
+
+    def _note_referrers(self, diffs: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
+        referrers, sync = self._planning.referrers, self._rules.sync
+        pairs = [(diff, decision) for diff, decision in zip(diffs, decisions, strict=True)]
+        if sync.name in referrers.parents:
+            self._found.rejected_keys |= {diff.key for diff, decision in pairs if decision.problems}
+        if referrers.concern(sync):
+            wanted = [(diff, decision) for diff, decision in pairs if decision.change or decision.problems]
+            referrers.add([(diff.refs, d.change.id if d.change and not d.problems else None) for diff, d in wanted])
 
     def _add(self, change: Change, changes: list[Change]) -> None:
         planning = self._planning

@@ -29,14 +29,21 @@ def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
 
     Raises `KeyError` where a reference has no id.
     """
+    calls = tuple(
+        replace(call, target=resolve_refs(call.target, ids), params=resolve_refs(dict(call.params), ids))
+        for call in change.calls
+    )
     resolved = replace(
         change,
-        calls=tuple(replace(call, params=resolve_refs(dict(call.params), ids)) for call in change.calls),
+        stripe_id=change.stripe_id or next((call.target for call in calls if isinstance(call.target, str)), None)
+        if calls[0].operation != "create"
+        else change.stripe_id,
+        calls=calls,
         desired=resolve_refs(dict(change.desired), ids),
         refs=resolve_refs_text(change.refs, ids),
     )
     keys = tuple(str(uuid4()) for _ in change.calls)
-    return Intent(id=str(uuid4()), run_id=run_id, change=resolved, keys=keys, stripe_id=change.stripe_id)
+    return Intent(id=str(uuid4()), run_id=run_id, change=resolved, keys=keys, stripe_id=resolved.stripe_id)
 
 
 @dataclass(slots=True)
@@ -72,7 +79,8 @@ class Sender:
     @staticmethod
     def _call(intent: Intent) -> Call:
         planned = intent.change.calls[intent.step]
-        target = planned.target if planned.operation == "create" else planned.target or intent.stripe_id
+        named = planned.target if isinstance(planned.target, str) else None
+        target = None if planned.operation == "create" else named or intent.stripe_id
         return Call(
             resource=intent.change.resource,
             operation=planned.operation,

@@ -268,10 +268,14 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCall:
-    """One call of a change. `target` is None where the call creates, or acts on what the change's first call made."""
+    """One call of a change.
+
+    `target` is None where the call creates, or acts on what the change's first call made; it is a `Ref` where another
+    change of the plan makes the object.
+    """
 
     operation: str
-    target: str | None
+    target: str | Ref | None
     params: Params
 
 

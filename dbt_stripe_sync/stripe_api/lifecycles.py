@@ -119,10 +119,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
-            finishes={
-                "finalize": Finish(name="finalize", operation="finalize_quote", status="draft", becomes="open"),
-                "accept": Finish(name="accept", operation="accept", status="open", becomes="accepted"),
-            },
             # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
             item_lists={
                 "items": ItemList(
@@ -206,6 +202,10 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a quote is a document of its own; cancel it and make a new one"),
             replace_if_asked=Replace(then=Removal.CANCEL),
+            finishes={
+                "finalize": Finish(name="finalize", operation="finalize_quote", status="draft", becomes="open"),
+                "accept": Finish(name="accept", operation="accept", status="open", becomes="accepted"),
+            },
             note="only a draft takes every change; an open quote takes its metadata and little else",
         ),
         "customer.balance_transaction": Lifecycle(

@@ -1,0 +1,124 @@
+"""Invoices are finalised once all their items are there, and only then; quotes can be accepted."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def billed(business):
+    """A customer with an invoice of two items, to be finalised."""
+    business.rows("people", (1, "Ann"), columns="id int, name text")
+    business.rows("bills", ("B1", 1), columns="ref text, person int")
+    business.rows("lines", ("L1", "B1", 1, 500), ("L2", "B1", 1, 700), columns="ref text, bill text, person int, cents int")
+    business.sync("people", resource="customer", key="id", fields={"name": "name"})
+    business.sync(
+        "bills",
+        resource="invoice",
+        key="ref",
+        options={"finalize": True},
+        fields={
+            "customer": {"sync": "people", "key": "person"},
+            "collection_method": {"value": "send_invoice"},
+            "days_until_due": {"value": 30},
+            "auto_advance": {"value": False},
+            "pending_invoice_items_behavior": {"value": "exclude"},
+        },
+    )
+    business.sync(
+        "lines",
+        resource="invoice_item",
+        key="ref",
+        fields={
+            "customer": {"sync": "people", "key": "person"},
+            "invoice": {"sync": "bills", "key": "bill"},
+            "amount": "cents",
+            "currency": {"value": "usd"},
+        },
+    )
+    return business
+
+
+def test_an_invoice_is_finalised_after_its_items(billed):
+    ran = billed.cli()
+
+    (invoice,) = billed.stripe.objects("invoice")
+    assert ran.exit_code == 0, ran.text
+    assert (invoice["status"], invoice["total"]) == ("open", 1200)
+
+
+def test_it_is_finalised_once(billed):
+    billed.cli()
+    billed.write_calls()
+
+    ran = billed.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert billed.write_calls() == []
+
+
+def test_it_waits_while_one_of_its_items_is_rejected(billed):
+    billed.table("lines", "SELECT ref, bill, person, CASE ref WHEN 'L2' THEN 'much' ELSE '500' END AS cents FROM lines")
+
+    first = billed.cli()
+    (draft,) = billed.stripe.objects("invoice")
+    billed.table("lines", "SELECT ref, bill, person, CASE ref WHEN 'L2' THEN '700' ELSE '500' END AS cents FROM lines")
+    second = billed.cli()
+
+    (invoice,) = billed.stripe.objects("invoice")
+    assert first.exit_code == 1
+    assert draft["status"] == "draft"
+    assert second.exit_code == 0, second.text
+    assert (invoice["status"], invoice["total"]) == ("open", 1200)
+
+
+def test_it_waits_while_its_items_are_not_selected(billed):
+    billed.cli("run", "--select", "people bills")
+    (draft,) = billed.stripe.objects("invoice")
+
+    billed.cli()
+
+    (invoice,) = billed.stripe.objects("invoice")
+    assert draft["status"] == "draft"
+    assert (invoice["status"], invoice["total"]) == ("open", 1200)
+
+
+def test_one_that_was_finalised_by_hand_is_left_as_it_is(billed):
+    billed.cli("run", "--select", "people bills")
+    billed.sync("bills", **{**billed.models["bills"]["meta"]["stripe_sync"], "options": {}})
+    billed.cli()
+    billed.sync("bills", **{**billed.models["bills"]["meta"]["stripe_sync"], "options": {"finalize": True}})
+
+    first = billed.cli()
+    second = billed.cli()
+
+    assert first.exit_code == second.exit_code == 0, first.text
+    assert [invoice["status"] for invoice in billed.stripe.objects("invoice")] == ["open"]
+
+
+def test_a_quote_is_finalised_and_accepted(business):
+    business.rows("people", (1, "Ann"), columns="id int, name text")
+    business.rows("prices", ("basic", 1900), columns="code text, cents int")
+    business.rows("offers", ("Q1", 1, "basic"), columns="ref text, person int, price text")
+    business.sync("people", resource="customer", key="id", fields={"name": "name"})
+    fields = {"currency": {"value": "usd"}, "unit_amount": "cents", "product_data.name": "code"}
+    business.sync("prices", resource="price", key="code", fields={**fields, "recurring.interval": {"value": "month"}})
+    business.sync(
+        "offers",
+        resource="quote",
+        key="ref",
+        options={"accept": True},
+        fields={
+            "customer": {"sync": "people", "key": "person"},
+            "line_items": [{"price": {"sync": "prices", "key": "price"}, "quantity": {"value": 2}}],
+            "collection_method": {"value": "send_invoice"},
+            "invoice_settings.days_until_due": {"value": 30},
+        },
+    )
+
+    ran = business.cli()
+    again = business.cli()
+
+    assert ran.exit_code == again.exit_code == 0, ran.text
+    assert [quote["status"] for quote in business.stripe.objects("quote")] == ["accepted"]
+    assert business.stripe.count("subscription") == 1
