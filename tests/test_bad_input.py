@@ -200,7 +200,7 @@ def test_a_key_is_sent_to_no_stranger(customers):
     # The option stands twice, and the last one counts; the project's own address is loopback.
     customers.set(api_base="https://stripe.example.org")
     assert ran.exit_code == 0
-    from conftest import run_cli  # noqa: PLC0415 - the command without the fixture's address
+    from business import run_cli
 
     folder = str(customers.root)
     problem = problem_of(run_cli("run", "--project-dir", folder, "--profiles-dir", folder))

@@ -9,7 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, run_cli
+from business import ROOT, run_cli
 
 import dbt_stripe_sync
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import select
 import shutil
-import socket
-import socketserver
-import threading
 from pathlib import Path
 
 import pytest
-from conftest import SAMPLE, build_with_dbt, run_cli
+from business import SAMPLE, build_with_dbt, run_cli
 
 SCHEMA = Path("models/stripe/schema.yml")
 
@@ -36,39 +32,6 @@ def built_on_duckdb(tmp_path_factory, dbt_1):
     project = Path(shutil.copytree(SAMPLE, tmp_path_factory.mktemp("dbt1") / "brightdesk"))
     build_with_dbt(dbt_1, project, "duckdb", {})
     return project
-
-
-@pytest.fixture
-def tcp_postgres(postgres):
-    """The same PostgreSQL by TCP and with a password, which dbt 2 asks for: a relay to the server's own socket."""
-    if not postgres["BRIGHTDESK_PG_HOST"].startswith("/"):
-        yield postgres
-        return
-    path = f"{postgres['BRIGHTDESK_PG_HOST']}/.s.PGSQL.{postgres['BRIGHTDESK_PG_PORT']}"
-
-    class Relay(socketserver.BaseRequestHandler):
-        def handle(self):
-            with socket.socket(socket.AF_UNIX) as server:
-                server.connect(path)
-                while True:
-                    ready, _, _ = select.select([self.request, server], [], [])
-                    for source in ready:
-                        data = source.recv(65536)
-                        if not data:
-                            return
-                        (server if source is self.request else self.request).sendall(data)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay:
-        relay.daemon_threads = True
-        threading.Thread(target=relay.serve_forever, daemon=True).start()
-        port = str(relay.server_address[1])
-        yield {
-            **postgres,
-            "BRIGHTDESK_PG_HOST": "127.0.0.1",
-            "BRIGHTDESK_PG_PORT": port,
-            "BRIGHTDESK_PG_PASSWORD": "any",
-        }
-        relay.shutdown()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.dbt.run_results import FAILED, read_run_results
 from dbt_stripe_sync.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
     # stdout belongs to our own data.
     done = _start_dbt(project, chosen, arguments, stdout=_stderr(), stderr=subprocess.STDOUT)
     sys.stderr.write(done.stdout or "")
-    # docs.getdbt.com/reference/exit-codes: 1 is a node that failed, 2 is dbt itself. dbt 2 ends with 1 for a project
-    # that it can't parse too, but writes no results then.
-    if done.returncode not in (0, 1) or (done.returncode == 1 and _written_at(results) == before):
+    if not _has_begun(done.returncode, results, before):
         raise ConfigError(
             Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="its messages stand above")
         )
@@ -87,6 +86,17 @@ def _parse_listing(text: str) -> Iterator[str]:
         found = _LISTED.search(line)
         if found:
             yield found.group(1)
+
+
+def _has_begun(exit_code: int, results: Path, before: int | None) -> bool:
+    """Whether what went wrong, if anything did, is told by the results.
+
+    docs.getdbt.com/reference/exit-codes: 1 is a node that failed, 2 is dbt itself. dbt 2 ends with 1 for a project that
+    it can't parse too, and writes empty results then.
+    """
+    if exit_code != 1:
+        return exit_code == 0
+    return _written_at(results) != before and not FAILED.isdisjoint(read_run_results(results).statuses.values())
 
 
 def _written_at(file: Path) -> int | None:

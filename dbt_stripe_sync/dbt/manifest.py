@@ -100,7 +100,7 @@ def _parse_manifest(raw: Mapping[str, Any], metadata: Mapping[str, Any], version
     return Manifest(
         nodes=nodes,
         tests=tests,
-        children={parent: tuple(ids) for parent, ids in children.items()},
+        children={parent: tuple(sorted(ids)) for parent, ids in children.items()},
         project_name=project_name,
         dbt_version=str(metadata.get("dbt_version") or ""),
         adapter_type=str(metadata.get("adapter_type") or ""),

@@ -12,20 +12,47 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dbt_stripe_sync.dbt.manifest import Manifest, read_manifest
+from dbt_stripe_sync.engine.types import Limits, OnAmbiguous, Sync
+from dbt_stripe_sync.errors import Location
+from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.errors import SyncError
+    from dbt_stripe_sync.engine.types import ModelNode
+    from dbt_stripe_sync.errors import Problem, SyncError
 
 PROJECT = Path(__file__).parent / "shop"
 
 
+def text_of_problem(problem: Problem) -> str:
+    """A problem as the command line prints it."""
+    lines = [f"{problem.severity.value}[{problem.code}]: {problem.summary}", f"  at {problem.where}"]
+    return "\n".join([*lines, "", f"hint: {problem.hint}"] if problem.hint else lines)
+
+
 def text_of(error: SyncError) -> str:
-    """Problems as the command line prints them."""
-    parts = []
-    for problem in error.problems:
-        lines = [f"{problem.severity.value}[{problem.code}]: {problem.summary}", f"  at {problem.where}"]
-        parts.append("\n".join([*lines, "", f"hint: {problem.hint}"] if problem.hint else lines))
-    return "\n\n".join(parts)
+    """All of an error's problems."""
+    return "\n\n".join(text_of_problem(problem) for problem in error.problems)
+
+
+def sync_of(name: str, model: ModelNode) -> Sync:
+    """A sync of a model; what it maps plays no part here."""
+    return Sync(
+        name=name,
+        project="shop",
+        model=model,
+        resource="customer",
+        key=("id",),
+        mode=Mode.UPSERT,
+        match=(),
+        fields=(),
+        on_removed=Removal.IGNORE,
+        on_ambiguous=OnAmbiguous.REJECT,
+        limits=Limits(),
+        depends_on=(),
+        options={},
+        fingerprint="",
+        where=Location(model=model.name),
+    )
 
 
 @dataclass

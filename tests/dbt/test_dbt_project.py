@@ -107,7 +107,7 @@ def test_the_folder_of_the_profiles_can_be_named(folder, tmp_path, name):
     assert folder.read(profiles_dir=other.root, env={name: str(folder.root)}).target_name == "ci"
 
 
-def test_profiles_are_looked_for_here_then_in_the_project_then_at_home(folder, monkeypatch):
+def test_profiles_are_looked_for_here_then_in_the_project_then_at_home(folder):
     at_home = folder.home / ".dbt" / "profiles.yml"
     at_home.parent.mkdir(parents=True)
     at_home.write_text("shop: {target: at_home, outputs: {at_home: {type: duckdb}}}")
