@@ -17,7 +17,9 @@ class Call:
     `operation` is the method's name in the SDK's service (`create`, `update`, `delete`, `cancel`, `finalize_invoice`,
     `retrieve`, `list`, `search` …). `target` is the id of the object that it acts on, None for `create` and `list`.
     `params` holds the parameters as nested JSON; those that stand in the URL of a nested resource (`customer` of
-    `customer.tax_id`) are among them under their own name, and the gateway moves them into the path.
+    `customer.tax_id`) are among them under their own name, and the gateway moves them into the path. `repeated` says
+    that the key was sent before, by a run that did not hear the answer: a refusal that Stripe gives before it looks at
+    the key (401, 403) then says nothing of what that first call did.
     """
 
     resource: str
@@ -25,6 +27,7 @@ class Call:
     target: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
+    repeated: bool = False
 
     @property
     def endpoint(self) -> str:

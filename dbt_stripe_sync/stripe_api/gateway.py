@@ -88,7 +88,9 @@ class Gateway:
         """
         operation = self._operation(call)
         path, params = build_request(operation, call)
-        return await self._exchange(call.endpoint, operation.method, path, params, call.idempotency_key)
+        return await self._exchange(
+            call.endpoint, operation.method, path, params, call.idempotency_key, in_doubt=call.repeated
+        )
 
     async def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
@@ -133,13 +135,19 @@ class Gateway:
         return operation
 
     async def _exchange(
-        self, endpoint: str, method: str, path: str, params: Mapping[str, Any], key: str | None
+        self,
+        endpoint: str,
+        method: str,
+        path: str,
+        params: Mapping[str, Any],
+        key: str | None,
+        *,
+        in_doubt: bool = False,
     ) -> Answer:
         gate, client = self._open()
         is_read = method == "get"
         began = self._clock.monotonic()
         attempts = 0
-        in_doubt = False
         while True:
             async with gate.turn(endpoint) as left_at:
                 attempts += 1
@@ -200,17 +208,18 @@ async def _request(
     except stripe.APIConnectionError as error:
         return _no_reply(error.__cause__ or error)
     except stripe.StripeError as error:
-        body = error.json_body
-        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-        is_json = isinstance(body, dict)
-        return Reply(status=error.http_status, body=body if is_json else {}, headers=headers, is_json=is_json)
+        return _reply(error.http_status, error.json_body, error.headers or {})
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
         # The SDK lets these through where a connection ends in the middle of an answer.
         return _no_reply(error)
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if not isinstance(response.data, dict):
-        return Reply(status=response.code, headers=headers, is_json=False)
-    return Reply(status=response.code, body=response.data, headers=headers)
+    return _reply(response.code, response.data, response.headers)
+
+
+def _reply(status: int | None, body: object, headers: Mapping[str, str]) -> Reply:
+    lowercase = {name.lower(): value for name, value in headers.items()}
+    if not isinstance(body, dict):
+        return Reply(status=status, headers=lowercase, is_json=False)
+    return Reply(status=status, body=body, headers=lowercase)
 
 
 def _no_reply(error: BaseException) -> Reply:

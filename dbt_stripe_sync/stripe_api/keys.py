@@ -9,18 +9,19 @@ from urllib.parse import urlsplit
 from dbt_stripe_sync.errors import ConfigError, Problem
 
 # docs.stripe.com/keys: secret and restricted keys, for live mode and for sandboxes.
-_KEY = re.compile(r"^(?:sk|rk)_(?P<mode>live|test)_\w{8,}$")
+_KEY = re.compile(r"(?:sk|rk)_(?P<mode>live|test)_\w{8,}")
 OFFICIAL = "https://api.stripe.com"
 
 
 def is_live(key: str) -> bool:
     """Whether a key moves real money."""
-    found = _KEY.match(key)
+    found = _KEY.fullmatch(key)
     return found is not None and found["mode"] == "live"
 
 
 def check_key(key: str | None, variable: str) -> str:
     """The key of an environment variable. Raises `ConfigError`; the key itself is in no message."""
+    key = (key or "").strip()  # a secret that is mounted from a file often ends in a line break
     if not key:
         raise ConfigError(
             Problem(
@@ -29,7 +30,7 @@ def check_key(key: str | None, variable: str) -> str:
                 hint=f"export {variable}=sk_test_…, from https://dashboard.stripe.com/test/apikeys",
             )
         )
-    if _KEY.match(key) is None:
+    if _KEY.fullmatch(key) is None:
         what = "a publishable key (`pk_`)" if key.startswith("pk_") else "not a Stripe key"
         raise ConfigError(
             Problem(
@@ -74,7 +75,10 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
 
 def is_local(url: str) -> bool:
     """Whether an address is on this machine."""
-    host = urlsplit(url).hostname or ""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"}:
+        return False
     if host == "localhost":
         return True
     try:

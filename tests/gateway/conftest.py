@@ -40,8 +40,10 @@ class Caller:
         return self._loop.run_until_complete(work)
 
     def send(self, resource, operation, target=None, key="key", **params):
-        call = Call(resource=resource, operation=operation, target=target, params=params, idempotency_key=key)
-        return self.do(self.gateway.send(call))
+        return self.call(resource=resource, operation=operation, target=target, params=params, idempotency_key=key)
+
+    def call(self, **parts):
+        return self.do(self.gateway.send(Call(**parts)))
 
     def read(self, resource, operation, target=None, **params):
         return self.send(resource, operation, target, key=None, **params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
@@ -10,9 +11,13 @@ from uuid import uuid4
 
 import pytest
 
+from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.errors import StripeError
-from dbt_stripe_sync.sandbox import Fault
-from dbt_stripe_sync.stripe_api.calls import Verdict
+from dbt_stripe_sync.sandbox import Fault, Sandbox
+from dbt_stripe_sync.sandbox import RateLimits as SandboxLimits
+from dbt_stripe_sync.stripe_api.calls import Call, Verdict
+from dbt_stripe_sync.stripe_api.gateway import Gateway
+from dbt_stripe_sync.stripe_api.rate import RateLimits
 from dbt_stripe_sync.stripe_api.retry import MOST_ATTEMPTS
 from dbt_stripe_sync.stripe_api.sdk import api_version
 
@@ -196,6 +201,12 @@ def test_a_refusal_of_the_key_says_nothing_of_an_earlier_try_that_was_cut(stripe
     assert (answer.verdict, answer.fatal, answer.attempts) == (Verdict.UNKNOWN, True, 2)
 
 
+def test_a_refusal_of_the_key_says_nothing_of_what_an_earlier_run_has_sent(stripe, sandbox, key):
+    sandbox.inject(Fault.forbidden())
+    again = stripe.call(resource="customer", operation="create", idempotency_key=key, repeated=True)
+    assert (again.verdict, again.fatal) == (Verdict.UNKNOWN, True)
+
+
 def test_a_key_that_was_used_for_something_else_is_unknown(stripe, key):
     stripe.send("customer", "create", key=key, name="one")
     answer = stripe.send("customer", "create", key=key, name="two")
@@ -341,3 +352,34 @@ def test_requests_are_counted(stripe, sandbox, key):
     sandbox.inject(Fault.rate_limited(count=2))
     stripe.send("customer", "create", key=key, name="n")
     assert stripe.gateway.requests == 3
+
+
+# ── rates, with the machine's own clock ──────────────────────────────────────────────────────────────────────────
+
+
+def send_many(sandbox, limits, number):
+    async def work():
+        gateway = Gateway(sandbox.api_key, sandbox.url, limits, SystemClock())
+        calls = [
+            Call(resource=kind, operation="create", params=params, idempotency_key=str(uuid4()))
+            for kind, params in (("customer", {}), ("product", {"name": "x"})) * (number // 2)
+        ]
+        answers = await asyncio.gather(*(gateway.send(call) for call in calls))
+        await gateway.close()
+        return answers
+
+    return asyncio.run(work())
+
+
+def test_a_pace_below_the_limit_is_never_refused():
+    with Sandbox(rate_limits=SandboxLimits.stripe()) as sandbox:
+        answers = send_many(sandbox, RateLimits.of_account(livemode=False, share=0.6), 30)
+    assert {(answer.verdict, answer.attempts) for answer in answers} == {(Verdict.DONE, 1)}
+
+
+def test_a_pace_that_is_too_fast_finds_the_one_that_is_allowed():
+    with Sandbox(rate_limits=SandboxLimits.stripe()) as sandbox:
+        answers = send_many(sandbox, RateLimits(account=200, endpoint=200), 80)
+        assert sandbox.count("customer") == sandbox.count("product") == 40
+    assert {answer.verdict for answer in answers} == {Verdict.DONE}
+    assert max(answer.attempts for answer in answers) > 1

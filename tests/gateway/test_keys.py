@@ -1,0 +1,90 @@
+"""Which keys are taken, and where they may go."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.stripe_api.keys import OFFICIAL, check_address, check_key, check_live, is_live
+
+SECRET = "sk_live_51Abcdefghijk"
+
+
+@pytest.mark.parametrize(
+    ("key", "live"),
+    [(SECRET, True), ("rk_live_51Abcdef", True), ("sk_test_51Abcdef", False), ("rk_test_12345678", False)],
+)
+def test_secret_and_restricted_keys_of_both_modes_are_taken(key, live):
+    assert check_key(key, "STRIPE_API_KEY") == key
+    assert is_live(key) is live
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        "",
+        "pk_live_51Abcdefghijk",
+        "whsec_51Abcdefghijk",
+        "sk_live_short",
+        f"{SECRET} {SECRET}",
+        f"{SECRET}\n{SECRET}",
+    ],
+)
+def test_anything_else_is_refused_without_being_repeated(key):
+    with pytest.raises(ConfigError) as caught:
+        check_key(key, "STRIPE_API_KEY")
+    problem = caught.value.problems[0]
+    assert problem.code in {"no-stripe-key", "bad-stripe-key"}
+    assert "STRIPE_API_KEY" in problem.summary
+    assert not key or key not in f"{problem.summary} {problem.hint}"
+
+
+def test_a_line_break_around_a_mounted_key_is_no_part_of_it():
+    assert check_key(f" {SECRET}\n", "STRIPE_API_KEY") == SECRET
+
+
+def test_live_money_moves_only_where_the_target_is_named():
+    check_live(target="prod", live_targets=("prod",))
+    with pytest.raises(ConfigError, match="live-key"):
+        check_live(target="dev", live_targets=("prod",))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.stripe.com",
+        "https://api.stripe.com/",
+        "http://localhost:12111",
+        "http://127.0.0.1:12111",
+        "http://[::1]:12111",
+        "https://stripe.example.com",
+    ],
+)
+def test_stripe_this_machine_and_named_addresses_are_allowed(url):
+    assert check_address(url, ("https://stripe.example.com/",)) == url.rstrip("/")
+
+
+def test_without_an_address_stripe_is_meant():
+    assert check_address(None, ()) == OFFICIAL == "https://api.stripe.com"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.stripe.com.evil.example",
+        "https://evilstripe.com",
+        "http://api.stripe.com",
+        "https://api.stripe.com@evil.example",
+        "https://user:api.stripe.com@evil.example/",
+        "http://192.168.1.5:12111",
+        "http://localhost.evil.example",
+        "//api.stripe.com",
+        "api.stripe.com",
+        "ftp://localhost",
+        "",
+    ],
+)
+def test_a_key_travels_to_no_stranger(url):
+    with pytest.raises(ConfigError, match="foreign-address"):
+        check_address(url, ())
