@@ -1,0 +1,244 @@
+"""The README is held against the program: its commands, its examples and the problems that it names.
+
+`python tests/test_readme.py` writes the block of commands anew.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from business import ROOT, run_cli
+
+from dbt_stripe_sync.cli.commands import commands
+from dbt_stripe_sync.config.settings import NAMES, parse_settings
+from dbt_stripe_sync.config.sync import KEYS, LIMITS, parse_syncs
+from dbt_stripe_sync.dbt.manifest import read_manifest
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.lifecycle import Removal, lifecycle_of
+
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+START = "<!-- commands: `python tests/test_readme.py` writes this block -->\n"
+END = "<!-- end of commands -->"
+WIDTH = 100
+# Files and settings in the README that look like codes of problems.
+NO_CODES = {"dbt-stripe-sync", "show-values", "no-color"}
+SET_UP = (
+    "python3.11 -m venv .venv && .venv/bin/pip install '.[demo]' && .venv/bin/dbt-stripe-sync demo",
+    "python3.11 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest",
+)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, flags=re.DOTALL | re.MULTILINE)
+
+
+# ── the block of commands ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def render_commands() -> str:
+    """Every command with the options of its own, as click prints them; those that most share come first."""
+    listed = list(walk(commands, click.Context(commands, info_name="dbt-stripe-sync")))
+    shared = {p.opts[0] for p in find("run", listed).params} & {p.opts[0] for p in find("ls", listed).params}
+    formatter = click.HelpFormatter(width=WIDTH)
+    formatter.write("Options of all commands that read a project:\n")
+    run = find("run", listed)
+    with formatter.indentation():
+        write_options(formatter, run, lambda option: option.opts[0] in shared)
+    for command, context in listed:
+        formatter.write(f"\n{' '.join(context.command_path.split())}{arguments_of(command)}\n")
+        with formatter.indentation():
+            formatter.write_text(command.help or "")
+            write_options(formatter, command, lambda option: option.opts[0] not in shared)
+    return f"\n```text\n{formatter.getvalue()}```\n\n"
+
+
+def walk(group: click.Group, parent: click.Context):
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
+        context = click.Context(command, info_name=name, parent=parent)
+        if isinstance(command, click.Group):
+            yield from walk(command, context)
+        else:
+            yield command, context
+
+
+def find(name: str, listed) -> click.Command:
+    return next(command for command, context in listed if context.info_name == name)
+
+
+def arguments_of(command: click.Command) -> str:
+    metavars = (p.make_metavar(click.Context(command)) for p in command.params if isinstance(p, click.Argument))
+    return "".join(f" {metavar}" for metavar in metavars)
+
+
+def write_options(formatter: click.HelpFormatter, command: click.Command, is_wanted) -> None:
+    options = [p for p in command.params if isinstance(p, click.Option) and is_wanted(p)]
+    records = [option.get_help_record(click.Context(command)) for option in options]
+    if any(records):
+        formatter.write_dl([record for record in records if record], col_max=34)
+
+
+def with_commands(text: str) -> str:
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    return before + START + render_commands() + END + after
+
+
+def test_every_command_stands_in_the_readme_with_its_options():
+    assert with_commands(TEXT) == TEXT, "run `python tests/test_readme.py`, and read the README once more"
+
+
+def test_the_block_says_what_help_says():
+    shown = " ".join(run_cli("run", "--help").out.split())
+    block = " ".join(render_commands().split())
+
+    for phrase in ("Plan and apply: make Stripe match the models.", "Send at most so many changes."):
+        assert phrase in shown
+        assert phrase in block
+
+
+def test_a_mistyped_command_is_told_in_a_line():
+    ran = run_cli("sandboxx")
+
+    assert ran.exit_code == 2
+    assert "No such command 'sandboxx'." in ran.text
+    assert "Traceback" not in ran.text
+
+
+# ── how to begin ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("command", SET_UP)
+def test_both_set_up_commands_stand_on_a_line_of_their_own(command):
+    lines = [line for line in TEXT.splitlines() if line.startswith("python3.11 -m venv")]
+
+    assert lines.count(command) == 1
+    assert len(lines) == len(SET_UP)
+
+
+def test_the_ci_takes_its_test_command_from_the_readme():
+    script = (ROOT / ".ci" / "run").read_text()
+    (line,) = (line for line in script.splitlines() if line.startswith('command="$(grep'))
+    found = subprocess.run(
+        ["bash", "-c", f'{line}\necho "$command"'], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert found.stdout.strip() == SET_UP[1]
+
+
+# ── examples ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_yaml_example_is_yaml():
+    assert len(blocks("yaml")) >= 4
+    for block in blocks("yaml"):
+        assert isinstance(yaml.safe_load(block), dict)
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("yaml") if b.startswith("models:")], ids=["guide", "reference"])
+def test_every_example_of_a_mapping_is_well_formed(block, business):
+    for model in yaml.safe_load(block)["models"]:
+        meta = model.get("config", {}).get("meta", {})
+        columns = {
+            column["name"]: column["config"]["meta"] for column in model.get("columns", []) if "config" in column
+        }
+        business.models[model["name"]] = {"meta": meta, "columns": columns}
+    business.write_manifest()
+    nodes = read_manifest(business.root / "target" / "manifest.json").nodes
+
+    parsed = parse_syncs(with_columns(nodes, business.models), read_catalog(), project="shop")
+
+    assert [f"{problem.code}: {problem.summary}" for problem in parsed.problems] == []
+    assert parsed.syncs
+
+
+def with_columns(nodes, models):
+    """The manifest of the fixture has no columns; those of the example are laid in."""
+    from dataclasses import replace  # noqa: PLC0415 - only here
+
+    from dbt_stripe_sync.engine.types import ColumnNode  # noqa: PLC0415
+
+    return {
+        unique_id: replace(
+            node,
+            columns={name: ColumnNode(name=name, meta=meta) for name, meta in models[node.name]["columns"].items()},
+        )
+        for unique_id, node in nodes.items()
+    }
+
+
+def test_every_example_of_settings_is_taken():
+    found = [parse_settings(yaml.safe_load(b)["vars"]["stripe_sync"]) for b in blocks("yaml") if b.startswith("vars:")]
+
+    assert len(found) >= 2
+    assert [problem.summary for _, problems in found for problem in problems] == []
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_examples_import_what_there_is(code):
+    imports = "\n".join(line for line in code.splitlines() if line.startswith(("from ", "import ")))
+
+    exec(imports, {})  # noqa: S102 - the README's own lines
+
+
+# ── what it names ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def documented_codes() -> set[str]:
+    return set(re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs" / "problems.md").read_text(), flags=re.MULTILINE))
+
+
+def test_every_problem_that_the_readme_names_is_documented():
+    named = set(re.findall(r"\(`([a-z]+(?:-[a-z]+)+)`(?:, `[a-z-]+`)*\)", TEXT)) - NO_CODES
+
+    assert len(named) > 5
+    assert named <= documented_codes()
+
+
+@pytest.mark.parametrize("key", [*KEYS, *LIMITS])
+def test_every_key_of_a_sync_is_explained(key):
+    assert f"`{key}`" in TEXT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_explained(name):
+    assert re.search(rf"^\| .*`{name}`.* \|", TEXT, flags=re.MULTILINE)
+
+
+def resource_rows() -> list[tuple[str, str, str]]:
+    section = TEXT.partition("## Resources")[2].partition("## Project settings")[0]
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \| (.*?) \| .*\|$", section, flags=re.MULTILINE)
+    return [(name, found_by, removal) for names, found_by, removal in rows for name in re.findall(r"`([\w.]+)`", names)]
+
+
+@pytest.mark.parametrize(("name", "found_by", "removal"), resource_rows())
+def test_the_table_of_resources_says_what_they_allow(name, found_by, removal):
+    lifecycle = lifecycle_of(name)
+    words = {r.value for r in Removal}
+
+    assert {word for word in re.findall(r"`(\w+)`", removal) if word in words} == {
+        r.value for r in lifecycle.on_removed
+    }
+    named = {word.removesuffix(".x") for word in re.findall(r"`([\w.]+)`", found_by)}
+    assert set(lifecycle.found_by) <= named
+
+
+def test_every_link_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in TEXT.splitlines()
+        if line.startswith("#")
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= headings
+
+
+if __name__ == "__main__":
+    Path(README).write_text(with_commands(TEXT), encoding="utf-8")
