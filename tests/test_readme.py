@@ -160,9 +160,9 @@ def test_every_example_of_a_mapping_is_well_formed(block, business):
 
 def with_columns(nodes, models):
     """The manifest of the fixture has no columns; those of the example are laid in."""
-    from dataclasses import replace  # noqa: PLC0415 - only here
+    from dataclasses import replace
 
-    from dbt_stripe_sync.engine.types import ColumnNode  # noqa: PLC0415
+    from dbt_stripe_sync.engine.types import ColumnNode
 
     return {
         unique_id: replace(
