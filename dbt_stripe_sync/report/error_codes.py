@@ -268,7 +268,8 @@ _KEYS = {
 _TRAFFIC = {
     "rate_limit": _e(
         "Stripe had too many requests, even after waiting and slowing down",
-        f"lower `rate_limits` in the project's settings, or leave room for other traffic; then {_TRY_AGAIN}",
+        "lower `account_per_second` or `endpoint_per_second` in the project's settings, or raise `share_free` to leave "
+        f"room for other traffic; then {_TRY_AGAIN}",
     ),
     "lock_timeout": _e(
         "another request was writing the same object for too long",

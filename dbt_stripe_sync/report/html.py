@@ -5,6 +5,7 @@ It holds no value of a row unless that was asked for, and a policy that keeps it
 
 from __future__ import annotations
 
+from array import array
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dbt_stripe_sync.engine.types import Change, Outcome, RunReport
-    from dbt_stripe_sync.report.summary import Cause
 
 # What a browser opens without a pause; the results file beside it holds the rest.
 MOST_SUCCEEDED = 50_000
@@ -105,8 +105,12 @@ class _Page:
         self.summary = Summary()
         self._fields: dict[str, int] = {}
         self._syncs: dict[str, int] = {}
+        # The cause of each failure by its number, so that the second walk need not find it again.
+        self._causes = array("L")
         for outcome in report.outcomes:
-            self.summary.add(outcome, with_values=with_values)
+            cause = self.summary.add(outcome, with_values=with_values)
+            if cause is not None and len(self._causes) < MOST_FAILED:
+                self._causes.append(cause.number)
             self._syncs.setdefault(outcome.change.sync, len(self._syncs))
             for part in outcome.change.changed:
                 self._fields.setdefault(part.path, len(self._fields))
@@ -138,18 +142,21 @@ class _Page:
 
     def rows(self) -> Iterator[Markup]:
         """One JSON array a change, each but the first after a comma."""
-        # The same outcomes in the same order give the causes the same numbers again.
-        again = Summary()
-        room = {True: MOST_SUCCEEDED, False: MOST_FAILED}
+        causes = iter(self._causes)
+        cause: int | None
+        room = MOST_SUCCEEDED
         before = "\n"
         for outcome in self._report.outcomes:
-            cause = again.add(outcome, with_values=self._with_values)
-            room[cause is None] -= 1
-            if room[cause is None] >= 0:
-                yield Markup(before) + _island(self._row(outcome, cause))  # noqa: S704 - a comma or nothing
-                before = ",\n"
+            if outcome.status is Status.SUCCEEDED:
+                cause, room = -1, room - 1
+            else:
+                cause = next(causes, None)
+            if cause is None or (cause < 0 and room < 0):
+                continue
+            yield Markup(before) + _island(self._row(outcome, cause))  # noqa: S704 - a comma or nothing
+            before = ",\n"
 
-    def _row(self, outcome: Outcome, cause: Cause | None) -> list[Any]:
+    def _row(self, outcome: Outcome, cause: int) -> list[Any]:
         change = outcome.change
         since = outcome.finished_at - self._report.started_at if outcome.finished_at is not None else None
         return [
@@ -162,7 +169,7 @@ class _Page:
             outcome.attempts,
             round(since.total_seconds() * 1000) if since is not None else None,
             [self._fields[part.path] for part in change.changed],
-            cause.number if cause is not None else -1,
+            cause,
             self._detail(outcome),
         ]
 

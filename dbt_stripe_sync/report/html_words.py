@@ -78,7 +78,7 @@ def build_run(report: RunReport) -> dict[str, Any]:
         "dry_run": report.dry_run,
         "api_version": header.api_version,
         "version": header.version,
-        "started": f"{report.started_at:%Y-%m-%d %H:%M:%S} {report.started_at:%Z}".rstrip(),
+        "started": f"{report.started_at:%Y-%m-%d %H:%M} {report.started_at:%Z}".rstrip(),
         "started_iso": report.started_at.isoformat(),
         "took": took((report.finished_at - report.started_at).total_seconds()),
         "requests": counted(report.requests, "request"),

@@ -39,7 +39,10 @@ _SECRET_NAMES = frozenset(
 _CARD_NAMES = frozenset({"exp_month", "exp_year", "number"})
 # A shorter text stands in too many words of a message that are not the row's.
 _SHORTEST_ANY_CASE = 4
+# A single letter is the row's where Stripe quotes it.
 _SHORTEST = 2
+_MARKS = "['\"]"
+_QUOTE = f"(?<={_MARKS})"
 
 
 def is_secret(name: str, parent: str = "") -> bool:
@@ -67,9 +70,15 @@ def hide_values(text: str, params: Any) -> str:
     Stripe's own ids stay: they are what a person looks for.
     """
     text = _EMAIL.sub(HIDDEN, hide_secrets(text))
-    for value in sorted({*_texts(params)}, key=len, reverse=True):
+    folded = text.casefold()
+    # Few of a row's values stand in its message: the others are passed over before anything costly is done with them.
+    found = {value for value in _texts(params) if value.casefold() in folded and not is_stripe_id(value)}
+    for value in sorted(found, key=len, reverse=True):
         flags = re.IGNORECASE if len(value) >= _SHORTEST_ANY_CASE else 0
-        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text, flags=flags)
+        before, after = (
+            (r"(?<!\w)", r"(?!\w)") if len(value) >= _SHORTEST or value.isdigit() else (_QUOTE, f"(?={_MARKS})")
+        )
+        text = re.sub(before + re.escape(value) + after, HIDDEN, text, flags=flags)
     return text
 
 
@@ -111,7 +120,5 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
     elif isinstance(value, bool) or value is None or isinstance(value, Ref):
         return
-    else:
-        text = str(value).strip()
-        if (len(text) >= _SHORTEST or not isinstance(value, str)) and not is_stripe_id(text):
-            yield text
+    elif text := str(value).strip():
+        yield text

@@ -80,7 +80,7 @@ def render_run(
 def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
     """One cause: what happened to how many rows, what Stripe said, which rows, what to do."""
     code = (cause.failure.code or cause.failure.type) if cause.failure else None
-    mark = f"{WORDS[cause.status]}[{plain(code)}]:" if code else f"{WORDS[cause.status]}:"
+    mark = f"{WORDS[cause.status]}[{cut(plain(code), width // 2)}]:" if code else f"{WORDS[cause.status]}:"
     field = f" at `{plain(cause.path)}`" if cause.path else ""
     text = f"{counted(cause.rows, 'row')} of `{plain(cause.sync)}`{field}"
     yield from wrap_marked(mark, text, width, paint, colour="red" if cause.status is Status.REJECTED else "yellow")

@@ -73,7 +73,6 @@ class Summary:
 
     def _cause(self, outcome: Outcome, *, with_values: bool) -> Cause:
         change, failure = outcome.change, outcome.failure
-        message = message_of(failure, change, with_values=with_values) if failure else None
         # Grouped by the message without values, so that asking for values does not tear a cause apart.
         alike = message_of(failure, change, with_values=False) if failure else None
         name: tuple[object, ...] = (change.sync, outcome.status)
@@ -86,6 +85,7 @@ class Summary:
             name = exact if exact in self.causes or len(self.causes) < MOST_CAUSES else name
         if name not in self.causes:
             meaning, hint = _explained(outcome)
+            message = message_of(failure, change, with_values=True) if failure and with_values else alike
             self.causes[name] = Cause(
                 number=len(self.causes),
                 status=outcome.status,

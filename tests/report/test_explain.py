@@ -76,6 +76,7 @@ def test_a_hint_names_the_sync_and_the_field():
         ("Received unknown parameter: nam", {"nam": "x"}, None),
         ("Invalid API Key provided: sk_test_****1234", {}, "Invalid API Key provided: sk_…"),
         ("is de in Germany inside", {"country": "de"}, "is … in Germany inside"),
+        ("a tier 'a' is not a tier", {"tier": "a"}, "a tier '…' is not a tier"),
         ("regex (.*) here", {"name": "(.*)"}, "regex … here"),
         ("ref", {"customer": Ref(sync="a", key="ref")}, None),
     ],
