@@ -104,7 +104,8 @@ class Workload:
     @property
     def address(self) -> str:
         """Where Stripe is. Raises `ConfigError` where a key must not be sent there."""
-        return check_address(self.options.stripe_url or self.settings.api_base, self.settings.allowed_api_bases)
+        named = self.options.stripe_url or os.environ.get("STRIPE_API_BASE") or self.settings.api_base
+        return check_address(named, self.settings.allowed_api_bases)
 
     def limits(self, *, livemode: bool) -> RateLimits:
         """How fast calls may leave: a share of Stripe's limits, or what the settings say."""
