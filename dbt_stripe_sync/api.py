@@ -6,31 +6,31 @@ import asyncio
 import shutil
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync import pipeline
+from dbt_stripe_sync.artifacts import PAGE, RESULTS, write_artifacts
 from dbt_stripe_sync.engine.apply import Stop
 from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.engine.plan import read_plan
-from dbt_stripe_sync.errors import Location, Problem, StateError
 from dbt_stripe_sync.look.catalog_view import list_fields, list_resources
 from dbt_stripe_sync.look.health import check_health
 from dbt_stripe_sync.look.preview import preview_rows
-from dbt_stripe_sync.state.store import open_state
+from dbt_stripe_sync.project_state import ProjectState
 from dbt_stripe_sync.wiring import ProjectOptions, Workload, build, load_workload, open_parts, opened_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, Record, RunReport, SyncCounts
+    from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, RunReport, SyncCounts
     from dbt_stripe_sync.look.health import Check
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.pipeline import PlanOptions, Progress
-    from dbt_stripe_sync.state.store import StateStore
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ class Project:
         """Let dbt build the synced models and their parents first. Raises `ConfigError`."""
         build(self.workload)
         del self.workload  # dbt has written another manifest
+        self.__dict__.pop("state", None)
 
     def calls_per_second(self, header: PlanHeader) -> float:
         """How fast a plan's calls would leave."""
@@ -79,7 +80,10 @@ class Project:
     def run(
         self, options: PlanOptions | None = None, *, progress: Progress | None = None, fail_fast: bool = False
     ) -> RunReport:
-        """Plan and apply. A first Ctrl-C ends after what is in flight, a second one at once."""
+        """Plan and apply. A first Ctrl-C ends after what is in flight, a second one at once.
+
+        The results and the report are left at `artifacts`.
+        """
         stop = Stop()
 
         async def work() -> RunReport:
@@ -93,7 +97,16 @@ class Project:
                     fail_fast=fail_fast,
                 )
 
-        return _run_until_done(work(), stop)
+        return self._kept(_run_until_done(work(), stop))
+
+    def retry(
+        self, run: str | None = None, *, progress: Progress | None = None, fail_fast: bool = False
+    ) -> RunReport | None:
+        """Plan and apply only the rows that a run (the last one) rejected, skipped or left unknown; None without."""
+        undone = self.state.undone(run)
+        if not undone:
+            return None
+        return self.run(pipeline.PlanOptions(only=undone), progress=progress, fail_fast=fail_fast)
 
     @contextmanager
     def plan(
@@ -115,16 +128,19 @@ class Project:
                 out.chmod(0o600)
             yield plan
 
-    def apply(self, plan_file: Path, *, progress: Progress | None = None, fail_fast: bool = False) -> RunReport:
-        """Send a saved plan. Raises `PlanError` where it was made for something else or is stale."""
-        plan = read_plan(plan_file)
+    def apply(self, plan: Plan | Path, *, progress: Progress | None = None, fail_fast: bool = False) -> RunReport:
+        """Send a plan that `plan` gave and whose context lasts, or a saved one.
+
+        Raises `PlanError` where it was made for something else or is stale.
+        """
+        made = read_plan(plan) if isinstance(plan, Path) else plan
         stop = Stop()
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
-                return await pipeline.apply(self.workload, parts, plan, progress or Silent(), stop, fail_fast=fail_fast)
+                return await pipeline.apply(self.workload, parts, made, progress or Silent(), stop, fail_fast=fail_fast)
 
-        return _run_until_done(work(), stop)
+        return self._kept(_run_until_done(work(), stop))
 
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
@@ -135,36 +151,20 @@ class Project:
         """Try every part that a run needs."""
         return list(check_health(self.options))
 
-    @contextmanager
-    def state(self) -> Iterator[StateStore]:
-        """The state, to look at; needs no Stripe key. Raises `StateError` where there is none."""
-        path = self.workload.state_path
-        if not path.exists():
-            raise StateError(
-                Problem(
-                    code="no-state",
-                    summary="there is no state yet",
-                    where=Location(file=str(path)),
-                    hint="the first `dbt-stripe-sync run` makes it",
-                )
-            )
-        with open_state(path, identity=None, clock=self._clock, wait_seconds=self.options.wait_for_lock) as state:
-            yield state
+    @cached_property
+    def state(self) -> ProjectState:
+        """What was last written to Stripe, and what each run did."""
+        return ProjectState(self.workload, self._clock)
 
-    def record(self, sync: str, key: str) -> Record:
-        """The record of one row. Raises `StateError` where there is none."""
-        with self.state() as state:
-            record = state.record(sync, key)
-        if record is None:
-            raise StateError(
-                Problem(
-                    code="no-record",
-                    summary=f"the state has no record of sync `{sync}` with this key",
-                    where=Location(sync=sync, key=key),
-                    hint=f"`dbt-stripe-sync state list {sync}` lists the keys",
-                )
-            )
-        return record
+    @property
+    def artifacts(self) -> tuple[Path, Path]:
+        """Where each run leaves its results (JSON) and its report (HTML)."""
+        folder = self.workload.dbt.target_path
+        return folder / RESULTS, folder / PAGE
+
+    def _kept(self, report: RunReport) -> RunReport:
+        problems = write_artifacts(report, self.workload.dbt.target_path)
+        return replace(report, problems=(*report.problems, *problems)) if problems else report
 
     @staticmethod
     def resources() -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, 
 from dbt_stripe_sync.engine.journal import Journal
 from dbt_stripe_sync.engine.plan import PlanWriter
 from dbt_stripe_sync.engine.planning import Planning, plan_sync
+from dbt_stripe_sync.engine.rebuild import rebuild_records
 from dbt_stripe_sync.engine.recovery import settle_intents
 from dbt_stripe_sync.engine.references import ExistingObjects
 from dbt_stripe_sync.engine.send import Sender
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.planning import SyncPlan
     from dbt_stripe_sync.engine.ports import Warehouse
+    from dbt_stripe_sync.engine.rebuild import Rebuilt
     from dbt_stripe_sync.engine.types import Outcome, Plan, Sync
     from dbt_stripe_sync.wiring import Parts, Workload
 
@@ -58,10 +60,18 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early."""
+    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
+
+    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
+    """
 
     full_refresh: bool = False
     most_changes: int | None = None
+    only: Mapping[str, frozenset[str]] | None = None
+
+    def keys_of(self, sync: Sync) -> frozenset[str] | None:
+        """The rows of a sync that are looked at; None for all of them."""
+        return None if self.only is None else self.only.get(sync.name, frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +120,8 @@ async def _plan_syncs(
     counts: list[SyncCounts] = []
     plans: dict[str, SyncPlan] = {}
     for sync in workload.syncs:
+        if options.only is not None and sync.name not in options.only:
+            continue
         progress.begin_sync(sync.name)
         if sync.name in workload.held:
             counts.append(_held(sync, workload.held[sync.name]))
@@ -117,7 +129,12 @@ async def _plan_syncs(
             continue
         resource = workload.catalog.resources[sync.resource]
         planned_sync = await plan_sync(
-            planning, sync, resource, lifecycle_of(sync.resource), recheck=options.full_refresh
+            planning,
+            sync,
+            resource,
+            lifecycle_of(sync.resource),
+            recheck=options.full_refresh,
+            only=options.keys_of(sync),
         )
         counts.append(planned_sync.counts)
         plans[sync.name] = planned_sync
@@ -175,7 +192,7 @@ async def run(
 ) -> RunReport:
     """Settle, plan and apply: what `dbt-stripe-sync` does when it is given no command."""
     run_id = new_run_id(parts.clock.now())
-    parts.state.start_run(run_id, command="run", target=workload.target)
+    parts.state.start_run(run_id, command="run" if options.only is None else "retry", target=workload.target)
     settled = await settle(workload, parts, run_id, progress)
     with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
         plan = await make_plan(workload, parts, options, progress, Path(folder) / "plan.jsonl")
@@ -199,6 +216,13 @@ async def apply(
     report = _with_settled(await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast), settled)
     parts.state.finish_run(report)
     return report
+
+
+async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:
+    """Give the state back the records that it lacks, from the tags of the objects in Stripe. Changes nothing there."""
+    return await rebuild_records(
+        workload.syncs, workload.catalog, parts.stripe, parts.state, run_id=new_run_id(parts.clock.now())
+    )
 
 
 def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:

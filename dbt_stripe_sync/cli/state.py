@@ -8,11 +8,12 @@ import click
 import orjson
 
 from dbt_stripe_sync.cli.look import OUTPUT
-from dbt_stripe_sync.cli.options import with_project
+from dbt_stripe_sync.cli.options import FOLDER, with_project
 from dbt_stripe_sync.report import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from dbt_stripe_sync.api import Project
     from dbt_stripe_sync.cli.screen import Screen
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def state() -> None:
-    """Look at what was last written to Stripe."""
+    """Look at, move, and rebuild what was last written to Stripe."""
 
 
 @state.command("list")
@@ -31,7 +32,7 @@ def state() -> None:
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str) -> int:
     """List the syncs in the state, or the records of SYNC: key, Stripe id, status."""
     rows: list[Mapping[str, object]]
-    with project.state() as store:
+    with project.state.open() as store:
         if sync is None:
             rows = [{"sync": name, "resource": resource, "records": f"{n:,}"} for name, resource, n in store.summary()]
             columns: tuple[str, ...] = ("sync", "resource", "records")
@@ -54,6 +55,76 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
 @click.argument("key")
 def show(project: Project, screen: Screen, *, sync: str, key: str) -> int:
     """Show the record of one row: its object and every parameter that is ours."""
-    record = project.record(sync, key)
+    record = project.state.record(sync, key)
     screen.lines(tables.render_record(record))
     return 0
+
+
+@state.command("forget")
+@with_project
+@click.argument("sync")
+@click.argument("keys", metavar="[KEY]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every record of SYNC.")
+def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...], every: bool) -> int:
+    """Drop records of SYNC; their objects stay in Stripe.
+
+    The next run looks for our tag before it creates, so a row whose object is still there gets its record back.
+    """
+    if every == bool(keys):
+        raise click.UsageError("name the keys to forget, or say `--all`")
+    count = project.state.forget(sync, keys, every=every)
+    screen.lines([f"{count:,} {_records(count)} of `{sync}` forgotten; what they stood for stays in Stripe."])
+    return 0
+
+
+@state.command("mv")
+@with_project
+@click.argument("old")
+@click.argument("new")
+def move(project: Project, screen: Screen, *, old: str, new: str) -> int:
+    """Let the records of the sync OLD go on as those of NEW, after it was renamed in YAML."""
+    count = project.state.move(old, new)
+    screen.lines([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
+    return 0
+
+
+@state.command("export")
+@with_project
+@click.argument("folder", type=FOLDER)
+def export(project: Project, screen: Screen, *, folder: Path) -> int:
+    """Write the whole state to Parquet files in FOLDER. They hold what was sent to Stripe: keep them private."""
+    count = project.state.export(folder)
+    screen.lines([f"{count:,} {_records(count)} and every run are in {folder}."])
+    return 0
+
+
+@state.command("import")
+@with_project
+@click.argument("folder", type=FOLDER)
+def import_(project: Project, screen: Screen, *, folder: Path) -> int:
+    """Fill a new state from an export in FOLDER."""
+    count = project.state.import_(folder)
+    screen.lines([f"{count:,} {_records(count)} are in {project.state.path}."])
+    return 0
+
+
+@state.command("rebuild")
+@with_project
+def rebuild(project: Project, screen: Screen) -> int:
+    """Give a lost state its records back, from our tags on the objects in Stripe. Changes nothing in Stripe."""
+    found = project.state.rebuild()
+    rows = [
+        {
+            "sync": sync.sync,
+            "records": "-" if sync.skipped else f"{sync.records:,}",
+            "note": sync.skipped
+            or (f"{sync.unknown_rows:,} objects with keys too long to tell" * bool(sync.unknown_rows)),
+        }
+        for sync in found
+    ]
+    screen.lines(tables.render_table(("sync", "records", "note"), rows, width=screen.width))
+    return 1 if any(sync.skipped or sync.unknown_rows for sync in found) else 0
+
+
+def _records(count: int) -> str:
+    return "record" if count == 1 else "records"

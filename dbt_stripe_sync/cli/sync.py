@@ -10,7 +10,7 @@ from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.engine.types import Plan, RunReport, RunStatus
 from dbt_stripe_sync.errors import Severity
 from dbt_stripe_sync.pipeline import PlanOptions
-from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, run_json, run_text
+from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, run_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +91,20 @@ def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool)
     return _finish(report, project, screen)
 
 
+@click.command()
+@with_project
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
+def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bool) -> int:
+    """Try again what RUN (the last one) rejected, skipped or left unknown, and nothing else."""
+    with screen.progress() as progress:
+        report = project.retry(run_id, progress=progress, fail_fast=fail_fast)
+    if report is None:
+        screen.lines(["Nothing to retry: that run rejected, skipped and left unknown no row."])
+        return 0
+    return _finish(report, project, screen)
+
+
 def _rendered(plan: Plan, project: Project, screen: Screen, form: str, *, show_values: bool) -> Iterator[str]:
     if form == "json":
         return plan_json.render_plan(plan, with_values=show_values)
@@ -106,10 +120,8 @@ def _rendered(plan: Plan, project: Project, screen: Screen, form: str, *, show_v
 
 
 def _finish(report: RunReport, project: Project, screen: Screen) -> int:
-    target = project.workload.dbt.target_path
-    results = target / "stripe_sync_results.json"
-    run_json.write_results(report, results)
-    screen.lines(run_text.render_run(report, width=screen.width, colour=screen.has_colour, artifacts=[results]))
+    lines = run_text.render_run(report, width=screen.width, colour=screen.has_colour, artifacts=project.artifacts)
+    screen.lines(lines)
     return 0 if report.status is RunStatus.SUCCEEDED else 1
 
 

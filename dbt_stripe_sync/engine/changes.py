@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Resource
     from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle, Replace
 
+# Stands for the hash of a record that was read back from Stripe: its params are the object, not what was sent.
+REBUILT = "rebuilt"
 _ACTIONS = {
     Removal.DELETE: Action.DELETE,
     Removal.ARCHIVE: Action.ARCHIVE,
@@ -90,8 +92,9 @@ def decide_removed(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) 
             return Decision(kept=f"{rule.otherwise} (its status is `{status}`)" if status else rule.otherwise)
     else:
         step = rule
+    ours = {} if diff.payload_hash == REBUILT else diff.params
     change = replace(
-        _change(rules, diff, _ACTIONS[rules.sync.on_removed], {**diff.params, **({} if step.gone else step.params)}),
+        _change(rules, diff, _ACTIONS[rules.sync.on_removed], {**ours, **({} if step.gone else step.params)}),
         stripe_id=diff.stripe_id,
         calls=(PlannedCall(operation=step.operation, target=diff.stripe_id, params=_step_params(rules, diff, step)),),
         reason="the row left the model",
@@ -136,7 +139,10 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
     desired = payload.params
     if diff.kind is Kind.RETURNED:
         desired = {**_revival(rules, diff), **desired}
-    elif payload_hash(desired) == diff.payload_hash and not any(refs_in(desired)):
+    if diff.payload_hash == REBUILT:
+        existing = Existing(body=diff.params, by=TAG_FIELD)
+        return _decide_adopted(rules, diff, replace(payload, params=desired), existing)
+    if diff.kind is not Kind.RETURNED and payload_hash(desired) == diff.payload_hash and not any(refs_in(desired)):
         return Decision(record=_record(rules, diff, diff.params))
     comparison = compare(diff.params, replace(payload, params=desired), rules.resource, rules.mapped)
     if comparison.uncleared:
@@ -162,7 +168,11 @@ def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Exi
     known = replace(diff, stripe_id=stripe_id, adopted=True)
     if rules.sync.mode is Mode.INSERT and existing.by != TAG_FIELD:
         return Decision(kept=f"its object exists already, found by {existing.by}, and the sync's mode is `insert`")
-    comparison = compare(_as_params(body, payload.params), payload, rules.resource, rules.mapped)
+    seen = _as_params(body, payload.params)
+    if existing.by == TAG_FIELD:
+        # We made it ourselves: what Stripe does not show of it is as it was sent.
+        seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
+    comparison = compare(seen, payload, rules.resource, rules.mapped)
     comparison.immutable = [name for name in comparison.immutable if body.get(name) is not None]
     if comparison.immutable:
         return _decide_replaced(rules, known, payload, comparison)
@@ -334,9 +344,22 @@ def _as_params(body: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, 
             current = current.get("id")
         if isinstance(current, dict) and isinstance(value, dict):
             current = _as_params(current, value)
+        if isinstance(value, list):
+            current = _as_list(current, value)
         if current is not None:
             seen[name] = current
     return seen
+
+
+def _as_list(current: Any, values: list[Any]) -> Any:
+    """A list, or the page of it that an object shows, item by item in the shape of parameters."""
+    items = current.get("data") if isinstance(current, dict) else current
+    if not isinstance(items, list) or len(items) != len(values):
+        return items
+    return [
+        _as_params(item, value) if isinstance(item, dict) and isinstance(value, dict) else item
+        for item, value in zip(items, values, strict=True)
+    ]
 
 
 def leaves(params: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

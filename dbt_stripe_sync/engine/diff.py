@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import pyarrow as pa
 
 from dbt_stripe_sync.engine.layout import HASH, KEY, REFS
 from dbt_stripe_sync.engine.sql import quoted
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.extract import Staged
     from dbt_stripe_sync.engine.workspace import Workspace
+
+
+# What the state's table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
+FORGOTTEN = "forgotten:"
 
 
 class Kind(Enum):
@@ -54,10 +59,13 @@ class DiffCounts:
     null_keys: int
 
 
-def find_differences(workspace: Workspace, staged: Staged, *, recheck: bool) -> DiffCounts:
+def find_differences(
+    workspace: Workspace, staged: Staged, *, recheck: bool, only: frozenset[str] | None = None
+) -> DiffCounts:
     """Compare the staged rows with the records, into the table `staged.changed`.
 
     `recheck` takes every row as possibly changed: the mapping is another one, or the hash is computed differently.
+    `only` leaves all other keys alone.
     """
     key, row_hash, refs = quoted(KEY), quoted(HASH), quoted(REFS)
     workspace.execute(
@@ -77,6 +85,11 @@ def find_differences(workspace: Workspace, staged: Staged, *, recheck: bool) -> 
         """,
         {"sync": staged.sync.name, "recheck": recheck},
     )
+    if only is not None:
+        workspace.fill(
+            f"DELETE FROM {staged.changed} WHERE key NOT IN (SELECT key FROM incoming)",
+            pa.table({"key": pa.array(sorted(only), pa.string())}).to_reader(),
+        )
     kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))
     duplicate_keys, duplicate_rows = workspace.one(f"SELECT count(*), coalesce(sum(rows), 0) FROM {staged.duplicates}")
     rows, null_keys = workspace.one(f"SELECT count(*), count(*) FILTER ({key} IS NULL) FROM {staged.raw}")
@@ -107,6 +120,13 @@ def read_differences(workspace: Workspace, staged: Staged) -> Iterator[list[RowD
     """
     for batch in workspace.batches(query, {"sync": staged.sync.name}):
         yield [_row_diff(row) for row in batch]
+
+
+def read_forgotten(workspace: Workspace, sync: str) -> frozenset[str]:
+    """Keys of a sync whose records were taken from the state while their objects stay in Stripe."""
+    prefix = f"{FORGOTTEN}{sync}:"
+    query = "SELECT key FROM meta WHERE starts_with(key, $prefix)"
+    return frozenset(key.removeprefix(prefix) for (key,) in workspace.all(query, {"prefix": prefix}))
 
 
 def _row_diff(row: dict[str, Any]) -> RowDiff:

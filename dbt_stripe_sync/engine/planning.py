@@ -19,7 +19,7 @@ from dbt_stripe_sync.engine.changes import (
     end_replaced,
     needs_body,
 )
-from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences
+from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
 from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
 from dbt_stripe_sync.engine.items import match_items
@@ -33,10 +33,10 @@ from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Removal
 from dbt_stripe_sync.stripe_api.tag import build_tag
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.finishing import Referrers
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.diff import DiffCounts, RowDiff
+    from dbt_stripe_sync.engine.finishing import Referrers
     from dbt_stripe_sync.engine.plan import PlanWriter
     from dbt_stripe_sync.engine.ports import State, Stripe, Warehouse
     from dbt_stripe_sync.engine.references import ExistingObjects, Found
@@ -103,7 +103,8 @@ async def plan_sync(
 ) -> SyncPlan:
     """Write the changes of one sync to the plan, and say what was found.
 
-    `recheck` compares every row by its parameters; `only` leaves rows with other keys alone. Raises `WarehouseError`, `StripeError` and `StateError`.
+    `recheck` compares every row by its parameters; `only` leaves rows with other keys alone.
+    Raises `WarehouseError`, `StripeError` and `StateError`.
     """
     planning.staged += 1
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged)
@@ -116,6 +117,8 @@ async def plan_sync(
     link_rows(planning.workspace, staged)
     counts = find_differences(planning.workspace, staged, recheck=recheck, only=only)
     found.same = counts.same
+    if only is not None:
+        found.notes["only what an earlier run left undone is looked at"] += 1
     held = [*check_empty(planning.workspace, staged, counts)]
     found.problems += check_keys(planning.workspace, staged, counts)
     found.rejected = counts.null_keys + counts.duplicate_rows
@@ -187,6 +190,7 @@ class _SyncPlanner:
         )[0]
         if not any(counts.kinds.values()):
             return
+        self._forgotten = read_forgotten(self._planning.workspace, self._rules.sync.name)
         for batch in read_differences(self._planning.workspace, self._staged):
             matches = await self._match([diff for diff in batch if diff.kind is Kind.NEW])
             bodies = await self._bodies([diff for diff in batch if diff.kind is Kind.REMOVED])
@@ -219,6 +223,9 @@ class _SyncPlanner:
     def _choose(self, diff: RowDiff, match: Found) -> Existing | Problem:
         objects = match.objects
         where = self._rules.sync.where.at_field("match").at_key(diff.key)
+        if match.by == TAG_FIELD:
+            # One that was replaced keeps its tag: the row's object is the newest that is in use.
+            objects = tuple(body for body in objects if body.get("active") is not False)[:1] or objects[:1]
         if len(objects) > 1 and self._rules.sync.on_ambiguous is OnAmbiguous.REJECT:
             ids = ", ".join(str(found["id"]) for found in objects)
             return Problem(
@@ -263,10 +270,10 @@ class _SyncPlanner:
             return {}
         wanted: dict[str, list[tuple[str, str]]] = {}
         for diff in diffs:
-            # State that was lost must not make everything twice: on a sync's first run our own tag is looked for.
-            pairs = (
-                [(TAG_FIELD, build_tag(sync.project, sync.name, diff.key))] if by_tag or diff.key in forgotten else []
-            )
+            # State that was lost must not make everything twice: on a sync's first run our own tag is looked for, and
+            # later on that of a row whose record was taken away.
+            is_asked = by_tag or diff.key in forgotten
+            pairs = [(TAG_FIELD, build_tag(sync.project, sync.name, diff.key))] if is_asked else []
             for match in sync.match:
                 text = self._builder.text(match.value, diff.row)
                 pairs += [(match.by, text)] if text else []

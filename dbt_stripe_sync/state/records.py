@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.engine.diff import FORGOTTEN
 from dbt_stripe_sync.state.rows import KEYS, RECORDS, build_table, parse_record
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
     session.execute("DELETE FROM records WHERE rowid IN (SELECT place FROM state_removed)")
     count_write(session)
     return int(removed)
+
+
+def note_forgotten(session: Session, sync: str, keys: Sequence[str]) -> None:
+    """Remember rows whose objects are left in Stripe without a record. Inside a transaction."""
+    session.execute(
+        "INSERT OR REPLACE INTO meta SELECT DISTINCT $prefix || unnest($keys), NULL",
+        {"prefix": f"{FORGOTTEN}{sync}:", "keys": list(keys)},
+    )
 
 
 def rename_records(session: Session, old: str, new: str) -> None:

@@ -149,9 +149,14 @@ class StateStore:
         return saved.read_record(self._session, sync, key)
 
     def forget(self, sync: str, keys: Iterable[str]) -> int:
-        """Drop records, and say how many there were. Their objects stay in Stripe."""
+        """Drop records, and say how many there were.
+
+        Their objects stay in Stripe, so the keys are remembered: the next run looks for our tag before it creates.
+        """
+        gone = list(dict.fromkeys(keys))
         with self._session.transaction():
-            return saved.remove_records(self._session, [(sync, key) for key in dict.fromkeys(keys)])
+            saved.note_forgotten(self._session, sync, gone)
+            return saved.remove_records(self._session, [(sync, key) for key in gone])
 
     def rename_sync(self, old: str, new: str) -> None:
         """Let the records of a sync go on under its new name."""

@@ -1,0 +1,135 @@
+"""A state that was lost, read back from Stripe: every object that we made says in its tag which row it belongs to.
+
+What was sent can't be known from an object, so the records hold the objects themselves, marked as rebuilt: the next run
+compares each row with its object, as it does with one that it adopts, and puts the record right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.changes import REBUILT
+from dbt_stripe_sync.engine.references import PAGE, TAG_FIELD, object_value
+from dbt_stripe_sync.engine.types import Record
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.engine.ports import State, Stripe
+    from dbt_stripe_sync.engine.types import Sync
+    from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
+    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
+
+# A key that did not fit into the tag stands there as a digest.
+_DIGEST = "sha256:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What was found for one sync: records given back, and objects whose row can't be told.
+
+    `skipped` says why Stripe could not be asked at all.
+    """
+
+    sync: str
+    resource: str
+    records: int = 0
+    unknown_rows: int = 0
+    skipped: str | None = None
+
+
+@dataclass(slots=True)
+class _Share:
+    """One sync's share of a list, newest object first, without the keys that the state has a record of."""
+
+    sync: Sync
+    lifecycle: Lifecycle
+    kept: dict[str, Record] = field(default_factory=dict)
+    unknown_rows: int = 0
+
+
+async def rebuild_records(
+    syncs: Sequence[Sync], catalog: Catalog, stripe: Stripe, state: State, *, run_id: str
+) -> tuple[Rebuilt, ...]:
+    """List every resource that the syncs write, once, and write the records that are missing.
+
+    Raises `StripeError` and `StateError`.
+    """
+    found: dict[str, Rebuilt] = {}
+    for name in dict.fromkeys(sync.resource for sync in syncs):
+        resource, lifecycle = catalog.resources[name], lifecycle_of(name)
+        writers = [sync for sync in syncs if sync.resource == name]
+        reason = _why_not(resource, lifecycle)
+        if reason is not None:
+            found |= {sync.name: Rebuilt(sync=sync.name, resource=name, skipped=reason) for sync in writers}
+            continue
+        shares = {f"{sync.project}/{sync.name}": _Share(sync=sync, lifecycle=lifecycle) for sync in writers}
+        async for page in stripe.pages(name, {"limit": PAGE}):
+            for body in page:
+                _sort_in(body, shares, resource)
+        for share in shares.values():
+            found[share.sync.name] = _keep(share, state, run_id)
+    return tuple(found[sync.name] for sync in syncs)
+
+
+def _keep(share: _Share, state: State, run_id: str) -> Rebuilt:
+    name = share.sync.name
+    # Read to its end: DuckDB lets a connection go on only then.
+    rows = state.workspace.execute("SELECT key FROM records WHERE sync = $sync", {"sync": name}).fetchall()
+    known = {key for (key,) in rows}
+    missing = [record for key, record in share.kept.items() if key not in known]
+    if missing:
+        state.put_records(missing, run_id)
+    return Rebuilt(sync=name, resource=share.sync.resource, records=len(missing), unknown_rows=share.unknown_rows)
+
+
+def _why_not(resource: Resource, lifecycle: Lifecycle) -> str | None:
+    if not lifecycle.tagged or "metadata" not in resource.params:
+        return "it has no metadata that says whose it is"
+    if not lifecycle.listed or "list" not in resource.operations:
+        return "Stripe lists it only under its parent"
+    return None
+
+
+def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Resource) -> None:
+    project, _, rest = str(object_value(body, TAG_FIELD) or "").partition("/")
+    name, _, key = rest.partition("/")
+    share = shares.get(f"{project}/{name}")
+    if share is None or body.get("deleted") or not key:
+        return
+    if key.startswith(_DIGEST):
+        share.unknown_rows += 1
+        return
+    removed = _is_removed(body, share.lifecycle, share.sync)
+    before = share.kept.get(key)
+    # One that was replaced keeps its tag: the row's object is the newest that is in use.
+    if before is None or (before.removed and not removed):
+        share.kept[key] = _record(share.sync, key, body, resource, removed=removed)
+
+
+def _is_removed(body: Mapping[str, Any], lifecycle: Lifecycle, sync: Sync) -> bool:
+    """Whether the object is as a removal leaves it: archived, or the like."""
+    rules = [lifecycle.on_removed.get(sync.on_removed), *lifecycle.on_removed.values()]
+    steps = [step for rule in rules if rule for step in (rule.steps.values() if isinstance(rule, ByStatus) else [rule])]
+    return any(
+        not step.gone and step.params and all(body.get(name) == value for name, value in step.params.items())
+        for step in steps
+    )
+
+
+def _record(sync: Sync, key: str, body: Mapping[str, Any], resource: Resource, *, removed: bool) -> Record:
+    in_path = {name for name, param in resource.params.items() if param.in_path}
+    shown = {"id", "metadata", "active", *in_path, *(mapping.path[0] for mapping in sync.fields)}
+    return Record(
+        sync=sync.name,
+        key=key,
+        resource=sync.resource,
+        stripe_id=str(body["id"]),
+        params={name: value for name, value in body.items() if name in shown},
+        payload_hash=REBUILT,
+        source_hash=None,
+        refs=None,
+        removed=removed,
+    )

@@ -1,0 +1,167 @@
+"""A project's state as its user sees it: records and runs, to look at, to move, and to read back from Stripe."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync import pipeline
+from dbt_stripe_sync.errors import Location, Problem, StateError
+from dbt_stripe_sync.state.store import open_state
+from dbt_stripe_sync.wiring import open_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from dbt_stripe_sync.engine.ports import Clock
+    from dbt_stripe_sync.engine.rebuild import Rebuilt
+    from dbt_stripe_sync.engine.types import Record, RunReport
+    from dbt_stripe_sync.state.runs import RunEntry
+    from dbt_stripe_sync.state.store import StateStore
+    from dbt_stripe_sync.wiring import Workload
+
+
+class ProjectState:
+    """The state of one project. Needs no Stripe key but for `rebuild`; every method raises `StateError`."""
+
+    def __init__(self, workload: Workload, clock: Clock) -> None:
+        self._workload = workload
+        self._clock = clock
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._workload.state_path
+
+    @contextmanager
+    def open(self) -> Iterator[StateStore]:
+        """The state, while the context lasts."""
+        if not self.path.exists():
+            raise StateError(
+                Problem(
+                    code="no-state",
+                    summary="there is no state yet",
+                    where=Location(file=str(self.path)),
+                    hint="the first `dbt-stripe-sync run` makes it",
+                )
+            )
+        with self._open() as state:
+            yield state
+
+    def record(self, sync: str, key: str) -> Record:
+        """The record of one row."""
+        with self.open() as state:
+            record = state.record(sync, key)
+        if record is None:
+            raise StateError(_no_record(sync, key))
+        return record
+
+    def forget(self, sync: str, keys: Sequence[str] = (), *, every: bool = False) -> int:
+        """Drop the records of some rows, or of every one; says how many. Their objects stay in Stripe.
+
+        A row that is still in the model finds its object again by our tag in the next run, so nothing is made twice.
+        """
+        with self.open() as state:
+            unknown = [key for key in keys if state.record(sync, key) is None]
+            if unknown:
+                raise StateError(_no_record(sync, key) for key in unknown)
+            wanted = [record.key for record in state.list_records(sync)] if every else keys
+            if not wanted:
+                raise StateError(_no_records(sync))
+            return state.forget(sync, wanted)
+
+    def move(self, old: str, new: str) -> int:
+        """Let the records of a sync go on under its new name; says how many there are."""
+        with self.open() as state:
+            records = {name: count for name, _, count in state.summary()}
+            if old not in records:
+                raise StateError(_no_records(old))
+            if new in records:
+                raise StateError(
+                    Problem(
+                        code="sync-has-records",
+                        summary=f"the sync `{new}` has {records[new]:,} records already",
+                        where=Location(file=str(self.path), sync=new),
+                        hint=f"`dbt-stripe-sync state forget {new} --all` drops them; their objects stay in Stripe",
+                    )
+                )
+            state.rename_sync(old, new)
+            return records[old]
+
+    def export(self, folder: Path) -> int:
+        """Write the whole state to Parquet files; says how many records there are."""
+        with self.open() as state:
+            state.export(folder)
+            return sum(count for _, _, count in state.summary())
+
+    def import_(self, folder: Path) -> int:
+        """Fill a new state from an export; says how many records there are."""
+        with self._open() as state:
+            return state.import_(folder)
+
+    def rebuild(self) -> tuple[Rebuilt, ...]:
+        """Give back the records that the state lacks, from our tags in Stripe. Raises `StripeError`, too."""
+
+        async def work() -> tuple[Rebuilt, ...]:
+            async with open_parts(self._workload, clock=self._clock) as parts:
+                return await pipeline.rebuild(self._workload, parts)
+
+        return asyncio.run(work())
+
+    def runs(self, limit: int = 20) -> list[RunEntry]:
+        """The newest runs first."""
+        with self.open() as state:
+            return state.runs(limit=limit)
+
+    def report(self, run: str | None = None) -> RunReport:
+        """What a run did: the last one, or the one whose id begins like this."""
+        with self.open() as state:
+            found = self._run_id(state, run)
+            report = state.report(found) if found is not None else None
+        if report is None:
+            raise StateError(
+                Problem(
+                    code="no-run",
+                    summary=f"there is no run `{run}`" if run else "there has been no run yet",
+                    where=Location(file=str(self.path)),
+                    hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
+                )
+            )
+        return report
+
+    def undone(self, run: str | None = None) -> Mapping[str, frozenset[str]]:
+        """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
+        with self.open() as state:
+            return state.last_rejected(self._run_id(state, run))
+
+    @staticmethod
+    def _run_id(state: StateStore, begins: str | None) -> str | None:
+        if begins is None:
+            return state.last_run()
+        return next((run.id for run in state.runs(limit=100_000) if run.id.startswith(begins)), None)
+
+    @contextmanager
+    def _open(self) -> Iterator[StateStore]:
+        wait = self._workload.options.wait_for_lock
+        with open_state(self.path, identity=None, clock=self._clock, wait_seconds=wait) as state:
+            yield state
+
+
+def _no_record(sync: str, key: str) -> Problem:
+    return Problem(
+        code="no-record",
+        summary=f"the state has no record of sync `{sync}` with this key",
+        where=Location(sync=sync, key=key),
+        hint=f"`dbt-stripe-sync state list {sync}` lists the keys",
+    )
+
+
+def _no_records(sync: str) -> Problem:
+    return Problem(
+        code="no-record",
+        summary=f"the state has no records of a sync `{sync}`",
+        where=Location(sync=sync),
+        hint="`dbt-stripe-sync state list` lists the syncs",
+    )

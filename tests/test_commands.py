@@ -1,0 +1,289 @@
+"""The commands around a sync: what happened, what is left to do, and the state as a thing to look after."""
+
+from __future__ import annotations
+
+import json
+from urllib.request import Request, urlopen
+
+from dbt_stripe_sync.sandbox import Sandbox
+
+
+def reject_one(customers):
+    """Customer 4 has an address that Stripe refuses."""
+    customers.table("customers", "SELECT * FROM customers UNION ALL SELECT 4, 'no address', 'Dee'")
+
+
+def records_of(business, sync="customers"):
+    listed = business.cli("state", "list", sync, "--output", "json").out.splitlines()
+    return {record["key"]: record["stripe_id"] for record in map(json.loads, listed)}
+
+
+def test_each_run_leaves_its_results_and_its_report_beside_dbts_own(customers):
+    customers.cli()
+
+    target = customers.root / "target"
+    results = json.loads((target / "stripe_sync_results.json").read_text())
+    page = (target / "stripe_sync_report.html").read_text()
+
+    assert results["totals"]["succeeded"] == 3
+    assert "<html" in page
+    assert "a@example.com" not in page
+    assert "Content-Security-Policy" in page
+
+
+def test_a_run_whose_artifacts_have_no_room_is_done_all_the_same_and_says_so(customers):
+    (customers.root / "target" / "stripe_sync_report.html").mkdir()
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 0
+    assert customers.stripe.count("customer") == 3
+    assert "warning[artifact-not-written]" in ran.text
+
+
+def test_runs_lists_what_was_done_newest_first(customers):
+    customers.cli()
+    reject_one(customers)
+    customers.cli()
+
+    rows = [json.loads(line) for line in customers.cli("runs", "--output", "json").out.splitlines()]
+    text = customers.cli("runs")
+
+    assert [(row["status"], row["succeeded"], row["rejected"]) for row in rows] == [
+        ("partial", 0, 1),
+        ("succeeded", 3, 0),
+    ]
+    assert rows[0]["run"] in text.out
+
+
+def test_report_prints_any_run_as_text_as_json_and_as_a_page(customers):
+    customers.cli()
+    first = json.loads(customers.cli("runs", "--output", "json").out)["run"]
+    customers.cli()
+
+    last = json.loads(customers.cli("report", "--json").out)
+    older = json.loads(customers.cli("report", first, "--json").out)
+    text = customers.cli("report", first[:15], "--text")
+    page = customers.cli("report", first, "--html")
+
+    assert len(last["results"]) == 0
+    assert len(older["results"]) == 3
+    assert "3" in text.out
+    assert "a@example.com" not in text.out + json.dumps(older)
+    assert page.out.strip() == str(customers.root / "target" / "stripe_sync_report.html")
+    assert first in (customers.root / "target" / "stripe_sync_report.html").read_text()
+
+
+def test_a_run_that_never_was_is_told_with_the_way_to_those_that_were(customers):
+    none = customers.cli("report", "--text")
+    customers.cli()
+    unknown = customers.cli("report", "1999", "--text")
+
+    assert none.exit_code == unknown.exit_code == 2
+    assert "error[no-state]: there is no state yet" in none.err
+    assert "error[no-run]: there is no run `1999`" in unknown.err
+    assert "hint: `dbt-stripe-sync runs` lists them" in unknown.err
+
+
+def test_retry_sends_only_what_the_last_run_left_undone(customers):
+    reject_one(customers)
+    left = customers.cli()
+    customers.table(
+        "customers",
+        "SELECT id, CASE id WHEN 4 THEN 'd@example.com' ELSE email END AS email, "
+        "CASE id WHEN 1 THEN 'changed meanwhile' ELSE name END AS name FROM customers",
+    )
+    customers.write_calls()
+
+    retried = customers.cli("retry")
+    again = customers.cli("retry")
+
+    assert left.exit_code == 1
+    assert retried.exit_code == 0, retried.err
+    assert customers.write_calls() == ["POST /v1/customers"]
+    assert sorted(c["email"] for c in customers.stripe.objects("customer")) == [f"{x}@example.com" for x in "abcd"]
+    assert "Nothing to retry" in again.out
+
+
+def test_retry_takes_up_rows_that_were_rejected_before_they_were_sent(customers):
+    customers.table(
+        "customers", "SELECT * REPLACE (CASE id WHEN 2 THEN repeat('x', 600) ELSE name END AS name) FROM customers"
+    )
+    customers.sync("customers", resource="customer", key="id", fields={"metadata.note": "name"})
+    customers.cli()
+    customers.table("customers", "SELECT * REPLACE (left(name, 10) AS name) FROM customers")
+
+    retried = customers.cli("retry")
+
+    assert retried.exit_code == 0, retried.err
+    assert customers.stripe.count("customer") == 3
+
+
+def test_a_forgotten_record_comes_back_by_its_tag_and_nothing_is_made_twice(customers):
+    customers.cli()
+    before = records_of(customers)
+
+    forgot = customers.cli("state", "forget", "customers", "2")
+    after = records_of(customers)
+    customers.write_calls()
+    ran = customers.cli()
+
+    assert "1 record of `customers` forgotten; what they stood for stays in Stripe." in forgot.text
+    assert after == {key: before[key] for key in ("1", "3")}
+    assert ran.exit_code == 0, ran.err
+    assert customers.write_calls() == []
+    assert records_of(customers) == before
+
+
+def test_a_forgotten_record_of_an_object_that_is_gone_makes_a_new_one(customers):
+    customers.cli()
+    gone = records_of(customers)["2"]
+    request = Request(f"{customers.stripe.url}/v1/customers/{gone}", method="DELETE")  # noqa: S310 - our own server
+    request.add_header("Authorization", f"Bearer {Sandbox.api_key}")
+    urlopen(request).close()  # noqa: S310 - our own server
+    customers.cli("state", "forget", "customers", "2")
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 0, ran.err
+    assert customers.stripe.count("customer") == 3
+    assert records_of(customers)["2"] != gone
+
+
+def test_forget_needs_to_know_what_and_refuses_keys_that_there_are_not(customers):
+    customers.cli()
+
+    nothing = customers.cli("state", "forget", "customers")
+    unknown = customers.cli("state", "forget", "customers", "2", "77")
+    everything = customers.cli("state", "forget", "customers", "--all")
+
+    assert nothing.exit_code == unknown.exit_code == 2
+    assert "error[no-record]" in unknown.err
+    assert "3 records" in everything.out
+    assert records_of(customers) == {}
+
+
+def test_a_renamed_sync_keeps_its_records(customers):
+    customers.cli()
+    meta = customers.models["customers"]["meta"]["stripe_sync"]
+    customers.sync("customers", **meta, name="people")
+    moved = customers.cli("state", "mv", "customers", "people")
+    customers.write_calls()
+
+    ran = customers.cli()
+
+    assert "3 records of `customers` are those of `people` now." in moved.text
+    assert ran.exit_code == 0, ran.err
+    assert customers.write_calls() == []
+
+
+def test_a_state_moves_to_another_file_by_export_and_import(customers, tmp_path):
+    customers.cli()
+    before = records_of(customers)
+    exported = customers.cli("state", "export", str(tmp_path / "kept"))
+    customers.state.unlink()
+
+    imported = customers.cli("state", "import", str(tmp_path / "kept"))
+    again = customers.cli("state", "import", str(tmp_path / "kept"))
+
+    assert exported.exit_code == imported.exit_code == 0, imported.err
+    assert records_of(customers) == before
+    assert again.exit_code == 2
+    assert "error[state-not-empty]" in again.err
+
+
+def test_rebuild_gives_every_record_back_and_the_next_run_sends_nothing(business):
+    business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
+    business.rows("prices", ("p1", "solo", 1900), ("p2", "team", 2900), columns="code text, plan text, cents int")
+    business.rows("people", (1, "a@example.com"), (2, "b@example.com"), columns="id int, email text")
+    business.sync("plans", resource="product", key="code", fields={"name": "name"}, on_removed="archive")
+    business.sync(
+        "prices",
+        resource="price",
+        key="code",
+        fields={
+            "product": {"sync": "plans", "key": "plan"},
+            "currency": {"value": "usd"},
+            "unit_amount": "cents",
+            "recurring.interval": {"value": "month"},
+        },
+    )
+    business.sync("people", resource="customer", key="id", fields={"email": "email", "metadata.number": "id"})
+    business.cli()
+    business.table("prices", "SELECT code, plan, CASE code WHEN 'p1' THEN 2100 ELSE cents END AS cents FROM prices")
+    business.table("plans", "SELECT * FROM plans UNION ALL SELECT 'old', 'Old'")
+    business.cli()
+    business.table("plans", "SELECT * FROM plans WHERE code <> 'old'")
+    business.cli()
+    before = {sync: records_of(business, sync) for sync in ("plans", "prices", "people")}
+    business.state.unlink()
+    business.write_calls()
+
+    rebuilt = business.cli("state", "rebuild")
+    after = {sync: records_of(business, sync) for sync in ("plans", "prices", "people")}
+    ran = business.cli()
+
+    assert rebuilt.exit_code == 0, rebuilt.err
+    assert after == before
+    assert ran.exit_code == 0, ran.err
+    assert business.write_calls() == []
+
+
+def test_rebuild_keeps_the_items_of_subscriptions(business):
+    business.rows("people", (1, "a@example.com"), columns="id int, email text")
+    business.rows("prices", ("p1", 1900), ("p2", 2900), columns="code text, cents int")
+    business.rows("subs", (7, 1), columns="id int, person int")
+    business.rows("seats", (7, "p1", 2), (7, "p2", 1), columns="sub int, price text, quantity int")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    fields = {"currency": {"value": "usd"}, "unit_amount": "cents", "recurring.interval": {"value": "month"}}
+    business.sync("prices", resource="price", key="code", fields={**fields, "product_data.name": {"value": "Seats"}})
+    items = {"price": {"sync": "prices", "key": "price"}, "quantity": "quantity"}
+    business.sync(
+        "subs",
+        resource="subscription",
+        key="id",
+        fields={
+            "customer": {"sync": "people", "key": "person"},
+            "collection_method": {"value": "send_invoice"},
+            "days_until_due": {"value": 30},
+            "items": {"model": "seats", "on": "sub", "fields": items, "order_by": "price"},
+        },
+    )
+    first = business.cli()
+    business.state.unlink()
+    business.write_calls()
+
+    business.cli("state", "rebuild")
+    ran = business.cli()
+
+    assert first.exit_code == ran.exit_code == 0, first.err + ran.err
+    assert business.write_calls() == []
+
+
+def test_rebuild_says_what_no_tag_can_give_back(business):
+    business.rows("events", ("e1", "cus_1", 3), columns="id text, customer text, value int")
+    business.sync(
+        "events",
+        resource="billing.meter_event",
+        key="id",
+        fields={
+            "event_name": {"value": "calls"},
+            "payload.stripe_customer_id": "customer",
+            "payload.value": "value",
+        },
+    )
+
+    rebuilt = business.cli("state", "rebuild")
+
+    assert rebuilt.exit_code == 1
+    assert "no metadata that says whose it is" in rebuilt.text
+
+
+def test_commands_on_the_state_need_no_key(customers, monkeypatch):
+    customers.cli()
+    monkeypatch.delenv("STRIPE_API_KEY")
+
+    assert customers.cli("runs").exit_code == 0
+    assert customers.cli("report", "--text").exit_code == 0
+    assert customers.cli("state", "list").exit_code == 0
+    assert Sandbox.api_key not in customers.cli("report", "--json", "--show-values").out
