@@ -15,12 +15,15 @@ _IN_USE = ("could not set lock", "conflicting lock", "being used by another proc
 _TOO_NEW = ("version number", "newer version of duckdb", "storage version")
 _NOT_ALLOWED = ("permission denied", "read-only file system", "access is denied", "operation not permitted")
 _FULL = ("no space left", "not enough space", "file too large", "disk quota")
+_NO_MEMORY = ("out of memory",)
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cannot_open(path: Path, error: Exception) -> StateError:
     """Why the file could not be opened or read."""
     text = str(error).lower()
+    if any(sign in text for sign in _NO_MEMORY):
+        return _no_memory(path)
     if any(sign in text for sign in _IN_USE):
         return StateError(
             Problem(
@@ -74,6 +77,8 @@ def newer(path: Path, version: int, newest: int) -> StateError:
 def cannot_write(path: Path, error: Exception) -> StateError:
     """Why the file could not be written: the disk is full, or somebody may not."""
     text = str(error).lower()
+    if any(sign in text for sign in _NO_MEMORY):
+        return _no_memory(path)
     if (isinstance(error, OSError) and error.errno in _FULL_ERRORS) or any(sign in text for sign in _FULL):
         return StateError(
             Problem(
@@ -99,6 +104,17 @@ def cannot_write(path: Path, error: Exception) -> StateError:
             summary=f"the state can't be written (DuckDB: {type(error).__name__})",
             where=Location(file=str(path)),
             hint="run again: nothing was sent that the state does not know of; if it stays so, check the disk",
+        )
+    )
+
+
+def _no_memory(path: Path) -> StateError:
+    return StateError(
+        Problem(
+            code="state-memory",
+            summary="the state needs more memory, or more room for temporary files, than there is",
+            where=Location(file=str(path)),
+            hint="free some memory and some space beside the state, and run again: nothing was lost",
         )
     )
 

@@ -36,6 +36,8 @@ AS_GOOD_AS_UNLIMITED = 1_000.0
 WINDOW = 1.0
 # A call that left late (timers are coarse) may be made up for by this many seconds' worth of calls.
 CATCH_UP_SECONDS = 0.05
+# So that calls of one endpoint that take long leave places for the others.
+MOST_PLACES_OF_ONE = 0.75
 METER_EVENT_ENDPOINTS = frozenset({"billing.meter_event.create"})
 
 
@@ -191,7 +193,10 @@ class Gate:
         line = self._lines.get(endpoint)
         if line is None:
             pace = Pace(self._limits.of_endpoint(endpoint))
-            line = self._lines[endpoint] = _Line(pace, Places(self._limits.concurrency))
+            most = self._limits.concurrency
+            if endpoint not in METER_EVENT_ENDPOINTS:
+                most = max(1, int(most * MOST_PLACES_OF_ONE))
+            line = self._lines[endpoint] = _Line(pace, Places(most))
         return line
 
     @asynccontextmanager

@@ -87,13 +87,22 @@ def test_search_has_a_limit_of_its_own():
 
 
 def test_no_more_calls_are_under_way_than_there_are_places():
-    _, most = send_all(RateLimits(account=100, endpoint=100, concurrency=7), ["a.create"] * 30, takes=5.0)
+    limits = RateLimits(account=100, endpoint=100, concurrency=7)
+    _, most = send_all(limits, ["a.create", "b.create"] * 30, takes=5.0)
     assert most == 7
 
 
+def test_calls_that_take_long_leave_places_for_those_of_other_endpoints():
+    limits = RateLimits(account=100, endpoint=100, concurrency=8)
+    _, most = send_all(limits, ["invoice.create"] * 40, takes=60.0)
+    assert most == 6
+    left, _ = send_all(limits, ["invoice.create"] * 40 + ["customer.create"], takes=60.0)
+    assert max(left["customer.create"]) < 1.0
+
+
 def test_without_limits_nothing_waits():
-    left, _ = send_all(RateLimits.unlimited(), ["a.create"] * 64, takes=1.0)
-    assert set(left["a.create"]) == {0.0}
+    left, _ = send_all(RateLimits.unlimited(), ["a.create", "b.create"] * 32, takes=1.0)
+    assert set(left["a.create"]) == set(left["b.create"]) == {0.0}
 
 
 def test_a_call_that_is_cancelled_gives_its_place_back():

@@ -1,0 +1,72 @@
+"""What answers mean, one by one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_stripe_sync.stripe_api.calls import Verdict
+from dbt_stripe_sync.stripe_api.retry import Reply, build_answer, leaves_doubt, may_repeat, wait_seconds
+
+STATUS = st.none() | st.integers(200, 599)
+CODES = st.sampled_from([None, "idempotency_key_in_use", "lock_timeout", "rate_limit", "resource_missing"])
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "stripe-should-retry": st.sampled_from(["true", "false"]),
+        "idempotent-replayed": st.just("true"),
+    },
+)
+REPLIES = st.builds(
+    lambda status, code, headers, is_json, sent: Reply(
+        status=status,
+        body={"error": {"type": "x", "code": code}} if status is not None and status >= 400 and is_json else {},
+        headers=headers if status is not None else {},
+        is_json=is_json or status is None,
+        sent=sent or status is not None,
+    ),
+    STATUS,
+    CODES,
+    HEADERS,
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(REPLIES)
+def test_a_write_without_a_key_is_never_repeated_where_it_may_have_acted(reply):
+    if may_repeat(reply, is_read=False, has_key=False):
+        assert not leaves_doubt(reply)
+
+
+@given(REPLIES, st.booleans())
+def test_a_write_that_may_have_acted_is_never_called_refused(reply, in_doubt):
+    answer = build_answer(reply, is_read=False, in_doubt=in_doubt, attempts=1)
+    if answer.verdict is Verdict.REFUSED:
+        assert not leaves_doubt(reply)
+        assert reply.is_json
+        assert 400 <= reply.status < 500
+        assert not (in_doubt and reply.status in {401, 403})
+
+
+@given(REPLIES)
+def test_done_is_said_only_where_stripe_has_said_so(reply):
+    answer = build_answer(reply, is_read=False, in_doubt=False, attempts=1)
+    assert (answer.verdict is Verdict.DONE) == (reply.status is not None and reply.status < 300 and reply.is_json)
+    assert (answer.failure is None) == (answer.verdict is Verdict.DONE)
+
+
+@given(REPLIES)
+def test_a_read_is_refused_only_by_stripe_itself(reply):
+    answer = build_answer(reply, is_read=True, in_doubt=False, attempts=1)
+    if answer.verdict is Verdict.REFUSED:
+        assert reply.is_json
+        assert 400 <= reply.status < 500
+        assert reply.status != 429
+
+
+@pytest.mark.parametrize("attempts", range(1, 12))
+def test_waits_grow_up_to_half_a_minute(attempts):
+    longest = min(30.0, 0.5 * 2 ** (attempts - 1))
+    assert all(0.05 * 2 ** min(attempts - 1, 5) <= wait_seconds(attempts) <= longest for _ in range(50))
