@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.session import Session
 
 _COLUMNS = ", ".join(RECORDS.names[:-1])
+_OF_RECORD = ", ".join(RECORDS.names[:-2])
 
 
 def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -59,6 +60,10 @@ def note_forgotten(session: Session, sync: str, keys: Sequence[str]) -> None:
 def rename_records(session: Session, old: str, new: str) -> None:
     """Give a sync's records to another name. Inside a transaction."""
     session.execute("UPDATE records SET sync = $new WHERE sync = $old", {"old": old, "new": new})
+    session.execute(
+        "UPDATE meta SET key = $new || substr(key, length($old) + 1) WHERE starts_with(key, $old)",
+        {"old": f"{FORGOTTEN}{old}:", "new": f"{FORGOTTEN}{new}:"},
+    )
     count_write(session)
 
 
@@ -69,7 +74,7 @@ def count_write(session: Session) -> None:
 
 def read_record(session: Session, sync: str, key: str) -> Record | None:
     """One record."""
-    rows = session.rows("SELECT * FROM records WHERE sync = $sync AND key = $key", sync=sync, key=key)
+    rows = session.rows(f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync AND key = $key", sync=sync, key=key)
     return parse_record(rows[0]) if rows else None
 
 
@@ -77,7 +82,8 @@ def read_records(session: Session, sync: str, limit: int | None) -> Iterator[Rec
     """The records of a sync by key, read as they are walked."""
     # DuckDB takes no null as a limit; no table is longer than the largest number.
     values = {"sync": sync, "limit": limit if limit is not None else 2**62}
-    for batch in session.batches("SELECT * FROM records WHERE sync = $sync ORDER BY key LIMIT $limit", **values):
+    query = f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync ORDER BY key LIMIT $limit"
+    for batch in session.batches(query, **values):
         yield from (parse_record(row) for row in batch)
 
 

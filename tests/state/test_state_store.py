@@ -217,6 +217,15 @@ def test_records_can_be_forgotten_and_a_sync_renamed(state):
     assert state.record("people", "2") == record_of("2", "people")
 
 
+def test_a_row_that_was_forgotten_is_looked_for_in_stripe_before_it_is_made_again(state):
+    state.put_records([record_of("1"), record_of("2")], "run-1")
+    state.forget("customers", ["1"])
+    state.forget("customers", ["1", "2"])
+    state.rename_sync("customers", "people")
+    rows = state.workspace.sql("SELECT key FROM meta WHERE key LIKE 'forgotten:%' ORDER BY key").to_arrow_table()
+    assert rows.column("key").to_pylist() == ["forgotten:people:1", "forgotten:people:2"]
+
+
 def test_a_state_comes_back_from_its_export(opened, path, tmp_path):
     export = tmp_path / "export"
     change = change_of("2")
