@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -141,36 +142,54 @@ def test_every_yaml_example_is_yaml():
         assert isinstance(yaml.safe_load(block), dict)
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("yaml") if b.startswith("models:")], ids=["guide", "reference"])
-def test_every_example_of_a_mapping_is_well_formed(block, business):
-    for model in yaml.safe_load(block)["models"]:
-        meta = model.get("config", {}).get("meta", {})
-        columns = {
-            column["name"]: column["config"]["meta"] for column in model.get("columns", []) if "config" in column
-        }
-        business.models[model["name"]] = {"meta": meta, "columns": columns}
-    business.write_manifest()
-    nodes = read_manifest(business.root / "target" / "manifest.json").nodes
+# The rows of the models in the README's examples.
+ROWS = {
+    "dim_customers": "SELECT 1 user_id, 'a@x.example' email, 'Ann' first_name, 'Ames' last_name, 'team' plan_name",
+    "stripe_accounts": "SELECT 1 account_id, 'Acme' company, 'a@x.example' email, 'pro' plan_code, 'S 1' street, "
+    "'Bonn' city, 'DE' country, 'de' AS language, 0.00 credit, DATE '2025-01-02' customer_since",
+    "stripe_plan_prices": "SELECT 'pro' plan_code, 'Pro' plan_name, 'USD' currency, 29.50 price",
+    "stripe_contracts": "SELECT 1 account_id, 7 contract_no, CAST(NULL AS VARCHAR) tax_code",
+    "stripe_contract_lines": "SELECT 1 account_id, 7 contract_no, 1 line_no, 'pro' plan_code, 3 seats",
+    "stripe_meters": "SELECT 'api_calls' metric, 'API calls' title",
+    "stripe_usage": "SELECT 'u1' usage_id, 1 account_id, CAST(now() AS TIMESTAMP) used_at, 5 quantity",
+}
+MAPPINGS = [block for block in blocks("yaml") if block.startswith("models:")]
 
-    parsed = parse_syncs(with_columns(nodes, business.models), read_catalog(), project="shop")
+
+@pytest.fixture(params=MAPPINGS, ids=["guide", "reference"])
+def example(request, business):
+    """A project that has the models of an example, as dbt leaves it behind."""
+    models = {model["name"]: model for model in yaml.safe_load(request.param)["models"]}
+    for name, model in models.items():
+        business.table(name, ROWS[name])
+        business.models[name]["meta"] = model.get("config", {}).get("meta", {})
+    business.write_manifest()
+    file = business.root / "target" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for node in manifest["nodes"].values():
+        columns = models[node["name"]].get("columns", [])
+        node["columns"] = {c["name"]: {"name": c["name"], **c.get("config", {})} for c in columns}
+    file.write_text(json.dumps(manifest))
+    return business
+
+
+def test_every_example_of_a_mapping_is_well_formed(example):
+    nodes = read_manifest(example.root / "target" / "manifest.json").nodes
+
+    parsed = parse_syncs(nodes, read_catalog(), project="shop")
 
     assert [f"{problem.code}: {problem.summary}" for problem in parsed.problems] == []
     assert parsed.syncs
 
 
-def with_columns(nodes, models):
-    """The manifest of the fixture has no columns; those of the example are laid in."""
-    from dataclasses import replace
+def test_every_example_of_a_mapping_syncs_once(example):
+    first = example.cli("run")
+    example.write_calls()
+    second = example.cli("run")
 
-    from dbt_stripe_sync.engine.types import ColumnNode
-
-    return {
-        unique_id: replace(
-            node,
-            columns={name: ColumnNode(name=name, meta=meta) for name, meta in models[node.name]["columns"].items()},
-        )
-        for unique_id, node in nodes.items()
-    }
+    assert first.exit_code == 0, first.text
+    assert second.exit_code == 0, second.text
+    assert example.write_calls() == []
 
 
 def test_every_example_of_settings_is_taken():
