@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from inspect import cleandoc
 from pathlib import Path
 
 import click
@@ -54,7 +55,7 @@ def render_commands() -> str:
     for command, context in listed:
         formatter.write(f"\n{' '.join(context.command_path.split())}{arguments_of(command)}\n")
         with formatter.indentation():
-            formatter.write_text(command.help or "")
+            formatter.write_text(cleandoc(command.help or ""))
             write_options(formatter, command, lambda option: option.opts[0] not in shared)
     return f"\n```text\n{formatter.getvalue()}```\n\n"
 
