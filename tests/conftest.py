@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 from business import SAMPLE, Business
+from recording import FOLDER, start_recording
 
 from dbt_stripe_sync.sandbox import Sandbox
+
+
+def pytest_configure(config):
+    """Keep what is said to the local Stripe, for the contract tests, where somebody names a folder for it."""
+    if os.environ.get(FOLDER):
+        start_recording(Path(os.environ[FOLDER]))
 
 
 @pytest.fixture(autouse=True)
