@@ -14,18 +14,33 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync import pipeline
 from dbt_stripe_sync.artifacts import PAGE, RESULTS, write_artifacts
+from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
+from dbt_stripe_sync.authoring.exposures import write_exposures
+from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
+from dbt_stripe_sync.config.schema import build_schema
 from dbt_stripe_sync.engine.apply import Stop
 from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.engine.plan import read_plan
+from dbt_stripe_sync.engine.types import RowSource
 from dbt_stripe_sync.look.catalog_view import list_fields, list_resources
 from dbt_stripe_sync.look.health import check_health
 from dbt_stripe_sync.look.preview import preview_rows
 from dbt_stripe_sync.project_state import ProjectState
-from dbt_stripe_sync.wiring import ProjectOptions, Workload, build, load_workload, open_parts, opened_warehouse
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.wiring import (
+    ProjectOptions,
+    Workload,
+    build,
+    load_manifest,
+    load_workload,
+    open_parts,
+    opened_warehouse,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
+    from dbt_stripe_sync.authoring.scaffold import Written
     from dbt_stripe_sync.engine.ports import Clock
     from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, RunReport, SyncCounts
     from dbt_stripe_sync.look.health import Check
@@ -144,8 +159,33 @@ class Project:
 
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
-        with opened_warehouse(self.workload) as warehouse:
+        with opened_warehouse(self.workload.dbt) as warehouse:
             return preview_rows(self.workload, warehouse, sync, limit=limit)
+
+    def init(
+        self, model: str, resource: str, *, key: Sequence[str] = (), fields: Sequence[tuple[str, str]] = ()
+    ) -> Written:
+        """Write a first sync for a model into its YAML; `fields` are parameters with their columns.
+
+        Needs the warehouse, and no Stripe key. Raises `ConfigError`.
+        """
+        asked = FirstSync(model=model, resource=resource, key=tuple(key), fields=tuple(fields))
+        dbt, manifest = load_manifest(self.options)
+        node = find_model(manifest, asked.model)
+        with opened_warehouse(dbt) as warehouse:
+            columns = warehouse.columns(RowSource(name=node.name, relation=node.relation, sql=node.sql, columns=()))
+        return write_first_sync(asked, node, columns, manifest, read_catalog(), dbt.root)
+
+    def docs(self, out: Path | None = None) -> tuple[Path, bool]:
+        """Write exposures of all syncs among the models; says where, and whether the file has changed."""
+        dbt = self.workload.dbt
+        file = out or dbt.root / dbt.model_paths[0] / EXPOSURES
+        return file, write_exposures(self.workload.syncs, file, package=dbt.name)
+
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON Schema of `meta.stripe_sync`, for editors."""
+        return build_schema(read_catalog())
 
     def debug(self) -> list[Check]:
         """Try every part that a run needs."""

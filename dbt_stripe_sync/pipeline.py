@@ -86,7 +86,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
 
     Sends nothing that changes Stripe. Raises `SyncError`.
     """
-    with opened_warehouse(workload) as warehouse:
+    with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
         writer = PlanWriter(path, _header(workload, parts))
         return await _plan_syncs(workload, parts, warehouse, options, progress, writer)

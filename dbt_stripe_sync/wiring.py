@@ -188,6 +188,12 @@ def check_syncs(nodes: Mapping[str, Mapping[str, Any]], project: str) -> None:
         raise ConfigError(parsed.problems)
 
 
+def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
+    """The dbt project and its manifest, whatever its syncs are like. Raises `ConfigError`."""
+    dbt = read_project(options.project_dir, options.chosen)
+    return dbt, read_manifest(dbt.target_path / "manifest.json")
+
+
 def build(workload: Workload) -> None:
     """Let the user's dbt build the synced models and all that they come from. Raises `ConfigError`."""
     models = sorted({model.name for sync in workload.syncs for model in models_of(sync)})
@@ -247,18 +253,18 @@ def check_account(workload: Workload, account: Account) -> None:
 
 
 @contextmanager
-def opened_warehouse(workload: Workload) -> Iterator[Warehouse]:
+def opened_warehouse(dbt: DbtProject) -> Iterator[Warehouse]:
     """The warehouse of the project's target. Raises `WarehouseError`."""
     from dbt_stripe_sync.warehouse import AdapterRequest, open_warehouse
 
     request = AdapterRequest(
-        project_dir=workload.dbt.root,
-        profiles_dir=workload.dbt.profiles_dir,
-        profile=workload.dbt.profile,
-        target=workload.dbt.target_name,
-        vars=workload.dbt.variables,
+        project_dir=dbt.root,
+        profiles_dir=dbt.profiles_dir,
+        profile=dbt.profile,
+        target=dbt.target_name,
+        vars=dbt.variables,
     )
-    with closing(open_warehouse(workload.dbt.target, project_root=workload.dbt.root, adapter=request)) as warehouse:
+    with closing(open_warehouse(dbt.target, project_root=dbt.root, adapter=request)) as warehouse:
         yield warehouse
 
 

@@ -26,6 +26,9 @@ MODULES = {
     "debug": "look",
     "fields": "look",
     "state": "state",
+    "init": "authoring",
+    "docs": "authoring",
+    "schema": "authoring",
     "sandbox": "local",
     "demo": "local",
 }

@@ -67,7 +67,7 @@ def _try(name: str, act: Callable[[], str]) -> Check:
 
 
 def _warehouse(workload: Workload) -> str:
-    with opened_warehouse(workload) as warehouse:
+    with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
     return f"{workload.dbt.target.get('type')}, every column that the syncs read is there"
 

@@ -1,0 +1,1 @@
+"""What is written for the user into the dbt project: a first sync, and exposures for its lineage."""

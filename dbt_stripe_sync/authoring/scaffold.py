@@ -1,0 +1,124 @@
+"""A first sync for a model: its columns matched to parameters, checked, and written into the model's own YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.authoring.matching import match_columns
+from dbt_stripe_sync.authoring.snippet import build_snippet, read_snippet
+from dbt_stripe_sync.authoring.yaml_file import TAG, insert_sync, new_file
+from dbt_stripe_sync.config.suggest import did_you_mean
+from dbt_stripe_sync.config.sync import parse_syncs
+from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dbt_stripe_sync.authoring.matching import Matched
+    from dbt_stripe_sync.dbt.manifest import Manifest
+    from dbt_stripe_sync.engine.types import ModelNode
+    from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstSync:
+    """What the user asks for. `fields` are parameters with their columns, where names alone do not tell."""
+
+    model: str
+    resource: str
+    key: tuple[str, ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written: the file, the sync's lines, and how many of the model's columns it maps."""
+
+    file: Path
+    lines: tuple[str, ...]
+    mapped: int
+    left: int
+
+
+def find_model(manifest: Manifest, name: str) -> ModelNode:
+    """The model of that name. Raises `ConfigError` where there is none, or where it has a sync already."""
+    node = next((node for node in manifest.nodes.values() if node.name == name), None)
+    if node is None:
+        names = [node.name for node in manifest.nodes.values()]
+        hint = f"models are named as in `ref()`{did_you_mean(name, names)}"
+        raise ConfigError(Problem(code="unknown-model", summary=f"the project has no model `{name}`", hint=hint))
+    if TAG in node.meta:
+        where = Location(file=node.file, model=name)
+        hint = "change it there; `dbt-stripe-sync init` writes only what is not there yet"
+        raise ConfigError(Problem(code="already-synced", summary=f"`{name}` has a sync", where=where, hint=hint))
+    return node
+
+
+def write_first_sync(
+    asked: FirstSync, node: ModelNode, columns: Mapping[str, str], manifest: Manifest, catalog: Catalog, root: Path
+) -> Written:
+    """Write the sync, once it is known to be well formed. `columns` are the model's, with their types.
+
+    Raises `ConfigError` with what keeps it from being written; nothing is written then.
+    """
+    resource = _find_resource(asked.resource, catalog)
+    syncs = {s.resource: s.name for s in parse_syncs(manifest.nodes, catalog, project="").syncs if len(s.key) == 1}
+    matched = match_columns(resource, columns, model=node.name, key=asked.key, chosen=dict(asked.fields), syncs=syncs)
+    _check(node, resource, matched, manifest, catalog)
+    lines = build_snippet(resource, matched)
+    file, text = _place(node, lines, manifest, root)
+    file.write_text(text, encoding="utf-8")
+    return Written(file=file, lines=tuple(lines), mapped=len(columns) - len(matched.left), left=len(matched.left))
+
+
+def _find_resource(name: str, catalog: Catalog) -> Resource:
+    resource = catalog.resource(name)
+    if resource is None:
+        close = catalog.suggest(name)
+        hint = f"did you mean `{close}`?" if close else "`dbt-stripe-sync fields` lists them all"
+        raise ConfigError(Problem(code="unknown-resource", summary=f"Stripe has no resource `{name}`", hint=hint))
+    refused = lifecycle_of(resource.name).refused
+    if refused is not None:
+        raise ConfigError(
+            Problem(
+                code="refused-resource",
+                summary=f"`{resource.name}` is not synced: {refused}",
+                hint="`dbt-stripe-sync fields` lists what can be",
+            )
+        )
+    return resource
+
+
+def _check(node: ModelNode, resource: Resource, matched: Matched, manifest: Manifest, catalog: Catalog) -> None:
+    tagged = replace(node, meta={**node.meta, TAG: read_snippet(resource, matched)}, raw_meta=None)
+    parsed = parse_syncs({**manifest.nodes, node.unique_id: tagged}, catalog, project="")
+    problems = [problem for problem in parsed.problems if problem.where.model == node.name]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) -> tuple[Path, str]:
+    """The file that takes the sync, and its whole new text."""
+    if node.package != manifest.project_name and manifest.project_name:
+        raise ConfigError(
+            Problem(
+                code="foreign-model",
+                summary=f"`{node.name}` belongs to the package `{node.package}`, whose files are not yours",
+                where=Location(file=node.file, model=node.name),
+                hint="select from it in a model of your own, and sync that one",
+            )
+        )
+    if node.file.endswith((".yml", ".yaml")):
+        file = root / node.file
+        text = file.read_text(encoding="utf-8")
+        return file, insert_sync(text, node.resource_type, node.name, lines, file=node.file)
+    beside = (root / node.path).with_suffix(".yml")
+    file = beside if not beside.exists() else beside.with_name(f"{node.name}_stripe_sync.yml")
+    if file.exists():
+        where = Location(file=str(file), model=node.name)
+        hint = "run `dbt parse`, so that the manifest knows of it, and try again"
+        raise ConfigError(Problem(code="file-exists", summary="the file is there already", where=where, hint=hint))
+    return file, new_file(node.resource_type, node.name, lines)

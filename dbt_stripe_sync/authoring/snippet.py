@@ -1,0 +1,69 @@
+"""A first sync as lines of YAML, with what was not mapped as comments."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dbt_stripe_sync.authoring.matching import Matched
+    from dbt_stripe_sync.stripe_api.catalog import Resource
+
+_PLAIN = re.compile(r"[A-Za-z_][\w.]*")
+# YAML 1.1, which dbt speaks, reads these as booleans or as nothing.
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
+def build_snippet(resource: Resource, matched: Matched) -> list[str]:
+    """The lines below `stripe_sync:`, two spaces a step, not indented themselves."""
+    name = resource.name
+    lines = [f"resource: {name}", f"key: {_names(matched.key)}", "fields:"]
+    lines += [f"  {_scalar(path)}: {_value(value)}" for path, value in matched.fields.items()]
+    if matched.maybe:
+        lines.append("  # Money, once the currency is right:")
+        lines += [f"  # {path}: {_value(value)}" for path, value in matched.maybe.items()]
+    if matched.left:
+        as_metadata = "metadata" in resource.params
+        lines.append(f"  # Columns that no parameter is called like; `dbt-stripe-sync fields {name}` lists them:")
+        lines += [f"  # {_left(column, as_metadata=as_metadata)}" for column in matched.left]
+    lines += _settings(name, matched)
+    return lines
+
+
+def read_snippet(resource: Resource, matched: Matched) -> dict[str, object]:
+    """The same as values, to be checked before anything is written."""
+    key = matched.key[0] if len(matched.key) == 1 else list(matched.key)
+    return {"resource": resource.name, "key": key, "fields": dict(matched.fields)}
+
+
+def _settings(resource: str, matched: Matched) -> Iterator[str]:
+    lifecycle = lifecycle_of(resource)
+    found_by = [path for path in matched.fields if path.partition(".")[0] in lifecycle.found_by]
+    if found_by and lifecycle.listed:
+        yield f"# match: [{', '.join(found_by[:2])}]  # adopt what is in Stripe already"
+    if lifecycle.on_removed:
+        ways = ", ".join(removal.value for removal in lifecycle.on_removed)
+        yield f"# on_removed: ignore  # or {ways}: what becomes of the object of a row that left the model"
+
+
+def _left(column: str, *, as_metadata: bool) -> str:
+    return f"metadata.{column.lower()}: {_scalar(column)}" if as_metadata else _scalar(column)
+
+
+def _value(value: str | Mapping[str, str]) -> str:
+    if isinstance(value, str):
+        return _scalar(value)
+    return "{" + ", ".join(f"{name}: {_scalar(part)}" for name, part in value.items()) + "}"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return _scalar(names[0]) if len(names) == 1 else f"[{', '.join(map(_scalar, names))}]"
+
+
+def _scalar(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)

@@ -1,0 +1,71 @@
+"""The commands that write for the user: init, docs, schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+
+from dbt_stripe_sync.api import Project
+from dbt_stripe_sync.cli.options import FILE, with_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dbt_stripe_sync.cli.screen import Screen
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """`--field name=column` as pairs."""
+    pairs = [tuple(text.partition("=")[::2]) for text in given]
+    if not all(name and column for name, column in pairs):
+        raise click.BadParameter("write `PARAMETER=COLUMN`", ctx=ctx, param=param)
+    return tuple((name, column) for name, column in pairs)
+
+
+@click.command()
+@with_project
+@click.argument("model")
+@click.option("--resource", required=True, help="What each row of MODEL is in Stripe: customer, price …")
+@click.option("--key", multiple=True, help="Column that tells the rows apart; several for a key of several.")
+@click.option("--field", "fields", multiple=True, callback=_pairs, help="PARAMETER=COLUMN, where names do not tell.")
+def init(
+    project: Project,
+    screen: Screen,
+    *,
+    model: str,
+    resource: str,
+    key: tuple[str, ...],
+    fields: tuple[tuple[str, str], ...],
+) -> int:
+    """Write a first sync for MODEL into its YAML, with columns matched to parameters by name and type."""
+    written = project.init(model, resource, key=key, fields=fields)
+    columns = f"{written.mapped:,} columns are mapped, {written.left:,} stand there as comments"
+    screen.lines([f"{written.file}: {columns}.", "", *(f"  {line}" for line in written.lines), ""])
+    screen.lines(["Next: `dbt parse`, then `dbt-stripe-sync plan`."])
+    return 0
+
+
+@click.command()
+@with_project
+@click.option("--out", type=FILE, help="Where to write it [default: models/stripe_sync_exposures.yml]")
+def docs(project: Project, screen: Screen, *, out: Path | None) -> int:
+    """Write exposures, so that every sync stands in dbt's lineage graph and docs."""
+    file, has_changed = project.docs(out)
+    screen.lines([f"{file}: {'written; `dbt parse` takes it up' if has_changed else 'as it was'}."])
+    return 0
+
+
+@click.command()
+@click.option("--out", type=FILE, help="Where to write it [default: standard output]")
+def schema(*, out: Path | None) -> int:
+    """Write the JSON Schema of `stripe_sync` meta, from which editors complete and check a dbt schema.yml."""
+    text = orjson.dumps(Project.schema()).decode()
+    if out is None:
+        click.echo(text)
+        return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    click.echo(f"{out}: name it in the first line of a schema.yml:  # yaml-language-server: $schema={out}")
+    return 0

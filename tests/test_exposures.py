@@ -1,0 +1,84 @@
+"""`docs` writes exposures that dbt takes up, so that every sync stands in its lineage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+from business import ROOT, run_cli
+from ruamel.yaml import YAML
+
+
+def parse_with(dbt, project, **environment):
+    command = [str(dbt), "parse", "--target", "duckdb", "--project-dir", str(project), "--profiles-dir", str(project)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run(command, check=False, cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((project / "target" / "manifest.json").read_text())
+
+
+def write_docs(project, *arguments):
+    options = ["--project-dir", str(project), "--profiles-dir", str(project), "--target", "duckdb"]
+    return run_cli("docs", *options, *arguments)
+
+
+def test_every_sync_is_an_exposure_behind_its_models(customers):
+    ran = customers.cli("docs")
+
+    raw = YAML(typ="safe", pure=True).load((customers.root / "models" / "stripe_sync_exposures.yml").read_text())
+    (exposure,) = raw["exposures"]
+    assert ran.exit_code == 0, ran.err
+    assert exposure["name"] == "stripe_customers"
+    assert exposure["depends_on"] == ["ref('customers')"]
+    assert exposure["url"] == "https://dashboard.stripe.com/customers"
+
+
+def test_writing_them_twice_changes_nothing(customers):
+    customers.cli("docs")
+    file = customers.root / "models" / "stripe_sync_exposures.yml"
+    before = file.read_text()
+
+    again = customers.cli("docs")
+
+    assert "as it was" in again.out
+    assert file.read_text() == before
+
+
+def test_somebody_elses_file_is_not_overwritten(customers, tmp_path):
+    mine = tmp_path / "mine.yml"
+    mine.write_text("exposures: []\n")
+
+    ran = customers.cli("docs", "--out", str(mine))
+
+    assert ran.exit_code == 2
+    assert "error[file-exists]" in ran.err
+    assert mine.read_text() == "exposures: []\n"
+
+
+def check_lineage(manifest):
+    exposures = {exposure["name"]: exposure for exposure in manifest["exposures"].values()}
+    assert "model.brightdesk.stripe_customers" in exposures["stripe_stripe_customers"]["depends_on"]["nodes"]
+    subscriptions = exposures["stripe_stripe_subscriptions"]["depends_on"]["nodes"]
+    assert "model.brightdesk.stripe_subscription_items" in subscriptions
+
+
+@pytest.mark.slow
+def test_dbt_1_takes_the_exposures_up(sample, dbt_1):
+    parse_with(dbt_1, sample)
+
+    ran = write_docs(sample)
+
+    assert ran.exit_code == 0, ran.err
+    check_lineage(parse_with(dbt_1, sample))
+
+
+@pytest.mark.dbt2
+def test_dbt_2_takes_the_exposures_up(sample, dbt_2):
+    parse_with(dbt_2, sample, DBT_ALLOW_EXPERIMENTAL_ADAPTERS="true")
+
+    ran = write_docs(sample)
+
+    assert ran.exit_code == 0, ran.err
+    check_lineage(parse_with(dbt_2, sample, DBT_ALLOW_EXPERIMENTAL_ADAPTERS="true"))

@@ -1,0 +1,227 @@
+"""`init` writes a first sync into the model's own YAML, and what it has written is well formed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from business import ROOT, build_with_dbt, run_cli
+from ruamel.yaml import YAML
+
+SCHEMA = """\
+version: 2   # what dbt wants
+
+models:
+  # the people who pay
+  - name: people
+    description: "One row for each account"   # keep me
+    columns:
+    -   name: id          # oddly indented
+        data_tests: [unique]
+
+  - name: other
+    config: {materialized: view}
+"""
+COLUMNS = "id int, full_name text, email text, city text, zip text, plan text, signed_up timestamp"
+
+
+@pytest.fixture
+def people(business):
+    """A model with a schema.yml that nobody may spoil."""
+    schema = business.root / "models" / "schema.yml"
+    schema.parent.mkdir()
+    schema.write_text(SCHEMA)
+    business.rows("people", (1, "Ann", "a@example.com", "Bern", "3000", "solo", "2026-01-01"), columns=COLUMNS)
+    return business
+
+
+def tag(business, model, text):
+    """What dbt would read from the YAML, in the manifest."""
+    nodes = {node["name"]: node for node in YAML(typ="safe", pure=True).load(text)["models"]}
+    business.sync(model, **nodes[model]["config"]["meta"]["stripe_sync"])
+
+
+def test_columns_are_matched_by_name_and_the_sync_works_at_once(people):
+    ran = people.cli("init", "people", "--resource", "customer")
+    text = (people.root / "models" / "schema.yml").read_text()
+    tag(people, "people", text)
+    synced = people.cli()
+
+    assert ran.exit_code == 0, ran.err
+    for line in ("resource: customer", "key: id", "name: full_name", "email: email", "address.city: city"):
+        assert f"          {line}\n" in text or f"            {line}\n" in text, text
+    assert "address.postal_code: zip" in text
+    assert "# metadata.plan: plan" in text
+    assert "# match: [email" in text
+    assert synced.exit_code == 0, synced.err
+    (customer,) = people.stripe.objects("customer")
+    assert (customer["name"], customer["email"], customer["address"]["postal_code"]) == ("Ann", "a@example.com", "3000")
+
+
+def test_every_line_that_was_there_stays_as_it_was(people):
+    people.cli("init", "people", "--resource", "customer")
+
+    lines = (people.root / "models" / "schema.yml").read_text().splitlines()
+    before = SCHEMA.splitlines()
+
+    added = [line for line in lines if line not in before]
+    assert [line for line in lines if line in before and line.strip()] == [line for line in before if line.strip()]
+    assert "    config:" in added
+    assert lines.index("    config:") == lines.index("  - name: people") + 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "  - name: people\n    config:\n      tags: [pay]\n",
+        "  - name: people\n    config:\n      meta:\n        owner: ann   # who\n",
+        "  - name: people\n    meta:\n      owner: ann\n",
+        "  - description: no name first\n    name: people\n    columns: []\n",
+    ],
+)
+def test_config_and_meta_that_are_there_are_joined(people, entry):
+    schema = people.root / "models" / "schema.yml"
+    schema.write_text(f"models:\n{entry}")
+
+    ran = people.cli("init", "people", "--resource", "customer")
+
+    node = YAML(typ="safe", pure=True).load(schema.read_text())["models"][0]
+    meta = node.get("meta") or node["config"]["meta"]
+    assert ran.exit_code == 0, ran.err
+    assert meta["stripe_sync"]["resource"] == "customer"
+    assert set(entry.splitlines()) <= set(schema.read_text().splitlines())
+
+
+def test_a_model_without_yaml_gets_a_file_of_its_own(people):
+    (people.root / "models" / "schema.yml").unlink()
+    manifest = people.root / "target" / "manifest.json"
+    raw = json.loads(manifest.read_text())
+    raw["nodes"]["model.shop.people"]["patch_path"] = None
+    manifest.write_text(json.dumps(raw))
+
+    ran = people.cli("init", "people", "--resource", "customer")
+    text = (people.root / "models" / "people.yml").read_text()
+    again = people.cli("init", "people", "--resource", "customer")
+
+    assert ran.exit_code == 0, ran.err
+    tag(people, "people", text)
+    assert people.cli("parse").exit_code == 0
+    assert again.exit_code in {0, 2}
+    assert (people.root / "models" / "people.yml").read_text() == text
+
+
+def test_a_sync_that_is_there_is_never_overwritten(people):
+    people.cli("init", "people", "--resource", "customer")
+    schema = people.root / "models" / "schema.yml"
+    before = schema.read_text()
+
+    unparsed = people.cli("init", "people", "--resource", "customer")
+    tag(people, "people", before)
+    parsed = people.cli("init", "people", "--resource", "product")
+
+    assert unparsed.exit_code == parsed.exit_code == 2
+    assert "error[already-synced]" in unparsed.err
+    assert "error[already-synced]" in parsed.err
+    assert schema.read_text() == before
+
+
+def test_what_stripe_requires_and_no_column_is_called_like_is_asked_for(people):
+    schema = people.root / "models" / "schema.yml"
+
+    asked = people.cli("init", "people", "--resource", "product", "--field", "description=plan", "--key", "plan")
+    people.rows("plans", ("solo", "Solo"), columns="code text, label text")
+    schema.write_text("models:\n  - name: plans\n")
+    missing = people.cli("init", "plans", "--resource", "product")
+    named = people.cli("init", "plans", "--resource", "product", "--field", "name=label")
+    tag(people, "plans", schema.read_text())
+
+    assert asked.exit_code == 0, asked.err
+    assert missing.exit_code == 2
+    assert "error[no-column-for]: Stripe requires `name` to create a product" in missing.err
+    assert "`--field name=COLUMN`" in missing.err
+    assert named.exit_code == 0, named.err
+    assert people.cli("parse").exit_code == 0
+
+
+def test_money_goes_through_minor_units_and_references_through_their_sync(people):
+    people.rows("products", ("solo", "Solo"), columns="code text, name text")
+    people.sync("products", resource="product", key="code", fields={"name": "name"})
+    people.rows(
+        "prices", ("p1", "solo", "usd", "19.00"), columns="code text, product text, currency text, amount numeric(9,2)"
+    )
+    schema = people.root / "models" / "schema.yml"
+    schema.write_text("models:\n  - name: prices\n")
+
+    ran = people.cli("init", "prices", "--resource", "price", "--key", "code")
+    tag(people, "prices", schema.read_text())
+    synced = people.cli()
+
+    assert ran.exit_code == 0, ran.err
+    assert "product: {sync: products, key: product}" in ran.out
+    assert synced.exit_code == 0, synced.err
+    assert [p["unit_amount"] for p in people.stripe.objects("price")] == [1900]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nobody", "--resource", "customer"], "unknown-model"),
+        (["people", "--resource", "custommer"], "unknown-resource"),
+        (["people", "--resource", "payment_intent"], "refused-resource"),
+        (["people", "--resource", "customer", "--key", "ID2"], "unknown-column"),
+        (["people", "--resource", "customer", "--field", "emial=email"], "unknown-parameter"),
+        (["other", "--resource", "customer"], "flow-yaml"),
+    ],
+)
+def test_what_can_not_be_written_is_told_and_nothing_is_written(people, arguments, code):
+    people.table("other", "SELECT * FROM people")
+
+    ran = people.cli("init", *arguments)
+
+    assert ran.exit_code == 2
+    assert f"error[{code}]" in ran.err
+    assert (people.root / "models" / "schema.yml").read_text() == SCHEMA
+
+
+@pytest.mark.slow
+def test_what_init_writes_passes_a_real_dbt_parse_and_ours(sample, dbt_1):
+    for untagged in ("models/stripe/schema.yml",):
+        (sample / untagged).unlink()
+    for file in Path(sample / "models").rglob("*.yml"):
+        file.unlink()
+    (sample / "models" / "stripe" / "schema.yml").write_text("version: 2\nmodels:\n  - name: stripe_customers\n")
+    build_with_dbt(dbt_1, sample, "duckdb", {"PYTHONPATH": str(ROOT)})
+    options = ["--project-dir", str(sample), "--profiles-dir", str(sample), "--target", "duckdb"]
+    before = Path.cwd()
+    os.chdir(sample)
+    try:
+        tagged = run_cli("init", "stripe_customers", "--resource", "customer", *options)
+        alone = run_cli(
+            "init",
+            "stripe_products",
+            "--resource",
+            "product",
+            "--key",
+            "plan_code",
+            "--field",
+            "name=plan_name",
+            *options,
+        )
+        parsed = subprocess.run(
+            [str(dbt_1), "parse", *options],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        ours = run_cli("parse", *options)
+    finally:
+        os.chdir(before)
+
+    assert tagged.exit_code == alone.exit_code == 0, tagged.err + alone.err
+    assert parsed.returncode == 0, parsed.stdout
+    assert ours.exit_code == 0, ours.err
+    assert "2 syncs are well formed" in ours.out

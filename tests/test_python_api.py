@@ -1,0 +1,94 @@
+"""`from dbt_stripe_sync import Project`: all that the command line does, without a subprocess."""
+
+from __future__ import annotations
+
+import pytest
+
+import dbt_stripe_sync
+from dbt_stripe_sync import Plan, PlanOptions, Project, ProjectOptions, RunReport, RunStatus, Status, SyncError
+
+
+@pytest.fixture
+def project(customers):
+    return Project(
+        ProjectOptions(project_dir=customers.root, profiles_dir=customers.root, stripe_url=customers.stripe.url)
+    )
+
+
+def test_a_plan_is_typed_and_what_it_shows_is_what_apply_sends(project, customers):
+    with project.plan() as plan:
+        assert isinstance(plan, Plan)
+        planned = {change.key: change.action.value for change in plan.changes}
+        report = project.apply(plan)
+
+    assert planned == {"1": "create", "2": "create", "3": "create"}
+    assert isinstance(report, RunReport)
+    assert report.status is RunStatus.SUCCEEDED
+    assert {outcome.change.key: outcome.status for outcome in report.outcomes} == dict.fromkeys("123", Status.SUCCEEDED)
+    assert customers.stripe.count("customer") == 3
+
+
+def test_run_gives_a_report_and_a_second_run_has_nothing_to_do(project):
+    first = project.run()
+    second = project.run(PlanOptions(full_refresh=True))
+
+    assert (first.done["succeeded"], second.done["succeeded"]) == (3, 0)
+    assert project.artifacts[0].exists()
+    assert project.artifacts[1].exists()
+    assert project.state.report().run_id == second.run_id
+
+
+def test_a_saved_plan_can_be_applied_by_another_project_object(project, tmp_path, customers):
+    file = tmp_path / "plan.jsonl"
+    with project.plan(out=file):
+        pass
+
+    Project(project.options).apply(file)
+
+    assert customers.stripe.count("customer") == 3
+
+
+def test_problems_are_raised_all_at_once_as_values(customers):
+    customers.sync("customers", resource="custommer", key="id", fields={"email": "email"})
+    project = Project(ProjectOptions(project_dir=customers.root, profiles_dir=customers.root))
+
+    with pytest.raises(SyncError) as raised:
+        project.run()
+
+    (problem,) = raised.value.problems
+    assert problem.code == "unknown-resource"
+    assert problem.hint is not None
+
+
+def test_retry_is_none_where_nothing_is_left_to_do(project):
+    project.run()
+
+    assert project.retry() is None
+
+
+def test_progress_hears_of_every_change(project):
+    heard = []
+
+    class Listener:
+        def begin_sync(self, name):
+            heard.append(name)
+
+        def planned(self, counts):
+            heard.append(counts.rows)
+
+        def begin_apply(self, total):
+            heard.append(total)
+
+        def on_outcome(self, outcome):
+            heard.append(outcome.status)
+
+    project.run(progress=Listener())
+
+    assert heard == ["customers", 3, 3, *[Status.SUCCEEDED] * 3]
+
+
+def test_every_name_that_is_offered_is_there():
+    for name in dbt_stripe_sync.__all__:
+        assert getattr(dbt_stripe_sync, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Projct'"):
+        dbt_stripe_sync.Projct  # noqa: B018 - asking is the test
