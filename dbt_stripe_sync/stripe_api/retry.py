@@ -70,12 +70,10 @@ def may_repeat(reply: Reply, *, is_read: bool, has_key: bool) -> bool:
     advice = reply.headers.get("stripe-should-retry")
     if not reply.sent or advice == "false":
         return not reply.sent
-    if reply.status == TOO_MANY:
-        # It was turned away before anything was done (docs.stripe.com/rate-limits).
-        return True
     if not (is_read or has_key):
-        return False
-    if reply.status is None:
+        # Only what Stripe itself has turned away, before anything was done (docs.stripe.com/rate-limits).
+        return reply.status == TOO_MANY and not leaves_doubt(reply)
+    if reply.status is None or reply.status == TOO_MANY:
         return True
     # A saved answer stays what it is (docs.stripe.com/api/idempotent_requests).
     return not reply.is_replayed and (advice == "true" or _may_change(reply, reply.status, is_read=is_read))
