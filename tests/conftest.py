@@ -18,7 +18,7 @@ from recording import FOLDER, start_recording
 from dbt_stripe_sync.sandbox import Sandbox
 
 
-def pytest_configure(config):
+def pytest_configure():
     """Keep what is said to the local Stripe, for the contract tests, where somebody names a folder for it."""
     if os.environ.get(FOLDER):
         start_recording(Path(os.environ[FOLDER]))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.forms import parse_form
 from dbt_stripe_sync.sandbox.server import Front
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER = "DBT_STRIPE_SYNC_TEST_RECORD"
 # Text that may be one of an enum's words, so that two answers with different ones have different shapes.
@@ -48,7 +50,8 @@ def _line(front, method, path, query, body) -> dict[str, Any] | None:
         return None
     # The mock and the specification care for no ids, and the mock's URLs take fewer letters than Stripe's.
     steps = ["{}" if step in ids.values() else step for step in path.split("/")]
-    return {"endpoint": route.endpoint, "method": method, "path": "/".join(steps), "form": form}
+    asked = {"endpoint": route.endpoint, "resource": route.resource, "method": method}
+    return {**asked, "path": "/".join(steps), "form": form}
 
 
 def _keep(file: Path, seen: set[str], line: dict[str, Any], answer: Any) -> None:

@@ -21,6 +21,7 @@ from referencing.jsonschema import DRAFT4
 MODULE = "github.com/stripe/stripe-mock"
 VERSION = "v0.203.0"
 KEY = "sk_test_contract"
+START_SECONDS = 60
 _URI = "urn:stripe"
 
 
@@ -60,15 +61,12 @@ class Mock:
         # Without an address of its own it takes port 12112 for HTTPS, which another one may have.
         command = [str(program), "-http-addr", f"127.0.0.1:{port}", "-https-addr", f"127.0.0.1:{other}"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        self.stop()
-        raise AssertionError("stripe-mock did not start within 30 seconds")
+        deadline = time.monotonic() + START_SECONDS
+        while not _listens(port):
+            if time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError(f"stripe-mock did not start within {START_SECONDS} seconds")
+            time.sleep(0.1)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -90,6 +88,11 @@ class Mock:
             with refused:
                 return str(json.loads(refused.read())["error"]["message"])
         return None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Specification:

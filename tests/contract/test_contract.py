@@ -1,4 +1,7 @@
-"""Stripe's own mock takes every request that the tests made, and Stripe's specification every answer that they got."""
+"""Stripe's own mock takes every request that the tests made, and Stripe's specification every answer that they got.
+
+What no sync may write is left out: the tests ask it of the local Stripe only to see that nothing there breaks.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,37 @@ import pytest
 from recording import FOLDER, shape_of
 from stripe_specification import Mock, Specification, install
 
+from dbt_stripe_sync.stripe_api.refusals import REFUSED
+
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(1800)]
 
 TESTS = Path(__file__).parent.parent
-# What the SDK has and the mock's specification, two months older, has not: the operation, the parameter (all of it where
-# none is named), and why it is right here.
-NEWER_IN_THE_SDK: dict[str, dict[str, str]] = {}
-NEWER_RESOURCES: dict[str, str] = {}
+# What the SDK (API 2026-10-28.endive) has and the mock's specification (2026-08-26.dahlia) has not: by operation, the
+# parameter or the one value of it, and why it is right here. A new release of the mock makes this shorter.
+BEYOND_THE_MOCK: dict[str, dict[str, str]] = {
+    "account.create": {"external_account": "the specification knows its token alone, the SDK its details as well"},
+    "payment_method_configuration.create": {"paypay": "a newer method", "sequra": "a newer method"},
+    "tax.registration.create": {"country_options[us]": "newer kinds of tax in the United States"},
+    "tax_rate.create": {"tax_type=admissions_tax": "a newer kind of tax"},
+    "terminal.configuration.create": {"reader_security": "a newer setting", "stripe_t600": "a newer reader"},
+}
+NEWER_RESOURCES: dict[str, str] = {
+    "product_catalog.trial_offer": "a newer resource of the SDK",
+    "tax.location": "a newer resource of the SDK",
+}
+ANSWERS_BEYOND = {"tax_rate.create": ("$.tax_type: $.tax_type: 'admissions_tax' is not one of",)}
+# What the local Stripe answers for these is a guess that docs/sandbox.md tells: their parameters, as they were given.
+SHOWN_AS_GIVEN = frozenset(
+    {
+        "account",
+        "account.person",
+        "billing_portal.configuration",
+        "issuing.card",
+        "issuing.cardholder",
+        "payment_method_configuration",
+        "tax.registration",
+    }
+)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +62,7 @@ def recorded(tmp_path_factory):
         assert done.returncode == 0
     lines = [json.loads(line) for file in sorted(folder.glob("*.jsonl")) for line in file.read_text().splitlines()]
     assert len(lines) > 300, f"{folder} holds too little to judge by"
-    return lines
+    return [line for line in lines if line["resource"] not in REFUSED]
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +86,7 @@ def specification(stripes_own):
 
 def without_newer(line):
     """The form without what the mock is too old for."""
-    newer = NEWER_IN_THE_SDK.get(line["endpoint"], {})
+    newer = BEYOND_THE_MOCK.get(line["endpoint"], {})
     kept = [pair for pair in line["form"].split("&") if not _is_newer(pair, newer)]
     return "&".join(kept)
 
@@ -72,10 +99,10 @@ def _is_newer(pair, newer):
 def test_stripes_mock_accepts_every_request_that_the_tests_made(recorded, mock):
     refused = Counter()
     for line in recorded:
-        if line["new_request"] and line["endpoint"].rpartition(".")[0] not in NEWER_RESOURCES:
+        if line["new_request"] and line["resource"] not in NEWER_RESOURCES:
             why = mock.refusal(line["method"], line["path"], without_newer(line))
             if why is not None:
-                refused[f"{line['endpoint']} {line['method']} {line['path']}: {why}\n    {unquote_plus(line['form'])[:2000]}"] += 1
+                refused[f"{line['endpoint']}: {why}\n    {unquote_plus(line['form'])[:2000]}"] += 1
 
     assert not refused, "\n".join(refused)
 
@@ -87,8 +114,11 @@ def test_stripes_specification_accepts_every_answer_of_the_sandbox(recorded, spe
         if line["answer"] is None or shape in seen or not specification.knows(line["method"], line["path"]):
             continue
         seen.add(shape)
+        if line["resource"] in SHOWN_AS_GIVEN:
+            continue
         for fault in specification.faults(line["method"], line["path"], line["answer"]):
-            faults[f"{line['endpoint']} {fault}"] += 1
+            if not any(fault.startswith(known) for known in ANSWERS_BEYOND.get(line["endpoint"], ())):
+                faults[f"{line['endpoint']} {fault}"] += 1
 
     assert len({endpoint for endpoint, _ in seen}) > 100
     assert not faults, "\n".join(f"{count} x {fault}" for fault, count in faults.most_common())
