@@ -6,8 +6,6 @@ Each public function here is one thing that a person asks for. The parts behind 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
@@ -30,6 +28,7 @@ from dbt_stripe_sync.wiring import check_models, opened_warehouse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from dbt_stripe_sync.engine.planning import SyncPlan
     from dbt_stripe_sync.engine.ports import Warehouse
@@ -194,9 +193,8 @@ async def run(
     run_id = new_run_id(parts.clock.now())
     parts.state.start_run(run_id, command="run" if options.only is None else "retry", target=workload.target)
     settled = await settle(workload, parts, run_id, progress)
-    with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
-        plan = await make_plan(workload, parts, options, progress, Path(folder) / "plan.jsonl")
-        report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast)
+    plan = await make_plan(workload, parts, options, progress, parts.state.scratch / "plan.jsonl")
+    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast)
     report = _with_settled(report, settled)
     parts.state.finish_run(report)
     return report

@@ -61,6 +61,16 @@ class StateStore:
         return self._session.connection
 
     @property
+    def scratch(self) -> Path:
+        """An empty folder for what a run needs no longer than it lasts; the next run removes what a killed one left."""
+        folder = _scratch_folder(self._session.path)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self._session.path, error) from None
+        return folder
+
+    @property
     def state_id(self) -> str:
         """What tells this state from another one."""
         return str(self._meta("state_id"))
@@ -239,7 +249,10 @@ def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
                 _create(path)
         except OSError as error:
             raise cannot_write(path, error) from None
-        stack.callback(shutil.rmtree, _spill_folder(path), ignore_errors=True)
+        for folder in (_spill_folder(path), _scratch_folder(path)):
+            # A run that was killed left its own behind, with values of rows in it.
+            shutil.rmtree(folder, ignore_errors=True)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
         session = stack.enter_context(closing(Session(_connect(path), path)))
         migrate(session.connection, path)
         yield session
@@ -287,3 +300,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
 
 def _spill_folder(path: Path) -> Path:
     return path.with_name(f"{path.name}.tmp")
+
+
+def _scratch_folder(path: Path) -> Path:
+    return path.with_name(f"{path.name}.run")
