@@ -1,0 +1,128 @@
+"""docs/resources.md says of every resource what the program does with it.
+
+`python tests/test_resources_table.py` writes it anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.lifecycle import Mode, Reject, lifecycle_of
+from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES
+
+PAGE = Path(__file__).parent.parent / "docs" / "resources.md"
+CATALOG = read_catalog()
+# docs.stripe.com/api in the order in which a billing team meets them.
+CORE = ("customer", "product", "price", "subscription", "invoice", "invoice_item", "quote")
+HEAD = """\
+# Every resource
+
+<!-- `python tests/test_resources_table.py` writes this page from the program's own data. -->
+
+What `resource:` may name: every service of the Stripe SDK that can create something, {count} in all, {synced}
+of which can be synced. `dbt-stripe-sync fields RESOURCE` lists the parameters of one.
+
+- **modes**: `upsert` creates, finds and updates; `insert` writes only rows without an object; `update` only
+  those with one. A resource without `update` has objects that Stripe never changes.
+- **match**: how a row without a record finds an object that exists already. `metadata` stands for
+  `metadata.<name>`.
+- **on_removed**: what can happen to the object of a row that left the model; `ignore` always can. What can't be
+  undone has an asterisk.
+- **immutable parameter changed**: what a change of a parameter does that Stripe takes at creation alone.
+  *Replace* makes a new object first, moves the row to it, and then removes the old one as it says. *Reject*
+  leaves the object as it is and says why.
+- **options**: what may stand under `options:`.
+- A resource with **no tag** has no metadata, so that its objects can't be told from others in Stripe: keep the
+  state file.
+- The parameters of **parent** are part of Stripe's URL. They are mapped like any other and never change.
+"""
+NAMES = ("resource", "modes", "match", "on_removed", "immutable parameter changed", "options", "notes")
+COLUMNS = f"| {' | '.join(NAMES)} |\n{'|---' * len(NAMES)}|\n"
+
+
+def render_page() -> str:
+    """The whole page."""
+    names = CATALOG.names()
+    refused = {name: lifecycle_of(name).refused for name in names if lifecycle_of(name).refused is not None}
+    ruled = [name for name in names if name in LIFECYCLES and name not in CORE and name not in refused]
+    other = [name for name in names if name not in LIFECYCLES and name not in refused]
+    return "\n".join(
+        [
+            HEAD.format(count=len(names), synced=len(names) - len(refused)),
+            "## The core\n",
+            table(CORE),
+            "## With rules of their own\n",
+            table(ruled),
+            "## All others\n\nWhat can be done with them follows from the operations and parameters of the SDK.\n",
+            table(other),
+            "## Refused\n\n| resource | why no sync writes it |\n|---|---|",
+            *(f"| `{name}` | {reason} |" for name, reason in sorted(refused.items())),
+            "",
+        ]
+    )
+
+
+def table(names) -> str:
+    return COLUMNS + "".join(f"| {' | '.join(cells(name))} |\n" for name in names)
+
+
+def cells(name) -> list[str]:
+    life = lifecycle_of(name)
+    found = life.found_by if life.modes != {Mode.INSERT} else ()
+    options = [*life.finishes, *(["replace"] if life.replace_if_asked is not None else [])]
+    return [
+        f"`{name}`",
+        ", ".join(mode.value for mode in Mode if mode in life.modes),
+        ", ".join(f"`{found}`" for found in life.found_by)
+        if Mode.UPSERT in life.modes or Mode.UPDATE in life.modes
+        else "",
+        ", ".join(f"`{removal.value}`{'*' if removal in life.permanent else ''}" for removal in life.on_removed),
+        replacement(name, life),
+        ", ".join(f"`{option}: true`" for option in options),
+        notes(name, life),
+    ]
+
+
+def replacement(name, life) -> str:
+    if not any(param.immutable and not param.in_path for param in CATALOG.resources[name].params.values()):
+        return "there are none"
+    change = life.when_immutable_changes
+    if isinstance(change, Reject):
+        asked = life.replace_if_asked
+        return f"reject: {change.reason}" + (f"; with `replace: true` {replaced(asked)}" if asked else "")
+    return replaced(change)
+
+
+def replaced(change) -> str:
+    unless = (
+        f", unless {', '.join(f'`{name}`' for name in change.unless_mapped)} is mapped" if change.unless_mapped else ""
+    )
+    carried = f" with {', '.join(f'`{name}`' for name in change.carry_over)}" if change.carry_over else ""
+    return f"replace{carried}, then `{change.then.value}`{unless}"
+
+
+def notes(name, life) -> str:
+    parents = [param.name for param in CATALOG.resources[name].params.values() if param.in_path]
+    said = [
+        f"parent: {', '.join(f'`{parent}`' for parent in parents)}" if parents else None,
+        "takes an `id` of your own" if life.own_id else None,
+        "no tag" if not life.tagged else None,
+        life.note,
+    ]
+    return "; ".join(note for note in said if note)
+
+
+def test_the_page_of_resources_says_what_the_program_does():
+    assert PAGE.read_text(encoding="utf-8") == render_page(), "run `python tests/test_resources_table.py`"
+
+
+@pytest.mark.parametrize("name", CATALOG.names())
+def test_every_resource_is_on_the_page_once(name):
+    assert PAGE.read_text(encoding="utf-8").count(f"\n| `{name}` |") == 1
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render_page(), encoding="utf-8")
