@@ -76,9 +76,7 @@ def cells(name) -> list[str]:
     return [
         f"`{name}`",
         ", ".join(mode.value for mode in Mode if mode in life.modes),
-        ", ".join(f"`{found}`" for found in life.found_by)
-        if Mode.UPSERT in life.modes or Mode.UPDATE in life.modes
-        else "",
+        ", ".join(f"`{by}`" for by in found),
         ", ".join(f"`{removal.value}`{'*' if removal in life.permanent else ''}" for removal in life.on_removed),
         replacement(name, life),
         ", ".join(f"`{option}: true`" for option in options),
