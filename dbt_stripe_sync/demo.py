@@ -88,7 +88,7 @@ def _play(stage: Stage) -> bool:
     first = _sync(stage)
     objects = {name: stage.sandbox.count(name) for name in sorted({counts.resource for counts in first.counts})}
     rows = sum(counts.rows for counts in first.counts)
-    say(f"   {rows} rows; the local Stripe now holds {', '.join(f'{n} {name}s' for name, n in objects.items())}.")
+    say(f"   {rows} rows; the local Stripe now holds {', '.join(f'{n} {name}' for name, n in objects.items())}.")
 
     say("3. dbt-stripe-sync again: nothing has changed, so nothing is sent")
     second_writes = _writes(stage, lambda: _sync(stage))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -234,7 +235,8 @@ async def open_parts(workload: Workload, *, clock: Clock | None = None) -> Async
         stripe = await stack.enter_async_context(opened_stripe(workload, clock))
         account = await stripe.account()
         check_account(workload, account)
-        state = stack.enter_context(opened_state(workload, account, clock))
+        # In a thread, so that Ctrl-C is heard while another run's lock is waited for.
+        state = await asyncio.to_thread(stack.enter_context, opened_state(workload, account, clock))
         yield Parts(stripe=stripe, state=state, clock=clock, account=account)
 
 

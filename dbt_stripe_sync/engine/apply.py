@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # How many changes of one sync may be under way or wait for their parents; it bounds memory, not the rate.
 LANE_WIDTH = 200
 UNAUTHORIZED = 401
+# So many changes one after the other without an answer, each tried several times: the next ones would fare no better.
+MOST_LOST = 20
 
 
 class Observer(Protocol):
@@ -108,6 +110,7 @@ class _Lanes:
     observer: Observer
     stop: Stop
     fail_fast: bool
+    lost_in_a_row: int = 0
     tally: Tally = field(default_factory=Tally)
     parents: _Parents = field(default_factory=_Parents)
     closed: dict[str, str] = field(default_factory=dict)
@@ -176,6 +179,10 @@ class _Lanes:
         self.tally.done[outcome.status] += 1
         self.observer.on_outcome(outcome)
         failure = outcome.failure
+        is_lost = failure is not None and failure.type == "connection"
+        self.lost_in_a_row = self.lost_in_a_row + 1 if is_lost else 0
+        if self.lost_in_a_row >= MOST_LOST:
+            self.stop("Stripe does not answer")
         if failure is not None and failure.status == UNAUTHORIZED:
             self.stop("Stripe refuses the key")
         elif failure is not None and failure.type == "permission":

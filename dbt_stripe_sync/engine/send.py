@@ -10,6 +10,7 @@ from dbt_stripe_sync.engine.compare import payload_hash
 from dbt_stripe_sync.engine.payload import resolve_refs, resolve_refs_text
 from dbt_stripe_sync.engine.types import Intent, Outcome, Record, Status
 from dbt_stripe_sync.stripe_api.calls import Call, Verdict
+from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Errors that say that the object is already as the call would leave it (docs.stripe.com/error-codes).
 ALREADY_GONE = "resource_missing"
 INTERNAL_ERROR = 500
+IDEMPOTENCY = "idempotency_error"
 
 
 def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
@@ -63,9 +65,11 @@ class Sender:
         attempts = 0
         answer: Answer | None = None
         while intent.step < len(intent.change.calls):
+            # A key that an earlier run has used may have acted already, whatever Stripe answers now.
+            repeated = intent.key_sent_at is not None
             intent = replace(intent, key_sent_at=intent.key_sent_at or self.clock.now())
             await self.journal.open(intent)
-            answer = await self.stripe.send(self._call(intent))
+            answer = await self.stripe.send(replace(self._call(intent), repeated=repeated))
             attempts += answer.attempts
             if not self._has_effect(intent, answer):
                 return await self._fail(intent, answer, attempts)
@@ -93,6 +97,8 @@ class Sender:
     def _has_effect(intent: Intent, answer: Answer) -> bool:
         if answer.verdict is Verdict.DONE:
             return True
+        if _is_repeat(intent, answer):
+            return True
         # An object that is to go and is not there has gone: somebody removed it by hand, or our own call did.
         code = answer.failure.code if answer.failure else None
         return answer.verdict is Verdict.REFUSED and code == ALREADY_GONE and intent.change.gone
@@ -100,8 +106,10 @@ class Sender:
     async def _fail(self, intent: Intent, answer: Answer, attempts: int) -> Outcome:
         if answer.verdict is Verdict.UNKNOWN:
             status = answer.failure.status if answer.failure else None
-            # Stripe saves a 500 under its key and would repeat it (docs.stripe.com/api/idempotent_requests).
-            await self.journal.open(replace(intent, key_spent=status == INTERNAL_ERROR))
+            # Stripe saves a 500 under its key and would repeat it, and takes no other parameters under a key that it
+            # knows (docs.stripe.com/api/idempotent_requests).
+            spent = status == INTERNAL_ERROR or (answer.failure is not None and answer.failure.type == IDEMPOTENCY)
+            await self.journal.open(replace(intent, key_spent=spent))
             outcome = self._outcome(intent, Status.UNKNOWN, answer, attempts, None)
         else:
             outcome = self._outcome(intent, Status.REJECTED, answer, attempts, _record_so_far(intent))
@@ -123,6 +131,14 @@ class Sender:
             attempts=attempts,
             finished_at=self.clock.now(),
         )
+
+
+def _is_repeat(intent: Intent, answer: Answer) -> bool:
+    """Whether Stripe refuses a creation because it has the row's object already: a run before this one has sent it."""
+    words = lifecycle_of(intent.change.resource).repeated
+    message = (answer.failure.message if answer.failure else None) or ""
+    is_create = intent.change.calls[intent.step].operation == "create"
+    return is_create and answer.verdict is Verdict.REFUSED and words is not None and words in message
 
 
 def _id_after(intent: Intent, answer: Answer) -> str | None:
