@@ -107,10 +107,10 @@ class ExistingObjects:
             return ""
         if complete or not all(self._can_look_up(resource, by) for by in bys):
             pages, _ = await self._list(resource, bys, most=None)
-            return f"compared with all existing objects ({pages:,} {'page' if pages == 1 else 'pages'} listed)"
+            return _listed(pages)
         pages, finished = await self._list(resource, bys, most=max(1, len(missing)))
         if finished:
-            return f"compared with all existing objects ({pages:,} {'page' if pages == 1 else 'pages'} listed)"
+            return _listed(pages)
         await asyncio.gather(*(self._look_up(resource, by, value) for by, value in missing))
         return f"looked up {len(missing):,} values one by one, cheaper than listing everything"
 
@@ -287,6 +287,11 @@ class ExistingObjects:
         if by.startswith(_METADATA):
             return self._operation(resource, "search") is not None
         return self._filter(resource, by) is not None
+
+
+def _listed(pages: int) -> str:
+    """What to say of a listing; nothing where Stripe had nothing to list."""
+    return f"compared with all existing objects ({pages:,} {'page' if pages == 1 else 'pages'} listed)" if pages else ""
 
 
 def object_value(body: Mapping[str, Any], path: str) -> Any:
