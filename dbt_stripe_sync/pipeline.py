@@ -106,6 +106,7 @@ async def _plan_syncs(
         stripe=parts.stripe,
         state=parts.state,
         existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock),
+        clock=parts.clock,
         writer=writer,
         run_id="plan",
         referrers=Referrers(

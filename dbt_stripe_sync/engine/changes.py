@@ -10,12 +10,14 @@ from dbt_stripe_sync.engine.diff import Kind
 from dbt_stripe_sync.engine.payload import refs_in
 from dbt_stripe_sync.engine.references import TAG_FIELD, object_value
 from dbt_stripe_sync.engine.types import Action, Change, FieldChange, PlannedCall, Record
+from dbt_stripe_sync.engine.windows import check_windows
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Step
 from dbt_stripe_sync.stripe_api.tag import TAG, build_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from dbt_stripe_sync.engine.compare import Comparison
     from dbt_stripe_sync.engine.diff import RowDiff
@@ -59,6 +61,7 @@ class Rules:
     resource: Resource
     lifecycle: Lifecycle
     mapped: frozenset[tuple[str, ...]]
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,18 @@ class Existing:
     by: str
 
 
-def decide_present(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing | None) -> Decision:
-    """What a row of the model needs."""
+def decide_present(
+    rules: Rules,
+    diff: RowDiff,
+    payload: Payload,
+    existing: Existing | None,
+    body: Mapping[str, Any] | None = None,
+) -> Decision:
+    """What a row of the model needs. `body` is the object of one that came back, where `needs_body_back`."""
     if payload.problems:
         return Decision(problems=payload.problems)
     if diff.stripe_id is not None:
-        return _decide_known(rules, diff, payload)
+        return _decide_known(rules, diff, payload, body)
     if existing is not None:
         return _decide_adopted(rules, diff, payload, existing)
     return _decide_new(rules, diff, payload)
@@ -109,6 +118,11 @@ def needs_body(rules: Rules) -> bool:
     return isinstance(rules.lifecycle.on_removed.get(rules.sync.on_removed), ByStatus)
 
 
+def needs_body_back(rules: Rules) -> bool:
+    """Whether what undoes a removal depends on the object as it is in Stripe now."""
+    return bool(_revivals(rules))
+
+
 def change_id(sync: str, key: str) -> str:
     """The id of the change of one row: a plan has at most one."""
     return f"{sync}/{key}"
@@ -124,6 +138,9 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
     ]
     if missing:
         return Decision(problems=tuple(_missing(rules, diff, name) for name in missing))
+    outside = tuple(check_windows(payload.params, rules.lifecycle.windows, rules.now, rules.sync.where, diff.key))
+    if outside:
+        return Decision(problems=outside)
     calls = _create_calls(rules, diff.key, payload.params)
     change = replace(
         _change(rules, diff, Action.CREATE, payload.params),
@@ -133,7 +150,7 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
     return Decision(change=change)
 
 
-def _decide_known(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
+def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None) -> Decision:
     if rules.sync.mode is Mode.INSERT:
         return Decision(kept="its row has changed since it was written, and the sync's mode is `insert`")
     desired = payload.params
@@ -149,13 +166,16 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
         return Decision(problems=tuple(_uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
         return _decide_replaced(rules, diff, payload, comparison)
-    if not comparison.update:
+    calls = _revival_calls(rules, diff, body)
+    if comparison.update:
+        calls += (_update_call(rules, str(diff.stripe_id), comparison.update, comparison.desired),)
+    if not calls:
         return Decision(record=_record(rules, diff, comparison.desired))
     reason = "the row is back in the model" if diff.kind is Kind.RETURNED else None
     change = replace(
         _change(rules, diff, Action.UPDATE, comparison.desired),
         stripe_id=diff.stripe_id,
-        calls=(_update_call(rules, str(diff.stripe_id), comparison.update, comparison.desired),),
+        calls=calls,
         changed=tuple(comparison.changed),
         reason=reason,
     )
@@ -325,6 +345,23 @@ def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
             ):
                 return step.revive
     return {}
+
+
+def _revivals(rules: Rules) -> list[tuple[ByStatus, Step]]:
+    """The removals that a method of its own undoes."""
+    rules_by_status = [rule for rule in rules.lifecycle.on_removed.values() if isinstance(rule, ByStatus)]
+    return [(rule, step) for rule in rules_by_status for step in rule.steps.values() if step.revive_by]
+
+
+def _revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -> tuple[PlannedCall, ...]:
+    """The call that brings an object back, unless somebody has done so by hand: then it has a status to leave again."""
+    if diff.kind is not Kind.RETURNED or body is None:
+        return ()
+    return tuple(
+        PlannedCall(operation=step.revive_by, target=diff.stripe_id, params=_step_params(rules, diff, step))
+        for rule, step in _revivals(rules)
+        if step.revive_by and str(object_value(body, rule.status_field)) not in rule.steps
+    )
 
 
 def _is_tagged(rules: Rules) -> bool:

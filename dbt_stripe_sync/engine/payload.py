@@ -29,7 +29,9 @@ from dbt_stripe_sync.engine.types import (
 from dbt_stripe_sync.engine.values import BadValueError, as_text, check_metadata, convert, is_null, plain
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
+from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 from dbt_stripe_sync.stripe_api.money import MoneyError, to_minor_units
+from dbt_stripe_sync.stripe_api.tag import build_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,6 +102,9 @@ class PayloadBuilder:
             self._sync.fields, self._resource.params, self._layout.row, row, (problems, absent, key)
         )
         params = self._checked(params, key, problems)
+        name = lifecycle_of(self._resource.name).key_as
+        if name is not None and name not in params:
+            params[name] = build_identifier(self._sync.project, self._sync.name, key)
         return Payload(params=params, absent=absent, problems=tuple(problems))
 
     @staticmethod

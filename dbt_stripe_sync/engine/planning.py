@@ -18,6 +18,7 @@ from dbt_stripe_sync.engine.changes import (
     decide_removed,
     end_replaced,
     needs_body,
+    needs_body_back,
 )
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.diff import DiffCounts, RowDiff
     from dbt_stripe_sync.engine.finishing import Referrers
     from dbt_stripe_sync.engine.plan import PlanWriter
-    from dbt_stripe_sync.engine.ports import State, Stripe, Warehouse
+    from dbt_stripe_sync.engine.ports import Clock, State, Stripe, Warehouse
     from dbt_stripe_sync.engine.references import ExistingObjects, Found
     from dbt_stripe_sync.engine.types import Change, Record, Sync
     from dbt_stripe_sync.engine.workspace import Workspace
@@ -60,6 +61,7 @@ class Planning:
     stripe: Stripe
     state: State
     existing: ExistingObjects
+    clock: Clock
     writer: PlanWriter
     run_id: str
     referenced: frozenset[str]
@@ -123,7 +125,13 @@ async def plan_sync(
     found.problems += check_keys(planning.workspace, staged, counts)
     found.rejected = counts.null_keys + counts.duplicate_rows
     if not held:
-        rules = Rules(sync=sync, resource=resource, lifecycle=lifecycle, mapped=frozenset(m.path for m in sync.fields))
+        rules = Rules(
+            sync=sync,
+            resource=resource,
+            lifecycle=lifecycle,
+            mapped=frozenset(mapping.path for mapping in sync.fields),
+            now=planning.clock.now(),
+        )
         await _SyncPlanner(planning, rules, staged, found).plan_rows(counts)
         held += _check_limits(sync, found, counts)
     await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
@@ -193,9 +201,14 @@ class _SyncPlanner:
         self._forgotten = read_forgotten(self._planning.workspace, self._rules.sync.name)
         for batch in read_differences(self._planning.workspace, self._staged):
             matches = await self._match([diff for diff in batch if diff.kind is Kind.NEW])
-            bodies = await self._bodies([diff for diff in batch if diff.kind is Kind.REMOVED])
-            decided = [(diff, self._decide(diff, matches, bodies)) for diff in batch]
-            decisions = await asyncio.gather(*(self._with_object(diff, decision) for diff, decision in decided))
+            bodies = await self._bodies(batch)
+            decisions = [self._decide(diff, matches, bodies) for diff in batch]
+            incomplete = [index for index, decision in enumerate(decisions) if self._needs_object(decision)]
+            completed = await asyncio.gather(
+                *(self._with_object(batch[index], decisions[index]) for index in incomplete)
+            )
+            for index, decision in zip(incomplete, completed, strict=True):
+                decisions[index] = decision
             self._take(decisions)
             self._note_referrers(batch, decisions)
             # Answers are read and pages are listed while a long table is planned.
@@ -210,6 +223,10 @@ class _SyncPlanner:
                 return Decision(problems=(self._not_asked(diff),))
             return decide_removed(self._rules, diff, body)
         payload = self._builder.build(diff.key, diff.row)
+        if diff.kind is Kind.RETURNED and needs_body_back(self._rules):
+            if diff.key not in bodies:
+                return Decision(problems=(self._not_asked(diff),))
+            return decide_present(self._rules, diff, payload, None, bodies[diff.key])
         match = matches.get(diff.key)
         if match is None:
             return decide_present(self._rules, diff, payload, None)
@@ -286,26 +303,32 @@ class _SyncPlanner:
         return self._planning.existing.find(resource.name, wanted)
 
     async def _bodies(self, diffs: Sequence[RowDiff]) -> Mapping[str, Mapping[str, Any]]:
-        """The objects of rows that left the model, where their removal depends on their status."""
+        """The objects of rows that left the model, where their removal depends on their status, or that came back."""
         rule = self._rules.lifecycle.on_removed.get(self._rules.sync.on_removed)
-        if not diffs or not isinstance(rule, ByStatus):
-            return {}
+        expand = rule.expand if isinstance(rule, ByStatus) else ()
+        asked = {Kind.REMOVED: isinstance(rule, ByStatus), Kind.RETURNED: needs_body_back(self._rules)}
+        diffs = [diff for diff in diffs if asked.get(diff.kind)]
 
         async def retrieve(diff: RowDiff) -> tuple[str, Mapping[str, Any] | None]:
-            answer = await self._retrieve(diff.stripe_id, diff, rule.expand)
+            answer = await self._retrieve(diff.stripe_id, diff, expand)
             missing = answer.failure is not None and answer.failure.code == "resource_missing"
             return diff.key, answer.body if answer.verdict is Verdict.DONE else {} if missing else None
 
         return {key: body for key, body in await asyncio.gather(*map(retrieve, diffs)) if body is not None}
+
+    def _needs_object(self, decision: Decision) -> bool:
+        if decision.change is None:
+            return False
+        lists = self._rules.lifecycle.item_lists.keys()
+        return decision.ends is not None or any(
+            call.target and call.params.keys() & lists for call in decision.change.calls
+        )
 
     async def _with_object(self, diff: RowDiff, decision: Decision) -> Decision:
         """The same decision, made complete with what only the object in Stripe shows: its status, its items' ids."""
         lists = self._rules.lifecycle.item_lists
         change = decision.change
         if change is None:
-            return decision
-        has_lists = any(call.target and call.params.keys() & lists.keys() for call in change.calls)
-        if not has_lists and decision.ends is None:
             return decision
         answer = await self._retrieve(change.stripe_id, diff, decision.ends.expand if decision.ends else ())
         if answer.verdict is not Verdict.DONE:

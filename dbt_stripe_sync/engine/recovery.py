@@ -14,6 +14,7 @@ from uuid import uuid4
 from dbt_stripe_sync.engine.references import TAG_FIELD, object_value
 from dbt_stripe_sync.engine.types import Outcome, Status
 from dbt_stripe_sync.errors import StripeError
+from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +48,8 @@ async def settle_intents(
 async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects) -> Outcome:
     if intent.key_sent_at is None or _can_replay(intent, sender.clock):
         return await sender.carry_out(intent)
+    if _is_told_apart(intent, sender.clock):
+        return await sender.carry_out(_with_new_key(intent))
     if intent.change.calls[intent.step].operation != "create":
         # An update or a removal names its whole effect: sending it again under a new key leaves the same object.
         return await sender.carry_out(_with_new_key(intent))
@@ -73,11 +76,20 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects) -> 
 
 
 def _can_replay(intent: Intent, clock: Clock) -> bool:
-    if intent.key_spent or intent.key_sent_at is None:
+    return not intent.key_spent and _is_recent(intent, clock)
+
+
+def _is_recent(intent: Intent, clock: Clock) -> bool:
+    if intent.key_sent_at is None:
         return False
     age = clock.now() - intent.key_sent_at
     # A clock that stepped back says nothing of the key's age.
     return timedelta(0) <= age < KEY_RETENTION
+
+
+def _is_told_apart(intent: Intent, clock: Clock) -> bool:
+    """Whether Stripe itself refuses a second such object, for as long as it keeps a key."""
+    return lifecycle_of(intent.change.resource).key_as is not None and _is_recent(intent, clock)
 
 
 def _with_new_key(intent: Intent) -> Intent:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
 
 class Mode(Enum):
@@ -38,13 +39,15 @@ class Step:
     """One call on an existing object: a method of its SDK service, with its parameters.
 
     `gone` says that the object can't be used again afterwards: if its row comes back, a new object is made.
-    `revive` holds the parameters of the update that undoes the step, where one exists.
+    `revive` holds the parameters of the update that undoes the step, where one exists; `revive_by` names the method
+    that undoes it, where that is no update.
     """
 
     operation: str
     params: Mapping[str, Any] = field(default_factory=dict)
     gone: bool = True
     revive: Mapping[str, Any] | None = None
+    revive_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,14 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """How far a time may lie in the past and in the future when its object is created."""
+
+    past: timedelta
+    ahead: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lifecycle:
     """How objects of one resource live.
 
@@ -119,6 +130,9 @@ class Lifecycle:
     a user should know before the first sync. `item_lists` are parameters whose items have ids.
     `replace_if_asked` takes the place of `when_immutable_changes` for a sync with the option `replace`. `finishes` are
     steps that a sync may ask for once all that belongs to an object is there, in the order in which Stripe takes them.
+    `key_as` is a parameter that tells the object's rows apart for Stripe: it comes from the row's key where the sync
+    maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
+    the times that creation takes, by parameter.
     """
 
     found_by: tuple[str, ...] = ()
@@ -134,6 +148,9 @@ class Lifecycle:
     item_lists: Mapping[str, ItemList] = field(default_factory=dict)
     replace_if_asked: Replace | None = None
     finishes: Mapping[str, Finish] = field(default_factory=dict)
+    key_as: str | None = None
+    repeated: str | None = None
+    windows: Mapping[str, Window] = field(default_factory=dict)
 
 
 def lifecycle_of(name: str) -> Lifecycle:

@@ -6,6 +6,7 @@ The rules are those of docs.stripe.com/api, of each object's own page unless ano
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from dbt_stripe_sync.stripe_api.lifecycle import (
     Removal,
     Replace,
     Step,
+    Window,
 )
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
 
@@ -251,18 +253,27 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "billing.meter": Lifecycle(
             found_by=("id", "event_name", "display_name"),
-            on_removed={Removal.DEACTIVATE: Step(operation="deactivate")},
+            on_removed={
+                Removal.DEACTIVATE: ByStatus(
+                    steps={"active": Step(operation="deactivate", gone=False, revive_by="reactivate")},
+                    otherwise="the meter is inactive already",
+                )
+            },
             tagged=False,
             when_immutable_changes=Reject(reason="a meter's events are counted as they were when it was created"),
-            note="a meter whose row comes back after it was deactivated is made anew",
+            note="an inactive meter takes no events; it is activated again when its row comes back",
         ),
-        # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event): a repeat is harmless.
+        # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event/create). What Stripe
+        # says of a second one is not documented; it was seen as a 400 without a code (langfuse/langfuse #16292).
         "billing.meter_event": Lifecycle(
             modes=INSERT_ONLY,
             tagged=False,
             listed=False,
             when_immutable_changes=Reject(reason="an event that was sent is counted; Stripe has no way to change it"),
-            note="map `identifier` from the key, so that an event that is sent twice counts once",
+            note="`identifier` comes from the key unless it is mapped, so that an event that is sent twice counts once",
+            key_as="identifier",
+            repeated="already exists with identifier",
+            windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
         ),
         "billing.meter_event_adjustment": Lifecycle(modes=INSERT_ONLY, tagged=False, listed=False),
         "billing.credit_grant": Lifecycle(

@@ -7,9 +7,17 @@ from hashlib import sha256
 TAG = "dbt_stripe_sync"
 # docs.stripe.com/api/metadata: values have at most 500 characters.
 TAG_CHARACTERS = 500
+# The specification of docs.stripe.com/api/billing/meter-event/create: `identifier` has a `maxLength` of 100.
+IDENTIFIER_CHARACTERS = 100
 
 
 def build_tag(project: str, sync: str, key: str) -> str:
     """The value of `TAG` for one row: `<project>/<sync>/<key>`; past Stripe's limit a digest stands for the key."""
     tag = f"{project}/{sync}/{key}"
     return tag if len(tag) <= TAG_CHARACTERS else f"{project}/{sync}/sha256:{sha256(key.encode()).hexdigest()}"
+
+
+def build_identifier(project: str, sync: str, key: str) -> str:
+    """What tells one row's object apart where Stripe takes an identifier: the tag, or a digest of it past its limit."""
+    tag = f"{project}/{sync}/{key}"
+    return tag if len(tag) <= IDENTIFIER_CHARACTERS else f"sha256:{sha256(tag.encode()).hexdigest()}"

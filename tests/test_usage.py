@@ -1,0 +1,288 @@
+"""Usage-based billing: meters live and rest with their rows, and every row of an append-only model counts once."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+import stripe
+
+from dbt_stripe_sync.sandbox import Fault, FaultKind, Sandbox
+
+METER = {
+    "resource": "billing.meter",
+    "key": "id",
+    "fields": {
+        "event_name": "id",
+        "display_name": "label",
+        "default_aggregation.formula": {"value": "sum"},
+        "customer_mapping": {"type": {"value": "by_id"}, "event_payload_key": {"value": "stripe_customer_id"}},
+        "value_settings.event_payload_key": {"value": "value"},
+    },
+}
+EVENT_FIELDS = {
+    "event_name": "meter",
+    "timestamp": "happened_at",
+    "payload.stripe_customer_id": {"sync": "customers", "key": "customer_id"},
+    "payload.value": "amount",
+}
+EVENT_COLUMNS = "id text, meter text, happened_at timestamptz, customer_id text, amount decimal(38, 12)"
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def run(business):
+    ran = business.cli()
+    assert ran.exit_code == 0, ran.out + ran.err
+    return ran
+
+
+@pytest.fixture
+def metered(business):
+    """A customer, and a meter for what it uses."""
+    business.rows("customers", ("c1", "a@example.com"), columns="id text, email text")
+    business.sync("customers", resource="customer", key="id", fields={"email": "email"})
+    meters(business, ("api", "Calls"))
+    return business
+
+
+def by_hand(business):
+    return stripe.StripeClient(Sandbox.api_key, base_addresses={"api": business.stripe.url})
+
+
+def meters(business, *rows, **meta):
+    business.rows("meters", *rows, columns="id text, label text")
+    business.sync("meters", **METER, **meta)
+
+
+def events(business, *rows, fields=EVENT_FIELDS, **meta):
+    business.rows("events", *rows, columns=EVENT_COLUMNS)
+    business.sync("events", resource="billing.meter_event", key="id", fields=fields, after=["meters"], **meta)
+
+
+def sent(business):
+    return {event["identifier"]: event for event in business.stripe.objects("billing.meter_event")}
+
+
+# ── meters ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_meter_is_made_and_only_its_name_can_change(metered):
+    run(metered)
+    (made,) = metered.stripe.objects("billing.meter")
+    meters(metered, ("api", "API calls"))
+    metered.write_calls()
+
+    run(metered)
+
+    (meter,) = metered.stripe.objects("billing.meter")
+    assert (made["event_name"], made["status"], made["default_aggregation"]) == ("api", "active", {"formula": "sum"})
+    assert (meter["id"], meter["display_name"]) == (made["id"], "API calls")
+    assert metered.write_calls() == [f"POST /v1/billing/meters/{made['id']}"]
+
+
+def test_a_meter_that_counts_differently_is_rejected(metered):
+    run(metered)
+    fields = {**METER["fields"], "default_aggregation.formula": {"value": "count"}}
+    metered.sync("meters", **{**METER, "fields": fields})
+
+    ran = metered.cli()
+
+    assert ran.exit_code == 1
+    assert "a meter's events are counted as they were when it was created" in ran.text
+
+
+def test_a_meter_rests_while_its_row_is_away_and_works_again_with_it(metered):
+    meters(metered, ("api", "Calls"), ("gb", "Traffic"), on_removed="deactivate")
+    run(metered)
+    by_name = {meter["event_name"]: meter["id"] for meter in metered.stripe.objects("billing.meter")}
+    meters(metered, ("api", "Calls"), on_removed="deactivate")
+    run(metered)
+    away = {meter["event_name"]: meter["status"] for meter in metered.stripe.objects("billing.meter")}
+    metered.write_calls()
+    run(metered)
+    quiet = metered.write_calls()
+    meters(metered, ("api", "Calls"), ("gb", "Gigabytes"), on_removed="deactivate")
+
+    run(metered)
+
+    back = {meter["event_name"]: meter for meter in metered.stripe.objects("billing.meter")}
+    assert away == {"api": "active", "gb": "inactive"}
+    assert quiet == []
+    assert (back["gb"]["id"], back["gb"]["status"], back["gb"]["display_name"]) == (
+        by_name["gb"],
+        "active",
+        "Gigabytes",
+    )
+    metered.write_calls()
+    run(metered)
+    assert metered.write_calls() == []
+
+
+def test_a_meter_that_was_activated_by_hand_is_not_activated_twice(metered):
+    meters(metered, ("api", "Calls"), ("gb", "Traffic"), on_removed="deactivate")
+    run(metered)
+    (gb,) = [meter["id"] for meter in metered.stripe.objects("billing.meter") if meter["event_name"] == "gb"]
+    meters(metered, ("api", "Calls"), on_removed="deactivate")
+    run(metered)
+    by_hand(metered).v1.billing.meters.reactivate(gb)
+    meters(metered, ("api", "Calls"), ("gb", "Traffic"), on_removed="deactivate")
+    metered.write_calls()
+
+    run(metered)
+
+    assert metered.write_calls() == []
+
+
+# ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_row_of_an_append_only_model_counts_once(metered):
+    events(metered, ("e1", "api", NOW, "c1", Decimal(3)), ("e2", "api", NOW, "c1", Decimal(4)))
+    run(metered)
+    metered.write_calls()
+    events(metered, *[(f"e{n}", "api", NOW, "c1", Decimal(n + 2)) for n in (1, 2, 3)])
+
+    run(metered)
+
+    assert metered.write_calls() == ["POST /v1/billing/meter_events"]
+    assert set(sent(metered)) == {"shop/events/e1", "shop/events/e2", "shop/events/e3"}
+    assert [Decimal(event["payload"]["value"]) for _, event in sorted(sent(metered).items())] == [3, 4, 5]
+
+
+def test_values_and_times_are_exact(metered):
+    at = NOW - timedelta(days=3, seconds=7)
+    events(
+        metered,
+        ("e1", "api", at, "c1", Decimal("0.000000000001")),
+        ("e2", "api", at, "c1", Decimal("12345678901234567890.123456789012")),
+    )
+
+    run(metered)
+
+    made = sent(metered)
+    (customer,) = metered.stripe.objects("customer")
+    assert made["shop/events/e1"]["payload"] == {"stripe_customer_id": customer["id"], "value": "0.000000000001"}
+    assert made["shop/events/e2"]["payload"]["value"] == "12345678901234567890.123456789012"
+    assert {event["timestamp"] for event in made.values()} == {int(at.timestamp())}
+
+
+def test_an_identifier_of_the_users_own_is_kept_and_a_long_key_gets_a_digest(metered):
+    events(metered, ("k" * 200, "api", NOW, "c1", Decimal(1)))
+    run(metered)
+    (digest,) = sent(metered)
+    metered.rows("events", ("mine", "api", NOW, "c1", Decimal(1)), columns=EVENT_COLUMNS)
+    events(metered, ("mine", "api", NOW, "c1", Decimal(1)), fields={**EVENT_FIELDS, "identifier": "id"})
+
+    run(metered)
+
+    assert digest.startswith("sha256:")
+    assert len(digest) <= 100
+    assert set(sent(metered)) == {digest, "mine"}
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        (NOW - timedelta(days=35, minutes=1), "`timestamp` lies more than 35 days back, and Stripe takes no such time"),
+        (NOW + timedelta(days=1), "`timestamp` lies more than 5 minutes ahead, and Stripe takes no such time"),
+    ],
+)
+def test_an_event_outside_stripes_window_is_rejected_alone_and_never_sent(metered, at, reason):
+    run(metered)
+    events(
+        metered,
+        ("e1", "api", at, "c1", Decimal(1)),
+        ("e2", "api", NOW - timedelta(days=34, hours=23), "c1", Decimal(1)),
+        ("e3", "api", NOW + timedelta(minutes=4), "c1", Decimal(1)),
+    )
+    metered.write_calls()
+
+    ran = metered.cli()
+
+    assert ran.exit_code == 1
+    assert reason in ran.text
+    assert "[e1]" in ran.text
+    assert set(sent(metered)) == {"shop/events/e2", "shop/events/e3"}
+    assert len(metered.write_calls()) == 2
+
+
+def test_an_event_that_was_sent_may_grow_old(metered):
+    events(metered, ("e1", "api", NOW, "c1", Decimal(1)))
+    run(metered)
+    events(metered, ("e1", "api", NOW - timedelta(days=90), "c1", Decimal(1)))
+
+    ran = run(metered)
+
+    assert "its row has changed since it was written, and the sync's mode is `insert`" in ran.text
+    assert len(sent(metered)) == 1
+
+
+def test_events_that_stripe_has_already_are_taken_as_sent_when_the_state_was_lost(metered):
+    events(metered, ("e1", "api", NOW, "c1", Decimal(1)), ("e2", "api", NOW, "c1", Decimal(2)))
+    run(metered)
+    metered.state.unlink()
+    metered.sync("meters", **METER, match=["event_name"])
+
+    run(metered)
+    metered.write_calls()
+    run(metered)
+
+    assert len(sent(metered)) == 2
+    assert metered.write_calls() == []
+
+
+def test_an_event_whose_answer_was_a_failure_counts_once(metered):
+    run(metered)
+    events(metered, ("e1", "api", NOW, "c1", Decimal(1)))
+    path = "/v1/billing/meter_events"
+    metered.stripe.inject(
+        Fault(kind=FaultKind.STATUS, method="POST", path=path, status=500, after_effect=True, count=1)
+    )
+
+    first = metered.cli()
+    run(metered)
+
+    assert first.exit_code == 1
+    assert len(sent(metered)) == 1
+
+
+def test_an_event_of_no_meter_is_told_with_stripes_words(metered):
+    events(metered, ("e1", "nothing", NOW, "c1", Decimal(1)), ("e2", "api", NOW, "c1", Decimal(1)))
+
+    ran = metered.cli()
+
+    assert ran.exit_code == 1
+    assert set(sent(metered)) == {"shop/events/e2"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_is_rejected_before_it_is_sent(metered, value):
+    run(metered)
+    metered.rows("events", ("e1", "c1", value), ("e2", "c1", 1.5), columns="id text, customer_id text, amount double")
+    fields = {**EVENT_FIELDS, "event_name": {"value": "api"}}
+    del fields["timestamp"]
+    metered.sync("events", resource="billing.meter_event", key="id", fields=fields)
+    metered.write_calls()
+
+    ran = metered.cli()
+
+    assert ran.exit_code == 1
+    assert "`payload.value` is not finite" in ran.text
+    assert [event["payload"]["value"] for event in sent(metered).values()] == ["1.5"]
+    assert len(metered.write_calls()) == 1
+
+
+def test_events_have_a_faster_pace_than_other_calls(metered):
+    # With the pace of any other endpoint, 20 a second, this would take 15 seconds.
+    metered.settings.clear()
+    metered.write_project()
+    run(metered)
+    events(metered, *[(f"e{n}", "api", NOW, "c1", Decimal(1)) for n in range(300)])
+    began = time.monotonic()
+
+    run(metered)
+
+    assert len(sent(metered)) == 300
+    assert time.monotonic() - began < 8
