@@ -1,0 +1,70 @@
+"""Sandboxes in processes of their own, and the counts at the end of the test run."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+
+import pytest
+from crash_harness import ColdNursery, Nursery, SandboxProcess, Shop, let_live, told
+from crash_shop import FEW
+
+CRASH_COUNTS = "crash counts"
+
+
+@pytest.fixture(scope="session")
+def nursery():
+    """Where the processes to be killed come from."""
+    with closing(Nursery()) as nursery:
+        yield nursery
+
+
+@pytest.fixture(scope="session")
+def unharmed(tmp_path_factory, nursery):
+    """The shop as it is when nothing is ever killed."""
+    with closing(SandboxProcess()) as stripe:
+        shop = Shop.made_in(tmp_path_factory.mktemp("unharmed"), stripe, nursery)
+        let_live(shop)
+        yield shop
+
+
+@pytest.fixture(scope="session")
+def few_unharmed(tmp_path_factory, nursery):
+    """The same with few kinds of objects."""
+    with closing(SandboxProcess()) as stripe:
+        shop = Shop.made_in(tmp_path_factory.mktemp("few"), stripe, nursery)
+        shop.syncs = FEW
+        let_live(shop)
+        yield shop
+
+
+@pytest.fixture
+def few(shop):
+    """A shop to be killed, with few kinds of objects."""
+    shop.syncs = FEW
+    return shop
+
+
+@pytest.fixture
+def shop(request, tmp_path, nursery, record_property):
+    """A shop to be killed; with the parameter `cold` each run starts as a process of its own."""
+    with closing(SandboxProcess()) as stripe:
+        shop = Shop.made_in(tmp_path, stripe, ColdNursery() if getattr(request, "param", "") == "cold" else nursery)
+        yield shop
+    record_property(CRASH_COUNTS, asdict(shop.counts))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what all chains of kills came to."""
+    reports = terminalreporter.stats.get("", ())
+    counts = [
+        value
+        for report in reports
+        if report.when == "teardown"
+        for name, value in report.user_properties
+        if name == CRASH_COUNTS
+    ]
+    if counts:
+        terminalreporter.section("crash harness")
+        for line in told(counts):
+            terminalreporter.write_line(line)

@@ -1,0 +1,68 @@
+"""Killed at any instant and run again, every row has exactly one object in the end, and the state knows them all."""
+
+from __future__ import annotations
+
+import pytest
+from crash_harness import ANY_TIME, CHANGING_THE_STATE, MAKING_THE_STATE, POINTS, kill_all_along
+
+KILLS_IN_THE_DEFAULT_RUN = 30
+KILLS_OF_ONE_CHAIN = 30
+
+
+@pytest.mark.parametrize("shop", ["cold"], indirect=True)
+def test_a_state_that_dies_while_it_is_made_is_made_by_the_next_run(few):
+    few.write(0)
+
+    for point in MAKING_THE_STATE:
+        assert not few.run(point, 1)
+
+    few.until_done()
+    assert len(few.records()) == few.rows(0)
+
+
+def test_thirty_kills_at_every_kind_of_instant_leave_no_trace(few_unharmed, few):
+    kill_all_along(few, KILLS_IN_THE_DEFAULT_RUN, seed=9)
+
+    few.check_like(few_unharmed)
+    assert few.counts.kills >= KILLS_IN_THE_DEFAULT_RUN
+
+
+def test_a_state_that_dies_on_its_way_to_a_newer_format_gets_there(few):
+    few.write(0)
+    few.until_done()
+    few.next_format = True
+
+    for point in CHANGING_THE_STATE:
+        assert not few.run(point, 1)
+    few.until_done()
+
+    assert len(few.records()) == few.rows(0)
+    assert list(few.business.state.parent.glob("*.before-v*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_chains_of_kills_at_chosen_instants_leave_no_trace(unharmed, shop, seed):
+    kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=seed)
+
+    shop.check_like(unharmed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_the_first_of_each_kind_of_instant_in_every_generation_leaves_no_trace(unharmed, shop, point):
+    for number in range(3):
+        shop.write(number)
+        shop.run(point, 1)
+        shop.run(point, 2)
+        shop.until_done()
+
+    shop.check_like(unharmed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_kills_at_random_times_leave_no_trace(unharmed, shop, seed):
+    kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=100 + seed, points=(ANY_TIME,))
+
+    shop.check_like(unharmed)
