@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from business import as_a_user
 
 from dbt_stripe_sync.dbt.manifest import Manifest, read_manifest
 from dbt_stripe_sync.engine.types import Limits, OnAmbiguous, Sync
@@ -138,6 +138,6 @@ def build_shop(dbt: Path, folder: Path, *, target: str = "duckdb", environment: 
     root = Path(shutil.copytree(PROJECT, folder))
     command = [str(dbt), "build", "--profiles-dir", str(root), "--target", target]
     done = subprocess.run(
-        command, cwd=root, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False
+        command, cwd=root, env=as_a_user(environment or {}), capture_output=True, text=True, check=False
     )
     return Built(root, done.returncode, done.stdout + done.stderr)
