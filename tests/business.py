@@ -9,13 +9,15 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 
 from dbt_stripe_sync.cli import main
-from dbt_stripe_sync.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_dbt_project"
