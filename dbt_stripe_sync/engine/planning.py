@@ -215,21 +215,16 @@ class _SyncPlanner:
             await asyncio.sleep(0)
 
     def _decide(self, diff: RowDiff, matches: Mapping[str, Found], bodies: Mapping[str, Any]) -> Decision:
+        if self._is_body_needed(diff) and diff.key not in bodies:
+            return Decision(problems=(self._not_asked(diff),))
+        body = bodies.get(diff.key)
         if diff.kind is Kind.REMOVED:
-            if self._rules.sync.on_removed is Removal.IGNORE:
-                return Decision()
-            body = bodies.get(diff.key)
-            if body is None and needs_body(self._rules):
-                return Decision(problems=(self._not_asked(diff),))
-            return decide_removed(self._rules, diff, body)
+            ignored = self._rules.sync.on_removed is Removal.IGNORE
+            return Decision() if ignored else decide_removed(self._rules, diff, body)
         payload = self._builder.build(diff.key, diff.row)
-        if diff.kind is Kind.RETURNED and needs_body_back(self._rules):
-            if diff.key not in bodies:
-                return Decision(problems=(self._not_asked(diff),))
-            return decide_present(self._rules, diff, payload, None, bodies[diff.key])
         match = matches.get(diff.key)
         if match is None:
-            return decide_present(self._rules, diff, payload, None)
+            return decide_present(self._rules, diff, payload, None, body)
         if match.failed:
             return Decision(problems=(self._not_asked(diff),))
         chosen = self._choose(diff, match)
@@ -302,12 +297,15 @@ class _SyncPlanner:
             self._found.notes[note] += 1
         return self._planning.existing.find(resource.name, wanted)
 
+    def _is_body_needed(self, diff: RowDiff) -> bool:
+        asked = {Kind.REMOVED: needs_body, Kind.RETURNED: needs_body_back}.get(diff.kind)
+        return asked is not None and asked(self._rules)
+
     async def _bodies(self, diffs: Sequence[RowDiff]) -> Mapping[str, Mapping[str, Any]]:
         """The objects of rows that left the model, where their removal depends on their status, or that came back."""
         rule = self._rules.lifecycle.on_removed.get(self._rules.sync.on_removed)
         expand = rule.expand if isinstance(rule, ByStatus) else ()
-        asked = {Kind.REMOVED: isinstance(rule, ByStatus), Kind.RETURNED: needs_body_back(self._rules)}
-        diffs = [diff for diff in diffs if asked.get(diff.kind)]
+        diffs = [diff for diff in diffs if self._is_body_needed(diff)]
 
         async def retrieve(diff: RowDiff) -> tuple[str, Mapping[str, Any] | None]:
             answer = await self._retrieve(diff.stripe_id, diff, expand)

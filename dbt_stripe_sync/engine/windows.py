@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from dbt_stripe_sync.engine.types import Params
     from dbt_stripe_sync.errors import Location
@@ -27,7 +26,7 @@ def check_windows(
         away = moment - now.timestamp()
         if away < -window.past.total_seconds():
             reason = f"lies more than {_told(window.past)} back"
-            hint = f"leave older rows out of the model: what was not sent in time can't be sent any more"
+            hint = "leave older rows out of the model: what was not sent in time can't be sent any more"
         elif away > window.ahead.total_seconds():
             reason = f"lies more than {_told(window.ahead)} ahead"
             hint = "send it when its time has come; a time without a zone counts as UTC"
