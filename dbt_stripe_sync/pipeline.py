@@ -88,7 +88,11 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
     with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
         writer = PlanWriter(path, _header(workload, parts))
-        return await _plan_syncs(workload, parts, warehouse, options, progress, writer)
+        try:
+            return await _plan_syncs(workload, parts, warehouse, options, progress, writer)
+        except BaseException:
+            writer.discard()
+            raise
 
 
 async def _plan_syncs(

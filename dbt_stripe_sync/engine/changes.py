@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.compare import compare, payload_hash
 from dbt_stripe_sync.engine.diff import Kind
 from dbt_stripe_sync.engine.payload import refs_in
 from dbt_stripe_sync.engine.references import TAG_FIELD, object_value
-from dbt_stripe_sync.engine.types import Action, Change, FieldChange, PlannedCall, Record
+from dbt_stripe_sync.engine.types import Action, Change, FieldChange, PlannedCall, Record, Ref
+from dbt_stripe_sync.engine.values import plain
 from dbt_stripe_sync.engine.windows import check_windows
 from dbt_stripe_sync.errors import Problem
+from dbt_stripe_sync.stripe_api.catalog import ParamKind
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Step
 from dbt_stripe_sync.stripe_api.tag import TAG, build_tag
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.diff import RowDiff
     from dbt_stripe_sync.engine.payload import Payload
     from dbt_stripe_sync.engine.types import Sync
-    from dbt_stripe_sync.stripe_api.catalog import Resource
+    from dbt_stripe_sync.stripe_api.catalog import Param, Resource
     from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle, Replace
 
 # Stands for the hash of a record that was read back from Stripe: its params are the object, not what was sent.
@@ -188,14 +191,16 @@ def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Exi
     known = replace(diff, stripe_id=stripe_id, adopted=True)
     if rules.sync.mode is Mode.INSERT and existing.by != TAG_FIELD:
         return Decision(kept=f"its object exists already, found by {existing.by}, and the sync's mode is `insert`")
-    seen = _as_params(body, payload.params)
+    payload = replace(payload, params={**_out_of_archive(rules, body), **payload.params})
+    seen = _as_params(body, payload.params, rules.resource.params)
     if existing.by == TAG_FIELD:
         # We made it ourselves: what Stripe does not show of it is as it was sent.
         seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
     comparison = compare(seen, payload, rules.resource, rules.mapped)
     comparison.immutable = [name for name in comparison.immutable if body.get(name) is not None]
     if comparison.immutable:
-        return _decide_replaced(rules, known, payload, comparison)
+        found_by = None if existing.by == TAG_FIELD else existing.by
+        return _decide_replaced(rules, known, payload, comparison, found_by)
     tagged = object_value(body, TAG_FIELD) == _tag(rules, diff.key)
     if not comparison.update and (tagged or not _is_tagged(rules)):
         return Decision(record=_record(rules, known, payload.params))
@@ -212,7 +217,9 @@ def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Exi
     return Decision(change=change)
 
 
-def _decide_replaced(rules: Rules, diff: RowDiff, payload: Payload, comparison: Comparison) -> Decision:
+def _decide_replaced(
+    rules: Rules, diff: RowDiff, payload: Payload, comparison: Comparison, found_by: str | None = None
+) -> Decision:
     rule = rules.lifecycle.when_immutable_changes
     if rules.sync.options.get("replace") is True and rules.lifecycle.replace_if_asked is not None:
         rule = rules.lifecycle.replace_if_asked
@@ -229,7 +236,8 @@ def _decide_replaced(rules: Rules, diff: RowDiff, payload: Payload, comparison: 
         stripe_id=diff.stripe_id,
         calls=_create_calls(rules, diff.key, params),
         changed=tuple(comparison.changed),
-        reason=f"{names} can't be changed, so a new object takes over",
+        reason=f"{names} can't be changed, so a new object takes over"
+        + (f" from the one that was found by `{found_by}`" if found_by else ""),
     )
     if isinstance(then, ByStatus):
         return Decision(change=change, ends=then)
@@ -347,6 +355,14 @@ def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
     return {}
 
 
+def _out_of_archive(rules: Rules, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What puts an archived object that is adopted back into use: its row is in the model."""
+    step = rules.lifecycle.on_removed.get(Removal.ARCHIVE)
+    if not isinstance(step, Step) or not step.revive or not step.params:
+        return {}
+    return step.revive if all(body.get(name) == value for name, value in step.params.items()) else {}
+
+
 def _revivals(rules: Rules) -> list[tuple[ByStatus, Step]]:
     """The removals that a method of its own undoes."""
     rules_by_status = [rule for rule in rules.lifecycle.on_removed.values() if isinstance(rule, ByStatus)]
@@ -372,31 +388,39 @@ def _tag(rules: Rules, key: str) -> str:
     return build_tag(rules.sync.project, rules.sync.name, key)
 
 
-def _as_params(body: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+def _as_params(
+    body: Mapping[str, Any], values: Mapping[str, Any], params: Mapping[str, Param] | None
+) -> dict[str, Any]:
     """What an object has where the row has something, in the shape of parameters."""
     seen: dict[str, Any] = {}
-    for name, value in params.items():
-        current = body.get(name)
-        if isinstance(current, dict) and isinstance(value, str):
-            current = current.get("id")
-        if isinstance(current, dict) and isinstance(value, dict):
-            current = _as_params(current, value)
-        if isinstance(value, list):
-            current = _as_list(current, value)
+    for name, value in values.items():
+        current = _as_value(body.get(name), value, (params or {}).get(name))
         if current is not None:
             seen[name] = current
     return seen
 
 
-def _as_list(current: Any, values: list[Any]) -> Any:
+def _as_value(current: Any, value: Any, param: Param | None) -> Any:
+    if isinstance(current, dict) and isinstance(value, str | Ref):
+        return current.get("id")
+    if isinstance(current, dict) and isinstance(value, dict):
+        fields = dict.fromkeys(value, param.values) if param and param.values else param.fields if param else None
+        return _as_params(current, value, fields)
+    if isinstance(value, list):
+        return _as_list(current, value, param)
+    if param is not None and param.kind is ParamKind.NUMBER and isinstance(current, int | float | str):
+        # Stripe answers some decimals as numbers and takes all of them as text.
+        return plain(Decimal(str(current)))
+    return current
+
+
+def _as_list(current: Any, values: list[Any], param: Param | None) -> Any:
     """A list, or the page of it that an object shows, item by item in the shape of parameters."""
     items = current.get("data") if isinstance(current, dict) else current
     if not isinstance(items, list) or len(items) != len(values):
         return items
-    return [
-        _as_params(item, value) if isinstance(item, dict) and isinstance(value, dict) else item
-        for item, value in zip(items, values, strict=True)
-    ]
+    item_param = param.item if param else None
+    return [_as_value(item, value, item_param) for item, value in zip(items, values, strict=True)]
 
 
 def leaves(params: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

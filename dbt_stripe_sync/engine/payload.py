@@ -161,9 +161,7 @@ class PayloadBuilder:
             return None
         if value.convert is Conversion.MINOR_UNITS:
             return _minor_units(cell, value, param, row)
-        made = convert(cell, param, value.convert)
-        # docs.stripe.com/currencies: codes are lowercase; warehouses keep them as ISO 4217 writes them.
-        return made.lower() if param.name == "currency" and isinstance(made, str) else made
+        return convert(cell, param, value.convert)
 
     @staticmethod
     def _template(value: Template, param: Param, row: Mapping[str, Any]) -> Any:

@@ -54,7 +54,11 @@ _PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.str
 
 @dataclass(slots=True, kw_only=True)
 class Planning:
-    """What the syncs of one plan share. `referenced` names the syncs whose ids others need; `room` the changes left."""
+    """What the syncs of one plan share.
+
+    `referenced` names the syncs whose ids others need; `claimed` has the row of each object that was found; `room` is
+    the number of changes left.
+    """
 
     workspace: Workspace
     warehouse: Warehouse
@@ -66,6 +70,7 @@ class Planning:
     run_id: str
     referenced: frozenset[str]
     referrers: Referrers
+    claimed: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     room: int | None = None
     staged: int = 0
 
@@ -80,7 +85,6 @@ class _Found:
     rejected: int = 0
     same: int = 0
     calls: int = 0
-    claimed: dict[str, str] = field(default_factory=dict)
     rejected_keys: set[str] = field(default_factory=set)
 
 
@@ -233,11 +237,12 @@ class _SyncPlanner:
         return decide_present(self._rules, diff, payload, chosen)
 
     def _choose(self, diff: RowDiff, match: Found) -> Existing | Problem:
-        objects = match.objects
+        # An archived object gives way to one in use.
+        objects = tuple(body for body in match.objects if body.get("active") is not False) or match.objects
         where = self._rules.sync.where.at_field("match").at_key(diff.key)
         if match.by == TAG_FIELD:
             # One that was replaced keeps its tag: the row's object is the newest that is in use.
-            objects = tuple(body for body in objects if body.get("active") is not False)[:1] or objects[:1]
+            objects = objects[:1]
         if len(objects) > 1 and self._rules.sync.on_ambiguous is OnAmbiguous.REJECT:
             ids = ", ".join(str(found["id"]) for found in objects)
             return Problem(
@@ -248,13 +253,15 @@ class _SyncPlanner:
             )
         body = objects[-1] if self._rules.sync.on_ambiguous is OnAmbiguous.OLDEST else objects[0]
         stripe_id = str(body["id"])
-        owner = self._found.claimed.setdefault(stripe_id, diff.key)
+        here = (self._rules.sync.name, diff.key)
+        owner = self._planning.claimed.setdefault((self._rules.resource.name, stripe_id), here)
         recorded = self._planning.workspace.one(
             "SELECT sync, key FROM records WHERE stripe_id = $id AND resource = $resource LIMIT 1",
             {"id": stripe_id, "resource": self._rules.resource.name},
         )
-        if owner != diff.key or recorded:
-            whose = f"row [{owner}]" if owner != diff.key else f"row [{recorded[1]}] of sync `{recorded[0]}`"
+        if owner != here or recorded:
+            name, key = owner if owner != here else recorded
+            whose = f"row [{key}]" if name == here[0] else f"row [{key}] of sync `{name}`"
             return Problem(
                 code="already-claimed",
                 summary=f"{stripe_id}, found by `{match.by}`, belongs to {whose} already",

@@ -163,7 +163,13 @@ def _boolean(cell: Any, _param: Param) -> bool:
     raise BadValueError("not-a-boolean", f"is {_kind_of(cell)} where Stripe takes true or false")
 
 
-def as_text(cell: Any, _param: Param | None = None) -> str:
+def _text(cell: Any, param: Param) -> str:
+    text = as_text(cell)
+    # docs.stripe.com/currencies: codes are lowercase; warehouses keep them as ISO 4217 writes them.
+    return text.lower() if param.name == "currency" else text
+
+
+def as_text(cell: Any) -> str:
     """A scalar cell as text, numbers without an exponent. Raises `BadValueError`."""
     if isinstance(cell, str):
         return cell
@@ -264,7 +270,7 @@ def _kind_of(cell: Any) -> str:
 
 _FROM_JSON = frozenset({ParamKind.HASH, ParamKind.LIST, ParamKind.MAP})
 _CONVERTERS: dict[ParamKind, Callable[[Any, Param], Any]] = {
-    ParamKind.STRING: as_text,
+    ParamKind.STRING: _text,
     ParamKind.INTEGER: _number_or_word,
     ParamKind.NUMBER: _number,
     ParamKind.BOOLEAN: _boolean,

@@ -1,0 +1,352 @@
+"""The first sync of a populated account: every row finds its object or makes one, nothing twice, nothing guessed."""
+
+from __future__ import annotations
+
+import pytest
+import stripe
+
+from dbt_stripe_sync.sandbox import Fault, FaultKind, Sandbox
+
+FIELDS = {"email": "email", "name": "name", "metadata.crm_id": "id"}
+
+
+def run(business):
+    ran = business.cli()
+    assert ran.exit_code == 0, ran.out + ran.err
+    return ran
+
+
+def by_hand(business):
+    return stripe.StripeClient(Sandbox.api_key, base_addresses={"api": business.stripe.url}).v1
+
+
+def person(business, email, name=None, **metadata):
+    named = {"name": name} if name else {}
+    return by_hand(business).customers.create({"email": email, "metadata": metadata, **named})["id"]
+
+
+def people(business, *rows, fields=FIELDS, **meta):
+    business.rows("people", *rows, columns="id text, email text, name text")
+    business.sync("people", resource="customer", key="id", fields=fields, **meta)
+
+
+def changes(business):
+    return {change["key"]: change for change in business.plan()}
+
+
+@pytest.mark.parametrize(
+    ("match", "found_by"),
+    [(["metadata.crm_id"], "metadata.crm_id"), (["email"], "email"), (["metadata.crm_id", "email"], None)],
+)
+def test_a_populated_account_gets_no_duplicate(business, match, found_by):
+    ids = {f"c{n}": person(business, f"p{n}@example.com", f"P{n}", crm_id=f"c{n}") for n in range(120)}
+    people(business, *[(f"c{n}", f"p{n}@example.com", f"P{n}") for n in range(130)], match=match)
+
+    planned = changes(business)
+    run(business)
+    business.write_calls()
+    run(business)
+
+    assert {key: change["stripe_id"] for key, change in planned.items() if change["action"] == "adopt"} == ids
+    assert {change["found_by"] for change in planned.values() if change["action"] == "adopt"} == {found_by or match[0]}
+    assert sum(change["action"] == "create" for change in planned.values()) == 10
+    assert business.stripe.count("customer") == 130
+    assert business.write_calls() == []
+
+
+def test_the_first_way_that_finds_something_wins(business):
+    by_metadata = person(business, "old@example.com", crm_id="c1")
+    person(business, "a@example.com")
+    by_email = person(business, "b@example.com")
+    people(business, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"), match=["metadata.crm_id", "email"])
+
+    planned = changes(business)
+
+    found = {key: (change["stripe_id"], change["found_by"]) for key, change in planned.items()}
+    assert found == {"c1": (by_metadata, "metadata.crm_id"), "c2": (by_email, "email")}
+
+
+def test_the_plan_tells_a_person_what_was_found_and_by_what(business):
+    found = person(business, "a@example.com", "A")
+    people(business, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"), match=["email"])
+
+    text = business.cli("plan").text
+
+    assert f"~ c1 {found[:15]}… found by email" in text
+    assert "compared with all existing objects (1 page listed)" in text
+
+
+def test_only_what_differs_is_sent_to_an_adopted_object(business):
+    found = person(business, "a@example.com", "Old name", crm_id="c1", theirs="stays")
+    by_hand(business).customers.update(found, {"phone": "123", "address": {"city": "Bern", "country": "CH"}})
+    people(business, ("c1", "a@example.com", "New name"), match=["email"])
+
+    run(business)
+
+    (line,) = [line for line in business.stripe.writes() if line.path == f"/v1/customers/{found}"][1:]
+    assert line.params == {"name": "New name", "metadata": {"dbt_stripe_sync": "shop/people/c1"}}
+    (customer,) = business.stripe.objects("customer")
+    assert customer["metadata"] == {"crm_id": "c1", "theirs": "stays", "dbt_stripe_sync": "shop/people/c1"}
+    assert (customer["phone"], customer["address"]["city"]) == ("123", "Bern")
+
+
+def test_a_null_clears_nothing_that_we_never_set(business):
+    person(business, "a@example.com", "Theirs")
+    people(business, ("c1", "a@example.com", None), match=["email"])
+
+    run(business)
+
+    assert business.stripe.objects("customer")[0]["name"] == "Theirs"
+
+
+def test_an_ambiguous_match_is_rejected_alone_with_the_ids(business):
+    two = [person(business, "a@example.com"), person(business, "a@example.com")]
+    people(business, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"), match=["email"])
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert "2 existing objects match by `email`" in ran.text
+    assert all(found in ran.text for found in two)
+    assert "on_ambiguous: newest" in ran.text
+    assert business.stripe.count("customer") == 3
+
+
+@pytest.mark.parametrize(("choice", "index"), [("newest", 2), ("oldest", 0)])
+def test_an_ambiguous_match_takes_the_one_that_the_sync_says(business, choice, index):
+    made = []
+    for _ in range(3):
+        made.append(person(business, "a@example.com"))
+        business.stripe.advance(60)
+    people(business, ("c1", "a@example.com", "A"), match=["email"], on_ambiguous=choice)
+
+    run(business)
+
+    named = [customer["id"] for customer in business.stripe.objects("customer") if customer["name"] == "A"]
+    assert named == [made[index]]
+    assert business.stripe.count("customer") == 3
+
+
+def test_two_rows_do_not_share_an_object(business):
+    found = person(business, "a@example.com")
+    people(business, ("c1", "a@example.com", "A"), ("c2", "a@example.com", "B"), match=["email"])
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert f"{found}, found by `email`, belongs to row [c1] already" in ran.text
+    assert business.stripe.count("customer") == 1
+
+
+def test_two_syncs_do_not_share_an_object(business):
+    found = person(business, "a@example.com")
+    people(business, ("c1", "a@example.com", "A"), match=["email"])
+    business.rows("leads", ("l1", "a@example.com"), columns="id text, email text")
+    business.sync("leads", resource="customer", key="id", fields={"email": "email"}, match=["email"])
+
+    first = business.cli()
+    second = business.cli()
+
+    for ran in (first, second):
+        assert ran.exit_code == 1
+        assert f"{found}, found by `email`, belongs to row [" in ran.text
+    assert business.stripe.count("customer") == 1
+
+
+def test_a_new_row_finds_its_object_in_a_later_sync_too(business):
+    people(business, ("c1", "a@example.com", "A"), match=["email"])
+    run(business)
+    found = person(business, "b@example.com")
+    people(business, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"), match=["email"])
+
+    run(business)
+
+    assert {customer["id"]: customer["name"] for customer in business.stripe.objects("customer")}[found] == "B"
+    assert business.stripe.count("customer") == 2
+
+
+def test_a_stripe_id_in_the_model_is_the_best_match(business):
+    one, two = person(business, "a@example.com"), person(business, "a@example.com")
+    business.rows("people", (one, "Ann"), (two, "Ben"), ("cus_nobody", "Cem"), columns="id text, name text")
+    business.sync("people", resource="customer", key="id", mode="update", match=["id"], fields={"name": "name"})
+
+    ran = business.cli()
+
+    assert "no object of this row was found, and the sync's mode is `update`" in ran.text
+    assert {c["id"]: c["name"] for c in business.stripe.objects("customer")} == {one: "Ann", two: "Ben"}
+
+
+def test_mode_insert_leaves_what_is_there_alone(business):
+    person(business, "a@example.com", "Theirs")
+    people(business, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"), match=["email"], mode="insert")
+
+    ran = run(business)
+
+    assert "its object exists already, found by email, and the sync's mode is `insert`" in ran.text
+    assert {customer["name"] for customer in business.stripe.objects("customer")} == {"Theirs", "B"}
+
+
+def test_a_list_that_fails_creates_nothing(business):
+    person(business, "a@example.com")
+    people(business, ("c1", "a@example.com", "A"), match=["email"])
+    business.stripe.inject(Fault(kind=FaultKind.STATUS, method="GET", path="/v1/customers", status=400, count=1))
+
+    ran = business.cli()
+    made = business.stripe.count("customer")
+    run(business)
+
+    assert ran.exit_code == 2
+    assert made == business.stripe.count("customer") == 1
+
+
+def test_a_price_with_another_amount_is_replaced_by_one_that_takes_its_lookup_key_over(business):
+    client = by_hand(business)
+    product = client.products.create({"name": "Desk"})["id"]
+    same, other = (
+        client.prices.create({"product": product, "currency": "usd", "unit_amount": amount, "lookup_key": name})["id"]
+        for name, amount in (("solo", 500), ("team", 900))
+    )
+    business.rows(
+        "prices", ("solo", product, 500), ("team", product, 1000), columns="code text, product text, cents int"
+    )
+    business.sync(
+        "prices",
+        resource="price",
+        key="code",
+        match=["lookup_key"],
+        fields={
+            "product": "product",
+            "currency": {"value": "usd"},
+            "unit_amount": "cents",
+            "lookup_key": "code",
+            "recurring": {"interval": {"value": "month"}},
+        },
+    )
+    business.models["prices"]["meta"]["stripe_sync"]["fields"].pop("recurring")
+    business.write_manifest()
+
+    planned = changes(business)
+    run(business)
+
+    assert (planned["solo"]["action"], planned["team"]["action"]) == ("adopt", "replace")
+    assert "found by `lookup_key`" in planned["team"]["reason"]
+    prices = {price["id"]: price for price in business.stripe.objects("price")}
+    assert (prices[same]["active"], prices[other]["active"]) == (True, False)
+    (new,) = [price for price in prices.values() if price["lookup_key"] == "team"]
+    assert (new["unit_amount"], new["active"]) == (1000, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "service", "made", "fields"),
+    [
+        (
+            "coupon",
+            "coupons",
+            {"id": "k", "percent_off": 12.5, "duration": "once"},
+            {"percent_off": "n", "duration": {"value": "once"}},
+        ),
+        (
+            "coupon",
+            "coupons",
+            {"id": "k", "amount_off": 12, "currency": "usd", "duration": "once"},
+            {"amount_off": "whole", "currency": {"value": "USD"}, "duration": {"value": "once"}},
+        ),
+        (
+            "tax_rate",
+            "tax_rates",
+            {"display_name": "k", "percentage": 12.5, "inclusive": False},
+            {"percentage": "n", "inclusive": {"value": False}},
+        ),
+        (
+            "product",
+            "products",
+            {"id": "k", "name": "N", "tax_code": "txcd_10000000", "marketing_features": [{"name": "a"}]},
+            {
+                "name": {"value": "N"},
+                "tax_code": {"value": "txcd_10000000"},
+                "marketing_features": [{"name": {"value": "a"}}],
+            },
+        ),
+    ],
+)
+def test_what_is_as_it_should_be_only_gets_our_tag(business, kind, service, made, fields):
+    getattr(by_hand(business), service).create(made)
+    by = "id" if "id" in made else "display_name"
+    business.table("things", "SELECT 'k' AS id, 12.50::decimal(10, 2) AS n, 12 AS whole")
+    business.sync("things", resource=kind, key="id", match=[by], fields={by: "id", **fields})
+
+    (change,) = business.plan()
+    run(business)
+
+    assert (change["action"], change.get("changed", [])) == ("adopt", [])
+    assert business.stripe.count(kind) == 1
+
+
+def test_an_immutable_that_differs_rejects_the_row_and_leaves_the_object(business):
+    by_hand(business).coupons.create({"id": "spring", "percent_off": 20, "duration": "once"})
+    business.table("codes", "SELECT 'spring' AS id, 30 AS off")
+    fields = {"id": "id", "percent_off": "off", "duration": {"value": "once"}}
+    business.sync("codes", resource="coupon", key="id", match=["id"], fields=fields)
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert "`percent_off` can't be changed on an existing coupon" in ran.text
+    assert business.stripe.objects("coupon")[0]["percent_off"] == 20
+
+
+def test_of_an_archived_object_and_one_in_use_the_one_in_use_is_adopted(business):
+    client = by_hand(business)
+    old, new = (client.products.create({"name": "Desk", "metadata": {"sku": "d1"}})["id"] for _ in range(2))
+    client.products.update(old, {"active": False})
+    business.table("plans", "SELECT 'd1' AS sku, 'Desk' AS name")
+    business.sync("plans", resource="product", key="sku", match=["metadata.sku"], fields={"name": "name"})
+
+    (change,) = business.plan()
+
+    assert (change["action"], change["stripe_id"]) == ("adopt", new)
+
+
+def test_an_archived_object_that_is_adopted_is_in_use_again(business):
+    client = by_hand(business)
+    old = client.products.create({"name": "Desk", "active": False, "metadata": {"sku": "d1"}})["id"]
+    business.table("plans", "SELECT 'd1' AS sku, 'Desk' AS name")
+    business.sync(
+        "plans", resource="product", key="sku", match=["metadata.sku"], fields={"name": "name"}, on_removed="archive"
+    )
+
+    run(business)
+
+    assert [(product["id"], product["active"]) for product in business.stripe.objects("product")] == [(old, True)]
+
+
+def test_a_subscription_is_adopted_with_its_items(business):
+    client = by_hand(business)
+    customer = person(business, "a@example.com")
+    product = client.products.create({"name": "Desk"})["id"]
+    price = client.prices.create(
+        {"product": product, "currency": "usd", "unit_amount": 500, "recurring": {"interval": "month"}}
+    )["id"]
+    terms = {"collection_method": "send_invoice", "days_until_due": 30}
+    made = client.subscriptions.create(
+        {"customer": customer, "items": [{"price": price, "quantity": 2}], "metadata": {"sub_id": "s1"}, **terms}
+    )
+    business.rows("subs", ("s1", customer, price, 3), columns="sub_id text, who text, price text, seats int")
+    business.sync(
+        "subs",
+        resource="subscription",
+        key="sub_id",
+        match=["metadata.sub_id"],
+        fields={
+            "customer": "who",
+            "items": [{"price": "price", "quantity": "seats"}],
+            **{name: {"value": value} for name, value in terms.items()},
+        },
+    )
+
+    run(business)
+
+    (subscription,) = business.stripe.objects("subscription")
+    assert subscription["id"] == made["id"]
+    (item,) = business.stripe.objects("subscription_item")
+    assert (item["quantity"], item["price"]["id"] if isinstance(item["price"], dict) else item["price"]) == (3, price)
