@@ -16,8 +16,9 @@ from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.dbt.command import build_models, list_models
 from dbt_stripe_sync.dbt.manifest import parse_models, read_manifest
 from dbt_stripe_sync.dbt.project import Chosen, read_project
-from dbt_stripe_sync.dbt.run_results import held_models, read_run_results
+from dbt_stripe_sync.dbt.run_results import RunResults, held_models, read_run_results
 from dbt_stripe_sync.dbt.selection import select_syncs
+from dbt_stripe_sync.dbt.staleness import find_stale
 from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.engine.types import RowSource
 from dbt_stripe_sync.errors import ConfigError, Location, Problem, Severity
@@ -150,7 +151,9 @@ def load_workload(options: ProjectOptions) -> Workload:
     manifest = read_manifest(dbt.target_path / "manifest.json")
     catalog = read_catalog()
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
-    problems = (*problems, *parsed.problems)
+    results = RunResults() if options.ignore_dbt_results else read_run_results(dbt.target_path / "run_results.json")
+    # What is wrong may be mended already, in a file that dbt has not read since.
+    problems = (*problems, *parsed.problems, *find_stale(dbt, manifest, results))
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     selected = select_syncs(
@@ -161,11 +164,7 @@ def load_workload(options: ProjectOptions) -> Workload:
         ask_dbt=lambda selector: list_models(dbt, chosen, selector),
     )
     syncs = in_reference_order(selected.syncs)
-    held = (
-        {}
-        if options.ignore_dbt_results
-        else held_models(manifest, read_run_results(dbt.target_path / "run_results.json"))
-    )
+    held = held_models(manifest, results)
     return Workload(
         options=options,
         dbt=dbt,
@@ -178,7 +177,17 @@ def load_workload(options: ProjectOptions) -> Workload:
             for sync in parsed.syncs
         },
         held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
-        warnings=(*problems, *selected.warnings),
+        warnings=(*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))),
+    )
+
+
+def _no_syncs() -> Problem:
+    return Problem(
+        code="no-syncs",
+        summary="no model of this project says `stripe_sync` in its meta, so there is nothing to do",
+        where=Location(file="dbt_project.yml"),
+        hint="`dbt-stripe-sync init MODEL --resource customer` writes a first one; after a change run `dbt parse`",
+        severity=Severity.WARNING,
     )
 
 

@@ -45,12 +45,20 @@ def check_health(options: ProjectOptions) -> Iterator[Check]:
     def project() -> str:
         loaded.append(load_workload(options))
         workload = loaded[0]
-        return f"{workload.project}, target {workload.target}, {len(workload.syncs)} syncs"
+        return f"{workload.project}, target {workload.target}, built by dbt {workload.manifest.dbt_version}"
 
     yield _try("project", project)
     if not loaded:
         return
     workload = loaded[0]
+    yield Check(
+        name="syncs",
+        ok=bool(workload.syncs),
+        detail=", ".join(sync.name for sync in workload.syncs) or "none",
+        problems=workload.warnings,
+    )
+    if not workload.syncs:
+        return
     yield _try("warehouse", lambda: _warehouse(workload))
     known: list[Account] = []
     yield _try("stripe", lambda: asyncio.run(_stripe(workload, known)))

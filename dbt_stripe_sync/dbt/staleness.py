@@ -1,0 +1,63 @@
+"""Whether what dbt left behind still speaks of the project as it is: changed files, results of another run."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.errors import Location, Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.dbt.manifest import Manifest
+    from dbt_stripe_sync.dbt.project import DbtProject
+    from dbt_stripe_sync.dbt.run_results import RunResults
+
+READ_BY_DBT = frozenset({".sql", ".py", ".yml", ".yaml"})
+# What `docs` writes is for dbt's own documentation: no sync depends on it.
+NOT_OURS = frozenset({"stripe_sync_exposures.yml"})
+SHOWN_FILES = 3
+
+
+def find_stale(project: DbtProject, manifest: Manifest, results: RunResults) -> Iterator[Problem]:
+    """Warnings, where the manifest is older than the project's files, or where the results are not of the same run."""
+    changed = _changed_since(project, manifest.generated_at)
+    if changed:
+        names = ", ".join(f"`{name}`" for name in changed[:SHOWN_FILES])
+        more = f" and {len(changed) - SHOWN_FILES:,} more" if len(changed) > SHOWN_FILES else ""
+        yield Problem(
+            code="stale-manifest",
+            summary=f"the project has changed since dbt read it: {names}{more}",
+            where=Location(file=str(project.target_path / "manifest.json")),
+            hint="run `dbt build` again (`dbt parse` where only YAML has changed)",
+            severity=Severity.WARNING,
+        )
+    if results.invocation_id and manifest.invocation_id and results.invocation_id != manifest.invocation_id:
+        yield Problem(
+            code="stale-run-results",
+            summary="dbt's last results are of another run than its manifest, and models are held back by them",
+            where=Location(file=str(project.target_path / "run_results.json")),
+            hint="run `dbt build` again, or leave them aside with `--ignore-dbt-results`",
+            severity=Severity.WARNING,
+        )
+
+
+def _changed_since(project: DbtProject, generated_at: str) -> list[str]:
+    """Files below the model paths that are younger than the manifest, by their path from the project's root."""
+    read_at = _parse_time(generated_at)
+    if read_at is None:
+        return []
+    files = (file for folder in project.model_paths for file in sorted((project.root / folder).rglob("*")))
+    read = (file for file in files if file.suffix in READ_BY_DBT and file.name not in NOT_OURS)
+    return [file.relative_to(project.root).as_posix() for file in read if file.stat().st_mtime > read_at]
+
+
+def _parse_time(text: str) -> float | None:
+    """Seconds of the epoch; None where dbt wrote no time that can be read."""
+    try:
+        # Python 3.10 takes no `Z` for UTC.
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()

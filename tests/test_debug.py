@@ -1,0 +1,148 @@
+"""`debug` finds the usual beginners' mistakes, and says for each what to do."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import pytest
+from business import run_cli
+
+from dbt_stripe_sync.engine.clock import SystemClock
+from dbt_stripe_sync.state.store import open_state
+
+
+def failed(ran):
+    return [line.split()[1] for line in ran.out.splitlines() if line.startswith("FAIL")]
+
+
+def test_a_project_that_is_in_order_passes_every_check(customers):
+    customers.cli()
+
+    ran = customers.cli("debug")
+
+    assert ran.exit_code == 0, ran.err
+    assert [line.split()[:2] for line in ran.out.splitlines()] == [
+        ["ok", name] for name in ("project", "syncs", "warehouse", "stripe", "permissions", "state")
+    ]
+
+
+def no_project(customers, _monkeypatch):
+    (customers.root / "dbt_project.yml").unlink()
+    return "project", "error[no-project]", "name it with `--project-dir`"
+
+
+def no_profiles(customers, _monkeypatch):
+    (customers.root / "profiles.yml").unlink()
+    return "project", "error[no-profiles]", "name its folder with `--profiles-dir`"
+
+
+def no_profile(customers, _monkeypatch):
+    (customers.root / "profiles.yml").write_text(json.dumps({"other": {}}))
+    return "project", "error[no-profile]: there is no profile `shop`", "there are: `other`"
+
+
+def no_target(_customers, monkeypatch):
+    monkeypatch.setenv("DBT_TARGET", "prod")
+    return "project", "error[no-target]: the profile `shop` has no target `prod`", "there are: `dev`"
+
+
+def no_manifest(customers, _monkeypatch):
+    (customers.root / "target" / "manifest.json").unlink()
+    return "project", "error[no-manifest]", "run `dbt build` first"
+
+
+def no_syncs(customers, _monkeypatch):
+    customers.models["customers"].pop("meta")
+    customers.write_manifest()
+    return "syncs", "warning[no-syncs]", "`dbt-stripe-sync init MODEL --resource customer` writes a first one"
+
+
+def no_key(_customers, monkeypatch):
+    monkeypatch.delenv("STRIPE_API_KEY")
+    return "stripe", "error[no-stripe-key]", "export STRIPE_API_KEY=sk_test_…"
+
+
+def publishable_key(_customers, monkeypatch):
+    monkeypatch.setenv("STRIPE_API_KEY", "pk_test_0123456789")
+    return "stripe", "a publishable key (`pk_`)", "use a secret or restricted key"
+
+
+def live_key(_customers, monkeypatch):
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_live_0123456789")
+    return "stripe", "error[live-key]", "add `live_targets: [dev]`"
+
+
+def no_sandbox(customers, _monkeypatch):
+    customers.stripe.stop()
+    return "stripe", "error[", "hint:"
+
+
+def no_warehouse(customers, _monkeypatch):
+    customers.warehouse.unlink()
+    return "warehouse", "error[", "hint:"
+
+
+def no_relation(customers, _monkeypatch):
+    with duckdb.connect(str(customers.warehouse)) as warehouse:
+        warehouse.execute("DROP TABLE customers")
+    return "warehouse", "customers", "hint:"
+
+
+def no_column(customers, _monkeypatch):
+    customers.table("customers", "SELECT id, email FROM customers")
+    return "warehouse", "error[unknown-column]", "columns are `id`, `email`"
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        no_project,
+        no_profiles,
+        no_profile,
+        no_target,
+        no_manifest,
+        no_syncs,
+        no_key,
+        publishable_key,
+        live_key,
+        no_sandbox,
+        no_warehouse,
+        no_relation,
+        no_column,
+    ],
+    ids=lambda mistake: mistake.__name__.replace("_", " "),
+)
+def test_each_usual_mistake_is_found_with_what_to_do(customers, monkeypatch, mistake):
+    monkeypatch.setenv("HOME", str(customers.root / "nobody"))
+    monkeypatch.chdir(customers.root.parent)
+    check, what, hint = mistake(customers, monkeypatch)
+
+    options = ["--project-dir", str(customers.root), "--stripe-url", customers.stripe.url]
+    ran = run_cli("debug", *options)
+
+    assert ran.exit_code == 2
+    assert check in failed(ran), ran.text
+    assert what in ran.text
+    assert hint in ran.text
+    assert "Traceback" not in ran.text
+
+
+def test_a_state_that_another_run_holds_is_told_with_who_holds_it(customers):
+    customers.cli()
+    with open_state(customers.state, identity=None, clock=SystemClock()):
+        ran = customers.cli("debug")
+
+    assert failed(ran) == ["state"]
+    assert "error[state-locked]" in ran.text
+    assert "process" in ran.text
+
+
+def test_run_without_any_sync_says_how_to_write_the_first(customers):
+    customers.models["customers"].pop("meta")
+    customers.write_manifest()
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 0
+    assert "warning[no-syncs]" in ran.text
