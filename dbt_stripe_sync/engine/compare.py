@@ -86,6 +86,9 @@ class _Walk:
         if param.kind is ParamKind.MAP and isinstance(new or old, dict) and isinstance(new or {}, dict):
             return self._map(path, old or {}, new or {}, param)
         if new is None:
+            if param.kind is ParamKind.HASH and not param.clearable and isinstance(old, dict) and self._is_ours(path):
+                sent, kept = self._hash(path, old, {}, param)  # its parts may be such that can be emptied
+                return sent, kept or _ABSENT
             return self._gone(path, old, param)
         if same(old, new):
             return _ABSENT, new

@@ -26,7 +26,7 @@ from dbt_stripe_sync.engine.types import (
     Template,
     Value,
 )
-from dbt_stripe_sync.engine.values import BadValueError, as_text, check_metadata, convert, is_null, plain
+from dbt_stripe_sync.engine.values import BadValueError, as_text, check_metadata, convert, is_empty, is_null, plain
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
 from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
@@ -135,7 +135,7 @@ class PayloadBuilder:
             except BadValueError as bad:
                 problems.append(_problem(mapping, key, bad))
                 continue
-            if value is None:
+            if value is None or is_empty(value):
                 absent[mapping.path] = mapping.nulls
             else:
                 _put(made, mapping.path, value)
@@ -202,7 +202,7 @@ class PayloadBuilder:
                 value = self._evaluate(mapping.value, param_at(item.fields or {}, mapping.path), part, row)
             except BadValueError as bad:
                 raise BadValueError(bad.code, bad.reason, bad.hint, (str(index), *mapping.path, *bad.path)) from None
-            if value is not None:
+            if value is not None and not is_empty(value):
                 _put(made, mapping.path, value)
         return made
 

@@ -46,6 +46,11 @@ def is_null(cell: Any) -> bool:
     return cell is None or cell == ""
 
 
+def is_empty(value: Any) -> bool:
+    """Whether a list or a hash has nothing in it: Stripe's forms can't say that, so it counts as null."""
+    return isinstance(value, list | dict) and not value
+
+
 def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> Any:
     """A cell that is not null, as the parameter takes it.
 
@@ -198,18 +203,21 @@ def _choice(cell: Any, param: Param) -> str:
 
 
 def _hash(cell: Any, param: Param) -> dict[str, Any]:
-    if not isinstance(cell, dict):
+    pairs = _pairs(cell)
+    if pairs is None:
         raise BadValueError("not-a-hash", f"is {_kind_of(cell)} where Stripe takes a hash")
     fields = param.fields or {}
     made: dict[str, Any] = {}
-    for name, part in cell.items():
-        if part is None:
+    for name, part in pairs.items():
+        if is_null(part):
             continue
         if name not in fields:
             raise BadValueError(
                 "unknown-parameter", "has a part that Stripe does not know", f"it takes {', '.join(fields)}", (name,)
             )
-        made[name] = _within(name, part, fields[name])
+        value = _within(name, part, fields[name])
+        if not is_empty(value):
+            made[name] = value
     for name, field in fields.items():
         if field.required and name not in made:
             raise BadValueError("missing-parameter", f"lacks `{name}`, which Stripe requires", None, (name,))
@@ -217,16 +225,25 @@ def _hash(cell: Any, param: Param) -> dict[str, Any]:
 
 
 def _map(cell: Any, param: Param) -> dict[str, Any]:
-    pairs = cell
-    if isinstance(cell, list) and all(isinstance(pair, tuple) for pair in cell):
-        pairs = dict(cell)  # Arrow gives a MAP column as pairs
-    if not isinstance(pairs, dict):
+    pairs = _pairs(cell)
+    if pairs is None:
         raise BadValueError("not-a-hash", f"is {_kind_of(cell)} where Stripe takes names and values")
-    return {
-        str(name): _within(str(name), part, param.values) if param.values else part
-        for name, part in pairs.items()
-        if not is_null(part)
-    }
+    made: dict[str, Any] = {}
+    for key, part in pairs.items():
+        name = key.lower() if param.name == "currency_options" else key
+        if param.values is not None and param.values.kind is ParamKind.STRING and isinstance(part, dict | list):
+            made[name] = orjson.dumps(part, option=orjson.OPT_SORT_KEYS, default=as_text).decode()
+        elif not is_null(part):
+            value = _within(name, part, param.values) if param.values else part
+            made |= {} if is_empty(value) else {name: value}
+    return made
+
+
+def _pairs(cell: Any) -> dict[str, Any] | None:
+    """Names and values, None where the cell has none. Arrow gives a MAP column as pairs."""
+    if isinstance(cell, list) and cell and all(isinstance(pair, tuple) for pair in cell):
+        cell = dict(cell)
+    return {str(name): part for name, part in cell.items()} if isinstance(cell, dict) else None
 
 
 def _list(cell: Any, param: Param) -> list[Any]:
@@ -241,8 +258,6 @@ def _list(cell: Any, param: Param) -> list[Any]:
 
 def _within(name: str, part: Any, param: Param) -> Any:
     try:
-        if param.kind is ParamKind.STRING and isinstance(part, dict | list):
-            return orjson.dumps(part, option=orjson.OPT_SORT_KEYS).decode()
         return part if isinstance(part, Ref) else convert(part, param)
     except BadValueError as bad:
         raise BadValueError(bad.code, bad.reason, bad.hint, (name, *bad.path)) from None
