@@ -436,7 +436,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
 
 
 @pytest.mark.parametrize(
-    ("resource", "fields", "good", "bad", "problem", "hint"),
+    "case",
     [
         (
             "customer",
@@ -584,11 +584,11 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             "one of `forever`, `once`, `repeating`",
         ),
         (
-            "coupon",
-            {"percent_off": {"value": 5}, "duration": "cell"},
-            "'once'",
-            "NULL::text",
-            "`duration` is null, and Stripe requires it to create a coupon",
+            "tax_rate",
+            {"display_name": {"value": "VAT"}, "inclusive": {"value": True}, "percentage": "cell"},
+            "7.5",
+            "NULL::decimal(9, 1)",
+            "`percentage` is null, and Stripe requires it to create a tax_rate",
             "make the column not null",
         ),
         (
@@ -627,15 +627,14 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             "price",
             {**PRICE, "unit_amount": {"value": 5}, "currency_options": "cell"},
             '\'{"eur": {"unit_amount": 5}}\'',
-            '\'{"eur": {"secret": 5}}\'',
+            '\'{"eur": {"town": 5}}\'',
             "has a part that Stripe does not know",
             "it takes",
         ),
     ],
 )
-def test_a_bad_row_is_rejected_alone_with_its_key_field_and_reason(
-    business, resource, fields, good, bad, problem, hint
-):
+def test_a_bad_row_is_rejected_alone_with_its_key_field_and_reason(business, case):
+    resource, fields, good, bad, problem, hint = case
     business.table("things", f"{GOOD.format(good=good)} UNION ALL {BAD.format(bad=bad)}")
     business.sync("things", resource=resource, key="id", fields=fields)
 
