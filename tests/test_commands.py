@@ -287,3 +287,16 @@ def test_commands_on_the_state_need_no_key(customers, monkeypatch):
     assert customers.cli("report", "--text").exit_code == 0
     assert customers.cli("state", "list").exit_code == 0
     assert Sandbox.api_key not in customers.cli("report", "--json", "--show-values").out
+
+
+def test_selectors_may_stand_one_after_the_other_as_dbt_takes_them(customers):
+    customers.rows("plans", ("solo", "Solo"), columns="code text, name text")
+    customers.sync("plans", resource="product", key="code", fields={"name": "name"})
+    customers.rows("more", ("x", "X"), columns="code text, name text")
+    customers.sync("more", resource="product", key="code", fields={"name": "name"})
+
+    listed = customers.cli("ls", "--select", "customers", "plans", "--exclude", "plans", "--output", "json")
+    both = customers.cli("ls", "--output", "json", "-s", "customers", "plans")
+
+    assert [json.loads(line)["sync"] for line in listed.out.splitlines()] == ["customers"]
+    assert {json.loads(line)["sync"] for line in both.out.splitlines()} == {"customers", "plans"}

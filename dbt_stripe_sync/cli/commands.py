@@ -34,6 +34,24 @@ MODULES = {
 }
 
 
+# Commands without arguments of their own, whose selectors may stand one after the other, as dbt takes them.
+WITHOUT_ARGUMENTS = frozenset({"run", "plan", "parse", "ls", "debug", "docs", "runs"})
+SELECTORS = frozenset({"--select", "-s", "--exclude"})
+
+
+def _with_repeated(given: Sequence[str]) -> list[str]:
+    """`--select a b` as `--select a --select b`."""
+    repeated: list[str] = []
+    option = None
+    for index, word in enumerate(given):
+        if word.startswith("-"):
+            option = word if word in SELECTORS else None
+        elif option is not None and given[index - 1] != option:
+            repeated.append(option)
+        repeated.append(word)
+    return repeated
+
+
 class Commands(click.Group):
     """Finds commands lazily, and takes arguments without a command as those of `run`."""
 
@@ -56,7 +74,7 @@ class Commands(click.Group):
         given = list(args)
         if not given or (given[0].startswith("-") and given[0] not in {"--help", "-h", "--version"}):
             given.insert(0, "run")
-        return super().parse_args(ctx, given)
+        return super().parse_args(ctx, _with_repeated(given) if given[0] in WITHOUT_ARGUMENTS else given)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
