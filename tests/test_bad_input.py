@@ -39,7 +39,7 @@ def test_a_broken_manifest(customers):
     assert "hint: remove it and run `dbt build` again" in problem
 
 
-def test_no_project(tmp_path, business):
+def test_no_project(business):
     (business.root / "dbt_project.yml").unlink()
 
     problem = problem_of(business.cli())
@@ -230,7 +230,8 @@ def test_a_state_that_another_run_holds(customers):
     holder = (
         "import sys, time; from pathlib import Path; from dbt_stripe_sync.state.store import open_state;"
         "from dbt_stripe_sync.engine.clock import SystemClock\n"
-        "with open_state(Path(sys.argv[1]), identity=None, clock=SystemClock()): print('held', flush=True); time.sleep(60)"
+        "with open_state(Path(sys.argv[1]), identity=None, clock=SystemClock()):\n"
+        "    print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", holder, str(customers.state)], stdout=subprocess.PIPE)
     try:
@@ -246,7 +247,7 @@ def test_a_state_that_another_run_holds(customers):
     assert customers.cli().exit_code == 0
 
 
-def test_the_state_of_another_account(customers, monkeypatch):
+def test_the_state_of_another_account(customers):
     customers.cli()
     with duckdb.connect(str(customers.state)) as state:
         state.execute("UPDATE meta SET value = 'acct_other' WHERE key = 'account'")
@@ -261,7 +262,8 @@ def test_the_state_of_another_mode(customers):
     with duckdb.connect(str(customers.state)) as state:
         state.execute("UPDATE meta SET value = 'live' WHERE key = 'mode'")
 
-    assert "error[state-other-mode]: the state was made for mode `live`, and this is `test`" in problem_of(customers.cli())
+    problem = problem_of(customers.cli())
+    assert "error[state-other-mode]: the state was made for mode `live`, and this is `test`" in problem
 
 
 def test_a_damaged_state_is_not_reset(customers):

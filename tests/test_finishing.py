@@ -10,7 +10,9 @@ def billed(business):
     """A customer with an invoice of two items, to be finalised."""
     business.rows("people", (1, "Ann"), columns="id int, name text")
     business.rows("bills", ("B1", 1), columns="ref text, person int")
-    business.rows("lines", ("L1", "B1", 1, 500), ("L2", "B1", 1, 700), columns="ref text, bill text, person int, cents int")
+    business.rows(
+        "lines", ("L1", "B1", 1, 500), ("L2", "B1", 1, 700), columns="ref text, bill text, person int, cents int"
+    )
     business.sync("people", resource="customer", key="id", fields={"name": "name"})
     business.sync(
         "bills",

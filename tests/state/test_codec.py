@@ -48,7 +48,7 @@ MAYBE = st.none() | TEXT
 SCALAR = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT | st.builds(Ref, sync=TEXT, key=TEXT)
 VALUE = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAME, inner, max_size=3))
 PARAMS = st.dictionaries(NAME, VALUE, max_size=4)
-MOMENT = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1)).map(lambda at: at.replace(tzinfo=timezone.utc))  # noqa: DTZ001 - made aware here
+MOMENT = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1)).map(lambda at: at.replace(tzinfo=timezone.utc))
 COUNT = st.integers(0, 10**9)
 
 CHANGES = st.builds(

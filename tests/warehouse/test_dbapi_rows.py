@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dbt_stripe_sync.warehouse.dbapi_rows import build_reader, fetched
 
-NAIVE = datetime(2026, 2, 28, 1, 2, 3)  # noqa: DTZ001
+NAIVE = datetime(2026, 2, 28, 1, 2, 3)
 AWARE = datetime(2026, 2, 28, 2, 0, tzinfo=timezone(timedelta(hours=2)))
 
 

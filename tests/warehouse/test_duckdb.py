@@ -32,9 +32,9 @@ EVERY_TYPE = {
     "a_date": ("DATE '2026-02-28'", date(2026, 2, 28)),
     "a_time": ("TIME '12:34:56'", time(12, 34, 56)),
     "a_timetz": ("CAST('12:00:00+02' AS TIMETZ)", "12:00:00+02"),
-    "a_timestamp": ("TIMESTAMP '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),  # noqa: DTZ001
-    "a_timestamp_ns": ("TIMESTAMP_NS '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),  # noqa: DTZ001
-    "a_timestamp_s": ("TIMESTAMP_S '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),  # noqa: DTZ001
+    "a_timestamp": ("TIMESTAMP '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
+    "a_timestamp_ns": ("TIMESTAMP_NS '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
+    "a_timestamp_s": ("TIMESTAMP_S '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
     "a_timestamptz": ("TIMESTAMPTZ '2026-02-28 02:00:00+02'", datetime(2026, 2, 28, tzinfo=timezone.utc)),
     "an_interval": ("INTERVAL 2 DAYS", "2 days"),
     "a_uuid": ("UUID '11111111-2222-3333-4444-555555555555'", UUID("11111111-2222-3333-4444-555555555555")),
