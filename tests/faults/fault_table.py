@@ -1,0 +1,312 @@
+"""Every fault that the tests bring about, as data: they assert it, and docs/faults.md is written from it.
+
+`python tests/faults/fault_table.py` writes the page anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox import Fault
+from dbt_stripe_sync.stripe_api.retry import MOST_ATTEMPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+CREATION: dict[str, Any] = {"method": "POST", "path": "^/v1/customers$"}
+
+SENT_AGAIN = (
+    "The same call is sent again under the same key, up to {attempts} times in 5 minutes; then the row is `unknown` and "
+    "its intent stays."
+)
+NOT_SENT_AGAIN = "The call is not sent again under its key, under which Stripe has saved the failure: the row is `unknown`."
+REFUSED = "Nothing has been done. The call is not sent again: the row is `rejected`."
+REPLAYED = "Sends the open calls again under their old keys, which Stripe answers as it did, or carries out now."
+LOOKED_FOR = "Looks for our tag in Stripe's lists: what is there is recorded, what is not is made under a new key."
+PLANNED = "Plans the rows that are not done and sends them."
+NOTHING = "Goes on as if nothing had been: what was sent is known."
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripeFault:
+    """A fault of Stripe, or of the way there.
+
+    `once` says that a run overcomes it where it happens once, `lasting` how the rows end where it goes on, `attempts` how
+    often each row's call was sent then. `acts` says that Stripe has done the work all the same.
+    """
+
+    name: str
+    fault: Callable[..., Fault]
+    happens: str
+    seen: tuple[str, ...]
+    next_run: str
+    once: bool = True
+    lasting: str = "unknown"
+    attempts: int | None = MOST_ATTEMPTS
+    acts: bool = False
+    slow: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherFault:
+    """A fault of the machine, the state or the warehouse. `exit_code` is that of the run that meets it."""
+
+    name: str
+    happens: str
+    seen: tuple[str, ...]
+    next_run: str
+    exit_code: int
+
+
+def _of(make: Callable[..., Fault], *args: Any, **given: Any) -> Callable[..., Fault]:
+    return lambda **more: make(*args, **given, **more)
+
+
+_CONNECTION = ("unknown[connection]", "the connection was cut", "the next run finds out first")
+_OWN_ERROR = ("unknown[api_error]", "Stripe had an error of its own, so it may have happened")
+_TOO_MANY = ("unknown[rate_limit]", "Stripe had too many requests, even after waiting and slowing down")
+
+STRIPE_FAULTS = (
+    StripeFault(
+        name="the connection is cut before Stripe acts",
+        fault=_of(Fault.cut, after_effect=False),
+        happens=SENT_AGAIN,
+        seen=_CONNECTION,
+        next_run=REPLAYED,
+    ),
+    StripeFault(
+        name="the connection is cut after Stripe has acted",
+        fault=_of(Fault.cut, after_effect=True),
+        happens=SENT_AGAIN,
+        seen=_CONNECTION,
+        next_run=REPLAYED,
+        acts=True,
+    ),
+    StripeFault(
+        name="no answer within 80 seconds",
+        fault=_of(Fault.hang, 1.0, after_effect=True),
+        happens=SENT_AGAIN,
+        seen=("unknown[connection]", "no answer in time", "the next run finds out first"),
+        next_run=REPLAYED,
+        acts=True,
+    ),
+    StripeFault(
+        name="500, and nothing was done",
+        fault=_of(Fault.status_code, 500),
+        happens=NOT_SENT_AGAIN,
+        seen=_OWN_ERROR,
+        next_run=LOOKED_FOR,
+        once=False,
+        attempts=1,
+    ),
+    StripeFault(
+        name="500, and it was done",
+        fault=_of(Fault.status_code, 500, after_effect=True),
+        happens=NOT_SENT_AGAIN,
+        seen=_OWN_ERROR,
+        next_run=LOOKED_FOR,
+        once=False,
+        attempts=1,
+        acts=True,
+    ),
+    StripeFault(
+        name="502",
+        fault=_of(Fault.status_code, 502),
+        happens=SENT_AGAIN,
+        seen=_OWN_ERROR,
+        next_run=REPLAYED,
+    ),
+    StripeFault(
+        name="503",
+        fault=_of(Fault.status_code, 503),
+        happens=SENT_AGAIN,
+        seen=_OWN_ERROR,
+        next_run=REPLAYED,
+    ),
+    StripeFault(
+        name="409: the key is in use",
+        fault=Fault.conflict,
+        happens=SENT_AGAIN,
+        seen=("unknown[idempotency_key_in_use]", "the same request was still being worked on by Stripe"),
+        next_run=REPLAYED,
+    ),
+    *(
+        StripeFault(
+            name=f"429 with reason `{reason}`",
+            fault=_of(Fault.rate_limited, reason),
+            happens=f"{SENT_AGAIN} {slows}",
+            seen=_TOO_MANY,
+            next_run=REPLAYED,
+        )
+        for reason, slows in (
+            ("global-rate", "All calls slow down to half their pace and find it again."),
+            ("endpoint-rate", "Calls of this kind slow down to half their pace and find it again."),
+            ("global-concurrency", "Half as many calls are under way at once, until it goes well again."),
+            ("endpoint-concurrency", "Half as many calls of this kind are under way at once, until it goes well again."),
+            ("resource-specific", "No pace changes: the limit is the object's own."),
+        )
+    ),
+    StripeFault(
+        name="429 `lock_timeout`: another call has the object",
+        fault=Fault.lock_timeout,
+        happens=SENT_AGAIN,
+        seen=("unknown[lock_timeout]",),
+        next_run=REPLAYED,
+    ),
+    StripeFault(
+        name="401 in mid-run: the key was revoked",
+        fault=_of(Fault.unauthorized),
+        happens=f"{REFUSED} The run sends nothing more and ends.",
+        seen=("Stripe does not accept the key", "take a current key"),
+        next_run=f"With a key that is accepted: {PLANNED[0].lower()}{PLANNED[1:]}",
+        once=False,
+        lasting="rejected",
+        attempts=None,
+    ),
+    StripeFault(
+        name="403 in mid-run: the key lost a permission",
+        fault=_of(Fault.forbidden),
+        happens=f"{REFUSED} The sync sends nothing more, other syncs go on.",
+        seen=("rejected[more_permissions_required]", "the key may not do this", "give the restricted key write access"),
+        next_run=f"With the permission: {PLANNED[0].lower()}{PLANNED[1:]}",
+        once=False,
+        lasting="rejected",
+        attempts=None,
+    ),
+    StripeFault(
+        name="200 with a page that is not JSON",
+        fault=_of(Fault.not_json, after_effect=True),
+        happens=SENT_AGAIN,
+        seen=("unknown[not_json]", "the answer is not JSON, so it is not Stripe's own"),
+        next_run=REPLAYED,
+        acts=True,
+    ),
+    StripeFault(
+        name="502 with a page that is not JSON",
+        fault=_of(Fault.not_json, after_effect=False, status=502),
+        happens=SENT_AGAIN,
+        seen=("unknown[not_json]", "the answer is not JSON, so it is not Stripe's own"),
+        next_run=REPLAYED,
+    ),
+)
+
+GONE = OtherFault(
+    name="connection refused in mid-run",
+    happens=f"{SENT_AGAIN} Where no call at all gets an answer, the run ends.",
+    seen=("unknown[connection]", "the next run finds out first"),
+    next_run=REPLAYED,
+    exit_code=1,
+)
+NEVER_THERE = OtherFault(
+    name="connection refused from the start",
+    happens="Nothing is read and nothing is sent.",
+    seen=("error[stripe-unreachable]", "can't be reached", "check the network"),
+    next_run=PLANNED,
+    exit_code=2,
+)
+MISMATCH = OtherFault(
+    name="400: the key was used with other parameters",
+    happens="The key is given up and never sent again: the row is `unknown`.",
+    seen=("unknown[idempotency_error]",),
+    next_run=LOOKED_FOR,
+    exit_code=1,
+)
+SLOW = OtherFault(
+    name="a very slow answer",
+    happens="It is waited for, up to 80 seconds; calls of other kinds go on meanwhile.",
+    seen=("All well (exit 0)",),
+    next_run=NOTHING,
+    exit_code=0,
+)
+FULL = OtherFault(
+    name="the disk is full",
+    happens="No call leaves whose intent could not be written; those under way keep theirs, written before.",
+    seen=("error[state-disk-full]", "the disk is full", "free some space and run again"),
+    next_run=REPLAYED,
+    exit_code=2,
+)
+READ_ONLY = OtherFault(
+    name="the state's folder is read-only",
+    happens="Nothing is sent.",
+    seen=("error[state-readonly]", "the state can't be written", "make its folder writable"),
+    next_run=PLANNED,
+    exit_code=2,
+)
+DAMAGED = OtherFault(
+    name="the state file is damaged",
+    happens="Nothing is sent and the file is left as it is: never is a state made anew in its place.",
+    seen=("error[state-damaged]", "the state can't be read", "state rebuild"),
+    next_run="With a backup in its place, or after the file was moved away: finds every object by its tag, makes none.",
+    exit_code=2,
+)
+NEWER = OtherFault(
+    name="the state file is of a newer version",
+    happens="Nothing is sent and the file is left as it is.",
+    seen=("error[state-newer]", "upgrade dbt-stripe-sync"),
+    next_run="With that version: goes on as if nothing had been.",
+    exit_code=2,
+)
+WAREHOUSE = OtherFault(
+    name="the warehouse dies in mid-read",
+    happens="Nothing is sent: rows that were not read must not look as if they had left the model.",
+    seen=("error[warehouse-",),
+    next_run=PLANNED,
+    exit_code=2,
+)
+CLOCK_BACK = OtherFault(
+    name="the clock steps back between two runs",
+    happens="An intent from the future says nothing of its key's age, so its key is not used again.",
+    seen=("All well (exit 0)",),
+    next_run=LOOKED_FOR,
+    exit_code=0,
+)
+KILLED = OtherFault(
+    name="SIGKILL, at any instant",
+    happens="What is in flight may act or not; its intent is on disk. Nothing else is left behind.",
+    seen=(),
+    next_run=f"{REPLAYED} Then plans and sends the rest.",
+    exit_code=-9,
+)
+OTHER_FAULTS = (NEVER_THERE, GONE, MISMATCH, SLOW, KILLED, FULL, READ_ONLY, DAMAGED, NEWER, WAREHOUSE, CLOCK_BACK)
+
+HEAD = """\
+# What can go wrong, and what then happens
+
+<!-- `python tests/faults/fault_table.py` writes this page from what the tests assert. -->
+
+Each of these is brought about by a test, with the real command line, the official SDK and a real warehouse. After each
+of them, and the next run, every row has exactly one object and the state knows it; a run after that sends nothing.
+
+A row that is `unknown` may have happened or not: it is never taken for one that failed. Nothing else is done with it
+until a later run has found out. A `rejected` one has certainly not happened.
+"""
+NAMES = ("fault", "what happens", "what the user sees", "what the next run does")
+
+
+def render_page() -> str:
+    """The whole page."""
+    lines = [HEAD, "## Stripe, and the way there\n", *_table(STRIPE_FAULTS), "", "## Everything else\n"]
+    return "\n".join([*lines, *_table(OTHER_FAULTS), ""])
+
+
+def _table(faults: tuple[StripeFault | OtherFault, ...]) -> list[str]:
+    rows = [f"| {' | '.join(NAMES)} |", "|---" * len(NAMES) + "|"]
+    for fault in faults:
+        cells = (fault.name, fault.happens.format(attempts=MOST_ATTEMPTS), _seen(fault), fault.next_run)
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def _seen(fault: StripeFault | OtherFault) -> str:
+    texts = ", ".join(f"`{text}`" if "`" not in text else text for text in fault.seen)
+    if isinstance(fault, OtherFault):
+        code = "none: the process is gone" if fault.exit_code < 0 else f"exit {fault.exit_code}"
+        return f"{texts}; {code}" if texts else code
+    return f"{'once: nothing, exit 0; for good: ' if fault.once else ''}{texts}; exit 1"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render_page())
