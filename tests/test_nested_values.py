@@ -556,8 +556,8 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"percent_off": {"value": 5}, "duration": {"value": "once"}, "redeem_by": "cell"},
             "'2050-01-01'::timestamp",
             "'infinity'::timestamp",
-            "`redeem_by`",
-            None,
+            "`redeem_by` is a time without an end, or one that is too far away",
+            "make it null in the model",
         ),
         (
             "coupon",
@@ -648,6 +648,37 @@ def test_a_bad_row_is_rejected_alone_with_its_key_field_and_reason(business, cas
     assert (hint or "") in ran.text
     assert "secret" not in ran.text
     assert [made["metadata"]["dbt_stripe_sync"] for made in business.stripe.objects(resource)] == ["shop/things/good"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        ("{'a': 'x', 'at': 'infinity'::timestamp}", "`metadata.at` is a time without an end"),
+        ("{'a': 'secret', 'at': '290000-01-01'::timestamp}", "`metadata.at` is a time without an end"),
+    ],
+)
+def test_one_part_that_nobody_can_read_is_named(business, bad, problem):
+    good = "{'a': 'x', 'at': '2026-01-01'::timestamp}"
+    business.table("things", f"{GOOD.format(good=good)} UNION ALL {BAD.format(bad=bad)}")
+    business.sync("things", resource="customer", key="id", fields={"metadata": "cell"})
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert problem in ran.text
+    assert "secret" not in ran.text
+    assert business.stripe.count("customer") == 1
+
+
+def test_a_time_without_an_end_reaches_no_template(business):
+    business.table("things", "SELECT 'x' AS id, 'infinity'::timestamp AS cell")
+    business.sync("things", resource="customer", key="id", fields={"description": {"template": "until [[ cell ]]"}})
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert "`description` its template failed with ValueError" in ran.text
+    assert business.stripe.count("customer") == 0
 
 
 def test_a_bad_child_row_rejects_its_parent_alone_with_the_place(business):

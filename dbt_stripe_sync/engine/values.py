@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 
 from dbt_stripe_sync.engine.types import Conversion, Ref
+from dbt_stripe_sync.engine.workspace import Unreadable
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
 
     Raises `BadValueError`.
     """
+    if isinstance(cell, Unreadable):
+        hint = "make it null in the model, or a time before the year 10000"
+        raise BadValueError("not-a-time", "is a time without an end, or one that is too far away", hint)
     if isinstance(cell, str) and cell in param.enum:
         return cell  # a word that stands beside another type, such as `now` for `trial_end`
     if conversion is Conversion.JSON or (param.kind in _FROM_JSON and isinstance(cell, str)):
@@ -232,11 +236,20 @@ def _map(cell: Any, param: Param) -> dict[str, Any]:
     for key, part in pairs.items():
         name = key.lower() if param.name == "currency_options" else key
         if param.values is not None and param.values.kind is ParamKind.STRING and isinstance(part, dict | list):
-            made[name] = orjson.dumps(part, option=orjson.OPT_SORT_KEYS, default=as_text).decode()
+            made[name] = _as_json(name, part)
         elif not is_null(part):
             value = _within(name, part, param.values) if param.values else part
             made |= {} if is_empty(value) else {name: value}
     return made
+
+
+def _as_json(name: str, part: Any) -> str:
+    try:
+        return orjson.dumps(part, option=orjson.OPT_SORT_KEYS, default=as_text).decode()
+    except TypeError:
+        raise BadValueError(
+            "not-text", "holds something that JSON has no text for", "cast it in the model", (name,)
+        ) from None
 
 
 def _pairs(cell: Any) -> dict[str, Any] | None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import duckdb
-    import pyarrow as pa
 
 BATCH_ROWS = 2_000
 
 
 class Unreadable:
-    """Stands for a cell that Python has no value for, such as an infinite time; no parameter takes it."""
+    """Stands for a cell that Python has no value for, such as an infinite time: no parameter takes it, and no text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -34,6 +38,10 @@ def _cell(scalar: Any) -> Any:
     try:
         return scalar.as_py()
     except (ValueError, OverflowError):
+        if isinstance(scalar, pa.StructScalar):
+            return {name: _cell(scalar[name]) for name in scalar.type.names}
+        if isinstance(scalar, pa.ListScalar):
+            return [_cell(part) for part in scalar.values]
         return Unreadable()
 
 
