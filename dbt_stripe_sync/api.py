@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# The story, the state and DuckDB are imported where they begin: `parse` and `ls` must not wait half a second for them.
 import asyncio
 import shutil
 import signal
@@ -12,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dbt_stripe_sync import pipeline
 from dbt_stripe_sync.artifacts import PAGE, RESULTS, write_artifacts
 from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
 from dbt_stripe_sync.authoring.exposures import write_exposures
@@ -24,8 +24,6 @@ from dbt_stripe_sync.engine.plan import read_plan
 from dbt_stripe_sync.engine.types import RowSource
 from dbt_stripe_sync.look.catalog_view import list_fields, list_resources
 from dbt_stripe_sync.look.health import check_health
-from dbt_stripe_sync.look.preview import preview_rows
-from dbt_stripe_sync.project_state import ProjectState
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
     ProjectOptions,
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.look.health import Check
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.pipeline import PlanOptions, Progress
+    from dbt_stripe_sync.project_state import ProjectState
 
 T = TypeVar("T")
 
@@ -99,6 +98,8 @@ class Project:
 
         The results and the report are left at `artifacts`.
         """
+        from dbt_stripe_sync import pipeline
+
         stop = Stop()
 
         async def work() -> RunReport:
@@ -118,6 +119,8 @@ class Project:
         self, run: str | None = None, *, progress: Progress | None = None, fail_fast: bool = False
     ) -> RunReport | None:
         """Plan and apply only the rows that a run (the last one) rejected, skipped or left unknown; None without."""
+        from dbt_stripe_sync import pipeline
+
         undone = self.state.undone(run)
         if not undone:
             return None
@@ -128,6 +131,8 @@ class Project:
         self, options: PlanOptions | None = None, *, progress: Progress | None = None, out: Path | None = None
     ) -> Iterator[Plan]:
         """What `run` would do. The plan can be walked until the context ends; `out` keeps it as a file."""
+        from dbt_stripe_sync import pipeline
+
         with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
             path = Path(folder) / "plan.jsonl"
 
@@ -148,6 +153,8 @@ class Project:
 
         Raises `PlanError` where it was made for something else or is stale.
         """
+        from dbt_stripe_sync import pipeline
+
         made = read_plan(plan) if isinstance(plan, Path) else plan
         stop = Stop()
 
@@ -159,6 +166,8 @@ class Project:
 
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
+        from dbt_stripe_sync.look.preview import preview_rows
+
         with opened_warehouse(self.workload.dbt) as warehouse:
             return preview_rows(self.workload, warehouse, sync, limit=limit)
 
@@ -194,6 +203,8 @@ class Project:
     @cached_property
     def state(self) -> ProjectState:
         """What was last written to Stripe, and what each run did."""
+        from dbt_stripe_sync.project_state import ProjectState
+
         return ProjectState(self.workload, self._clock)
 
     @property

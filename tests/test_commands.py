@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from urllib.request import Request, urlopen
+
+from business import ROOT
 
 from dbt_stripe_sync.sandbox import Sandbox
 
@@ -300,3 +305,18 @@ def test_selectors_may_stand_one_after_the_other_as_dbt_takes_them(customers):
 
     assert [json.loads(line)["sync"] for line in listed.out.splitlines()] == ["customers"]
     assert {json.loads(line)["sync"] for line in both.out.splitlines()} == {"customers", "plans"}
+
+
+def test_parse_waits_for_nothing_that_it_does_not_need(customers):
+    code = (
+        "import sys\nfrom dbt_stripe_sync.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*(name for name in ('duckdb', 'pyarrow', 'stripe', 'aiohttp') if name in sys.modules))"
+    )
+    options = ["--project-dir", str(customers.root), "--profiles-dir", str(customers.root)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "parse", *options], check=False, env=environment, capture_output=True, text=True
+    )
+
+    assert done.stdout.splitlines() == ["1 sync is well formed.", ""]
