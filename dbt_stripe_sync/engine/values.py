@@ -13,7 +13,6 @@ from uuid import UUID
 import orjson
 
 from dbt_stripe_sync.engine.types import Conversion, Ref
-from dbt_stripe_sync.engine.workspace import Unreadable
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
 
 if TYPE_CHECKING:
@@ -31,7 +30,10 @@ TRUE_TEXTS = frozenset({"true", "t", "yes", "1"})
 FALSE_TEXTS = frozenset({"false", "f", "no", "0"})
 
 
-class BadValueError(Exception):
+class Unreadable:
+    """Stands for a cell that Python has no value for, such as an infinite time: no parameter takes it, and no text."""
+
+    class BadValueError(Exception):
     """A cell can't be the value of its parameter. `path` leads from the mapped parameter to the part that is wrong."""
 
     def __init__(self, code: str, reason: str, hint: str | None = None, path: tuple[str, ...] = ()) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from dbt_stripe_sync.engine.values import Unreadable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -18,11 +20,8 @@ if TYPE_CHECKING:
 BATCH_ROWS = 2_000
 
 
-class Unreadable:
-    """Stands for a cell that Python has no value for, such as an infinite time: no parameter takes it, and no text."""
-
-    def __str__(self) -> str:
-        raise ValueError("no text")
+def __str__(self) -> str:
+    raise ValueError("no text")
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
