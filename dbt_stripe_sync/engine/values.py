@@ -33,7 +33,11 @@ FALSE_TEXTS = frozenset({"false", "f", "no", "0"})
 class Unreadable:
     """Stands for a cell that Python has no value for, such as an infinite time: no parameter takes it, and no text."""
 
-    class BadValueError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class BadValueError(Exception):
     """A cell can't be the value of its parameter. `path` leads from the mapped parameter to the part that is wrong."""
 
     def __init__(self, code: str, reason: str, hint: str | None = None, path: tuple[str, ...] = ()) -> None:

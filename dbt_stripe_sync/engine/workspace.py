@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 BATCH_ROWS = 2_000
 
 
-def __str__(self) -> str:
-    raise ValueError("no text")
-
-
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
