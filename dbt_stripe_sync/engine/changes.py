@@ -241,7 +241,8 @@ def _decide_replaced(
     )
     if isinstance(then, ByStatus):
         return Decision(change=change, ends=then)
-    return Decision(change=replace(change, calls=(*change.calls, _end_call(rules, diff, then))))
+    given_up = tuple(name for name in rule.gives_up if name in diff.params and name not in payload.params)
+    return Decision(change=replace(change, calls=(*change.calls, _end_call(rules, diff, then, given_up))))
 
 
 def end_replaced(rules: Rules, diff: RowDiff, decision: Decision, body: Mapping[str, Any]) -> Decision:
@@ -257,12 +258,11 @@ def end_replaced(rules: Rules, diff: RowDiff, decision: Decision, body: Mapping[
     return Decision(change=replace(change, calls=(*change.calls, _end_call(rules, diff, step))))
 
 
-def _end_call(rules: Rules, diff: RowDiff, step: Step) -> PlannedCall:
+def _end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] = ()) -> PlannedCall:
     """The call that ends a replaced object. One that stays to be seen gives our tag up to the new one."""
     tag = {"metadata": {TAG: ""}} if step.operation == "update" and _is_tagged(rules) else {}
-    return PlannedCall(
-        operation=step.operation, target=diff.stripe_id, params={**_step_params(rules, diff, step), **tag}
-    )
+    params = {**_step_params(rules, diff, step), **dict.fromkeys(gives_up, ""), **tag}
+    return PlannedCall(operation=step.operation, target=diff.stripe_id, params=params)
 
 
 def _immutable(rules: Rules, diff: RowDiff, names: Sequence[str], reason: str, hint: str) -> Problem:

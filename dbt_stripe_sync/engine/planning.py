@@ -23,7 +23,7 @@ from dbt_stripe_sync.engine.changes import (
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
 from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
-from dbt_stripe_sync.engine.items import match_items
+from dbt_stripe_sync.engine.items import emptying_of, match_items
 from dbt_stripe_sync.engine.layout import build_layout
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.references import TAG_FIELD
@@ -341,11 +341,14 @@ class _SyncPlanner:
         if decision.ends is not None:
             return end_replaced(self._rules, diff, decision, answer.body)
         items = {name: await self._items(answer.body, name, rule) for name, rule in lists.items()}
+        lose = {name: emptying_of(self._rules.sync, self._rules.resource, name, diff.params) for name in lists}
         calls = tuple(
             replace(
                 call,
                 params={
-                    name: match_items(value, items[name], lists[name]) if call.target and name in lists else value
+                    name: match_items(value, items[name], lists[name], lose[name])
+                    if call.target and name in lists
+                    else value
                     for name, value in call.params.items()
                 },
             )

@@ -70,11 +70,13 @@ class Replace:
 
     Where `then` depends on the old object's status and has no step for it, the row is rejected instead.
     `unless_mapped` names parameters that two living objects can't share: a row that sets one of them is rejected.
+    `gives_up` names those that the old one loses, since its row may want them again one day.
     """
 
     carry_over: Mapping[str, Any] = field(default_factory=dict)
     then: Removal = Removal.ARCHIVE
     unless_mapped: tuple[str, ...] = ()
+    gives_up: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "lookup_key", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
             # The new price takes the key over in one step (docs.stripe.com/products-prices/manage-prices#lookup-keys).
-            when_immutable_changes=Replace(carry_over={"transfer_lookup_key": True}),
+            when_immutable_changes=Replace(carry_over={"transfer_lookup_key": True}, gives_up=("lookup_key",)),
         ),
         "plan": Lifecycle(
             found_by=("id", "metadata"),
