@@ -182,7 +182,7 @@ def test_stripe_can_not_be_reached(customers):
     problem = problem_of(customers.cli())
 
     assert "error[stripe-unreachable]: http://127.0.0.1:" in problem
-    assert "hint: check the network and proxy" in problem
+    assert "hint: check the network and its proxy" in problem
 
 
 def test_a_wrong_key(customers, monkeypatch):

@@ -19,3 +19,9 @@ def shop_by_dbt_1(tmp_path_factory, dbt_1) -> Built:
 @pytest.fixture(scope="session")
 def shop_by_dbt_2(tmp_path_factory, dbt_2) -> Built:
     return build_shop(dbt_2, tmp_path_factory.mktemp("dbt2") / "shop")
+
+
+@pytest.fixture(autouse=True)
+def _without_our_plugin(monkeypatch):
+    """These projects hold meta of any shape, and here it is dbt alone that reads them."""
+    monkeypatch.setenv("DBT_STRIPE_SYNC_PLUGIN", "0")
