@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import stripe
+import yaml
 
 from dbt_stripe_sync.sandbox import Fault, FaultKind, Sandbox
 
+USAGE = Path(__file__).parent.parent / "docs" / "usage.md"
 METER = {
     "resource": "billing.meter",
     "key": "id",
@@ -133,6 +136,22 @@ def test_a_meter_that_was_activated_by_hand_is_not_activated_twice(metered):
     run(metered)
 
     assert metered.write_calls() == []
+
+
+def test_what_the_documentation_shows_is_synced(metered):
+    block = USAGE.read_text().split("```yaml\n")[1].split("```")[0]
+    syncs = {model["name"]: model["config"]["meta"]["stripe_sync"] for model in yaml.safe_load(block)["models"]}
+    del metered.models["meters"]
+    metered.table("stripe_customers", "SELECT 'c1' AS id, 'c@example.com' AS email")
+    metered.sync("stripe_customers", resource="customer", key="id", fields={"email": "email"})
+    metered.table("stripe_meters", "SELECT 'api_calls' AS event_name, 'Calls' AS label")
+    metered.table("stripe_usage", "SELECT 'e1' AS event_id, now() AS happened_at, 'c1' AS customer_id, 1.5 AS amount")
+    for name, sync in syncs.items():
+        metered.sync(name, **sync)
+
+    run(metered)
+
+    assert sent(metered)["shop/stripe_usage/e1"]["payload"]["value"] == "1.5"
 
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
