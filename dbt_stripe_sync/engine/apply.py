@@ -232,5 +232,8 @@ def _refs_of(change: Change) -> set[Ref]:
 
 
 def _raise_first(tasks: set[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.result()
+    # All are asked before one is raised: a failure that nobody asks for is printed by asyncio, with its traceback.
+    failures = [task.exception() for task in tasks]
+    for failure in failures:
+        if failure is not None:
+            raise failure

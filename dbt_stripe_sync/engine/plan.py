@@ -7,7 +7,7 @@ sync's changes begin, and a digest of it all. It holds row values, so only its o
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Any
@@ -69,13 +69,14 @@ class ChangeFile:
 
 
 class PlanWriter:
-    """Writes a plan, sync by sync."""
+    """Writes a plan, sync by sync. Whatever can't be written raises `PlanError`."""
 
     def __init__(self, path: Path, header: PlanHeader) -> None:
         self._path = path
         self._header = header
         self._sections: dict[str, _Section] = {}
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        with _written(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         self._file: IO[bytes] = os.fdopen(descriptor, "w+b")
         self._write({"dbt_stripe_sync_plan": FORMAT, "header": encode_header(header)})
         self._start = self._file.tell()
@@ -89,8 +90,9 @@ class PlanWriter:
     def end_sync(self, sync: str, *, keep: bool) -> None:
         """Finish the changes of a sync, or of another lane, or drop them where a guard holds the sync."""
         if not keep:
-            self._file.seek(self._start)
-            self._file.truncate()
+            with _written(self._path):
+                self._file.seek(self._start)
+                self._file.truncate()
         elif self._count:
             self._sections[sync] = _Section(start=self._start, count=self._count)
         self._start = self._file.tell()
@@ -98,12 +100,14 @@ class PlanWriter:
 
     def changes_of(self, sync: str) -> Iterator[Change]:
         """The changes of a sync that is finished."""
-        self._file.flush()
+        with _written(self._path):
+            self._file.flush()
         return ChangeFile(self._path, self._sections).of(sync)
 
     def finish(self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int) -> Plan:
         """Seal the file and give the plan. `state_serial` is the state's, now that planning has read it."""
-        self._file.flush()
+        with _written(self._path):
+            self._file.flush()
         end = {
             "sections": {sync: [part.start, part.count] for sync, part in self._sections.items()},
             "counts": [encode_counts(count) for count in counts],
@@ -111,9 +115,10 @@ class PlanWriter:
             "state_serial": state_serial,
         }
         self._write({**end, "sha256": _sealed(_digest(self._path), end)})
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with _written(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
         return Plan(
             header=replace(self._header, state_serial=state_serial),
             changes=ChangeFile(self._path, self._sections),
@@ -123,12 +128,30 @@ class PlanWriter:
 
     def discard(self) -> None:
         """Close and remove the file."""
-        self._file.close()
+        # Where the disk is full, closing fails too: what it could not write goes with the file.
+        with suppress(OSError):
+            self._file.close()
         with suppress(FileNotFoundError):
             self._path.unlink()
 
     def _write(self, line: Any) -> None:
-        self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        with _written(self._path):
+            self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PlanError(
+            Problem(
+                code="plan-unwritable",
+                summary=f"the plan can't be written: {(error.strerror or type(error).__name__).lower()}",
+                where=Location(file=str(path)),
+                hint="free some space, or make its folder writable, and run again: nothing of this plan was sent",
+            )
+        ) from None
 
 
 def read_plan(path: Path) -> Plan:

@@ -119,6 +119,8 @@ SYNCS: dict[str, dict[str, Any]] = {
             "items": [{"price": PRICE, "quantity": "seats"}],
             "collection_method": {"value": "send_invoice"},
             "days_until_due": {"value": 30},
+            # What the rest of a period costs depends on the second in which it is asked.
+            "proration_behavior": {"value": "none"},
         },
         "rows": (
             [("s1", "c1", "m1", 1), ("s2", "c2", "m2", 2), ("s3", "c1", "m1", 3)],

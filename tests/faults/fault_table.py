@@ -19,10 +19,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 CREATION: dict[str, Any] = {"method": "POST", "path": "^/v1/customers$"}
 
 SENT_AGAIN = (
-    "The same call is sent again under the same key, up to {attempts} times in 5 minutes; then the row is `unknown` and "
-    "its intent stays."
+    "The same call is sent again under the same key, up to {attempts} times in 5 minutes; then the row is `unknown` "
+    "and its intent stays."
 )
-NOT_SENT_AGAIN = "The call is not sent again under its key, under which Stripe has saved the failure: the row is `unknown`."
+NOT_SENT_AGAIN = (
+    "The call is not sent again under its key, under which Stripe has saved the failure: the row is `unknown`."
+)
 REFUSED = "Nothing has been done. The call is not sent again: the row is `rejected`."
 REPLAYED = "Sends the open calls again under their old keys, which Stripe answers as it did, or carries out now."
 LOOKED_FOR = "Looks for our tag in Stripe's lists: what is there is recorded, what is not is made under a new key."
@@ -34,8 +36,8 @@ NOTHING = "Goes on as if nothing had been: what was sent is known."
 class StripeFault:
     """A fault of Stripe, or of the way there.
 
-    `once` says that a run overcomes it where it happens once, `lasting` how the rows end where it goes on, `attempts` how
-    often each row's call was sent then. `acts` says that Stripe has done the work all the same.
+    `once` says that a run overcomes it where it happens once, `lasting` how the rows end where it goes on, `attempts`
+    how often each row's call was sent then. `acts` says that Stripe has done the work all the same.
     """
 
     name: str
@@ -47,7 +49,6 @@ class StripeFault:
     lasting: str = "unknown"
     attempts: int | None = MOST_ATTEMPTS
     acts: bool = False
-    slow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +146,10 @@ STRIPE_FAULTS = (
             ("global-rate", "All calls slow down to half their pace and find it again."),
             ("endpoint-rate", "Calls of this kind slow down to half their pace and find it again."),
             ("global-concurrency", "Half as many calls are under way at once, until it goes well again."),
-            ("endpoint-concurrency", "Half as many calls of this kind are under way at once, until it goes well again."),
+            (
+                "endpoint-concurrency",
+                "Half as many calls of this kind are under way at once, until it goes well again.",
+            ),
             ("resource-specific", "No pace changes: the limit is the object's own."),
         )
     ),
@@ -221,8 +225,15 @@ SLOW = OtherFault(
     next_run=NOTHING,
     exit_code=0,
 )
+FULL_EARLY = OtherFault(
+    name="the disk is full while the plan is made",
+    happens="Nothing of the plan is sent, and what was written of it is removed.",
+    seen=("error[plan-unwritable]", "the plan can't be written", "free some space"),
+    next_run=PLANNED,
+    exit_code=2,
+)
 FULL = OtherFault(
-    name="the disk is full",
+    name="the disk is full while changes are sent",
     happens="No call leaves whose intent could not be written; those under way keep theirs, written before.",
     seen=("error[state-disk-full]", "the disk is full", "free some space and run again"),
     next_run=REPLAYED,
@@ -252,7 +263,7 @@ NEWER = OtherFault(
 WAREHOUSE = OtherFault(
     name="the warehouse dies in mid-read",
     happens="Nothing is sent: rows that were not read must not look as if they had left the model.",
-    seen=("error[warehouse-",),
+    seen=("error[read-failed]", "reading model `customers` failed"),
     next_run=PLANNED,
     exit_code=2,
 )
@@ -270,7 +281,20 @@ KILLED = OtherFault(
     next_run=f"{REPLAYED} Then plans and sends the rest.",
     exit_code=-9,
 )
-OTHER_FAULTS = (NEVER_THERE, GONE, MISMATCH, SLOW, KILLED, FULL, READ_ONLY, DAMAGED, NEWER, WAREHOUSE, CLOCK_BACK)
+OTHER_FAULTS = (
+    NEVER_THERE,
+    GONE,
+    MISMATCH,
+    SLOW,
+    KILLED,
+    FULL_EARLY,
+    FULL,
+    READ_ONLY,
+    DAMAGED,
+    NEWER,
+    WAREHOUSE,
+    CLOCK_BACK,
+)
 
 HEAD = """\
 # What can go wrong, and what then happens
