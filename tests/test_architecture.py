@@ -84,7 +84,9 @@ def test_only_two_files_import_dbt():
 def test_only_the_gateway_calls_stripe():
     for path in MODULES:
         if any(name == "stripe" or name.startswith("stripe.") for name in imports_of(path)):
-            assert name_of(path).startswith(("stripe_api/gateway", "stripe_api/catalog", "stripe_api/sdk")), name_of(path)
+            assert name_of(path).startswith(("stripe_api/gateway", "stripe_api/catalog", "stripe_api/sdk")), name_of(
+                path
+            )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -69,9 +69,7 @@ def write_exposures(syncs: Sequence[Sync], file: Path, *, package: str) -> bool:
 
 def _exposure(sync: Sync, package: str) -> Iterator[str]:
     article = "an" if sync.resource[0] in "aeiou" else "a"
-    description = (
-        f"Each row of {sync.model.name} is {article} {sync.resource} in Stripe."
-    )
+    description = f"Each row of {sync.model.name} is {article} {sync.resource} in Stripe."
     if sync.depends_on:
         description += f" It refers to objects of {', '.join(sync.depends_on)}."
     # dbt takes letters, digits and underscores alone.
