@@ -346,15 +346,27 @@ def test_a_list_that_becomes_null_is_emptied_where_stripe_can(business):
     assert cleared == {"invoice_settings": {"custom_fields": ""}}
 
 
-def test_a_currency_that_becomes_null_leaves_the_price(business):
+def test_stripe_can_not_take_one_currency_out_of_a_price(business):
     fields = {**PRICE, "unit_amount": "cents", "currency_options": "others"}
     both = 'SELECT 1 AS id, 500 AS cents, \'{"eur": {"unit_amount": 4}, "gbp": {"unit_amount": 3}}\'::json AS others'
     synced(business, both, resource="price", fields=fields, path="/v1/prices")
 
-    one = 'SELECT 1 AS id, 500 AS cents, \'{"eur": {"unit_amount": 4}}\'::json AS others'
-    changed = synced(business, one, resource="price", fields=fields, path="/v1/prices")
+    business.table("things", 'SELECT 1 AS id, 500 AS cents, \'{"eur": {"unit_amount": 4}}\'::json AS others')
+    ran = business.cli()
 
-    assert changed == {"currency_options": {"gbp": ""}}
+    assert ran.exit_code == 1
+    assert "`currency_options.gbp` is null now, and Stripe can't empty it" in ran.text
+
+
+def test_all_other_currencies_leave_a_price_at_once(business):
+    fields = {**PRICE, "unit_amount": "cents", "currency_options": "others"}
+    both = 'SELECT 1 AS id, 500 AS cents, \'{"eur": {"unit_amount": 4}, "gbp": {"unit_amount": 3}}\'::json AS others'
+    synced(business, both, resource="price", fields=fields, path="/v1/prices")
+
+    none = "SELECT 1 AS id, 500 AS cents, NULL::json AS others"
+    changed = synced(business, none, resource="price", fields=fields, path="/v1/prices")
+
+    assert changed == {"currency_options": ""}
 
 
 # ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -120,12 +120,19 @@ class _Walk:
         self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
     ) -> tuple[Any, Any]:
         """A map is merged by Stripe key by key, so only the keys that differ are sent."""
+        values = param.values
+        # docs.stripe.com/api/prices/update: `''` empties all of `currency_options`, but none of its keys.
+        if values is not None and values.kind is ParamKind.HASH:
+            if not new:
+                return self._gone(path, old or None, param)
+        else:
+            values = None
         sent: dict[str, Any] = {}
         kept: dict[str, Any] = {}
         for name in dict.fromkeys([*new, *old]):
             before, after = old.get(name), new.get(name)
             if after is None:
-                part, stays = self._gone((*path, name), before, param, is_key=True)
+                part, stays = self._gone((*path, name), before, values or param, is_key=values is None)
             elif same(before, after):
                 part, stays = _ABSENT, after
             else:

@@ -137,13 +137,16 @@ def _list_parser(param: Param) -> Parser:
 
 
 def _map_parser(param: Param) -> Parser:
-    # An empty value removes a key (docs.stripe.com/api/metadata), so it is never refused inside a map.
+    # An empty value removes a key (docs.stripe.com/api/metadata), so it is never refused inside a map of texts.
     item = _by_kind(param.values) if param.values is not None else _string
+    removable = param.values is None or param.values.kind is not ParamKind.HASH
 
     def parse_map(name: str, value: Any) -> Any:
         if not isinstance(value, dict):
             raise bad_request("Invalid object", name)
-        return {key: entry if entry == "" else item(f"{name}[{key}]", entry) for key, entry in value.items()}
+        return {
+            key: entry if entry == "" and removable else item(f"{name}[{key}]", entry) for key, entry in value.items()
+        }
 
     return parse_map
 
