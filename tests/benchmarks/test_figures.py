@@ -92,7 +92,7 @@ def _write_state(business) -> None:
     account = asyncio.run(_account(business))
     identity = StateIdentity(project="shop", account=account.id, livemode=account.livemode)
     with (
-        opened_warehouse(workload) as warehouse,
+        opened_warehouse(workload.dbt) as warehouse,
         open_state(workload.state_path, identity=identity, clock=SystemClock()) as state,
     ):
         workspace = Workspace(state.workspace)
