@@ -145,6 +145,20 @@ def test_a_changed_quantity_changes_the_item_and_adds_none(subscribers):
     assert (changed["id"], changed["quantity"]) == (item["id"], 5)
 
 
+def test_every_update_of_a_subscription_says_again_how_to_charge_for_it(subscribers):
+    fields = {**subscribers.models["subs"]["meta"]["stripe_sync"]["fields"], "proration_behavior": {"value": "none"}}
+    subscribers.sync("subs", resource="subscription", key="id", fields=fields)
+    run(subscribers)
+    subscribers.rows("subs", ("s1", "c1", "m", 5), columns="id text, customer_id text, price_id text, seats int")
+    subscribers.stripe.reset_requests()
+
+    run(subscribers)
+
+    (line,) = subscribers.stripe.writes()
+    assert line.params["proration_behavior"] == "none"
+    assert subscribers.stripe.count("invoice_item") == 0
+
+
 def test_a_replaced_price_moves_the_subscription_without_a_second_item(subscribers):
     run(subscribers)
     prices(subscribers, ("m", "p1", "12.00", "desk_monthly", None))

@@ -303,7 +303,8 @@ def _update_call(rules: Rules, stripe_id: str, update: Mapping[str, Any], desire
     in_path = {
         name: desired[name] for name, param in rules.resource.params.items() if param.in_path and name in desired
     }
-    return PlannedCall(operation="update", target=stripe_id, params={**in_path, **update})
+    said_again = {name: desired[name] for name in rules.lifecycle.said_again if name in desired}
+    return PlannedCall(operation="update", target=stripe_id, params={**in_path, **said_again, **update})
 
 
 def _step_params(rules: Rules, diff: RowDiff, step: Step) -> Mapping[str, Any]:

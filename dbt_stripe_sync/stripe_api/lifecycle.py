@@ -134,7 +134,8 @@ class Lifecycle:
     steps that a sync may ask for once all that belongs to an object is there, in the order in which Stripe takes them.
     `key_as` is a parameter that tells the object's rows apart for Stripe: it comes from the row's key where the sync
     maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
-    the times that creation takes, by parameter.
+    the times that creation takes, by parameter. `said_again` are parameters that hold for one request and are no part
+    of the object: every update says them again.
     """
 
     found_by: tuple[str, ...] = ()
@@ -153,6 +154,7 @@ class Lifecycle:
     key_as: str | None = None
     repeated: str | None = None
     windows: Mapping[str, Window] = field(default_factory=dict)
+    said_again: tuple[str, ...] = ()
 
 
 def lifecycle_of(name: str) -> Lifecycle:

@@ -38,6 +38,8 @@ ARCHIVE = Step(operation="update", params={"active": False}, gone=False, revive=
 
 # ── rows of data ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+# docs.stripe.com/billing/subscriptions/prorations: they hold for one request, and the next one without them prorates.
+_HOW_TO_CHARGE = ("proration_behavior", "payment_behavior", "off_session")
 _LIVE_SUBSCRIPTION = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
 _CANCEL_AT_END = Step(
     operation="update",
@@ -121,6 +123,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
+            said_again=_HOW_TO_CHARGE,
             # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
             item_lists={
                 "items": ItemList(
@@ -133,6 +136,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
             listed=False,
+            said_again=_HOW_TO_CHARGE,
             when_immutable_changes=Reject(reason="an item stays with its subscription"),
         ),
         "subscription_schedule": Lifecycle(
@@ -150,6 +154,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a schedule in its place would start its phases anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
+            said_again=("proration_behavior",),
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
