@@ -158,7 +158,7 @@ async def settle(workload: Workload, parts: Parts, run_id: str, progress: Progre
     existing = ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock)
     async with Journal(parts.state) as journal:
         sender = Sender(stripe=parts.stripe, journal=journal, clock=parts.clock, run_id=run_id)
-        outcomes = await settle_intents(intents, sender, existing, progress)
+        outcomes = await settle_intents(intents, sender, existing, parts.state, progress)
     workspace.close()
     return Settled(outcomes=tuple(outcomes))
 

@@ -64,10 +64,11 @@ class ProjectState:
         A row that is still in the model finds its object again by our tag in the next run, so nothing is made twice.
         """
         with self.open() as state:
-            unknown = [key for key in keys if state.record(sync, key) is None]
+            undecided = state.open_keys(sync)
+            unknown = [key for key in keys if key not in undecided and state.record(sync, key) is None]
             if unknown:
                 raise StateError(_no_record(sync, key) for key in unknown)
-            wanted = [record.key for record in state.list_records(sync)] if every else keys
+            wanted = [*(record.key for record in state.list_records(sync)), *undecided] if every else keys
             if not wanted:
                 raise StateError(_no_records(sync))
             return state.forget(sync, wanted)
@@ -78,6 +79,8 @@ class ProjectState:
             records = {name: count for name, _, count in state.summary()}
             if old not in records:
                 raise StateError(_no_records(old))
+            if state.open_keys(old):
+                raise StateError(_undecided(old))
             if new in records:
                 raise StateError(
                     Problem(
@@ -155,6 +158,15 @@ def _no_record(sync: str, key: str) -> Problem:
         summary=f"the state has no record of sync `{sync}` with this key",
         where=Location(sync=sync, key=key),
         hint=f"`dbt-stripe-sync state list {sync}` lists the keys",
+    )
+
+
+def _undecided(sync: str) -> Problem:
+    return Problem(
+        code="sync-undecided",
+        summary=f"changes of the sync `{sync}` have no known end yet",
+        where=Location(sync=sync),
+        hint="`dbt-stripe-sync run` finds out what became of them: run it under the old name first",
     )
 
 

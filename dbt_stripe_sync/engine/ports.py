@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     import duckdb
@@ -74,6 +75,10 @@ class State(Protocol):
         An intent that is already open is replaced (its step, key or id moved on). An outcome closes its intent, unless
         its status is `UNKNOWN`; its record replaces the row's, and a succeeded one without a record removes the row's.
         """
+        ...
+
+    def known_objects(self, ids: Sequence[str], *, resource: str, sync: str, key: str) -> AbstractSet[str]:
+        """Which of these objects any row has, and which this row had before."""
         ...
 
     def put_records(self, records: Sequence[Record], run_id: str) -> None:

@@ -1,14 +1,15 @@
 """Intents that a crash or a lost answer left open, settled before anything else is compared or sent.
 
 While Stripe keeps an idempotency key, sending the same call again is safe: it answers what it answered. After that, or
-where it keeps a failure under the key, our tag in Stripe tells whether the object was made.
+where it keeps a failure under the key, Stripe's lists tell whether the object was made: by our tag, or where it has
+none, by all that it shows of what was sent.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from dbt_stripe_sync.engine.references import TAG_FIELD, object_value
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbt_stripe_sync.engine.apply import Observer
-    from dbt_stripe_sync.engine.ports import Clock
+    from dbt_stripe_sync.engine.ports import Clock, State
     from dbt_stripe_sync.engine.references import ExistingObjects
     from dbt_stripe_sync.engine.send import Sender
-    from dbt_stripe_sync.engine.types import Intent
+    from dbt_stripe_sync.engine.types import Intent, Params
 
 # Stripe keeps a key for at least 24 hours (docs.stripe.com/api/idempotent_requests). An hour is left for the time
 # that the call itself takes and for clocks that differ.
@@ -31,7 +32,7 @@ KEY_RETENTION = timedelta(hours=23)
 
 
 async def settle_intents(
-    intents: Iterable[Intent], sender: Sender, existing: ExistingObjects, observer: Observer
+    intents: Iterable[Intent], sender: Sender, existing: ExistingObjects, state: State, observer: Observer
 ) -> list[Outcome]:
     """Bring every open intent to its end, or say why it stays open.
 
@@ -39,40 +40,65 @@ async def settle_intents(
     """
     outcomes = []
     for intent in intents:
-        outcome = await _settle(intent, sender, existing)
+        outcome = await _settle(intent, sender, existing, state)
         observer.on_outcome(outcome)
         outcomes.append(outcome)
     return outcomes
 
 
-async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects) -> Outcome:
+async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, state: State) -> Outcome:
+    call = intent.change.calls[intent.step]
     if intent.key_sent_at is None or _can_replay(intent, sender.clock):
         return await sender.carry_out(intent)
-    if _is_told_apart(intent, sender.clock):
+    # An update or a removal names its whole effect: sending it again under a new key leaves the same object.
+    if call.operation != "create" or _is_told_apart(intent, sender.clock):
         return await sender.carry_out(_with_new_key(intent))
-    if intent.change.calls[intent.step].operation != "create":
-        # An update or a removal names its whole effect: sending it again under a new key leaves the same object.
-        return await sender.carry_out(_with_new_key(intent))
-    tag = object_value(dict(intent.change.calls[intent.step].params), TAG_FIELD)
-    if tag is None:
-        return await _leave_open(intent, sender, f"a {intent.change.resource} has no metadata to find it by")
     try:
-        await existing.list_beside(intent.change.resource, TAG_FIELD, intent.change.calls[intent.step].params)
+        is_listed = await existing.list_beside(intent.change.resource, TAG_FIELD, call.params)
     except StripeError:
         return await _leave_open(intent, sender, "Stripe could not be asked whether it was made")
-    found = existing.find(intent.change.resource, {intent.change.key: [(TAG_FIELD, str(tag))]}).get(intent.change.key)
-    # A replaced object carries the tag until it ends: it is not the one that the call would have made.
-    others = [body for body in found.objects if body["id"] != intent.change.stripe_id] if found else []
-    if not others:
+    if not is_listed:
+        return await _leave_open(intent, sender, _no_way_to_tell(intent))
+    made = _find_made(intent, call.params, existing, state)
+    if made is None:
         return await sender.carry_out(_with_new_key(intent))
-    made = replace(
-        intent,
-        step=intent.step + 1,
-        stripe_id=str(others[0]["id"]),
-        key_sent_at=None,
-        key_spent=False,
+    return await sender.carry_out(
+        replace(intent, step=intent.step + 1, stripe_id=made, key_sent_at=None, key_spent=False)
     )
-    return await sender.carry_out(made)
+
+
+def _find_made(intent: Intent, params: Params, existing: ExistingObjects, state: State) -> str | None:
+    """The id of the newest object that the call can have made, None where there is none."""
+    change = intent.change
+    tag = object_value(dict(params), TAG_FIELD)
+    if tag is not None:
+        found = existing.find(change.resource, {change.key: [(TAG_FIELD, str(tag))]}).get(change.key)
+        bodies = found.objects if found else ()
+    else:
+        bodies = tuple(body for body in existing.listed(change.resource) if _shows(body, dict(params)))
+    ids = [str(body["id"]) for body in bodies]
+    # An object that was replaced, or one that ended before its row came back, carries the same tag.
+    known = {change.stripe_id, *state.known_objects(ids, resource=change.resource, sync=change.sync, key=change.key)}
+    return next((found_id for found_id in ids if found_id not in known), None)
+
+
+def _shows(body: Any, params: Any) -> bool:
+    """Whether an object, or a part of one, has nothing else where something was sent. What it hides is passed over."""
+    if isinstance(params, dict):
+        shared = params.keys() & body.keys() if isinstance(body, dict) else set()
+        return bool(shared) and all(_shows(body[name], params[name]) for name in shared)
+    if isinstance(params, list):
+        return isinstance(body, list) and len(body) == len(params) and all(map(_shows, body, params))
+    shown = body.get("id") if isinstance(body, dict) else body
+    return str(shown) == str(params)
+
+
+def _no_way_to_tell(intent: Intent) -> str:
+    change = intent.change
+    return (
+        f"Stripe has no list of its {change.resource} objects, so whether it was made can't be found out; if it was "
+        f"not, `dbt-stripe-sync state forget {change.sync} KEY` lets the next run send it"
+    )
 
 
 def _can_replay(intent: Intent, clock: Clock) -> bool:

@@ -23,7 +23,7 @@ from dbt_stripe_sync.stripe_api.catalog import ParamKind
 from dbt_stripe_sync.stripe_api.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.extract import Staged
     from dbt_stripe_sync.engine.ports import Clock, Stripe
@@ -79,20 +79,32 @@ class ExistingObjects:
             "CREATE OR REPLACE TABLE work.lookups(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)"
         )
 
-    async def list_beside(self, resource: str, by: str, params: Mapping[str, Any]) -> None:
+    async def list_beside(self, resource: str, by: str, params: Mapping[str, Any]) -> bool:
         """Make sure that the workspace has every object that could have been created with these parameters, by a field.
 
-        Objects of a nested resource are listed under the parent that the parameters name. Raises `StripeError`.
+        Objects of a nested resource are listed under the parent that the parameters name. False where Stripe has no
+        such list. Raises `StripeError`.
         """
         self._known.setdefault(resource, _Known())
         operation = self._operation(resource, "list")
-        required = [name for name, param in operation.params.items() if param.required] if operation else []
-        parents = (*operation.path_params, *required) if operation else ()
+        if operation is None:
+            return False
+        required = [name for name, param in operation.params.items() if param.required]
+        parents = tuple(dict.fromkeys((*operation.path_params, *required)))
         if not parents:
             await self.ask(resource, [(by, "")], complete=True)
-            return
+            return True
+        if any(name not in params for name in parents):
+            return False
         async for page in self._stripe.pages(resource, {**{name: params[name] for name in parents}, "limit": PAGE}):
             self._keep(resource, page, {by})
+        return True
+
+    def listed(self, resource: str) -> Iterator[Mapping[str, Any]]:
+        """The objects of a resource that were found so far, newest first."""
+        query = "SELECT body FROM work.objects WHERE resource = $resource ORDER BY created DESC, id"
+        for (body,) in self._workspace.all(query, {"resource": resource}):
+            yield orjson.loads(body)
 
     async def ask(self, resource: str, wanted: Sequence[tuple[str, str]], *, complete: bool = False) -> str:
         """Make sure that the workspace has every object with one of the `wanted` values, pairs of field and value.

@@ -25,6 +25,7 @@ from dbt_stripe_sync.state.transfer import export_state, import_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     import pyarrow as pa
@@ -106,6 +107,23 @@ class StateStore:
             saved.remove_records(self._session, [row for row, record in records.items() if record is None])
             saved.replace_records(self._session, kept)
 
+    def known_objects(self, ids: Sequence[str], *, resource: str, sync: str, key: str) -> AbstractSet[str]:
+        """Which of these objects any row has, and which this row had before."""
+        rows = self._session.rows(
+            "SELECT stripe_id FROM records WHERE resource = $resource AND stripe_id IN (SELECT unnest($ids)) UNION "
+            "SELECT stripe_id FROM outcomes WHERE sync = $sync AND key = $key AND status = $succeeded",
+            ids=list(ids),
+            resource=resource,
+            sync=sync,
+            key=key,
+            succeeded=Status.SUCCEEDED.value,
+        )
+        return {row["stripe_id"] for row in rows}
+
+    def open_keys(self, sync: str) -> AbstractSet[str]:
+        """The rows of a sync with a change that has no known end."""
+        return {row["key"] for row in self._session.rows("SELECT key FROM intents WHERE sync = $sync", sync=sync)}
+
     def put_records(self, records: Sequence[Record], run_id: str) -> None:
         """Write records that need no call."""
         now = self._clock.now()
@@ -159,14 +177,21 @@ class StateStore:
         return saved.read_record(self._session, sync, key)
 
     def forget(self, sync: str, keys: Iterable[str]) -> int:
-        """Drop records, and say how many there were.
+        """Drop all that is known of some rows, what has no known end too, and say how many there were.
 
         Their objects stay in Stripe, so the keys are remembered: the next run looks for our tag before it creates.
         """
         gone = list(dict.fromkeys(keys))
+        undecided = self.open_keys(sync) & set(gone)
+        only_open = {key for key in undecided if self.record(sync, key) is None}
         with self._session.transaction():
             saved.note_forgotten(self._session, sync, gone)
-            return saved.remove_records(self._session, [(sync, key) for key in gone])
+            if undecided:
+                self._session.execute(
+                    "DELETE FROM intents WHERE sync = $sync AND key IN (SELECT unnest($keys))",
+                    {"sync": sync, "keys": list(undecided)},
+                )
+            return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
     def rename_sync(self, old: str, new: str) -> None:
         """Let the records of a sync go on under its new name."""
