@@ -15,9 +15,10 @@ from pathlib import Path
 from urllib.parse import unquote_plus
 
 import pytest
-from recording import FOLDER, shape_of
+from recording import FOLDER, shape_of, start_recording
 from stripe_specification import Mock, Specification, install
 
+from dbt_stripe_sync.demo import run_demo
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(1800)]
@@ -52,24 +53,27 @@ SHOWN_AS_GIVEN = frozenset(
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory):
-    """Every shape of request and answer of the whole suite: what was recorded before, or what a run of it says now."""
+def stripes_own(tmp_path_factory):
+    if shutil.which("go") is None:
+        pytest.skip("the Go toolchain, which installs Stripe's mock, is not here")
+    return install(tmp_path_factory.mktemp("go"))
+
+
+@pytest.fixture(scope="session")
+def recorded(stripes_own, tmp_path_factory):  # noqa: ARG001 - without Go there is nothing to record for
+    """Every shape of request and answer of all tests and the demo: what was recorded before, or what they say now."""
     named = os.environ.get(FOLDER)
     folder = Path(named) if named else tmp_path_factory.mktemp("recorded")
     if not named:
         command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", str(TESTS)]
         done = subprocess.run(command, env={**os.environ, FOLDER: str(folder)}, check=False, stdout=sys.stderr)
         assert done.returncode == 0
+        start_recording(folder)
+    # The demo speaks from this process, which keeps what is said in any case.
+    assert run_demo(warehouse="duckdb", folder=tmp_path_factory.mktemp("demo") / "brightdesk", say=print) == 0
     lines = [json.loads(line) for file in sorted(folder.glob("*.jsonl")) for line in file.read_text().splitlines()]
     assert len(lines) > 300, f"{folder} holds too little to judge by"
     return [line for line in lines if line["resource"] not in REFUSED]
-
-
-@pytest.fixture(scope="session")
-def stripes_own(tmp_path_factory):
-    if shutil.which("go") is None:
-        pytest.skip("the Go toolchain, which installs Stripe's mock, is not here")
-    return install(tmp_path_factory.mktemp("go"))
 
 
 @pytest.fixture(scope="session")
