@@ -175,7 +175,8 @@ def import_all() -> None:
     """Import all that a run imports, so that no forked process has to; nothing of it starts a thread."""
     for name in ("api", "cli.sync", "warehouse.duckdb", "stripe_api.gateway", "stripe_api.lifecycles", "report.html"):
         import_module(f"dbt_stripe_sync.{name}")
-    read_catalog()
+    for resource in read_catalog().resources.values():
+        assert resource.params is not None
     assert threading.active_count() == 1
 
 
