@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 
 import pytest
 from crash_harness import ColdNursery, Nursery, SandboxProcess, Shop, let_live, told
-from crash_shop import FEW
+from crash_shop import FEW, SYNCS, TIMELESS
 
 CRASH_COUNTS = "crash counts"
 
@@ -19,22 +19,34 @@ def nursery():
         yield nursery
 
 
-@pytest.fixture(scope="session")
-def unharmed(tmp_path_factory, nursery):
-    """The shop as it is when nothing is ever killed."""
+@contextmanager
+def never_killed(tmp_path_factory, nursery, syncs):
+    """A shop as it is when nothing is ever killed."""
     with closing(SandboxProcess()) as stripe:
         shop = Shop.made_in(tmp_path_factory.mktemp("unharmed"), stripe, nursery)
+        shop.syncs = tuple(syncs)
         let_live(shop)
+        yield shop
+
+
+@pytest.fixture(scope="session")
+def unharmed(tmp_path_factory, nursery):
+    """The whole shop, never killed."""
+    with never_killed(tmp_path_factory, nursery, SYNCS) as shop:
         yield shop
 
 
 @pytest.fixture(scope="session")
 def few_unharmed(tmp_path_factory, nursery):
     """The same with few kinds of objects."""
-    with closing(SandboxProcess()) as stripe:
-        shop = Shop.made_in(tmp_path_factory.mktemp("few"), stripe, nursery)
-        shop.syncs = FEW
-        let_live(shop)
+    with never_killed(tmp_path_factory, nursery, FEW) as shop:
+        yield shop
+
+
+@pytest.fixture(scope="session")
+def timeless_unharmed(tmp_path_factory, nursery):
+    """The same with those kinds that time leaves alone."""
+    with never_killed(tmp_path_factory, nursery, TIMELESS) as shop:
         yield shop
 
 

@@ -242,6 +242,19 @@ SYNCS: dict[str, dict[str, Any]] = {
 }
 # Those that differ most, for the chains that everybody waits for.
 FEW = ("products", "prices", "customers", "subs", "lines", "invoices", "tax_ids", "events", "meters")
+# Those that stay as they are while days pass, and of which a list tells whether one was made.
+TIMELESS = (
+    "products",
+    "prices",
+    "customers",
+    "coupons",
+    "codes",
+    "tax_rates",
+    "shipping",
+    "tax_ids",
+    "features",
+    "links",
+)
 KINDS = sorted({str(sync["meta"]["resource"]) for sync in SYNCS.values()})
 
 

@@ -5,7 +5,8 @@ which spares it the second that imports take; it answers each with the process's
 
 The production code has no hooks for this: here its parts are wrapped from outside before the command line starts. What
 is killed is the whole process, so nothing of it can clean up. `none` kills nothing. For `at a random time`, NTH is in
-milliseconds. With CRASH_NEXT_FORMAT in the environment it is a version of ours whose state has one more format.
+milliseconds. With CRASH_NEXT_FORMAT in the environment it is a version of ours whose state has one more format, and
+CRASH_SECONDS_LATER is by how much the machine's clock is ahead.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.cli import main
+from dbt_stripe_sync.engine.clock import SystemClock
 from dbt_stripe_sync.engine.plan import PlanWriter
 from dbt_stripe_sync.state import migrations, store
 from dbt_stripe_sync.state.session import Session
@@ -141,6 +144,13 @@ def watch_migration(point: Point) -> None:
     around(migrations.shutil, "copy2", lambda *_: point.reached("before the backup"))
 
 
+def set_clock(_point: Point) -> None:
+    """Let time have passed since the last run."""
+    later = timedelta(seconds=float(os.environ.get("CRASH_SECONDS_LATER") or 0))
+    now = SystemClock.now
+    SystemClock.now = lambda clock: now(clock) + later
+
+
 def watch_time(point: Point) -> None:
     """Any instant: a thread that waits and kills."""
     if point.name == "at a random time":
@@ -150,7 +160,7 @@ def watch_time(point: Point) -> None:
 
 def run(point: Point, arguments: Sequence[str]) -> None:
     """Be the command line until the point is reached."""
-    for watch in (watch_state, watch_calls, watch_plan, watch_migration, watch_time):
+    for watch in (watch_state, watch_calls, watch_plan, watch_migration, watch_time, set_clock):
         watch(point)
     main(list(arguments))
 

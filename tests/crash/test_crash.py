@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from crash_harness import ANY_TIME, CHANGING_THE_STATE, MAKING_THE_STATE, POINTS, kill_all_along
+from crash_shop import TIMELESS
 
 KILLS_IN_THE_DEFAULT_RUN = 30
 KILLS_OF_ONE_CHAIN = 30
@@ -66,3 +67,14 @@ def test_kills_at_random_times_leave_no_trace(unharmed, shop, seed):
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=100 + seed, points=(ANY_TIME,))
 
     shop.check_like(unharmed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_kills_with_a_day_between_them_leave_no_trace(timeless_unharmed, shop, seed):
+    shop.syncs = TIMELESS
+    shop.passes_days = True
+
+    kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=200 + seed)
+
+    shop.check_like(timeless_unharmed)

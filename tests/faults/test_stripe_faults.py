@@ -72,6 +72,17 @@ def test_a_fault_of_an_update_leaves_it_done_once(shop, fault):
     shop.check_that_all_is_well()
 
 
+def test_a_permission_that_is_missing_stops_its_own_sync_and_no_other(shop):
+    shop.business.rows("products", ("p1", "Desk"), columns="id text, name text")
+    shop.business.sync("products", resource="product", key="id", fields={"name": "name"})
+    shop.stripe.inject(Fault.forbidden(count=None, **CREATION))
+
+    ran = shop.run()
+
+    assert ran.exit_code == 1
+    assert (shop.stripe.count("customer"), shop.stripe.count("product")) == (0, 1)
+
+
 def test_a_stripe_that_is_not_there_stops_the_run_before_anything(shop):
     shop.stripe.stop()
 
