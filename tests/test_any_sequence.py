@@ -320,6 +320,6 @@ def test_any_sequence_of_states_ends_as_the_last_one_alone(shop, history):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @given(history=histories)
-@settings(lasting, max_examples=400, derandomize=False)
+@settings(lasting, max_examples=150, derandomize=False)
 def test_many_sequences_of_states_end_as_their_last_one_alone(shop, history):
     check(shop, history)
