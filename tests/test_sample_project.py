@@ -50,7 +50,7 @@ def test_every_row_of_the_sample_becomes_a_change(built_on_duckdb, tmp_path, str
     counts = {sync: sum(change["sync"] == sync for change in plan) for sync in {change["sync"] for change in plan}}
     assert counts["stripe_customers"] == 11
     assert counts["stripe_products"] == 5
-    assert counts["stripe_prices"] == 12
+    assert counts["stripe_prices"] == 13
 
 
 def test_money_of_every_currency_arrives_exactly(built_on_duckdb, tmp_path, stripe, in_project):
