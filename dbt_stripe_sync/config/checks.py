@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.order import find_cycle
 from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
-from dbt_stripe_sync.engine.types import ChildRows, ListOf, Lookup, Nulls, SyncRef
+from dbt_stripe_sync.engine.types import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenReplaced
 from dbt_stripe_sync.engine.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of
-from dbt_stripe_sync.stripe_api.tag import TAG
+from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of, stays_when_replaced
+from dbt_stripe_sync.stripe_api.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -167,11 +167,11 @@ def _check_metadata(sync: Sync, problems: Problems) -> None:
     named = [field for field in sync.fields if field.path[0] == METADATA and len(field.path) > 1]
     for field in named:
         key = ".".join(field.path[1:])
-        if key == TAG:
+        if key in {TAG, FORMER_TAG}:
             problems.add(
                 "reserved-metadata",
                 field.where,
-                f"`metadata.{TAG}` is where each object's own mark stands",
+                f"`metadata.{key}` is where each object's own mark stands",
                 "choose another key",
             )
         elif len(key) > METADATA_NAME_CHARACTERS:
@@ -248,6 +248,13 @@ def _check_reference(
             where.at_field("key"),
             f"the reference has {counted(len(reference.columns), 'column')}, `{other.name}`'s key {len(other.key)}",
             f"name a column of this model for each of {listed(other.key)}",
+        )
+    elif reference.when_replaced is WhenReplaced.KEEP and not stays_when_replaced(lifecycle_of(other.resource)):
+        problems.add(
+            "nothing-to-keep",
+            where.at_field("when_replaced"),
+            f"`{other.name}` never leaves an old {other.resource} in use beside the one that replaced it",
+            "remove `when_replaced`; it is for what stays when it is replaced, such as the price of a subscription",
         )
 
 

@@ -20,7 +20,7 @@ SHAPES: Mapping[str, frozenset[str]] = {
     "column": frozenset({"column", "as", "currency", "currency_column", "nulls"}),
     "template": frozenset({"template", "nulls"}),
     "value": frozenset({"value"}),
-    "sync": frozenset({"sync", "key", "nulls"}),
+    "sync": frozenset({"sync", "key", "when_replaced", "nulls"}),
     "lookup": frozenset({"lookup", "by", "column", "nulls"}),
     "model": frozenset({"model", "on", "fields", "order_by", "nulls"}),
 }

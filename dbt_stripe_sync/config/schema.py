@@ -13,7 +13,7 @@ import orjson
 
 from dbt_stripe_sync.config.paths import SHAPES
 from dbt_stripe_sync.config.sync import LIMITS
-from dbt_stripe_sync.engine.types import Conversion, Nulls, OnAmbiguous
+from dbt_stripe_sync.engine.types import Conversion, Nulls, OnAmbiguous, WhenReplaced
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
 from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of
 
@@ -41,6 +41,10 @@ _PARTS: Mapping[str, Any] = {
     "value": {"description": "The same value for every row."},
     "sync": {"type": "string", "description": "The sync that makes the object."},
     "key": {**_NAMES, "description": "The column with the key of the other sync's row."},
+    "when_replaced": {
+        "enum": [choice.value for choice in WhenReplaced],
+        "description": "`follow` refers to the object that replaced the one of before, `keep` stays with the old one.",
+    },
     "lookup": {"type": "string", "description": "The resource that is looked up in Stripe."},
     "by": {"type": "string", "description": "What the object is found by: `email`, `lookup_key`, `metadata.x`."},
     "model": {"type": "string", "description": "The child model with one row for each item."},

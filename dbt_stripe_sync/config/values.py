@@ -19,6 +19,7 @@ from dbt_stripe_sync.engine.types import (
     SyncRef,
     Template,
     Value,
+    WhenReplaced,
 )
 from dbt_stripe_sync.engine.values import BadValueError, convert
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
@@ -48,6 +49,7 @@ CONVERSIONS = {conversion.value: conversion for conversion in Conversion}
 
 
 NULLS = {nulls.value: nulls for nulls in Nulls}
+WHEN_REPLACED = {choice.value: choice for choice in WhenReplaced}
 
 
 def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Location) -> Value | None:
@@ -157,7 +159,16 @@ def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Lo
             "add `key:` with the column that holds the other row's key",
         )
         return None
-    return SyncRef(sync=str(raw["sync"]), columns=columns)
+    named = str(raw.get("when_replaced", WhenReplaced.FOLLOW.value))
+    if named not in WHEN_REPLACED:
+        around.problems.add(
+            "unknown-when-replaced",
+            where.at_field("when_replaced"),
+            f"`when_replaced` can't be `{named}`",
+            f"it is one of {listed(WHEN_REPLACED)}{did_you_mean(named, WHEN_REPLACED)}",
+        )
+        return None
+    return SyncRef(sync=str(raw["sync"]), columns=columns, when_replaced=WHEN_REPLACED[named])
 
 
 def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:

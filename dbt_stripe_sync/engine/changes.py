@@ -16,7 +16,7 @@ from dbt_stripe_sync.engine.windows import check_windows
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Step
-from dbt_stripe_sync.stripe_api.tag import TAG, build_tag
+from dbt_stripe_sync.stripe_api.tag import FORMER_TAG, TAG, build_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -260,7 +260,8 @@ def end_replaced(rules: Rules, diff: RowDiff, decision: Decision, body: Mapping[
 
 def _end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] = ()) -> PlannedCall:
     """The call that ends a replaced object. One that stays to be seen gives our tag up to the new one."""
-    tag = {"metadata": {TAG: ""}} if step.operation == "update" and _is_tagged(rules) else {}
+    is_seen = step.operation == "update" and _is_tagged(rules)
+    tag = {"metadata": {TAG: "", FORMER_TAG: _tag(rules, diff.key)}} if is_seen else {}
     params = {**_step_params(rules, diff, step), **dict.fromkeys(gives_up, ""), **tag}
     return PlannedCall(operation=step.operation, target=diff.stripe_id, params=params)
 

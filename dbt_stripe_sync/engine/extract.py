@@ -1,9 +1,4 @@
-"""Rows into staging tables, each with the canonical text of its key and a hash of all that its sync maps.
-
-First every model is loaded as it is; then references, look-ups and child rows are joined to it. The hash leaves the
-resolved ids out (they stand beside it as `$refs`), so that an object made in this run does not make its referrers look
-changed in the next.
-"""
+"""Rows into staging tables, each with the canonical text of its key and a hash of all that its sync maps."""
 
 from __future__ import annotations
 
@@ -13,8 +8,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from dbt_stripe_sync.engine.layout import HASH, KEY, PARENT, REFS
-from dbt_stripe_sync.engine.sql import ID_SEPARATOR, key_text, literal, quoted
-from dbt_stripe_sync.engine.types import Lookup, RowSource, SyncRef
+from dbt_stripe_sync.engine.sql import key_text, literal, quoted
+from dbt_stripe_sync.engine.types import RowSource, SyncRef
 from dbt_stripe_sync.errors import Location, Problem, WarehouseError
 
 if TYPE_CHECKING:
@@ -22,7 +17,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.layout import ChildPart, Layout, Part
     from dbt_stripe_sync.engine.ports import Warehouse
-    from dbt_stripe_sync.engine.types import ModelNode, Sync
+    from dbt_stripe_sync.engine.types import Lookup, ModelNode, Sync
     from dbt_stripe_sync.engine.workspace import Workspace
 
 
@@ -121,73 +116,3 @@ def _columns(part: Part) -> str:
 
 def _columns_of(reference: SyncRef | Lookup) -> Sequence[str]:
     return reference.columns if isinstance(reference, SyncRef) else (reference.column,)
-
-
-def link_rows(workspace: Workspace, staged: Staged) -> None:
-    """Join references, look-ups and child rows to the rows, once their targets are known."""
-    if not staged.layout.is_linked:
-        return
-    children = staged.layout.children
-    joins = [*_reference_joins(staged.layout.row)]
-    joins += [
-        f"LEFT JOIN ({_child_rows(staged, child)}) AS {quoted(child.name)} "
-        f"ON {quoted(child.name)}.{quoted(PARENT)} = s.{quoted('$on' + child.name)}"
-        for child in children
-    ]
-    ids = [f"{quoted(name)}.id AS {quoted(name)}" for name in staged.layout.row.references.values()]
-    lists = [f"{quoted(child.name)}.items AS {quoted(child.name)}" for child in children]
-    refs = [f"coalesce({quoted(name)}.id, '')" for name in staged.layout.row.references.values()]
-    refs += [f"coalesce({quoted(child.name)}.refs, '')" for child in children]
-    hashes = [f"s.{quoted(HASH)}", *(f"{quoted(child.name)}.items_hash" for child in children)]
-    selected = ", ".join(
-        [
-            f"s.* EXCLUDE ({', '.join([quoted(HASH), *([] if staged.layout.row.references else [quoted(REFS)])])})",
-            *ids,
-            *lists,
-            f"hash({', '.join(hashes)}) AS {quoted(HASH)}",
-            f"concat_ws({literal(ID_SEPARATOR)}, {', '.join(refs)}) AS {quoted(REFS)}",
-        ]
-    )
-    workspace.execute(
-        f"CREATE OR REPLACE TABLE {staged.table} AS SELECT {selected} FROM {staged.raw} AS s {' '.join(joins)}"
-    )
-
-
-def _child_rows(staged: Staged, child: ChildPart) -> str:
-    """SQL for one row a parent: its child rows as a list of structs, their ids, and their hash."""
-    names = list(child.references.values())
-    fields = [f"{quoted(column)} := s.{quoted(column)}" for column in child.columns]
-    fields += [f"{quoted(name)} := {quoted(name)}.id" for name in names]
-    # A list without an order of its own would look changed whenever the warehouse returns its rows in another one.
-    order = ", ".join(f"s.{quoted(column)}" for column in (child.child.order_by or tuple(child.columns)))
-    ids = ", ".join(f"coalesce({quoted(name)}.id, '')" for name in names) or "''"
-    separator = literal(ID_SEPARATOR)
-    return (
-        f"SELECT s.{quoted(PARENT)}, list(struct_pack({', '.join(fields)}) ORDER BY {order}) AS items, "
-        f"string_agg(concat_ws({separator}, {ids}), {separator} ORDER BY {order}) AS refs, "
-        f"hash(list(s.{quoted(HASH)} ORDER BY {order})) AS items_hash "
-        f"FROM {staged.child_table(child)} AS s {' '.join(_reference_joins(child))} GROUP BY s.{quoted(PARENT)}"
-    )
-
-
-def _reference_joins(part: Part) -> Sequence[str]:
-    return [
-        f"LEFT JOIN ({_targets(reference)}) AS {quoted(name)} "
-        f"ON {quoted(name)}.key = s.{quoted(part.reference_key(reference))}"
-        for reference, name in part.references.items()
-    ]
-
-
-def _targets(reference: SyncRef | Lookup) -> str:
-    """SQL for the ids that a reference can name: what this plan makes or removes comes before what is recorded."""
-    if isinstance(reference, Lookup):
-        return (
-            f"SELECT value AS key, id FROM work.lookups WHERE resource = {literal(reference.resource)} "
-            f"AND field = {literal(reference.by)}"
-        )
-    sync = literal(reference.sync)
-    return (
-        "SELECT coalesce(p.key, r.key) AS key, CASE WHEN p.key IS NULL THEN r.stripe_id ELSE p.id END AS id "
-        f"FROM (SELECT key, stripe_id FROM records WHERE sync = {sync}) AS r "
-        f"FULL JOIN (SELECT key, id FROM work.planned WHERE sync = {sync}) AS p ON p.key = r.key"
-    )

@@ -100,8 +100,11 @@ def match_items(
         ids.append(found)
         left.pop(str(found), None)
     made = []
-    for item, found in zip(wanted, ids, strict=True):
-        id_ = found
+    for wish, found in zip(wanted, ids, strict=True):
+        id_, item = found, wish
+        if found is not None and "id" not in wish and _same(wish, shown[found], rule.told_apart_by):
+            # What an item has already is not said again: Stripe may take an archived price for a new choice of it.
+            item = {name: value for name, value in wish.items() if name != rule.told_apart_by}
         if id_ is None and "id" not in item and left:
             id_ = next(iter(left))
             del left[id_]

@@ -50,6 +50,11 @@ class Layout:
         return next(part for part in self.children if part.child is value)
 
     @property
+    def parts(self) -> Sequence[Part]:
+        """The sync's own part and those of its child models."""
+        return (self.row, *self.children)
+
+    @property
     def is_linked(self) -> bool:
         """Whether rows have to be joined with anything before they can be compared."""
         return bool(self.row.references or self.children)

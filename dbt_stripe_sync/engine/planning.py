@@ -21,10 +21,11 @@ from dbt_stripe_sync.engine.changes import (
     needs_body_back,
 )
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences, read_forgotten
-from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
+from dbt_stripe_sync.engine.extract import Staged, load_rows
 from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
 from dbt_stripe_sync.engine.items import emptying_of, match_items
 from dbt_stripe_sync.engine.layout import build_layout
+from dbt_stripe_sync.engine.linking import keeps, link_rows
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.references import TAG_FIELD
 from dbt_stripe_sync.engine.types import Action, OnAmbiguous, SyncCounts
@@ -241,6 +242,8 @@ class _SyncPlanner:
         objects = tuple(body for body in match.objects if body.get("active") is not False) or match.objects
         where = self._rules.sync.where.at_field("match").at_key(diff.key)
         if match.by == TAG_FIELD:
+            if any(keeps(reference) for part in self._staged.layout.parts for reference in part.references):
+                return self._kept_unknown(diff)
             # One that was replaced keeps its tag: the row's object is the newest that is in use.
             objects = objects[:1]
         if len(objects) > 1 and self._rules.sync.on_ambiguous is OnAmbiguous.REJECT:
@@ -269,6 +272,14 @@ class _SyncPlanner:
                 hint="two rows can't share one object: match by something unique",
             )
         return Existing(body=body, by=match.by)
+
+    def _kept_unknown(self, diff: RowDiff) -> Problem:
+        return Problem(
+            code="kept-unknown",
+            summary="the row's object is there, and the state has lost which replaced objects it keeps",
+            where=self._rules.sync.where.at_key(diff.key),
+            hint="`dbt-stripe-sync state rebuild` reads it back from Stripe; then run it again",
+        )
 
     def _not_asked(self, diff: RowDiff) -> Problem:
         return Problem(

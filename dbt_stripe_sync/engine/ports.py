@@ -85,6 +85,10 @@ class State(Protocol):
         """Write records that need no call (hashes that moved, objects found as they should be)."""
         ...
 
+    def add_former_ids(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Remember objects (sync, key, id) that another has replaced and that rows may still refer to."""
+        ...
+
 
 class Clock(Protocol):
     """The time, so that tests can move it."""

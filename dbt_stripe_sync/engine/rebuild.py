@@ -6,16 +6,19 @@ compares each row with its object, as it does with one that it adopts, and puts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.changes import REBUILT
 from dbt_stripe_sync.engine.references import PAGE, TAG_FIELD, object_value
+from dbt_stripe_sync.engine.sql import ID_SEPARATOR
 from dbt_stripe_sync.engine.types import Record
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of
+from dbt_stripe_sync.stripe_api.tag import FORMER_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dbt_stripe_sync.engine.ports import State, Stripe
     from dbt_stripe_sync.engine.types import Sync
@@ -47,6 +50,7 @@ class _Share:
     sync: Sync
     lifecycle: Lifecycle
     kept: dict[str, Record] = field(default_factory=dict)
+    former: list[tuple[str, str, str]] = field(default_factory=list)
     unknown_rows: int = 0
 
 
@@ -58,6 +62,7 @@ async def rebuild_records(
     Raises `StripeError` and `StateError`.
     """
     found: dict[str, Rebuilt] = {}
+    former: set[str] = set()
     for name in dict.fromkeys(sync.resource for sync in syncs):
         resource, lifecycle = catalog.resources[name], lifecycle_of(name)
         writers = [sync for sync in syncs if sync.resource == name]
@@ -70,19 +75,37 @@ async def rebuild_records(
             for body in page:
                 _sort_in(body, shares, resource)
         for share in shares.values():
-            found[share.sync.name] = _keep(share, state, run_id)
+            found[share.sync.name] = _keep(share, state, former, run_id)
+            # In the order of the syncs, those that are referred to come before those that refer to them.
+            former |= {stripe_id for _, _, stripe_id in share.former}
     return tuple(found[sync.name] for sync in syncs)
 
 
-def _keep(share: _Share, state: State, run_id: str) -> Rebuilt:
+def _keep(share: _Share, state: State, former: AbstractSet[str], run_id: str) -> Rebuilt:
     name = share.sync.name
     # Read to its end: DuckDB lets a connection go on only then.
     rows = state.workspace.execute("SELECT key FROM records WHERE sync = $sync", {"sync": name}).fetchall()
     known = {key for (key,) in rows}
-    missing = [record for key, record in share.kept.items() if key not in known]
+    missing = [_with_kept(record, former) for key, record in share.kept.items() if key not in known]
     if missing:
         state.put_records(missing, run_id)
+    if share.former:
+        state.add_former_ids(share.former)
     return Rebuilt(sync=name, resource=share.sync.resource, records=len(missing), unknown_rows=share.unknown_rows)
+
+
+def _with_kept(record: Record, former: AbstractSet[str]) -> Record:
+    """A record that knows which replaced objects its own refers to, so that a row which keeps them still does."""
+    kept = sorted(former & set(_texts(record.params))) if former else []
+    return replace(record, refs=ID_SEPARATOR.join(kept)) if kept else record
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def _why_not(resource: Resource, lifecycle: Lifecycle) -> str | None:
@@ -94,10 +117,11 @@ def _why_not(resource: Resource, lifecycle: Lifecycle) -> str | None:
 
 
 def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Resource) -> None:
-    project, _, rest = str(object_value(body, TAG_FIELD) or "").partition("/")
-    name, _, key = rest.partition("/")
-    share = shares.get(f"{project}/{name}")
-    if share is None or body.get("deleted") or not key:
+    former, key = _row_of(body, f"metadata.{FORMER_TAG}", shares)
+    if former is not None:
+        former.former.append((former.sync.name, key, str(body["id"])))
+    share, key = _row_of(body, TAG_FIELD, shares)
+    if share is None:
         return
     if key.startswith(_DIGEST):
         share.unknown_rows += 1
@@ -107,6 +131,14 @@ def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Re
     # One that was replaced keeps its tag: the row's object is the newest that is in use.
     if before is None or (before.removed and not removed):
         share.kept[key] = _record(share.sync, key, body, resource, removed=removed)
+
+
+def _row_of(body: Mapping[str, Any], field_name: str, shares: Mapping[str, _Share]) -> tuple[_Share | None, str]:
+    """Whose object it is by one of our tags: the sync's share, None where it is nobody's here, and the row's key."""
+    project, _, rest = str(object_value(body, field_name) or "").partition("/")
+    name, _, key = rest.partition("/")
+    share = shares.get(f"{project}/{name}") if key and not body.get("deleted") else None
+    return share, key
 
 
 def _is_removed(body: Mapping[str, Any], lifecycle: Lifecycle, sync: Sync) -> bool:

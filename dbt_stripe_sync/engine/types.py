@@ -125,12 +125,24 @@ class Constant:
     value: Any
 
 
+class WhenReplaced(Enum):
+    """What a row does whose reference leads to an object that a new one has replaced.
+
+    `FOLLOW` refers to the new one. `KEEP` stays with the old one until the row names another key: a subscription keeps
+    the price at which it was sold.
+    """
+
+    FOLLOW = "follow"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncRef:
     """The id of the object that another sync made from the row whose key stands in `columns`."""
 
     sync: str
     columns: tuple[str, ...]
+    when_replaced: WhenReplaced = WhenReplaced.FOLLOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +233,7 @@ class Sync:
 
     `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
     done as a whole. `options` holds switches of single resources
-    (`finalize`, `move_subscriptions` …) as plain JSON. `fingerprint` changes when the mapping does.
+    (`finalize`, `replace` …) as plain JSON. `fingerprint` changes when the mapping does.
     """
 
     name: str

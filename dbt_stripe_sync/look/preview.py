@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
+from dbt_stripe_sync.engine.extract import Staged, load_rows
 from dbt_stripe_sync.engine.layout import HASH, KEY, REFS, build_layout
+from dbt_stripe_sync.engine.linking import link_rows
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.sql import quoted
 from dbt_stripe_sync.engine.workspace import Workspace
@@ -89,7 +90,8 @@ def preview_rows(workload: Workload, warehouse: Warehouse, name: str, *, limit: 
     resource = workload.catalog.resources[sync.resource]
     staged = Staged(sync=sync, layout=build_layout(sync), number=1)
     with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE records(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)")
+        connection.execute("CREATE TABLE records(sync VARCHAR, key VARCHAR, stripe_id VARCHAR, refs VARCHAR)")
+        connection.execute("CREATE TABLE former_ids(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)")
         workspace = Workspace(connection)
         workspace.execute("CREATE TABLE work.lookups(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)")
         load_rows(workspace, staged, FirstRows(warehouse, sync.model.name, limit))

@@ -35,6 +35,8 @@ MIGRATIONS: tuple[str, ...] = (
         intent_id VARCHAR, change VARCHAR
     );
     """,
+    # The objects that a row had before they were replaced, and that others may still refer to.
+    "CREATE TABLE former_ids(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.diff import FORGOTTEN
-from dbt_stripe_sync.state.rows import KEYS, RECORDS, build_table, parse_record
+from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, build_table, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,9 +57,21 @@ def note_forgotten(session: Session, sync: str, keys: Sequence[str]) -> None:
     )
 
 
+def add_former_ids(session: Session, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Remember objects (sync, key, id) that another has replaced, each once. Inside a transaction."""
+    if not rows:
+        return
+    with session.given("state_incoming", build_table(FORMER_IDS, rows)):
+        session.execute(
+            "INSERT INTO former_ids SELECT DISTINCT * FROM state_incoming AS i "
+            "WHERE NOT EXISTS (SELECT 1 FROM former_ids AS f WHERE f.sync = i.sync AND f.stripe_id = i.stripe_id)"
+        )
+
+
 def rename_records(session: Session, old: str, new: str) -> None:
     """Give a sync's records to another name. Inside a transaction."""
-    session.execute("UPDATE records SET sync = $new WHERE sync = $old", {"old": old, "new": new})
+    for table in ("records", "former_ids"):
+        session.execute(f"UPDATE {table} SET sync = $new WHERE sync = $old", {"old": old, "new": new})
     session.execute(
         "UPDATE meta SET key = $new || substr(key, length($old) + 1) WHERE starts_with(key, $old)",
         {"old": f"{FORGOTTEN}{old}:", "new": f"{FORGOTTEN}{new}:"},

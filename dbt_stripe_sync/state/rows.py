@@ -40,6 +40,7 @@ OUTCOMES = pa.schema(
     ]
     + [("attempts", pa.int32()), ("finished_at", _TIME), ("intent_id", _TEXT), ("change", _TEXT)]
 )
+FORMER_IDS = pa.schema([("sync", _TEXT), ("key", _TEXT), ("stripe_id", _TEXT)])
 KEYS = pa.schema([("sync", _TEXT), ("key", _TEXT)])
 
 

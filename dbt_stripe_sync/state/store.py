@@ -12,7 +12,7 @@ import duckdb
 import orjson
 
 from dbt_stripe_sync.engine.codec import decode_intent
-from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.engine.types import Action, Status
 from dbt_stripe_sync.errors import StateError
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
@@ -106,6 +106,7 @@ class StateStore:
             self._insert("outcomes", build_table(OUTCOMES, [outcome_row(outcome, now) for outcome in outcomes]))
             saved.remove_records(self._session, [row for row, record in records.items() if record is None])
             saved.replace_records(self._session, kept)
+            saved.add_former_ids(self._session, [former for outcome in closed for former in _former_ids(outcome)])
 
     def known_objects(self, ids: Sequence[str], *, resource: str, sync: str, key: str) -> AbstractSet[str]:
         """Which of these objects any row has, and which this row had before."""
@@ -130,6 +131,11 @@ class StateStore:
         newest = {(record.sync, record.key): record_row(record, run_id, now) for record in records}
         with self._session.transaction():
             saved.replace_records(self._session, list(newest.values()))
+
+    def add_former_ids(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Remember objects (sync, key, id) that were replaced."""
+        with self._session.transaction():
+            saved.add_former_ids(self._session, rows)
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -248,6 +254,14 @@ class StateStore:
                 yield session
 
 
+def _former_ids(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
+    """The object that a new one has replaced: others may still refer to it."""
+    change = outcome.change
+    is_new = outcome.record is not None and outcome.record.stripe_id != change.stripe_id
+    if change.action is Action.REPLACE and change.stripe_id is not None and is_new:
+        yield change.sync, change.key, change.stripe_id
+
+
 @contextmanager
 def open_state(
     path: Path, *, identity: StateIdentity | None, clock: Clock, wait_seconds: float = 0
@@ -309,7 +323,7 @@ def _create(path: Path) -> None:
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(
+        connection = duckdb.connect(
             str(path),
             config={
                 "memory_limit": MEMORY_LIMIT,
@@ -319,8 +333,11 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
                 "autoinstall_known_extensions": "false",
             },
         )
+        # Where Python runs without a file, as in a notebook, DuckDB draws one into the output of whoever calls us.
+        connection.execute("SET enable_progress_bar = false")
     except (duckdb.Error, OSError) as error:
         raise cannot_open(path, error) from None
+    return connection
 
 
 def _spill_folder(path: Path) -> Path:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.state.session import Session
 
-TABLES = ("meta", "records", "intents", "runs", "outcomes")
+TABLES = ("meta", "records", "former_ids", "intents", "runs", "outcomes")
 
 
 def export_state(session: Session, folder: Path) -> None:

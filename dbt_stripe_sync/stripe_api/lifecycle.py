@@ -157,6 +157,13 @@ class Lifecycle:
     said_again: tuple[str, ...] = ()
 
 
+def stays_when_replaced(lifecycle: Lifecycle) -> bool:
+    """Whether an object that was replaced can still be referred to: it was archived, not deleted or ended."""
+    rules = (lifecycle.when_immutable_changes, lifecycle.replace_if_asked)
+    steps = [lifecycle.on_removed.get(rule.then) for rule in rules if isinstance(rule, Replace)]
+    return any(isinstance(step, Step) and not step.gone for step in steps)
+
+
 def lifecycle_of(name: str) -> Lifecycle:
     """The lifecycle of a resource of the catalogue: its own row of data, else what its operations allow.
 

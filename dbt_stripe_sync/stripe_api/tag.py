@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 
 TAG = "dbt_stripe_sync"
+# The same on an object that a new one has replaced: whoever refers to it may want to stay with it.
+FORMER_TAG = "dbt_stripe_sync_former"
 # docs.stripe.com/api/metadata: values have at most 500 characters.
 TAG_CHARACTERS = 500
 # The specification of docs.stripe.com/api/billing/meter-event/create: `identifier` has a `maxLength` of 100.

@@ -196,13 +196,14 @@ def test_a_state_of_a_later_version_is_left_alone(opened):
 
 
 def test_a_migration_keeps_a_copy_of_what_was_before(path, opened):
+    newer = str(len(MIGRATIONS) + 1)
     with opened() as state:
         state.put_records([record_of()], "run-1")
     with duckdb.connect(str(path)) as connection:
         migrate(connection, path, (*MIGRATIONS, "ALTER TABLE records ADD COLUMN note VARCHAR"))
         assert connection.execute("SELECT key, note FROM records").fetchall() == [("1", None)]
-        assert connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchall() == [("2",)]
-    backup = path.with_name("dev.duckdb.before-v2")
+        assert connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchall() == [(newer,)]
+    backup = path.with_name(f"dev.duckdb.before-v{newer}")
     assert backup.stat().st_mode & 0o777 == 0o600
     backup.replace(path)
     with opened() as state:

@@ -235,7 +235,7 @@ def test_a_state_comes_back_from_its_export(opened, path, tmp_path):
         state.export(export)
         known = (state.state_id, state.serial)
     assert {file.name: file.stat().st_mode & 0o777 for file in export.iterdir()} == dict.fromkeys(
-        ("meta.parquet", "records.parquet", "intents.parquet", "runs.parquet", "outcomes.parquet"), 0o600
+        (f"{table}.parquet" for table in ("meta", "records", "former_ids", "intents", "runs", "outcomes")), 0o600
     )
     path.unlink()
     with opened() as state:

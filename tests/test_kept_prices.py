@@ -1,0 +1,203 @@
+"""`when_replaced: keep`: who subscribed at the old price keeps it, and whoever comes after pays the new one."""
+
+from __future__ import annotations
+
+import pytest
+
+PRICE = {"sync": "prices", "key": "plan", "when_replaced": "keep"}
+ITEMS_OF_THE_ROW = [{"price": PRICE, "quantity": "seats"}]
+ITEMS_OF_CHILD_ROWS = {"model": "subs_lines", "on": "id", "fields": {"price": PRICE, "quantity": "seats"}}
+
+
+def run(business, *arguments):
+    ran = business.cli(*arguments)
+    assert ran.exit_code == 0, ran.out + ran.err
+    return ran
+
+
+def prices(business, **amounts):
+    rows = [(plan, "office", amount) for plan, amount in ({"desk": "10.00", "lamp": "4.00"} | amounts).items()]
+    business.rows("prices", *rows, columns="plan text, product text, amount decimal(10, 2)")
+
+
+def subscriptions(business, *rows):
+    """Rows of an id, a plan and a number of seats; the customer is always the same."""
+    business.rows("subs", *[(id_, "c1", plan, seats) for id_, plan, seats in rows], columns=SUBSCRIPTION)
+    business.rows(
+        "subs_lines", *[(id_, plan, seats) for id_, plan, seats in rows], columns="id text, plan text, seats int"
+    )
+
+
+SUBSCRIPTION = "id text, customer text, plan text, seats int"
+
+
+def bought(business):
+    """The amount in cents and the seats of each subscription's only item."""
+    found = {}
+    for subscription in business.stripe.objects("subscription"):
+        (item,) = subscription["items"]["data"]
+        found[subscription["metadata"]["id"]] = (item["price"]["unit_amount"], item["quantity"])
+    return found
+
+
+def sync_subscriptions(business, items):
+    business.sync(
+        "subs",
+        resource="subscription",
+        key="id",
+        fields={
+            "customer": {"sync": "customers", "key": "customer"},
+            "items": items,
+            "collection_method": {"value": "send_invoice"},
+            "days_until_due": {"value": 30},
+            "metadata.id": "id",
+        },
+    )
+
+
+@pytest.fixture(params=[ITEMS_OF_THE_ROW, ITEMS_OF_CHILD_ROWS], ids=["items of the row", "items of child rows"])
+def shop(request, business):
+    """One subscription to a desk at 10 USD, which is then 12 USD."""
+    business.rows("products", ("office", "Office"), columns="id text, name text")
+    business.sync("products", resource="product", key="id", fields={"name": "name"})
+    business.rows("customers", ("c1", "a@example.com"), columns="id text, email text")
+    business.sync("customers", resource="customer", key="id", fields={"email": "email"})
+    prices(business)
+    business.sync(
+        "prices",
+        resource="price",
+        key="plan",
+        fields={
+            "product": {"sync": "products", "key": "product"},
+            "currency": {"value": "usd"},
+            "unit_amount": {"column": "amount", "as": "minor_units", "currency": "usd"},
+            "recurring.interval": {"value": "month"},
+            "lookup_key": "plan",
+        },
+    )
+    subscriptions(business, ("s1", "desk", 2))
+    sync_subscriptions(business, request.param)
+    run(business)
+    prices(business, desk="12.00")
+    business.write_calls()
+    return business
+
+
+def test_a_subscription_keeps_its_price_and_costs_no_call(shop):
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 2)}
+    assert shop.write_calls() == ["POST /v1/prices", f"POST /v1/prices/{old_price(shop)['id']}"]
+    run(shop)
+    run(shop, "run", "--full-refresh")
+    assert shop.write_calls() == []
+
+
+def test_who_comes_after_pays_the_new_price(shop):
+    subscriptions(shop, ("s1", "desk", 2), ("s2", "desk", 1))
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 2), "s2": (1200, 1)}
+
+
+def test_more_seats_are_sold_at_the_price_that_is_kept(shop):
+    run(shop)
+    (item,) = shop.stripe.objects("subscription")[0]["items"]["data"]
+    subscriptions(shop, ("s1", "desk", 5))
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 5)}
+    assert shop.stripe.objects("subscription")[0]["items"]["data"][0]["id"] == item["id"]
+
+
+def test_another_plan_costs_what_it_costs_now(shop):
+    prices(shop, desk="12.00", lamp="5.00")
+    subscriptions(shop, ("s1", "lamp", 2))
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (500, 2)}
+
+
+def test_a_price_is_kept_through_many_replacements(shop):
+    run(shop)
+    prices(shop, desk="14.00")
+    subscriptions(shop, ("s1", "desk", 2), ("s2", "desk", 1))
+    run(shop)
+    prices(shop, desk="16.00")
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 2), "s2": (1400, 1)}
+
+
+def test_without_keep_the_subscription_follows(shop):
+    follows = {"sync": "prices", "key": "plan"}
+    sync_subscriptions(shop, [{"price": follows, "quantity": "seats"}])
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (1200, 2)}
+
+
+def test_a_state_that_was_lost_moves_nobody_until_it_is_rebuilt(shop):
+    run(shop)
+    shop.state.unlink()
+    shop.write_calls()
+
+    refused = shop.cli()
+
+    assert refused.exit_code == 1
+    assert "error[kept-unknown]: the row's object is there, and the state has lost which replaced objects it keeps" in (
+        refused.text
+    )
+    run(shop, "state", "rebuild")
+    run(shop)
+    assert bought(shop) == {"s1": (1000, 2)}
+    assert shop.write_calls() == []
+
+
+def test_a_state_that_is_rebuilt_at_once_keeps_the_price(shop):
+    run(shop)
+    shop.state.unlink()
+
+    run(shop, "state", "rebuild")
+    prices(shop, desk="14.00")
+    subscriptions(shop, ("s1", "desk", 3))
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 3)}
+
+
+def test_a_price_is_kept_under_its_syncs_new_name_and_in_an_export(shop, tmp_path):
+    run(shop)
+    run(shop, "state", "mv", "prices", "plan_prices")
+    shop.models["prices"]["meta"]["stripe_sync"]["name"] = "plan_prices"
+    for item in ITEMS_OF_THE_ROW, ITEMS_OF_CHILD_ROWS:
+        if shop.models["subs"]["meta"]["stripe_sync"]["fields"]["items"] == item:
+            renamed = {**PRICE, "sync": "plan_prices"}
+            sync_subscriptions(
+                shop,
+                [{"price": renamed, "quantity": "seats"}]
+                if isinstance(item, list)
+                else {**item, "fields": {"price": renamed, "quantity": "seats"}},
+            )
+    run(shop, "state", "export", str(tmp_path / "export"))
+    shop.state.unlink()
+    run(shop, "state", "import", str(tmp_path / "export"))
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 2)}
+
+
+def old_price(business):
+    return next(price for price in business.stripe.objects("price") if price["unit_amount"] == 1000)
+
+
+def test_show_names_the_row_that_is_referred_to(shop):
+    shown = run(shop, "show", "subs")
+
+    assert "price: <id of prices [desk]>" in shown.text
