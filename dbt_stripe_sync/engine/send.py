@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from dbt_stripe_sync.engine.compare import payload_hash
 from dbt_stripe_sync.engine.payload import resolve_refs, resolve_refs_text
-from dbt_stripe_sync.engine.types import Intent, Outcome, Record, Status
+from dbt_stripe_sync.engine.types import Action, Intent, Outcome, Record, Status
 from dbt_stripe_sync.stripe_api.calls import Call, Verdict
 from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 
@@ -101,7 +101,8 @@ class Sender:
             return True
         # An object that is to go and is not there has gone: somebody removed it by hand, or our own call did.
         code = answer.failure.code if answer.failure else None
-        return answer.verdict is Verdict.REFUSED and code == ALREADY_GONE and intent.change.gone
+        is_to_go = intent.change.gone or _ends_replaced(intent)
+        return answer.verdict is Verdict.REFUSED and code == ALREADY_GONE and is_to_go
 
     async def _fail(self, intent: Intent, answer: Answer, attempts: int) -> Outcome:
         if answer.verdict is Verdict.UNKNOWN:
@@ -131,6 +132,12 @@ class Sender:
             attempts=attempts,
             finished_at=self.clock.now(),
         )
+
+
+def _ends_replaced(intent: Intent) -> bool:
+    """Whether the call at hand ends the object that a new one, made by a call before, has replaced."""
+    change = intent.change
+    return change.action is Action.REPLACE and change.calls[intent.step].target == change.stripe_id
 
 
 def _is_repeat(intent: Intent, answer: Answer) -> bool:

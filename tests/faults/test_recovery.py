@@ -213,6 +213,26 @@ def test_a_replacement_that_is_half_done_is_finished(priced, path, age, acts):
     check_replaced(priced)
 
 
+@pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)], ids=["young", "old"])
+def test_a_replaced_object_whose_deletion_was_cut_is_gone(shop, age, acts):
+    business = shop.business
+    business.models.clear()
+    fields = {"percent_off": "percent", "duration": {"value": "once"}}
+    business.rows("coupons", ("spring", 10), columns="id text, percent int")
+    business.sync("coupons", resource="coupon", key="id", fields=fields)
+    assert shop.run().exit_code == 0
+    business.rows("coupons", ("spring", 20), columns="id text, percent int")
+    leave_open(shop, "^/v1/coupons/", acts=acts, method="DELETE")
+    pass_time(shop, age)
+
+    run_well(shop)
+
+    (coupon,) = shop.stripe.objects("coupon")
+    assert coupon["percent_off"] == 20
+    assert shop.open_intents() == 0
+
+
 # ── objects that ended carry the tag too ─────────────────────────────────────────────────────────────────────────
 
 
