@@ -215,7 +215,7 @@ class _Parser:
         by_path = {".".join(field.path): field.value for field in fields}
         possible = [
             path
-            for path in (*by_path, *(f"metadata.{column}" for column in key))
+            for path in dict.fromkeys((*by_path, *(f"metadata.{column}" for column in key), *key))
             if path.split(".")[0] in lifecycle.found_by
         ]
         for entry in raw if isinstance(raw, list) else [raw]:
@@ -225,6 +225,9 @@ class _Parser:
                 value = Column(name=by.removeprefix("metadata."))
             if value is None and by == "id" and len(key) == 1:
                 value = Column(name=key[0])
+            if value is None and by in key and by in lifecycle.found_by:
+                # What Stripe gives itself, such as a quote's number, can be no field, but the key can be it.
+                value = Column(name=by)
             if value is None:
                 self.problems.add(
                     "unmatched-field",

@@ -98,10 +98,11 @@ def decide_removed(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) 
     if rule is None:
         return Decision()
     if isinstance(rule, ByStatus):
-        status = str(object_value(body, rule.status_field)) if body else ""
-        step = rule.steps.get(status)
+        status = str(object_value(body or {}, rule.status_field))
+        # One that was deleted by hand has no status: any call then says that it is gone, and the row is done with.
+        step = rule.steps.get(status) if body else next(iter(rule.steps.values()))
         if step is None:
-            return Decision(kept=f"{rule.otherwise} (its status is `{status}`)" if status else rule.otherwise)
+            return Decision(kept=f"{rule.otherwise} (its status is `{status}`)")
     else:
         step = rule
     ours = {} if diff.payload_hash == REBUILT else diff.params
@@ -163,7 +164,7 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[s
         existing = Existing(body=diff.params, by=TAG_FIELD)
         return _decide_adopted(rules, diff, replace(payload, params=desired), existing)
     if diff.kind is not Kind.RETURNED and payload_hash(desired) == diff.payload_hash and not any(refs_in(desired)):
-        return Decision(record=_record(rules, diff, diff.params))
+        return Decision(record=build_record(rules, diff, diff.params))
     comparison = compare(diff.params, replace(payload, params=desired), rules.resource, rules.mapped)
     if comparison.uncleared:
         return Decision(problems=tuple(_uncleared(rules, diff, path) for path in comparison.uncleared))
@@ -173,7 +174,7 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[s
     if comparison.update:
         calls += (_update_call(rules, str(diff.stripe_id), comparison.update, comparison.desired),)
     if not calls:
-        return Decision(record=_record(rules, diff, comparison.desired))
+        return Decision(record=build_record(rules, diff, comparison.desired))
     reason = "the row is back in the model" if diff.kind is Kind.RETURNED else None
     change = replace(
         _change(rules, diff, Action.UPDATE, comparison.desired),
@@ -203,7 +204,7 @@ def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Exi
         return _decide_replaced(rules, known, payload, comparison, found_by)
     tagged = object_value(body, TAG_FIELD) == _tag(rules, diff.key)
     if not comparison.update and (tagged or not _is_tagged(rules)):
-        return Decision(record=_record(rules, known, payload.params))
+        return Decision(record=build_record(rules, known, payload.params))
     update = dict(comparison.update)
     if _is_tagged(rules) and not tagged:
         update["metadata"] = {**update.get("metadata", {}), TAG: _tag(rules, diff.key)}
@@ -228,7 +229,7 @@ def _decide_replaced(
     if isinstance(rule, Reject) or reason:
         may_ask = isinstance(rule, Reject) and rules.lifecycle.replace_if_asked is not None
         hint = "; `options: {replace: true}` lets a new one take its place" if may_ask else ""
-        return Decision(problems=(_immutable(rules, diff, comparison.immutable, str(reason), hint),))
+        return Decision(problems=(immutable_problem(rules, diff, comparison.immutable, str(reason), hint),))
     then = rules.lifecycle.on_removed[rule.then]
     params = {**payload.params, **{k: v for k, v in rule.carry_over.items() if _carries(k, payload.params)}}
     change = replace(
@@ -254,7 +255,7 @@ def end_replaced(rules: Rules, diff: RowDiff, decision: Decision, body: Mapping[
     if step is None:
         names = list(dict.fromkeys(part.path.partition(".")[0] for part in change.changed))
         fixed = [name for name in names if rules.resource.params[name].immutable]
-        return Decision(problems=(_immutable(rules, diff, fixed, rule.otherwise, ""),))
+        return Decision(problems=(immutable_problem(rules, diff, fixed, rule.otherwise, ""),))
     return Decision(change=replace(change, calls=(*change.calls, _end_call(rules, diff, step))))
 
 
@@ -266,7 +267,8 @@ def _end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...]
     return PlannedCall(operation=step.operation, target=diff.stripe_id, params=params)
 
 
-def _immutable(rules: Rules, diff: RowDiff, names: Sequence[str], reason: str, hint: str) -> Problem:
+def immutable_problem(rules: Rules, diff: RowDiff, names: Sequence[str], reason: str, hint: str) -> Problem:
+    """Why a row is rejected: what it changes can't change on its object."""
     listed = ", ".join(f"`{name}`" for name in names)
     return Problem(
         code="immutable-changed",
@@ -330,7 +332,8 @@ def _change(rules: Rules, diff: RowDiff, action: Action, desired: Mapping[str, A
     )
 
 
-def _record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Record:
+def build_record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Record:
+    """What is remembered of a row whose object has `params` without a call."""
     return Record(
         sync=rules.sync.name,
         key=diff.key,

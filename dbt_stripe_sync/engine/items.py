@@ -108,7 +108,7 @@ def match_items(
         if id_ is None and "id" not in item and left:
             id_ = next(iter(left))
             del left[id_]
-        made.append({"id": id_, **item, **emptying.of(item, shown.get(id_, {}))} if id_ is not None else dict(item))
+        made.append({"id": id_, **item, **emptying.of(wish, shown.get(id_, {}))} if id_ is not None else dict(item))
     return made + [{"id": id_, **rule.gone} for id_ in left]
 
 

@@ -22,6 +22,7 @@ from dbt_stripe_sync.engine.changes import (
 )
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.extract import Staged, load_rows
+from dbt_stripe_sync.engine.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
 from dbt_stripe_sync.engine.items import emptying_of, match_items
 from dbt_stripe_sync.engine.layout import build_layout
@@ -327,8 +328,7 @@ class _SyncPlanner:
 
         async def retrieve(diff: RowDiff) -> tuple[str, Mapping[str, Any] | None]:
             answer = await self._retrieve(diff.stripe_id, diff, expand)
-            missing = answer.failure is not None and answer.failure.code == "resource_missing"
-            return diff.key, answer.body if answer.verdict is Verdict.DONE else {} if missing else None
+            return diff.key, answer.body if answer.verdict is Verdict.DONE else {} if _is_missing(answer) else None
 
         return {key: body for key, body in await asyncio.gather(*map(retrieve, diffs)) if body is not None}
 
@@ -336,9 +336,17 @@ class _SyncPlanner:
         if decision.change is None:
             return False
         lists = self._rules.lifecycle.item_lists.keys()
-        return decision.ends is not None or any(
-            call.target and call.params.keys() & lists for call in decision.change.calls
+        return (
+            decision.ends is not None
+            or any(call.target and call.params.keys() & lists for call in decision.change.calls)
+            or may_be_fixed(self._rules, decision.change)
+            or bool(self._to_expand(decision.change))
         )
+
+    def _to_expand(self, change: Change) -> tuple[str, ...]:
+        """What an adopted object has to show before it is known whether it differs."""
+        sent = change.calls[0].params if change.action is Action.ADOPT else {}
+        return tuple(name for name in self._rules.lifecycle.shown_if_asked if name in sent)
 
     async def _with_object(self, diff: RowDiff, decision: Decision) -> Decision:
         """The same decision, made complete with what only the object in Stripe shows: its status, its items' ids."""
@@ -346,11 +354,22 @@ class _SyncPlanner:
         change = decision.change
         if change is None:
             return decision
-        answer = await self._retrieve(change.stripe_id, diff, decision.ends.expand if decision.ends else ())
+        rule, hidden = decision.ends or self._rules.lifecycle.fixed, self._to_expand(change)
+        answer = await self._retrieve(change.stripe_id, diff, (*(rule.expand if rule else ()), *hidden))
+        if _is_missing(answer) and decision.ends is None:
+            return decision  # Stripe itself says of its call that the object is gone
         if answer.verdict is not Verdict.DONE:
             return Decision(problems=(self._not_asked(diff),))
         if decision.ends is not None:
             return end_replaced(self._rules, diff, decision, answer.body)
+        if hidden:
+            decision = self._decide_anew(diff, Existing(body=answer.body, by=str(change.found_by)))
+            if decision.change is None:
+                return decision
+            change = decision.change
+        kept = keep_fixed(self._rules, diff, change, answer.body)
+        if kept is not None:
+            return self._decide_anew(diff) if diff.kind is Kind.RETURNED else kept
         items = {name: await self._items(answer.body, name, rule) for name, rule in lists.items()}
         lose = {name: emptying_of(self._rules.sync, self._rules.resource, name, diff.params) for name in lists}
         calls = tuple(
@@ -366,6 +385,11 @@ class _SyncPlanner:
             for call in change.calls
         )
         return replace(decision, change=replace(change, calls=calls))
+
+    def _decide_anew(self, diff: RowDiff, existing: Existing | None = None) -> Decision:
+        """A row as if it had no record: one is back whose object can't be brought back, or all of an object is seen."""
+        new = replace(diff, kind=Kind.NEW, stripe_id=None, params={}, payload_hash=None, adopted=False)
+        return decide_present(self._rules, new, self._builder.build(diff.key, diff.row), existing)
 
     async def _items(self, body: Mapping[str, Any], name: str, rule: ItemList) -> list[Mapping[str, Any]]:
         shown = body.get(name) or {}
@@ -437,6 +461,10 @@ class _SyncPlanner:
             columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
             table = pa.table(columns, schema=_PLANNED)
             self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
+
+
+def _is_missing(answer: Answer) -> bool:
+    return answer.failure is not None and answer.failure.code == "resource_missing"
 
 
 def _id_to_come(change: Change) -> str | None:

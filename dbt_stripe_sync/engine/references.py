@@ -256,9 +256,7 @@ class ExistingObjects:
         kept = [found for found in objects if not found.get("deleted")]
         if not kept:
             return
-        bodies = [
-            (resource, str(found["id"]), int(found.get("created") or 0), orjson.dumps(found).decode()) for found in kept
-        ]
+        bodies = [(resource, str(found["id"]), _created(found), orjson.dumps(found).decode()) for found in kept]
         values = [
             (resource, by, str(value), str(found["id"]))
             for found in kept
@@ -312,6 +310,11 @@ def object_value(body: Mapping[str, Any], path: str) -> Any:
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     return value
+
+
+def _created(body: Mapping[str, Any]) -> int:
+    """When an object was made, in Unix seconds; an invoice item calls it its `date`."""
+    return int(body.get("created") or body.get("date") or 0)
 
 
 def _search_text(text: str) -> str:

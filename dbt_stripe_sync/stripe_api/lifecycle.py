@@ -114,6 +114,26 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """What no update of an object changes any more once its status is one of `statuses`, for `reason`.
+
+    `names` are parameters; None stands for all of them but those of `but`. `status_field` and `expand` are those of
+    `ByStatus`.
+    """
+
+    statuses: frozenset[str]
+    reason: str
+    names: frozenset[str] | None = None
+    but: frozenset[str] = frozenset()
+    status_field: str = "status"
+    expand: tuple[str, ...] = ()
+
+    def holds(self, name: str) -> bool:
+        """Whether a parameter is among them."""
+        return name not in self.but if self.names is None else name in self.names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """How far a time may lie in the past and in the future when its object is created."""
 
@@ -135,7 +155,8 @@ class Lifecycle:
     `key_as` is a parameter that tells the object's rows apart for Stripe: it comes from the row's key where the sync
     maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
     the times that creation takes, by parameter. `said_again` are parameters that hold for one request and are no part
-    of the object: every update says them again.
+    of the object: every update says them again. `fixed` is what an object's status no longer lets change.
+    `shown_if_asked` are parameters that an object shows only where they are expanded.
     """
 
     found_by: tuple[str, ...] = ()
@@ -155,6 +176,8 @@ class Lifecycle:
     repeated: str | None = None
     windows: Mapping[str, Window] = field(default_factory=dict)
     said_again: tuple[str, ...] = ()
+    fixed: Fixed | None = None
+    shown_if_asked: tuple[str, ...] = ()
 
 
 def stays_when_replaced(lifecycle: Lifecycle) -> bool:

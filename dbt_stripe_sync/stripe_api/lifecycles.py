@@ -15,6 +15,7 @@ from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
 from dbt_stripe_sync.stripe_api.lifecycle import (
     ByStatus,
     Finish,
+    Fixed,
     ItemList,
     Lifecycle,
     Mode,
@@ -49,6 +50,7 @@ _CANCEL_AT_END = Step(
 )
 _CANCEL = Step(operation="cancel")
 _VOID = Step(operation="void_invoice")
+_FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
 
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
     {
@@ -72,6 +74,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.ARCHIVE: ARCHIVE},
             # The new price takes the key over in one step (docs.stripe.com/products-prices/manage-prices#lookup-keys).
             when_immutable_changes=Replace(carry_over={"transfer_lookup_key": True}, gives_up=("lookup_key",)),
+            shown_if_asked=("currency_options",),
         ),
         "plan": Lifecycle(
             found_by=("id", "metadata"),
@@ -124,6 +127,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=_HOW_TO_CHARGE,
+            # Stripe says so itself: "A canceled subscription can only update its cancellation_details and metadata."
+            fixed=Fixed(
+                statuses=frozenset({"canceled", "incomplete_expired"}),
+                reason="the subscription has ended",
+                but=frozenset({"metadata", "cancellation_details"}),
+            ),
             # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
             item_lists={
                 "items": ItemList(
@@ -174,6 +183,28 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             finishes={
                 "finalize": Finish(name="finalize", operation="finalize_invoice", status="draft", becomes="open"),
             },
+            # docs.stripe.com/invoicing/invoice-edits: no amounts, no discounts, nothing of the customer, and what
+            # docs.stripe.com/api/invoices/update keeps for drafts. Of the rest Stripe itself says what it takes.
+            fixed=Fixed(
+                statuses=_FINALISED,
+                reason="the invoice is finalised",
+                names=frozenset(
+                    {
+                        "account_tax_ids",
+                        "application_fee_amount",
+                        "automatic_tax",
+                        "collection_method",
+                        "days_until_due",
+                        "default_tax_rates",
+                        "description",
+                        "discounts",
+                        "due_date",
+                        "shipping_cost",
+                        "shipping_details",
+                        "transfer_data",
+                    }
+                ),
+            ),
         ),
         "invoice_item": Lifecycle(
             found_by=("id", "metadata"),
@@ -188,6 +219,13 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.DELETE}),
             when_immutable_changes=Replace(then=Removal.DELETE),
+            # docs.stripe.com/api/invoiceitems/update: only before its invoice is closed.
+            fixed=Fixed(
+                statuses=_FINALISED,
+                reason="the item is on a finalised invoice",
+                status_field="invoice.status",
+                expand=("invoice",),
+            ),
         ),
         "credit_note": Lifecycle(
             found_by=("id", "metadata", "number"),
@@ -213,6 +251,13 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 "finalize": Finish(name="finalize", operation="finalize_quote", status="draft", becomes="open"),
                 "accept": Finish(name="accept", operation="accept", status="open", becomes="accepted"),
             },
+            shown_if_asked=("line_items",),
+            # docs.stripe.com/quotes/clone: a finalised quote is revised by a new draft.
+            fixed=Fixed(
+                statuses=frozenset({"open", "accepted", "canceled"}),
+                reason="the quote is no draft any more",
+                but=frozenset({"metadata", "expires_at"}),
+            ),
             note="only a draft takes every change; an open quote takes its metadata and little else",
         ),
         "customer.balance_transaction": Lifecycle(

@@ -56,7 +56,7 @@ def _put(work: Work, body: Body, ask: Ask) -> None:
     if "address" in params:
         body["address"] = full_address(params["address"])
     if "shipping" in params:
-        body["shipping"] = _shipping(params["shipping"])
+        body["shipping"] = full_shipping(params["shipping"])
     if "invoice_settings" in params:
         settings = params["invoice_settings"] or {}
         body["invoice_settings"] = {**body["invoice_settings"], **{k: v or None for k, v in settings.items()}}
@@ -78,7 +78,8 @@ def full_address(given: Any) -> Body | None:
     return None if not given else {**_ADDRESS, **{key: value or None for key, value in given.items()}}
 
 
-def _shipping(given: Any) -> Body | None:
+def full_shipping(given: Any) -> Body | None:
+    """Where something is sent, as objects show it."""
     if not given:
         return None
     return {

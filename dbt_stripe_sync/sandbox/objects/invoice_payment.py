@@ -34,7 +34,9 @@ def finalize(work: Work, invoice: Body) -> None:
     invoice["ending_balance"] = customer["balance"]
     owed(invoice)
     invoice["status"] = "open"
-    invoice["status_transitions"]["finalized_at"] = invoice["effective_at"] = work.now
+    invoice["status_transitions"]["finalized_at"] = work.now
+    # docs.stripe.com/api/invoices/object: the same as `finalized_at` unless it was set.
+    invoice["effective_at"] = invoice["effective_at"] or work.now
     invoice["automatically_finalizes_at"] = None
     token = new_id("test", 32)
     invoice["hosted_invoice_url"] = f"https://invoice.stripe.com/i/acct_sandbox/{token}?s=ap"

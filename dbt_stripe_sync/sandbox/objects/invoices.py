@@ -10,6 +10,7 @@ from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import DEFAULT_LIMIT, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params, merge_metadata, plain
 from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing
+from dbt_stripe_sync.sandbox.objects.customers import full_shipping
 from dbt_stripe_sync.sandbox.objects.cycles import subscription_parent
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import charge_of
@@ -25,6 +26,7 @@ HOUR = 3600
 _AFTER_FINALISATION = frozenset(
     {"metadata", "auto_advance", "default_payment_method", "default_source", "payment_settings", "expand"}
 )
+_RENDERING: Body = {"amount_tax_display": None, "pdf": None, "template": None, "template_version": None}
 _PUT_BY_HAND = (
     "customer",
     "customer_account",
@@ -96,10 +98,14 @@ def _put(work: Work, invoice: Body, params: dict[str, Any]) -> None:
     for name in ("issuer", "automatic_tax", "payment_settings"):
         if params.get(name):
             invoice[name] = {**invoice[name], **plain(params[name])}
+    if params.get("rendering"):
+        invoice["rendering"] = {**(invoice["rendering"] or _RENDERING), **plain(params["rendering"])}
     _put_shipping(work, invoice, params)
 
 
 def _put_shipping(work: Work, invoice: Body, params: dict[str, Any]) -> None:
+    if "shipping_details" in params:
+        invoice["shipping_details"] = full_shipping(params["shipping_details"])
     if "shipping_cost" not in params:
         return
     cost = params["shipping_cost"] or None

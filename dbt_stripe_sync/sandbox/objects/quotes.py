@@ -61,6 +61,8 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     if params.get("customer"):
         customer = core.reference(work, "customer", params["customer"], "customer")
         body["customer"], body["test_clock"] = customer["id"], customer["test_clock"]
+    elif params.get("customer") == "":
+        body["customer"] = None
     hidden = work.hidden(FAMILY.kind, body["id"])
     if "line_items" in params:
         hidden["items"] = build_items(work, params["line_items"] or [], hidden["items"])

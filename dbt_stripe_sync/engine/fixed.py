@@ -1,0 +1,64 @@
+"""What an object's status no longer lets change: such a row is rejected before Stripe would refuse its call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.changes import Decision, build_record, immutable_problem
+from dbt_stripe_sync.engine.references import object_value
+from dbt_stripe_sync.engine.types import Action
+from dbt_stripe_sync.stripe_api.tag import TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.changes import Rules
+    from dbt_stripe_sync.engine.diff import RowDiff
+    from dbt_stripe_sync.engine.types import Change
+
+
+def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, Any]) -> Decision | None:
+    """What a row needs instead of `change`, where its object's status fixes what that would update."""
+    rule = rules.lifecycle.fixed
+    status = str(object_value(body, rule.status_field)) if rule is not None else ""
+    if rule is None or status not in rule.statuses:
+        return None
+    fixed = {name: value for name, value in _sent(rules, change).items() if rule.holds(name)}
+    spared = {name for name, value in fixed.items() if _is_spared(name, value, body)}
+    if change.action is Action.ADOPT and spared == fixed.keys():
+        return _adopt_without(rules, diff, change, spared) if spared else None
+    reason = f"{rule.reason} (its status is `{status}`)"
+    return Decision(problems=(immutable_problem(rules, diff, list(fixed), reason, ""),)) if fixed else None
+
+
+def may_be_fixed(rules: Rules, change: Change) -> bool:
+    """Whether a change updates what the object's status may have fixed."""
+    rule = rules.lifecycle.fixed
+    return rule is not None and not change.removed and any(rule.holds(name) for name in _sent(rules, change))
+
+
+def _sent(rules: Rules, change: Change) -> dict[str, Any]:
+    """What a change updates on an object that exists, without what holds for one request."""
+    updates = [call.params for call in change.calls if call.operation == "update" and call.target is not None]
+    said_again = rules.lifecycle.said_again
+    return {name: value for params in updates for name, value in params.items() if name not in said_again}
+
+
+def _is_spared(name: str, value: Any, body: Mapping[str, Any]) -> bool:
+    """Whether an object can be adopted without it: our tag, or what Stripe does not show and so may be as it should."""
+    return name not in body or (name == "metadata" and isinstance(value, dict) and value.keys() == {TAG})
+
+
+def _adopt_without(rules: Rules, diff: RowDiff, change: Change, names: set[str]) -> Decision:
+    (call,) = change.calls
+    left = replace(call, params={name: value for name, value in call.params.items() if name not in names})
+    adopted = replace(
+        change,
+        calls=(left,),
+        changed=tuple(part for part in change.changed if part.path.partition(".")[0] not in names),
+    )
+    if _sent(rules, adopted):
+        return Decision(change=adopted)
+    known = replace(diff, stripe_id=change.stripe_id, adopted=True)
+    return Decision(record=build_record(rules, known, change.desired))
