@@ -112,21 +112,6 @@ def test_an_ambiguous_match_is_rejected_alone_with_the_ids(business):
     assert business.stripe.count("customer") == 3
 
 
-@pytest.mark.parametrize(("choice", "index"), [("newest", 2), ("oldest", 0)])
-def test_an_ambiguous_match_takes_the_one_that_the_sync_says(business, choice, index):
-    made = []
-    for _ in range(3):
-        made.append(person(business, "a@example.com"))
-        business.stripe.advance(60)
-    people(business, ("c1", "a@example.com", "A"), match=["email"], on_ambiguous=choice)
-
-    run(business)
-
-    named = [customer["id"] for customer in business.stripe.objects("customer") if customer["name"] == "A"]
-    assert named == [made[index]]
-    assert business.stripe.count("customer") == 3
-
-
 def test_two_rows_do_not_share_an_object(business):
     found = person(business, "a@example.com")
     people(business, ("c1", "a@example.com", "A"), ("c2", "a@example.com", "B"), match=["email"])
@@ -174,16 +159,6 @@ def test_a_stripe_id_in_the_model_is_the_best_match(business):
 
     assert "no object of this row was found, and the sync's mode is `update`" in ran.text
     assert {c["id"]: c["name"] for c in business.stripe.objects("customer")} == {one: "Ann", two: "Ben"}
-
-
-def test_mode_insert_leaves_what_is_there_alone(business):
-    person(business, "a@example.com", "Theirs")
-    people(business, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"), match=["email"], mode="insert")
-
-    ran = run(business)
-
-    assert "its object exists already, found by email, and the sync's mode is `insert`" in ran.text
-    assert {customer["name"] for customer in business.stripe.objects("customer")} == {"Theirs", "B"}
 
 
 def test_a_list_that_fails_creates_nothing(business):

@@ -215,7 +215,7 @@ class _Parser:
         by_path = {".".join(field.path): field.value for field in fields}
         possible = [
             path
-            for path in dict.fromkeys((*by_path, *(f"metadata.{column}" for column in key), *key))
+            for path in (*by_path, *(f"metadata.{column}" for column in key))
             if path.split(".")[0] in lifecycle.found_by
         ]
         for entry in raw if isinstance(raw, list) else [raw]:

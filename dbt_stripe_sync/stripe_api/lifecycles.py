@@ -258,7 +258,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 reason="the quote is no draft any more",
                 but=frozenset({"metadata", "expires_at"}),
             ),
-            note="only a draft takes every change; an open quote takes its metadata and little else",
         ),
         "customer.balance_transaction": Lifecycle(
             found_by=("id",),

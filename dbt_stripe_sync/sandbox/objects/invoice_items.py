@@ -153,6 +153,11 @@ def _update(work: Work, ask: Ask) -> Body:
     given = dict(ask.params)
     if "quantity" in given and not {"amount", "pricing", "price_data", "unit_amount_decimal"} & given.keys():
         _keep_price(work, body, given)
+    elif {"pricing", "price_data", "unit_amount_decimal"} & given.keys() and not {
+        "quantity",
+        "quantity_decimal",
+    } & given.keys():
+        given["quantity_decimal"] = body["quantity_decimal"]
     _put(work, body, given, body["currency"])
     if body["invoice"] is not None:
         invoice = work.edit("invoice", body["invoice"])
