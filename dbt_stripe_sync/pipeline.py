@@ -15,6 +15,7 @@ from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, 
 from dbt_stripe_sync.engine.journal import Journal
 from dbt_stripe_sync.engine.plan import PlanWriter
 from dbt_stripe_sync.engine.planning import Planning, plan_sync
+from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.rebuild import rebuild_records
 from dbt_stripe_sync.engine.recovery import settle_intents
 from dbt_stripe_sync.engine.references import ExistingObjects
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.wiring import Parts, Workload
 
 
-class Progress(Protocol):
+class Progress(RowProgress, Protocol):
     """Hears how far a run has come."""
 
     def begin_sync(self, name: str) -> None:
@@ -117,6 +118,7 @@ async def _plan_syncs(
             workspace=workspace,
             parents=frozenset(s.name for s in workload.syncs if finishes_of(s, lifecycle_of(s.resource))),
         ),
+        progress=progress,
         referenced=frozenset(name for sync in workload.syncs for name in sync.depends_on),
         room=options.most_changes,
     )
