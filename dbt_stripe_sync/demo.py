@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +201,10 @@ def _postgres(folder: Path) -> Iterator[dict[str, str]]:
         ) from None
     from urllib.parse import parse_qs, urlsplit
 
-    server = pgserver.get_server(folder, cleanup_mode="stop")
+    with warnings.catch_warnings():
+        # Where no login has set XDG_RUNTIME_DIR, the server's package warns of its own choice, which is a good one.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        server = pgserver.get_server(folder, cleanup_mode="stop")
     try:
         parts = urlsplit(server.get_uri())
         host = parse_qs(parts.query).get("host", [parts.hostname or "localhost"])[0]

@@ -67,7 +67,7 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     if found.general:
         yield ""
         yield from render_problems(found.general, colour=style.colour)
-    yield from _hint(plan, style, width)
+    yield from _hint(plan, style, width, general=bool(found.general))
 
 
 def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change]:
@@ -126,7 +126,8 @@ def _sync(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width:
 def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
     """`stripe_customers -> customer    12,401 rows   3 to change`, the figures in the same columns for every sync."""
     total = sum(counts.by_action.values())
-    change = "held back" if counts.held is not None else f"{total:,} to change" if total else "as they were"
+    change = f"{total:,} to change" if total else f"{counts.rejected:,} rejected" if counts.rejected else "as they were"
+    change = "held back" if counts.held is not None else change
     figures = f"{counted(counts.rows, 'row'):>16}   {change}"
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", max(8, width - cell_len(figures) - 2))
     room = min(36, width - cell_len(figures) - 2)
@@ -196,12 +197,14 @@ def _advice(hint: str, width: int, paint: Paint) -> Iterator[str]:
     return wrap_marked("hint:", plain(hint), width, paint, colour="cyan", indent=INDENT * 2)
 
 
-def _hint(plan: Plan, style: PlanStyle, width: int) -> Iterator[str]:
+def _hint(plan: Plan, style: PlanStyle, width: int, *, general: bool) -> Iterator[str]:
     if not len(plan.changes):
         return
     text = "`dbt-stripe-sync run` sends this plan"
     if not style.show_values and _has_values(plan):
         text += "; `--show-values` prints old and new values"
+    if general:
+        yield ""
     yield from wrap_marked("hint:", f"{text}.", width, Paint(on=style.colour), colour="cyan")
 
 
