@@ -203,7 +203,7 @@ def _postgres(folder: Path) -> Iterator[dict[str, str]]:
 
     with warnings.catch_warnings():
         # Where no login has set XDG_RUNTIME_DIR, the server's package warns of its own choice, which is a good one.
-        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore")
         server = pgserver.get_server(folder, cleanup_mode="stop")
     try:
         parts = urlsplit(server.get_uri())

@@ -22,7 +22,7 @@ from dbt_stripe_sync.report.plan_words import (
     sum_of,
 )
 from dbt_stripe_sync.report.problems_text import render_problems
-from dbt_stripe_sync.report.value_text import render_value
+from dbt_stripe_sync.report.value_text import render_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -157,13 +157,12 @@ def _rows(changes: Sequence[Change], groups: Sequence[ProblemGroup], style: Plan
 
 def _values(change: Change, width: int) -> Iterator[str]:
     """Old and new value of each parameter, below its change."""
-    before_after = [(part.path, part.before, part.after) for part in change.changed]
-    name_width = min(max((cell_len(plain(path)) for path, _, _ in before_after), default=0), width // 3)
+    parts = list(render_parts(change))
+    name_width = min(max((cell_len(plain(part.path)) for part in parts), default=0), width // 3)
     is_new = change.action is Action.CREATE
-    for path, before, after in before_after:
-        new = render_value(path, after, change.desired)
-        text = new if is_new else f"{render_value(path, before, change.desired)} -> {new}"
-        label = f"{INDENT * 3}{pad(cut(plain(path), name_width), name_width)}  "
+    for part in parts:
+        text = part.after if is_new else f"{part.before} -> {part.after}"
+        label = f"{INDENT * 3}{pad(cut(plain(part.path), name_width), name_width)}  "
         yield from wrap(text, width, first=label, indent=" " * (cell_len(label) + 2))
 
 
