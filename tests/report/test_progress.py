@@ -101,7 +101,7 @@ def test_a_long_table_is_told_of_while_it_is_read_and_compared():
     assert said["text"] == [
         "customers: 500,000 rows read",
         "customers: 1,000,000 rows read",
-        "customers: 10,000 rows that may differ compared",
+        "customers: 10,000 rows compared in full",
     ]
     events = [json.loads(line) for line in said["json"]][1:]
     assert [(event["event"], event["rows"]) for event in events] == [
