@@ -90,6 +90,8 @@ def _play(stage: Stage) -> bool:
     objects = {name: stage.sandbox.count(name) for name in sorted({counts.resource for counts in first.counts})}
     rows = sum(counts.rows for counts in first.counts)
     say(f"   {rows} rows; the local Stripe now holds {', '.join(f'{n} {name}' for name, n in objects.items())}.")
+    own = objects["invoice"] - sum(counts.rows for counts in first.counts if counts.resource == "invoice")
+    say(f"   ({own} of the invoices are Stripe's own: each subscription makes its first one.)")
 
     say("3. dbt-stripe-sync again: nothing has changed, so nothing is sent")
     second_writes = _writes(stage, lambda: _sync(stage))

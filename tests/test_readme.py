@@ -109,7 +109,7 @@ def test_a_mistyped_command_is_told_in_a_line():
     ran = run_cli("sandboxx")
 
     assert ran.exit_code == 2
-    assert "No such command 'sandboxx'." in ran.text
+    assert "No such command 'sandboxx'. Did you mean 'sandbox'?" in ran.text
     assert "Traceback" not in ran.text
 
 
