@@ -131,7 +131,10 @@ def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
     figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}   {change}"
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", max(8, width - cell_len(figures) - 2))
     room = min(36, width - cell_len(figures) - 2)
-    return f"{paint(name, 'bold')}{' ' * max(0, room - cell_len(name))}  {figures}"
+    # A long name takes the room before the figures, not their columns.
+    shown = figures.lstrip()
+    gap = max(2, room + 2 + cell_len(figures) - cell_len(name) - cell_len(shown))
+    return f"{paint(name, 'bold')}{' ' * gap}{shown}"
 
 
 def _rows(changes: Sequence[Change], groups: Sequence[ProblemGroup], style: PlanStyle, width: int) -> Iterator[str]:

@@ -106,6 +106,19 @@ def test_of_a_list_of_hashes_only_the_parts_that_differ_are_shown():
     ]
 
 
+def test_figures_stand_in_their_columns_beside_long_names_and_single_rows():
+    counts = [
+        make_counts("stripe_usage_events", resource="billing.meter_event", rows=6),
+        make_counts("quotes", resource="quote", rows=1),
+        make_counts("customers", rows=12_401),
+    ]
+
+    lines = render(make_plan([], counts)).splitlines()[:3]
+
+    assert len({line.index(" row") for line in lines}) == 1
+    assert len({line.index("as they were") for line in lines}) == 1
+
+
 def test_money_in_a_list_is_in_the_currency_beside_it():
     before = [{"currency": "jpy", "unit_amount": 500}, {"currency": "usd", "unit_amount": 500}]
     after = [{"currency": "jpy", "unit_amount": 600}, {"currency": "usd", "unit_amount": 600}]
