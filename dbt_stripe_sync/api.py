@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# The story, the state and DuckDB are imported where they begin: `parse` and `ls` must not wait half a second for them.
+# The story, the state, DuckDB, the report's page and what only one command needs are imported where they begin: `parse`
+# and `ls` must not wait for them.
 import asyncio
 import shutil
 import signal
@@ -13,17 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dbt_stripe_sync.artifacts import PAGE, RESULTS, write_artifacts
-from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
-from dbt_stripe_sync.authoring.exposures import write_exposures
-from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
-from dbt_stripe_sync.config.schema import build_schema
-from dbt_stripe_sync.engine.apply import Stop
 from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.engine.plan import read_plan
 from dbt_stripe_sync.engine.types import RowSource
-from dbt_stripe_sync.look.catalog_view import list_fields, list_resources
-from dbt_stripe_sync.look.health import check_health
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
     ProjectOptions,
@@ -39,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from dbt_stripe_sync.authoring.scaffold import Written
+    from dbt_stripe_sync.engine.apply import Stop
     from dbt_stripe_sync.engine.ports import Clock
     from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, RunReport, SyncCounts
     from dbt_stripe_sync.look.health import Check
@@ -53,6 +46,12 @@ class Silent:
     """Progress for nobody."""
 
     def begin_sync(self, name: str) -> None:
+        """Say nothing."""
+
+    def rows_read(self, count: int) -> None:
+        """Say nothing."""
+
+    def rows_compared(self, count: int) -> None:
         """Say nothing."""
 
     def planned(self, counts: SyncCounts) -> None:
@@ -99,6 +98,7 @@ class Project:
         The results and the report are left at `artifacts`.
         """
         from dbt_stripe_sync import pipeline
+        from dbt_stripe_sync.engine.apply import Stop
 
         stop = Stop()
 
@@ -154,6 +154,8 @@ class Project:
         Raises `PlanError` where it was made for something else or is stale.
         """
         from dbt_stripe_sync import pipeline
+        from dbt_stripe_sync.engine.apply import Stop
+        from dbt_stripe_sync.engine.plan import read_plan
 
         made = read_plan(plan) if isinstance(plan, Path) else plan
         stop = Stop()
@@ -178,6 +180,8 @@ class Project:
 
         Needs the warehouse, and no Stripe key. Raises `ConfigError`.
         """
+        from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
+
         asked = FirstSync(model=model, resource=resource, key=tuple(key), fields=tuple(fields))
         dbt, manifest = load_manifest(self.options)
         node = find_model(manifest, asked.model)
@@ -187,6 +191,9 @@ class Project:
 
     def docs(self, out: Path | None = None) -> tuple[Path, bool]:
         """Write exposures of all syncs among the models; says where, and whether the file has changed."""
+        from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
+        from dbt_stripe_sync.authoring.exposures import write_exposures
+
         dbt = self.workload.dbt
         file = out or dbt.root / dbt.model_paths[0] / EXPOSURES
         return file, write_exposures(self.workload.syncs, file, package=dbt.name)
@@ -194,10 +201,14 @@ class Project:
     @staticmethod
     def schema() -> dict[str, Any]:
         """The JSON Schema of `meta.stripe_sync`, for editors."""
+        from dbt_stripe_sync.config.schema import build_schema
+
         return build_schema(read_catalog())
 
     def debug(self) -> list[Check]:
         """Try every part that a run needs."""
+        from dbt_stripe_sync.look.health import check_health
+
         return list(check_health(self.options))
 
     @cached_property
@@ -210,21 +221,29 @@ class Project:
     @property
     def artifacts(self) -> tuple[Path, Path]:
         """Where each run leaves its results (JSON) and its report (HTML)."""
+        from dbt_stripe_sync.artifacts import PAGE, RESULTS
+
         folder = self.workload.dbt.target_path
         return folder / RESULTS, folder / PAGE
 
     def _kept(self, report: RunReport) -> RunReport:
+        from dbt_stripe_sync.artifacts import write_artifacts
+
         problems = write_artifacts(report, self.workload.dbt.target_path)
         return replace(report, problems=(*report.problems, *problems)) if problems else report
 
     @staticmethod
     def resources() -> list[dict[str, Any]]:
         """Every Stripe resource with what a sync may do to it."""
+        from dbt_stripe_sync.look.catalog_view import list_resources
+
         return list_resources()
 
     @staticmethod
     def fields(resource: str, path: str | None = None) -> list[dict[str, Any]]:
         """The parameters of a resource, or those inside one of its hashes. Raises `ConfigError`."""
+        from dbt_stripe_sync.look.catalog_view import list_fields
+
         return list_fields(resource, path)
 
 

@@ -15,6 +15,7 @@ from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, 
 from dbt_stripe_sync.engine.journal import Journal
 from dbt_stripe_sync.engine.plan import PlanWriter
 from dbt_stripe_sync.engine.planning import Planning, plan_sync
+from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.rebuild import rebuild_records
 from dbt_stripe_sync.engine.recovery import settle_intents
 from dbt_stripe_sync.engine.references import ExistingObjects
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.wiring import Parts, Workload
 
 
-class Progress(Protocol):
+class Progress(RowProgress, Protocol):
     """Hears how far a run has come."""
 
     def begin_sync(self, name: str) -> None:
@@ -117,6 +118,7 @@ async def _plan_syncs(
             workspace=workspace,
             parents=frozenset(s.name for s in workload.syncs if finishes_of(s, lifecycle_of(s.resource))),
         ),
+        progress=progress,
         referenced=frozenset(name for sync in workload.syncs for name in sync.depends_on),
         room=options.most_changes,
     )
@@ -195,12 +197,13 @@ async def run(
     workload: Workload, parts: Parts, options: PlanOptions, progress: Progress, stop: Stop, *, fail_fast: bool = False
 ) -> RunReport:
     """Settle, plan and apply: what `dbt-stripe-sync` does when it is given no command."""
-    run_id = new_run_id(parts.clock.now())
+    started = parts.clock.now()
+    run_id = new_run_id(started)
     parts.state.start_run(run_id, command="run" if options.only is None else "retry", target=workload.target)
     settled = await settle(workload, parts, run_id, progress)
     plan = await make_plan(workload, parts, options, progress, parts.state.scratch / "plan.jsonl")
     report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast)
-    report = _with_settled(report, settled)
+    report = _as_a_whole(report, settled, started)
     parts.state.finish_run(report)
     return report
 
@@ -213,10 +216,12 @@ async def apply(
     Raises `PlanError` where it was made for something else, or where the state or the manifest has moved since.
     """
     check_plan(plan, workload, parts)
-    run_id = new_run_id(parts.clock.now())
+    started = parts.clock.now()
+    run_id = new_run_id(started)
     parts.state.start_run(run_id, command="apply", target=workload.target)
     settled = await settle(workload, parts, run_id, progress)
-    report = _with_settled(await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast), settled)
+    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast)
+    report = _as_a_whole(report, settled, started)
     parts.state.finish_run(report)
     return report
 
@@ -360,7 +365,9 @@ def _status(plan: Plan, problems: Sequence[Problem], done: dict[Status, int], st
     return RunStatus.SUCCEEDED
 
 
-def _with_settled(report: RunReport, settled: Settled) -> RunReport:
+def _as_a_whole(report: RunReport, settled: Settled, started: datetime) -> RunReport:
+    """The report with what was settled before, and with the time that reading and comparing took."""
+    report = replace(report, started_at=started)
     if not settled.outcomes:
         return report
     done = dict(report.done)

@@ -153,7 +153,8 @@ def load_workload(options: ProjectOptions) -> Workload:
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
     results = RunResults() if options.ignore_dbt_results else read_run_results(dbt.target_path / "run_results.json")
     # What is wrong may be mended already, in a file that dbt has not read since.
-    problems = (*problems, *parsed.problems, *find_stale(dbt, manifest, results))
+    held = held_models(manifest, results)
+    problems = (*problems, *parsed.problems, *find_stale(dbt, manifest, results, held))
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     selected = select_syncs(
@@ -164,7 +165,6 @@ def load_workload(options: ProjectOptions) -> Workload:
         ask_dbt=lambda selector: list_models(dbt, chosen, selector),
     )
     syncs = in_reference_order(selected.syncs)
-    held = held_models(manifest, results)
     return Workload(
         options=options,
         dbt=dbt,
@@ -186,7 +186,8 @@ def _no_syncs() -> Problem:
         code="no-syncs",
         summary="no model of this project says `stripe_sync` in its meta, so there is nothing to do",
         where=Location(file="dbt_project.yml"),
-        hint="`dbt-stripe-sync init MODEL --resource customer` writes a first one; after a change run `dbt parse`",
+        hint="`dbt-stripe-sync init MODEL --resource customer` writes a first one, below `config: meta: stripe_sync:`; "
+        "after a change run `dbt parse`",
         severity=Severity.WARNING,
     )
 

@@ -75,13 +75,22 @@ def test_a_model_that_failed_is_held_and_the_run_says_so(customers):
     assert customers.stripe.count("customer") == 3
 
 
-def test_results_of_another_run_than_the_manifests_are_told(customers):
+def test_results_of_another_run_than_the_manifests_are_told_where_they_hold_something(customers):
+    write_results(customers, {"model.shop.customers": "error"}, invocation="another")
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 1
+    assert "warning[stale-run-results]" in ran.text
+
+
+def test_dbt_parse_after_a_good_build_is_nothing_to_warn_of(customers):
     write_results(customers, {"model.shop.customers": "success"}, invocation="another")
 
     ran = customers.cli()
 
     assert ran.exit_code == 0
-    assert "warning[stale-run-results]" in ran.text
+    assert "warning" not in ran.text
 
 
 def test_a_project_that_changed_since_dbt_read_it_is_told_even_beside_an_error_that_is_mended(customers):

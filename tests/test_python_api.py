@@ -73,6 +73,12 @@ def test_progress_hears_of_every_change(project):
         def begin_sync(self, name):
             heard.append(name)
 
+        def rows_read(self, count):
+            heard.append(("read", count))
+
+        def rows_compared(self, count):
+            heard.append(("compared", count))
+
         def planned(self, counts):
             heard.append(counts.rows)
 
@@ -84,7 +90,7 @@ def test_progress_hears_of_every_change(project):
 
     project.run(progress=Listener())
 
-    assert heard == ["customers", 3, 3, *[Status.SUCCEEDED] * 3]
+    assert heard == ["customers", ("read", 3), ("compared", 3), 3, 3, *[Status.SUCCEEDED] * 3]
 
 
 def test_every_name_that_is_offered_is_there():

@@ -109,7 +109,7 @@ def test_a_mistyped_command_is_told_in_a_line():
     ran = run_cli("sandboxx")
 
     assert ran.exit_code == 2
-    assert "No such command 'sandboxx'." in ran.text
+    assert "No such command 'sandboxx'. Did you mean 'sandbox'?" in ran.text
     assert "Traceback" not in ran.text
 
 
@@ -205,6 +205,31 @@ def test_python_examples_import_what_there_is(code):
     imports = "\n".join(line for line in code.splitlines() if line.startswith(("from ", "import ")))
 
     exec(imports, {})  # noqa: S102 - the README's own lines
+
+
+def test_the_python_example_plans_applies_and_tells_what_failed(customers, monkeypatch, capsys):
+    (code,) = (block for block in blocks("python") if "project.apply" in block)
+    options = f'profiles_dir=Path("shop"), stripe_url="{customers.stripe.url}"'
+    code = code.replace('target="prod", select=("tag:stripe",)', options)
+    monkeypatch.chdir(customers.root.parent)
+
+    with pytest.raises(SystemExit) as ended:
+        exec(code, {})  # noqa: S102 - the README's own lines
+
+    assert ended.value.code == 0
+    assert customers.stripe.count("customer") == 3
+    assert capsys.readouterr().out.count("create") == 3
+
+
+def test_the_python_example_tells_problems(customers, monkeypatch, capsys):
+    (code,) = (block for block in blocks("python") if "project.apply" in block)
+    monkeypatch.chdir(customers.root)
+
+    with pytest.raises(SystemExit) as ended:
+        exec(code, {})  # noqa: S102 - the README's own lines
+
+    assert ended.value.code == 2
+    assert "no-project" in capsys.readouterr().out
 
 
 # ── what it names ────────────────────────────────────────────────────────────────────────────────────────────────

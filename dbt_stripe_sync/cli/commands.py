@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,15 @@ class Commands(click.Group):
             return None
         command = getattr(import_module(f"dbt_stripe_sync.cli.{module}"), cmd_name)
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the command that was probably meant."""
+        if args and args[0] not in MODULES and not args[0].startswith("-"):
+            close = get_close_matches(args[0], MODULES, n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
         """Put `run` in front where no command is named."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.leaks import find_secrets
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.errors import Location
+from dbt_stripe_sync.errors import Location, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BLOCK = "stripe_sync"
 COLUMN_FIELD = "stripe_field"
+# One or two letters of eleven that are swapped, missing or too many (difflib's ratio).
+ALMOST = 0.85
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
@@ -42,6 +45,7 @@ def read_blocks(node: ModelNode, problems: Problems) -> Iterator[Block]:
     where = Location(file=node.file, model=node.name, field=f"meta.{BLOCK}")
     _check_secrets(node, problems)
     if raw is None:
+        _check_spelling(node, problems)
         _check_lonely_columns(node, problems)
         return
     if node.raw_meta is not None:
@@ -109,6 +113,18 @@ def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) ->
             problems.add(
                 "not-a-mapping", where, f"column `{column}` names no Stripe field", f"write `{COLUMN_FIELD}: email`"
             )
+
+
+def _check_spelling(node: ModelNode, problems: Problems) -> None:
+    """A tag that is almost ours would be left out in silence."""
+    for name in get_close_matches(BLOCK, node.meta, cutoff=ALMOST):
+        problems.add(
+            "misspelt-tag",
+            Location(file=node.file, model=node.name, field=f"meta.{name}"),
+            f"the model's meta says `{name}`, which is nothing to dbt-stripe-sync",
+            f"write `{BLOCK}`, if that is meant",
+            severity=Severity.WARNING,
+        )
 
 
 def _check_lonely_columns(node: ModelNode, problems: Problems) -> None:

@@ -109,6 +109,15 @@ def looks_like_template(text: str) -> bool:
 def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
     """A text with `[[ ]]`, or with `{{ }}` that dbt has left alone."""
     source = str(raw)
+    if not looks_like_template(source):
+        # dbt 1.x renders `{{ a }} {{ b }}` to the text around them, and keeps no other form of it.
+        around.problems.add(
+            "template-without-column",
+            where,
+            "the template has no `[[ ]]`, so that it is the same for every row",
+            "write `[[ column ]]` (dbt itself renders `{{ column }}`, to nothing), or `{value: …}` for a fixed text",
+        )
+        return None
     environment = environment_of(source)
     try:
         environment.from_string(source)  # finds filters and tests that there are not

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import DbtProject
@@ -20,8 +20,13 @@ NOT_OURS = frozenset({"stripe_sync_exposures.yml"})
 SHOWN_FILES = 3
 
 
-def find_stale(project: DbtProject, manifest: Manifest, results: RunResults) -> Iterator[Problem]:
-    """Warnings, where the manifest is older than the project's files, or where the results are not of the same run."""
+def find_stale(
+    project: DbtProject, manifest: Manifest, results: RunResults, held: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Warnings: the manifest is older than the project's files, or models are held by results of another run.
+
+    A manifest that is younger than results by which nothing is held is what `dbt parse` leaves, and nothing to tell.
+    """
     changed = _changed_since(project, manifest.generated_at)
     if changed:
         names = ", ".join(f"`{name}`" for name in changed[:SHOWN_FILES])
@@ -33,7 +38,7 @@ def find_stale(project: DbtProject, manifest: Manifest, results: RunResults) -> 
             hint="run `dbt build` again (`dbt parse` where only YAML has changed)",
             severity=Severity.WARNING,
         )
-    if results.invocation_id and manifest.invocation_id and results.invocation_id != manifest.invocation_id:
+    if held and results.invocation_id and manifest.invocation_id and results.invocation_id != manifest.invocation_id:
         yield Problem(
             code="stale-run-results",
             summary="dbt's last results are of another run than its manifest, and models are held back by them",

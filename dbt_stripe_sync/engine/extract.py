@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 
 from dbt_stripe_sync.engine.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.engine.sql import key_text, literal, quoted
@@ -13,10 +14,10 @@ from dbt_stripe_sync.engine.types import RowSource, SyncRef
 from dbt_stripe_sync.errors import Location, Problem, WarehouseError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.layout import ChildPart, Layout, Part
-    from dbt_stripe_sync.engine.ports import Warehouse
+    from dbt_stripe_sync.engine.ports import RowProgress, Warehouse
     from dbt_stripe_sync.engine.types import Lookup, ModelNode, Sync
     from dbt_stripe_sync.engine.workspace import Workspace
 
@@ -52,6 +53,31 @@ class Staged:
     def child_table(self, child: ChildPart) -> str:
         """The table of a child model's rows as read."""
         return f"work.{child.name.strip('$')}_{self.number}"
+
+
+class HeardRows:
+    """Implements `Warehouse` over another one, and tells how many rows have come."""
+
+    def __init__(self, warehouse: Warehouse, progress: RowProgress) -> None:
+        self._warehouse = warehouse
+        self._progress = progress
+
+    def columns(self, source: RowSource) -> Mapping[str, str]:
+        """Those of the warehouse."""
+        return self._warehouse.columns(source)
+
+    def rows(self, source: RowSource) -> pa.RecordBatchReader:
+        """Those of the warehouse."""
+        reader = self._warehouse.rows(source)
+        return pa.RecordBatchReader.from_batches(reader.schema, self._heard(reader))
+
+    def close(self) -> None:
+        """The warehouse's owner closes it."""
+
+    def _heard(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            yield batch
+            self._progress.rows_read(batch.num_rows)
 
 
 def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int:

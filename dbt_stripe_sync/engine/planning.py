@@ -21,7 +21,7 @@ from dbt_stripe_sync.engine.changes import (
     needs_body_back,
 )
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences, read_forgotten
-from dbt_stripe_sync.engine.extract import Staged, load_rows
+from dbt_stripe_sync.engine.extract import HeardRows, Staged, load_rows
 from dbt_stripe_sync.engine.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
 from dbt_stripe_sync.engine.items import emptying_of, match_items
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.diff import DiffCounts, RowDiff
     from dbt_stripe_sync.engine.finishing import Referrers
     from dbt_stripe_sync.engine.plan import PlanWriter
-    from dbt_stripe_sync.engine.ports import Clock, State, Stripe, Warehouse
+    from dbt_stripe_sync.engine.ports import Clock, RowProgress, State, Stripe, Warehouse
     from dbt_stripe_sync.engine.references import ExistingObjects, Found
     from dbt_stripe_sync.engine.types import Change, Record, Sync
     from dbt_stripe_sync.engine.workspace import Workspace
@@ -72,6 +72,7 @@ class Planning:
     run_id: str
     referenced: frozenset[str]
     referrers: Referrers
+    progress: RowProgress
     claimed: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     room: int | None = None
     staged: int = 0
@@ -117,7 +118,8 @@ async def plan_sync(
     planning.staged += 1
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged)
     started = perf_counter()
-    rows = await asyncio.to_thread(load_rows, planning.workspace, staged, planning.warehouse)
+    heard = HeardRows(planning.warehouse, planning.progress)
+    rows = await asyncio.to_thread(load_rows, planning.workspace, staged, heard)
     read = perf_counter()
     found = _Found()
     for note in await planning.existing.resolve_lookups(staged):
@@ -217,6 +219,7 @@ class _SyncPlanner:
                 decisions[index] = decision
             self._take(decisions)
             self._note_referrers(batch, decisions)
+            self._planning.progress.rows_compared(len(batch))
             # Answers are read and pages are listed while a long table is planned.
             await asyncio.sleep(0)
 

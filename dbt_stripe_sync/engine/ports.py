@@ -32,6 +32,18 @@ class Warehouse(Protocol):
         ...
 
 
+class RowProgress(Protocol):
+    """Hears how far the rows of a sync are, some thousand at a time; `rows_read` from a thread of its own."""
+
+    def rows_read(self, count: int) -> None:
+        """So many more rows have been read, those of child models too."""
+        ...
+
+    def rows_compared(self, count: int) -> None:
+        """So many more of the rows that differ have been compared with their objects."""
+        ...
+
+
 class Stripe(Protocol):
     """Stripe's API: rate-limited, idempotent where the call carries a key, never raising for what Stripe answered."""
 

@@ -32,7 +32,7 @@ from dbt_stripe_sync.report.plan_words import PARTICIPLES
 from dbt_stripe_sync.report.redact import describe_values
 from dbt_stripe_sync.report.run_json import write_whole
 from dbt_stripe_sync.report.summary import Summary
-from dbt_stripe_sync.report.value_text import render_value
+from dbt_stripe_sync.report.value_text import render_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,14 +187,7 @@ class _Page:
         if is_failed or self._with_values:
             detail["calls"] = self._calls(change)
         if self._with_values:
-            detail["values"] = [
-                [
-                    part.path,
-                    render_value(part.path, part.before, change.desired),
-                    render_value(part.path, part.after, change.desired),
-                ]
-                for part in change.changed
-            ]
+            detail["values"] = [[part.path, part.before, part.after] for part in render_parts(change)]
         return detail or None
 
     def _calls(self, change: Change) -> list[list[Any]]:

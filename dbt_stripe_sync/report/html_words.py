@@ -25,7 +25,7 @@ NARROWEST_BAR = 6
 _TITLES = {
     Status.REJECTED: "rejected by Stripe",
     Status.UNKNOWN: "may or may not have happened",
-    Status.SKIPPED: "not sent, since what they refer to is missing",
+    Status.SKIPPED: "not sent, since a reference is missing",
 }
 
 

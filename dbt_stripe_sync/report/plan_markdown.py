@@ -11,7 +11,7 @@ from dbt_stripe_sync.report.lines import counted, cut, plain
 from dbt_stripe_sync.report.plan_text import pick_changes
 from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, place_of, sum_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
-from dbt_stripe_sync.report.value_text import render_value
+from dbt_stripe_sync.report.value_text import render_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,9 +115,8 @@ def _change(change: Change, *, show_values: bool) -> Iterator[str]:
     yield _fenced(f"{mark} {'  '.join(part for part in parts if part)}")
     if not show_values:
         return
-    for part in change.changed:
-        new = cut(render_value(part.path, part.after, change.desired), LONGEST_VALUE)
-        old = cut(render_value(part.path, part.before, change.desired), LONGEST_VALUE)
+    for part in render_parts(change):
+        new, old = cut(part.after, LONGEST_VALUE), cut(part.before, LONGEST_VALUE)
         yield _fenced(f"      {part.path}: {new if change.action is Action.CREATE else f'{old} -> {new}'}")
 
 

@@ -22,7 +22,7 @@ from dbt_stripe_sync.report.plan_words import (
     sum_of,
 )
 from dbt_stripe_sync.report.problems_text import render_problems
-from dbt_stripe_sync.report.value_text import render_value
+from dbt_stripe_sync.report.value_text import render_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     if found.general:
         yield ""
         yield from render_problems(found.general, colour=style.colour)
-    yield from _hint(plan, style, width)
+    yield from _hint(plan, style, width, general=bool(found.general))
 
 
 def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change]:
@@ -126,11 +126,15 @@ def _sync(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width:
 def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
     """`stripe_customers -> customer    12,401 rows   3 to change`, the figures in the same columns for every sync."""
     total = sum(counts.by_action.values())
-    change = "held back" if counts.held is not None else f"{total:,} to change" if total else "as they were"
-    figures = f"{counted(counts.rows, 'row'):>16}   {change}"
+    change = f"{total:,} to change" if total else f"{counts.rejected:,} rejected" if counts.rejected else "as they were"
+    change = "held back" if counts.held is not None else change
+    figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}   {change}"
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", max(8, width - cell_len(figures) - 2))
     room = min(36, width - cell_len(figures) - 2)
-    return f"{paint(name, 'bold')}{' ' * max(0, room - cell_len(name))}  {figures}"
+    # A long name takes the room before the figures, not their columns.
+    shown = figures.lstrip()
+    gap = max(2, room + 2 + cell_len(figures) - cell_len(name) - cell_len(shown))
+    return f"{paint(name, 'bold')}{' ' * gap}{shown}"
 
 
 def _rows(changes: Sequence[Change], groups: Sequence[ProblemGroup], style: PlanStyle, width: int) -> Iterator[str]:
@@ -156,13 +160,12 @@ def _rows(changes: Sequence[Change], groups: Sequence[ProblemGroup], style: Plan
 
 def _values(change: Change, width: int) -> Iterator[str]:
     """Old and new value of each parameter, below its change."""
-    before_after = [(part.path, part.before, part.after) for part in change.changed]
-    name_width = min(max((cell_len(plain(path)) for path, _, _ in before_after), default=0), width // 3)
+    parts = list(render_parts(change))
+    name_width = min(max((cell_len(plain(part.path)) for part in parts), default=0), width // 3)
     is_new = change.action is Action.CREATE
-    for path, before, after in before_after:
-        new = render_value(path, after, change.desired)
-        text = new if is_new else f"{render_value(path, before, change.desired)} -> {new}"
-        label = f"{INDENT * 3}{pad(cut(plain(path), name_width), name_width)}  "
+    for part in parts:
+        text = part.after if is_new else f"{part.before} -> {part.after}"
+        label = f"{INDENT * 3}{pad(cut(plain(part.path), name_width), name_width)}  "
         yield from wrap(text, width, first=label, indent=" " * (cell_len(label) + 2))
 
 
@@ -196,12 +199,14 @@ def _advice(hint: str, width: int, paint: Paint) -> Iterator[str]:
     return wrap_marked("hint:", plain(hint), width, paint, colour="cyan", indent=INDENT * 2)
 
 
-def _hint(plan: Plan, style: PlanStyle, width: int) -> Iterator[str]:
+def _hint(plan: Plan, style: PlanStyle, width: int, *, general: bool) -> Iterator[str]:
     if not len(plan.changes):
         return
     text = "`dbt-stripe-sync run` sends this plan"
     if not style.show_values and _has_values(plan):
         text += "; `--show-values` prints old and new values"
+    if general:
+        yield ""
     yield from wrap_marked("hint:", f"{text}.", width, Paint(on=style.colour), colour="cyan")
 
 

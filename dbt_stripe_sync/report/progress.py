@@ -38,6 +38,10 @@ class Progress(Protocol):
         """So many more rows have been read."""
         ...
 
+    def rows_compared(self, count: int) -> None:
+        """So many more of the rows that differ have been compared."""
+        ...
+
     def planned(self, counts: SyncCounts) -> None:
         """A sync has been compared."""
         ...
@@ -74,6 +78,9 @@ class Silent:
     def rows_read(self, count: int) -> None:
         """Say nothing."""
 
+    def rows_compared(self, count: int) -> None:
+        """Say nothing."""
+
     def planned(self, counts: SyncCounts) -> None:
         """Say nothing."""
 
@@ -102,9 +109,12 @@ class Tally:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.sync = ""
-        self.rows = 0
+        self.begin_sync("")
         self.begin(0)
+
+    def begin_sync(self, name: str) -> None:
+        """Start to count a sync's rows."""
+        self.sync, self.rows, self.compared = name, 0, 0
 
     def begin(self, total: int) -> None:
         """Start to count changes."""
@@ -140,7 +150,7 @@ class PlainLines(Silent):
 
     def begin_sync(self, name: str) -> None:
         """Remember whose rows are coming."""
-        self._tally.sync, self._tally.rows = name, 0
+        self._tally.begin_sync(name)
         self._said = self._clock()
 
     def rows_read(self, count: int) -> None:
@@ -148,6 +158,12 @@ class PlainLines(Silent):
         self._tally.rows += count
         if self._is_time():
             self._say(f"{self._tally.sync}: {counted(self._tally.rows, 'row')} read")
+
+    def rows_compared(self, count: int) -> None:
+        """Say how many of the rows that differ have been compared, every ten seconds."""
+        self._tally.compared += count
+        if self._is_time():
+            self._say(f"{self._tally.sync}: {counted(self._tally.compared, 'row')} compared in full")
 
     def planned(self, counts: SyncCounts) -> None:
         """Say what a sync came to."""
@@ -183,7 +199,8 @@ class PlainLines(Silent):
 class JsonLines(Silent):
     """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
 
-    Events: `sync_started`, `rows_read`, `sync_planned`, `apply_started`, `apply_progress`, `change_failed`, `ended`.
+    Events: `sync_started`, `rows_read`, `rows_compared`, `sync_planned`, `apply_started`, `apply_progress`,
+    `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a guess from it.
     """
 
     def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -196,7 +213,7 @@ class JsonLines(Silent):
 
     def begin_sync(self, name: str) -> None:
         """`sync_started`."""
-        self._tally.sync, self._tally.rows = name, 0
+        self._tally.begin_sync(name)
         self._say("sync_started", sync=name)
 
     def rows_read(self, count: int) -> None:
@@ -204,6 +221,12 @@ class JsonLines(Silent):
         self._tally.rows += count
         if self._clock() - self._said >= QUIET_SECONDS:
             self._say("rows_read", sync=self._tally.sync, rows=self._tally.rows)
+
+    def rows_compared(self, count: int) -> None:
+        """`rows_compared`, every ten seconds."""
+        self._tally.compared += count
+        if self._clock() - self._said >= QUIET_SECONDS:
+            self._say("rows_compared", sync=self._tally.sync, rows=self._tally.compared)
 
     def planned(self, counts: SyncCounts) -> None:
         """`sync_planned`."""
@@ -238,10 +261,15 @@ class JsonLines(Silent):
                 code=failure.code or failure.type if failure else None,
                 request_id=outcome.request_id,
             )
-        elif self._clock() - self._said >= QUIET_SECONDS:
+        if self._clock() - self._said >= QUIET_SECONDS:
             tally = self._tally
             self._say(
-                "apply_progress", done=tally.done, changes=tally.total, failed=tally.failed, rate=round(tally.rate, 1)
+                "apply_progress",
+                done=tally.done,
+                changes=tally.total,
+                failed=tally.failed,
+                rate=round(tally.rate, 1),
+                seconds_left=None if tally.seconds_left is None else round(tally.seconds_left),
             )
 
     def end(self) -> None:
@@ -251,8 +279,11 @@ class JsonLines(Silent):
             self._say("ended", done=self._tally.done, failed=self._tally.failed)
 
     def _say(self, event: str, **facts: object) -> None:
-        self._said = self._clock()
-        line = {"event": event, "elapsed": round(self._said - self._started, 3), **facts}
+        now = self._clock()
+        if event != "change_failed":
+            # Failures, however many, don't put off the line that says how far it is.
+            self._said = now
+        line = {"event": event, "elapsed": round(now - self._started, 3), **facts}
         _write(self._stream, orjson.dumps(line).decode())
 
 

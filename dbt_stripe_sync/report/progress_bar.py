@@ -31,16 +31,25 @@ class Bars(Silent):
 
     def begin_sync(self, name: str) -> None:
         """Show whose rows are read."""
-        self._tally.sync, self._tally.rows = name, 0
+        self._tally.begin_sync(name)
         self._show(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        self._begin(f"{plain(name)}: reading and comparing", None)
+        self._begin(f"{plain(name)}: reading", None)
 
     def rows_read(self, count: int) -> None:
         """Show how many rows there are so far."""
         self._tally.rows += count
         if self._live is not None:
             rows = counted(self._tally.rows, "row")
-            self._live.update(self._task, description=f"{plain(self._tally.sync)}: {rows} read, comparing")
+            self._live.update(self._task, description=f"{plain(self._tally.sync)}: {rows} read")
+
+    def rows_compared(self, count: int) -> None:
+        """Show how many of the rows that differ have been compared."""
+        self._tally.compared += count
+        if self._live is not None:
+            read, compared = counted(self._tally.rows, "row"), f"{self._tally.compared:,}"
+            self._live.update(
+                self._task, description=f"{plain(self._tally.sync)}: {read} read, {compared} compared in full"
+            )
 
     def planned(self, counts: SyncCounts) -> None:
         """Leave a line with what the sync came to."""

@@ -103,7 +103,7 @@ def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Ite
     parts = [*_done(counts.sync, summary), *_not_done(counts, summary)]
     is_well = not any(_not_done(counts, summary))
     mark = paint(MARKS[Status.SUCCEEDED], "green") if is_well else paint("!", "red")
-    figures = f"{counted(counts.rows, 'row'):>16}"
+    figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}"
     room = min(36, max(12, width // 2 - 6))
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", room)
     start = f"{mark} {paint(name, 'bold')}{' ' * (room - cell_len(name))}{figures}   "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,10 +17,14 @@ from dbt_stripe_sync.report.redact import HIDDEN_SECRET, hide_secrets, is_secret
 from dbt_stripe_sync.stripe_api.money import MoneyError, exponent_of, to_major_units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from dbt_stripe_sync.engine.types import Change
 
 NOT_SET = "(not set)"
 CLEARED = "(cleared)"
+REMOVED = "(removed)"
+_GONE: Any = object()
 
 # Parameters that Stripe counts in a currency's smallest unit (docs.stripe.com/api says "cents" or that unit).
 _MONEY = frozenset(
@@ -50,6 +57,47 @@ _TIME_PARENTS = frozenset({"period", "service_period"})
 _FIRST_TIME = 946_684_800
 _LAST_TIME = 4_102_444_800
 SECONDS_A_DAY = 86_400
+_LIST_ITEM = re.compile(r"(?P<name>[^\[\]]+)\[(?P<index>\d+)\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownPart:
+    """A part of a changed parameter as a person reads it: its path (`items[0].quantity`), its old and its new value."""
+
+    path: str
+    before: str
+    after: str
+
+
+def render_parts(change: Change) -> Iterator[ShownPart]:
+    """Every parameter that a change touches; of a list of hashes only the parts that differ."""
+    for part in change.changed:
+        for path, before, after in _differing(part.path, part.before, part.after):
+            yield ShownPart(
+                path=path,
+                before=render_value(path, before, change.desired),
+                after=REMOVED if after is _GONE else render_value(path, after, change.desired),
+            )
+
+
+def _differing(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    """`items` of two subscriptions as `items[0].quantity` and so on, where both are lists of hashes or not set."""
+    if not _is_hashes(after) or not (before is None or _is_hashes(before)):
+        yield path, before, after
+        return
+    for index, (old, new) in enumerate(zip_longest(before or (), after)):
+        where = f"{path}[{index}]"
+        if new is None:
+            yield where, old, _GONE
+            continue
+        for name in dict.fromkeys([*(old or {}), *new]):
+            then, now = (old or {}).get(name), new.get(name)
+            if then != now:
+                yield from _differing(f"{where}.{name}", then, "" if now is None else now)
+
+
+def _is_hashes(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
@@ -66,7 +114,8 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list | tuple):
-        return plain(orjson.dumps(hide_secrets(value, name), default=_json).decode())
+        raw = orjson.dumps(hide_secrets(value, name), default=_json, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+        return plain(raw.decode())
     text = plain(str(hide_secrets(value)))
     note = None if path.startswith("metadata.") else _money(name, value, path, params) or _time(name, value, parent)
     return f"{text} ({note})" if note else text
@@ -81,8 +130,17 @@ def currency_of(path: str, params: Mapping[str, Any]) -> str | None:
             break
         if isinstance(code := level.get("currency"), str) and code:
             found = code
-        level = level.get(step)
+        name, index = _step(step)
+        level = level.get(name)
+        if index is not None:
+            level = level[index] if isinstance(level, list | tuple) and index < len(level) else None
     return found
+
+
+def _step(step: str | None) -> tuple[str | None, int | None]:
+    """`items[0]` as the name of a list and a place in it."""
+    found = _LIST_ITEM.fullmatch(step or "")
+    return (found["name"], int(found["index"])) if found else (step, None)
 
 
 def _money(name: str, value: Any, path: str, params: Mapping[str, Any]) -> str | None:

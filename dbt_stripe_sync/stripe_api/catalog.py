@@ -51,9 +51,8 @@ class Resource:
 
     @cached_property
     def operations(self) -> Mapping[str, Operation]:
-        """Every operation by the name of its method in the SDK."""
-        methods = read_methods(service_modules()[self.service])
-        return {name: _build_operation(method) for name, method in methods.items()}
+        """Every operation by the name of its method in the SDK, read as it is asked for: most need two of seven."""
+        return _Operations(read_methods(service_modules()[self.service]))
 
     @cached_property
     def params(self) -> Mapping[str, Param]:
@@ -113,6 +112,26 @@ class Catalog:
         spellings |= {name: name for name in self.names()}
         close = get_close_matches(name.lower(), spellings, n=1)
         return spellings[close[0]] if close else None
+
+
+class _Operations(Mapping[str, Operation]):
+    def __init__(self, methods: Mapping[str, MethodSource]) -> None:
+        self._methods = methods
+        self._built: dict[str, Operation] = {}
+
+    def __getitem__(self, name: str) -> Operation:
+        if name not in self._built:
+            self._built[name] = _build_operation(self._methods[name])
+        return self._built[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._methods
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._methods)
+
+    def __len__(self) -> int:
+        return len(self._methods)
 
 
 class _Resources(Mapping[str, Resource]):

@@ -45,11 +45,16 @@ def check_key(key: str | None, variable: str) -> str:
 def check_live(*, target: str, live_targets: tuple[str, ...]) -> None:
     """A live key is for targets that the user has named. Raises `ConfigError`."""
     if target not in live_targets:
+        named = (
+            f"name one of the live targets with `--target` ({', '.join(live_targets)})"
+            if live_targets
+            else (f"add `live_targets: [{target}]` to vars.stripe_sync in dbt_project.yml, if it is to move real money")
+        )
         raise ConfigError(
             Problem(
                 code="live-key",
                 summary=f"the key is a live one, and target `{target}` is not named as live",
-                hint=f"use a test key, or add `live_targets: [{target}]` to vars.stripe_sync in dbt_project.yml",
+                hint=f"use a test key, or {named}",
             )
         )
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
@@ -123,6 +125,29 @@ def test_a_sync_of_a_million_rows_without_changes(large_project, benchmark, caps
     assert int(rows) == int(same) == ROWS
     with capsys.disabled():
         print(f"\n{ROWS:,} rows x 12 columns from Postgres, nothing changed: {seconds} s, peak {peak} MB")
+
+
+def _cpu_seconds(*arguments, cwd) -> float:
+    """User and system time of one command, which says the same on a busy machine as on an idle one."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def test_parse_of_the_sample_project(sample, dbt_1, capsys):
+    """Beside a Python that only imports click, so that runs on different machines can be compared by their ratio."""
+    options = ("--target", "duckdb", "--project-dir", str(sample), "--profiles-dir", str(sample))
+    subprocess.run([dbt_1, "--quiet", "parse", *options], cwd=sample, check=True)
+    parse = ("-m", "dbt_stripe_sync", "parse", *options)
+    _cpu_seconds(*parse, cwd=sample)  # compiles what is not compiled yet
+
+    rounds = [(_cpu_seconds(*parse, cwd=sample), _cpu_seconds("-c", "import click", cwd=sample)) for _ in range(10)]
+
+    seconds, floor = (median(column) for column in zip(*rounds, strict=True))
+    with capsys.disabled():
+        print(f"\nparse of the sample project: {seconds:.2f} s CPU, {seconds / floor:.1f} times `import click`")
 
 
 def test_calls_per_second_against_the_sandbox(stripe, benchmark, capsys):

@@ -22,6 +22,7 @@ def add(project, models):
     for name, written in models.items():
         options = {word: written[word] for word in ("columns", "raw_meta") if word in written}
         project.add(name, written.get("stripe_sync", "null"), **options)
+        project.nodes[f"model.shop.{name}"].meta.update(written.get("meta", {}))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{index}-{code_of(case)}" for index, case in enumerate(CASES)])

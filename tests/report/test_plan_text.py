@@ -66,7 +66,8 @@ def test_old_and_new_values_are_seen_only_where_they_were_asked_for():
         ("metadata.created", 1767225600, {}, "1767225600"),
         ("active", True, {}, "true"),
         ("customer", Ref(sync="customers", key="7"), {}, "<id of customers [7]>"),
-        ("items", [{"price": "price_1", "quantity": 2}], {}, '[{"price":"price_1","quantity":2}]'),
+        ("preferred_locales", ["en", "de"], {}, '["en","de"]'),
+        ("address", {"city": Ref(sync="a", key="7")}, {}, '{"city":"<id of a [7]>"}'),
         ("name", "a\x1b[31mb\nc", {}, "a\\x1b[31mb\\nc"),
         ("card.number", "4242424242424242", {}, "(hidden)"),
         ("metadata.note", "key sk_live_abcdefgh12345678", {}, "key sk_…"),
@@ -77,6 +78,56 @@ def test_values_are_shown_as_a_person_reads_them(path, value, desired, shown):
     plan = make_plan([change], [make_counts(rows=1, by_action={"update": 1})])
 
     assert f"{path}  (not set) -> {shown}\n" in render(plan, show_values=True, width=120)
+
+
+def test_of_a_list_of_hashes_only_the_parts_that_differ_are_shown():
+    before = [{"price": "price_1", "quantity": 2}, {"price": "price_2"}, {"price": "price_3"}]
+    after = [
+        {"price": Ref(sync="prices", key="team"), "quantity": 2},
+        {"price": "price_2", "price_data": {"currency": "jpy", "unit_amount": 500}, "tax_rates": [{"x": 1}]},
+    ]
+    changes = [
+        make_change("1", changed={"items": (before, after)}, desired={"items": after}),
+        make_change("2", Action.CREATE, changed={"items": (None, [{"price": "price_1", "quantity": 2}])}),
+    ]
+    counts = make_counts(rows=2, by_action={"update": 1, "create": 1}, calls=2)
+
+    lines = render(make_plan(changes, [counts]), show_values=True, width=100).splitlines()
+
+    assert [line.split(maxsplit=1) for line in lines[2:6]] == [
+        ["items[0].price", "price_1 -> <id of prices [team]>"],
+        ["items[1].price_data", '(not set) -> {"currency":"jpy","unit_amount":500}'],
+        ["items[1].tax_rates[0].x", "(not set) -> 1"],
+        ["items[2]", '{"price":"price_3"} -> (removed)'],
+    ]
+    assert [line.split(maxsplit=1) for line in lines[7:9]] == [
+        ["items[0].price", "price_1"],
+        ["items[0].quantity", "2"],
+    ]
+
+
+def test_figures_stand_in_their_columns_beside_long_names_and_single_rows():
+    counts = [
+        make_counts("stripe_usage_events", resource="billing.meter_event", rows=6),
+        make_counts("quotes", resource="quote", rows=1),
+        make_counts("customers", rows=12_401),
+    ]
+
+    lines = render(make_plan([], counts)).splitlines()[:3]
+
+    assert len({line.index(" row") for line in lines}) == 1
+    assert len({line.index("as they were") for line in lines}) == 1
+
+
+def test_money_in_a_list_is_in_the_currency_beside_it():
+    before = [{"currency": "jpy", "unit_amount": 500}, {"currency": "usd", "unit_amount": 500}]
+    after = [{"currency": "jpy", "unit_amount": 600}, {"currency": "usd", "unit_amount": 600}]
+    change = make_change("1", changed={"tiers": (before, after)}, desired={"currency": "eur", "tiers": after})
+
+    text = render(make_plan([change], [make_counts(rows=1, by_action={"update": 1})]), show_values=True, width=100)
+
+    assert "tiers[0].unit_amount  500 (500 JPY) -> 600 (600 JPY)" in text
+    assert "tiers[1].unit_amount  500 (5.00 USD) -> 600 (6.00 USD)" in text
 
 
 def test_what_replaces_and_removes_says_how():

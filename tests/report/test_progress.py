@@ -30,6 +30,7 @@ def follow(progress, *, clock=None, changes=100, rows=3):
     progress.begin_sync("customers")
     for _ in range(rows):
         progress.rows_read(1000)
+        progress.rows_compared(40)
     progress.planned(make_counts(rows=3000, rejected=2, by_action={"update": changes}, read_seconds=1.0))
     progress.begin_apply(changes)
     for number in range(changes):
@@ -67,6 +68,7 @@ def test_a_machine_gets_one_event_a_line_and_every_failure():
         "apply_started",
         "change_failed",
         "apply_progress",
+        "apply_progress",
         "ended",
     ]
     assert events[3] == {
@@ -80,6 +82,46 @@ def test_a_machine_gets_one_event_a_line_and_every_failure():
         "request_id": "req_7",
     }
     assert events[-1]["done"] == 40
+
+
+def test_a_long_table_is_told_of_while_it_is_read_and_compared():
+    said = {}
+    for name, form in (("text", PlainLines), ("json", JsonLines)):
+        stream, clock = io.StringIO(), Hands()
+        progress = form(stream, clock=clock)
+        progress.begin_sync("customers")
+        for _ in range(25):
+            clock.now += 1
+            progress.rows_read(50_000)
+        for _ in range(12):
+            clock.now += 1
+            progress.rows_compared(2_000)
+        said[name] = stream.getvalue().splitlines()
+
+    assert said["text"] == [
+        "customers: 500,000 rows read",
+        "customers: 1,000,000 rows read",
+        "customers: 10,000 rows compared in full",
+    ]
+    events = [json.loads(line) for line in said["json"]][1:]
+    assert [(event["event"], event["rows"]) for event in events] == [
+        ("rows_read", 500_000),
+        ("rows_read", 1_000_000),
+        ("rows_compared", 10_000),
+    ]
+
+
+def test_many_failures_do_not_hide_how_far_it_is():
+    stream, clock = io.StringIO(), Hands()
+    progress = JsonLines(stream, clock=clock)
+    progress.begin_apply(60)
+    for number in range(30):
+        clock.now += 0.5
+        progress.on_outcome(make_outcome(make_change(str(number)), Status.REJECTED))
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+
+    (told,) = [event for event in events if event["event"] == "apply_progress"]
+    assert (told["done"], told["failed"], told["rate"], told["seconds_left"]) == (20, 20, 2.0, 20)
 
 
 def test_a_terminal_gets_a_bar_that_goes_away_and_a_line_that_stays():
