@@ -12,6 +12,7 @@ from uuid import uuid4
 import dbt_stripe_sync
 from dbt_stripe_sync.engine.apply import Stop, apply_changes
 from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
+from dbt_stripe_sync.engine.guards import find_unagreed, refuse_unagreed
 from dbt_stripe_sync.engine.journal import Journal
 from dbt_stripe_sync.engine.plan import PlanWriter
 from dbt_stripe_sync.engine.planning import Planning, plan_sync
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.planning import SyncPlan
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.engine.rebuild import Rebuilt
-    from dbt_stripe_sync.engine.types import Outcome, Plan, Sync
+    from dbt_stripe_sync.engine.types import Outcome, PermanentRemovals, Plan, Sync
     from dbt_stripe_sync.wiring import Parts, Workload
 
 
@@ -55,6 +56,22 @@ class Progress(Protocol):
     def on_outcome(self, outcome: Outcome) -> None:
         """One change has ended."""
         ...
+
+
+class Agree(Protocol):
+    """Says whether a plan may be sent that removes for good what no limit of the project bounds."""
+
+    def __call__(self, plan: Plan, removals: Sequence[PermanentRemovals], /) -> bool:
+        """Called once the plan is made and before anything of it is sent; `removals` are those in question."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a plan is sent: `agree` answers for removals that can't be undone, `fail_fast` ends at the first failure."""
+
+    agree: Agree
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,14 +209,20 @@ async def apply_plan(
 
 
 async def run(
-    workload: Workload, parts: Parts, options: PlanOptions, progress: Progress, stop: Stop, *, fail_fast: bool = False
+    workload: Workload, parts: Parts, options: PlanOptions, sending: RunOptions, progress: Progress, stop: Stop
 ) -> RunReport:
-    """Settle, plan and apply: what `dbt-stripe-sync` does when it is given no command."""
+    """Settle, plan, ask where something goes for good, and apply: what `dbt-stripe-sync` does without a command.
+
+    Raises `PlanError` where nobody agrees to the plan; nothing of it has been sent then.
+    """
     run_id = new_run_id(parts.clock.now())
     parts.state.start_run(run_id, command="run" if options.only is None else "retry", target=workload.target)
     settled = await settle(workload, parts, run_id, progress)
     plan = await make_plan(workload, parts, options, progress, parts.state.scratch / "plan.jsonl")
-    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast)
+    unagreed = find_unagreed(workload.syncs, plan.counts)
+    if unagreed and not sending.agree(plan, unagreed):
+        raise refuse_unagreed(unagreed)
+    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=sending.fail_fast)
     report = _with_settled(report, settled)
     parts.state.finish_run(report)
     return report
@@ -208,7 +231,7 @@ async def run(
 async def apply(
     workload: Workload, parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, fail_fast: bool = False
 ) -> RunReport:
-    """Send a plan that was made before.
+    """Send a plan that was made before. Whoever has it sent has seen it, so nobody is asked.
 
     Raises `PlanError` where it was made for something else, or where the state or the manifest has moved since.
     """

@@ -22,7 +22,7 @@ from dbt_stripe_sync.engine.changes import (
 )
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.extract import Staged, link_rows, load_rows
-from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
+from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits, count_removals, is_agreement_needed
 from dbt_stripe_sync.engine.items import emptying_of, match_items
 from dbt_stripe_sync.engine.layout import build_layout
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
@@ -166,8 +166,10 @@ async def plan_sync(
 
 
 def _check_limits(sync: Sync, found: _Found, counts: DiffCounts) -> list[Problem]:
-    removals = {Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID}
-    removed = sum(found.actions[action.value] for action in removals)
+    removed = count_removals(found.actions)
+    if removed and is_agreement_needed(sync):
+        note = f"`{sync.on_removed.value}` can't be undone: `run` asks first, or takes `--yes` for an answer"
+        found.notes[note] += 1
     return list(
         check_limits(
             sync,

@@ -335,6 +335,17 @@ class SyncCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PermanentRemovals:
+    """Removals of one sync that can't be undone, and to which its `limits.max_removed` does not agree beforehand."""
+
+    sync: str
+    resource: str
+    removal: Removal
+    count: int
+    where: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanHeader:
     """What a plan was made for; `apply` refuses it where one of these has moved. `state_serial` counts state writes."""
 

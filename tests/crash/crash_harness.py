@@ -200,7 +200,7 @@ class Shop:
         elif point == ACTED:
             self._inject(Fault.hang(HELD_BACK, method="POST", skip=nth - 1, after_effect=True))
         root = str(self.business.root)
-        arguments = ["run", "--project-dir", root, "--profiles-dir", root, "--stripe-url", self.stripe.url]
+        arguments = ["run", "--yes", "--project-dir", root, "--profiles-dir", root, "--stripe-url", self.stripe.url]
         environment = {
             "STRIPE_API_KEY": Sandbox.api_key,
             "TMPDIR": str(self.scratch),
