@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 import dbt_stripe_sync
-from dbt_stripe_sync.engine.apply import Stop, apply_changes
+from dbt_stripe_sync.engine.apply import Sending, Stop, apply_changes
 from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.guards import find_unagreed, refuse_unagreed
 from dbt_stripe_sync.engine.journal import Journal
@@ -27,10 +27,11 @@ from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from dbt_stripe_sync.engine.apply import Tally
     from dbt_stripe_sync.engine.planning import SyncPlan
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.engine.rebuild import Rebuilt
@@ -181,19 +182,15 @@ async def settle(workload: Workload, parts: Parts, run_id: str, progress: Progre
 
 
 async def apply_plan(
-    parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, run_id: str, fail_fast: bool
+    parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, run_id: str, sending: Sending
 ) -> RunReport:
     """Send a plan's changes and say what became of each. Raises `StateError` where the state can't be written."""
     started = parts.clock.now()
-    progress.begin_apply(len(plan.changes))
+    progress.begin_apply(max(0, len(plan.changes) - len(sending.ended)))
     async with Journal(parts.state) as journal:
         sender = Sender(stripe=parts.stripe, journal=journal, clock=parts.clock, run_id=run_id)
-        tally = await apply_changes(plan.changes, plan.counts, sender, progress, stop, fail_fast=fail_fast)
-    problems = plan.problems
-    if tally.not_sent:
-        summary = f"{tally.not_sent:,} changes were not sent: {stop.reason or 'their sync was stopped'}"
-        hint = "run it again: what was sent is remembered, and the rest is planned anew"
-        problems = (*problems, Problem(code="not-sent", summary=summary, hint=hint))
+        tally = await apply_changes(plan.changes, plan.counts, sender, progress, stop, sending=sending)
+    problems = (*plan.problems, *_left_out(tally, stop))
     return RunReport(
         run_id=run_id,
         header=plan.header,
@@ -209,20 +206,20 @@ async def apply_plan(
 
 
 async def run(
-    workload: Workload, parts: Parts, options: PlanOptions, sending: RunOptions, progress: Progress, stop: Stop
+    workload: Workload, parts: Parts, planning: PlanOptions, options: RunOptions, progress: Progress, stop: Stop
 ) -> RunReport:
     """Settle, plan, ask where something goes for good, and apply: what `dbt-stripe-sync` does without a command.
 
     Raises `PlanError` where nobody agrees to the plan; nothing of it has been sent then.
     """
     run_id = new_run_id(parts.clock.now())
-    parts.state.start_run(run_id, command="run" if options.only is None else "retry", target=workload.target)
+    parts.state.start_run(run_id, command="run" if planning.only is None else "retry", target=workload.target)
     settled = await settle(workload, parts, run_id, progress)
-    plan = await make_plan(workload, parts, options, progress, parts.state.scratch / "plan.jsonl")
+    plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
     unagreed = find_unagreed(workload.syncs, plan.counts)
-    if unagreed and not sending.agree(plan, unagreed):
+    if unagreed and not options.agree(plan, unagreed):
         raise refuse_unagreed(unagreed)
-    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=sending.fail_fast)
+    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=Sending(fail_fast=options.fail_fast))
     report = _with_settled(report, settled)
     parts.state.finish_run(report)
     return report
@@ -233,13 +230,15 @@ async def apply(
 ) -> RunReport:
     """Send a plan that was made before. Whoever has it sent has seen it, so nobody is asked.
 
-    Raises `PlanError` where it was made for something else, or where the state or the manifest has moved since.
+    Where an earlier apply of it stopped half-way, what that one left open is settled and the rest is sent. Raises
+    `PlanError` where it was made for something else, or where the state or the manifest has moved since.
     """
     check_plan(plan, workload, parts)
     run_id = new_run_id(parts.clock.now())
-    parts.state.start_run(run_id, command="apply", target=workload.target)
+    parts.state.start_run(run_id, command="apply", target=workload.target, header=plan.header)
     settled = await settle(workload, parts, run_id, progress)
-    report = _with_settled(await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast), settled)
+    sending = Sending(fail_fast=fail_fast, ended=parts.state.ended_changes(plan.header.plan_id))
+    report = _with_settled(await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=sending), settled)
     parts.state.finish_run(report)
     return report
 
@@ -252,22 +251,24 @@ async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:
 
 
 def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
-    """Refuse a plan that was made for something else, or for a state that has moved since.
+    """Refuse a plan that was made for something else, or for a state that has moved since, but by the plan itself.
 
     Raises `PlanError` with everything that differs.
     """
-    header = plan.header
+    header, state = plan.header, parts.state
     facts = (
         ("project", header.project, workload.project),
         ("target", header.target, workload.target),
         ("account", header.account, parts.account.id),
         ("mode", _mode(livemode=header.livemode), _mode(livemode=parts.account.livemode)),
-        ("state", header.state_id, parts.state.state_id),
+        ("state", header.state_id, state.state_id),
+        ("version", header.version, dbt_stripe_sync.__version__),
+        ("api-version", header.api_version, parts.account.api_version or ""),
     )
     problems = [
         Problem(
             code=f"plan-other-{name}",
-            summary=f"the plan was made for {name} `{then}`, and this is `{now}`",
+            summary=f"the plan was made for {name.replace('-', ' ')} `{then}`, and this is `{now}`",
             hint="make it anew with `dbt-stripe-sync plan --out FILE`",
         )
         for name, then, now in facts
@@ -279,11 +280,11 @@ def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
             summary=f"the {what} has changed since the plan was made",
             hint="make it anew with `dbt-stripe-sync plan --out FILE`",
         )
-        for what, then, now in (
-            ("state", header.state_serial, parts.state.serial),
-            ("manifest", header.manifest_digest, workload.manifest_digest),
+        for what, has_moved in (
+            ("state", state.serial not in {header.state_serial, state.serial_after(header.plan_id)}),
+            ("manifest", header.manifest_digest != workload.manifest_digest),
         )
-        if then != now
+        if has_moved
     ]
     if problems or stale:
         raise PlanError(problems or stale)
@@ -381,6 +382,23 @@ def _status(plan: Plan, problems: Sequence[Problem], done: dict[Status, int], st
     if failed or held or any(problem.severity is Severity.ERROR for problem in problems):
         return RunStatus.PARTIAL
     return RunStatus.SUCCEEDED
+
+
+def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
+    """What of a plan this run did not do."""
+    if tally.before:
+        yield Problem(
+            code="continued",
+            summary=f"{tally.before:,} changes of this plan were done already, by an earlier `apply`",
+            severity=Severity.WARNING,
+        )
+    if tally.not_sent:
+        yield Problem(
+            code="not-sent",
+            summary=f"{tally.not_sent:,} changes were not sent: {stop.reason or 'their sync was stopped'}",
+            hint="run it again: what was sent is remembered, and the rest is planned anew; a plan's file goes on where"
+            " `apply` has stopped",
+        )
 
 
 def _with_settled(report: RunReport, settled: Settled) -> RunReport:

@@ -96,7 +96,10 @@ def plan(
 @click.argument("plan_file", metavar="FILE", type=FILE)
 @click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
 def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool) -> int:
-    """Send a plan that `plan --out` has kept, without asking; refused where it is stale."""
+    """Send a plan that `plan --out` has kept, without asking; refused where it is stale.
+
+    One that was stopped half-way is continued with the same FILE.
+    """
     with screen.progress() as progress:
         report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)
     return _finish(report, project, screen)

@@ -441,6 +441,18 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a change of a saved plan ended in an earlier apply of it, where it must not be sent again.
+
+    `REJECTED` means that its object was made and that Stripe refused what came after. `stripe_id` is the object for
+    those that refer to it, None where there may be none.
+    """
+
+    status: Status
+    stripe_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one change ended, with what a person needs to look into it. `record` is what the state holds afterwards.
 

@@ -89,14 +89,16 @@ def test_the_same_key_in_two_syncs_is_two_records(state):
     assert state.summary() == [("customers", "customer", 1)]
 
 
-def test_the_serial_moves_with_every_write_of_records_and_with_nothing_else(state):
+def test_the_serial_moves_with_every_write_of_records_and_intents_and_with_nothing_else(state):
     start = state.serial
-    state.commit([intent_of(change_of())], [])
     state.start_run("run-1", command="run", target="dev")
     assert state.serial == start
+    state.commit([intent_of(change_of())], [])
+    assert state.serial > start
+    before = state.serial
     state.put_records([record_of()], "run-1")
     written = state.serial
-    assert written > start
+    assert written > before
     assert state.forget("customers", ["1"]) == 1
     assert state.serial > written
 
