@@ -14,6 +14,7 @@ from dbt_stripe_sync.engine.changes import (
     Decision,
     Existing,
     Rules,
+    decide_ignored,
     decide_present,
     decide_removed,
     end_replaced,
@@ -226,7 +227,7 @@ class _SyncPlanner:
         body = bodies.get(diff.key)
         if diff.kind is Kind.REMOVED:
             ignored = self._rules.sync.on_removed is Removal.IGNORE
-            return Decision() if ignored else decide_removed(self._rules, diff, body)
+            return decide_ignored(self._rules, diff) if ignored else decide_removed(self._rules, diff, body)
         payload = self._builder.build(diff.key, diff.row)
         match = matches.get(diff.key)
         if match is None:

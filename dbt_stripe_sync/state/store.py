@@ -208,10 +208,10 @@ class StateStore:
                 )
             return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
-    def rename_sync(self, old: str, new: str) -> None:
-        """Let the records of a sync go on under its new name."""
+    def rename_sync(self, old: str, new: str, *, retag: bool) -> None:
+        """Let the records of a sync go on under its new name; `retag` has the next plan rewrite their objects' tags."""
         with self._session.transaction():
-            saved.rename_records(self._session, old, new)
+            saved.rename_records(self._session, old, new, retag=retag)
 
     def export(self, folder: Path) -> None:
         """Write everything to Parquet files in a folder."""
