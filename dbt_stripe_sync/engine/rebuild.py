@@ -7,11 +7,13 @@ compares each row with its object, as it does with one that it adopts, and puts 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.changes import REBUILT
 from dbt_stripe_sync.engine.references import PAGE, TAG_FIELD, object_value
 from dbt_stripe_sync.engine.types import Record
+from dbt_stripe_sync.engine.values import plain
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of
 
 if TYPE_CHECKING:
@@ -127,9 +129,18 @@ def _record(sync: Sync, key: str, body: Mapping[str, Any], resource: Resource, *
         key=key,
         resource=sync.resource,
         stripe_id=str(body["id"]),
-        params={name: value for name, value in body.items() if name in shown},
+        params={name: _without_floats(value) for name, value in body.items() if name in shown},
         payload_hash=REBUILT,
         source_hash=None,
         refs=None,
         removed=removed,
     )
+
+
+def _without_floats(value: Any) -> Any:
+    """Percentages as the text that Stripe takes for them: it answers them as numbers, and no record holds floats."""
+    if isinstance(value, dict):
+        return {name: _without_floats(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_floats(part) for part in value]
+    return plain(Decimal(str(value))) if isinstance(value, float) else value
