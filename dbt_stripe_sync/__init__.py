@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.api import Project
-    from dbt_stripe_sync.engine.types import Change, Outcome, Plan, RunReport, RunStatus, Status, SyncCounts
+    from dbt_stripe_sync.engine.types import (
+        Change,
+        Outcome,
+        PermanentRemovals,
+        Plan,
+        RunReport,
+        RunStatus,
+        Status,
+        SyncCounts,
+    )
     from dbt_stripe_sync.errors import Location, Problem, Severity, SyncError
     from dbt_stripe_sync.pipeline import PlanOptions
     from dbt_stripe_sync.wiring import ProjectOptions
@@ -30,6 +39,7 @@ __all__ = [
     "Change",
     "Location",
     "Outcome",
+    "PermanentRemovals",
     "Plan",
     "PlanOptions",
     "Problem",
@@ -47,7 +57,8 @@ _HOMES = {
     "Project": "api",
     "ProjectOptions": "wiring",
     "PlanOptions": "pipeline",
-    **dict.fromkeys(("Change", "Outcome", "Plan", "RunReport", "RunStatus", "Status", "SyncCounts"), "engine.types"),
+    **dict.fromkeys(("Change", "Outcome", "PermanentRemovals", "Plan", "RunReport", "RunStatus"), "engine.types"),
+    **dict.fromkeys(("Status", "SyncCounts"), "engine.types"),
     **dict.fromkeys(("Location", "Problem", "Severity", "SyncError"), "errors"),
 }
 

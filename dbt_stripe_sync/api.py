@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.authoring.scaffold import Written
     from dbt_stripe_sync.engine.apply import Stop
     from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, RunReport, SyncCounts
+    from dbt_stripe_sync.engine.types import Outcome, PermanentRemovals, Plan, PlanHeader, RunReport, SyncCounts
     from dbt_stripe_sync.look.health import Check
     from dbt_stripe_sync.look.preview import Preview
-    from dbt_stripe_sync.pipeline import PlanOptions, Progress
+    from dbt_stripe_sync.pipeline import Agree, PlanOptions, Progress
     from dbt_stripe_sync.project_state import ProjectState
 
 T = TypeVar("T")
@@ -91,16 +91,24 @@ class Project:
         return self.workload.limits(livemode=header.livemode).account
 
     def run(
-        self, options: PlanOptions | None = None, *, progress: Progress | None = None, fail_fast: bool = False
+        self,
+        options: PlanOptions | None = None,
+        *,
+        progress: Progress | None = None,
+        fail_fast: bool = False,
+        agreed: bool | Agree = False,
     ) -> RunReport:
         """Plan and apply. A first Ctrl-C ends after what is in flight, a second one at once.
 
-        The results and the report are left at `artifacts`.
+        `agreed` says whether removals may be sent that can't be undone and that no `limits.max_removed` of their sync
+        bounds; a function is asked, with the plan, where there are such. Raises `PlanError` (`needs-agreement`) where
+        they may not. The results and the report are left at `artifacts`.
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply import Stop
 
         stop = Stop()
+        sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
@@ -108,23 +116,31 @@ class Project:
                     self.workload,
                     parts,
                     options or pipeline.PlanOptions(),
+                    sending,
                     progress or Silent(),
                     stop,
-                    fail_fast=fail_fast,
                 )
 
         return self._kept(_run_until_done(work(), stop))
 
     def retry(
-        self, run: str | None = None, *, progress: Progress | None = None, fail_fast: bool = False
+        self,
+        run: str | None = None,
+        *,
+        progress: Progress | None = None,
+        fail_fast: bool = False,
+        agreed: bool | Agree = False,
     ) -> RunReport | None:
-        """Plan and apply only the rows that a run (the last one) rejected, skipped or left unknown; None without."""
+        """Plan and apply only the rows that a run (the last one) rejected, skipped or left unknown; None without.
+
+        `agreed` is that of `run`.
+        """
         from dbt_stripe_sync import pipeline
 
         undone = self.state.undone(run)
         if not undone:
             return None
-        return self.run(pipeline.PlanOptions(only=undone), progress=progress, fail_fast=fail_fast)
+        return self.run(pipeline.PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
 
     @contextmanager
     def plan(
@@ -149,7 +165,7 @@ class Project:
             yield plan
 
     def apply(self, plan: Plan | Path, *, progress: Progress | None = None, fail_fast: bool = False) -> RunReport:
-        """Send a plan that `plan` gave and whose context lasts, or a saved one.
+        """Send a plan that `plan` gave and whose context lasts, or a saved one, without asking: it has been seen.
 
         Raises `PlanError` where it was made for something else or is stale.
         """
@@ -245,6 +261,30 @@ class Project:
         from dbt_stripe_sync.look.catalog_view import list_fields
 
         return list_fields(resource, path)
+
+
+def _asking(agreed: bool | Agree) -> Agree:  # noqa: FBT001 - one answer for all questions
+    def ask(plan: Plan, removals: Sequence[PermanentRemovals]) -> bool:
+        if isinstance(agreed, bool):
+            return agreed
+        with _interruptible():
+            return agreed(plan, removals)
+
+    return ask
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a question: while it waits for its answer, nothing is in flight that has to be finished."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    except ValueError:  # not in the main thread, which alone hears of signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 import dbt_stripe_sync
-from dbt_stripe_sync.engine.apply import Stop, apply_changes
+from dbt_stripe_sync.engine.apply import Sending, Stop, apply_changes
 from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
+from dbt_stripe_sync.engine.guards import find_unagreed, refuse_unagreed
 from dbt_stripe_sync.engine.journal import Journal
 from dbt_stripe_sync.engine.plan import PlanWriter
 from dbt_stripe_sync.engine.planning import Planning, plan_sync
@@ -27,14 +28,15 @@ from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from dbt_stripe_sync.engine.apply import Tally
     from dbt_stripe_sync.engine.planning import SyncPlan
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.engine.rebuild import Rebuilt
-    from dbt_stripe_sync.engine.types import Outcome, Plan, Sync
+    from dbt_stripe_sync.engine.types import Outcome, PermanentRemovals, Plan, Sync
     from dbt_stripe_sync.wiring import Parts, Workload
 
 
@@ -56,6 +58,22 @@ class Progress(RowProgress, Protocol):
     def on_outcome(self, outcome: Outcome) -> None:
         """One change has ended."""
         ...
+
+
+class Agree(Protocol):
+    """Says whether a plan may be sent that removes for good what no limit of the project bounds."""
+
+    def __call__(self, plan: Plan, removals: Sequence[PermanentRemovals], /) -> bool:
+        """Called once the plan is made and before anything of it is sent; `removals` are those in question."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a plan is sent: `agree` answers for removals that can't be undone, `fail_fast` ends at the first failure."""
+
+    agree: Agree
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,19 +184,15 @@ async def settle(workload: Workload, parts: Parts, run_id: str, progress: Progre
 
 
 async def apply_plan(
-    parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, run_id: str, fail_fast: bool
+    parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, run_id: str, sending: Sending
 ) -> RunReport:
     """Send a plan's changes and say what became of each. Raises `StateError` where the state can't be written."""
     started = parts.clock.now()
-    progress.begin_apply(len(plan.changes))
+    progress.begin_apply(max(0, len(plan.changes) - len(sending.ended)))
     async with Journal(parts.state) as journal:
         sender = Sender(stripe=parts.stripe, journal=journal, clock=parts.clock, run_id=run_id)
-        tally = await apply_changes(plan.changes, plan.counts, sender, progress, stop, fail_fast=fail_fast)
-    problems = plan.problems
-    if tally.not_sent:
-        summary = f"{tally.not_sent:,} changes were not sent: {stop.reason or 'their sync was stopped'}"
-        hint = "run it again: what was sent is remembered, and the rest is planned anew"
-        problems = (*problems, Problem(code="not-sent", summary=summary, hint=hint))
+        tally = await apply_changes(plan.changes, plan.counts, sender, progress, stop, sending=sending)
+    problems = (*plan.problems, *_left_out(tally, stop))
     return RunReport(
         run_id=run_id,
         header=plan.header,
@@ -194,15 +208,21 @@ async def apply_plan(
 
 
 async def run(
-    workload: Workload, parts: Parts, options: PlanOptions, progress: Progress, stop: Stop, *, fail_fast: bool = False
+    workload: Workload, parts: Parts, planning: PlanOptions, options: RunOptions, progress: Progress, stop: Stop
 ) -> RunReport:
-    """Settle, plan and apply: what `dbt-stripe-sync` does when it is given no command."""
+    """Settle, plan, ask where something goes for good, and apply: what `dbt-stripe-sync` does without a command.
+
+    Raises `PlanError` where nobody agrees to the plan; nothing of it has been sent then.
+    """
     started = parts.clock.now()
     run_id = new_run_id(started)
-    parts.state.start_run(run_id, command="run" if options.only is None else "retry", target=workload.target)
+    parts.state.start_run(run_id, command="run" if planning.only is None else "retry", target=workload.target)
     settled = await settle(workload, parts, run_id, progress)
-    plan = await make_plan(workload, parts, options, progress, parts.state.scratch / "plan.jsonl")
-    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast)
+    plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
+    unagreed = find_unagreed(workload.syncs, plan.counts)
+    if unagreed and not options.agree(plan, unagreed):
+        raise refuse_unagreed(unagreed)
+    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=Sending(fail_fast=options.fail_fast))
     report = _as_a_whole(report, settled, started)
     parts.state.finish_run(report)
     return report
@@ -211,16 +231,18 @@ async def run(
 async def apply(
     workload: Workload, parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, fail_fast: bool = False
 ) -> RunReport:
-    """Send a plan that was made before.
+    """Send a plan that was made before. Whoever has it sent has seen it, so nobody is asked.
 
-    Raises `PlanError` where it was made for something else, or where the state or the manifest has moved since.
+    Where an earlier apply of it stopped half-way, what that one left open is settled and the rest is sent. Raises
+    `PlanError` where it was made for something else, or where the state or the manifest has moved since.
     """
     check_plan(plan, workload, parts)
     started = parts.clock.now()
     run_id = new_run_id(started)
-    parts.state.start_run(run_id, command="apply", target=workload.target)
+    parts.state.start_run(run_id, command="apply", target=workload.target, header=plan.header)
     settled = await settle(workload, parts, run_id, progress)
-    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, fail_fast=fail_fast)
+    sending = Sending(fail_fast=fail_fast, ended=parts.state.ended_changes(plan.header.plan_id))
+    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=sending)
     report = _as_a_whole(report, settled, started)
     parts.state.finish_run(report)
     return report
@@ -234,22 +256,24 @@ async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:
 
 
 def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
-    """Refuse a plan that was made for something else, or for a state that has moved since.
+    """Refuse a plan that was made for something else, or for a state that has moved since, but by the plan itself.
 
     Raises `PlanError` with everything that differs.
     """
-    header = plan.header
+    header, state = plan.header, parts.state
     facts = (
         ("project", header.project, workload.project),
         ("target", header.target, workload.target),
         ("account", header.account, parts.account.id),
         ("mode", _mode(livemode=header.livemode), _mode(livemode=parts.account.livemode)),
-        ("state", header.state_id, parts.state.state_id),
+        ("state", header.state_id, state.state_id),
+        ("version", header.version, dbt_stripe_sync.__version__),
+        ("api-version", header.api_version, parts.account.api_version or ""),
     )
     problems = [
         Problem(
             code=f"plan-other-{name}",
-            summary=f"the plan was made for {name} `{then}`, and this is `{now}`",
+            summary=f"the plan was made for {name.replace('-', ' ')} `{then}`, and this is `{now}`",
             hint="make it anew with `dbt-stripe-sync plan --out FILE`",
         )
         for name, then, now in facts
@@ -261,11 +285,11 @@ def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
             summary=f"the {what} has changed since the plan was made",
             hint="make it anew with `dbt-stripe-sync plan --out FILE`",
         )
-        for what, then, now in (
-            ("state", header.state_serial, parts.state.serial),
-            ("manifest", header.manifest_digest, workload.manifest_digest),
+        for what, has_moved in (
+            ("state", state.serial not in {header.state_serial, state.serial_after(header.plan_id)}),
+            ("manifest", header.manifest_digest != workload.manifest_digest),
         )
-        if then != now
+        if has_moved
     ]
     if problems or stale:
         raise PlanError(problems or stale)
@@ -363,6 +387,23 @@ def _status(plan: Plan, problems: Sequence[Problem], done: dict[Status, int], st
     if failed or held or any(problem.severity is Severity.ERROR for problem in problems):
         return RunStatus.PARTIAL
     return RunStatus.SUCCEEDED
+
+
+def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
+    """What of a plan this run did not do."""
+    if tally.before:
+        yield Problem(
+            code="continued",
+            summary=f"{tally.before:,} changes of this plan were done already, by an earlier `apply`",
+            severity=Severity.WARNING,
+        )
+    if tally.not_sent:
+        yield Problem(
+            code="not-sent",
+            summary=f"{tally.not_sent:,} changes were not sent: {stop.reason or 'their sync was stopped'}",
+            hint="run it again: what was sent is remembered, and the rest is planned anew; a plan's file goes on where"
+            " `apply` has stopped",
+        )
 
 
 def _as_a_whole(report: RunReport, settled: Settled, started: datetime) -> RunReport:

@@ -73,8 +73,12 @@ class ProjectState:
                 raise StateError(_no_records(sync))
             return state.forget(sync, wanted)
 
-    def move(self, old: str, new: str) -> int:
-        """Let the records of a sync go on under its new name; says how many there are."""
+    def move(self, old: str, new: str, *, keep_tags: bool = False) -> int:
+        """Let the records of a sync go on under its new name; says how many there are.
+
+        The next plan rewrites the tag of each object, unless `keep_tags`: a lost state could not be rebuilt from tags
+        with the old name.
+        """
         with self.open() as state:
             records = {name: count for name, _, count in state.summary()}
             if old not in records:
@@ -90,7 +94,7 @@ class ProjectState:
                         hint=f"`dbt-stripe-sync state forget {new} --all` drops them; their objects stay in Stripe",
                     )
                 )
-            state.rename_sync(old, new)
+            state.rename_sync(old, new, retag=not keep_tags)
             return records[old]
 
     def export(self, folder: Path) -> int:

@@ -224,9 +224,11 @@ def sync_all(shop, states_of_it) -> dict[str, Any]:
 def run(shop):
     """The main job, without the files of its report."""
 
+    sending = pipeline.RunOptions(agree=lambda *_: True)
+
     async def work():
         async with open_parts(workload) as parts:
-            return await pipeline.run(workload, parts, pipeline.PlanOptions(), Silent(), Stop())
+            return await pipeline.run(workload, parts, pipeline.PlanOptions(), sending, Silent(), Stop())
 
     workload = load_workload(ProjectOptions(project_dir=shop.root, profiles_dir=shop.root, stripe_url=shop.stripe.url))
     return asyncio.run(work())

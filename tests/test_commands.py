@@ -172,7 +172,7 @@ def test_a_renamed_sync_keeps_its_records(customers):
     customers.cli()
     meta = customers.models["customers"]["meta"]["stripe_sync"]
     customers.sync("customers", **meta, name="people")
-    moved = customers.cli("state", "mv", "customers", "people")
+    moved = customers.cli("state", "mv", "customers", "people", "--keep-tags")
     customers.write_calls()
 
     ran = customers.cli()

@@ -52,7 +52,7 @@ def test_one_changed_one_new_and_one_gone_are_exactly_three_changes(customers):
 
     planned = {change["key"]: change["action"] for change in customers.plan()}
     customers.write_calls()
-    customers.cli()
+    customers.cli("run", "--yes")
 
     assert planned == {"1": "update", "3": "delete", "4": "create"}
     assert len(customers.write_calls()) == 3
@@ -242,7 +242,7 @@ def test_more_removals_than_the_limit_send_nothing(customers):
 
     assert ran.exit_code == 1
     assert customers.stripe.count("customer") == 3
-    assert "2 rows, 66.7% of 3 records: `limits.max_removed` of `customers` is 50%" in ran.text
+    assert "2 rows to remove, 66.7% of 3 records: `limits.max_removed` of `customers` is 50%" in ran.text
 
 
 def test_insert_leaves_written_rows_alone_and_update_creates_none(customers):

@@ -42,6 +42,11 @@ class Screen:
         return sys.stdout.isatty()
 
     @property
+    def can_ask(self) -> bool:
+        """Whether a person sits there who reads the questions and can answer them."""
+        return self.log_format == "text" and sys.stdin.isatty() and sys.stderr.isatty()
+
+    @property
     def has_colour(self) -> bool:
         """Whether to colour what goes to stdout."""
         return self.colour and self.is_interactive
@@ -54,6 +59,15 @@ class Screen:
         """Print data."""
         for line in lines:
             click.echo(line, color=self.has_colour or None)
+
+    def notes(self, lines: Iterable[str]) -> None:
+        """Print what a person needs to see, and no program reads, on stderr."""
+        for line in lines:
+            click.echo(line, err=True, color=None if self.colour else False)
+
+    def confirm(self, question: str) -> bool:
+        """Ask, where `can_ask`; no answer is no."""
+        return click.confirm(question, default=False, err=True)
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print what is wrong."""

@@ -81,10 +81,18 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
 @with_project
 @click.argument("old")
 @click.argument("new")
-def move(project: Project, screen: Screen, *, old: str, new: str) -> int:
-    """Let the records of the sync OLD go on as those of NEW, after it was renamed in YAML."""
-    count = project.state.move(old, new)
+@click.option("--keep-tags", is_flag=True, help="Leave the old name in Stripe, which costs no call.")
+def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: bool) -> int:
+    """Let the records of the sync OLD go on as those of NEW, after it was renamed in YAML.
+
+    The next plan rewrites our entry in the metadata of each object, one call for each.
+    """
+    count = project.state.move(old, new, keep_tags=keep_tags)
     screen.lines([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
+    if keep_tags:
+        screen.lines(["Their objects keep the old name in Stripe: without this state they can't be found by it."])
+    else:
+        screen.lines(["The next run writes the new name to their objects; `dbt-stripe-sync plan` shows it."])
     return 0
 
 

@@ -8,18 +8,22 @@ import click
 
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.engine.types import Plan, RunReport, RunStatus
-from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.errors import PlanError, Problem, Severity
 from dbt_stripe_sync.pipeline import PlanOptions
 from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, run_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dbt_stripe_sync.api import Project
     from dbt_stripe_sync.cli.screen import Screen
+    from dbt_stripe_sync.engine.types import PermanentRemovals
+    from dbt_stripe_sync.pipeline import Agree
+    from dbt_stripe_sync.report.progress import Progress
 
 FORMATS = click.Choice(["text", "markdown", "json"])
+YES = click.option("--yes", is_flag=True, help="Agree beforehand to removals that can't be undone.")
 
 
 @click.command()
@@ -29,6 +33,7 @@ FORMATS = click.Choice(["text", "markdown", "json"])
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
 @click.option("--limit", type=click.IntRange(min=1), help="Send at most so many changes.")
+@YES
 @click.option("--show-values", is_flag=True, help="Show row values in a dry run.")
 def run(
     project: Project,
@@ -39,9 +44,14 @@ def run(
     full_refresh: bool,
     fail_fast: bool,
     limit: int | None,
+    yes: bool,
     show_values: bool,
 ) -> int:
-    """Plan and apply: make Stripe match the models."""
+    """Plan and apply: make Stripe match the models.
+
+    Removals that can't be undone, of a sync without `limits.max_removed`, are shown and asked for on a terminal;
+    elsewhere they need `--yes`.
+    """
     if build:
         project.build()
     options = PlanOptions(full_refresh=full_refresh, most_changes=limit)
@@ -51,7 +61,8 @@ def run(
             screen.lines(_rendered(plan, project, screen, "text", show_values=show_values))
             return _plan_status(plan)
     with screen.progress() as progress:
-        report = project.run(options, progress=progress, fail_fast=fail_fast)
+        agreed = _agreement(project, screen, progress, yes=yes)
+        report = project.run(options, progress=progress, fail_fast=fail_fast, agreed=agreed)
     return _finish(report, project, screen)
 
 
@@ -85,7 +96,10 @@ def plan(
 @click.argument("plan_file", metavar="FILE", type=FILE)
 @click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
 def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool) -> int:
-    """Send a plan that `plan --out` has kept; refused where it is stale."""
+    """Send a plan that `plan --out` has kept, without asking; refused where it is stale.
+
+    One that was stopped half-way is continued with the same FILE.
+    """
     with screen.progress() as progress:
         report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)
     return _finish(report, project, screen)
@@ -95,17 +109,36 @@ def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool)
 @with_project
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
-def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bool) -> int:
+@YES
+def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bool, yes: bool) -> int:
     """Try again what RUN (the last one) rejected, skipped or left unknown, and nothing else."""
     with screen.progress() as progress:
-        report = project.retry(run_id, progress=progress, fail_fast=fail_fast)
+        agreed = _agreement(project, screen, progress, yes=yes)
+        report = project.retry(run_id, progress=progress, fail_fast=fail_fast, agreed=agreed)
     if report is None:
         screen.lines(["Nothing to retry: that run rejected, skipped and left unknown no row."])
         return 0
     return _finish(report, project, screen)
 
 
-def _rendered(plan: Plan, project: Project, screen: Screen, form: str, *, show_values: bool) -> Iterator[str]:
+def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: bool) -> bool | Agree:
+    """The answer that `--yes` gives, or the person at the terminal, who sees the plan first."""
+    if yes or not screen.can_ask:
+        return yes
+
+    def ask(plan: Plan, _removals: Sequence[PermanentRemovals]) -> bool:
+        progress.end()
+        screen.notes(_rendered(plan, project, screen, "text", show_values=True, with_hint=False))
+        if not screen.confirm(f"Send {len(plan.changes):,} {'change' if len(plan.changes) == 1 else 'changes'}?"):
+            raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
+        return True
+
+    return ask
+
+
+def _rendered(
+    plan: Plan, project: Project, screen: Screen, form: str, *, show_values: bool, with_hint: bool = True
+) -> Iterator[str]:
     if form == "json":
         return plan_json.render_plan(plan, with_values=show_values)
     style = plan_text.PlanStyle(
@@ -113,6 +146,7 @@ def _rendered(plan: Plan, project: Project, screen: Screen, form: str, *, show_v
         width=screen.width,
         colour=screen.has_colour,
         calls_per_second=project.calls_per_second(plan.header),
+        with_hint=with_hint,
     )
     return (
         plan_markdown.render_plan(plan, style=style) if form == "markdown" else plan_text.render_plan(plan, style=style)

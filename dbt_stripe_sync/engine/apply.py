@@ -15,9 +15,9 @@ from dbt_stripe_sync.engine.send import Sender, build_intent
 from dbt_stripe_sync.engine.types import Outcome, Ref, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from dbt_stripe_sync.engine.types import Change, Changes, SyncCounts
+    from dbt_stripe_sync.engine.types import Change, Changes, Ended, SyncCounts
 
 # How many changes of one sync may be under way or wait for their parents; it bounds memory, not the rate.
 LANE_WIDTH = 200
@@ -48,12 +48,24 @@ class Stop:
         return self.reason is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """How changes are sent: `fail_fast` ends at the first failure; `ended` has what earlier applies did, by change."""
+
+    fail_fast: bool = False
+    ended: Mapping[str, Ended] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Tally:
-    """What became of a plan's changes. `not_sent` counts those that were left when the run was stopped."""
+    """What became of a plan's changes.
+
+    `not_sent` counts those that were left when the run was stopped, `before` those that were done already.
+    """
 
     done: Counter[Status] = field(default_factory=Counter)
     not_sent: int = 0
+    before: int = 0
 
 
 @dataclass(slots=True)
@@ -83,13 +95,20 @@ async def apply_changes(
     observer: Observer,
     stop: Stop,
     *,
-    fail_fast: bool = False,
+    sending: Sending,
 ) -> Tally:
     """Send every change; one that is rejected stops only those that refer to it.
 
     `syncs` are in the order of their references. Raises `StateError` where the state can't be written.
     """
-    lanes = _Lanes(changes=changes, sender=sender, observer=observer, stop=stop, fail_fast=fail_fast)
+    lanes = _Lanes(
+        changes=changes,
+        sender=sender,
+        observer=observer,
+        stop=stop,
+        fail_fast=sending.fail_fast,
+        ended=sending.ended,
+    )
     tasks: dict[str, asyncio.Task[None]] = {}
     for counts in syncs:
         first = [tasks[name] for name in counts.after if name in tasks]
@@ -110,6 +129,7 @@ class _Lanes:
     observer: Observer
     stop: Stop
     fail_fast: bool
+    ended: Mapping[str, Ended]
     lost_in_a_row: int = 0
     tally: Tally = field(default_factory=Tally)
     parents: _Parents = field(default_factory=_Parents)
@@ -123,6 +143,9 @@ class _Lanes:
         under_way: set[asyncio.Task[None]] = set()
         try:
             for change in self.changes.of(sync):
+                if change.id in self.ended:
+                    await self._pass(change, self.ended[change.id])
+                    continue
                 if self.stop or sync in self.closed:
                     self._leave(change)
                     continue
@@ -137,6 +160,26 @@ class _Lanes:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _pass(self, change: Change, ended: Ended) -> None:
+        """Let a change be that an earlier apply of the plan has brought to its end; what refers to it goes on."""
+        self.parents.settle(change.id, ended.stripe_id)
+        self.tally.before += ended.status is Status.SUCCEEDED
+        if ended.status is not Status.REJECTED:
+            return
+        outcome = Outcome(
+            intent_id=None,
+            run_id=self.sender.run_id,
+            change=change,
+            status=Status.REJECTED,
+            record=None,
+            stripe_id=ended.stripe_id,
+            reason="an earlier `apply` has made its object, and Stripe refused the rest; the next `run` plans it anew",
+            finished_at=self.sender.clock.now(),
+        )
+        await self.sender.journal.close(outcome)
+        self.tally.done[outcome.status] += 1
+        self.observer.on_outcome(outcome)
 
     def _leave(self, change: Change) -> None:
         self.tally.not_sent += 1

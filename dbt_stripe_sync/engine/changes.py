@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.compare import compare, payload_hash
-from dbt_stripe_sync.engine.diff import Kind
+from dbt_stripe_sync.engine.diff import TAGGED_AS, Kind
 from dbt_stripe_sync.engine.payload import refs_in
 from dbt_stripe_sync.engine.references import TAG_FIELD, object_value
 from dbt_stripe_sync.engine.types import Action, Change, FieldChange, PlannedCall, Record, Ref
@@ -39,6 +39,8 @@ _ACTIONS = {
     Removal.CANCEL_AT_PERIOD_END: Action.CANCEL,
     Removal.VOID: Action.VOID,
 }
+# Those that are done to the object that the row has, and leave it there.
+_KEEPS_ITS_OBJECT = frozenset({Action.UPDATE, Action.ARCHIVE, Action.CANCEL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,8 @@ def decide_present(
     if payload.problems:
         return Decision(problems=payload.problems)
     if diff.stripe_id is not None:
-        return _decide_known(rules, diff, payload, body)
+        known = _untold(diff)
+        return _retag(rules, known, _old_tag(rules, diff), _decide_known(rules, known, payload, body))
     if existing is not None:
         return _decide_adopted(rules, diff, payload, existing)
     return _decide_new(rules, diff, payload)
@@ -105,7 +108,9 @@ def decide_removed(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) 
             return Decision(kept=f"{rule.otherwise} (its status is `{status}`)")
     else:
         step = rule
-    ours = {} if diff.payload_hash == REBUILT else diff.params
+    # What no update does leaves the tag as it is, and the record says so on.
+    known = _untold(diff) if step.operation == "update" else diff
+    ours = {} if diff.payload_hash == REBUILT else known.params
     change = replace(
         _change(rules, diff, _ACTIONS[rules.sync.on_removed], {**ours, **({} if step.gone else step.params)}),
         stripe_id=diff.stripe_id,
@@ -114,7 +119,15 @@ def decide_removed(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) 
         removed=True,
         gone=step.gone,
     )
-    return Decision(change=change)
+    decision = Decision(change=change)
+    return decision if known is diff else _retag(rules, known, _old_tag(rules, diff), decision)
+
+
+def decide_ignored(rules: Rules, diff: RowDiff) -> Decision:
+    """What the object of a row that left the model needs where it stays as it is: the new name of its sync."""
+    known = _untold(diff)
+    kept = Decision(record=build_record(rules, known, known.params))
+    return _retag(rules, known, _old_tag(rules, diff), kept) if known is not diff else Decision()
 
 
 def needs_body(rules: Rules) -> bool:
@@ -125,6 +138,45 @@ def needs_body(rules: Rules) -> bool:
 def needs_body_back(rules: Rules) -> bool:
     """Whether what undoes a removal depends on the object as it is in Stripe now."""
     return bool(_revivals(rules))
+
+
+def _untold(diff: RowDiff) -> RowDiff:
+    """The same without the old name of its sync; the very same where it has none."""
+    if TAGGED_AS not in diff.params:
+        return diff
+    return replace(diff, params={name: value for name, value in diff.params.items() if name != TAGGED_AS})
+
+
+def _old_tag(rules: Rules, diff: RowDiff) -> str | None:
+    """The tag that the object has to lose since its sync was renamed, None where it can't, or need not."""
+    name = diff.params.get(TAGGED_AS)
+    metadata = rules.resource.params.get("metadata")
+    can_lose = _is_tagged(rules) and "update" in rules.resource.operations and metadata and not metadata.immutable
+    # A record that was read back holds the object, whose own tag is compared.
+    if not name or name == rules.sync.name or not can_lose or diff.payload_hash == REBUILT:
+        return None
+    return build_tag(rules.sync.project, name, diff.key)
+
+
+def _retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> Decision:
+    """Let the change of a row write its new tag too, or make a change that writes nothing else."""
+    change = decision.change
+    if old is None or decision.problems or (change and change.action not in _KEEPS_ITS_OBJECT):
+        return decision
+    if change is None:
+        desired = decision.record.params if decision.record else diff.params
+        change = replace(_change(rules, diff, Action.UPDATE, desired), stripe_id=diff.stripe_id)
+    new = {TAG: _tag(rules, diff.key)}
+    index = next((i for i, call in enumerate(change.calls) if call.operation == "update"), None)
+    if index is None:
+        calls = (*change.calls, _update_call(rules, str(diff.stripe_id), {"metadata": new}, change.desired))
+    else:
+        call = change.calls[index]
+        written = replace(call, params={**call.params, "metadata": {**call.params.get("metadata", {}), **new}})
+        calls = (*change.calls[:index], written, *change.calls[index + 1 :])
+    shown = FieldChange(path=f"metadata.{TAG}", before=old, after=new[TAG])
+    reason = change.reason or "its sync was renamed"
+    return Decision(change=replace(change, calls=calls, changed=(*change.changed, shown), reason=reason))
 
 
 def change_id(sync: str, key: str) -> str:

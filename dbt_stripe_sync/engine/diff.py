@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # What the state's table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
 FORGOTTEN = "forgotten:"
+# Stands among the parameters of a record whose sync was renamed: the name that the object's tag still has.
+TAGGED_AS = "$tagged_as"
 
 
 class Kind(Enum):

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.layout import KEY
 from dbt_stripe_sync.engine.sql import quoted
-from dbt_stripe_sync.errors import Problem
-from dbt_stripe_sync.stripe_api.lifecycle import Removal
+from dbt_stripe_sync.engine.types import Action, PermanentRemovals
+from dbt_stripe_sync.errors import PlanError, Problem
+from dbt_stripe_sync.stripe_api.lifecycle import Removal, lifecycle_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.diff import DiffCounts
     from dbt_stripe_sync.engine.extract import Staged
-    from dbt_stripe_sync.engine.types import Sync, Threshold
+    from dbt_stripe_sync.engine.types import Sync, SyncCounts, Threshold
     from dbt_stripe_sync.engine.workspace import Workspace
 
 SHOWN_KEYS = 20
+REMOVALS = frozenset({Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID})
 
 
 def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
@@ -65,19 +67,61 @@ def check_empty(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Ite
 def check_limits(sync: Sync, *, changes: int, removed: int, rejected: int, records: int) -> Iterator[Problem]:
     """More changes, removals or rejects than the sync's `limits` allow, with the numbers."""
     limits = sync.limits
-    for name, count, limit in (
-        ("max_changes", changes, limits.max_changes),
-        ("max_removed", removed, limits.max_removed),
-        ("max_rejected", rejected, limits.max_rejected),
+    for name, count, what, limit in (
+        ("max_changes", changes, "to change", limits.max_changes),
+        ("max_removed", removed, "to remove", limits.max_removed),
+        ("max_rejected", rejected, "rejected", limits.max_rejected),
     ):
         if limit is not None and _passes(count, limit, records):
-            share = f", {100 * count / records:.1f}% of {records:,} records" if records else ""
+            share = f"{100 * count / records:.1f}% of {records:,} records" if records else "and no records yet"
             yield Problem(
                 code=name.replace("_", "-"),
-                summary=f"{count:,} rows{share}: `limits.{name}` of `{sync.name}` is {limit}",
+                summary=f"{count:,} {'row' if count == 1 else 'rows'} {what}, {share}: "
+                f"`limits.{name}` of `{sync.name}` is {limit}",
                 where=sync.where.at_field("limits", name),
                 hint="if that is meant, raise the limit; until then nothing of this sync is sent",
             )
+
+
+def count_removals(by_action: Mapping[str, int]) -> int:
+    """How many rows that left the model have an object that is to be removed."""
+    return sum(by_action.get(action.value, 0) for action in REMOVALS)
+
+
+def is_agreement_needed(sync: Sync) -> bool:
+    """Whether a person has to agree to what the sync removes: it can't be undone, and no limit of theirs bounds it."""
+    return sync.on_removed in lifecycle_of(sync.resource).permanent and sync.limits.max_removed is None
+
+
+def find_unagreed(syncs: Iterable[Sync], counts: Iterable[SyncCounts]) -> tuple[PermanentRemovals, ...]:
+    """What a plan holds that nobody has agreed to yet, sync by sync."""
+    removed = {count.sync: count_removals(count.by_action) for count in counts}
+    return tuple(
+        PermanentRemovals(
+            sync=sync.name,
+            resource=sync.resource,
+            removal=sync.on_removed,
+            count=removed[sync.name],
+            where=sync.where.at_field("on_removed"),
+        )
+        for sync in syncs
+        if removed.get(sync.name) and is_agreement_needed(sync)
+    )
+
+
+def refuse_unagreed(unagreed: Sequence[PermanentRemovals]) -> PlanError:
+    """What a run says that removes for good and has nobody to ask."""
+    return PlanError(
+        Problem(
+            code="needs-agreement",
+            summary=f"`{part.removal.value}` of {part.count:,} {part.resource} object{'s' * (part.count != 1)}"
+            f" of `{part.sync}` can't be undone, and nobody has agreed to it: nothing was sent",
+            where=part.where,
+            hint="look at it with `dbt-stripe-sync plan`, then add `--yes`; in a schedule, `limits: {max_removed: 10%}`"
+            " on the sync agrees up to that limit, and `on_removed: ignore` leaves them in Stripe",
+        )
+        for part in unagreed
+    )
 
 
 def _passes(count: int, limit: Threshold, records: int) -> bool:

@@ -14,6 +14,7 @@ from dbt_stripe_sync.engine.changes import (
     Decision,
     Existing,
     Rules,
+    decide_ignored,
     decide_present,
     decide_removed,
     end_replaced,
@@ -23,7 +24,7 @@ from dbt_stripe_sync.engine.changes import (
 from dbt_stripe_sync.engine.diff import Kind, find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.extract import HeardRows, Staged, load_rows
 from dbt_stripe_sync.engine.fixed import keep_fixed, may_be_fixed
-from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits
+from dbt_stripe_sync.engine.guards import check_empty, check_keys, check_limits, count_removals, is_agreement_needed
 from dbt_stripe_sync.engine.items import emptying_of, match_items
 from dbt_stripe_sync.engine.layout import build_layout
 from dbt_stripe_sync.engine.linking import keeps, link_rows
@@ -170,8 +171,10 @@ async def plan_sync(
 
 
 def _check_limits(sync: Sync, found: _Found, counts: DiffCounts) -> list[Problem]:
-    removals = {Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID}
-    removed = sum(found.actions[action.value] for action in removals)
+    removed = count_removals(found.actions)
+    if removed and is_agreement_needed(sync):
+        note = f"`{sync.on_removed.value}` can't be undone: `run` asks first, or takes `--yes` for an answer"
+        found.notes[note] += 1
     return list(
         check_limits(
             sync,
@@ -229,7 +232,7 @@ class _SyncPlanner:
         body = bodies.get(diff.key)
         if diff.kind is Kind.REMOVED:
             ignored = self._rules.sync.on_removed is Removal.IGNORE
-            return Decision() if ignored else decide_removed(self._rules, diff, body)
+            return decide_ignored(self._rules, diff) if ignored else decide_removed(self._rules, diff, body)
         payload = self._builder.build(diff.key, diff.row)
         match = matches.get(diff.key)
         if match is None:

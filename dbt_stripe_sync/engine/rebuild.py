@@ -7,14 +7,16 @@ compares each row with its object, as it does with one that it adopts, and puts 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.changes import REBUILT
-from dbt_stripe_sync.engine.references import PAGE, TAG_FIELD, object_value
+from dbt_stripe_sync.engine.references import PAGE
 from dbt_stripe_sync.engine.sql import ID_SEPARATOR
 from dbt_stripe_sync.engine.types import Record
+from dbt_stripe_sync.engine.values import plain
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of
-from dbt_stripe_sync.stripe_api.tag import FORMER_TAG
+from dbt_stripe_sync.stripe_api.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -117,11 +119,14 @@ def _why_not(resource: Resource, lifecycle: Lifecycle) -> str | None:
 
 
 def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Resource) -> None:
-    former, key = _row_of(body, f"metadata.{FORMER_TAG}", shares)
-    if former is not None:
-        former.former.append((former.sync.name, key, str(body["id"])))
-    share, key = _row_of(body, TAG_FIELD, shares)
-    if share is None:
+    project, _, former_key = _parts_of(body, FORMER_TAG)
+    for writer in shares.values():
+        # The sync may have had another name then. A wrong guess keeps nothing: key and id have to fit, too.
+        if former_key and project == writer.sync.project:
+            writer.former.append((writer.sync.name, former_key, str(body["id"])))
+    project, name, key = _parts_of(body, TAG)
+    share = shares.get(f"{project}/{name}")
+    if share is None or body.get("deleted") or not key:
         return
     if key.startswith(_DIGEST):
         share.unknown_rows += 1
@@ -133,12 +138,11 @@ def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Re
         share.kept[key] = _record(share.sync, key, body, resource, removed=removed)
 
 
-def _row_of(body: Mapping[str, Any], field_name: str, shares: Mapping[str, _Share]) -> tuple[_Share | None, str]:
-    """Whose object it is by one of our tags: the sync's share, None where it is nobody's here, and the row's key."""
-    project, _, rest = str(object_value(body, field_name) or "").partition("/")
+def _parts_of(body: Mapping[str, Any], tag: str) -> tuple[str, str, str]:
+    """Project, sync and key of a row by one of our tags, empty where the object has no such tag."""
+    project, _, rest = str((body.get("metadata") or {}).get(tag) or "").partition("/")
     name, _, key = rest.partition("/")
-    share = shares.get(f"{project}/{name}") if key and not body.get("deleted") else None
-    return share, key
+    return project, name, key
 
 
 def _is_removed(body: Mapping[str, Any], lifecycle: Lifecycle, sync: Sync) -> bool:
@@ -159,9 +163,18 @@ def _record(sync: Sync, key: str, body: Mapping[str, Any], resource: Resource, *
         key=key,
         resource=sync.resource,
         stripe_id=str(body["id"]),
-        params={name: value for name, value in body.items() if name in shown},
+        params={name: _without_floats(value) for name, value in body.items() if name in shown},
         payload_hash=REBUILT,
         source_hash=None,
         refs=None,
         removed=removed,
     )
+
+
+def _without_floats(value: Any) -> Any:
+    """Percentages as the text that Stripe takes for them: it answers them as numbers, and no record holds floats."""
+    if isinstance(value, dict):
+        return {name: _without_floats(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_floats(part) for part in value]
+    return plain(Decimal(str(value))) if isinstance(value, float) else value

@@ -347,6 +347,17 @@ class SyncCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PermanentRemovals:
+    """Removals of one sync that can't be undone, and to which its `limits.max_removed` does not agree beforehand."""
+
+    sync: str
+    resource: str
+    removal: Removal
+    count: int
+    where: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanHeader:
     """What a plan was made for; `apply` refuses it where one of these has moved. `state_serial` counts state writes."""
 
@@ -439,6 +450,18 @@ class Intent:
     stripe_id: str | None = None
     key_sent_at: datetime | None = None
     key_spent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a change of a saved plan ended in an earlier apply of it, where it must not be sent again.
+
+    `REJECTED` means that its object was made and that Stripe refused what came after. `stripe_id` is the object for
+    those that refer to it, None where there may be none.
+    """
+
+    status: Status
+    stripe_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

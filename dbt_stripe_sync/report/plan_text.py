@@ -43,7 +43,7 @@ CALLS_PER_SECOND = 20.0
 class PlanStyle:
     """How to show a plan: row values or not, in how many columns, and at most how many changes of each sync.
 
-    `calls_per_second` is the pace at which the plan's calls would leave.
+    `calls_per_second` is the pace at which the plan's calls would leave. `with_hint` says how to send the plan.
     """
 
     show_values: bool = False
@@ -51,6 +51,7 @@ class PlanStyle:
     colour: bool = False
     most_rows: int = 50
     calls_per_second: float = CALLS_PER_SECOND
+    with_hint: bool = True
 
 
 def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
@@ -200,7 +201,7 @@ def _advice(hint: str, width: int, paint: Paint) -> Iterator[str]:
 
 
 def _hint(plan: Plan, style: PlanStyle, width: int, *, general: bool) -> Iterator[str]:
-    if not len(plan.changes):
+    if not len(plan.changes) or not style.with_hint:
         return
     text = "`dbt-stripe-sync run` sends this plan"
     if not style.show_values and _has_values(plan):

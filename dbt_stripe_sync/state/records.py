@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.diff import FORGOTTEN
+import orjson
+
+from dbt_stripe_sync.engine.diff import FORGOTTEN, TAGGED_AS
 from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, build_table, parse_record
 
 if TYPE_CHECKING:
@@ -68,8 +70,27 @@ def add_former_ids(session: Session, rows: Sequence[tuple[str, str, str]]) -> No
         )
 
 
-def rename_records(session: Session, old: str, new: str) -> None:
-    """Give a sync's records to another name. Inside a transaction."""
+def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None:
+    """Give a sync's records to another name. Inside a transaction.
+
+    With `retag` the next plan looks at each of them and rewrites the tag of its object; a record that waits for that
+    already goes on to wait. Without it all tags stay as they are.
+    """
+    path = f'$."{TAGGED_AS}"'
+    if retag:
+        # Put in front as text: the rest of the JSON stays as it was written, to the letter.
+        session.execute(
+            "UPDATE records SET source_hash = NULL, "
+            "params = '{' || $mark || CASE params WHEN '{}' THEN '' ELSE ',' END || substr(params, 2) "
+            f"WHERE sync = $old AND json_extract(params, '{path}') IS NULL",
+            {"old": old, "mark": f'"{TAGGED_AS}":{orjson.dumps(old).decode()}'},
+        )
+    else:
+        session.execute(
+            "UPDATE records SET params = json_merge_patch(params, $without) "
+            f"WHERE sync = $old AND json_extract(params, '{path}') IS NOT NULL",
+            {"old": old, "without": f'{{"{TAGGED_AS}":null}}'},
+        )
     for table in ("records", "former_ids"):
         session.execute(f"UPDATE {table} SET sync = $new WHERE sync = $old", {"old": old, "new": new})
     session.execute(

@@ -18,6 +18,7 @@ from dbt_stripe_sync.engine.codec import (
     encode_problem,
 )
 from dbt_stripe_sync.engine.types import PlanHeader, RunReport, RunStatus, Status
+from dbt_stripe_sync.state.applied import KEPT_RUNS
 from dbt_stripe_sync.state.rows import parse_outcome
 
 if TYPE_CHECKING:
@@ -60,17 +61,30 @@ class Outcomes:
                 yield from (parse_outcome(row) for row in batch)
 
 
-def save_start(session: Session, run_id: str, *, command: str, target: str, at: datetime) -> None:
+def save_start(
+    session: Session, run_id: str, *, command: str, target: str, at: datetime, header: PlanHeader | None = None
+) -> None:
     """Remember that a run has begun, and that those before it that never ended were killed."""
     with session.transaction():
         session.execute(
             "UPDATE runs SET status = $dead WHERE status = $running",
             {"dead": RunStatus.INTERRUPTED.value, "running": RunStatus.RUNNING.value},
         )
-        session.execute("DELETE FROM outcomes WHERE finished_at < $since", {"since": at - OUTCOMES_KEPT})
         session.execute(
-            "INSERT INTO runs(id, command, target, status, started_at) VALUES ($id, $command, $target, $status, $at)",
-            {"id": run_id, "command": command, "target": target, "status": RunStatus.RUNNING.value, "at": at},
+            f"DELETE FROM outcomes WHERE finished_at < $since AND run_id NOT IN ({KEPT_RUNS})",
+            {"since": at - OUTCOMES_KEPT},
+        )
+        session.execute(
+            "INSERT INTO runs(id, command, target, status, started_at, header) "
+            "VALUES ($id, $command, $target, $status, $at, $header)",
+            {
+                "id": run_id,
+                "command": command,
+                "target": target,
+                "status": RunStatus.RUNNING.value,
+                "at": at,
+                "header": _json(encode_header(header)) if header is not None else None,
+            },
         )
 
 

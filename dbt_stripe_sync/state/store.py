@@ -14,6 +14,7 @@ import orjson
 from dbt_stripe_sync.engine.codec import decode_intent
 from dbt_stripe_sync.engine.types import Action, Status
 from dbt_stripe_sync.errors import StateError
+from dbt_stripe_sync.state import applied
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.lock import hold_lock
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.types import Intent, Outcome, Record, RunReport
+    from dbt_stripe_sync.engine.types import Ended, Intent, Outcome, PlanHeader, Record, RunReport
     from dbt_stripe_sync.state.runs import Outcomes, RunEntry
 
 # What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
@@ -55,6 +56,7 @@ class StateStore:
     def __init__(self, session: Session, clock: Clock) -> None:
         self._session = session
         self._clock = clock
+        self._plan_id: str | None = None
 
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
@@ -78,7 +80,7 @@ class StateStore:
 
     @property
     def serial(self) -> int:
-        """How many times records have been written."""
+        """How many times records, or what is under way, have been written."""
         return int(self._meta("serial") or 0)
 
     # ── under way ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,6 +109,10 @@ class StateStore:
             saved.remove_records(self._session, [row for row, record in records.items() if record is None])
             saved.replace_records(self._session, kept)
             saved.add_former_ids(self._session, [former for outcome in closed for former in _former_ids(outcome)])
+            # An intent alone is a write, too: its call may act, and a plan that was made before knows nothing of it.
+            saved.count_write(self._session)
+            if self._plan_id is not None:
+                applied.note_write(self._session, self._plan_id)
 
     def known_objects(self, ids: Sequence[str], *, resource: str, sync: str, key: str) -> AbstractSet[str]:
         """Which of these objects any row has, and which this row had before."""
@@ -139,13 +145,22 @@ class StateStore:
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start_run(self, run_id: str, *, command: str, target: str) -> None:
-        """Remember that a run has begun."""
-        log.save_start(self._session, run_id, command=command, target=target, at=self._clock.now())
+    def start_run(self, run_id: str, *, command: str, target: str, header: PlanHeader | None = None) -> None:
+        """Remember that a run has begun; `header` is that of the saved plan which it applies."""
+        self._plan_id = header.plan_id if header is not None else None
+        log.save_start(self._session, run_id, command=command, target=target, header=header, at=self._clock.now())
 
     def finish_run(self, report: RunReport) -> None:
         """Remember how a run ended."""
         log.save_end(self._session, report)
+
+    def serial_after(self, plan_id: str) -> int | None:
+        """The serial that the last apply of a saved plan left, None where there was none, or another plan's since."""
+        return applied.read_serial_after(self._session, plan_id)
+
+    def ended_changes(self, plan_id: str) -> Mapping[str, Ended]:
+        """The changes of a saved plan that earlier applies of it have brought to an end, by their ids."""
+        return applied.read_ended(self._session, plan_id)
 
     def runs(self, limit: int = 20) -> list[RunEntry]:
         """The newest runs first. One that was killed says `interrupted` once another has begun."""
@@ -199,10 +214,10 @@ class StateStore:
                 )
             return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
-    def rename_sync(self, old: str, new: str) -> None:
-        """Let the records of a sync go on under its new name."""
+    def rename_sync(self, old: str, new: str, *, retag: bool) -> None:
+        """Let the records of a sync go on under its new name; `retag` has the next plan rewrite their objects' tags."""
         with self._session.transaction():
-            saved.rename_records(self._session, old, new)
+            saved.rename_records(self._session, old, new, retag=retag)
 
     def export(self, folder: Path) -> None:
         """Write everything to Parquet files in a folder."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DOOMED = Path(__file__).parent / "doomed.py"
 SECONDS_FOR_A_RUN = 120
+RUN = ("run", "--yes")
 # A Stripe that holds a request back for this long, before or after it has acted, so that the client dies meanwhile.
 HELD_BACK = 1.0
 SENT, ACTED, ANY_TIME = "before the effect", "after the effect", "at a random time"
@@ -44,6 +45,8 @@ POINTS = (
     "before the outcome is durable",
     "after the outcome is durable",
 )
+# Those of a plan that is made already.
+SENDING = POINTS[POINTS.index("before the intent is durable") :]
 MAKING_THE_STATE = ("before the state is made", "before a format's step", "after a format's step")
 CHANGING_THE_STATE = ("before the backup", "before a format's step", "after a format's step")
 # These are reached even by a run that has nothing to send.
@@ -192,7 +195,7 @@ class Shop:
         scratch.mkdir()
         return cls(business, stripe, nursery, scratch)
 
-    def run(self, point: str = "none", nth: int = 0) -> bool:
+    def run(self, point: str = "none", nth: int = 0, command: Sequence[str] = RUN) -> bool:
         """One run; whether it came to its end. One that was not killed and did not succeed fails the test."""
         self.stripe.control("/faults", "DELETE")
         if point == SENT:
@@ -200,7 +203,7 @@ class Shop:
         elif point == ACTED:
             self._inject(Fault.hang(HELD_BACK, method="POST", skip=nth - 1, after_effect=True))
         root = str(self.business.root)
-        arguments = ["run", "--project-dir", root, "--profiles-dir", root, "--stripe-url", self.stripe.url]
+        arguments = [*command, "--project-dir", root, "--profiles-dir", root, "--stripe-url", self.stripe.url]
         environment = {
             "STRIPE_API_KEY": Sandbox.api_key,
             "TMPDIR": str(self.scratch),
@@ -313,6 +316,19 @@ def kill_all_along(shop: Shop, kills: int, *, seed: int, points: Sequence[str] =
     while shop.counts.kills < kills:
         shop.run(coin.choice(WITHOUT_A_CALL), 1)
     shop.until_done()
+
+
+def kill_saved_plans(shop: Shop, points: Sequence[str]) -> None:
+    """All generations, each one a saved plan whose `apply` dies again and again until the same file is done."""
+    plan = shop.scratch.with_name("plan.jsonl")
+    for number in range(GENERATIONS):
+        shop.write(number)
+        assert shop.run(command=("plan", "--out", str(plan)))
+        for nth, point in enumerate(points, 1):
+            # Each a bit further on: what is done by then grows.
+            if shop.run(point, nth, ("apply", str(plan))):
+                break
+        assert shop.run(command=("apply", str(plan)))
 
 
 def let_live(shop: Shop) -> None:

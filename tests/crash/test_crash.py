@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from crash_harness import ANY_TIME, CHANGING_THE_STATE, MAKING_THE_STATE, POINTS, kill_all_along
+from crash_harness import (
+    ACTED,
+    ANY_TIME,
+    CHANGING_THE_STATE,
+    MAKING_THE_STATE,
+    POINTS,
+    SENDING,
+    SENT,
+    kill_all_along,
+    kill_saved_plans,
+)
 from crash_shop import TIMELESS
 
 KILLS_IN_THE_DEFAULT_RUN = 30
 KILLS_OF_ONE_CHAIN = 30
+KILLS_OF_SAVED_PLANS = 6
 
 
 @pytest.mark.parametrize("shop", ["cold"], indirect=True)
@@ -39,6 +50,21 @@ def test_a_state_that_dies_on_its_way_to_a_newer_format_gets_there(few):
 
     assert len(few.records()) == few.rows(0)
     assert list(few.business.state.parent.glob("*.before-v*"))
+
+
+def test_a_saved_plan_that_was_killed_in_the_middle_goes_on_with_the_same_file(few_unharmed, few):
+    kill_saved_plans(few, (ACTED, "after the intent is durable", "after the outcome is durable", SENT))
+
+    few.check_like(few_unharmed)
+    assert few.counts.kills >= KILLS_OF_SAVED_PLANS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", SENDING)
+def test_a_saved_plan_that_was_killed_at_any_kind_of_instant_goes_on_with_the_same_file(unharmed, shop, point):
+    kill_saved_plans(shop, (point,) * 4)
+
+    shop.check_like(unharmed)
 
 
 @pytest.mark.slow

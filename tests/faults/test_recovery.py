@@ -125,7 +125,7 @@ def test_a_row_that_changed_meanwhile_is_settled_as_it_was_and_then_updated(shop
 
 def test_a_row_that_left_meanwhile_is_settled_and_then_removed(shop):
     sync = shop.business.models["customers"]["meta"]["stripe_sync"]
-    shop.business.sync("customers", **sync, on_removed="delete")
+    shop.business.sync("customers", **sync, on_removed="delete", limits={"max_removed": "100%"})
     leave_open(shop, CREATION["path"], acts=True)
     shop.business.table("customers", "SELECT * FROM customers WHERE id < 3")
 
@@ -155,7 +155,7 @@ def test_an_open_update_is_sent_again_and_is_done_once(shop, age, acts):
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)], ids=["young", "old"])
 def test_an_open_removal_is_brought_to_its_end(shop, age, acts):
     sync = shop.business.models["customers"]["meta"]["stripe_sync"]
-    shop.business.sync("customers", **sync, on_removed="delete")
+    shop.business.sync("customers", **sync, on_removed="delete", limits={"max_removed": "100%"})
     shop.run()
     shop.business.table("customers", "SELECT * FROM customers WHERE id < 3")
     leave_open(shop, "^/v1/customers/", acts=acts, method="DELETE")
@@ -241,7 +241,8 @@ def test_an_object_that_ended_is_not_taken_for_the_one_that_an_open_creation_mad
     columns = "id text, customer int, memo text"
     business.rows("quotes", ("q1", 1, "one"), ("q2", 1, "two"), columns=columns)
     fields = {"customer": {"sync": "customers", "key": "customer"}, "description": "memo"}
-    business.sync("quotes", resource="quote", key="id", fields=fields, on_removed="cancel")
+    limits = {"max_removed": "100%"}
+    business.sync("quotes", resource="quote", key="id", fields=fields, on_removed="cancel", limits=limits)
     assert shop.run().exit_code == 0
     business.rows("quotes", ("q2", 1, "two"), columns=columns)
     assert shop.run().exit_code == 0

@@ -89,14 +89,16 @@ def test_the_same_key_in_two_syncs_is_two_records(state):
     assert state.summary() == [("customers", "customer", 1)]
 
 
-def test_the_serial_moves_with_every_write_of_records_and_with_nothing_else(state):
+def test_the_serial_moves_with_every_write_of_records_and_intents_and_with_nothing_else(state):
     start = state.serial
-    state.commit([intent_of(change_of())], [])
     state.start_run("run-1", command="run", target="dev")
     assert state.serial == start
+    state.commit([intent_of(change_of())], [])
+    assert state.serial > start
+    before = state.serial
     state.put_records([record_of()], "run-1")
     written = state.serial
-    assert written > start
+    assert written > before
     assert state.forget("customers", ["1"]) == 1
     assert state.serial > written
 
@@ -212,7 +214,7 @@ def test_outcomes_are_let_go_after_90_days_and_runs_stay(state, clock):
 def test_records_can_be_forgotten_and_a_sync_renamed(state):
     state.put_records([record_of("1"), record_of("2"), record_of("3")], "run-1")
     assert state.forget("customers", ["1", "3", "404", "1"]) == 2
-    state.rename_sync("customers", "people")
+    state.rename_sync("customers", "people", retag=False)
     assert state.summary() == [("people", "customer", 1)]
     assert state.record("people", "2") == record_of("2", "people")
 
@@ -221,7 +223,7 @@ def test_a_row_that_was_forgotten_is_looked_for_in_stripe_before_it_is_made_agai
     state.put_records([record_of("1"), record_of("2")], "run-1")
     state.forget("customers", ["1"])
     state.forget("customers", ["1", "2"])
-    state.rename_sync("customers", "people")
+    state.rename_sync("customers", "people", retag=False)
     rows = state.workspace.sql("SELECT key FROM meta WHERE key LIKE 'forgotten:%' ORDER BY key").to_arrow_table()
     assert rows.column("key").to_pylist() == ["forgotten:people:1", "forgotten:people:2"]
 

@@ -1,0 +1,58 @@
+"""How far a saved plan has come: what its applies have done, so that one that stopped half-way goes on with its rest.
+
+Two rows of `meta` name the plan that was applied last and the state's serial after its last write. As long as the
+serial is still that one, nobody else has written, and the plan is as true as it was, but for the changes that are done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.types import Ended, Status
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.state.session import Session
+
+_PLAN, _SERIAL = "applied_plan", "applied_serial"
+# A run of `apply` has the plan's header from its start on. The id is a random one, so no other text holds it.
+_RUNS = "SELECT id FROM runs WHERE contains(header, $plan)"
+# Their outcomes say what is done, so they stay for as long as the plan may go on.
+KEPT_RUNS = f"SELECT id FROM runs, meta WHERE meta.key = '{_PLAN}' AND contains(runs.header, meta.value)"
+
+
+def note_write(session: Session, plan_id: str) -> None:
+    """Remember that the write of this transaction, its last statement being this one, was that of an apply."""
+    session.execute(
+        f"INSERT OR REPLACE INTO meta VALUES ('{_PLAN}', $plan), "
+        f"('{_SERIAL}', (SELECT value FROM meta WHERE key = 'serial'))",
+        {"plan": plan_id},
+    )
+
+
+def read_serial_after(session: Session, plan_id: str) -> int | None:
+    """The serial that the last apply of this plan left, None where another plan was applied since, or none."""
+    known = {row["key"]: row["value"] for row in session.rows("SELECT key, value FROM meta")}
+    return int(known[_SERIAL]) if known.get(_PLAN) == plan_id else None
+
+
+def read_ended(session: Session, plan_id: str) -> dict[str, Ended]:
+    """The changes of a plan that must not be sent again, by their ids.
+
+    Those are: what succeeded; what was rejected after its object had been made; what has no known end. Anything else
+    that was rejected or skipped has left nothing behind, and may be sent again.
+    """
+    ended: dict[str, Ended] = {}
+    query = (
+        "SELECT json_extract_string(change, '$.id') AS id, status, stripe_id FROM outcomes "
+        f"WHERE run_id IN ({_RUNS}) AND (status = $succeeded OR (status = $rejected "
+        "AND stripe_id IS DISTINCT FROM json_extract_string(change, '$.stripe_id')))"
+    )
+    values = {"plan": plan_id, "succeeded": Status.SUCCEEDED.value, "rejected": Status.REJECTED.value}
+    for batch in session.batches(query, **values):
+        for row in batch:
+            status = Status(row["status"])
+            if status is Status.SUCCEEDED or row["id"] not in ended:
+                ended[row["id"]] = Ended(status=status, stripe_id=row["stripe_id"])
+    for batch in session.batches("SELECT json_extract_string(body, '$.change.id') AS id FROM intents"):
+        ended |= {row["id"]: Ended(status=Status.UNKNOWN, stripe_id=None) for row in batch}
+    return ended
