@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.authoring.scaffold import Written
     from dbt_stripe_sync.engine.ports import Clock
     from dbt_stripe_sync.engine.types import Outcome, Plan, PlanHeader, RunReport, SyncCounts
+    from dbt_stripe_sync.errors import Problem
     from dbt_stripe_sync.look.health import Check
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.pipeline import PlanOptions, Progress
@@ -104,7 +105,7 @@ class Project:
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
-                return await pipeline.run(
+                report = await pipeline.run(
                     self.workload,
                     parts,
                     options or pipeline.PlanOptions(),
@@ -112,6 +113,7 @@ class Project:
                     stop,
                     fail_fast=fail_fast,
                 )
+            return _with_problem(report, parts.state.left)
 
         return self._kept(_run_until_done(work(), stop))
 
@@ -160,7 +162,9 @@ class Project:
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
-                return await pipeline.apply(self.workload, parts, made, progress or Silent(), stop, fail_fast=fail_fast)
+                told = progress or Silent()
+                report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
+            return _with_problem(report, parts.state.left)
 
         return self._kept(_run_until_done(work(), stop))
 
@@ -226,6 +230,10 @@ class Project:
     def fields(resource: str, path: str | None = None) -> list[dict[str, Any]]:
         """The parameters of a resource, or those inside one of its hashes. Raises `ConfigError`."""
         return list_fields(resource, path)
+
+
+def _with_problem(report: RunReport, problem: Problem | None) -> RunReport:
+    return report if problem is None else replace(report, problems=(*report.problems, problem))
 
 
 def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:

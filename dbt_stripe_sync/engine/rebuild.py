@@ -7,11 +7,14 @@ compares each row with its object, as it does with one that it adopts, and puts 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.changes import REBUILT
 from dbt_stripe_sync.engine.references import PAGE, TAG_FIELD, object_value
 from dbt_stripe_sync.engine.types import Record
+from dbt_stripe_sync.engine.values import plain
+from dbt_stripe_sync.stripe_api.catalog import ParamKind
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.ports import State, Stripe
     from dbt_stripe_sync.engine.types import Sync
-    from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
+    from dbt_stripe_sync.stripe_api.catalog import Catalog, Param, Resource
     from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
 
 # A key that did not fit into the tag stands there as a digest.
@@ -119,6 +122,26 @@ def _is_removed(body: Mapping[str, Any], lifecycle: Lifecycle, sync: Sync) -> bo
     )
 
 
+def _as_param(value: Any, param: Param | None) -> Any:
+    """A part of an object with its decimals as the text that a parameter has, so that they can be hashed and stored."""
+    if isinstance(value, dict):
+        fields = (param.fields if param else None) or {}
+        item = param.item if param else None
+        return {
+            # A list stands in an object as a page of it.
+            name: [_as_param(entry, item) for entry in part]
+            if name == "data" and item is not None
+            else _as_param(part, (param.values if param else None) or fields.get(name))
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_as_param(part, param.item if param else None) for part in value]
+    is_number = param is not None and param.kind is ParamKind.NUMBER and isinstance(value, int | str)
+    if isinstance(value, float) or (is_number and not isinstance(value, bool)):
+        return plain(Decimal(str(value)))
+    return value
+
+
 def _record(sync: Sync, key: str, body: Mapping[str, Any], resource: Resource, *, removed: bool) -> Record:
     in_path = {name for name, param in resource.params.items() if param.in_path}
     shown = {"id", "metadata", "active", *in_path, *(mapping.path[0] for mapping in sync.fields)}
@@ -127,7 +150,7 @@ def _record(sync: Sync, key: str, body: Mapping[str, Any], resource: Resource, *
         key=key,
         resource=sync.resource,
         stripe_id=str(body["id"]),
-        params={name: value for name, value in body.items() if name in shown},
+        params={name: _as_param(value, resource.params.get(name)) for name, value in body.items() if name in shown},
         payload_hash=REBUILT,
         source_hash=None,
         refs=None,

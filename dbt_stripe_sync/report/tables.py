@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from rich.cells import cell_len, set_cell_size
 
+from dbt_stripe_sync.engine.types import Fingerprint
+from dbt_stripe_sync.report.redact import NOT_KEPT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -84,6 +87,8 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Fingerprint):
+        return NOT_KEPT
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -35,6 +35,11 @@ MIGRATIONS: tuple[str, ...] = (
         intent_id VARCHAR, change VARCHAR
     );
     """,
+    # `salt` says with which salt the values of `params` are hashed; they are the values themselves where it is null.
+    """
+    ALTER TABLE records ADD COLUMN salt VARCHAR;
+    ALTER TABLE outcomes ADD COLUMN has_values BOOLEAN DEFAULT true;
+    """,
 )
 
 
