@@ -4,12 +4,20 @@ is left in any byte of its file once what was under way has ended.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import signal
+import subprocess
+import sys
+import time
 
 import duckdb
 import pytest
+import stripe
+from business import ROOT
 
-from dbt_stripe_sync.sandbox import Fault
+from dbt_stripe_sync.sandbox import Fault, Sandbox
 
 MARKS = ("marked", "Marked", "GOLDPLAN", "4242017", "Berlin")
 PEOPLE = [
@@ -17,6 +25,11 @@ PEOPLE = [
     (2, "marked.two@example.com", "Marked Two", "Berlin", "GOLDPLAN", 4242017),
     (3, "marked.three@example.com", "Marked Three", None, None, None),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_salt(monkeypatch):
+    monkeypatch.delenv("DBT_STRIPE_SYNC_SALT", raising=False)
 
 
 @pytest.fixture
@@ -406,7 +419,9 @@ def test_decimals_of_a_rebuilt_object_are_compared_as_what_they_are(business):
 
 
 def test_an_object_that_is_adopted_leaves_no_value(people):
-    people.stripe.create("customer", email=PEOPLE[0][1], name="Marked Before")
+    by_hand = stripe.StripeClient(Sandbox.api_key, base_addresses={"api": people.stripe.url}).v1
+    by_hand.customers.create({"email": PEOPLE[0][1], "name": "Marked Before"})
+    people.stripe.reset_requests()
     meta = people.models["people"]["meta"]["stripe_sync"]
     people.sync("people", **{**meta, "match": ["email"]})
 
@@ -420,7 +435,7 @@ def test_an_object_that_is_adopted_leaves_no_value(people):
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_row_that_stripe_refuses_leaves_no_value_and_the_report_is_as_before(people):
+def test_a_row_that_stripe_refuses_leaves_no_value(people):
     put(people, *PEOPLE, (4, "marked.four", "Marked Four", None, None, None))
 
     ran = people.cli()
@@ -428,27 +443,165 @@ def test_a_row_that_stripe_refuses_leaves_no_value_and_the_report_is_as_before(p
     assert ran.exit_code == 1
     assert "email_invalid" in ran.text
     assert marks_in(people) == []
-    (kept,) = json.loads(people.cli("report", "--format", "json").out)["results"][-1:]
-    results = json.loads((people.root / "target" / "stripe_sync_results.json").read_text())["results"]
-    (failed,) = [result for result in results if result["status"] == "rejected"]
-    assert failed["fields"] == ["email", "name"]
-    assert failed["failure"]["message"]
-    assert "marked" not in failed["failure"]["message"]
-    assert kept["sync"] == "people"
 
 
-def test_what_is_under_way_keeps_its_values_until_it_is_settled(people):
-    creation = {"method": "POST", "path": "/v1/customers"}
-    people.stripe.inject(Fault.cut(count=None, **creation))
-    ran = people.cli()
-    assert ran.exit_code == 1
+def reports(business):
+    """The last run as JSON, as text, and as the page, without the moment at which the page was made."""
+    document = json.loads(business.cli("report", "--json").out)
+    document["metadata"].pop("generated_at")
+    business.cli("report", "--html")
+    page = (business.root / "target" / "stripe_sync_report.html").read_text()
+    return (
+        document,
+        business.cli("report", "--text").out,
+        re.sub(r"generated[^<]*<|\"generated_at\":\"[^\"]*\"", "", page),
+    )
+
+
+def test_reports_are_what_they_are_with_values_stored(people):
+    people.set(store_values=True)
+    put(people, *PEOPLE, (4, "marked.four", "Marked Four", "Berlin", "GOLDPLAN", 4242017))
+    people.cli()
+    before = reports(people)
+    results = before[0]["results"]
+    assert sorted(result["status"] for result in results) == ["rejected", *["succeeded"] * 3]
+
+    people.set(store_values=False)
+    people.cli("plan")
+
+    assert marks_in(people) == []
+    assert reports(people) == before
+
+
+def killed(business, count):
+    """A run that is killed once `count` calls are under way, none of them answered."""
+    business.stripe.inject(Fault.latency(2.0, count=None, method="POST", path="^/v1/customers$"))
+    root = str(business.root)
+    options = ["--project-dir", root, "--profiles-dir", root, "--stripe-url", business.stripe.url]
+    run = [sys.executable, "-m", "dbt_stripe_sync", "run", *options]
+    process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while len(business.stripe.writes()) < count:
+        assert process.poll() is None, process.communicate()[0].decode()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    business.stripe.clear_faults()
+    business.stripe.reset_requests()
+
+
+def test_what_is_under_way_keeps_its_exact_values_until_it_is_settled(people):
+    killed(people, 3)
     assert marks_in(people) != []
 
-    people.stripe.clear_faults()
-    people.stripe.reset_requests()
     ran_well(people)
 
-    assert people.stripe.count("customer") == 3
-    assert {c["email"] for c in people.stripe.objects("customer")} == {row[1] for row in PEOPLE}
+    assert {shown["email"] for shown in people.stripe.objects("customer")} == {row[1] for row in PEOPLE}
     assert marks_in(people) == []
     assert ran_well(people) == []
+    assert people.stripe.count("customer") == 3
+
+
+# ── the salt ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def salts(business):
+    with duckdb.connect(str(business.state)) as state:
+        own = state.execute("SELECT value FROM meta WHERE key = 'salt'").fetchall()
+        return own, {salt for (salt,) in state.execute("SELECT DISTINCT salt FROM records").fetchall()}
+
+
+def test_equal_values_of_two_rows_have_different_hashes_and_no_plain_digest_stands_for_a_value(people):
+    ran_well(people)
+
+    with duckdb.connect(str(people.state)) as state:
+        kept = [json.loads(params) for (params,) in state.execute("SELECT params FROM records ORDER BY key").fetchall()]
+        source = state.execute("SELECT source_hash FROM records ORDER BY key").fetchall()
+    plans = [params["metadata"]["plan"] for params in kept[:2]]
+    assert len(set(plans)) == len(plans) == 2
+    assert set(kept[0]) == {"email", "name", "address", "metadata"}
+    assert len(set(source)) == 3
+    digests = [hashlib.new(name, PEOPLE[0][1].encode()).hexdigest() for name in ("md5", "sha1", "sha256", "blake2b")]
+    assert marks_in(people, digests) == []
+
+
+def test_two_states_have_two_salts(people):
+    ran_well(people)
+    own, used = salts(people)
+    people.state.unlink()
+
+    ran_well(people)
+
+    assert len(own) == len(salts(people)[0]) == 1
+    assert salts(people)[0] != own
+    assert salts(people)[1] != used
+
+
+SALT = "a salt that is long enough"
+
+
+def test_a_salt_of_the_environment_takes_over_without_a_call_and_leaves_none_in_the_file(shop, monkeypatch):
+    ran_well(shop)
+    (((own,),), used) = salts(shop)
+
+    monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", SALT)
+    assert ran_well(shop) == []
+    assert ran_well(shop) == []
+
+    assert salts(shop)[0] == []
+    assert len(salts(shop)[1]) == 1
+    assert salts(shop)[1].isdisjoint(used)
+    assert marks_in(shop, (*MARKS, own, SALT)) == []
+
+
+def test_with_another_salt_every_row_is_compared_with_its_object_and_only_what_differs_is_sent(shop, monkeypatch):
+    monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", SALT)
+    ran_well(shop)
+    shop.rows("people", (1, "marked.changed@example.com"), columns="id int, email text")
+    shop.rows(
+        "prices",
+        ("a", "p1", 4242018, "GOLDPLAN"),
+        ("b", "p1", 900, "basic"),
+        columns="id text, product text, cents int, look text",
+    )
+
+    monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", f"another {SALT}")
+    plan = " ".join(shop.cli("plan").text.split())
+    changes = {(change["sync"], change["key"]) for change in shop.plan()}
+    ran_well(shop)
+
+    assert "another salt" in plan
+    assert changes == {("people", "1"), ("prices", "a"), ("subscriptions", "1")}
+    assert [c["email"] for c in shop.stripe.objects("customer")] == ["marked.changed@example.com"]
+    assert sorted(p["unit_amount"] for p in shop.stripe.objects("price") if p["active"]) == [900, 4242018]
+    counts = {kind: shop.stripe.count(kind) for kind in ("product", "customer", "subscription", "customer.tax_id")}
+    assert set(counts.values()) == {1}
+    assert ran_well(shop) == []
+
+
+def test_with_another_salt_a_row_that_leaves_and_returns_is_understood(people, monkeypatch):
+    meta = people.models["people"]["meta"]["stripe_sync"]
+    people.sync("people", **{**meta, "resource": "product", "on_removed": "archive", "fields": {"name": "name"}})
+    monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", SALT)
+    ran_well(people)
+
+    monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", f"another {SALT}")
+    put(people, *PEOPLE[1:])
+    assert len(ran_well(people)) == 1
+    put(people, *PEOPLE)
+    assert len(ran_well(people)) == 1
+
+    assert [(p["name"], p["active"]) for p in people.stripe.objects("product") if p["name"] == "Marked One"] == [
+        ("Marked One", True)
+    ]
+    assert people.stripe.count("product") == 3
+    assert ran_well(people) == []
+
+
+def test_a_short_salt_is_refused(people, monkeypatch):
+    monkeypatch.setenv("DBT_STRIPE_SYNC_SALT", "pepper")
+
+    ran = people.cli()
+
+    assert ran.exit_code == 2
+    assert "error[short-salt]: the salt in `DBT_STRIPE_SYNC_SALT` has fewer than 16 characters" in ran.text
+    assert "pepper" not in ran.text

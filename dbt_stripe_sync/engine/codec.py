@@ -51,6 +51,8 @@ def _canonical(value: Any) -> Any:
         return {REF: [value.sync, value.key]}
     if isinstance(value, Fingerprint):
         return {FINGERPRINT: [value.salt, value.digest]}
+    if isinstance(value, NotStored):
+        return {NOT_STORED: value.kind}
     raise TypeError(f"a {type(value).__name__} has no canonical form")
 
 

@@ -43,6 +43,14 @@ def render_record(record: Record) -> Iterator[str]:
     status = "removed from the model" if record.removed else "live"
     yield f"{record.sync} [{record.key}] -> {record.resource} {record.stripe_id} ({status})"
     yield from _tree(record.params, "  ")
+    if _has_hashes(record.params):
+        yield "  (no values are stored: `store_values` is false, and a salted hash stands for each)"
+
+
+def _has_hashes(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_hashes, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Fingerprint)
 
 
 def render_preview_json(key: str, params: Mapping[str, Any], problems: Iterable[Problem]) -> str:

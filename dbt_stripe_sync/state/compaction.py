@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -54,7 +55,8 @@ def close_without_values(session: Session) -> Problem | None:
     except (duckdb.Error, OSError, StateError) as error:
         return _not_compacted(path, error)
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
     return None
 
 

@@ -305,6 +305,8 @@ def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
         try:
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
+            # A run that was killed while it wrote the file anew leaves a part of it.
+            fresh_path(path).unlink(missing_ok=True)
             if not path.exists():
                 _create(path)
         except OSError as error:
@@ -313,8 +315,6 @@ def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
             # A run that was killed left its own behind, with values of rows in it.
             shutil.rmtree(folder, ignore_errors=True)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        # A run that was killed while it wrote the file anew.
-        fresh_path(path).unlink(missing_ok=True)
         session = stack.enter_context(closing(Session(_connect(path), path)))
         migrate(session.connection, path)
         stack.callback(_close, session)

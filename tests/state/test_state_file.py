@@ -201,8 +201,10 @@ def test_a_migration_keeps_a_copy_of_what_was_before(path, opened):
     with duckdb.connect(str(path)) as connection:
         migrate(connection, path, (*MIGRATIONS, "ALTER TABLE records ADD COLUMN note VARCHAR"))
         assert connection.execute("SELECT key, note FROM records").fetchall() == [("1", None)]
-        assert connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchall() == [("2",)]
-    backup = path.with_name("dev.duckdb.before-v2")
+        assert connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchall() == [
+            (str(len(MIGRATIONS) + 1),)
+        ]
+    backup = path.with_name(f"dev.duckdb.before-v{len(MIGRATIONS) + 1}")
     assert backup.stat().st_mode & 0o777 == 0o600
     backup.replace(path)
     with opened() as state:
