@@ -1,8 +1,8 @@
 """The state's file written anew, so that nothing is left in it of values that are stored no longer.
 
-DuckDB frees the blocks of deleted rows and leaves what is in them; neither `CHECKPOINT` nor `VACUUM` overwrites it. So a
-state that had values of a sync with `store_values: false` (a call needs its exact parameters while it is under way) is
-copied, table by table, into a fresh file that takes its place.
+DuckDB frees the blocks of deleted rows and leaves what is in them; neither `CHECKPOINT` nor `VACUUM` overwrites it. A
+call needs its exact parameters while it is under way, whatever is stored afterwards; so a state that had some of a sync
+with `store_values: false` is copied, table by table, into a fresh file that takes its place.
 """
 
 from __future__ import annotations

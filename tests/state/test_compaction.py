@@ -147,8 +147,8 @@ def test_a_state_of_the_first_format_keeps_its_values_and_its_backup(opened, pat
     with duckdb.connect(str(path)) as connection:
         migrate(connection, path, MIGRATIONS[:1])
         connection.execute(
-            "INSERT INTO records VALUES ('customers', '1', 'customer', 'cus_1', '{\"email\":\"1@example.com\"}', 'abc', 1, "
-            "NULL, false, false, 'r', now(), now())"
+            "INSERT INTO records VALUES ('customers', '1', 'customer', 'cus_1', '{\"email\":\"1@example.com\"}', "
+            "'abc', 1, NULL, false, false, 'r', now(), now())"
         )
         connection.execute(
             "INSERT INTO runs(id, command, target, status, started_at) VALUES ('r','run','dev','succeeded',now())"
@@ -171,8 +171,8 @@ def test_an_export_of_the_first_format_can_be_imported(opened, path, tmp_path):
     with duckdb.connect(str(path)) as connection:
         migrate(connection, path, MIGRATIONS[:1])
         connection.execute(
-            "INSERT INTO records VALUES ('customers', '1', 'customer', 'cus_1', '{}', 'abc', 1, NULL, false, false, 'r', "
-            "now(), now())"
+            "INSERT INTO records VALUES ('customers', '1', 'customer', 'cus_1', '{}', 'abc', 1, NULL, false, false, "
+            "'r', now(), now())"
         )
         for table in ("meta", "records", "intents", "runs", "outcomes"):
             connection.table(table).write_parquet(str(folder / f"{table}.parquet"))
