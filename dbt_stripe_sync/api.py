@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.apply import Stop
     from dbt_stripe_sync.engine.ports import Clock
     from dbt_stripe_sync.engine.types import Outcome, PermanentRemovals, Plan, PlanHeader, RunReport, SyncCounts
+    from dbt_stripe_sync.errors import Problem
     from dbt_stripe_sync.look.health import Check
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.pipeline import Agree, PlanOptions, Progress
@@ -112,7 +113,7 @@ class Project:
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
-                return await pipeline.run(
+                report = await pipeline.run(
                     self.workload,
                     parts,
                     options or pipeline.PlanOptions(),
@@ -120,6 +121,7 @@ class Project:
                     progress or Silent(),
                     stop,
                 )
+            return _with_problem(report, parts.state.left)
 
         return self._kept(_run_until_done(work(), stop))
 
@@ -178,7 +180,9 @@ class Project:
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
-                return await pipeline.apply(self.workload, parts, made, progress or Silent(), stop, fail_fast=fail_fast)
+                told = progress or Silent()
+                report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
+            return _with_problem(report, parts.state.left)
 
         return self._kept(_run_until_done(work(), stop))
 
@@ -285,6 +289,10 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _with_problem(report: RunReport, problem: Problem | None) -> RunReport:
+    return report if problem is None else replace(report, problems=(*report.problems, problem))
 
 
 def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:

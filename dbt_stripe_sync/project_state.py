@@ -152,7 +152,9 @@ class ProjectState:
     @contextmanager
     def _open(self) -> Iterator[StateStore]:
         wait = self._workload.options.wait_for_lock
-        with open_state(self.path, identity=None, clock=self._clock, wait_seconds=wait) as state:
+        with open_state(
+            self.path, identity=None, clock=self._clock, wait_seconds=wait, retention=self._workload.retention
+        ) as state:
             yield state
 
 

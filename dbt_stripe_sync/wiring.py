@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.columns import check_columns, models_of
 from dbt_stripe_sync.config.order import in_reference_order
+from dbt_stripe_sync.config.salt import SALT_VARIABLE, read_salt
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.dbt.command import build_models, list_models
@@ -20,8 +21,10 @@ from dbt_stripe_sync.dbt.run_results import RunResults, held_models, read_run_re
 from dbt_stripe_sync.dbt.selection import select_syncs
 from dbt_stripe_sync.dbt.staleness import find_stale
 from dbt_stripe_sync.engine.clock import SystemClock
+from dbt_stripe_sync.engine.fingerprints import Retention
 from dbt_stripe_sync.engine.types import RowSource
 from dbt_stripe_sync.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.report.redact import hide_values
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, is_live
 from dbt_stripe_sync.stripe_api.rate import DEFAULT_SHARE, RateLimits
@@ -67,7 +70,7 @@ class Workload:
     """The syncs of a project in the order of their references, and what they were read from.
 
     `held` gives a reason for each sync whose models dbt did not build well. `dependents` has the syncs that refer to
-    each sync, whether they are selected or not.
+    each sync, whether they are selected or not. `store_values` says of every sync whether the state keeps its values.
     """
 
     options: ProjectOptions
@@ -79,6 +82,7 @@ class Workload:
     held: Mapping[str, str] = field(default_factory=dict)
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+    store_values: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def project(self) -> str:
@@ -102,6 +106,21 @@ class Workload:
         if is_live(key):
             check_live(target=self.target, live_targets=self.settings.live_targets)
         return key
+
+    @property
+    def retention(self) -> Retention:
+        """Of which syncs the state keeps the values. Raises `ConfigError` where its salt is too short."""
+        return Retention(
+            default=self.settings.store_values,
+            by_sync=self.store_values,
+            in_path=self._params_in_path,
+            redact=hide_values,
+            salt=read_salt(os.environ.get(SALT_VARIABLE)),
+        )
+
+    def _params_in_path(self, name: str) -> frozenset[str]:
+        resource = self.catalog.resource(name)
+        return frozenset(param.name for param in resource.params.values() if param.in_path) if resource else frozenset()
 
     @property
     def address(self) -> str:
@@ -176,6 +195,10 @@ def load_workload(options: ProjectOptions) -> Workload:
             sync.name: tuple(other.name for other in parsed.syncs if sync.name in other.depends_on)
             for sync in parsed.syncs
         },
+        store_values={
+            sync.name: settings.store_values if sync.store_values is None else sync.store_values
+            for sync in parsed.syncs
+        },
         held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
         warnings=(*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))),
     )
@@ -247,6 +270,7 @@ async def open_parts(workload: Workload, *, clock: Clock | None = None) -> Async
         check_account(workload, account)
         # In a thread, so that Ctrl-C is heard while another run's lock is waited for.
         state = await asyncio.to_thread(stack.enter_context, opened_state(workload, account, clock))
+        await asyncio.to_thread(state.seal)
         yield Parts(stripe=stripe, state=state, clock=clock, account=account)
 
 
@@ -300,5 +324,8 @@ def opened_state(workload: Workload, account: Account, clock: Clock) -> Iterator
 
     identity = StateIdentity(project=workload.project, account=account.id, livemode=account.livemode)
     wait = workload.options.wait_for_lock
-    with open_state(workload.state_path, identity=identity, wait_seconds=wait, clock=clock) as state:
+    retention = workload.retention
+    with open_state(
+        workload.state_path, identity=identity, wait_seconds=wait, clock=clock, retention=retention
+    ) as state:
         yield state

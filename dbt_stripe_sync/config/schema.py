@@ -145,6 +145,10 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "description": "Syncs that have to be done before this one, beside its references.",
             },
             "options": {"type": "object", "description": "Switches of single resources."},
+            "store_values": {
+                "type": "boolean",
+                "description": "`false` keeps salted hashes of the rows' values in the state, and no values.",
+            },
             "enabled": {"type": "boolean", "description": "`false` leaves the sync out."},
         },
     }

@@ -21,6 +21,7 @@ class Settings:
     `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
     `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
     limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
+    `store_values` says whether the state keeps the values of rows; a sync may say otherwise.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -33,12 +34,14 @@ class Settings:
     endpoint_per_second: float | None = None
     share_free: float | None = None
     concurrency: int | None = None
+    store_values: bool = True
 
 
 _TEXTS = ("api_key_env", "account", "state_path", "api_base")
 _LISTS = ("live_targets", "allowed_api_bases")
 _NUMBERS = ("account_per_second", "endpoint_per_second", "share_free", "concurrency")
-NAMES = (*_TEXTS, *_LISTS, *_NUMBERS)
+_SWITCHES = ("store_values",)
+NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_SWITCHES)
 
 
 def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
@@ -77,6 +80,11 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
             problems.add("bad-setting", where, f"`{name}` is not a number that makes sense", hint)
         else:
             chosen[name] = int(value) if name == "concurrency" else float(value)
+    elif name in _SWITCHES:
+        if isinstance(value, bool):
+            chosen[name] = value
+        else:
+            problems.add("bad-setting", where, f"`{name}` is neither true nor false", "write `true` or `false`")
     elif not isinstance(value, str):
         problems.add("bad-setting", where, f"`{name}` is no text", "write a name")
     elif name == "account" and not value.startswith("acct_"):

@@ -50,6 +50,7 @@ KEYS = (
     "nulls",
     "after",
     "options",
+    "store_values",
     "enabled",
 )
 _NAME = re.compile(r"[\w.-]{1,100}")
@@ -125,6 +126,7 @@ class _Parser:
             fingerprint=_fingerprint(raw, self.block.columns, resource.name),
             where=where,
             after=after,
+            store_values=self._switch("store_values"),
         )
         check_resource(sync, resource, lifecycle, self.problems)
         check_fields(sync, resource, self.problems)
@@ -275,6 +277,14 @@ class _Parser:
     def _after(self) -> tuple[str, ...]:
         raw = self.block.raw.get("after") or []
         return tuple(str(name) for name in (raw if isinstance(raw, list) else [raw]))
+
+    def _switch(self, name: str) -> bool | None:
+        raw = self.block.raw.get(name)
+        if raw is None or isinstance(raw, bool):
+            return raw
+        where = self.block.where.at_field(name)
+        self.problems.add("bad-option", where, f"`{name}` is neither true nor false", "write `true` or `false`")
+        return None
 
     def _options(self) -> Mapping[str, Any]:
         raw = self.block.raw.get("options") or {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.compare import compare, payload_hash
+from dbt_stripe_sync.engine.compare import compare, payload_hash, same
 from dbt_stripe_sync.engine.diff import TAGGED_AS, Kind
 from dbt_stripe_sync.engine.payload import refs_in
 from dbt_stripe_sync.engine.references import TAG_FIELD, object_value
@@ -84,7 +84,10 @@ def decide_present(
     existing: Existing | None,
     body: Mapping[str, Any] | None = None,
 ) -> Decision:
-    """What a row of the model needs. `body` is the object of one that came back, where `needs_body_back`."""
+    """What a row of the model needs.
+
+    `body` is the object of one that came back, where `needs_body_back`, and of one whose record can't be compared.
+    """
     if payload.problems:
         return Decision(problems=payload.problems)
     if diff.stripe_id is not None:
@@ -212,11 +215,12 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[s
     desired = payload.params
     if diff.kind is Kind.RETURNED:
         desired = {**_revival(rules, diff), **desired}
-    if diff.payload_hash == REBUILT:
-        existing = Existing(body=diff.params, by=TAG_FIELD)
+    if diff.payload_hash == REBUILT or diff.unreadable:
+        shown = body if diff.unreadable else diff.params
+        existing = Existing(body={**(shown or {}), "id": diff.stripe_id}, by=TAG_FIELD)
         return _decide_adopted(rules, diff, replace(payload, params=desired), existing)
-    if diff.kind is not Kind.RETURNED and payload_hash(desired) == diff.payload_hash and not any(refs_in(desired)):
-        return Decision(record=build_record(rules, diff, diff.params))
+    if diff.kind is not Kind.RETURNED and same(diff.params, desired) and not any(refs_in(desired)):
+        return Decision(record=build_record(rules, diff, desired))
     comparison = compare(diff.params, replace(payload, params=desired), rules.resource, rules.mapped)
     if comparison.uncleared:
         return Decision(problems=tuple(_uncleared(rules, diff, path) for path in comparison.uncleared))
@@ -254,7 +258,7 @@ def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Exi
     if comparison.immutable:
         found_by = None if existing.by == TAG_FIELD else existing.by
         return _decide_replaced(rules, known, payload, comparison, found_by)
-    tagged = object_value(body, TAG_FIELD) == _tag(rules, diff.key)
+    tagged = same(object_value(body, TAG_FIELD), _tag(rules, diff.key))
     if not comparison.update and (tagged or not _is_tagged(rules)):
         return Decision(record=build_record(rules, known, payload.params))
     update = dict(comparison.update)
@@ -406,7 +410,7 @@ def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
             if (
                 step.revive is not None
                 and step.params
-                and all(diff.params.get(name) == value for name, value in step.params.items())
+                and all(same(diff.params.get(name), value) for name, value in step.params.items())
             ):
                 return step.revive
     return {}
@@ -417,7 +421,7 @@ def _out_of_archive(rules: Rules, body: Mapping[str, Any]) -> Mapping[str, Any]:
     step = rules.lifecycle.on_removed.get(Removal.ARCHIVE)
     if not isinstance(step, Step) or not step.revive or not step.params:
         return {}
-    return step.revive if all(body.get(name) == value for name, value in step.params.items()) else {}
+    return step.revive if all(same(body.get(name), value) for name, value in step.params.items()) else {}
 
 
 def _revivals(rules: Rules) -> list[tuple[ByStatus, Step]]:

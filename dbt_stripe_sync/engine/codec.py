@@ -13,7 +13,9 @@ from dbt_stripe_sync.engine.types import (
     Action,
     Change,
     FieldChange,
+    Fingerprint,
     Intent,
+    NotStored,
     PlanHeader,
     PlannedCall,
     Ref,
@@ -23,7 +25,9 @@ from dbt_stripe_sync.errors import Location, Problem, Severity
 from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
 REF = "$ref"
-_LIKE_REF = re.compile(r"\$+ref$")
+FINGERPRINT = "$fingerprint"
+NOT_STORED = "$not_stored"
+_LIKE_OURS = re.compile(r"\$+(ref|fingerprint|not_stored)$")
 _LOCATION = ("file", "model", "sync", "field", "key")
 _FAILURE = ("type", "status", "code", "param", "message", "decline_code", "doc_url")
 
@@ -45,18 +49,26 @@ def _canonical(value: Any) -> Any:
         return [_canonical(part) for part in value]
     if isinstance(value, Ref):
         return {REF: [value.sync, value.key]}
+    if isinstance(value, Fingerprint):
+        return {FINGERPRINT: [value.salt, value.digest]}
+    if isinstance(value, NotStored):
+        return {NOT_STORED: value.kind}
     raise TypeError(f"a {type(value).__name__} has no canonical form")
 
 
 def encode_params(value: Any) -> Any:
-    """Parameters as plain JSON values, with `Ref` as `{"$ref": [sync, key]}`.
+    """Parameters as plain JSON values, with `Ref` as `{"$ref": [sync, key]}` and the like for values not stored.
 
     A name that looks like `$ref` (metadata may have it) gets another `$`, so that nothing is taken for a reference.
     """
     if isinstance(value, Ref):
         return {REF: [value.sync, value.key]}
+    if isinstance(value, Fingerprint):
+        return {FINGERPRINT: [value.salt, value.digest]}
+    if isinstance(value, NotStored):
+        return {NOT_STORED: value.kind}
     if isinstance(value, Mapping):
-        return {f"${name}" if _LIKE_REF.match(name) else name: encode_params(part) for name, part in value.items()}
+        return {f"${name}" if _LIKE_OURS.match(name) else name: encode_params(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [encode_params(part) for part in value]
     return value
@@ -68,7 +80,12 @@ def decode_params(value: Any) -> Any:
         if value.keys() == {REF}:
             sync, key = value[REF]
             return Ref(sync=sync, key=key)
-        return {name[1:] if _LIKE_REF.match(name) else name: decode_params(part) for name, part in value.items()}
+        if value.keys() == {FINGERPRINT}:
+            salt, digest = value[FINGERPRINT]
+            return Fingerprint(salt=salt, digest=digest)
+        if value.keys() == {NOT_STORED}:
+            return NotStored(kind=value[NOT_STORED])
+        return {name[1:] if _LIKE_OURS.match(name) else name: decode_params(part) for name, part in value.items()}
     if isinstance(value, list):
         return [decode_params(part) for part in value]
     return value

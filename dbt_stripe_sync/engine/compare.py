@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.codec import canonical
-from dbt_stripe_sync.engine.types import FieldChange, Nulls
+from dbt_stripe_sync.engine.types import FieldChange, Fingerprint, Nulls
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
 
 if TYPE_CHECKING:
@@ -42,7 +42,13 @@ def payload_hash(params: Mapping[str, Any]) -> str:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values mean the same to Stripe."""
+    """Whether two values mean the same to Stripe. `one` may hold fingerprints, as what is read from a record does."""
+    if isinstance(one, Fingerprint):
+        return one == other or (one.matches is not None and one.matches(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(part, other[name]) for name, part in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
     return one is other or (type(one) is type(other) and canonical(one) == canonical(other))
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.layout import HASH, KEY, REFS
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.engine.extract import Staged
+    from dbt_stripe_sync.engine.fingerprints import Fingerprints
     from dbt_stripe_sync.engine.workspace import Workspace
 
 
@@ -36,7 +36,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowDiff:
-    """One row that is not as we last wrote it. `row` is empty for one that left the model."""
+    """One row that is not as we last wrote it. `row` is empty for one that left the model.
+
+    `unreadable` says that `params` holds hashes whose salt is not known, so that nothing can be compared with them.
+    """
 
     kind: Kind
     key: str
@@ -47,6 +50,7 @@ class RowDiff:
     params: Mapping[str, Any]
     payload_hash: str | None
     adopted: bool
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,18 +114,18 @@ def find_differences(
     )
 
 
-def read_differences(workspace: Workspace, staged: Staged) -> Iterator[list[RowDiff]]:
+def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerprints) -> Iterator[list[RowDiff]]:
     """The rows that differ, in the order of their keys, in batches."""
     query = f"""
         SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
-               r.payload_hash AS "$payload", r.adopted AS "$adopted"
+               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt"
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
         LEFT JOIN (SELECT * FROM records WHERE sync = $sync) AS r ON r.key = c.key
         ORDER BY c.key
     """
     for batch in workspace.batches(query, {"sync": staged.sync.name}):
-        yield [_row_diff(row) for row in batch]
+        yield [_row_diff(row, fingerprints) for row in batch]
 
 
 def read_forgotten(workspace: Workspace, sync: str) -> frozenset[str]:
@@ -131,8 +135,8 @@ def read_forgotten(workspace: Workspace, sync: str) -> frozenset[str]:
     return frozenset(key.removeprefix(prefix) for (key,) in workspace.all(query, {"prefix": prefix}))
 
 
-def _row_diff(row: dict[str, Any]) -> RowDiff:
-    params = row.pop("$params")
+def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
+    params, salt = row.pop("$params"), row.pop("$salt")
     kind = Kind(row.pop("$kind"))
     key = row.pop("$row_key")
     return RowDiff(
@@ -141,8 +145,9 @@ def _row_diff(row: dict[str, Any]) -> RowDiff:
         source_hash=row.pop(HASH),
         refs=row.pop(REFS),
         stripe_id=row.pop("$id"),
-        params=orjson.loads(params) if params else {},
+        params=fingerprints.parse(params, salt, key) if params else {},
         payload_hash=row.pop("$payload"),
         adopted=bool(row.pop("$adopted")),
+        unreadable=not fingerprints.can_read(salt),
         row={} if kind is Kind.REMOVED else row,
     )

@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A sync's rows in the workspace. `number` tells its tables from those of other syncs."""
+    """A sync's rows in the workspace. `number` tells its tables from those of other syncs.
+
+    `salt` is the secret that goes into the rows' hashes where their values are not stored.
+    """
 
     sync: Sync
     layout: Layout
     number: int
+    salt: str | None = None
 
     @property
     def raw(self) -> str:
@@ -99,7 +103,7 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int
         staged.sync.model,
         staged.raw,
         row,
-        [*keys, f"hash({salt}, {_columns(row)}) AS {quoted(HASH)}"],
+        [*keys, f"{_salted(f'hash({salt}, {_columns(row)})', staged.salt)} AS {quoted(HASH)}"],
     )
     for child in staged.layout.children:
         parent = f"{key_text(child.child.on, 'incoming')} AS {quoted(PARENT)}"
@@ -110,6 +114,11 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int
         f"FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"
     )
     return int(workspace.one(f"SELECT count(*) FROM {staged.raw}")[0])
+
+
+def _salted(hashed: str, salt: str | None) -> str:
+    """SQL for a hash that nobody can compute who has not the salt. DuckDB's own `hash` can be turned back."""
+    return hashed if salt is None else f"hash(sha256(concat({literal(salt)}, {hashed})))"
 
 
 def _load(

@@ -11,7 +11,6 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.changes import change_id
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.extract import Staged
+    from dbt_stripe_sync.engine.fingerprints import Fingerprints
     from dbt_stripe_sync.engine.plan import PlanWriter
     from dbt_stripe_sync.engine.ports import State, Stripe
     from dbt_stripe_sync.engine.types import Sync
@@ -89,6 +89,7 @@ class Finishing:
     workspace: Workspace
     stripe: Stripe
     state: State
+    fingerprints: Fingerprints
     writer: PlanWriter
     run_id: str
     staged: Staged
@@ -187,7 +188,7 @@ class Finishing:
         """Rows whose record does not say that its object is finished."""
         mark = literal(f'"{FINISHED}"')
         return (
-            f"SELECT r.key, r.stripe_id, r.params, r.source_hash, r.refs, r.adopted FROM records AS r "
+            f"SELECT r.key, r.stripe_id, r.params, r.salt, r.source_hash, r.refs, r.adopted FROM records AS r "
             f"JOIN {self.staged.table} AS s ON s.{quoted(KEY)} = r.key "
             f"WHERE r.sync = $sync AND NOT r.removed AND NOT contains(r.params, {mark}) "
             f"AND r.key NOT IN (SELECT key FROM {self.staged.duplicates}) ORDER BY r.key"
@@ -204,8 +205,11 @@ class Finishing:
             return None
         return str(object_value(answer.body, self.steps[0].status_field))
 
+    def _params(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return self.fingerprints.parse(row["params"], row["salt"], row["key"])
+
     def _record(self, row: Mapping[str, Any]) -> Record:
-        params = {**orjson.loads(row["params"]), FINISHED: self._done}
+        params = {**self._params(row), FINISHED: self._done}
         return Record(
             sync=self.sync.name,
             key=row["key"],
@@ -228,7 +232,7 @@ class Finishing:
             resource=self.sync.resource,
             stripe_id=row["stripe_id"],
             calls=(),
-            desired=orjson.loads(row["params"]),
+            desired=self._params(row),
             changed=(),
             depends_on=(),
             source_hash=row["source_hash"],

@@ -33,13 +33,14 @@ from dbt_stripe_sync.engine.references import TAG_FIELD
 from dbt_stripe_sync.engine.types import Action, OnAmbiguous, SyncCounts
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.calls import Call, Verdict
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Removal
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Removal
 from dbt_stripe_sync.stripe_api.tag import build_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.diff import DiffCounts, RowDiff
+    from dbt_stripe_sync.engine.fingerprints import Fingerprints
     from dbt_stripe_sync.engine.finishing import Referrers
     from dbt_stripe_sync.engine.plan import PlanWriter
     from dbt_stripe_sync.engine.ports import Clock, RowProgress, State, Stripe, Warehouse
@@ -67,6 +68,7 @@ class Planning:
     warehouse: Warehouse
     stripe: Stripe
     state: State
+    fingerprints: Fingerprints
     existing: ExistingObjects
     clock: Clock
     writer: PlanWriter
@@ -117,7 +119,8 @@ async def plan_sync(
     Raises `WarehouseError`, `StripeError` and `StateError`.
     """
     planning.staged += 1
-    staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged)
+    salt = planning.fingerprints.source_salt(sync.name)
+    staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
     started = perf_counter()
     heard = HeardRows(planning.warehouse, planning.progress)
     rows = await asyncio.to_thread(load_rows, planning.workspace, staged, heard)
@@ -210,7 +213,7 @@ class _SyncPlanner:
         if not any(counts.kinds.values()):
             return
         self._forgotten = read_forgotten(self._planning.workspace, self._rules.sync.name)
-        for batch in read_differences(self._planning.workspace, self._staged):
+        for batch in read_differences(self._planning.workspace, self._staged, self._planning.fingerprints):
             matches = await self._match([diff for diff in batch if diff.kind is Kind.NEW])
             bodies = await self._bodies(batch)
             decisions = [self._decide(diff, matches, bodies) for diff in batch]
@@ -323,14 +326,21 @@ class _SyncPlanner:
         return self._planning.existing.find(resource.name, wanted)
 
     def _is_body_needed(self, diff: RowDiff) -> bool:
+        if diff.unreadable and diff.kind is not Kind.REMOVED:
+            return self._rules.sync.mode is not Mode.INSERT
         asked = {Kind.REMOVED: needs_body, Kind.RETURNED: needs_body_back}.get(diff.kind)
         return asked is not None and asked(self._rules)
 
     async def _bodies(self, diffs: Sequence[RowDiff]) -> Mapping[str, Mapping[str, Any]]:
-        """The objects of rows that left the model, where their removal depends on their status, or that came back."""
+        """The objects of rows that left the model, where their removal depends on their status, or that came back.
+
+        A row whose record holds hashes of an unknown salt is compared with its object, too.
+        """
         rule = self._rules.lifecycle.on_removed.get(self._rules.sync.on_removed)
         expand = rule.expand if isinstance(rule, ByStatus) else ()
         diffs = [diff for diff in diffs if self._is_body_needed(diff)]
+        if other_salt := sum(diff.unreadable for diff in diffs):
+            self._found.notes["its record was made with another salt, so it is compared with its object"] += other_salt
 
         async def retrieve(diff: RowDiff) -> tuple[str, Mapping[str, Any] | None]:
             answer = await self._retrieve(diff.stripe_id, diff, expand)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from dbt_stripe_sync.engine.fingerprints import Fingerprints
     from dbt_stripe_sync.engine.types import Intent, Outcome, Record, RowSource
     from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call
 
@@ -75,6 +76,11 @@ class State(Protocol):
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
         """The run's DuckDB connection: the table `records` can be read, temporary tables can be made."""
+        ...
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """Of which syncs the values are stored, and the salts of the others."""
         ...
 
     def open_intents(self) -> Iterator[Intent]:

@@ -15,6 +15,7 @@ from dbt_stripe_sync.engine.references import PAGE
 from dbt_stripe_sync.engine.sql import ID_SEPARATOR
 from dbt_stripe_sync.engine.types import Record
 from dbt_stripe_sync.engine.values import plain
+from dbt_stripe_sync.stripe_api.catalog import ParamKind
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of
 from dbt_stripe_sync.stripe_api.tag import FORMER_TAG, TAG
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.ports import State, Stripe
     from dbt_stripe_sync.engine.types import Sync
-    from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
+    from dbt_stripe_sync.stripe_api.catalog import Catalog, Param, Resource
     from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
 
 # A key that did not fit into the tag stands there as a digest.
@@ -155,6 +156,26 @@ def _is_removed(body: Mapping[str, Any], lifecycle: Lifecycle, sync: Sync) -> bo
     )
 
 
+def _as_param(value: Any, param: Param | None) -> Any:
+    """A part of an object with its decimals as the text that a parameter has, so that they can be hashed and stored."""
+    if isinstance(value, dict):
+        fields = (param.fields if param else None) or {}
+        item = param.item if param else None
+        return {
+            # A list stands in an object as a page of it.
+            name: [_as_param(entry, item) for entry in part]
+            if name == "data" and item is not None
+            else _as_param(part, (param.values if param else None) or fields.get(name))
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_as_param(part, param.item if param else None) for part in value]
+    is_number = param is not None and param.kind is ParamKind.NUMBER and isinstance(value, int | str)
+    if isinstance(value, float) or (is_number and not isinstance(value, bool)):
+        return plain(Decimal(str(value)))
+    return value
+
+
 def _record(sync: Sync, key: str, body: Mapping[str, Any], resource: Resource, *, removed: bool) -> Record:
     in_path = {name for name, param in resource.params.items() if param.in_path}
     shown = {"id", "metadata", "active", *in_path, *(mapping.path[0] for mapping in sync.fields)}
@@ -163,18 +184,9 @@ def _record(sync: Sync, key: str, body: Mapping[str, Any], resource: Resource, *
         key=key,
         resource=sync.resource,
         stripe_id=str(body["id"]),
-        params={name: _without_floats(value) for name, value in body.items() if name in shown},
+        params={name: _as_param(value, resource.params.get(name)) for name, value in body.items() if name in shown},
         payload_hash=REBUILT,
         source_hash=None,
         refs=None,
         removed=removed,
     )
-
-
-def _without_floats(value: Any) -> Any:
-    """Percentages as the text that Stripe takes for them: it answers them as numbers, and no record holds floats."""
-    if isinstance(value, dict):
-        return {name: _without_floats(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_without_floats(part) for part in value]
-    return plain(Decimal(str(value))) if isinstance(value, float) else value

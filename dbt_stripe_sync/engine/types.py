@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from dbt_stripe_sync.errors import Location, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from dbt_stripe_sync.stripe_api.calls import StripeFailure
     from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal
 
 Params: TypeAlias = "Mapping[str, Any]"
-"""Stripe parameters as nested JSON: str, int, bool, list, dict; `Ref` where an id is not known before the run."""
+"""Stripe parameters as nested JSON: str, int, bool, list, dict; `Ref` where an id is not known before the run;
+`Fingerprint` in what was read from a record whose values are not stored."""
 
 
 # ── what dbt says ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,8 +233,8 @@ class Sync:
     """One mapping of a model's rows to objects of one Stripe resource.
 
     `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
-    done as a whole. `options` holds switches of single resources
-    (`finalize`, `replace` …) as plain JSON. `fingerprint` changes when the mapping does.
+    done as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
+    `store_values` is None where the project's setting holds. `fingerprint` changes when the mapping does.
     """
 
     name: str
@@ -252,6 +253,7 @@ class Sync:
     fingerprint: str
     where: Location
     after: tuple[str, ...] = ()
+    store_values: bool | None = None
 
 
 # ── what has to change ───────────────────────────────────────────────────────────────────────────────────────────
@@ -263,6 +265,26 @@ class Ref:
 
     sync: str
     key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Stands in a record's `Params` for a value that the state does not store: its salted hash, `digest`.
+
+    `salt` is the id of the salt. `matches` says whether a value is the one that was hashed; it is None where the salt
+    itself is not at hand.
+    """
+
+    salt: str
+    digest: str
+    matches: Callable[[Any], bool] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotStored:
+    """Stands in a stored outcome for a value that the state does not store. `kind` is what it was: `text`, `number`."""
+
+    kind: str
 
 
 class Action(Enum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.types import Ref
-from dbt_stripe_sync.report.redact import hide_secrets, hide_values
+from dbt_stripe_sync.engine.types import Fingerprint, NotStored, Ref
+from dbt_stripe_sync.report.redact import NOT_KEPT, hide_secrets, hide_values
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -91,6 +91,8 @@ def json_params(value: Any, parent: str = "") -> Any:
 def _json(value: Any) -> Any:
     if isinstance(value, Ref):
         return {"$ref": [value.sync, value.key]}
+    if isinstance(value, Fingerprint | NotStored):
+        return NOT_KEPT
     if isinstance(value, dict):
         return {str(name): _json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.types import Ref
+from dbt_stripe_sync.engine.types import Fingerprint, NotStored, Ref
+from dbt_stripe_sync.stripe_api.calls import OBJECT_ID, is_object_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HIDDEN = "…"
+NOT_KEPT = "(not stored)"
 HIDDEN_SECRET = "(hidden)"  # noqa: S105 - what stands in its place
 
 # docs.stripe.com/keys: secret, restricted, publishable, ephemeral and organisation keys, and webhooks' signing secrets.
 _KEY = re.compile(r"\b(sk|rk|pk|ek|sk_org|whsec)_[A-Za-z0-9_*.]{4,}")
 _CLIENT_SECRET = re.compile(r"_secret_[A-Za-z0-9]+")
 _EMAIL = re.compile(r"[^\s'\"<>:,;()]*@[^\s'\"<>:,;()]*")
-# Stripe's ids: a short prefix, perhaps the mode, and at least 14 letters and digits with both in them.
-_STRIPE_ID = re.compile(r"\b[a-z]{2,12}_(?:(?:test|live)_)?(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{14,}\b")
 # Parameters of card, bank and identity data: docs.stripe.com/api takes them, and nobody should read them in a report.
 _SECRET_NAMES = frozenset(
     {
@@ -72,7 +72,7 @@ def hide_values(text: str, params: Any) -> str:
     text = _EMAIL.sub(HIDDEN, hide_secrets(text))
     folded = text.casefold()
     # Few of a row's values stand in its message: the others are passed over before anything costly is done with them.
-    found = {value for value in _texts(params) if value.casefold() in folded and not is_stripe_id(value)}
+    found = {value for value in _texts(params) if value.casefold() in folded and not is_object_id(value)}
     for value in sorted(found, key=len, reverse=True):
         flags = re.IGNORECASE if len(value) >= _SHORTEST_ANY_CASE else 0
         before, after = (
@@ -93,18 +93,17 @@ def describe_values(value: Any) -> Any:
     if isinstance(value, str):
         if not value:
             return ""
-        return value if is_stripe_id(value) else "(text)"
+        return value if is_object_id(value) else "(text)"
+    if isinstance(value, NotStored):
+        return f"({value.kind})"
+    if isinstance(value, Fingerprint):
+        return NOT_KEPT
     return "(null)" if value is None else value if isinstance(value, Ref) else "(number)"
-
-
-def is_stripe_id(text: str) -> bool:
-    """Whether a text looks like the id of an object in Stripe."""
-    return _STRIPE_ID.fullmatch(text) is not None
 
 
 def without_ids(text: str) -> str:
     """A message in which two ids make no difference, so that the same failure of many rows is one cause."""
-    return _STRIPE_ID.sub(HIDDEN, text)
+    return OBJECT_ID.sub(HIDDEN, text)
 
 
 def _is_leaf(part: Any) -> bool:
@@ -118,7 +117,7 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from _texts(part)
-    elif isinstance(value, bool) or value is None or isinstance(value, Ref):
+    elif isinstance(value, bool) or value is None or isinstance(value, Ref | Fingerprint | NotStored):
         return
     elif text := str(value).strip():
         yield text

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from rich.cells import cell_len, set_cell_size
 
+from dbt_stripe_sync.engine.types import Fingerprint
+from dbt_stripe_sync.report.redact import NOT_KEPT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -40,6 +43,14 @@ def render_record(record: Record) -> Iterator[str]:
     status = "removed from the model" if record.removed else "live"
     yield f"{record.sync} [{record.key}] -> {record.resource} {record.stripe_id} ({status})"
     yield from _tree(record.params, "  ")
+    if _has_hashes(record.params):
+        yield "  (no values are stored: `store_values` is false, and a salted hash stands for each)"
+
+
+def _has_hashes(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_hashes, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Fingerprint)
 
 
 def render_preview_json(key: str, params: Mapping[str, Any], problems: Iterable[Problem]) -> str:
@@ -84,6 +95,8 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Fingerprint):
+        return NOT_KEPT
     if value is None:
         return ""
     if isinstance(value, bool):

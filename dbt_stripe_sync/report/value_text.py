@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.engine.types import Ref
+from dbt_stripe_sync.engine.types import Fingerprint, NotStored, Ref
 from dbt_stripe_sync.report.lines import plain
-from dbt_stripe_sync.report.redact import HIDDEN_SECRET, hide_secrets, is_secret
+from dbt_stripe_sync.report.redact import HIDDEN_SECRET, NOT_KEPT, hide_secrets, is_secret
 from dbt_stripe_sync.stripe_api.money import MoneyError, exponent_of, to_major_units
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
         return NOT_SET
     if value == "":
         return CLEARED
+    if isinstance(value, Fingerprint | NotStored):
+        return NOT_KEPT
     if is_secret(name, parent):
         return HIDDEN_SECRET
     if isinstance(value, Ref):
@@ -170,4 +172,6 @@ def _time(name: str, value: Any, parent: str) -> str | None:
 
 
 def _json(value: Any) -> Any:
+    if isinstance(value, Fingerprint | NotStored):
+        return NOT_KEPT
     return f"<id of {value.sync} [{value.key}]>" if isinstance(value, Ref) else str(value)

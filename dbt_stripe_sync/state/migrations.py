@@ -37,6 +37,11 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # The objects that a row had before they were replaced, and that others may still refer to.
     "CREATE TABLE former_ids(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)",
+    # `salt` says with which salt the values of `params` are hashed; they are the values themselves where it is null.
+    """
+    ALTER TABLE records ADD COLUMN salt VARCHAR;
+    ALTER TABLE outcomes ADD COLUMN has_values BOOLEAN DEFAULT true;
+    """,
 )
 
 

@@ -12,9 +12,11 @@ from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, build_table, p
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dbt_stripe_sync.engine.fingerprints import Fingerprints
     from dbt_stripe_sync.engine.types import Record
     from dbt_stripe_sync.state.session import Session
 
+_STORED = ", ".join((*RECORDS.names[:-1], "created_at", "updated_at"))
 _COLUMNS = ", ".join(RECORDS.names[:-1])
 _OF_RECORD = ", ".join(RECORDS.names[:-2])
 
@@ -31,7 +33,8 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
         )
     session.execute("DELETE FROM records WHERE rowid IN (SELECT place FROM state_replaced WHERE place IS NOT NULL)")
     session.execute(
-        f"INSERT INTO records SELECT {_COLUMNS}, coalesce(created_at, written_at), written_at FROM state_replaced"
+        f"INSERT INTO records({_STORED}) "
+        f"SELECT {_COLUMNS}, coalesce(created_at, written_at), written_at FROM state_replaced"
     )
     count_write(session)
 
@@ -105,19 +108,19 @@ def count_write(session: Session) -> None:
     session.execute("UPDATE meta SET value = CAST(value AS BIGINT) + 1 WHERE key = 'serial'")
 
 
-def read_record(session: Session, sync: str, key: str) -> Record | None:
+def read_record(session: Session, sync: str, key: str, fingerprints: Fingerprints) -> Record | None:
     """One record."""
     rows = session.rows(f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync AND key = $key", sync=sync, key=key)
-    return parse_record(rows[0]) if rows else None
+    return parse_record(rows[0], fingerprints) if rows else None
 
 
-def read_records(session: Session, sync: str, limit: int | None) -> Iterator[Record]:
+def read_records(session: Session, sync: str, limit: int | None, fingerprints: Fingerprints) -> Iterator[Record]:
     """The records of a sync by key, read as they are walked."""
     # DuckDB takes no null as a limit; no table is longer than the largest number.
     values = {"sync": sync, "limit": limit if limit is not None else 2**62}
     query = f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync ORDER BY key LIMIT $limit"
     for batch in session.batches(query, **values):
-        yield from (parse_record(row) for row in batch)
+        yield from (parse_record(row, fingerprints) for row in batch)
 
 
 def read_summary(session: Session) -> list[tuple[str, str, int]]:

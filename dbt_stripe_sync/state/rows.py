@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from dbt_stripe_sync.engine.changes import REBUILT
 from dbt_stripe_sync.engine.codec import (
     canonical,
     decode_change,
@@ -15,12 +16,14 @@ from dbt_stripe_sync.engine.codec import (
     encode_failure,
     encode_intent,
 )
+from dbt_stripe_sync.engine.fingerprints import stored_hash
 from dbt_stripe_sync.engine.types import Outcome, Record, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from dbt_stripe_sync.engine.fingerprints import Fingerprints
     from dbt_stripe_sync.engine.types import Intent
 
 _TEXT = pa.string()
@@ -28,7 +31,7 @@ _TIME = pa.timestamp("us", tz="UTC")
 RECORDS = pa.schema(
     [(name, _TEXT) for name in ("sync", "key", "resource", "stripe_id", "params", "payload_hash")]
     + [("source_hash", pa.uint64()), ("refs", _TEXT), ("removed", pa.bool_()), ("adopted", pa.bool_())]
-    + [("run_id", _TEXT), ("written_at", _TIME)]
+    + [("salt", _TEXT), ("run_id", _TEXT), ("written_at", _TIME)]
 )
 INTENTS = pa.schema(
     [(name, _TEXT) for name in ("id", "run_id", "sync", "key")] + [("opened_at", _TIME), ("body", _TEXT)]
@@ -39,6 +42,7 @@ OUTCOMES = pa.schema(
         for name in ("run_id", "sync", "key", "action", "status", "stripe_id", "request_id", "failure", "reason")
     ]
     + [("attempts", pa.int32()), ("finished_at", _TIME), ("intent_id", _TEXT), ("change", _TEXT)]
+    + [("has_values", pa.bool_())]
 )
 FORMER_IDS = pa.schema([("sync", _TEXT), ("key", _TEXT), ("stripe_id", _TEXT)])
 KEYS = pa.schema([("sync", _TEXT), ("key", _TEXT)])
@@ -50,32 +54,42 @@ def build_table(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return pa.table([pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)], schema=schema)
 
 
-def record_row(record: Record, run_id: str, at: datetime) -> tuple[Any, ...]:
+def sealed_params(record: Record, fingerprints: Fingerprints) -> tuple[Record, str, str, str | None]:
+    """A record with its parameters as they are stored, their digest, and the id of the salt of their hashes."""
+    sealed, salt = fingerprints.seal(record)
+    params = canonical(sealed.params)
+    keep_hash = salt is None or record.payload_hash == REBUILT
+    return sealed, params, record.payload_hash if keep_hash else stored_hash(params), salt
+
+
+def record_row(record: Record, run_id: str, at: datetime, fingerprints: Fingerprints) -> tuple[Any, ...]:
     """A record in the order of `RECORDS`."""
+    _, params, payload_hash, salt = sealed_params(record, fingerprints)
     return (
         record.sync,
         record.key,
         record.resource,
         record.stripe_id,
-        canonical(record.params),
-        record.payload_hash,
+        params,
+        payload_hash,
         record.source_hash,
         record.refs,
         record.removed,
         record.adopted,
+        salt,
         run_id,
         at,
     )
 
 
-def parse_record(row: Mapping[str, Any]) -> Record:
+def parse_record(row: Mapping[str, Any], fingerprints: Fingerprints) -> Record:
     """A row of the table `records`."""
     return Record(
         sync=row["sync"],
         key=row["key"],
         resource=row["resource"],
         stripe_id=row["stripe_id"],
-        params=orjson.loads(row["params"]),
+        params=fingerprints.parse(row["params"], row["salt"], row["key"]),
         payload_hash=row["payload_hash"],
         source_hash=row["source_hash"],
         refs=row["refs"],
@@ -90,10 +104,17 @@ def intent_row(intent: Intent, at: datetime) -> tuple[Any, ...]:
     return (intent.id, intent.run_id, intent.change.sync, intent.change.key, at, body)
 
 
-def outcome_row(outcome: Outcome, at: datetime) -> tuple[Any, ...]:
+def concealed_row(outcome: Outcome, fingerprints: Fingerprints) -> tuple[str, str | None]:
+    """The columns `change` and `failure` of an outcome without values."""
+    concealed = fingerprints.conceal(outcome)
+    return _json(encode_change(concealed.change)), _failure(concealed)
+
+
+def outcome_row(outcome: Outcome, at: datetime, fingerprints: Fingerprints) -> tuple[Any, ...]:
     """An outcome in the order of `OUTCOMES`."""
+    has_values = fingerprints.retention.keeps(outcome.change.sync)
+    outcome = outcome if has_values else fingerprints.conceal(outcome)
     change = outcome.change
-    failure = encode_failure(outcome.failure)
     return (
         outcome.run_id,
         change.sync,
@@ -102,12 +123,13 @@ def outcome_row(outcome: Outcome, at: datetime) -> tuple[Any, ...]:
         outcome.status.value,
         outcome.stripe_id,
         outcome.request_id,
-        orjson.dumps(failure).decode() if failure is not None else None,
+        _failure(outcome),
         outcome.reason,
         outcome.attempts,
         outcome.finished_at or at,
         outcome.intent_id,
-        orjson.dumps(encode_change(change)).decode(),
+        _json(encode_change(change)),
+        has_values,
     )
 
 
@@ -126,3 +148,12 @@ def parse_outcome(row: Mapping[str, Any]) -> Outcome:
         attempts=row["attempts"],
         finished_at=row["finished_at"],
     )
+
+
+def _failure(outcome: Outcome) -> str | None:
+    failure = encode_failure(outcome.failure)
+    return _json(failure) if failure is not None else None
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from dbt_stripe_sync.errors import Problem
+
 BATCH_ROWS = 1_000
 PRIVATE = 0o600
 
@@ -26,6 +28,10 @@ class Session:
         self.connection = connection
         self.path = path
         self.is_open = True
+        # Whether this session has noted already that values are left in the file.
+        self.has_left_values = False
+        # Once it is closed: why values may be left in the file.
+        self.left: Problem | None = None
         self._log = path.with_name(f"{path.name}.wal")
 
     def close(self) -> None:

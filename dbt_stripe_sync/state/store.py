@@ -12,15 +12,18 @@ import duckdb
 import orjson
 
 from dbt_stripe_sync.engine.codec import decode_intent
+from dbt_stripe_sync.engine.fingerprints import Retention
 from dbt_stripe_sync.engine.types import Action, Status
 from dbt_stripe_sync.errors import StateError
 from dbt_stripe_sync.state import applied
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
+from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
 from dbt_stripe_sync.state.lock import hold_lock
 from dbt_stripe_sync.state.migrations import migrate
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, other_identity
 from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
+from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
 from dbt_stripe_sync.state.session import Session
 from dbt_stripe_sync.state.transfer import export_state, import_state
 
@@ -31,8 +34,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from dbt_stripe_sync.engine.fingerprints import Fingerprints
     from dbt_stripe_sync.engine.ports import Clock
     from dbt_stripe_sync.engine.types import Ended, Intent, Outcome, PlanHeader, Record, RunReport
+    from dbt_stripe_sync.errors import Problem
     from dbt_stripe_sync.state.runs import Outcomes, RunEntry
 
 # What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
@@ -53,10 +58,11 @@ class StateIdentity:
 class StateStore:
     """An open state. Implements `engine.ports.State`; everything raises `StateError`."""
 
-    def __init__(self, session: Session, clock: Clock) -> None:
+    def __init__(self, session: Session, clock: Clock, retention: Retention) -> None:
         self._session = session
         self._clock = clock
         self._plan_id: str | None = None
+        self._fingerprints = read_fingerprints(session, retention)
 
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
@@ -72,6 +78,16 @@ class StateStore:
         except OSError as error:
             raise cannot_write(self._session.path, error) from None
         return folder
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """Of which syncs the values are stored, and the salts of the others."""
+        return self._fingerprints
+
+    @property
+    def left(self) -> Problem | None:
+        """Once the state is closed: why values that are not to be stored may be left in its file."""
+        return self._session.left
 
     @property
     def state_id(self) -> str:
@@ -101,11 +117,16 @@ class StateStore:
             if outcome.record is not None or outcome.status is Status.SUCCEEDED:
                 records[outcome.change.sync, outcome.change.key] = outcome.record
         run_id = outcomes[0].run_id if outcomes else ""
-        kept = [record_row(record, run_id, now) for record in records.values() if record is not None]
+        known = self._fingerprints
+        kept = [record_row(record, run_id, now, known) for record in records.values() if record is not None]
+        changes = [*(intent.change for intent in intents), *(outcome.change for outcome in outcomes)]
+        has_values = not all(known.retention.keeps(change.sync) for change in changes)
         with self._session.transaction():
+            if has_values:
+                note_values(self._session)
             self._remove_intents([*done, *newest])
             self._insert("intents", build_table(INTENTS, [intent_row(intent, now) for intent in newest.values()]))
-            self._insert("outcomes", build_table(OUTCOMES, [outcome_row(outcome, now) for outcome in outcomes]))
+            self._insert("outcomes", build_table(OUTCOMES, [outcome_row(outcome, now, known) for outcome in outcomes]))
             saved.remove_records(self._session, [row for row, record in records.items() if record is None])
             saved.replace_records(self._session, kept)
             saved.add_former_ids(self._session, [former for outcome in closed for former in _former_ids(outcome)])
@@ -134,7 +155,7 @@ class StateStore:
     def put_records(self, records: Sequence[Record], run_id: str) -> None:
         """Write records that need no call."""
         now = self._clock.now()
-        newest = {(record.sync, record.key): record_row(record, run_id, now) for record in records}
+        newest = {(record.sync, record.key): record_row(record, run_id, now, self._fingerprints) for record in records}
         with self._session.transaction():
             saved.replace_records(self._session, list(newest.values()))
 
@@ -142,6 +163,13 @@ class StateStore:
         """Remember objects (sync, key, id) that were replaced."""
         with self._session.transaction():
             saved.add_former_ids(self._session, rows)
+
+    def seal(self) -> None:
+        """Hash the values of syncs that store none any more, in records and in what is remembered of runs."""
+        make_salt(self._session, self._fingerprints.retention)
+        self._fingerprints = read_fingerprints(self._session, self._fingerprints.retention)
+        seal_records(self._session, self._fingerprints)
+        conceal_outcomes(self._session, self._fingerprints)
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,11 +219,11 @@ class StateStore:
 
     def list_records(self, sync: str, *, limit: int | None = None) -> Iterator[Record]:
         """The first records of a sync by key, all of them without a limit; read as they are walked."""
-        return saved.read_records(self._session, sync, limit)
+        return saved.read_records(self._session, sync, limit, self._fingerprints)
 
     def record(self, sync: str, key: str) -> Record | None:
         """One record."""
-        return saved.read_record(self._session, sync, key)
+        return saved.read_record(self._session, sync, key, self._fingerprints)
 
     def forget(self, sync: str, keys: Iterable[str]) -> int:
         """Drop all that is known of some rows, what has no known end too, and say how many there were.
@@ -258,7 +286,7 @@ class StateStore:
     def _insert(self, table: str, rows: pa.Table) -> None:
         if rows.num_rows:
             with self._session.given("state_incoming", rows):
-                self._session.execute(f"INSERT INTO {table} SELECT * FROM state_incoming")
+                self._session.execute(f"INSERT INTO {table} BY NAME SELECT * FROM state_incoming")
 
     @contextmanager
     def _reopened(self) -> Iterator[Session]:
@@ -279,15 +307,22 @@ def _former_ids(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
 
 @contextmanager
 def open_state(
-    path: Path, *, identity: StateIdentity | None, clock: Clock, wait_seconds: float = 0
+    path: Path,
+    *,
+    identity: StateIdentity | None,
+    clock: Clock,
+    wait_seconds: float = 0,
+    retention: Retention | None = None,
 ) -> Iterator[StateStore]:
     """Open the state, made on first use; `identity` is checked where it is given.
+
+    `retention` says of which syncs the values are stored: of all of them where it is not given.
 
     Raises `StateError`: `state-locked`, `state-readonly`, `state-damaged`, `state-newer`, `state-disk-full`,
     `state-other-account`, `state-other-mode`, `state-other-project`.
     """
     with _opened(path, clock, wait_seconds) as session:
-        store = StateStore(session, clock)
+        store = StateStore(session, clock, retention or Retention())
         if identity is not None:
             store.check_identity(identity)
         yield store
@@ -299,6 +334,8 @@ def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
         try:
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
+            # A run that was killed while it wrote the file anew leaves a part of it.
+            fresh_path(path).unlink(missing_ok=True)
             if not path.exists():
                 _create(path)
         except OSError as error:
@@ -309,7 +346,12 @@ def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         session = stack.enter_context(closing(Session(_connect(path), path)))
         migrate(session.connection, path)
+        stack.callback(_close, session)
         yield session
+
+
+def _close(session: Session) -> None:
+    session.left = close_without_values(session)
 
 
 def _make_folder(path: Path) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.session import Session
 
 TABLES = ("meta", "records", "former_ids", "intents", "runs", "outcomes")
+# The format since which there is a table that was not there from the first; an earlier export has no file of it.
+_SINCE = {"former_ids": 2}
 
 
 def export_state(session: Session, folder: Path) -> None:
@@ -50,22 +52,21 @@ def import_state(session: Session, folder: Path) -> int:
     with session.transaction():
         for table in TABLES:
             session.execute(f"DELETE FROM {table}")
-            source = {"file": str(folder / f"{table}.parquet")}
+            file = folder / f"{table}.parquet"
+            if table in _SINCE and not file.is_file():
+                continue
+            source = {"file": str(file)}
             session.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet($file)", source)
+        # An export of an earlier format lacks columns, which have got what they have by default.
+        session.execute("UPDATE meta SET value = $version WHERE key = 'version'", {"version": str(len(MIGRATIONS))})
     return int(session.value("SELECT count(*) AS records FROM records"))
 
 
 def _check_export(session: Session, folder: Path) -> None:
-    missing = [table for table in TABLES if not (folder / f"{table}.parquet").is_file()]
-    version = None
-    if not missing:
-        try:
-            query = "SELECT value FROM read_parquet($file) WHERE key = 'version'"
-            rows = session.connection.execute(query, {"file": str(folder / "meta.parquet")}).fetchall()
-            version = int(rows[0][0])
-        except (duckdb.Error, IndexError, TypeError, ValueError):
-            version = None
-    if version != len(MIGRATIONS):
+    version = _read_version(session, folder / "meta.parquet")
+    needed = [table for table in TABLES if _SINCE.get(table, 1) <= (version or len(MIGRATIONS))]
+    missing = [table for table in needed if not (folder / f"{table}.parquet").is_file()]
+    if missing or version not in range(1, len(MIGRATIONS) + 1):
         what = f"lacks {', '.join(f'{table}.parquet' for table in missing)}" if missing else "is of another format"
         raise StateError(
             Problem(
@@ -75,3 +76,11 @@ def _check_export(session: Session, folder: Path) -> None:
                 hint="name the folder that `state export` of this version of dbt-stripe-sync has written",
             )
         )
+
+
+def _read_version(session: Session, file: Path) -> int | None:
+    try:
+        query = "SELECT value FROM read_parquet($file) WHERE key = 'version'"
+        return int(session.connection.execute(query, {"file": str(file)}).fetchall()[0][0])
+    except (duckdb.Error, IndexError, TypeError, ValueError):
+        return None

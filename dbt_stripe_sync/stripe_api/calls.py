@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+# Stripe's ids: a short prefix, perhaps the mode, and at least 14 letters and digits with both in them.
+OBJECT_ID = re.compile(r"\b[a-z]{2,12}_(?:(?:test|live)_)?(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{14,}\b")
+# Keys look like ids (docs.stripe.com/keys).
+_KEYS = ("sk_", "rk_", "pk_", "ek_", "whsec_")
+
+
+def is_object_id(text: str) -> bool:
+    """Whether a text looks like the id of an object in Stripe, and not like a key."""
+    return OBJECT_ID.fullmatch(text) is not None and not text.startswith(_KEYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

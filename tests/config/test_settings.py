@@ -24,6 +24,7 @@ def test_every_setting_is_read():
             "endpoint_per_second": 12.5,
             "share_free": 0.4,
             "concurrency": 8,
+            "store_values": False,
         }
     )
 
@@ -39,6 +40,7 @@ def test_every_setting_is_read():
         endpoint_per_second=12.5,
         share_free=0.4,
         concurrency=8,
+        store_values=False,
     )
 
 
@@ -52,7 +54,8 @@ def test_every_setting_is_read():
                 "  at dbt_project.yml: vars.stripe_sync.live_target\n\n"
                 "hint: there are `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
-                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`; did you mean `live_targets`?"
+                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, `store_values`; "
+                "did you mean `live_targets`?"
             ),
         ),
         (
@@ -86,7 +89,15 @@ def test_every_setting_is_read():
                 "  at dbt_project.yml: vars.stripe_sync\n\n"
                 "hint: it takes `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
-                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`"
+                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, `store_values`"
+            ),
+        ),
+        (
+            {"store_values": "no"},
+            (
+                "error[bad-setting]: `store_values` is neither true nor false\n"
+                "  at dbt_project.yml: vars.stripe_sync.store_values\n\n"
+                "hint: write `true` or `false`"
             ),
         ),
         (

@@ -32,7 +32,9 @@ from dbt_stripe_sync.engine.types import (
     Action,
     Change,
     FieldChange,
+    Fingerprint,
     Intent,
+    NotStored,
     PlanHeader,
     PlannedCall,
     Ref,
@@ -43,10 +45,13 @@ from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
-NAME = TEXT | st.sampled_from(["$ref", "$$ref", "$", "ref"])
+NAME = TEXT | st.sampled_from(["$ref", "$$ref", "$", "ref", "$fingerprint", "$$fingerprint", "$not_stored"])
 MAYBE = st.none() | TEXT
 SCALAR = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT | st.builds(Ref, sync=TEXT, key=TEXT)
-VALUE = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAME, inner, max_size=3))
+UNSTORED = st.builds(Fingerprint, salt=TEXT, digest=TEXT) | st.builds(NotStored, kind=TEXT)
+VALUE = st.recursive(
+    SCALAR | UNSTORED, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAME, inner, max_size=3)
+)
 PARAMS = st.dictionaries(NAME, VALUE, max_size=4)
 MOMENT = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1)).map(lambda at: at.replace(tzinfo=timezone.utc))
 COUNT = st.integers(0, 10**9)

@@ -128,7 +128,7 @@ def test_a_failed_write_says_what_is_safe_and_later_writes_go_on(state):
 def test_a_commit_of_200_among_100_000_records_is_quick(state):
     state.workspace.execute(
         "INSERT INTO records SELECT 'customers', i::VARCHAR, 'customer', 'cus_' || i, '{}', md5(i::VARCHAR), i, NULL, "
-        "false, false, 'r', now(), now() FROM range(100000) AS t(i)"
+        "false, false, 'r', now(), now(), NULL FROM range(100000) AS t(i)"
     )
     keys = [str(number * 499) for number in range(200)]
     changes = [change_of(key) for key in keys]
