@@ -15,7 +15,7 @@ from dbt_stripe_sync.engine.values import plain
 from dbt_stripe_sync.engine.windows import check_windows
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Step
+from dbt_stripe_sync.stripe_api.lifecycle import CREATE, REPLACE, ByStatus, Mode, Reject, Removal, Step
 from dbt_stripe_sync.stripe_api.tag import TAG, build_tag
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.payload import Payload
     from dbt_stripe_sync.engine.types import Sync
     from dbt_stripe_sync.stripe_api.catalog import Param, Resource
-    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle, Replace
+    from dbt_stripe_sync.stripe_api.lifecycle import Bulk, Lifecycle, Replace
 
 # Stands for the hash of a record that was read back from Stripe: its params are the object, not what was sent.
 REBUILT = "rebuilt"
@@ -114,6 +114,12 @@ def decide_removed(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) 
         gone=step.gone,
     )
     return Decision(change=change)
+
+
+def bulk_of(sync: Sync, lifecycle: Lifecycle) -> Bulk | None:
+    """How a sync creates in bulk, None where it does not ask for it."""
+    bulk = lifecycle.bulk
+    return bulk if bulk is not None and sync.options.get(bulk.name) is True else None
 
 
 def needs_body(rules: Rules) -> bool:
@@ -221,7 +227,7 @@ def _decide_replaced(
     rules: Rules, diff: RowDiff, payload: Payload, comparison: Comparison, found_by: str | None = None
 ) -> Decision:
     rule = rules.lifecycle.when_immutable_changes
-    if rules.sync.options.get("replace") is True and rules.lifecycle.replace_if_asked is not None:
+    if rules.sync.options.get(REPLACE) is True and rules.lifecycle.replace_if_asked is not None:
         rule = rules.lifecycle.replace_if_asked
     names = ", ".join(f"`{name}`" for name in comparison.immutable)
     reason = rule.reason if isinstance(rule, Reject) else _cannot_share(rule, payload, comparison)
@@ -292,7 +298,8 @@ def _create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[Pl
     later = {name: value for name, value in params.items() if name not in create}
     if _is_tagged(rules):
         create["metadata"] = {**create.get("metadata", {}), TAG: _tag(rules, key)}
-    first = PlannedCall(operation="create", target=None, params=create)
+    bulk = bulk_of(rules.sync, rules.lifecycle)
+    first = PlannedCall(operation=bulk.operation if bulk else CREATE, target=None, params=create)
     if not later:
         return (first,)
     in_path = {name: value for name, value in params.items() if rules.resource.params[name].in_path}

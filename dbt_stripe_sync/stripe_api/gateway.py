@@ -8,6 +8,7 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import aiohttp
 import stripe
@@ -16,7 +17,8 @@ from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.errors import StripeError as StripeProblem
 from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call, StripeFailure, Verdict
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.keys import is_live, is_local
+from dbt_stripe_sync.stripe_api.keys import addresses_of, is_live, is_local
+from dbt_stripe_sync.stripe_api.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.retry import (
     FORBIDDEN,
@@ -31,6 +33,7 @@ from dbt_stripe_sync.stripe_api.retry import (
     wait_seconds,
 )
 from dbt_stripe_sync.stripe_api.sdk import api_version
+from dbt_stripe_sync.stripe_api.stream import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -66,6 +69,7 @@ class Gateway:
         self._gate: Gate | None = None
         self._session: aiohttp.ClientSession | None = None
         self._client: stripe.StripeClient | None = None
+        self._stream = EventStream(self, clock)
         self._requests = 0
 
     def __repr__(self) -> str:
@@ -78,6 +82,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._stream.close()
         if self._session is not None:
             await self._session.close()
 
@@ -86,6 +91,8 @@ class Gateway:
 
         Raises `LookupError` for an operation that the catalogue lacks or for an id that its path needs.
         """
+        if call.operation in IN_BULK:
+            return await self._stream.send(call)
         operation = self._operation(call)
         path, params = build_request(operation, call)
         return await self._exchange(
@@ -122,6 +129,12 @@ class Gateway:
         name = (settings.get("dashboard") or {}).get("display_name")
         return Account(id=account_id, livemode=livemode, name=name, api_version=api_version())
 
+    async def post(
+        self, endpoint: str, path: str, params: Mapping[str, Any], *, token: str | None = None, in_doubt: bool = False
+    ) -> Answer:
+        """One POST of API v2. With a session's `token` it goes to the host that takes meter events."""
+        return await self._exchange(endpoint, "post", path, params, str(uuid4()), in_doubt=in_doubt, token=token)
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _operation(self, call: Call) -> Operation:
@@ -143,16 +156,20 @@ class Gateway:
         key: str | None,
         *,
         in_doubt: bool = False,
+        token: str | None = None,
     ) -> Answer:
         gate, client = self._open()
         is_read = method == "get"
+        options = {"idempotency_key": key} if key else {}
+        if token is not None:
+            options |= {"api_key": token, "base": "meter_events"}
         began = self._clock.monotonic()
         attempts = 0
         while True:
             async with gate.turn(endpoint) as left_at:
                 attempts += 1
                 self._requests += 1
-                reply = await _request(client, method, path, params, key)
+                reply = await _request(client, method, path, params, options)
             if reply.status == TOO_MANY:
                 gate.refused(endpoint, _reason(reply), left_at)
             elif reply.status is not None:
@@ -175,7 +192,7 @@ class Gateway:
             self._gate = Gate(self._limits, self._clock)
             self._client = stripe.StripeClient(
                 self._key,
-                base_addresses={"api": self._address},
+                base_addresses=addresses_of(self._address),
                 http_client=stripe.AIOHTTPClient(timeout=self._timeout, session=self._session),
                 max_network_retries=0,
             )
@@ -200,9 +217,8 @@ def build_request(operation: Operation, call: Call) -> tuple[str, dict[str, Any]
 
 
 async def _request(
-    client: stripe.StripeClient, method: str, path: str, params: Mapping[str, Any], key: str | None
+    client: stripe.StripeClient, method: str, path: str, params: Mapping[str, Any], options: Mapping[str, str]
 ) -> Reply:
-    options = {"idempotency_key": key} if key else {}
     try:
         response = await client.raw_request_async(method, path, **params, **options)
     except stripe.APIConnectionError as error:
@@ -242,7 +258,9 @@ def _no_reply(error: BaseException) -> Reply:
 def _reason(reply: Reply) -> str | None:
     """What a 429 says of our pace. A server that names no reason for a plain `rate_limit` means the endpoint."""
     reason = reply.headers.get("stripe-rate-limited-reason")
-    return reason or ("endpoint-rate" if reply.error.get("code") == "rate_limit" else None)
+    # API v1 has it as the error's code, v2 as its type.
+    is_plain = "rate_limit" in {reply.error.get("code"), reply.error.get("type")}
+    return reason or ("endpoint-rate" if is_plain else None)
 
 
 def _trusted() -> ssl.SSLContext:

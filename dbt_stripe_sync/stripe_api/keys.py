@@ -61,8 +61,7 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
     base = url.rstrip("/")
     parts = urlsplit(base)
     host = parts.hostname or ""
-    official = parts.scheme == "https" and (host == "stripe.com" or host.endswith(".stripe.com"))
-    if official or is_local(base) or base in {address.rstrip("/") for address in allowed}:
+    if is_stripe(base) or is_local(base) or base in {address.rstrip("/") for address in allowed}:
         return base
     raise ConfigError(
         Problem(
@@ -71,6 +70,22 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
             hint="if that is meant, add it to `allowed_api_bases` in vars.stripe_sync of dbt_project.yml",
         )
     )
+
+
+def is_stripe(url: str) -> bool:
+    """Whether an address is Stripe's own."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and (host == "stripe.com" or host.endswith(".stripe.com"))
+
+
+def addresses_of(base: str) -> dict[str, str]:
+    """Where the SDK sends calls of each of Stripe's hosts, for one that `check_address` lets pass.
+
+    Stripe itself takes streamed meter events at a host of its own, which the SDK knows. Anything else that stands in
+    for Stripe stands in for both, so that no session's token goes elsewhere than the key.
+    """
+    return {"api": base} if is_stripe(base) else {"api": base, "meter_events": base}
 
 
 def is_local(url: str) -> bool:

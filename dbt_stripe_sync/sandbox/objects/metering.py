@@ -58,12 +58,16 @@ def _reactivate(work: Work, ask: Ask) -> Body:
 
 
 def _create_event(work: Work, ask: Ask) -> Body:
-    params = ask.params
+    return count_event(work, {**ask.params, "timestamp": int(ask.get("timestamp", work.now))})
+
+
+def count_event(work: Work, params: dict[str, Any]) -> Body:
+    """Take an event, with its time in Unix seconds. Raises the `ApiError` of what is wrong with it."""
     name = params["event_name"]
     meter = next((m for m in work.find(METER.kind, {"event_name": name}) if m["status"] == "active"), None)
     if meter is None:
         raise refuse(f"No active meter found for event_name {name}.", "event_name", "no_meter")
-    moment = int(params.get("timestamp") or work.now)
+    moment = params["timestamp"]
     if moment < work.now - OLDEST_SECONDS:
         raise refuse("The timestamp is too far in the past.", "timestamp", "timestamp_too_far_in_past")
     if moment > work.now + AHEAD_SECONDS:
