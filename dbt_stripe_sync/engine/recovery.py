@@ -51,7 +51,7 @@ async def settle_intents(
 
 
 def _grouped(intents: Iterable[Intent]) -> Iterator[list[Intent]]:
-    """One by one, since what one finds in Stripe is no longer there for the next; those that share requests together."""
+    """One by one, since what one finds in Stripe is gone for the next; together where they share their requests."""
     for in_bulk, group in groupby(intents, key=lambda intent: intent.change.calls[intent.step].in_bulk):
         most = MOST_TOGETHER if in_bulk else 1
         while some := list(islice(group, most)):
@@ -63,8 +63,11 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, sta
     if intent.key_sent_at is None or _can_replay(intent, sender.clock):
         return await sender.carry_out(intent)
     # An update or a removal names its whole effect: sending it again under a new key leaves the same object.
-    if not call.creates or _is_told_apart(intent, sender.clock):
+    if not call.creates:
         return await sender.carry_out(_with_new_key(intent))
+    if _is_told_apart(intent, sender.clock):
+        # Stripe knows the object by what is sent of it, whatever the key: its time runs from when it was sent first.
+        return await sender.carry_out(replace(_with_new_key(intent), key_sent_at=intent.key_sent_at))
     try:
         is_listed = await existing.list_beside(intent.change.resource, TAG_FIELD, call.params)
     except StripeError:
