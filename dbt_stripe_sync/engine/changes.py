@@ -160,15 +160,16 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
 
 
 def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None) -> Decision:
-    if rules.sync.mode is Mode.INSERT:
-        return Decision(kept="its row has changed since it was written, and the sync's mode is `insert`")
     desired = payload.params
+    is_same = diff.payload_hash == payload_hash(desired) and not any(refs_in(desired))
+    if rules.sync.mode is Mode.INSERT and not (is_same and diff.kind is not Kind.RETURNED):
+        return Decision(kept="its row has changed since it was written, and the sync's mode is `insert`")
     if diff.kind is Kind.RETURNED:
         desired = {**_revival(rules, diff), **desired}
     if diff.payload_hash == REBUILT:
         existing = Existing(body=diff.params, by=TAG_FIELD)
         return _decide_adopted(rules, diff, replace(payload, params=desired), existing)
-    if diff.kind is not Kind.RETURNED and payload_hash(desired) == diff.payload_hash and not any(refs_in(desired)):
+    if diff.kind is not Kind.RETURNED and is_same:
         return Decision(record=_record(rules, diff, diff.params))
     comparison = compare(diff.params, replace(payload, params=desired), rules.resource, rules.mapped)
     if comparison.uncleared:
