@@ -123,7 +123,7 @@ def test_values_and_times_are_exact(metered):
     events(
         metered,
         ("e1", "api", at, "c1", Decimal("0.000000000001")),
-        ("e2", "api", at, "c1", Decimal("12345678901234567890.123456789012")),
+        ("e2", "api", at, "c1", Decimal("123456789.012345")),
     )
 
     run(metered)
@@ -131,8 +131,20 @@ def test_values_and_times_are_exact(metered):
     made = sent(metered)
     (customer,) = metered.stripe.objects("customer")
     assert made["shop/events/e1"]["payload"] == {"stripe_customer_id": customer["id"], "value": "0.000000000001"}
-    assert made["shop/events/e2"]["payload"]["value"] == "12345678901234567890.123456789012"
+    assert made["shop/events/e2"]["payload"]["value"] == "123456789.012345000000"
     assert {event["timestamp"] for event in made.values()} == {int(at.timestamp())}
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": True}], ids=["one by one", "streamed"])
+def test_a_value_with_more_digits_than_stripe_counts_is_rejected_alone(metered, options):
+    many, few = Decimal("1234567890.123456"), Decimal("123456789.012345")
+    events(metered, ("e1", "api", NOW, "c1", many), ("e2", "api", NOW, "c1", few), options=options)
+
+    ran = metered.cli()
+
+    assert ran.exit_code == 1
+    assert "has more than 15 significant digits" in ran.text
+    assert set(sent(metered)) == {"shop/events/e2"}
 
 
 def test_an_identifier_of_the_users_own_is_kept_and_a_long_key_gets_a_digest(metered):

@@ -284,7 +284,7 @@ _TRAFFIC = {
     ),
 }
 
-# docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api#handle-meter-event-errors
+# Those of the event `v1.billing.meter.error_report_triggered` (docs.stripe.com/api/v2/core/events/event-types).
 _NO_METER = _e(
     "no active meter has the event's name, so it would count nowhere",
     "create or activate the meter, let {sync} come `after:` the sync of its meters, or correct `event_name`",
@@ -296,13 +296,13 @@ _USAGE = {
         "the event names no customer, so nobody would pay for it",
         "map {field} to the customer's id, and see that its column is never null",
     ),
-    "meter_event_value_not_found": _e(
-        "the event has no value for its meter to count",
-        "map {field}, and see that its column is never null",
-    ),
     "meter_event_invalid_value": _e(
         "{field} of the event is no number",
-        "cast its column to a number, and leave rows without one out of the model",
+        "map it to a column of numbers, and leave rows without one out of the model",
+    ),
+    "meter_event_value_too_many_digits": _e(
+        "{field} of the event has more than 15 significant digits",
+        "round its column: Stripe counts no more of them",
     ),
     "timestamp_too_far_in_past": _e(
         "{field} lies more than 35 days back, and Stripe takes no such event",

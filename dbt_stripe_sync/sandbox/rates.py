@@ -32,7 +32,11 @@ class RateLimits:
     def stripe() -> RateLimits:
         """The limits that Stripe documents."""
         return RateLimits(
-            endpoints={"*.search": 20, "billing.meter_event.create": 1_000, "billing.meter_event_stream.create": 10_000},
+            endpoints={
+                "*.search": 20,
+                "billing.meter_event.create": 1_000,
+                "billing.meter_event_stream.create": 10_000,
+            },
             apart=frozenset({"billing.meter_event.create", "billing.meter_event_stream.create"}),
         )
 

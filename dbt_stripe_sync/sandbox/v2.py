@@ -1,4 +1,4 @@
-"""What API v2 does otherwise (docs.stripe.com/api-v2-overview): JSON bodies, times by RFC 3339, errors of its own shape."""
+"""What API v2 does otherwise: JSON bodies, times by RFC 3339, errors of its own shape (docs.stripe.com/api-v2-overview)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.errors import StripeError as StripeProblem
 from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call, StripeFailure, Verdict
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.keys import addresses_of, is_live, is_local
+from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_stripe
 from dbt_stripe_sync.stripe_api.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.retry import (
@@ -37,6 +37,8 @@ from dbt_stripe_sync.stripe_api.stream import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from stripe._base_address import BaseAddresses
 
     from dbt_stripe_sync.stripe_api.catalog import Operation
     from dbt_stripe_sync.stripe_api.ports import Clock
@@ -95,9 +97,8 @@ class Gateway:
             return await self._stream.send(call)
         operation = self._operation(call)
         path, params = build_request(operation, call)
-        return await self._exchange(
-            call.endpoint, operation.method, path, params, call.idempotency_key, in_doubt=call.repeated
-        )
+        options = {"idempotency_key": call.idempotency_key} if call.idempotency_key else {}
+        return await self._exchange(call.endpoint, operation.method, path, params, options, in_doubt=call.repeated)
 
     async def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
@@ -115,7 +116,7 @@ class Gateway:
 
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
-        answer = await self._exchange(ACCOUNT, "get", "/v1/account", {}, None)
+        answer = await self._exchange(ACCOUNT, "get", "/v1/account", {}, {})
         failure = answer.failure
         livemode = is_live(self._key)
         if failure is not None and failure.status == FORBIDDEN:
@@ -133,7 +134,10 @@ class Gateway:
         self, endpoint: str, path: str, params: Mapping[str, Any], *, token: str | None = None, in_doubt: bool = False
     ) -> Answer:
         """One POST of API v2. With a session's `token` it goes to the host that takes meter events."""
-        return await self._exchange(endpoint, "post", path, params, str(uuid4()), in_doubt=in_doubt, token=token)
+        options = {"idempotency_key": str(uuid4())}
+        if token is not None:
+            options |= {"api_key": token, "base": "meter_events"}
+        return await self._exchange(endpoint, "post", path, params, options, in_doubt=in_doubt)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -153,16 +157,13 @@ class Gateway:
         method: str,
         path: str,
         params: Mapping[str, Any],
-        key: str | None,
+        options: Mapping[str, str],
         *,
         in_doubt: bool = False,
-        token: str | None = None,
     ) -> Answer:
         gate, client = self._open()
         is_read = method == "get"
-        options = {"idempotency_key": key} if key else {}
-        if token is not None:
-            options |= {"api_key": token, "base": "meter_events"}
+        has_key = "idempotency_key" in options
         began = self._clock.monotonic()
         attempts = 0
         while True:
@@ -175,7 +176,7 @@ class Gateway:
             elif reply.status is not None:
                 gate.accepted(endpoint)
             late = self._clock.monotonic() - began > LONGEST_TRY
-            if attempts >= MOST_ATTEMPTS or late or not may_repeat(reply, is_read=is_read, has_key=key is not None):
+            if attempts >= MOST_ATTEMPTS or late or not may_repeat(reply, is_read=is_read, has_key=has_key):
                 return build_answer(reply, is_read=is_read, in_doubt=in_doubt, attempts=attempts)
             in_doubt = in_doubt or leaves_doubt(reply)
             await self._clock.sleep(wait_seconds(attempts))
@@ -192,7 +193,7 @@ class Gateway:
             self._gate = Gate(self._limits, self._clock)
             self._client = stripe.StripeClient(
                 self._key,
-                base_addresses=addresses_of(self._address),
+                base_addresses=_addresses(self._address),
                 http_client=stripe.AIOHTTPClient(timeout=self._timeout, session=self._session),
                 max_network_retries=0,
             )
@@ -229,6 +230,15 @@ async def _request(
         # The SDK lets these through where a connection ends in the middle of an answer.
         return _no_reply(error)
     return _reply(response.code, response.data, response.headers)
+
+
+def _addresses(base: str) -> BaseAddresses:
+    """Where calls to each of Stripe's hosts go, for an address that `keys.py` lets pass.
+
+    Stripe takes streamed meter events at a host of its own, which the SDK knows. What stands in for Stripe stands in
+    for both, so that a session's token goes nowhere else than the key.
+    """
+    return {"api": base} if is_stripe(base) else {"api": base, "meter_events": base}
 
 
 def _reply(status: int | None, body: object, headers: Mapping[str, str]) -> Reply:

@@ -79,15 +79,6 @@ def is_stripe(url: str) -> bool:
     return parts.scheme == "https" and (host == "stripe.com" or host.endswith(".stripe.com"))
 
 
-def addresses_of(base: str) -> dict[str, str]:
-    """Where the SDK sends calls of each of Stripe's hosts, for one that `check_address` lets pass.
-
-    Stripe itself takes streamed meter events at a host of its own, which the SDK knows. Anything else that stands in
-    for Stripe stands in for both, so that no session's token goes elsewhere than the key.
-    """
-    return {"api": base} if is_stripe(base) else {"api": base, "meter_events": base}
-
-
 def is_local(url: str) -> bool:
     """Whether an address is on this machine."""
     parts = urlsplit(url)

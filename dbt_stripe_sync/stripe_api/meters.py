@@ -1,6 +1,7 @@
 """What Stripe would refuse of a meter event, found out here, for the stream: it takes such an event and drops it later.
 
-The codes are those of docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api#handle-meter-event-errors.
+The codes are those of Stripe's event `v1.billing.meter.error_report_triggered`, which tells of what was dropped
+(docs.stripe.com/api/v2/core/events/event-types).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ RESOURCE = "billing.meter"
 EVENT = "billing.meter_event"
 # An event of no meter that is known has them read again, but no more often than this.
 READ_AGAIN_SECONDS = 5.0
+# docs.stripe.com/changelog/dahlia/2026-04-22/billing-meter-event-values-validation: significant digits of a value.
+VALUE_DIGITS = 15
 # The type of a failure that is not Stripe's own answer.
 NOT_SENT = "not_sent"
 _NO_PERMISSION = "stripe-permission"
@@ -52,7 +55,7 @@ class Meters:
     def __init__(self, api: Api, clock: Clock) -> None:
         self._api = api
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._meters: dict[str, Meter] | None = None
         self._read_at = float("-inf")
         self._is_open = True
@@ -68,13 +71,17 @@ class Meters:
             return _fault("no_meter", "event_name")
         return self._fault_of_time(params) or _fault_of_payload(params.get("payload") or {}, meter)
 
+    def value_key(self, event_name: str) -> str:
+        """Under which name of the payload a meter finds the value, once `fault_of` has looked at such an event."""
+        return (self._meters or {}).get(event_name, Meter()).value_key
+
     async def _meter(self, name: str) -> Meter | None:
-        if self._meters is None or (name not in self._meters and self._is_open):
-            async with self._lock:
-                # Others have waited for the same answer; a meter that another sync has just made is worth a second one.
-                late = self._clock.monotonic() - self._read_at >= READ_AGAIN_SECONDS
-                if self._meters is None or (name not in self._meters and late):
-                    await self._read()
+        # A meter that another sync has made meanwhile is worth a second look.
+        late = self._is_open and self._clock.monotonic() - self._read_at >= READ_AGAIN_SECONDS
+        if self._meters is None or (name not in self._meters and late):
+            # All who ask at once wait for one answer.
+            self._reading = self._reading or asyncio.create_task(self._read())
+            await asyncio.shield(self._reading)
         return (self._meters or {}).get(name)
 
     async def _read(self) -> None:
@@ -86,6 +93,8 @@ class Meters:
             if any(problem.code != _NO_PERMISSION for problem in error.problems):
                 raise
             self._is_open = False
+        finally:
+            self._reading = None
         self._meters = meters
         self._read_at = self._clock.monotonic()
 
@@ -107,18 +116,26 @@ def _fault_of_payload(payload: Mapping[str, Any], meter: Meter | None) -> Stripe
     if not str(payload.get(meter.customer_key) or "").strip():
         return _fault("meter_event_no_customer_defined", f"payload[{meter.customer_key}]")
     value = payload.get(meter.value_key)
-    if value is None:
-        return None if meter.counts else _fault("meter_event_value_not_found", f"payload[{meter.value_key}]")
-    if not _is_number(value):
+    if value is None and meter.counts:
+        return None
+    number = shortest(value)
+    if number is None:
         return _fault("meter_event_invalid_value", f"payload[{meter.value_key}]")
+    if len(number.replace(".", "").lstrip("-0")) > VALUE_DIGITS:
+        return _fault("meter_event_value_too_many_digits", f"payload[{meter.value_key}]")
     return None
 
 
-def _is_number(value: Any) -> bool:
+def shortest(value: Any) -> str | None:
+    """A number with no more digits than it needs, since Stripe counts them; None where it is no number."""
     try:
-        return Decimal(str(value)).is_finite()
+        number = Decimal(str(value))
     except InvalidOperation:
-        return False
+        return None
+    if not number.is_finite():
+        return None
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _fault(code: str, param: str) -> StripeFailure:

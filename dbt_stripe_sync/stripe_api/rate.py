@@ -70,8 +70,8 @@ class RateLimits:
             account=account * share, endpoint=ENDPOINT * share, search=SEARCH * share, meter_events=METER_EVENTS * share
         )
         if not livemode:
-            # docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api#rate-limits: in a sandbox the stream
-            # counts toward the basic limit.
+            # In a sandbox the stream counts toward the basic limit: the section on rate limits of
+            # docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api says so.
             return limits
         return replace(limits, meter_stream=METER_STREAM * share, apart=frozenset({METER_EVENT, METER_EVENT_STREAM}))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.errors import StripeError
 from dbt_stripe_sync.stripe_api.calls import Answer, StripeFailure, Verdict
 from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
-from dbt_stripe_sync.stripe_api.meters import Meters
+from dbt_stripe_sync.stripe_api.meters import Meters, shortest
 from dbt_stripe_sync.stripe_api.rate import METER_EVENT_STREAM
 from dbt_stripe_sync.stripe_api.retry import BAD_REQUEST, UNAUTHORIZED
 
@@ -41,9 +41,10 @@ _NOT_ASKED = StripeFailure(type="connection", message="the meters could not be r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Waiting:
-    """One call, and where its answer goes."""
+    """One call as the event that it is, and where its answer goes."""
 
     call: Call
+    event: Mapping[str, Any]
     answer: asyncio.Future[Answer]
 
 
@@ -87,7 +88,8 @@ class EventStream:
             verdict = Verdict.UNKNOWN if call.repeated else Verdict.REFUSED
             return Answer(verdict=verdict, failure=wrong, attempts=0)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(call=call, answer=future))
+        event = build_event(call.params, self._meters.value_key(call.params["event_name"]))
+        self._waiting.append(_Waiting(call=call, event=event, answer=future))
         if len(self._waiting) >= self._most:
             self._leave()
         elif not self._is_gathering:
@@ -138,7 +140,7 @@ class EventStream:
 
     async def _ask(self, batch: Sequence[_Waiting]) -> Answer:
         in_doubt = any(waiting.call.repeated for waiting in batch)
-        params = {"events": [build_event(waiting.call.params) for waiting in batch]}
+        params = {"events": [waiting.event for waiting in batch]}
         session = await self._sessions.current(in_doubt=in_doubt)
         answer = await self._post(params, session, in_doubt=in_doubt)
         if answer.failure is None or answer.failure.status != UNAUTHORIZED:
@@ -186,10 +188,16 @@ class _Sessions:
         raise _NoSessionError(answer)
 
 
-def build_event(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of API v1's meter event in the form of v2: times by RFC 3339, all of the payload as text."""
+def build_event(params: Mapping[str, Any], value_key: str) -> dict[str, Any]:
+    """The parameters of API v1's meter event in the form of v2: times by RFC 3339, all of the payload as text.
+
+    The value loses the zeros that a column's scale has added to it.
+    """
     event = {name: value for name, value in params.items() if value is not None}
-    event["payload"] = {name: _text(value) for name, value in event["payload"].items() if value is not None}
+    payload = {name: _text(value) for name, value in event["payload"].items() if value is not None}
+    if value_key in payload:
+        payload[value_key] = shortest(payload[value_key]) or payload[value_key]
+    event["payload"] = payload
     if "timestamp" in event:
         moment = datetime.fromtimestamp(int(event["timestamp"]), timezone.utc)
         event["timestamp"] = moment.isoformat().replace("+00:00", "Z")
