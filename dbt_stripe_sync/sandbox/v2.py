@@ -1,4 +1,7 @@
-"""What API v2 does otherwise: JSON bodies, times by RFC 3339, errors of its own shape (docs.stripe.com/api-v2-overview)."""
+"""What API v2 does otherwise: JSON bodies, times by RFC 3339, errors of its own shape.
+
+docs.stripe.com/api-v2-overview
+"""
 
 from __future__ import annotations
 
