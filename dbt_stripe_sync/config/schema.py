@@ -140,7 +140,10 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 **_NAMES,
                 "description": "Syncs that have to be done before this one, beside its references.",
             },
-            "options": {"type": "object", "description": "Switches of single resources."},
+            "options": {
+                "type": "object",
+                "description": "Switches that some resources have: `replace`, `finalize`, `accept`, `stream`.",
+            },
             "enabled": {"type": "boolean", "description": "`false` leaves the sync out."},
         },
     }
@@ -157,6 +160,7 @@ class _Builder:
         """What holds for a sync once it names this resource."""
         lifecycle = lifecycle_of(resource.name)
         removals = [Removal.IGNORE.value, *(removal.value for removal in lifecycle.on_removed)]
+        options = dict.fromkeys(lifecycle.options, {"type": "boolean"})
         name = f"fields of {resource.name}"
         self.definitions[name] = self._fields(resource.params)
         return {
@@ -166,6 +170,7 @@ class _Builder:
                     "fields": _ref(name),
                     "mode": {"enum": sorted(mode.value for mode in lifecycle.modes)},
                     "on_removed": {"enum": removals},
+                    "options": {"properties": options, "additionalProperties": False},
                 }
             },
         }
