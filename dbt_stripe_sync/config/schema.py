@@ -160,7 +160,7 @@ class _Builder:
         """What holds for a sync once it names this resource."""
         lifecycle = lifecycle_of(resource.name)
         removals = [Removal.IGNORE.value, *(removal.value for removal in lifecycle.on_removed)]
-        options = dict.fromkeys(lifecycle.options, {"type": "boolean"})
+        options = {option: {"type": "boolean"} for option in lifecycle.options}
         name = f"fields of {resource.name}"
         self.definitions[name] = self._fields(resource.params)
         return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,16 +49,14 @@ METER_EVENT_STREAM = "billing.meter_event.stream"
 class RateLimits:
     """Requests a second that we allow ourselves. `per_endpoint` names endpoints as `customer.create`.
 
-    `concurrency` is the most requests that are under way at once. What `apart` names has a budget of its own, beside
-    the account's. `meter_stream` None counts the stream as any other endpoint.
+    `concurrency` is the most requests that are under way at once. `apart` has the endpoints with budgets of their own,
+    which do not count toward the account's.
     """
 
     account: float = TEST_ACCOUNT * DEFAULT_SHARE
     endpoint: float = ENDPOINT * DEFAULT_SHARE
     search: float = SEARCH * DEFAULT_SHARE
-    meter_events: float = METER_EVENTS * DEFAULT_SHARE
-    meter_stream: float | None = None
-    apart: frozenset[str] = frozenset({METER_EVENT})
+    apart: Mapping[str, float] = field(default_factory=dict)
     per_endpoint: Mapping[str, float] = field(default_factory=dict)
     concurrency: int = 64
 
@@ -66,28 +64,22 @@ class RateLimits:
     def of_account(cls, *, livemode: bool, share: float = DEFAULT_SHARE) -> RateLimits:
         """A share of what Stripe gives a live or a sandbox account."""
         account = LIVE_ACCOUNT if livemode else TEST_ACCOUNT
-        limits = cls(
-            account=account * share, endpoint=ENDPOINT * share, search=SEARCH * share, meter_events=METER_EVENTS * share
-        )
-        if not livemode:
-            # In a sandbox the stream counts toward the basic limit: the section on rate limits of
-            # docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api says so.
-            return limits
-        return replace(limits, meter_stream=METER_STREAM * share, apart=frozenset({METER_EVENT, METER_EVENT_STREAM}))
+        # In a sandbox both count toward the basic limit: the section on rate limits of
+        # docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api says so.
+        apart = {METER_EVENT: METER_EVENTS * share, METER_EVENT_STREAM: METER_STREAM * share} if livemode else {}
+        return cls(account=account * share, endpoint=ENDPOINT * share, search=SEARCH * share, apart=apart)
 
     @classmethod
     def unlimited(cls) -> RateLimits:
         """No limits of ours: for a local server that has none."""
-        return cls(account=UNLIMITED, endpoint=UNLIMITED, search=UNLIMITED, meter_events=UNLIMITED)
+        return cls(account=UNLIMITED, endpoint=UNLIMITED, search=UNLIMITED)
 
     def of_endpoint(self, endpoint: str) -> float:
         """The limit of one endpoint."""
         if endpoint in self.per_endpoint:
             return self.per_endpoint[endpoint]
-        if endpoint == METER_EVENT:
-            return self.meter_events
-        if endpoint == METER_EVENT_STREAM and self.meter_stream is not None:
-            return self.meter_stream
+        if endpoint in self.apart:
+            return self.apart[endpoint]
         return self.search if endpoint.endswith(".search") else self.endpoint
 
 
