@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from business import SAMPLE, Business
 from recording import FOLDER, start_recording
+from usage import meters
 
 from dbt_stripe_sync.sandbox import Sandbox
 
@@ -60,6 +61,15 @@ def customers(business):
         key="id",
         fields={"email": "email", "name": "name", "metadata.user_id": "id"},
     )
+    return business
+
+
+@pytest.fixture
+def metered(business):
+    """A customer, and a meter for what it uses."""
+    business.rows("customers", ("c1", "a@example.com"), columns="id text, email text")
+    business.sync("customers", resource="customer", key="id", fields={"email": "email"})
+    meters(business, ("api", "Calls"))
     return business
 
 

@@ -72,14 +72,13 @@ def table(names) -> str:
 def cells(name) -> list[str]:
     life = lifecycle_of(name)
     found = life.found_by if life.modes != {Mode.INSERT} else ()
-    options = [*life.finishes, *(["replace"] if life.replace_if_asked is not None else [])]
     return [
         f"`{name}`",
         ", ".join(mode.value for mode in Mode if mode in life.modes),
         ", ".join(f"`{by}`" for by in found),
         ", ".join(f"`{removal.value}`{'*' if removal in life.permanent else ''}" for removal in life.on_removed),
         replacement(name, life),
-        ", ".join(f"`{option}: true`" for option in options),
+        ", ".join(f"`{option}: true`" for option in life.options),
         notes(name, life),
     ]
 
@@ -110,6 +109,7 @@ def notes(name, life) -> str:
         "no tag" if not life.tagged else None,
         fixed(life),
         life.note,
+        f"`{life.bulk.name}`: {life.bulk.note}" if life.bulk else None,
     ]
     return "; ".join(note for note in said if note)
 

@@ -102,6 +102,8 @@ def test_what_is_good_passes(errors, sync):
         customer(feilds={}),
         [customer()],
         {"resource": "billing.meter_event", "key": "id", "mode": "upsert", "fields": {"event_name": "x"}},
+        {"resource": "billing.meter_event", "key": "id", "fields": {"event_name": "x"}, "options": {"stream": "yes"}},
+        customer(options={"stream": True}),
     ],
 )
 def test_what_is_bad_is_marked(errors, sync):

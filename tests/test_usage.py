@@ -3,69 +3,17 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import stripe
 import yaml
+from usage import EVENT_COLUMNS, EVENT_FIELDS, METER, NOW, by_hand, events, meters, run, sent
 
-from dbt_stripe_sync.sandbox import Fault, FaultKind, Sandbox
+from dbt_stripe_sync.sandbox import Fault, FaultKind
 
 USAGE = Path(__file__).parent.parent / "docs" / "usage.md"
-METER = {
-    "resource": "billing.meter",
-    "key": "id",
-    "fields": {
-        "event_name": "id",
-        "display_name": "label",
-        "default_aggregation.formula": {"value": "sum"},
-        "customer_mapping": {"type": {"value": "by_id"}, "event_payload_key": {"value": "stripe_customer_id"}},
-        "value_settings.event_payload_key": {"value": "value"},
-    },
-}
-EVENT_FIELDS = {
-    "event_name": "meter",
-    "timestamp": "happened_at",
-    "payload.stripe_customer_id": {"sync": "customers", "key": "customer_id"},
-    "payload.value": "amount",
-}
-EVENT_COLUMNS = "id text, meter text, happened_at timestamptz, customer_id text, amount decimal(38, 12)"
-NOW = datetime.now(timezone.utc).replace(microsecond=0)
-
-
-def run(business):
-    ran = business.cli()
-    assert ran.exit_code == 0, ran.out + ran.err
-    return ran
-
-
-@pytest.fixture
-def metered(business):
-    """A customer, and a meter for what it uses."""
-    business.rows("customers", ("c1", "a@example.com"), columns="id text, email text")
-    business.sync("customers", resource="customer", key="id", fields={"email": "email"})
-    meters(business, ("api", "Calls"))
-    return business
-
-
-def by_hand(business):
-    return stripe.StripeClient(Sandbox.api_key, base_addresses={"api": business.stripe.url})
-
-
-def meters(business, *rows, **meta):
-    business.rows("meters", *rows, columns="id text, label text")
-    business.sync("meters", **METER, **meta)
-
-
-def events(business, *rows, fields=EVENT_FIELDS, **meta):
-    business.rows("events", *rows, columns=EVENT_COLUMNS)
-    business.sync("events", resource="billing.meter_event", key="id", fields=fields, after=["meters"], **meta)
-
-
-def sent(business):
-    return {event["identifier"]: event for event in business.stripe.objects("billing.meter_event")}
 
 
 # ── meters ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +123,7 @@ def test_values_and_times_are_exact(metered):
     events(
         metered,
         ("e1", "api", at, "c1", Decimal("0.000000000001")),
-        ("e2", "api", at, "c1", Decimal("12345678901234567890.123456789012")),
+        ("e2", "api", at, "c1", Decimal("123456789.012345")),
     )
 
     run(metered)
@@ -183,8 +131,20 @@ def test_values_and_times_are_exact(metered):
     made = sent(metered)
     (customer,) = metered.stripe.objects("customer")
     assert made["shop/events/e1"]["payload"] == {"stripe_customer_id": customer["id"], "value": "0.000000000001"}
-    assert made["shop/events/e2"]["payload"]["value"] == "12345678901234567890.123456789012"
+    assert made["shop/events/e2"]["payload"]["value"] == "123456789.012345000000"
     assert {event["timestamp"] for event in made.values()} == {int(at.timestamp())}
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": True}], ids=["one by one", "streamed"])
+def test_a_value_with_more_digits_than_stripe_counts_is_rejected_alone(metered, options):
+    many, few = Decimal("1234567890.123456"), Decimal("123456789.012345")
+    events(metered, ("e1", "api", NOW, "c1", many), ("e2", "api", NOW, "c1", few), options=options)
+
+    ran = metered.cli()
+
+    assert ran.exit_code == 1
+    assert "has more than 15 significant digits" in ran.text
+    assert set(sent(metered)) == {"shop/events/e2"}
 
 
 def test_an_identifier_of_the_users_own_is_kept_and_a_long_key_gets_a_digest(metered):
@@ -293,15 +253,16 @@ def test_a_value_that_is_no_number_is_rejected_before_it_is_sent(metered, value)
     assert len(metered.write_calls()) == 1
 
 
-def test_events_have_a_faster_pace_than_other_calls(metered):
+def test_live_events_have_a_faster_pace_than_other_calls(metered, monkeypatch):
     # With the pace of any other endpoint, 20 a second, this would take 15 seconds.
     metered.settings.clear()
-    metered.write_project()
+    metered.set(live_targets=["dev"])
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_live_sandbox000000000000")
     run(metered)
     events(metered, *[(f"e{n}", "api", NOW, "c1", Decimal(1)) for n in range(300)])
     began = time.monotonic()
 
     run(metered)
 
-    assert len(sent(metered)) == 300
+    assert metered.stripe.count("billing.meter_event", livemode=True) == 300
     assert time.monotonic() - began < 8

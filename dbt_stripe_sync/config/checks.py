@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
 
 METADATA = "metadata"
-REPLACE = "replace"
 
 
 def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problems: Problems) -> None:
@@ -56,7 +55,7 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
 
 
 def _check_options(sync: Sync, resource: Resource, lifecycle: Lifecycle, problems: Problems) -> None:
-    known = [*lifecycle.finishes, *([REPLACE] if lifecycle.replace_if_asked is not None else [])]
+    known = lifecycle.options
     for name, value in sync.options.items():
         where = sync.where.at_field("options", name)
         if name not in known:

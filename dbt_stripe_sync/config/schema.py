@@ -144,7 +144,10 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 **_NAMES,
                 "description": "Syncs that have to be done before this one, beside its references.",
             },
-            "options": {"type": "object", "description": "Switches of single resources."},
+            "options": {
+                "type": "object",
+                "description": "Switches that some resources have: `replace`, `finalize`, `accept`, `stream`.",
+            },
             "store_values": {
                 "type": "boolean",
                 "description": "`false` keeps salted hashes of the rows' values in the state, and no values.",
@@ -165,6 +168,7 @@ class _Builder:
         """What holds for a sync once it names this resource."""
         lifecycle = lifecycle_of(resource.name)
         removals = [Removal.IGNORE.value, *(removal.value for removal in lifecycle.on_removed)]
+        options = {option: {"type": "boolean"} for option in lifecycle.options}
         name = f"fields of {resource.name}"
         self.definitions[name] = self._fields(resource.params)
         return {
@@ -174,6 +178,7 @@ class _Builder:
                     "fields": _ref(name),
                     "mode": {"enum": sorted(mode.value for mode in lifecycle.modes)},
                     "on_removed": {"enum": removals},
+                    "options": {"properties": options, "additionalProperties": False},
                 }
             },
         }

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # How many changes of one sync may be under way or wait for their parents; it bounds memory, not the rate.
 LANE_WIDTH = 200
+# The same where many changes share a request: with an answer in 0.3 seconds these are 10,000 a second.
+BULK_WIDTH = 3000
 UNAUTHORIZED = 401
 # So many changes one after the other without an answer, each tried several times: the next ones would fare no better.
 MOST_LOST = 20
@@ -149,7 +151,7 @@ class _Lanes:
                 if self.stop or sync in self.closed:
                     self._leave(change)
                     continue
-                if len(under_way) >= LANE_WIDTH:
+                if len(under_way) >= (BULK_WIDTH if change.calls[0].in_bulk else LANE_WIDTH):
                     done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                     _raise_first(done)
                 under_way.add(asyncio.create_task(self._carry_out(change)))

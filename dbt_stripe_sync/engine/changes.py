@@ -15,7 +15,7 @@ from dbt_stripe_sync.engine.values import plain
 from dbt_stripe_sync.engine.windows import check_windows
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Step
+from dbt_stripe_sync.stripe_api.lifecycle import CREATE, REPLACE, ByStatus, Mode, Reject, Removal, Step
 from dbt_stripe_sync.stripe_api.tag import FORMER_TAG, TAG, build_tag
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.payload import Payload
     from dbt_stripe_sync.engine.types import Sync
     from dbt_stripe_sync.stripe_api.catalog import Param, Resource
-    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle, Replace
+    from dbt_stripe_sync.stripe_api.lifecycle import Bulk, Lifecycle, Replace
 
 # Stands for the hash of a record that was read back from Stripe: its params are the object, not what was sent.
 REBUILT = "rebuilt"
@@ -133,6 +133,12 @@ def decide_ignored(rules: Rules, diff: RowDiff) -> Decision:
     return _retag(rules, known, _old_tag(rules, diff), kept) if known is not diff else Decision()
 
 
+def bulk_of(sync: Sync, lifecycle: Lifecycle) -> Bulk | None:
+    """How a sync creates in bulk, None where it does not ask for it."""
+    bulk = lifecycle.bulk
+    return bulk if bulk is not None and sync.options.get(bulk.name) is True else None
+
+
 def needs_body(rules: Rules) -> bool:
     """Whether a removal depends on the object as it is in Stripe now."""
     return isinstance(rules.lifecycle.on_removed.get(rules.sync.on_removed), ByStatus)
@@ -210,16 +216,17 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
 
 
 def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None) -> Decision:
-    if rules.sync.mode is Mode.INSERT:
-        return Decision(kept="its row has changed since it was written, and the sync's mode is `insert`")
     desired = payload.params
+    is_same = same(diff.params, desired) and not any(refs_in(desired))
+    if rules.sync.mode is Mode.INSERT and not (is_same and diff.kind is not Kind.RETURNED):
+        return Decision(kept="its row has changed since it was written, and the sync's mode is `insert`")
     if diff.kind is Kind.RETURNED:
         desired = {**_revival(rules, diff), **desired}
     if diff.payload_hash == REBUILT or diff.unreadable:
         shown = body if diff.unreadable else diff.params
         existing = Existing(body={**(shown or {}), "id": diff.stripe_id}, by=TAG_FIELD)
         return _decide_adopted(rules, diff, replace(payload, params=desired), existing)
-    if diff.kind is not Kind.RETURNED and same(diff.params, desired) and not any(refs_in(desired)):
+    if diff.kind is not Kind.RETURNED and is_same:
         return Decision(record=build_record(rules, diff, desired))
     comparison = compare(diff.params, replace(payload, params=desired), rules.resource, rules.mapped)
     if comparison.uncleared:
@@ -278,7 +285,7 @@ def _decide_replaced(
     rules: Rules, diff: RowDiff, payload: Payload, comparison: Comparison, found_by: str | None = None
 ) -> Decision:
     rule = rules.lifecycle.when_immutable_changes
-    if rules.sync.options.get("replace") is True and rules.lifecycle.replace_if_asked is not None:
+    if rules.sync.options.get(REPLACE) is True and rules.lifecycle.replace_if_asked is not None:
         rule = rules.lifecycle.replace_if_asked
     names = ", ".join(f"`{name}`" for name in comparison.immutable)
     reason = rule.reason if isinstance(rule, Reject) else _cannot_share(rule, payload, comparison)
@@ -351,7 +358,8 @@ def _create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[Pl
     later = {name: value for name, value in params.items() if name not in create}
     if _is_tagged(rules):
         create["metadata"] = {**create.get("metadata", {}), TAG: _tag(rules, key)}
-    first = PlannedCall(operation="create", target=None, params=create)
+    bulk = bulk_of(rules.sync, rules.lifecycle)
+    first = PlannedCall(operation=bulk.operation if bulk else CREATE, target=None, params=create)
     if not later:
         return (first,)
     in_path = {name: value for name, value in params.items() if rules.resource.params[name].in_path}

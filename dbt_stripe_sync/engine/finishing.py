@@ -116,7 +116,7 @@ class Finishing:
         for change in self.writer.changes_of(self.sync.name):
             self.planned.add(change.key)
             if not change.removed and FINISHED not in change.desired:
-                is_new = change.calls[0].operation == "create"
+                is_new = change.calls[0].creates
                 status = None if is_new else await self._status(change.stripe_id)
                 if is_new or status in {step.status for step in self.steps}:
                     self._finish(change, status)
@@ -160,7 +160,7 @@ class Finishing:
         first: tuple[str, ...] = ()
         if change.calls:
             first = (change.id,)
-            if change.calls[0].operation == "create":
+            if change.calls[0].creates:
                 target = Ref(sync=change.sync, key=change.key)
         referring = [other for parent in parents if parent for other in self.referrers.get(parent, ())]
         if None in referring:

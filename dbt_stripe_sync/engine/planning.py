@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from math import ceil
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from dbt_stripe_sync.engine.changes import (
     Decision,
     Existing,
     Rules,
+    bulk_of,
     decide_ignored,
     decide_present,
     decide_removed,
@@ -91,6 +93,7 @@ class _Found:
     rejected: int = 0
     same: int = 0
     calls: int = 0
+    in_bulk: int = 0
     rejected_keys: set[str] = field(default_factory=set)
 
 
@@ -145,6 +148,10 @@ async def plan_sync(
             now=planning.clock.now(),
         )
         await _SyncPlanner(planning, rules, staged, found).plan_rows(counts)
+        bulk = bulk_of(sync, lifecycle)
+        if bulk is not None and found.in_bulk:
+            found.calls += ceil(found.in_bulk / bulk.most)
+            found.notes[bulk.note] += 1
         held += _check_limits(sync, found, counts)
     await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
     if held:
@@ -464,7 +471,9 @@ class _SyncPlanner:
         planning.writer.add(change)
         changes.append(change)
         self._found.actions[change.action.value] += 1
-        self._found.calls += len(change.calls)
+        for call in change.calls:
+            self._found.in_bulk += call.in_bulk
+            self._found.calls += not call.in_bulk
 
     def _publish(self, changes: Sequence[Change]) -> None:
         """Tell the syncs that refer to this one which ids are to come, and which are to go."""

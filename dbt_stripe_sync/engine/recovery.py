@@ -7,8 +7,10 @@ none, by all that it shows of what was sent.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -18,7 +20,7 @@ from dbt_stripe_sync.errors import StripeError
 from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from dbt_stripe_sync.engine.apply import Observer
     from dbt_stripe_sync.engine.ports import Clock, State
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 # Stripe keeps a key for at least 24 hours (docs.stripe.com/api/idempotent_requests). An hour is left for the time
 # that the call itself takes and for clocks that differ.
 KEY_RETENTION = timedelta(hours=23)
+MOST_TOGETHER = 500
 
 
 async def settle_intents(
@@ -38,12 +41,21 @@ async def settle_intents(
 
     Raises `StateError` where the state can't be written.
     """
-    outcomes = []
-    for intent in intents:
-        outcome = await _settle(intent, sender, existing, state)
-        observer.on_outcome(outcome)
-        outcomes.append(outcome)
+    outcomes: list[Outcome] = []
+    for group in _grouped(intents):
+        settled = await asyncio.gather(*(_settle(intent, sender, existing, state) for intent in group))
+        for outcome in settled:
+            observer.on_outcome(outcome)
+        outcomes += settled
     return outcomes
+
+
+def _grouped(intents: Iterable[Intent]) -> Iterator[list[Intent]]:
+    """One by one, since what one finds in Stripe is gone for the next; together where they share their requests."""
+    for in_bulk, group in groupby(intents, key=lambda intent: intent.change.calls[intent.step].in_bulk):
+        most = MOST_TOGETHER if in_bulk else 1
+        while some := list(islice(group, most)):
+            yield some
 
 
 async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, state: State) -> Outcome:
@@ -51,8 +63,11 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, sta
     if intent.key_sent_at is None or _can_replay(intent, sender.clock):
         return await sender.carry_out(intent)
     # An update or a removal names its whole effect: sending it again under a new key leaves the same object.
-    if call.operation != "create" or _is_told_apart(intent, sender.clock):
+    if not call.creates:
         return await sender.carry_out(_with_new_key(intent))
+    if _is_told_apart(intent, sender.clock):
+        # Stripe knows the object by what is sent of it, whatever the key: its time runs from when it was sent first.
+        return await sender.carry_out(replace(_with_new_key(intent), key_sent_at=intent.key_sent_at))
     try:
         is_listed = await existing.list_beside(intent.change.resource, TAG_FIELD, call.params)
     except StripeError:

@@ -38,7 +38,7 @@ def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
     resolved = replace(
         change,
         stripe_id=change.stripe_id or next((call.target for call in calls if isinstance(call.target, str)), None)
-        if calls[0].operation != "create"
+        if not calls[0].creates
         else change.stripe_id,
         calls=calls,
         desired=resolve_refs(dict(change.desired), ids),
@@ -84,7 +84,7 @@ class Sender:
     def _call(intent: Intent) -> Call:
         planned = intent.change.calls[intent.step]
         named = planned.target if isinstance(planned.target, str) else None
-        target = None if planned.operation == "create" else named or intent.stripe_id
+        target = None if planned.creates else named or intent.stripe_id
         return Call(
             resource=intent.change.resource,
             operation=planned.operation,
@@ -144,12 +144,12 @@ def _is_repeat(intent: Intent, answer: Answer) -> bool:
     """Whether Stripe refuses a creation because it has the row's object already: a run before this one has sent it."""
     words = lifecycle_of(intent.change.resource).repeated
     message = (answer.failure.message if answer.failure else None) or ""
-    is_create = intent.change.calls[intent.step].operation == "create"
+    is_create = intent.change.calls[intent.step].creates
     return is_create and answer.verdict is Verdict.REFUSED and words is not None and words in message
 
 
 def _id_after(intent: Intent, answer: Answer) -> str | None:
-    made = intent.change.calls[intent.step].operation == "create"
+    made = intent.change.calls[intent.step].creates
     return str(answer.body.get("id") or intent.change.id) if made else intent.stripe_id
 
 
@@ -161,7 +161,7 @@ def _record_after(intent: Intent) -> Record | None:
 
 def _record_so_far(intent: Intent) -> Record | None:
     """What is ours where an object was made and a later call was refused: the next run does the rest."""
-    if intent.step == 0 or intent.change.calls[0].operation != "create":
+    if intent.step == 0 or not intent.change.calls[0].creates:
         return None
     made = intent.change.calls[0].params
     params = {name: value for name, value in intent.change.desired.items() if name in made}

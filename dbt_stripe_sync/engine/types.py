@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from dbt_stripe_sync.errors import Location, Problem
+from dbt_stripe_sync.stripe_api.lifecycle import CREATING, IN_BULK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -311,6 +312,16 @@ class PlannedCall:
     operation: str
     target: str | Ref | None
     params: Params
+
+    @property
+    def creates(self) -> bool:
+        """Whether the call makes an object."""
+        return self.operation in CREATING
+
+    @property
+    def in_bulk(self) -> bool:
+        """Whether the call shares its request with others."""
+        return self.operation in IN_BULK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

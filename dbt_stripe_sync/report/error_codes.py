@@ -284,7 +284,36 @@ _TRAFFIC = {
     ),
 }
 
-BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC}
+# Those of the event `v1.billing.meter.error_report_triggered` (docs.stripe.com/api/v2/core/events/event-types).
+_NO_METER = _e(
+    "no active meter has the event's name, so it would count nowhere",
+    "create or activate the meter, let {sync} come `after:` the sync of its meters, or correct `event_name`",
+)
+_USAGE = {
+    "no_meter": _NO_METER,
+    "archived_meter": _NO_METER,
+    "meter_event_no_customer_defined": _e(
+        "the event names no customer, so nobody would pay for it",
+        "map {field} to the customer's id, and see that its column is never null",
+    ),
+    "meter_event_invalid_value": _e(
+        "{field} of the event is no number",
+        "map it to a column of numbers, and leave rows without one out of the model",
+    ),
+    "meter_event_value_too_many_digits": _e(
+        "{field} of the event has more than 15 significant digits",
+        "round its column: Stripe counts no more of them",
+    ),
+    "timestamp_too_far_in_past": _e(
+        "{field} lies more than 35 days back, and Stripe takes no such event",
+        "leave older rows out of the model: what was not sent in time can't be sent any more",
+    ),
+    "timestamp_in_future": _e(
+        "{field} lies more than 5 minutes ahead, and Stripe takes no such event",
+        "send it when its time has come; a time without a zone counts as UTC",
+    ),
+}
+BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC, **_USAGE}
 
 # docs.stripe.com/api/errors lists the types; `permission`, `connection` and `not_json` are what the gateway calls
 # a 403, no answer at all, and an answer that is not Stripe's.

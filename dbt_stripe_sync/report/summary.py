@@ -58,7 +58,8 @@ class Summary:
         cause.rows += 1
         if len(cause.keys) < SHOWN_KEYS:
             cause.keys.append(change.key)
-        if outcome.request_id and len(cause.requests) < SHOWN_REQUESTS:
+        # Changes may share a request.
+        if outcome.request_id and outcome.request_id not in cause.requests and len(cause.requests) < SHOWN_REQUESTS:
             cause.requests.append(outcome.request_id)
         return cause
 

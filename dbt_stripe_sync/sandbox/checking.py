@@ -14,7 +14,7 @@ from dbt_stripe_sync.stripe_api.catalog import ParamKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dbt_stripe_sync.stripe_api.catalog import Operation, Param
+    from dbt_stripe_sync.stripe_api.catalog import Param
 
 Parser: TypeAlias = Callable[[str, Any], Any]
 """From a parameter's full name and its raw value to a typed value. Raises `ApiError`."""
@@ -31,15 +31,15 @@ MAX_STRING = 5000
 class Checker:
     """Checks the parameters of one operation. Its parsers are built when the operation is first called."""
 
-    def __init__(self, operation: Operation) -> None:
-        self._operation = operation
+    def __init__(self, params: Mapping[str, Param]) -> None:
+        self._params = params
         self._parsers: dict[str, Parser] | None = None
         self._required: tuple[str, ...] = ()
 
     def check(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Typed parameters, without `expand`. Raises the first `ApiError`."""
         if self._parsers is None:
-            params = {n: p for n, p in self._operation.params.items() if n not in self._operation.path_params}
+            params = self._params
             self._parsers = {name: _parser(param) for name, param in params.items()}
             self._required = tuple(name for name, param in params.items() if param.required)
         return _fields("", raw, self._parsers, self._required)

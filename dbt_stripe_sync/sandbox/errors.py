@@ -75,6 +75,16 @@ def unauthorized(key: str) -> ApiError:
     return ApiError(f"Invalid API Key provided: {shown}", status=401)
 
 
+def session_expired() -> ApiError:
+    """A meter event session's token has had its time (docs.stripe.com/api/v2/billing-meter-stream)."""
+    return ApiError(
+        "The temporary session token has expired.",
+        status=401,
+        type="temporary_session_expired",
+        code="billing_meter_event_session_expired",
+    )
+
+
 def forbidden(endpoint: str) -> ApiError:
     """The restricted key may not do this."""
     return ApiError(

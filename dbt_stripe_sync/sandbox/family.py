@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dbt_stripe_sync.sandbox.errors import ApiError, bad_request
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.store import Body, copy_json
 from dbt_stripe_sync.sandbox.work import Work
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.stripe_api.catalog import Param
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +45,16 @@ Filter: TypeAlias = "str | Callable[[Work, Body, Any], bool]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtraRoute:
-    """An operation whose parameters nobody checks. `handler` None takes what the core does for such a path."""
+    """An operation that the catalogue lacks. `handler` None takes what the core does for such a path.
+
+    Without `params` nobody checks its parameters.
+    """
 
     name: str
     method: str
     path: str
     handler: Handler | None = None
+    params: Mapping[str, Param] | None = None
 
     @property
     def path_params(self) -> tuple[str, ...]:

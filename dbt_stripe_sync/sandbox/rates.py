@@ -19,7 +19,8 @@ class RateLimits:
     """Requests per second: of an account in live mode and in a sandbox, of an endpoint, and of those listed.
 
     An endpoint is a named operation (`customer.create`); `endpoints` may also name every operation of one name
-    (`*.search`). What `apart` names does not count against the account's limit.
+    (`*.search`). What `apart` names does not count against the account's limit, but in a sandbox it does
+    (docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api).
     """
 
     live: int = 100
@@ -32,8 +33,12 @@ class RateLimits:
     def stripe() -> RateLimits:
         """The limits that Stripe documents."""
         return RateLimits(
-            endpoints={"*.search": 20, "billing.meter_event.create": 1000},
-            apart=frozenset({"billing.meter_event.create"}),
+            endpoints={
+                "*.search": 20,
+                "billing.meter_event.create": 1_000,
+                "billing.meter_event_stream.create": 10_000,
+            },
+            apart=frozenset({"billing.meter_event.create", "billing.meter_event_stream.create"}),
         )
 
     def of(self, endpoint: str) -> int:
@@ -49,6 +54,7 @@ class RateGate:
 
     def __init__(self, limits: RateLimits, *, livemode: bool) -> None:
         self._limits = limits
+        self._apart = limits.apart if livemode else frozenset[str]()
         self._account = _Window(limits.live if livemode else limits.test)
         self._endpoints: dict[str, _Window] = {}
 
@@ -57,7 +63,7 @@ class RateGate:
         window = self._endpoints.get(endpoint)
         if window is None:
             window = self._endpoints[endpoint] = _Window(self._limits.of(endpoint))
-        counted = endpoint not in self._limits.apart
+        counted = endpoint not in self._apart
         if counted and self._account.full(now):
             raise rate_limited("global-rate")
         if window.full(now):

@@ -60,7 +60,8 @@ class Routes:
             self._unread.setdefault(_folded(catalog.resources[name].service.split(".")[0]), []).append(name)
         for name, family in FAMILIES.items():
             for extra in family.routes:
-                self._add(name, family, extra, Unchecked())
+                checker = Unchecked() if extra.params is None else Checker(extra.params)
+                self._add(name, family, extra, checker)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route and the path's parameters. Raises the 404 that Stripe answers for an unknown URL."""
@@ -96,7 +97,8 @@ class Routes:
     def _read(self, word: str) -> None:
         for name in self._unread.pop(word, ()):
             for operation in self._catalog.resources[name].operations.values():
-                self._add(name, self.families[name], operation, Checker(operation))
+                params = {n: p for n, p in operation.params.items() if n not in operation.path_params}
+                self._add(name, self.families[name], operation, Checker(params))
 
     def _add(
         self, resource: str, family: Family, operation: Operation | ExtraRoute, checker: Checker | Unchecked

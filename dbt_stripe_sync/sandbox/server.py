@@ -12,10 +12,11 @@ from aiohttp import web
 
 from dbt_stripe_sync.sandbox.errors import ApiError, server_error
 from dbt_stripe_sync.sandbox.faults import REFUSALS, Fault, FaultKind, FaultTable
-from dbt_stripe_sync.sandbox.forms import as_lists, parse_form
+from dbt_stripe_sync.sandbox.forms import as_lists
 from dbt_stripe_sync.sandbox.idempotency import SavedAnswer
 from dbt_stripe_sync.sandbox.ids import new_request_id
 from dbt_stripe_sync.sandbox.service import Done
+from dbt_stripe_sync.sandbox.v2 import as_error, is_v2, parse_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ class Front:
             RequestLine(
                 method=x.method,
                 path=x.path,
-                params=as_lists(_decoded(x.raw)),
+                params=as_lists(_decoded(x)),
                 status=x.status,
                 idempotency_key=x.key,
                 request_id=x.request_id,
@@ -103,10 +104,11 @@ class Front:
         """Answer one request, or drop its connection."""
         method, path = request.method, request.path
         raw = (await request.read()).decode("utf-8", "replace") if method != "GET" else ""
+        query = "" if is_v2(path) and method != "GET" else request.rel_url.raw_query_string
         x = _Exchange(
             method=method,
             path=path,
-            raw="&".join(part for part in (request.rel_url.raw_query_string, raw) if part),
+            raw="&".join(part for part in (query, raw) if part),
             key=request.headers.get("Idempotency-Key") if method == "POST" else None,
             request_id=new_request_id(),
             at=self.service.clock.now(),
@@ -139,7 +141,7 @@ class Front:
             if place.gate is not None:
                 place.gate.enter(route.endpoint, service.clock.monotonic())
             await self._break(x.first(after_effect=False, kinds=_TRANSPORT))
-            tree = parse_form(x.raw)
+            tree = parse_body(x.path, x.raw)
             saved = place.answers.begin(x.key, _fingerprint(x, tree), service.clock.now()) if x.key else None
         except ApiError as error:
             return _failed(error, x)
@@ -217,16 +219,19 @@ class _NotJsonError(ApiError):
 def _failed(error: ApiError, x: _Exchange) -> Done:
     if isinstance(error, _NotJsonError):
         return Done(error.status, _NOT_JSON, headers={"Content-Type": "text/html"}, saved=False)
-    body = orjson.dumps(error.body(x.request_id))
-    return Done(error.status, body, headers=dict(error.headers), saved=error.saved)
+    body = error.body(x.request_id)
+    if not is_v2(x.path):
+        return Done(error.status, orjson.dumps(body), headers=dict(error.headers), saved=error.saved)
+    # A request that failed is carried out anew under its key (docs.stripe.com/api-v2-overview#idempotency).
+    return Done(error.status, orjson.dumps(as_error(body)), headers=dict(error.headers), saved=False)
 
 
 def _fingerprint(x: _Exchange, tree: dict[str, Any]) -> str:
     return f"{x.method} {x.path} {orjson.dumps(tree, option=orjson.OPT_SORT_KEYS).decode()}"
 
 
-def _decoded(raw: str) -> dict[str, Any]:
+def _decoded(x: _Exchange) -> dict[str, Any]:
     try:
-        return parse_form(raw)
+        return parse_body(x.path, x.raw)
     except ApiError:
         return {}

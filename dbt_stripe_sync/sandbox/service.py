@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.sandbox.errors import ApiError, forbidden, unauthorized
+from dbt_stripe_sync.sandbox.errors import ApiError, forbidden, session_expired, unauthorized
 from dbt_stripe_sync.sandbox.family import Ask
 from dbt_stripe_sync.sandbox.idempotency import SavedAnswers
+from dbt_stripe_sync.sandbox.objects.streaming import SESSION, STREAM
 from dbt_stripe_sync.sandbox.rates import RateGate, RateLimits
 from dbt_stripe_sync.sandbox.rendering import full, render
 from dbt_stripe_sync.sandbox.routes import Route, read_routes
 from dbt_stripe_sync.sandbox.store import Store, copy_json
+from dbt_stripe_sync.sandbox.v2 import parse_time
 from dbt_stripe_sync.sandbox.work import Work
 
 if TYPE_CHECKING:
@@ -83,6 +85,8 @@ class Service:
     def authenticate(self, headers: Mapping[str, str], method: str, path: str) -> Place:
         """The place that the key opens. Raises the 401 or 403 that Stripe answers."""
         scheme, _, key = headers.get("Authorization", "").partition(" ")
+        if path == STREAM:
+            return self._place_of_session(key)
         match = _KEY.match(key) if scheme.lower() == "bearer" else None
         if match is None or match["rest"].startswith("wrong"):
             raise unauthorized(key)
@@ -91,6 +95,15 @@ class Service:
             raise forbidden(f"{method} {path}")
         account = headers.get("Stripe-Account") or (f"acct_{match['account']}" if match["account"] else ACCOUNT)
         return self.place(account, livemode=match["mode"] == "live")
+
+    def _place_of_session(self, token: str) -> Place:
+        """The place that a meter event session's token opens. Raises the 401 that Stripe answers."""
+        for place in self._places.values():
+            for record in place.store.table(SESSION.kind).newest_first({"authentication_token": token}):
+                if parse_time("expires_at", record.body["expires_at"]) <= self.clock.now():
+                    raise session_expired()
+                return place
+        raise unauthorized(token)
 
     def route(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The operation of a request. Raises a 404 `ApiError`."""

@@ -8,6 +8,7 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import aiohttp
 import stripe
@@ -16,7 +17,8 @@ from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.errors import StripeError as StripeProblem
 from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call, StripeFailure, Verdict
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.keys import is_live, is_local
+from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_stripe
+from dbt_stripe_sync.stripe_api.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.retry import (
     FORBIDDEN,
@@ -31,9 +33,12 @@ from dbt_stripe_sync.stripe_api.retry import (
     wait_seconds,
 )
 from dbt_stripe_sync.stripe_api.sdk import api_version
+from dbt_stripe_sync.stripe_api.stream import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from stripe._base_address import BaseAddresses
 
     from dbt_stripe_sync.stripe_api.catalog import Operation
     from dbt_stripe_sync.stripe_api.ports import Clock
@@ -66,6 +71,7 @@ class Gateway:
         self._gate: Gate | None = None
         self._session: aiohttp.ClientSession | None = None
         self._client: stripe.StripeClient | None = None
+        self._stream = EventStream(self, clock)
         self._requests = 0
 
     def __repr__(self) -> str:
@@ -78,6 +84,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._stream.close()
         if self._session is not None:
             await self._session.close()
 
@@ -86,11 +93,12 @@ class Gateway:
 
         Raises `LookupError` for an operation that the catalogue lacks or for an id that its path needs.
         """
+        if call.operation in IN_BULK:
+            return await self._stream.send(call)
         operation = self._operation(call)
         path, params = build_request(operation, call)
-        return await self._exchange(
-            call.endpoint, operation.method, path, params, call.idempotency_key, in_doubt=call.repeated
-        )
+        options = {"idempotency_key": call.idempotency_key} if call.idempotency_key else {}
+        return await self._exchange(call.endpoint, operation.method, path, params, options, in_doubt=call.repeated)
 
     async def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
@@ -108,7 +116,7 @@ class Gateway:
 
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
-        answer = await self._exchange(ACCOUNT, "get", "/v1/account", {}, None)
+        answer = await self._exchange(ACCOUNT, "get", "/v1/account", {}, {})
         failure = answer.failure
         livemode = is_live(self._key)
         if failure is not None and failure.status == FORBIDDEN:
@@ -121,6 +129,15 @@ class Gateway:
         settings = answer.body.get("settings") or {}
         name = (settings.get("dashboard") or {}).get("display_name")
         return Account(id=account_id, livemode=livemode, name=name, api_version=api_version())
+
+    async def post(
+        self, endpoint: str, path: str, params: Mapping[str, Any], *, token: str | None = None, in_doubt: bool = False
+    ) -> Answer:
+        """One POST of API v2. With a session's `token` it goes to the host that takes meter events."""
+        options = {"idempotency_key": str(uuid4())}
+        if token is not None:
+            options |= {"api_key": token, "base": "meter_events"}
+        return await self._exchange(endpoint, "post", path, params, options, in_doubt=in_doubt)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,25 +157,26 @@ class Gateway:
         method: str,
         path: str,
         params: Mapping[str, Any],
-        key: str | None,
+        options: Mapping[str, str],
         *,
         in_doubt: bool = False,
     ) -> Answer:
         gate, client = self._open()
         is_read = method == "get"
+        has_key = "idempotency_key" in options
         began = self._clock.monotonic()
         attempts = 0
         while True:
             async with gate.turn(endpoint) as left_at:
                 attempts += 1
                 self._requests += 1
-                reply = await _request(client, method, path, params, key)
+                reply = await _request(client, method, path, params, options)
             if reply.status == TOO_MANY:
                 gate.refused(endpoint, _reason(reply), left_at)
             elif reply.status is not None:
                 gate.accepted(endpoint)
             late = self._clock.monotonic() - began > LONGEST_TRY
-            if attempts >= MOST_ATTEMPTS or late or not may_repeat(reply, is_read=is_read, has_key=key is not None):
+            if attempts >= MOST_ATTEMPTS or late or not may_repeat(reply, is_read=is_read, has_key=has_key):
                 return build_answer(reply, is_read=is_read, in_doubt=in_doubt, attempts=attempts)
             in_doubt = in_doubt or leaves_doubt(reply)
             await self._clock.sleep(wait_seconds(attempts))
@@ -175,7 +193,7 @@ class Gateway:
             self._gate = Gate(self._limits, self._clock)
             self._client = stripe.StripeClient(
                 self._key,
-                base_addresses={"api": self._address},
+                base_addresses=_addresses(self._address),
                 http_client=stripe.AIOHTTPClient(timeout=self._timeout, session=self._session),
                 max_network_retries=0,
             )
@@ -200,9 +218,8 @@ def build_request(operation: Operation, call: Call) -> tuple[str, dict[str, Any]
 
 
 async def _request(
-    client: stripe.StripeClient, method: str, path: str, params: Mapping[str, Any], key: str | None
+    client: stripe.StripeClient, method: str, path: str, params: Mapping[str, Any], options: Mapping[str, str]
 ) -> Reply:
-    options = {"idempotency_key": key} if key else {}
     try:
         response = await client.raw_request_async(method, path, **params, **options)
     except stripe.APIConnectionError as error:
@@ -213,6 +230,15 @@ async def _request(
         # The SDK lets these through where a connection ends in the middle of an answer.
         return _no_reply(error)
     return _reply(response.code, response.data, response.headers)
+
+
+def _addresses(base: str) -> BaseAddresses:
+    """Where calls to each of Stripe's hosts go, for an address that `keys.py` lets pass.
+
+    Stripe takes streamed meter events at a host of its own, which the SDK knows. What stands in for Stripe stands in
+    for both, so that a session's token goes nowhere else than the key.
+    """
+    return {"api": base} if is_stripe(base) else {"api": base, "meter_events": base}
 
 
 def _reply(status: int | None, body: object, headers: Mapping[str, str]) -> Reply:
@@ -242,7 +268,9 @@ def _no_reply(error: BaseException) -> Reply:
 def _reason(reply: Reply) -> str | None:
     """What a 429 says of our pace. A server that names no reason for a plain `rate_limit` means the endpoint."""
     reason = reply.headers.get("stripe-rate-limited-reason")
-    return reason or ("endpoint-rate" if reply.error.get("code") == "rate_limit" else None)
+    # API v1 has it as the error's code, v2 as its type.
+    is_plain = "rate_limit" in {reply.error.get("code"), reply.error.get("type")}
+    return reason or ("endpoint-rate" if is_plain else None)
 
 
 def _trusted() -> ssl.SSLContext:

@@ -66,8 +66,7 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
     base = url.rstrip("/")
     parts = urlsplit(base)
     host = parts.hostname or ""
-    official = parts.scheme == "https" and (host == "stripe.com" or host.endswith(".stripe.com"))
-    if official or is_local(base) or base in {address.rstrip("/") for address in allowed}:
+    if is_stripe(base) or is_local(base) or base in {address.rstrip("/") for address in allowed}:
         return base
     raise ConfigError(
         Problem(
@@ -76,6 +75,13 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
             hint="if that is meant, add it to `allowed_api_bases` in vars.stripe_sync of dbt_project.yml",
         )
     )
+
+
+def is_stripe(url: str) -> bool:
+    """Whether an address is Stripe's own."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and (host == "stripe.com" or host.endswith(".stripe.com"))
 
 
 def is_local(url: str) -> bool:

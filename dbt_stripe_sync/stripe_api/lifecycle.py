@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 
+CREATE = "create"
+STREAM = "stream"
+# The operations that make an object, one call each, and those of them that share their requests.
+CREATING = frozenset({CREATE, STREAM})
+IN_BULK = frozenset({STREAM})
+# The option by which a sync asks for `replace_if_asked`.
+REPLACE = "replace"
+
+
 class Mode(Enum):
     """Which rows a sync may write: all, only those without an object, or only those with one."""
 
@@ -134,6 +143,20 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """Another way to create, many objects a request, for a sync whose options ask for it by `name`.
+
+    `operation` takes the place of `create` in a change's call; one request carries `most` such calls. `note` is what
+    is given up for it.
+    """
+
+    name: str
+    operation: str
+    most: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """How far a time may lie in the past and in the future when its object is created."""
 
@@ -156,7 +179,8 @@ class Lifecycle:
     maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
     the times that creation takes, by parameter. `said_again` are parameters that hold for one request and are no part
     of the object: every update says them again. `fixed` is what an object's status no longer lets change.
-    `shown_if_asked` are parameters that an object shows only where they are expanded.
+    `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
+    for a sync that asks for it.
     """
 
     found_by: tuple[str, ...] = ()
@@ -178,6 +202,14 @@ class Lifecycle:
     said_again: tuple[str, ...] = ()
     fixed: Fixed | None = None
     shown_if_asked: tuple[str, ...] = ()
+    bulk: Bulk | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What may stand under a sync's `options`."""
+        replaced = (REPLACE,) if self.replace_if_asked is not None else ()
+        in_bulk = (self.bulk.name,) if self.bulk is not None else ()
+        return (*self.finishes, *replaced, *in_bulk)
 
 
 def stays_when_replaced(lifecycle: Lifecycle) -> bool:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
 from dbt_stripe_sync.stripe_api.lifecycle import (
+    STREAM,
+    Bulk,
     ByStatus,
     Finish,
     Fixed,
@@ -323,6 +325,14 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             key_as="identifier",
             repeated="already exists with identifier",
             windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
+            # docs.stripe.com/api/v2/billing/meter-event-stream/create
+            bulk=Bulk(
+                name="stream",
+                operation=STREAM,
+                most=100,
+                note="Stripe checks streamed events after it has taken them: one that it drops later looks sent, and "
+                "only its event `v1.billing.meter.error_report_triggered` tells",
+            ),
         ),
         "billing.meter_event_adjustment": Lifecycle(modes=INSERT_ONLY, tagged=False, listed=False),
         "billing.credit_grant": Lifecycle(

@@ -333,6 +333,21 @@ def test_an_event_that_stripe_no_longer_tells_apart_stays_unknown_until_a_person
     assert len(metered.stripe.writes()) == 1
 
 
+def test_a_second_try_of_an_event_gives_stripe_no_longer_memory(metered):
+    for acts in (True, False):
+        # Stripe keeps such an answer under its key, so the event is tried again under another.
+        metered.stripe.inject(Fault.status_code(500, after_effect=acts, path="^/v1/billing/meter_events$"))
+        metered.run()
+        pass_time(metered, timedelta(hours=20))
+    metered.stripe.reset_requests()
+
+    ran = metered.run()
+
+    assert "state forget usage KEY" in ran.text
+    assert metered.stripe.writes() == []
+    assert metered.stripe.count("billing.meter_event") == 1
+
+
 def test_a_sync_with_open_changes_is_not_renamed(shop):
     shop.run()
     shop.business.table("customers", "SELECT id, email, name || '!' AS name FROM customers")

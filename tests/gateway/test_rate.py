@@ -76,9 +76,15 @@ def test_a_slow_endpoint_holds_up_no_other():
 
 def test_meter_events_have_a_budget_of_their_own():
     calls = ["billing.meter_event.create"] * 1600 + ["customer.create"] * 40
-    left, _ = send_all(RateLimits.of_account(livemode=False), calls, takes=0.01)
+    left, _ = send_all(RateLimits.of_account(livemode=True), calls, takes=0.01)
     assert max(left["billing.meter_event.create"]) == pytest.approx(2.0, abs=0.1)
     assert max(left["customer.create"]) == pytest.approx(2.0, abs=0.1)
+
+
+def test_in_a_sandbox_meter_events_count_toward_the_accounts_limit():
+    calls = ["billing.meter_event.create"] * 20 + ["customer.create"] * 20
+    left, _ = send_all(RateLimits.of_account(livemode=False), calls, takes=0.01)
+    assert max(max(times) for times in left.values()) == pytest.approx(2.0, abs=0.1)
 
 
 def test_search_has_a_limit_of_its_own():

@@ -23,8 +23,10 @@ def sdk_codes() -> set[str]:
     import inspect
 
     from stripe import _invoice
+    from stripe.events import _v1_billing_meter_error_report_triggered_event as of_events
 
-    return set(re.findall(r'^\s+"([a-z0-9_]+)",$', inspect.getsource(_invoice), re.MULTILINE))
+    sources = inspect.getsource(_invoice) + inspect.getsource(of_events)
+    return set(re.findall(r'^\s+"([a-z0-9_]+)",$', sources, re.MULTILINE))
 
 
 def test_every_explained_code_is_one_of_stripes():

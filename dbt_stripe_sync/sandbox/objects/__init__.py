@@ -21,6 +21,7 @@ from dbt_stripe_sync.sandbox.objects import (
     quotes,
     rates,
     schedules,
+    streaming,
     subscription_items,
     subscriptions,
 )
@@ -47,6 +48,7 @@ _MODULES = (
     quotes,
     rates,
     schedules,
+    streaming,
     subscription_items,
     subscriptions,
     invoices,

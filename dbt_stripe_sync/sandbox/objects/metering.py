@@ -19,6 +19,8 @@ OLDEST_SECONDS = 35 * DAY
 AHEAD_SECONDS = 5 * 60
 # Within this time Stripe refuses a second event with the same identifier.
 UNIQUE_SECONDS = DAY
+# docs.stripe.com/changelog/dahlia/2026-04-22/billing-meter-event-values-validation: significant digits.
+VALUE_DIGITS = 15
 DEFAULT_PRIORITY = 50
 
 
@@ -58,12 +60,16 @@ def _reactivate(work: Work, ask: Ask) -> Body:
 
 
 def _create_event(work: Work, ask: Ask) -> Body:
-    params = ask.params
+    return count_event(work, {**ask.params, "timestamp": int(ask.get("timestamp", work.now))})
+
+
+def count_event(work: Work, params: dict[str, Any]) -> Body:
+    """Take an event, with its time in Unix seconds. Raises the `ApiError` of what is wrong with it."""
     name = params["event_name"]
     meter = next((m for m in work.find(METER.kind, {"event_name": name}) if m["status"] == "active"), None)
     if meter is None:
         raise refuse(f"No active meter found for event_name {name}.", "event_name", "no_meter")
-    moment = int(params.get("timestamp") or work.now)
+    moment = params["timestamp"]
     if moment < work.now - OLDEST_SECONDS:
         raise refuse("The timestamp is too far in the past.", "timestamp", "timestamp_too_far_in_past")
     if moment > work.now + AHEAD_SECONDS:
@@ -91,11 +97,17 @@ def _check_payload(meter: Body, payload: dict[str, str]) -> None:
     if meter["default_aggregation"]["formula"] == "count" and value_key not in payload:
         return
     try:
-        valid = Decimal(payload.get(value_key, "")).is_finite()
+        value = Decimal(payload.get(value_key, ""))
     except InvalidOperation:
-        valid = False
-    if not valid:
+        value = Decimal("nan")
+    if not value.is_finite():
         raise refuse(f"The payload's `{value_key}` must be a number.", "payload", "meter_event_invalid_value")
+    if len("".join(map(str, value.as_tuple().digits)).strip("0")) > VALUE_DIGITS:
+        raise refuse(
+            f"The value in the event payload can have at most {VALUE_DIGITS} digits. Received {value}.",
+            "payload",
+            "meter_event_value_too_many_digits",
+        )
 
 
 def _render_event(_work: Work, body: Body) -> Body:

@@ -1,0 +1,66 @@
+"""What API v2 does otherwise: JSON bodies, times by RFC 3339, errors of its own shape.
+
+docs.stripe.com/api-v2-overview
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import orjson
+
+from dbt_stripe_sync.sandbox.errors import bad_request
+from dbt_stripe_sync.sandbox.forms import parse_form
+
+PREFIX = "/v2/"
+
+
+def is_v2(path: str) -> bool:
+    """Whether a path is of API v2."""
+    return path.startswith(PREFIX)
+
+
+def parse_body(path: str, raw: str) -> dict[str, Any]:
+    """A request's parameters as a tree whose lists count from `"0"`, as those of a form. Raises `ApiError`."""
+    if not is_v2(path):
+        return parse_form(raw)
+    try:
+        body = orjson.loads(raw or "{}")
+    except orjson.JSONDecodeError:
+        raise bad_request("Invalid request body: could not parse JSON.") from None
+    if not isinstance(body, dict):
+        raise bad_request("Invalid request body: expected an object.")
+    tree: dict[str, Any] = _as_tree(body)
+    return tree
+
+
+def _as_tree(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_tree(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return {str(index): _as_tree(inner) for index, inner in enumerate(value)}
+    return value
+
+
+def as_error(body: dict[str, Any]) -> dict[str, Any]:
+    """An error as API v2 shows it: without the parameter, which it names in its message."""
+    error = body["error"]
+    return {"error": {name: error[name] for name in ("code", "message", "type", "doc_url") if name in error}}
+
+
+def as_time(seconds: float) -> str:
+    """Unix seconds as API v2 shows them."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(name: str, text: Any) -> float:
+    """Unix seconds. Raises `ApiError` where the text is no time by RFC 3339."""
+    try:
+        moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        moment = datetime.min  # noqa: DTZ901 - it has no zone, so it is refused
+    if moment.tzinfo is None:
+        raise bad_request(f"Invalid timestamp in {name}: must be a time by RFC 3339.", name)
+    return moment.timestamp()

@@ -1,0 +1,230 @@
+"""Meter events by API v2's stream: gathered into few requests, under a session that is renewed before it expires.
+
+Stripe answers before it looks at the events (docs.stripe.com/api/v2/billing-meter-stream), so each of them is checked
+here first. Every event carries an identifier of its own: sending one again within 24 hours counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.errors import StripeError
+from dbt_stripe_sync.stripe_api.calls import Answer, StripeFailure, Verdict
+from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.stripe_api.meters import Meters, shortest
+from dbt_stripe_sync.stripe_api.rate import METER_EVENT_STREAM
+from dbt_stripe_sync.stripe_api.retry import BAD_REQUEST, UNAUTHORIZED
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from dbt_stripe_sync.stripe_api.calls import Call
+    from dbt_stripe_sync.stripe_api.ports import Api, Clock
+
+STREAM = "/v2/billing/meter_event_stream"
+SESSION = "/v2/billing/meter_event_session"
+SESSION_ENDPOINT = "billing.meter_event_session.create"
+RESOURCE = "billing.meter_event"
+# A request that is not full waits so long for more: the calls of one commit of the journal come together.
+LINGER_SECONDS = 0.05
+# A session is renewed this long before it expires, so that no request is under way with one that just has.
+RENEWED_SECONDS = 60.0
+TOO_LARGE = 413
+# Refusals of what a request holds; then its events are asked about apart.
+OF_CONTENT = frozenset({BAD_REQUEST, TOO_LARGE})
+# What says nothing of the event itself.
+_NOT_ASKED = StripeFailure(type="connection", message="the meters could not be read, so nothing was sent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """One call as the event that it is, and where its answer goes."""
+
+    call: Call
+    event: Mapping[str, Any]
+    answer: asyncio.Future[Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """A session's token. `until` is when it is renewed, in the clock's monotonic seconds."""
+
+    token: str
+    until: float
+
+
+class _NoSessionError(Exception):
+    """There is no session to send under; `answer` says why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class EventStream:
+    """Sends calls that share their requests. Each gets an answer of its own, as from any other endpoint."""
+
+    def __init__(self, api: Api, clock: Clock) -> None:
+        self._api = api
+        self._clock = clock
+        self._sessions = _Sessions(api, clock)
+        self._meters = Meters(api, clock)
+        self._most = _most_events()
+        self._waiting: list[_Waiting] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_gathering = False
+
+    async def send(self, call: Call) -> Answer:
+        """Send one event, with others that wait."""
+        try:
+            wrong = await self._meters.fault_of(call.params)
+        except StripeError:
+            return Answer(verdict=Verdict.UNKNOWN, failure=_NOT_ASKED, attempts=0)
+        if wrong is not None:
+            # It was right when it was sent before: whether it is counted can't be said by what holds now.
+            verdict = Verdict.UNKNOWN if call.repeated else Verdict.REFUSED
+            return Answer(verdict=verdict, failure=wrong, attempts=0)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        event = build_event(call.params, self._meters.value_key(call.params["event_name"]))
+        self._waiting.append(_Waiting(call=call, event=event, answer=future))
+        if len(self._waiting) >= self._most:
+            self._leave()
+        elif not self._is_gathering:
+            self._is_gathering = True
+            self._begin(self._gather())
+        return await future
+
+    async def close(self) -> None:
+        """Give up what is under way; what became of it is not known."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _gather(self) -> None:
+        await self._clock.sleep(LINGER_SECONDS)
+        self._is_gathering = False
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let what waits go out, at most as many events as a request takes."""
+        batch, self._waiting = self._waiting, []
+        if batch:
+            self._begin(self._deliver(batch))
+
+    async def _deliver(self, batch: Sequence[_Waiting], attempts: int = 0) -> None:
+        try:
+            answer = await self._ask(batch)
+        except _NoSessionError as error:
+            _tell(batch, error.answer, attempts)
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+            for waiting in batch:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
+        else:
+            status = answer.failure.status if answer.failure else None
+            if answer.verdict is Verdict.REFUSED and status in OF_CONTENT and len(batch) > 1:
+                # Stripe takes or refuses a request as a whole. Only the events that it means are to be rejected.
+                middle = len(batch) // 2
+                parts = (batch[:middle], batch[middle:])
+                await asyncio.gather(*(self._deliver(part, attempts + answer.attempts) for part in parts))
+            else:
+                _tell(batch, answer, attempts)
+
+    async def _ask(self, batch: Sequence[_Waiting]) -> Answer:
+        in_doubt = any(waiting.call.repeated for waiting in batch)
+        params = {"events": [waiting.event for waiting in batch]}
+        session = await self._sessions.current(in_doubt=in_doubt)
+        answer = await self._post(params, session, in_doubt=in_doubt)
+        if answer.failure is None or answer.failure.status != UNAUTHORIZED:
+            return answer
+        # Only Stripe knows for certain when a session ends: `billing_meter_event_session_expired`.
+        in_doubt = in_doubt or answer.verdict is Verdict.UNKNOWN
+        session = await self._sessions.current(in_doubt=in_doubt, instead_of=session)
+        again = await self._post(params, session, in_doubt=in_doubt)
+        return replace(again, attempts=answer.attempts + again.attempts)
+
+    async def _post(self, params: Mapping[str, Any], session: _Session, *, in_doubt: bool) -> Answer:
+        return await self._api.post(METER_EVENT_STREAM, STREAM, params, token=session.token, in_doubt=in_doubt)
+
+
+class _Sessions:
+    """The session that events are sent under, one at a time for all of them."""
+
+    def __init__(self, api: Api, clock: Clock) -> None:
+        self._api = api
+        self._clock = clock
+        self._session: _Session | None = None
+        self._lock = asyncio.Lock()
+
+    async def current(self, *, in_doubt: bool, instead_of: _Session | None = None) -> _Session:
+        """A session that has some time left, and is not the one that Stripe has refused.
+
+        Raises `_NoSessionError`; `in_doubt` says that what is to be sent may have been sent before.
+        """
+        async with self._lock:
+            session = self._session
+            if session is None or session is instead_of or self._clock.monotonic() >= session.until:
+                session = self._session = await self._create(in_doubt=in_doubt)
+            return session
+
+    async def _create(self, *, in_doubt: bool) -> _Session:
+        began = self._clock.monotonic()
+        answer = await self._api.post(SESSION_ENDPOINT, SESSION, {}, in_doubt=in_doubt)
+        token = answer.body.get("authentication_token")
+        if answer.verdict is Verdict.DONE and isinstance(token, str):
+            return _Session(token=token, until=began + _lifetime(answer.body) - RENEWED_SECONDS)
+        if answer.verdict is Verdict.DONE:
+            answer = replace(answer, verdict=Verdict.UNKNOWN, failure=StripeFailure(type="api_error"))
+        if in_doubt and answer.verdict is Verdict.REFUSED:
+            answer = replace(answer, verdict=Verdict.UNKNOWN)
+        raise _NoSessionError(answer)
+
+
+def build_event(params: Mapping[str, Any], value_key: str) -> dict[str, Any]:
+    """The parameters of API v1's meter event in the form of v2: times by RFC 3339, all of the payload as text.
+
+    The value loses the zeros that a column's scale has added to it.
+    """
+    event = {name: value for name, value in params.items() if value is not None}
+    payload = {name: _text(value) for name, value in event["payload"].items() if value is not None}
+    if value_key in payload:
+        payload[value_key] = shortest(payload[value_key]) or payload[value_key]
+    event["payload"] = payload
+    if "timestamp" in event:
+        moment = datetime.fromtimestamp(int(event["timestamp"]), timezone.utc)
+        event["timestamp"] = moment.isoformat().replace("+00:00", "Z")
+    return event
+
+
+def _text(value: Any) -> str:
+    """A value as the SDK writes it into a form."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _lifetime(session: Mapping[str, Any]) -> float:
+    """How many seconds a session lasts: by Stripe's own clock, since this machine's may differ."""
+    return (_moment(session["expires_at"]) - _moment(session["created"])).total_seconds()
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _most_events() -> int:
+    bulk = lifecycle_of(RESOURCE).bulk
+    return bulk.most if bulk is not None else 1
+
+
+def _tell(batch: Sequence[_Waiting], answer: Answer, attempts: int) -> None:
+    for waiting in batch:
+        # One whose run was stopped meanwhile does not listen any more.
+        if not waiting.answer.done():
+            waiting.answer.set_result(replace(answer, attempts=attempts + answer.attempts))
