@@ -75,6 +75,7 @@ def test_the_sample_project_is_well_formed(schema):
             },
         },
         {"resource": "customers", "key": "id", "fields": {"email": "email"}},
+        {"resource": "billing.meter_event", "key": "id", "fields": {"event_name": "x"}, "options": {"stream": True}},
     ],
 )
 def test_what_is_good_passes(errors, sync):
