@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
-import dbt_stripe_sync
 from dbt_stripe_sync.engine.apply import Sending, Stop, apply_changes
 from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.guards import find_unagreed, refuse_unagreed
 from dbt_stripe_sync.engine.journal import Journal
+from dbt_stripe_sync.engine.matching import Matching
 from dbt_stripe_sync.engine.plan import PlanWriter
 from dbt_stripe_sync.engine.planning import Planning, plan_sync
 from dbt_stripe_sync.engine.ports import RowProgress
@@ -21,9 +21,10 @@ from dbt_stripe_sync.engine.rebuild import rebuild_records
 from dbt_stripe_sync.engine.recovery import settle_intents
 from dbt_stripe_sync.engine.references import ExistingObjects
 from dbt_stripe_sync.engine.send import Sender
-from dbt_stripe_sync.engine.types import PlanHeader, RunReport, RunStatus, Status, SyncCounts
+from dbt_stripe_sync.engine.types import RunReport, RunStatus, Status, SyncCounts
 from dbt_stripe_sync.engine.workspace import Workspace
-from dbt_stripe_sync.errors import Location, PlanError, Problem, Severity
+from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.plan_header import build_header, check_plan
 from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
@@ -106,7 +107,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
     """
     with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
-        writer = PlanWriter(path, _header(workload, parts))
+        writer = PlanWriter(path, build_header(workload, parts))
         try:
             return await _plan_syncs(workload, parts, warehouse, options, progress, writer)
         except BaseException:
@@ -129,7 +130,9 @@ async def _plan_syncs(
         stripe=parts.stripe,
         state=parts.state,
         fingerprints=parts.state.fingerprints,
-        existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock),
+        matching=Matching(
+            workspace=workspace, existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock)
+        ),
         clock=parts.clock,
         writer=writer,
         run_id="plan",
@@ -256,46 +259,6 @@ async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:
     )
 
 
-def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
-    """Refuse a plan that was made for something else, or for a state that has moved since, but by the plan itself.
-
-    Raises `PlanError` with everything that differs.
-    """
-    header, state = plan.header, parts.state
-    facts = (
-        ("project", header.project, workload.project),
-        ("target", header.target, workload.target),
-        ("account", header.account, parts.account.id),
-        ("mode", _mode(livemode=header.livemode), _mode(livemode=parts.account.livemode)),
-        ("state", header.state_id, state.state_id),
-        ("version", header.version, dbt_stripe_sync.__version__),
-        ("api-version", header.api_version, parts.account.api_version or ""),
-    )
-    problems = [
-        Problem(
-            code=f"plan-other-{name}",
-            summary=f"the plan was made for {name.replace('-', ' ')} `{then}`, and this is `{now}`",
-            hint="make it anew with `dbt-stripe-sync plan --out FILE`",
-        )
-        for name, then, now in facts
-        if then != now
-    ]
-    stale = [
-        Problem(
-            code="plan-stale",
-            summary=f"the {what} has changed since the plan was made",
-            hint="make it anew with `dbt-stripe-sync plan --out FILE`",
-        )
-        for what, has_moved in (
-            ("state", state.serial not in {header.state_serial, state.serial_after(header.plan_id)}),
-            ("manifest", header.manifest_digest != workload.manifest_digest),
-        )
-        if has_moved
-    ]
-    if problems or stale:
-        raise PlanError(problems or stale)
-
-
 def new_run_id(now: datetime) -> str:
     """An id that sorts by time and that a person can say."""
     return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
@@ -330,22 +293,6 @@ async def _plan_finishing(
             waits = "--limit leaves something for later"
         counts.append(finishing.held(waits) if waits else await finishing.plan())
     return counts
-
-
-def _header(workload: Workload, parts: Parts) -> PlanHeader:
-    return PlanHeader(
-        plan_id=uuid4().hex,
-        created_at=parts.clock.now(),
-        project=workload.project,
-        target=workload.target,
-        account=parts.account.id,
-        livemode=parts.account.livemode,
-        api_version=parts.account.api_version or "",
-        state_id=parts.state.state_id,
-        state_serial=parts.state.serial,
-        manifest_digest=workload.manifest_digest,
-        version=dbt_stripe_sync.__version__,
-    )
 
 
 def _unsettled(workspace: Workspace, parts: Parts) -> Sequence[Problem]:
@@ -419,7 +366,3 @@ def _as_a_whole(report: RunReport, settled: Settled, started: datetime) -> RunRe
     clean = all(outcome.status is Status.SUCCEEDED for outcome in settled.outcomes)
     status = report.status if clean or report.status is not RunStatus.SUCCEEDED else RunStatus.PARTIAL
     return replace(report, done=done, status=status)
-
-
-def _mode(*, livemode: bool) -> str:
-    return "live" if livemode else "test"
