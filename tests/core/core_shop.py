@@ -112,13 +112,13 @@ class Shop:
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def cli(self, *arguments: str) -> Ran:
-        """A command, with an empty list of requests before it."""
+        """A command, with an empty list of requests before it; without one, a run whose removals are agreed to."""
         self.business.stripe.reset_requests()
-        return self.business.cli(*arguments)
+        return self.business.cli(*(arguments or ("run", "--yes")))
 
     def run(self, *arguments: str) -> Ran:
         """A run in which all is well."""
-        ran = self.cli(*(arguments or ("run",)))
+        ran = self.cli(*arguments)
         assert ran.exit_code == 0, ran.text
         return ran
 

@@ -598,7 +598,7 @@ SUBSCRIPTION = Core(
         Change(
             kind="list of hashes",
             columns={"seats": "3"},
-            sends={"items": [{"id": "@.items.data.0.id", "price": "@tariffs:basic", "quantity": 3}]},
+            sends={"items": [{"id": "@.items.data.0.id", "quantity": 3}]},
             shows={"items.data.0.quantity": 3},
         ),
         Change(

@@ -43,8 +43,8 @@ def test_items_are_added_changed_and_removed_by_their_ids(shop):
     shop.run()
     removed = shop.sent()
 
-    first = {"id": basic["id"], "price": ids["basic"], "quantity": "2"}
-    second = {"id": large["id"], "price": ids["large"], "quantity": "4"}
+    first = {"id": basic["id"], "quantity": "2"}
+    second = {"id": large["id"], "quantity": "4"}
     assert added == [{"items": [first, {"price": ids["large"], "quantity": "1"}]}]
     assert changed == [{"items": [first, second]}]
     assert removed == [{"items": [second, {"id": basic["id"], "deleted": "true"}]}]
