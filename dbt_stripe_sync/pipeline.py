@@ -5,6 +5,7 @@ Each public function here is one thing that a person asks for. The parts behind 
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
@@ -23,7 +24,7 @@ from dbt_stripe_sync.engine.references import ExistingObjects
 from dbt_stripe_sync.engine.send import Sender
 from dbt_stripe_sync.engine.types import RunReport, RunStatus, Status, SyncCounts
 from dbt_stripe_sync.engine.workspace import Workspace
-from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.errors import Location, Problem, Severity, StateError, SyncError
 from dbt_stripe_sync.plan_header import build_header, check_plan
 from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
@@ -221,14 +222,16 @@ async def run(
     started = parts.clock.now()
     run_id = new_run_id(started)
     parts.state.start_run(run_id, command="run" if planning.only is None else "retry", target=workload.target)
-    settled = await settle(workload, parts, run_id, progress)
-    plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
-    unagreed = find_unagreed(workload.syncs, plan.counts)
-    if unagreed and not options.agree(plan, unagreed):
-        raise refuse_unagreed(unagreed)
-    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=Sending(fail_fast=options.fail_fast))
-    report = _as_a_whole(report, settled, started)
-    parts.state.finish_run(report)
+    with _failure_remembered(parts, run_id):
+        settled = await settle(workload, parts, run_id, progress)
+        plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
+        unagreed = find_unagreed(workload.syncs, plan.counts)
+        if unagreed and not options.agree(plan, unagreed):
+            raise refuse_unagreed(unagreed)
+        sending = Sending(fail_fast=options.fail_fast)
+        report = await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=sending)
+        report = _as_a_whole(report, settled, started)
+        parts.state.finish_run(report)
     return report
 
 
@@ -244,12 +247,24 @@ async def apply(
     started = parts.clock.now()
     run_id = new_run_id(started)
     parts.state.start_run(run_id, command="apply", target=workload.target, header=plan.header)
-    settled = await settle(workload, parts, run_id, progress)
-    sending = Sending(fail_fast=fail_fast, ended=parts.state.ended_changes(plan.header.plan_id))
-    report = await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=sending)
-    report = _as_a_whole(report, settled, started)
-    parts.state.finish_run(report)
+    with _failure_remembered(parts, run_id):
+        settled = await settle(workload, parts, run_id, progress)
+        sending = Sending(fail_fast=fail_fast, ended=parts.state.ended_changes(plan.header.plan_id))
+        report = await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=sending)
+        report = _as_a_whole(report, settled, started)
+        parts.state.finish_run(report)
     return report
+
+
+@contextmanager
+def _failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
+    """Let `runs` tell of a run that could not go on, unless it is the state itself that takes nothing more."""
+    try:
+        yield
+    except SyncError as error:
+        with suppress(StateError):
+            parts.state.fail_run(run_id, error.problems)
+        raise
 
 
 async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -44,6 +45,14 @@ def leaving(customers):
 
 
 # ── where a person must agree ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_that_was_refused_stands_in_the_list_of_runs_as_failed(leaving):
+    assert leaving.cli().exit_code == 2
+
+    runs = [json.loads(line) for line in leaving.cli("runs", "--output", "json").out.splitlines()]
+    assert [run["status"] for run in runs] == ["failed", "succeeded"]
+    assert "needs-agreement" in leaving.cli("report", "--text").text
 
 
 def test_removals_that_cant_be_undone_are_refused_where_nobody_can_be_asked(leaving):

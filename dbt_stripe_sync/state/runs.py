@@ -22,11 +22,12 @@ from dbt_stripe_sync.state.applied import KEPT_RUNS
 from dbt_stripe_sync.state.rows import parse_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
 
     from dbt_stripe_sync.engine.types import Outcome
+    from dbt_stripe_sync.errors import Problem
     from dbt_stripe_sync.state.session import Session
 
 # Outcomes hold what was sent, so they are most of a state's size. Runs and their counts stay.
@@ -35,7 +36,7 @@ OUTCOMES_KEPT = timedelta(days=90)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
-    """One line of the list of runs. `finished_at` is None while it runs, and where it was killed."""
+    """One line of the list of runs. `finished_at` is None where it was killed."""
 
     id: str
     command: str
@@ -65,6 +66,7 @@ def save_start(
     session: Session, run_id: str, *, command: str, target: str, at: datetime, header: PlanHeader | None = None
 ) -> None:
     """Remember that a run has begun, and that those before it that never ended were killed."""
+    session.run_id = run_id
     with session.transaction():
         session.execute(
             "UPDATE runs SET status = $dead WHERE status = $running",
@@ -103,6 +105,20 @@ def save_end(session: Session, report: RunReport) -> None:
                 "problems": _json([encode_problem(problem) for problem in report.problems]),
                 "done": _json(dict(report.done)),
                 "requests": report.requests,
+            },
+        )
+
+
+def save_failure(session: Session, run_id: str, problems: Iterable[Problem], at: datetime) -> None:
+    """Remember that a run could not go on, and why."""
+    with session.transaction():
+        session.execute(
+            "UPDATE runs SET status = $status, finished_at = $at, problems = $problems WHERE id = $id",
+            {
+                "id": run_id,
+                "status": RunStatus.FAILED.value,
+                "at": at,
+                "problems": _json([encode_problem(problem) for problem in problems]),
             },
         )
 
@@ -153,11 +169,13 @@ def read_rejected(session: Session, run_id: str) -> dict[str, frozenset[str]]:
 
 def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
     done: Mapping[str, int] = orjson.loads(row["done"]) if row["done"] else _count_outcomes(session, row["id"])
+    status = RunStatus(row["status"])
     return RunEntry(
         id=row["id"],
         command=row["command"],
         target=row["target"],
-        status=RunStatus(row["status"]),
+        # Whoever reads this holds the state's lock: another run that has said nothing of its end was killed.
+        status=RunStatus.INTERRUPTED if status is RunStatus.RUNNING and row["id"] != session.run_id else status,
         started_at=_utc(row["started_at"]),
         finished_at=_utc(row["finished_at"]) if row["finished_at"] else None,
         done=done,

@@ -28,6 +28,8 @@ class Session:
         self.connection = connection
         self.path = path
         self.is_open = True
+        # The run that this session has begun.
+        self.run_id: str | None = None
         # Whether this session has noted already that values are left in the file.
         self.has_left_values = False
         # Once it is closed: why values may be left in the file.

@@ -178,6 +178,10 @@ class StateStore:
         self._plan_id = header.plan_id if header is not None else None
         log.save_start(self._session, run_id, command=command, target=target, header=header, at=self._clock.now())
 
+    def fail_run(self, run_id: str, problems: Sequence[Problem]) -> None:
+        """Remember that a run could not go on, and why."""
+        log.save_failure(self._session, run_id, problems, self._clock.now())
+
     def finish_run(self, report: RunReport) -> None:
         """Remember how a run ended."""
         log.save_end(self._session, report)

@@ -178,6 +178,15 @@ def test_a_run_that_was_killed_is_called_interrupted_and_still_has_its_outcomes(
         assert len(list(report.outcomes)) == 1
 
 
+def test_a_run_that_was_killed_runs_no_longer_for_whoever_looks(opened):
+    with opened() as state:
+        state.start_run("run-1", command="run", target="dev")
+        assert state.runs()[0].status is RunStatus.RUNNING
+    with opened() as state:
+        assert state.runs()[0].status is RunStatus.INTERRUPTED
+        assert state.report("run-1").status is RunStatus.INTERRUPTED
+
+
 def test_retry_is_told_of_every_row_that_did_not_end_well(state, clock):
     state.start_run("run-1", command="run", target="dev")
     state.commit(
