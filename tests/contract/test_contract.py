@@ -22,7 +22,8 @@ from stripe_specification import Mock, Specification, install
 from dbt_stripe_sync.demo import run_demo
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(1800)]
+# One process for both: what all tests said is gathered once.
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(1800), pytest.mark.xdist_group("contract")]
 
 TESTS = Path(__file__).parent.parent
 # What the SDK (API 2026-10-28.endive) has and the mock's specification (2026-08-26.dahlia) has not: by operation, the
