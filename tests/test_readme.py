@@ -174,7 +174,8 @@ def test_every_yaml_example_is_yaml():
 
 # The rows of the models in the README's examples.
 ROWS = {
-    "dim_customers": "SELECT 1 user_id, 'a@x.example' email, 'Ann' first_name, 'Ames' last_name, 'team' plan_name",
+    "dim_customers": "SELECT 1 user_id, 'ann@example.com' email, 'Ann' first_name, 'Ames' last_name, 'team' plan_name "
+    "UNION ALL SELECT 2, 'bob@example.com', 'Bob', 'Best', 'solo'",
     "stripe_accounts": "SELECT 1 account_id, 'Acme' company, 'a@x.example' email, 'pro' plan_code, 'S 1' street, "
     "'Bonn' city, 'DE' country, 'de' AS language, 0.00 credit, DATE '2025-01-02' customer_since",
     "stripe_plan_prices": "SELECT 'pro' plan_code, 'Pro' plan_name, 'USD' currency, 29.50 price",
@@ -227,6 +228,43 @@ def test_every_example_of_a_mapping_syncs_once(example):
     assert first.exit_code == 0, first.text
     assert second.exit_code == 0, second.text
     assert example.write_calls() == []
+
+
+@pytest.mark.parametrize("example", MAPPINGS[:1], indirect=True, ids=["guide"])
+def test_the_guide_shows_what_the_commands_print(example):
+    (guide,) = (block for block in blocks("console") if "$ dbt-stripe-sync show" in block)
+    (planned,) = (block for block in blocks("console") if "$ dbt-stripe-sync plan\n" in block)
+    (synced,) = (block for block in blocks("console") if "$ dbt-stripe-sync run\n" in block)
+    checked = planned.partition("$ dbt-stripe-sync plan\n")[0].partition("debug\n")[2].splitlines()
+
+    parsed = example.cli("parse")
+    shown = example.cli("show", "dim_customers", "--limit", "1")
+    debugged = example.cli("debug").out.splitlines()
+    plan = example.cli("plan", "--show-values")
+
+    assert f"$ dbt-stripe-sync parse\n{parsed.out}$" in guide
+    assert f"$ dbt-stripe-sync show dim_customers --limit 1\n{shown.out}" in guide
+    assert [line.split()[:2] for line in debugged] == [line.split()[:2] for line in checked]
+    assert f"$ dbt-stripe-sync plan\n{plan.out.partition('  + 2')[0]}  + 2\n" in planned
+    assert plan.out.rstrip().splitlines()[-1] in planned.splitlines()
+    for _ in range(2):
+        ran = example.cli("run").out.splitlines()
+        assert f"$ dbt-stripe-sync run\n{ran[0]}\n…\n" in synced
+    assert "All well (exit 0)." in ran
+
+
+@pytest.mark.parametrize("example", MAPPINGS[:1], indirect=True, ids=["guide"])
+def test_the_page_on_the_state_shows_what_the_commands_print(example):
+    (page,) = (block for block in blocks("console") if "$ dbt-stripe-sync state list\n" in block)
+    assert example.cli("run").exit_code == 0
+
+    listed = example.cli("state", "list").out
+    records = example.cli("state", "list", "dim_customers").out
+    record = example.cli("state", "show", "dim_customers", "1").out
+
+    assert f"$ dbt-stripe-sync state list\n{listed}$" in page
+    for shown in (records, record):
+        assert re.sub(r"cus_\w+", "cus_", shown) in re.sub(r"cus_\w+", "cus_", page)
 
 
 def test_every_example_of_settings_is_taken():
