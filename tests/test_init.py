@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def test_columns_are_matched_by_name_and_the_sync_works_at_once(people):
     assert synced.exit_code == 0, synced.err
     (customer,) = people.stripe.objects("customer")
     assert (customer["name"], customer["email"], customer["address"]["postal_code"]) == ("Ann", "a@example.com", "3000")
+
+
+def test_one_column_is_not_told_as_several(people):
+    ran = people.cli("init", "people", "--resource", "customer", "--field", "metadata.plan=plan")
+
+    assert re.search(r"6 columns are mapped, 1 stands there as a comment\.$", ran.out, flags=re.MULTILINE), ran.out
 
 
 def test_every_line_that_was_there_stays_as_it_was(people):

@@ -1,4 +1,4 @@
-"""The README is held against the program: its commands, its examples and the problems that it names.
+"""The README and the pages of docs/ are held against the program: commands, examples, codes, links.
 
 `python tests/test_readme.py` writes the block of commands anew.
 """
@@ -16,15 +16,21 @@ import pytest
 import yaml
 from business import ROOT, run_cli
 
+from dbt_stripe_sync import Project
 from dbt_stripe_sync.cli.commands import commands
 from dbt_stripe_sync.config.settings import NAMES, parse_settings
 from dbt_stripe_sync.config.sync import KEYS, LIMITS, parse_syncs
 from dbt_stripe_sync.dbt.manifest import read_manifest
+from dbt_stripe_sync.project_state import ProjectState
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.lifecycle import Removal, lifecycle_of
 
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "sample_dbt_project" / "README.md")
+}
 START = "<!-- commands: `python tests/test_readme.py` writes this block -->\n"
 END = "<!-- end of commands -->"
 WIDTH = 100
@@ -37,7 +43,11 @@ SET_UP = (
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, flags=re.DOTALL | re.MULTILINE)
+    """The blocks of code of all pages in one language."""
+    found = (
+        re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE) for text in PAGES.values()
+    )
+    return [block for page in found for block in page]
 
 
 # ── the block of commands ────────────────────────────────────────────────────────────────────────────────────────
@@ -55,7 +65,7 @@ def render_commands() -> str:
     for command, context in listed:
         formatter.write(f"\n{' '.join(context.command_path.split())}{arguments_of(command)}\n")
         with formatter.indentation():
-            formatter.write_text(cleandoc(command.help or ""))
+            formatter.write_text(" ".join(cleandoc(command.help or "").split()))
             write_options(formatter, command, lambda option: option.opts[0] not in shared)
     return f"\n```text\n{formatter.getvalue()}```\n\n"
 
@@ -113,6 +123,25 @@ def test_a_mistyped_command_is_told_in_a_line():
     assert "Traceback" not in ran.text
 
 
+def every_help():
+    """The arguments that print each help there is, those of groups too."""
+    for _, context in walk(commands, click.Context(commands, info_name="dbt-stripe-sync")):
+        yield [*context.command_path.split()[1:], "--help"]
+    yield ["--help"]
+    yield ["state", "--help"]
+
+
+@pytest.mark.parametrize("arguments", list(every_help()), ids=" ".join)
+def test_every_help_fits_80_columns_and_cuts_no_sentence(arguments, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    shown = run_cli(*arguments).out
+
+    assert shown.startswith("Usage: dbt-stripe-sync")
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    assert "..." not in shown.partition("Commands:")[2]
+
+
 # ── how to begin ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -145,7 +174,8 @@ def test_every_yaml_example_is_yaml():
 
 # The rows of the models in the README's examples.
 ROWS = {
-    "dim_customers": "SELECT 1 user_id, 'a@x.example' email, 'Ann' first_name, 'Ames' last_name, 'team' plan_name",
+    "dim_customers": "SELECT 1 user_id, 'ann@example.com' email, 'Ann' first_name, 'Ames' last_name, 'team' plan_name "
+    "UNION ALL SELECT 2, 'bob@example.com', 'Bob', 'Best', 'solo'",
     "stripe_accounts": "SELECT 1 account_id, 'Acme' company, 'a@x.example' email, 'pro' plan_code, 'S 1' street, "
     "'Bonn' city, 'DE' country, 'de' AS language, 0.00 credit, DATE '2025-01-02' customer_since",
     "stripe_plan_prices": "SELECT 'pro' plan_code, 'Pro' plan_name, 'USD' currency, 29.50 price",
@@ -153,16 +183,23 @@ ROWS = {
     "stripe_contract_lines": "SELECT 1 account_id, 7 contract_no, 1 line_no, 'pro' plan_code, 3 seats",
     "stripe_meters": "SELECT 'api_calls' metric, 'API calls' title",
     "stripe_usage": "SELECT 'u1' usage_id, 1 account_id, CAST(now() AS TIMESTAMP) used_at, 5 quantity",
+    "stripe_customers": "SELECT 1 customer_id, 'a@x.example' email",
+}
+# Two models of the page on usage have the names of others with other columns.
+ROWS_OF_USAGE = {
+    "stripe_meters": "SELECT 'api_calls' event_name, 'API calls' AS label",
+    "stripe_usage": "SELECT 'u1' event_id, 1 customer_id, CAST(now() AS TIMESTAMP) happened_at, 5 amount",
 }
 MAPPINGS = [block for block in blocks("yaml") if block.startswith("models:")]
 
 
-@pytest.fixture(params=MAPPINGS, ids=["guide", "reference"])
+@pytest.fixture(params=MAPPINGS, ids=["guide", "reference", "usage"])
 def example(request, business):
     """A project that has the models of an example, as dbt leaves it behind."""
     models = {model["name"]: model for model in yaml.safe_load(request.param)["models"]}
+    rows = ROWS | ROWS_OF_USAGE if "stripe_customers" in models else ROWS
     for name, model in models.items():
-        business.table(name, ROWS[name])
+        business.table(name, rows[name])
         business.models[name]["meta"] = model.get("config", {}).get("meta", {})
     business.write_manifest()
     file = business.root / "target" / "manifest.json"
@@ -191,6 +228,43 @@ def test_every_example_of_a_mapping_syncs_once(example):
     assert first.exit_code == 0, first.text
     assert second.exit_code == 0, second.text
     assert example.write_calls() == []
+
+
+@pytest.mark.parametrize("example", MAPPINGS[:1], indirect=True, ids=["guide"])
+def test_the_guide_shows_what_the_commands_print(example):
+    (guide,) = (block for block in blocks("console") if "$ dbt-stripe-sync show" in block)
+    (planned,) = (block for block in blocks("console") if "$ dbt-stripe-sync plan\n" in block)
+    (synced,) = (block for block in blocks("console") if "$ dbt-stripe-sync run\n" in block)
+    checked = planned.partition("$ dbt-stripe-sync plan\n")[0].partition("debug\n")[2].splitlines()
+
+    parsed = example.cli("parse")
+    shown = example.cli("show", "dim_customers", "--limit", "1")
+    debugged = example.cli("debug").out.splitlines()
+    plan = example.cli("plan", "--show-values")
+
+    assert f"$ dbt-stripe-sync parse\n{parsed.out}$" in guide
+    assert f"$ dbt-stripe-sync show dim_customers --limit 1\n{shown.out}" in guide
+    assert [line.split()[:2] for line in debugged] == [line.split()[:2] for line in checked]
+    assert f"$ dbt-stripe-sync plan\n{plan.out.partition('  + 2')[0]}  + 2\n" in planned
+    assert plan.out.rstrip().splitlines()[-1] in planned.splitlines()
+    for _ in range(2):
+        ran = example.cli("run").out.splitlines()
+        assert f"$ dbt-stripe-sync run\n{ran[0]}\n…\n" in synced
+    assert "All well (exit 0)." in ran
+
+
+@pytest.mark.parametrize("example", MAPPINGS[:1], indirect=True, ids=["guide"])
+def test_the_page_on_the_state_shows_what_the_commands_print(example):
+    (page,) = (block for block in blocks("console") if "$ dbt-stripe-sync state list\n" in block)
+    assert example.cli("run").exit_code == 0
+
+    listed = example.cli("state", "list").out
+    records = example.cli("state", "list", "dim_customers").out
+    record = example.cli("state", "show", "dim_customers", "1").out
+
+    assert f"$ dbt-stripe-sync state list\n{listed}$" in page
+    for shown in (records, record):
+        assert re.sub(r"cus_\w+", "cus_", shown) in re.sub(r"cus_\w+", "cus_", page)
 
 
 def test_every_example_of_settings_is_taken():
@@ -232,6 +306,17 @@ def test_the_python_example_tells_problems(customers, monkeypatch, capsys):
     assert "no-project" in capsys.readouterr().out
 
 
+def test_every_call_that_the_page_on_python_names_is_there():
+    page = PAGES["docs/python.md"]
+    (state,) = re.findall(r"^\| `project.state` \| the state: (.*) \|$", page, flags=re.MULTILINE)
+    (looks,) = re.findall(r"^\| `project.show\(.*?\)`, (.*?) \|", page, flags=re.MULTILINE)
+    calls = {*re.findall(r"\b[pP]roject\.(\w+)", page), *re.findall(r"`(\w+)`", looks)} - {"toml"}
+
+    assert len(calls) > 10
+    assert {name for name in calls if not hasattr(Project, name)} == set()
+    assert {name for name in re.findall(r"`(\w+)`", state) if not hasattr(ProjectState, name)} == set()
+
+
 # ── what it names ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -239,11 +324,22 @@ def documented_codes() -> set[str]:
     return set(re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs" / "problems.md").read_text(), flags=re.MULTILINE))
 
 
-def test_every_problem_that_the_readme_names_is_documented():
-    named = set(re.findall(r"\(`([a-z]+(?:-[a-z]+)+)`(?:, `[a-z-]+`)*\)", TEXT)) - NO_CODES
+def test_every_problem_that_a_page_names_is_documented():
+    lists = [found for text in PAGES.values() for found in re.findall(r"\((`[a-z]+(?:-[a-z]+)+`[^()\n]*)\)", text)]
+    named = {code for found in lists for code in re.findall(r"`([a-z]+(?:-[a-z]+)+)`", found)} - NO_CODES
 
-    assert len(named) > 5
+    assert len(named) > 10
     assert named <= documented_codes()
+
+
+def test_every_variable_of_the_environment_is_explained():
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "dbt_stripe_sync").rglob("*.py"))
+    ours = set(re.findall(r"\bDBT_STRIPE_SYNC_[A-Z0-9]+\b", sources))
+    dbts = {f"DBT_{name}" for name in re.findall(r'_flag\(env, "([A-Z_]+)"\)', sources)} | {"DBT_PROJECT_DIR"}
+
+    assert len(ours) >= 3
+    assert len(dbts) > 3
+    assert {name for name in ours | dbts if f"`{name}`" not in TEXT} == set()
 
 
 @pytest.mark.parametrize("key", [*KEYS, *LIMITS])
@@ -274,15 +370,25 @@ def test_the_table_of_resources_says_what_they_allow(name, found_by, removal):
     assert set(lifecycle.found_by) <= named
 
 
-def test_every_link_leads_somewhere():
-    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
-        assert (ROOT / target).exists(), target
-    headings = {
-        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-        for line in TEXT.splitlines()
-        if line.startswith("#")
-    }
-    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= headings
+def anchors(text: str) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = (line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#"))
+    return {re.sub(r"[^\w -]", "", heading).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", PAGES[page]):
+        file = (ROOT / page).parent / target if target else ROOT / page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file.read_text(encoding="utf-8")), f"{target}#{anchor}"
+
+
+def test_every_page_is_found_from_the_readme():
+    pages = {page for page in PAGES if page != "README.md"}
+
+    assert {page for page in pages if f"]({page}" not in TEXT} == set()
 
 
 if __name__ == "__main__":

@@ -39,10 +39,14 @@ def init(
     key: tuple[str, ...],
     fields: tuple[tuple[str, str], ...],
 ) -> int:
-    """Write a first sync for MODEL into its YAML, with columns matched to parameters by name and type."""
+    """Write a first sync for MODEL into its YAML.
+
+    Columns are matched to parameters by name and type.
+    """
     written = project.init(model, resource, key=key, fields=fields)
-    columns = f"{written.mapped:,} columns are mapped, {written.left:,} stand there as comments"
-    screen.lines([f"{written.file}: {columns}.", "", *(f"  {line}" for line in written.lines), ""])
+    mapped = f"{written.mapped:,} {'column is' if written.mapped == 1 else 'columns are'} mapped"
+    left = f"{written.left:,} {'stands there as a comment' if written.left == 1 else 'stand there as comments'}"
+    screen.lines([f"{written.file}: {mapped}, {left}.", "", *(f"  {line}" for line in written.lines), ""])
     screen.lines(["Next: `dbt parse`, then `dbt-stripe-sync plan`."])
     return 0
 
@@ -51,7 +55,7 @@ def init(
 @with_project
 @click.option("--out", type=FILE, help="Where to write it [default: models/stripe_sync_exposures.yml]")
 def docs(project: Project, screen: Screen, *, out: Path | None) -> int:
-    """Write exposures, so that every sync stands in dbt's lineage graph and docs."""
+    """Write exposures: every sync in dbt's lineage graph and docs."""
     file, has_changed = project.docs(out)
     screen.lines([f"{file}: {'written; `dbt parse` takes it up' if has_changed else 'as it was'}."])
     return 0
@@ -60,7 +64,10 @@ def docs(project: Project, screen: Screen, *, out: Path | None) -> int:
 @click.command()
 @click.option("--out", type=FILE, help="Where to write it [default: standard output]")
 def schema(*, out: Path | None) -> int:
-    """Write the JSON Schema of `stripe_sync` meta, from which editors complete and check a dbt schema.yml."""
+    """Write the JSON Schema of `stripe_sync` meta, for editors.
+
+    From it they complete and check a dbt schema.yml.
+    """
     text = orjson.dumps(Project.schema()).decode()
     if out is None:
         click.echo(text)

@@ -52,7 +52,10 @@ def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
 def report(
     project: Project, screen: Screen, *, run_id: str | None, form: str | None, is_opened: bool, show_values: bool
 ) -> int:
-    """Show what RUN (the last one) did: each request with its id, what Stripe answered, and what to do."""
+    """Show what RUN (the last one) did, and what to do about it.
+
+    Each request stands there with its id, and with what Stripe answered.
+    """
     found = project.state.report(run_id)
     if form == "json":
         screen.lines([orjson.dumps(run_json.build_results(found, with_values=show_values)).decode()])

@@ -33,7 +33,7 @@ def sandbox(*, port: int, data_file: Path | None, rate_limits: bool) -> int:
 )
 @click.option("--dir", "folder", type=FOLDER, help="Folder to keep the demo in [default: ./stripe-sync-demo]")
 def demo(*, warehouse: str, folder: Path | None) -> int:
-    """Run the sample project end to end: dbt, a local Stripe, and all its syncs."""
+    """Run the sample project end to end with dbt and a local Stripe."""
     from dbt_stripe_sync.demo import run_demo
 
     return run_demo(warehouse=warehouse, folder=folder or Path("stripe-sync-demo"), say=click.echo)

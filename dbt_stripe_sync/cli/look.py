@@ -73,7 +73,10 @@ def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str
 @click.command()
 @with_project
 def debug(project: Project, screen: Screen) -> int:
-    """Check project, profile, warehouse, key, account and state: each ok, or what to do."""
+    """Check each part on its own: ok, or what to do.
+
+    The parts are project, syncs, warehouse, Stripe, permissions and state.
+    """
     checks = project.debug()
     for check in checks:
         screen.lines([f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<12} {check.detail}"])
@@ -86,7 +89,10 @@ def debug(project: Project, screen: Screen) -> int:
 @click.argument("path", required=False)
 @OUTPUT
 def fields(resource: str | None, path: str | None, output: str) -> int:
-    """List the parameters of RESOURCE, or all resources; PATH looks into a hash (`recurring`, `items`)."""
+    """List the parameters of RESOURCE, or all resources.
+
+    PATH looks into a hash (`recurring`, `items`).
+    """
     screen = Screen(log_format="text", colour=True)
     if resource is None:
         screen.lines(tables.render_resources(Project.resources(), as_json=output == "json", width=screen.width))

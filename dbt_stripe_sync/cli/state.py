@@ -30,7 +30,7 @@ def state() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many records.")
 @OUTPUT
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str) -> int:
-    """List the syncs in the state, or the records of SYNC: key, Stripe id, status."""
+    """List the syncs in the state, or the records of SYNC."""
     rows: list[Mapping[str, object]]
     with project.state.open() as store:
         if sync is None:
@@ -54,7 +54,7 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
 @click.argument("sync")
 @click.argument("key")
 def show(project: Project, screen: Screen, *, sync: str, key: str) -> int:
-    """Show the record of one row: its object and every parameter that is ours."""
+    """Show one row's record: its object and our parameters."""
     record = project.state.record(sync, key)
     screen.lines(tables.render_record(record))
     return 0
@@ -83,9 +83,9 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
 @click.argument("new")
 @click.option("--keep-tags", is_flag=True, help="Leave the old name in Stripe, which costs no call.")
 def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: bool) -> int:
-    """Let the records of the sync OLD go on as those of NEW, after it was renamed in YAML.
+    """Move records after a sync was renamed in YAML from OLD to NEW.
 
-    The next plan rewrites our entry in the metadata of each object, one call for each.
+    The next plan rewrites our tag in the metadata of each object, one call for each.
     """
     count = project.state.move(old, new, keep_tags=keep_tags)
     screen.lines([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
@@ -119,7 +119,10 @@ def import_(project: Project, screen: Screen, *, folder: Path) -> int:
 @state.command("rebuild")
 @with_project
 def rebuild(project: Project, screen: Screen) -> int:
-    """Give a lost state its records back, from our tags on the objects in Stripe. Changes nothing in Stripe."""
+    """Give a lost state its records back, from our tags in Stripe.
+
+    Changes nothing in Stripe.
+    """
     found = project.state.rebuild()
     rows = [
         {

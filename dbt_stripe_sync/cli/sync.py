@@ -96,9 +96,9 @@ def plan(
 @click.argument("plan_file", metavar="FILE", type=FILE)
 @click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
 def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool) -> int:
-    """Send a plan that `plan --out` has kept, without asking; refused where it is stale.
+    """Send a plan that `plan --out` has kept, or refuse a stale one.
 
-    One that was stopped half-way is continued with the same FILE.
+    Nobody is asked: it has been seen. One that was stopped half-way is continued with the same FILE.
     """
     with screen.progress() as progress:
         report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)
@@ -111,7 +111,10 @@ def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool)
 @click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
 @YES
 def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bool, yes: bool) -> int:
-    """Try again what RUN (the last one) rejected, skipped or left unknown, and nothing else."""
+    """Try again what a run could not do, and nothing else.
+
+    These are the rows that RUN (the last one) rejected, skipped or left unknown.
+    """
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
         report = project.retry(run_id, progress=progress, fail_fast=fail_fast, agreed=agreed)

@@ -56,8 +56,8 @@ def damaged(path: Path) -> StateError:
             code="state-damaged",
             summary="the state can't be read: the file is damaged, or it is no state of ours",
             where=Location(file=str(path)),
-            hint="put a backup in its place (`*.before-v*`, or `state import` of an export), or move the file away and "
-            "run `dbt-stripe-sync state rebuild`: it finds the objects that we made by their tag",
+            hint="move the file away, put a backup in its place if there is one (`*.before-v*`, or `state import` of "
+            "an export), and run `dbt-stripe-sync state rebuild`: it finds what the backup lacks by the tags in Stripe",
         )
     )
 

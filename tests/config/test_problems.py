@@ -79,6 +79,13 @@ def test_every_code_is_documented():
     assert len(documented) == len(set(documented))
 
 
+def test_the_codes_of_each_table_stand_in_the_alphabets_order():
+    tables = [re.findall(r"^\| `([a-z-]+)` \|", part, re.MULTILINE) for part in DOCUMENTED.read_text().split("\n## ")]
+
+    assert len([table for table in tables if table]) > 5
+    assert tables == [sorted(table) for table in tables]
+
+
 def test_every_code_of_the_configuration_is_shown_in_full():
     used = {code for path in (ROOT / "dbt_stripe_sync" / "config").rglob("*.py") for code in codes_in(path)}
     # test_columns.py, test_settings.py and test_salt.py show these

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import duckdb
 import pytest
 from crash_shop import GENERATIONS, SYNCS, write_generation
@@ -105,3 +107,22 @@ def test_all_that_is_forgotten_is_found_again_and_nothing_is_made_twice(shop):
     assert ran.exit_code == 0, ran.text
     assert shop.write_calls() == []
     assert records_of(shop) == before
+
+
+def test_a_backup_older_than_its_objects_and_a_rebuild_make_nothing_twice(customers, tmp_path):
+    people = ((1, "a@example.com", "Ann"), (2, "b@example.com", "Bob"))
+    customers.rows("customers", *people, columns="id int, email text, name text")
+    assert customers.cli().exit_code == 0
+    backup = shutil.copy(customers.state, tmp_path / "backup")
+    customers.rows("customers", *people, (3, "c@example.com", "Cem"), columns="id int, email text, name text")
+    assert customers.cli().exit_code == 0
+    customers.write_calls()
+    shutil.copy(backup, customers.state)
+
+    rebuilt = customers.cli("state", "rebuild")
+    ran = customers.cli()
+
+    assert (rebuilt.exit_code, ran.exit_code) == (0, 0)
+    assert customers.write_calls() == []
+    assert customers.stripe.count("customer") == 3
+    assert len(records_of(customers)) == 3

@@ -250,7 +250,8 @@ DAMAGED = OtherFault(
     name="the state file is damaged",
     happens="Nothing is sent and the file is left as it is: never is a state made anew in its place.",
     seen=("error[state-damaged]", "the state can't be read", "state rebuild"),
-    next_run="With a backup in its place, or after the file was moved away: finds every object by its tag, makes none.",
+    next_run="After the file was moved away, with a backup in its place or without, and `state rebuild`: finds every "
+    "object by its tag, makes none.",
     exit_code=2,
 )
 NEWER = OtherFault(
