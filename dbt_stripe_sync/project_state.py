@@ -83,8 +83,9 @@ class ProjectState:
             records = {name: count for name, _, count in state.summary()}
             if old not in records:
                 raise StateError(_no_records(old))
-            if state.open_keys(old):
-                raise StateError(_undecided(old))
+            undecided = [name for name in (old, new) if state.open_keys(name)]
+            if undecided:
+                raise StateError(map(_undecided, undecided))
             if new in records:
                 raise StateError(
                     Problem(
@@ -172,7 +173,7 @@ def _undecided(sync: str) -> Problem:
         code="sync-undecided",
         summary=f"changes of the sync `{sync}` have no known end yet",
         where=Location(sync=sync),
-        hint="`dbt-stripe-sync run` finds out what became of them: run it under the old name first",
+        hint="`dbt-stripe-sync run` finds out what became of them: run it before you rename",
     )
 
 
