@@ -11,6 +11,7 @@ from dbt_stripe_sync.engine.deciding import decide_present, needs_body, needs_bo
 from dbt_stripe_sync.engine.diff import Kind
 from dbt_stripe_sync.engine.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.items import emptying_of, match_items
+from dbt_stripe_sync.engine.linking import without_kept
 from dbt_stripe_sync.engine.matching import not_asked
 from dbt_stripe_sync.engine.replacing import end_replaced
 from dbt_stripe_sync.engine.revealing import is_hidden, reveal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.changes import Rules
     from dbt_stripe_sync.engine.diff import RowDiff
+    from dbt_stripe_sync.engine.layout import Layout
     from dbt_stripe_sync.engine.payload import PayloadBuilder
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.types import Change
@@ -34,9 +36,10 @@ if TYPE_CHECKING:
 class Completer:
     """Asks Stripe for the objects of one sync's rows, and only for those that matter."""
 
-    def __init__(self, stripe: Stripe, rules: Rules, builder: PayloadBuilder) -> None:
+    def __init__(self, stripe: Stripe, rules: Rules, layout: Layout, builder: PayloadBuilder) -> None:
         self._stripe = stripe
         self._rules = rules
+        self._layout = layout
         self._builder = builder
 
     def is_body_needed(self, diff: RowDiff) -> bool:
@@ -104,7 +107,7 @@ class Completer:
         change = _revealed(change, answer.body)
         kept = keep_fixed(self._rules, diff, change, answer.body)
         if kept is not None:
-            return self._decide_anew(diff) if diff.kind is Kind.RETURNED else kept
+            return self._decide_anew(without_kept(diff, self._layout)) if diff.kind is Kind.RETURNED else kept
         items = {name: await self._items(answer.body, name, rule) for name, rule in lists.items()}
         lose = {name: emptying_of(self._rules.sync, self._rules.resource, name, diff.params) for name in lists}
         calls = tuple(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 # A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
 MOST_PROBLEMS = 10_000
-_PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string())])
+_PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string()), ("former", pa.string())])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -194,7 +194,7 @@ class _SyncPlanner:
         self._staged = staged
         self._found = found
         self._builder = PayloadBuilder(rules.sync, staged.layout, rules.resource)
-        self._completer = Completer(planning.stripe, rules, self._builder)
+        self._completer = Completer(planning.stripe, rules, staged.layout, self._builder)
 
     async def plan_rows(self, counts: DiffCounts) -> None:
         """Decide on every row that differs."""
@@ -284,7 +284,7 @@ class _SyncPlanner:
     def _publish(self, changes: Sequence[Change]) -> None:
         """Tell the syncs that refer to this one which ids are to come, and which are to go."""
         rows = [
-            (change.sync, change.key, None if change.gone else _id_to_come(change))
+            (change.sync, change.key, None if change.gone else _id_to_come(change), _id_before(change))
             for change in changes
             if change.gone or change.action in {Action.CREATE, Action.REPLACE, Action.ADOPT}
         ]
@@ -292,6 +292,10 @@ class _SyncPlanner:
             columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
             table = pa.table(columns, schema=_PLANNED)
             self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
+
+
+def _id_before(change: Change) -> str | None:
+    return change.stripe_id if change.action is Action.REPLACE else None
 
 
 def _id_to_come(change: Change) -> str | None:
