@@ -142,7 +142,7 @@ class ProjectState:
     def undone(self, run: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
         with self.open() as state:
-            return state.last_rejected(self._run_id(state, run))
+            return state.last_rejected(self._run_id(state, run) if run is not None else None)
 
     @staticmethod
     def _run_id(state: StateStore, begins: str | None) -> str | None:
