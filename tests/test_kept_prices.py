@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import stripe
 
+from dbt_stripe_sync.sandbox import Fault
+
 PRICE = {"sync": "prices", "key": "plan", "when_replaced": "keep"}
 ITEMS_OF_THE_ROW = [{"price": PRICE, "quantity": "seats"}]
 ITEMS_OF_CHILD_ROWS = {"model": "subs_lines", "on": "id", "fields": {"price": PRICE, "quantity": "seats"}}
@@ -258,6 +260,16 @@ def test_a_price_that_the_state_has_forgotten_is_kept_when_it_is_replaced(shop):
 
     assert bought(shop) == {"s1": (1000, 2)}
     assert shop.stripe.count("price") == 3
+
+
+def test_a_price_that_is_forgotten_while_it_is_being_replaced_is_kept(shop):
+    shop.stripe.inject(Fault.status_code(500, path="^/v1/prices/price_", method="POST", count=1))
+    assert shop.cli().exit_code == 1
+    run(shop, "state", "forget", "prices", "desk")
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 2)}
 
 
 def test_a_rebuilt_state_knows_a_replaced_price_that_has_its_tag_still(shop):

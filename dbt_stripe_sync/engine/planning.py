@@ -21,9 +21,10 @@ from dbt_stripe_sync.engine.layout import build_layout
 from dbt_stripe_sync.engine.linking import link_rows
 from dbt_stripe_sync.engine.matching import Matcher, not_asked
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
+from dbt_stripe_sync.engine.references import TAG_FIELD
 from dbt_stripe_sync.engine.types import Action, SyncCounts
 from dbt_stripe_sync.errors import Problem
-from dbt_stripe_sync.stripe_api.lifecycle import Removal
+from dbt_stripe_sync.stripe_api.lifecycle import Removal, stays_when_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -227,6 +228,10 @@ class _SyncPlanner:
         chosen = not_asked(self._rules, diff) if match.failed else matcher.choose(diff, match)
         if isinstance(chosen, Problem):
             return Decision(problems=(chosen,))
+        if match.by == TAG_FIELD and stays_when_replaced(self._rules.lifecycle):
+            # A run that was killed before it took the tag from what it had replaced: somebody may keep that.
+            ids = [str(body["id"]) for body in match.objects if body["id"] != chosen.body["id"]]
+            self._planning.state.add_former_ids([(self._rules.sync.name, diff.key, found_id) for found_id in ids])
         return decide_present(self._rules, diff, self._builder.build(diff.key, diff.row), chosen)
 
     def _decide(self, diff: RowDiff, bodies: Mapping[str, Any]) -> Decision:
