@@ -83,8 +83,9 @@ class ProjectState:
             records = {name: count for name, _, count in state.summary()}
             if old not in records:
                 raise StateError(_no_records(old))
-            if state.open_keys(old):
-                raise StateError(_undecided(old))
+            undecided = [name for name in (old, new) if state.open_keys(name)]
+            if undecided:
+                raise StateError(map(_undecided, undecided))
             if new in records:
                 raise StateError(
                     Problem(
@@ -141,7 +142,7 @@ class ProjectState:
     def undone(self, run: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
         with self.open() as state:
-            return state.last_rejected(self._run_id(state, run))
+            return state.last_rejected(self._run_id(state, run) if run is not None else None)
 
     @staticmethod
     def _run_id(state: StateStore, begins: str | None) -> str | None:
@@ -172,7 +173,7 @@ def _undecided(sync: str) -> Problem:
         code="sync-undecided",
         summary=f"changes of the sync `{sync}` have no known end yet",
         where=Location(sync=sync),
-        hint="`dbt-stripe-sync run` finds out what became of them: run it under the old name first",
+        hint="`dbt-stripe-sync run` finds out what became of them: run it before you rename",
     )
 
 

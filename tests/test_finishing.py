@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dbt_stripe_sync.sandbox import Fault
+
 
 @pytest.fixture
 def billed(business):
@@ -124,3 +126,53 @@ def test_a_quote_is_finalised_and_accepted(business):
     assert ran.exit_code == again.exit_code == 0, ran.text
     assert [quote["status"] for quote in business.stripe.objects("quote")] == ["accepted"]
     assert business.stripe.count("subscription") == 1
+
+
+@pytest.fixture
+def one_too_many(billed):
+    """A draft of two items, of which one is to go before the invoice is finalised."""
+    bills, lines = (billed.models[name]["meta"]["stripe_sync"] for name in ("bills", "lines"))
+    billed.sync("bills", **{**bills, "options": {}})
+    billed.sync("lines", **lines, on_removed="delete", limits={"max_removed": 1})
+    assert billed.cli().exit_code == 0
+    billed.sync("bills", **bills)
+    billed.table("lines", "SELECT * FROM lines WHERE ref = 'L1'")
+    return billed
+
+
+def test_what_left_the_model_is_off_the_invoice_before_it_is_finalised(one_too_many):
+    ran = one_too_many.cli()
+
+    (invoice,) = one_too_many.stripe.objects("invoice")
+    assert ran.exit_code == 0, ran.text
+    assert (invoice["status"], invoice["total"]) == ("open", 500)
+
+
+def test_it_waits_while_an_item_that_is_to_go_could_not_be_removed(one_too_many):
+    one_too_many.stripe.inject(Fault.status_code(400, method="DELETE", count=1))
+
+    first = one_too_many.cli()
+    (draft,) = one_too_many.stripe.objects("invoice")
+    second = one_too_many.cli()
+
+    (invoice,) = one_too_many.stripe.objects("invoice")
+    assert first.exit_code == 1
+    assert (draft["status"], draft["total"]) == ("draft", 1200)
+    assert second.exit_code == 0, second.text
+    assert (invoice["status"], invoice["total"]) == ("open", 500)
+
+
+def test_items_of_a_finalised_invoice_lose_nothing_by_a_new_name_of_their_sync(billed):
+    billed.cli()
+    billed.cli("state", "mv", "lines", "items")
+    billed.sync("lines", **billed.models["lines"]["meta"]["stripe_sync"], name="items")
+    billed.write_calls()
+
+    first, again = billed.cli(), billed.cli()
+
+    # Stripe lets nothing of them be changed any more, so their tags have the old name for good.
+    assert (first.exit_code, again.exit_code) == (0, 0), first.text
+    assert billed.write_calls() == []
+    billed.table("lines", "SELECT * REPLACE (cents + 1 AS cents) FROM lines")
+    changed = billed.cli()
+    assert "error[immutable-changed]: `amount` can't be changed on an existing invoice_item" in changed.text

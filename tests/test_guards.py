@@ -14,6 +14,7 @@ import pytest
 from business import ROOT
 
 from dbt_stripe_sync import Project, ProjectOptions, SyncError
+from dbt_stripe_sync.sandbox import Fault
 
 NEEDS_AGREEMENT = """\
 error[needs-agreement]: `delete` of 2 customer objects of `customers` can't be undone, and nobody has agreed to it: \
@@ -151,6 +152,19 @@ def test_a_retry_needs_the_same_agreement(leaving):
     assert after == []
     assert agreed.exit_code == 0, agreed.err
     assert leaving.stripe.count("customer") == 0
+
+
+def test_what_a_refused_retry_was_to_send_is_what_the_next_one_sends(leaving):
+    leaving.stripe.inject(Fault.status_code(400, method="DELETE", count=2))
+    assert leaving.cli("run", "--yes").exit_code == 1
+
+    refused = leaving.cli("retry")
+    agreed = leaving.cli("retry", "--yes")
+
+    assert refused.exit_code == 2
+    assert "error[needs-agreement]: `delete` of 2 customer objects of `customers`" in refused.text
+    assert agreed.exit_code == 0, agreed.err
+    assert leaving.stripe.count("customer") == 1
 
 
 def first_run(business):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import stripe
+
+from dbt_stripe_sync.sandbox import Fault
 
 PRICE = {"sync": "prices", "key": "plan", "when_replaced": "keep"}
 ITEMS_OF_THE_ROW = [{"price": PRICE, "quantity": "seats"}]
@@ -32,9 +35,11 @@ SUBSCRIPTION = "id text, customer text, plan text, seats int"
 
 
 def bought(business):
-    """The amount in cents and the seats of each subscription's only item."""
+    """The amount in cents and the seats of the only item of each subscription that has not ended."""
     found = {}
     for subscription in business.stripe.objects("subscription"):
+        if subscription["status"] == "canceled":
+            continue
         (item,) = subscription["items"]["data"]
         found[subscription["metadata"]["id"]] = (item["price"]["unit_amount"], item["quantity"])
     return found
@@ -188,6 +193,92 @@ def test_a_price_is_kept_under_its_syncs_new_name_and_in_an_export(shop, tmp_pat
     shop.state.unlink()
     run(shop, "state", "import", str(tmp_path / "export"))
 
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 2)}
+
+
+def resync(business, model, **meta):
+    business.sync(model, **{**business.models[model]["meta"]["stripe_sync"], **meta})
+
+
+def client(business):
+    return stripe.StripeClient(business.stripe.api_key, base_addresses={"api": business.stripe.url}).v1
+
+
+def go_and_come_back(business, meanwhile=lambda: None):
+    """The row of the first subscription leaves the model and is there again, while another one stays."""
+    subscriptions(business, ("s2", "lamp", 1))
+    run(business)
+    meanwhile()
+    subscriptions(business, ("s1", "desk", 2), ("s2", "lamp", 1))
+    run(business)
+
+
+def test_a_subscription_that_was_to_end_and_goes_on_keeps_its_price(shop):
+    resync(shop, "subs", on_removed="cancel_at_period_end")
+    run(shop)
+
+    go_and_come_back(shop)
+
+    assert bought(shop)["s1"] == (1000, 2)
+    run(shop, "run", "--full-refresh")
+    assert bought(shop)["s1"] == (1000, 2)
+
+
+def test_one_that_has_ended_and_comes_back_is_made_anew_at_the_price_of_today_and_keeps_that(shop):
+    resync(shop, "subs", on_removed="cancel_at_period_end")
+    run(shop)
+    (first,) = shop.stripe.objects("subscription")
+
+    go_and_come_back(shop, lambda: client(shop).subscriptions.cancel(first["id"]))
+
+    assert bought(shop)["s1"] == (1200, 2)
+    prices(shop, desk="15.00")
+    run(shop)
+    assert bought(shop)["s1"] == (1200, 2)
+    assert shop.stripe.count("subscription") == 3
+
+
+def test_a_row_that_comes_back_after_its_sync_was_renamed_keeps_its_price(shop):
+    run(shop)
+
+    def rename():
+        run(shop, "state", "mv", "subs", "desks")
+        resync(shop, "subs", name="desks")
+        run(shop)
+
+    go_and_come_back(shop, rename)
+
+    assert bought(shop)["s1"] == (1000, 2)
+
+
+def test_a_price_that_the_state_has_forgotten_is_kept_when_it_is_replaced(shop):
+    run(shop, "state", "forget", "prices", "desk")
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 2)}
+    assert shop.stripe.count("price") == 3
+
+
+def test_a_price_that_is_forgotten_while_it_is_being_replaced_is_kept(shop):
+    shop.stripe.inject(Fault.status_code(500, path="^/v1/prices/price_", method="POST", count=1))
+    assert shop.cli().exit_code == 1
+    run(shop, "state", "forget", "prices", "desk")
+
+    run(shop)
+
+    assert bought(shop) == {"s1": (1000, 2)}
+
+
+def test_a_rebuilt_state_knows_a_replaced_price_that_has_its_tag_still(shop):
+    run(shop)
+    tags = {"dbt_stripe_sync": "shop/prices/desk", "dbt_stripe_sync_former": ""}
+    client(shop).prices.update(old_price(shop)["id"], {"active": True, "metadata": tags})
+    shop.state.unlink()
+
+    run(shop, "state", "rebuild")
     run(shop)
 
     assert bought(shop) == {"s1": (1000, 2)}

@@ -261,3 +261,37 @@ def test_values_of_every_kind_outlive_a_renaming(business):
     assert untouched == before
     assert marked == {"1": {"$tagged_as": "a", **before["1"]}}
     assert records_of(business) == before
+
+
+def test_values_that_are_not_stored_under_the_new_name_are_gone_from_earlier_runs_too(renamed):
+    renamed.cli("state", "mv", "customers", "people")
+    rename(renamed, "customers", store_values=False)
+
+    assert renamed.cli().exit_code == 0
+
+    assert b"a@example.com" not in renamed.state.read_bytes()
+
+
+def test_a_row_that_was_forgotten_under_both_names_is_no_obstacle(renamed):
+    rename(renamed, "customers", name="customers")
+    renamed.cli("state", "forget", "customers", "1")
+    renamed.cli()
+    rename(renamed, "customers", name="people")
+    renamed.cli()
+    renamed.cli("state", "forget", "people", "--all")
+
+    moved = renamed.cli("state", "mv", "customers", "people")
+
+    assert moved.exit_code == 0, moved.text
+    assert renamed.cli().exit_code == 0
+    assert set(tags(renamed)) == set(PEOPLE)
+
+
+def test_a_name_with_changes_under_way_takes_no_records(renamed):
+    with duckdb.connect(str(renamed.state)) as state:
+        state.execute("INSERT INTO intents(id, sync, key) VALUES ('i', 'people', '1')")
+
+    moved = renamed.cli("state", "mv", "customers", "people")
+
+    assert moved.exit_code == 2
+    assert "error[sync-undecided]: changes of the sync `people` have no known end yet" in moved.text

@@ -389,3 +389,20 @@ def test_a_key_that_may_not_read_meters_streams_without_looking_at_them(metered)
     run(metered)
 
     assert set(sent(metered)) == {"shop/events/e1"}
+
+
+@pytest.mark.parametrize("store_values", [True, False])
+def test_events_of_a_renamed_sync_are_as_they_were_and_cost_no_second_look(metered, store_values):
+    metered.set(store_values=store_values)
+    streamed(metered, ("e1", "api", NOW, "c1", 3))
+    run(metered)
+    assert metered.cli("state", "mv", "events", "usage").exit_code == 0
+    streamed(metered, ("e1", "api", NOW, "c1", 3), ("e2", "api", NOW, "c1", 4), name="usage")
+
+    renamed = run(metered)
+    again = run(metered)
+
+    assert len(sent(metered)) == 2
+    assert "has changed" not in renamed.text + again.text
+    streamed(metered, ("e1", "api", NOW, "c1", 5), ("e2", "api", NOW, "c1", 4), name="usage")
+    assert "its row has changed since it was written" in run(metered).text

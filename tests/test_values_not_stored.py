@@ -605,3 +605,76 @@ def test_a_short_salt_is_refused(people, monkeypatch):
     assert ran.exit_code == 2
     assert "error[short-salt]: the salt in `DBT_STRIPE_SYNC_SALT` has fewer than 16 characters" in ran.text
     assert "pepper" not in ran.text
+
+
+# ── what is sent beside what has changed ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_part_of_an_address_that_is_left_as_it_is_is_sent_as_stripe_has_it(people):
+    fields = people.models["people"]["meta"]["stripe_sync"]["fields"]
+    street = {"address.line1": "street", "address.city": {"column": "city", "nulls": "ignore"}}
+    columns = "id int, email text, name text, city text, plan text, seats int, street text"
+    people.sync("people", resource="customer", key="id", fields={**fields, **street})
+    people.rows("people", (*PEOPLE[0], "Main 1"), columns=columns)
+    ran_well(people)
+    people.rows("people", (*PEOPLE[0][:3], None, *PEOPLE[0][4:], "Main 2"), columns=columns)
+
+    assert len(ran_well(people)) == 1
+
+    address = customer(people, PEOPLE[0][1])["address"]
+    assert (address["city"], address["line1"]) == ("Berlin", "Main 2")
+    assert marks_in(people) == []
+    assert ran_well(people, "run", "--full-refresh") == []
+
+
+@pytest.fixture
+def desks(business):
+    """A subscription that is never prorated, with values not stored."""
+    business.set(store_values=False)
+    business.rows("people", (1,), columns="id int")
+    business.sync("people", resource="customer", key="id", fields={"metadata.id": "id"})
+    business.rows("prices", ("desk", 1000), columns="code text, cents int")
+    price = {"currency": {"value": "usd"}, "unit_amount": "cents", "recurring.interval": {"value": "month"}}
+    business.sync("prices", resource="price", key="code", fields={**price, "product_data.name": {"value": "Desk"}})
+    put_desks(business, (1, 2, "none"), (2, 1, "none"))
+    business.sync(
+        "desks",
+        resource="subscription",
+        key="id",
+        fields={
+            "customer": {"sync": "people", "key": "person"},
+            "items": [{"price": {"sync": "prices", "key": "code"}, "quantity": "seats"}],
+            "collection_method": {"value": "send_invoice"},
+            "days_until_due": {"value": 30},
+            "proration_behavior": {"column": "prorate", "nulls": "ignore"},
+        },
+    )
+    ran_well(business)
+    business.stripe.reset_requests()
+    return business
+
+
+def put_desks(business, *rows):
+    rows = [(id_, 1, "desk", seats, prorate) for id_, seats, prorate in rows]
+    business.rows("desks", *rows, columns="id int, person int, code text, seats int, prorate text")
+
+
+def test_how_a_change_is_charged_is_said_again_though_only_its_hash_is_known(desks):
+    put_desks(desks, (1, 5, None), (2, 1, "none"))
+
+    ran = desks.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert [call.params["proration_behavior"] for call in desks.stripe.writes()] == ["none"]
+
+
+def test_a_new_name_is_written_to_the_object_of_a_row_that_left_the_model(desks):
+    put_desks(desks, (2, 1, "none"))
+    desks.cli("state", "mv", "desks", "seats")
+    desks.sync("desks", **desks.models["desks"]["meta"]["stripe_sync"], name="seats")
+
+    ran = desks.cli()
+
+    assert ran.exit_code == 0, ran.text
+    tags = sorted(found["metadata"]["dbt_stripe_sync"] for found in desks.stripe.objects("subscription"))
+    assert tags == ["shop/seats/1", "shop/seats/2"]

@@ -198,6 +198,8 @@ class _Lanes:
             self._count(outcome)
             if outcome.record is not None:
                 stripe_id = outcome.record.stripe_id
+            elif outcome.status is Status.SUCCEEDED:
+                stripe_id = outcome.stripe_id  # it is gone, which is what somebody may wait for
         finally:
             self.parents.settle(change.id, stripe_id)
 

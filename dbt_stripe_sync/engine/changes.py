@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.compare import payload_hash
 from dbt_stripe_sync.engine.payload import refs_in
+from dbt_stripe_sync.engine.revealing import choice_of
 from dbt_stripe_sync.engine.types import Action, Change, PlannedCall, Record, Sync
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.lifecycle import CREATE, Bulk, ByStatus, Lifecycle, Step
@@ -120,7 +121,11 @@ def update_call(rules: Rules, stripe_id: str, update: Mapping[str, Any], desired
     in_path = {
         name: desired[name] for name, param in rules.resource.params.items() if param.in_path and name in desired
     }
-    said_again = {name: desired[name] for name in rules.lifecycle.said_again if name in desired}
+    said_again = {
+        name: value
+        for name in rules.lifecycle.said_again
+        if (value := choice_of(desired.get(name), rules.resource.params[name])) is not None
+    }
     return PlannedCall(operation="update", target=stripe_id, params={**in_path, **said_again, **update})
 
 

@@ -11,8 +11,10 @@ from dbt_stripe_sync.engine.deciding import decide_present, needs_body, needs_bo
 from dbt_stripe_sync.engine.diff import Kind
 from dbt_stripe_sync.engine.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.items import emptying_of, match_items
+from dbt_stripe_sync.engine.linking import without_kept
 from dbt_stripe_sync.engine.matching import not_asked
 from dbt_stripe_sync.engine.replacing import end_replaced
+from dbt_stripe_sync.engine.revealing import is_hidden, reveal
 from dbt_stripe_sync.engine.types import Action
 from dbt_stripe_sync.stripe_api.calls import Call, Verdict
 from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.changes import Rules
     from dbt_stripe_sync.engine.diff import RowDiff
+    from dbt_stripe_sync.engine.layout import Layout
     from dbt_stripe_sync.engine.payload import PayloadBuilder
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.types import Change
@@ -33,9 +36,10 @@ if TYPE_CHECKING:
 class Completer:
     """Asks Stripe for the objects of one sync's rows, and only for those that matter."""
 
-    def __init__(self, stripe: Stripe, rules: Rules, builder: PayloadBuilder) -> None:
+    def __init__(self, stripe: Stripe, rules: Rules, layout: Layout, builder: PayloadBuilder) -> None:
         self._stripe = stripe
         self._rules = rules
+        self._layout = layout
         self._builder = builder
 
     def is_body_needed(self, diff: RowDiff) -> bool:
@@ -70,6 +74,7 @@ class Completer:
         return (
             decision.ends is not None
             or any(call.target and call.params.keys() & lists for call in decision.change.calls)
+            or any(is_hidden(dict(call.params)) for call in decision.change.calls)
             or may_be_fixed(self._rules, decision.change)
             or bool(self._to_expand(decision.change))
         )
@@ -88,7 +93,8 @@ class Completer:
         rule, hidden = decision.ends or self._rules.lifecycle.fixed, self._to_expand(change)
         answer = await self._retrieve(change.stripe_id, diff, (*(rule.expand if rule else ()), *hidden))
         if _is_missing(answer) and decision.ends is None:
-            return decision  # Stripe itself says of its call that the object is gone
+            # Stripe itself says of its call that the object is gone.
+            return replace(decision, change=_revealed(change, {}))
         if answer.verdict is not Verdict.DONE:
             return Decision(problems=(not_asked(self._rules, diff),))
         if decision.ends is not None:
@@ -98,9 +104,10 @@ class Completer:
             if decision.change is None:
                 return decision
             change = decision.change
+        change = _revealed(change, answer.body)
         kept = keep_fixed(self._rules, diff, change, answer.body)
         if kept is not None:
-            return self._decide_anew(diff) if diff.kind is Kind.RETURNED else kept
+            return self._decide_anew(without_kept(diff, self._layout)) if diff.kind is Kind.RETURNED else kept
         items = {name: await self._items(answer.body, name, rule) for name, rule in lists.items()}
         lose = {name: emptying_of(self._rules.sync, self._rules.resource, name, diff.params) for name in lists}
         calls = tuple(
@@ -139,6 +146,10 @@ class Completer:
     def _path(self, diff: RowDiff) -> dict[str, Any]:
         in_path = (name for name, param in self._rules.resource.params.items() if param.in_path)
         return {name: diff.params[name] for name in in_path if name in diff.params}
+
+
+def _revealed(change: Change, body: Mapping[str, Any]) -> Change:
+    return replace(change, calls=tuple(replace(call, params=reveal(call.params, body)) for call in change.calls))
 
 
 def _is_missing(answer: Answer) -> bool:

@@ -134,7 +134,7 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
 
 
 def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None) -> Decision:
-    desired = payload.params
+    desired = _as_told_apart(rules, diff, payload.params)
     is_same = same(diff.params, desired) and not any(refs_in(desired))
     if rules.sync.mode is Mode.INSERT and not (is_same and diff.kind is not Kind.RETURNED):
         return Decision(kept="its row has changed since it was written, and the sync's mode is `insert`")
@@ -165,6 +165,13 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[s
         reason=reason,
     )
     return Decision(change=change)
+
+
+def _as_told_apart(rules: Rules, diff: RowDiff, params: dict[str, Any]) -> dict[str, Any]:
+    """What a row asks for, under the identifier that its object has: another one comes of a new name of its sync."""
+    name = rules.lifecycle.key_as
+    is_ours = name is not None and (name,) not in rules.mapped and name in diff.params
+    return {**params, name: diff.params[name]} if is_ours and name is not None else params
 
 
 def _decide_adopted(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing) -> Decision:

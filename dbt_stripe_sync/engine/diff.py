@@ -118,7 +118,7 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
     """The rows that differ, in the order of their keys, in batches."""
     query = f"""
         SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
-               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt"
+               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred"
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
         LEFT JOIN (SELECT * FROM records WHERE sync = $sync) AS r ON r.key = c.key
@@ -139,11 +139,14 @@ def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
     params, salt = row.pop("$params"), row.pop("$salt")
     kind = Kind(row.pop("$kind"))
     key = row.pop("$row_key")
+    # What a row that is gone refers to, nobody but its record knows: its end comes before its parent's, and if it comes
+    # back, it goes on with what it has.
+    refs, referred = row.pop(REFS), row.pop("$referred")
     return RowDiff(
         kind=kind,
         key=key,
         source_hash=row.pop(HASH),
-        refs=row.pop(REFS),
+        refs=referred if kind is Kind.REMOVED else refs,
         stripe_id=row.pop("$id"),
         params=fingerprints.parse(params, salt, key) if params else {},
         payload_hash=row.pop("$payload"),

@@ -25,11 +25,14 @@ def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, A
     if rule is None or status not in rule.statuses:
         return None
     fixed = {name: value for name, value in _sent(rules, change).items() if rule.holds(name)}
-    spared = {name for name, value in fixed.items() if _is_spared(name, value, body)}
-    if change.action is Action.ADOPT and spared == fixed.keys():
-        return _adopt_without(rules, diff, change, spared) if spared else None
+    if not fixed:
+        return None
+    spared = {name for name, value in fixed.items() if _is_spared(name, value, body, change)}
+    if spared == fixed.keys():
+        return _without(rules, diff, change, spared)
+    names = [name for name in fixed if name not in spared]
     reason = f"{rule.reason} (its status is `{status}`)"
-    return Decision(problems=(immutable_problem(rules, diff, list(fixed), reason, ""),)) if fixed else None
+    return Decision(problems=(immutable_problem(rules, diff, names, reason, ""),))
 
 
 def may_be_fixed(rules: Rules, change: Change) -> bool:
@@ -45,20 +48,22 @@ def _sent(rules: Rules, change: Change) -> dict[str, Any]:
     return {name: value for params in updates for name, value in params.items() if name not in said_again}
 
 
-def _is_spared(name: str, value: Any, body: Mapping[str, Any]) -> bool:
-    """Whether an object can be adopted without it: our tag, or what Stripe does not show and so may be as it should."""
-    return name not in body or (name == "metadata" and isinstance(value, dict) and value.keys() == {TAG})
+def _is_spared(name: str, value: Any, body: Mapping[str, Any], change: Change) -> bool:
+    """Whether a change can do without it: our tag, or what an adopted object hides and so may have as it should be."""
+    is_tag = name == "metadata" and isinstance(value, dict) and value.keys() == {TAG}
+    return is_tag or (change.action is Action.ADOPT and name not in body)
 
 
-def _adopt_without(rules: Rules, diff: RowDiff, change: Change, names: set[str]) -> Decision:
-    (call,) = change.calls
-    left = replace(call, params={name: value for name, value in call.params.items() if name not in names})
-    adopted = replace(
+def _without(rules: Rules, diff: RowDiff, change: Change, names: set[str]) -> Decision:
+    left = replace(
         change,
-        calls=(left,),
+        calls=tuple(
+            replace(call, params={name: value for name, value in call.params.items() if name not in names})
+            for call in change.calls
+        ),
         changed=tuple(part for part in change.changed if part.path.partition(".")[0] not in names),
     )
-    if _sent(rules, adopted):
-        return Decision(change=adopted)
-    known = replace(diff, stripe_id=change.stripe_id, adopted=True)
+    if _sent(rules, left):
+        return Decision(change=left)
+    known = replace(diff, stripe_id=change.stripe_id, adopted=diff.adopted or change.action is Action.ADOPT)
     return Decision(record=build_record(rules, known, change.desired))

@@ -6,17 +6,19 @@ not make its referrers look changed in the next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.engine.sql import ID_SEPARATOR, literal, quoted
 from dbt_stripe_sync.engine.types import Lookup, SyncRef, WhenReplaced
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from dbt_stripe_sync.engine.diff import RowDiff
     from dbt_stripe_sync.engine.extract import Staged
-    from dbt_stripe_sync.engine.layout import ChildPart, Part
+    from dbt_stripe_sync.engine.layout import ChildPart, Layout, Part
     from dbt_stripe_sync.engine.types import Sync
     from dbt_stripe_sync.engine.workspace import Workspace
 
@@ -32,7 +34,7 @@ def link_rows(workspace: Workspace, staged: Staged) -> None:
         f"ON {quoted(child.name)}.{quoted(PARENT)} = s.{quoted('$on' + child.name)}"
         for child in children
     ]
-    ids = [f"{_id_of(*reference)} AS {quoted(reference[1])}" for reference in staged.layout.row.references.items()]
+    ids = [f"{found} AS {quoted(name)}" for name, found in _columns_of(staged.layout.row)]
     lists = [f"{quoted(child.name)}.items AS {quoted(child.name)}" for child in children]
     refs = [f"coalesce({_id_of(*reference)}, '')" for reference in staged.layout.row.references.items()]
     refs += [f"coalesce({quoted(child.name)}.refs, '')" for child in children]
@@ -55,7 +57,7 @@ def _child_rows(staged: Staged, child: ChildPart) -> str:
     """SQL for one row a parent: its child rows as a list of structs, their ids, and their hash."""
     references = list(child.references.items())
     fields = [f"{quoted(column)} := s.{quoted(column)}" for column in child.columns]
-    fields += [f"{quoted(reference[1])} := {_id_of(*reference)}" for reference in references]
+    fields += [f"{quoted(name)} := {found}" for name, found in _columns_of(child)]
     # A list without an order of its own would look changed whenever the warehouse returns its rows in another one.
     order = ", ".join(f"s.{quoted(column)}" for column in (child.child.order_by or tuple(child.columns)))
     ids = ", ".join(f"coalesce({_id_of(*reference)}, '')" for reference in references) or "''"
@@ -89,6 +91,30 @@ def _id_of(reference: SyncRef | Lookup, name: str) -> str:
     return f"coalesce({quoted(_kept(name))}.id, {found})" if keeps(reference) else found
 
 
+def _columns_of(part: Part) -> Iterator[tuple[str, str]]:
+    """The columns with what a part's references name, and SQL for each."""
+    for reference, name in part.references.items():
+        yield name, _id_of(reference, name)
+        if keeps(reference):
+            yield _newest(name), f"{quoted(name)}.id"
+
+
+def without_kept(diff: RowDiff, layout: Layout) -> RowDiff:
+    """The same row with the newest of the objects that it refers to: what is made anew can't have a replaced one."""
+    newest: dict[str, str] = {}
+
+    def renewed(part: Part, row: Mapping[str, Any]) -> dict[str, Any]:
+        names = [name for reference, name in part.references.items() if keeps(reference) and row[name] is not None]
+        newest.update({row[name]: row[_newest(name)] or "" for name in names})
+        return {**row, **{name: row[_newest(name)] for name in names}}
+
+    row = renewed(layout.row, diff.row)
+    for child in layout.children:
+        row[child.name] = [renewed(child, item) for item in row[child.name] or ()]
+    refs = diff.refs and ID_SEPARATOR.join(newest.get(part, part) for part in diff.refs.split(ID_SEPARATOR))
+    return replace(diff, row=row, refs=refs)
+
+
 def keeps(reference: SyncRef | Lookup) -> bool:
     """Whether a row stays with the object that it refers to when a new one replaces it."""
     return isinstance(reference, SyncRef) and reference.when_replaced is WhenReplaced.KEEP
@@ -96,6 +122,10 @@ def keeps(reference: SyncRef | Lookup) -> bool:
 
 def _kept(name: str) -> str:
     return f"{name}$kept"
+
+
+def _newest(name: str) -> str:
+    return f"{name}$newest"
 
 
 def _kept_ids(sync: Sync, reference: SyncRef | Lookup) -> str:
@@ -109,8 +139,8 @@ def _kept_ids(sync: Sync, reference: SyncRef | Lookup) -> str:
               FROM records WHERE sync = {literal(sync.name)}) AS mine
         JOIN (SELECT key, stripe_id AS id FROM former_ids WHERE sync = {parent}
               UNION
-              SELECT r.key, r.stripe_id FROM records AS r JOIN work.planned AS p ON p.sync = r.sync AND p.key = r.key
-              WHERE r.sync = {parent} AND p.id IS NOT NULL AND p.id <> r.stripe_id) AS former ON former.id = mine.id
+              SELECT key, former FROM work.planned WHERE sync = {parent} AND former IS NOT NULL
+             ) AS former ON former.id = mine.id
         GROUP BY ALL
     """
 

@@ -21,9 +21,10 @@ from dbt_stripe_sync.engine.layout import build_layout
 from dbt_stripe_sync.engine.linking import link_rows
 from dbt_stripe_sync.engine.matching import Matcher, not_asked
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
+from dbt_stripe_sync.engine.references import TAG_FIELD
 from dbt_stripe_sync.engine.types import Action, SyncCounts
 from dbt_stripe_sync.errors import Problem
-from dbt_stripe_sync.stripe_api.lifecycle import Removal
+from dbt_stripe_sync.stripe_api.lifecycle import Removal, stays_when_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 # A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
 MOST_PROBLEMS = 10_000
-_PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string())])
+_PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string()), ("former", pa.string())])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -194,7 +195,7 @@ class _SyncPlanner:
         self._staged = staged
         self._found = found
         self._builder = PayloadBuilder(rules.sync, staged.layout, rules.resource)
-        self._completer = Completer(planning.stripe, rules, self._builder)
+        self._completer = Completer(planning.stripe, rules, staged.layout, self._builder)
 
     async def plan_rows(self, counts: DiffCounts) -> None:
         """Decide on every row that differs."""
@@ -227,6 +228,10 @@ class _SyncPlanner:
         chosen = not_asked(self._rules, diff) if match.failed else matcher.choose(diff, match)
         if isinstance(chosen, Problem):
             return Decision(problems=(chosen,))
+        if match.by == TAG_FIELD and stays_when_replaced(self._rules.lifecycle):
+            # A run that was killed before it took the tag from what it had replaced: somebody may keep that.
+            ids = [str(body["id"]) for body in match.objects if body["id"] != chosen.body["id"]]
+            self._planning.state.add_former_ids([(self._rules.sync.name, diff.key, found_id) for found_id in ids])
         return decide_present(self._rules, diff, self._builder.build(diff.key, diff.row), chosen)
 
     def _decide(self, diff: RowDiff, bodies: Mapping[str, Any]) -> Decision:
@@ -284,7 +289,7 @@ class _SyncPlanner:
     def _publish(self, changes: Sequence[Change]) -> None:
         """Tell the syncs that refer to this one which ids are to come, and which are to go."""
         rows = [
-            (change.sync, change.key, None if change.gone else _id_to_come(change))
+            (change.sync, change.key, None if change.gone else _id_to_come(change), _id_before(change))
             for change in changes
             if change.gone or change.action in {Action.CREATE, Action.REPLACE, Action.ADOPT}
         ]
@@ -292,6 +297,10 @@ class _SyncPlanner:
             columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
             table = pa.table(columns, schema=_PLANNED)
             self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
+
+
+def _id_before(change: Change) -> str | None:
+    return change.stripe_id if change.action is Action.REPLACE else None
 
 
 def _id_to_come(change: Change) -> str | None:

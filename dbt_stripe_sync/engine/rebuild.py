@@ -16,7 +16,7 @@ from dbt_stripe_sync.engine.sql import ID_SEPARATOR
 from dbt_stripe_sync.engine.types import Record
 from dbt_stripe_sync.engine.values import plain
 from dbt_stripe_sync.stripe_api.catalog import ParamKind
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of, stays_when_replaced
 from dbt_stripe_sync.stripe_api.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
@@ -133,10 +133,14 @@ def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Re
         share.unknown_rows += 1
         return
     removed = _is_removed(body, share.lifecycle, share.sync)
-    before = share.kept.get(key)
-    # One that was replaced keeps its tag: the row's object is the newest that is in use.
+    before, stripe_id = share.kept.get(key), str(body["id"])
+    # One that was replaced may have our tag still, by an earlier version or a run that was killed before it took it
+    # away: the row's object is the newest that is in use.
     if before is None or (before.removed and not removed):
         share.kept[key] = _record(share.sync, key, body, resource, removed=removed)
+        stripe_id = before.stripe_id if before is not None else ""
+    if stripe_id and stays_when_replaced(share.lifecycle):
+        share.former.append((share.sync.name, key, stripe_id))
 
 
 def _parts_of(body: Mapping[str, Any], tag: str) -> tuple[str, str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dbt_stripe_sync.engine.changes import REBUILT, Decision, Rules, build_change, is_tagged, row_tag, update_call
+from dbt_stripe_sync.engine.changes import REBUILT, Decision, Rules, build_change, is_tagged, row_tag, step_params
 from dbt_stripe_sync.engine.diff import TAGGED_AS, RowDiff
-from dbt_stripe_sync.engine.types import Action, FieldChange
+from dbt_stripe_sync.engine.types import Action, FieldChange, PlannedCall
+from dbt_stripe_sync.stripe_api.lifecycle import Step
 from dbt_stripe_sync.stripe_api.tag import TAG, build_tag
 
 # Those that are done to the object that the row has, and leave it there.
@@ -42,7 +43,10 @@ def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> D
     new = {TAG: row_tag(rules, diff.key)}
     index = next((i for i, call in enumerate(change.calls) if call.operation == "update"), None)
     if index is None:
-        calls = (*change.calls, update_call(rules, str(diff.stripe_id), {"metadata": new}, change.desired))
+        # Nothing else: what holds for one request says nothing of a tag, and the state may have no more than its hash.
+        step = Step(operation="update", params={"metadata": new})
+        call = PlannedCall(operation=step.operation, target=diff.stripe_id, params=step_params(rules, diff, step))
+        calls = (*change.calls, call)
     else:
         call = change.calls[index]
         written = replace(call, params={**call.params, "metadata": {**call.params.get("metadata", {}), **new}})

@@ -47,7 +47,9 @@ class Workspace:
         self.connection = connection
         self._streams = 0
         connection.execute("ATTACH IF NOT EXISTS ':memory:' AS work")
-        connection.execute("CREATE OR REPLACE TABLE work.planned(sync VARCHAR, key VARCHAR, id VARCHAR)")
+        connection.execute(
+            "CREATE OR REPLACE TABLE work.planned(sync VARCHAR, key VARCHAR, id VARCHAR, former VARCHAR)"
+        )
         connection.execute("CREATE OR REPLACE TABLE work.unsettled(sync VARCHAR, key VARCHAR)")
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:

@@ -121,7 +121,7 @@ def _name_references(workspace: Workspace, staged: Staged) -> None:
             for value in keys:
                 if hasattr(reference, "sync"):
                     workspace.execute(
-                        "INSERT INTO work.planned VALUES ($sync, $key, $id)",
+                        "INSERT INTO work.planned(sync, key, id) VALUES ($sync, $key, $id)",
                         {"sync": reference.sync, "key": value, "id": pending_id(reference.sync, value)},
                     )
                 else:

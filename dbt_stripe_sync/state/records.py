@@ -94,12 +94,17 @@ def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None
             f"WHERE sync = $old AND json_extract(params, '{path}') IS NOT NULL",
             {"old": old, "without": f'{{"{TAGGED_AS}":null}}'},
         )
-    for table in ("records", "former_ids"):
+    # What is remembered of runs goes with it: whether its values may be stored is what the sync says now.
+    for table in ("records", "former_ids", "outcomes"):
         session.execute(f"UPDATE {table} SET sync = $new WHERE sync = $old", {"old": old, "new": new})
+    forgotten = {"old": f"{FORGOTTEN}{old}:"}
+    # A row of the new name may have been forgotten, too.
     session.execute(
-        "UPDATE meta SET key = $new || substr(key, length($old) + 1) WHERE starts_with(key, $old)",
-        {"old": f"{FORGOTTEN}{old}:", "new": f"{FORGOTTEN}{new}:"},
+        "INSERT OR REPLACE INTO meta SELECT $new || substr(key, length($old) + 1), value FROM meta "
+        "WHERE starts_with(key, $old)",
+        {**forgotten, "new": f"{FORGOTTEN}{new}:"},
     )
+    session.execute("DELETE FROM meta WHERE starts_with(key, $old)", forgotten)
     count_write(session)
 
 

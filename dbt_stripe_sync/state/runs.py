@@ -22,7 +22,7 @@ from dbt_stripe_sync.state.applied import KEPT_RUNS
 from dbt_stripe_sync.state.rows import parse_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -153,17 +153,26 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
     )
 
 
-def read_rejected(session: Session, run_id: str) -> dict[str, frozenset[str]]:
-    """The keys of all rows that a run did not bring to their end, by sync: rejected, skipped, unknown."""
+def read_newest(session: Session) -> list[str]:
+    """The last run that came to its end, and those after it: one that was killed or refused took nothing up."""
+    runs = session.rows("SELECT id, finished_at FROM runs ORDER BY started_at DESC, id DESC")
+    last = next((index for index, run in enumerate(runs) if run["finished_at"] is not None), len(runs))
+    return [run["id"] for run in runs[: last + 1]]
+
+
+def read_rejected(session: Session, run_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    """The keys of all rows that some runs did not bring to their end, by sync: rejected, skipped, unknown."""
     keys: defaultdict[str, set[str]] = defaultdict(set)
-    query = "SELECT DISTINCT sync, key FROM outcomes WHERE run_id = $run AND status <> $succeeded"
-    for batch in session.batches(query, run=run_id, succeeded=Status.SUCCEEDED.value):
+    runs = list(run_ids)
+    query = "SELECT DISTINCT sync, key FROM outcomes WHERE run_id IN (SELECT unnest($runs)) AND status <> $succeeded"
+    for batch in session.batches(query, runs=runs, succeeded=Status.SUCCEEDED.value):
         for row in batch:
             keys[row["sync"]].add(row["key"])
-    for raw in _values(session.value("SELECT problems FROM runs WHERE id = $id", id=run_id)):
-        where = decode_problem(raw).where
-        if where.sync is not None and where.key is not None:
-            keys[where.sync].add(where.key)
+    for run in session.rows("SELECT problems FROM runs WHERE id IN (SELECT unnest($runs))", runs=runs):
+        for raw in _values(run["problems"]):
+            where = decode_problem(raw).where
+            if where.sync is not None and where.key is not None:
+                keys[where.sync].add(where.key)
     return {sync: frozenset(found) for sync, found in keys.items()}
 
 

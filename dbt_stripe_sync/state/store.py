@@ -212,8 +212,7 @@ class StateStore:
 
     def last_rejected(self, run_id: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
-        run_id = run_id or self.last_run()
-        return log.read_rejected(self._session, run_id) if run_id is not None else {}
+        return log.read_rejected(self._session, [run_id] if run_id is not None else log.read_newest(self._session))
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────────────────────
 
