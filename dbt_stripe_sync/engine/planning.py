@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from dbt_stripe_sync.engine.behind import Behind
 from dbt_stripe_sync.engine.changes import Decision, Rules, bulk_of
 from dbt_stripe_sync.engine.completing import Completer
 from dbt_stripe_sync.engine.deciding import decide_ignored, decide_present, decide_removed
@@ -133,6 +134,7 @@ async def plan_sync(
             mapped=frozenset(mapping.path for mapping in sync.fields),
             now=planning.clock.now(),
         )
+        await Behind(planning.workspace, planning.stripe, planning.state).check(rules, counts)
         await _SyncPlanner(planning, rules, staged, found).plan_rows(counts)
         bulk = bulk_of(sync, lifecycle)
         if bulk is not None and found.in_bulk:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.engine.behind import has_ended
 from dbt_stripe_sync.engine.changes import REBUILT
 from dbt_stripe_sync.engine.references import PAGE
 from dbt_stripe_sync.engine.sql import ID_SEPARATOR
@@ -54,7 +55,13 @@ class _Share:
     lifecycle: Lifecycle
     kept: dict[str, Record] = field(default_factory=dict)
     former: list[tuple[str, str, str]] = field(default_factory=list)
+    living: set[str] = field(default_factory=set)
     unknown_rows: int = 0
+
+    def lacks(self, record: Record, known: str | None) -> bool:
+        """Whether the state has no such record, or one of an object that this one has replaced since."""
+        is_former = (self.sync.name, record.key, known) in self.former or known not in self.living
+        return known is None or (known != record.stripe_id and is_former)
 
 
 async def rebuild_records(
@@ -87,9 +94,9 @@ async def rebuild_records(
 def _keep(share: _Share, state: State, former: AbstractSet[str], run_id: str) -> Rebuilt:
     name = share.sync.name
     # Read to its end: DuckDB lets a connection go on only then.
-    rows = state.workspace.execute("SELECT key FROM records WHERE sync = $sync", {"sync": name}).fetchall()
-    known = {key for (key,) in rows}
-    missing = [_with_kept(record, former) for key, record in share.kept.items() if key not in known]
+    query = "SELECT key, stripe_id FROM records WHERE sync = $sync"
+    known = dict(state.workspace.execute(query, {"sync": name}).fetchall())
+    missing = [_with_kept(record, former) for key, record in share.kept.items() if share.lacks(record, known.get(key))]
     if missing:
         state.put_records(missing, run_id)
     if share.former:
@@ -125,6 +132,8 @@ def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Re
         # The sync may have had another name then. A wrong guess keeps nothing: key and id have to fit, too.
         if former_key and project == writer.sync.project:
             writer.former.append((writer.sync.name, former_key, str(body["id"])))
+        if not has_ended(writer.lifecycle, body):
+            writer.living.add(str(body["id"]))
     project, name, key = _parts_of(body, TAG)
     share = shares.get(f"{project}/{name}")
     if share is None or body.get("deleted") or not key:

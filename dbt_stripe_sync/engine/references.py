@@ -256,7 +256,7 @@ class ExistingObjects:
         kept = [found for found in objects if not found.get("deleted")]
         if not kept:
             return
-        bodies = [(resource, str(found["id"]), _created(found), orjson.dumps(found).decode()) for found in kept]
+        bodies = [(resource, str(found["id"]), created_at(found), orjson.dumps(found).decode()) for found in kept]
         values = [
             (resource, by, str(value), str(found["id"]))
             for found in kept
@@ -312,7 +312,7 @@ def object_value(body: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _created(body: Mapping[str, Any]) -> int:
+def created_at(body: Mapping[str, Any]) -> int:
     """When an object was made, in Unix seconds; an invoice item calls it its `date`."""
     return int(body.get("created") or body.get("date") or 0)
 

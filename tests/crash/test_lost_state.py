@@ -6,6 +6,7 @@ import shutil
 
 import duckdb
 import pytest
+import stripe
 from crash_shop import GENERATIONS, SYNCS, write_generation
 
 # Those that Stripe lists, and that have metadata for our tag.
@@ -109,7 +110,7 @@ def test_all_that_is_forgotten_is_found_again_and_nothing_is_made_twice(shop):
     assert records_of(shop) == before
 
 
-def test_a_backup_older_than_its_objects_and_a_rebuild_make_nothing_twice(customers, tmp_path):
+def test_a_backup_that_is_older_than_its_objects_makes_nothing_twice(customers, tmp_path):
     people = ((1, "a@example.com", "Ann"), (2, "b@example.com", "Bob"))
     customers.rows("customers", *people, columns="id int, email text, name text")
     assert customers.cli().exit_code == 0
@@ -119,10 +120,86 @@ def test_a_backup_older_than_its_objects_and_a_rebuild_make_nothing_twice(custom
     customers.write_calls()
     shutil.copy(backup, customers.state)
 
+    refused = customers.cli()
     rebuilt = customers.cli("state", "rebuild")
     ran = customers.cli()
 
+    assert refused.exit_code == 2
+    assert (
+        "error[state-behind]: the state is older than what was sent: 1 customer object carries the tag" in refused.text
+    )
     assert (rebuilt.exit_code, ran.exit_code) == (0, 0)
     assert customers.write_calls() == []
     assert customers.stripe.count("customer") == 3
     assert len(records_of(customers)) == 3
+
+
+@pytest.fixture
+def priced(customers):
+    """A price, which is a subscription's, and a backup of the state from before the price and its customer changed."""
+    customers.rows("products", ("p", "Desk"), columns="id text, name text")
+    customers.sync("products", resource="product", key="id", fields={"name": "name"})
+    customers.sync(
+        "prices",
+        resource="price",
+        key="id",
+        fields={
+            "product": {"sync": "products", "key": "product"},
+            "currency": {"value": "usd"},
+            "unit_amount": "cents",
+            "recurring.interval": {"value": "month"},
+        },
+    )
+    customers.sync(
+        "subs",
+        resource="subscription",
+        key="id",
+        fields={
+            "customer": {"sync": "customers", "key": "customer"},
+            "items": [{"price": {"sync": "prices", "key": "price"}}],
+            "collection_method": {"value": "send_invoice"},
+            "days_until_due": {"value": 30},
+        },
+        options={"replace": True},
+    )
+    return customers
+
+
+def sell(business, *, cents, customer):
+    business.rows("prices", ("m", "p", cents), columns="id text, product text, cents int")
+    business.rows("subs", ("s", customer, "m"), columns="id text, customer int, price text")
+
+
+def test_a_backup_from_before_a_replacement_replaces_nothing_twice(priced, tmp_path):
+    sell(priced, cents=1000, customer=1)
+    assert priced.cli().exit_code == 0
+    backup = shutil.copy(priced.state, tmp_path / "backup")
+    sell(priced, cents=1200, customer=2)
+    assert priced.cli().exit_code == 0
+    after = records_of(priced)
+    priced.write_calls()
+    shutil.copy(backup, priced.state)
+
+    refused = priced.cli()
+    assert priced.cli("state", "rebuild").exit_code == 0
+    ran = priced.cli()
+
+    assert (refused.exit_code, ran.exit_code) == (2, 0), refused.text + ran.text
+    assert "state-behind" in refused.text
+    assert priced.write_calls() == []
+    assert records_of(priced) == after
+
+
+def test_a_copy_that_somebody_made_by_hand_stops_nothing(priced):
+    sell(priced, cents=1000, customer=1)
+    assert priced.cli().exit_code == 0
+    (price,) = priced.stripe.objects("price")
+    client = stripe.StripeClient(priced.stripe.api_key, base_addresses={"api": priced.stripe.url})
+    copy = {name: price[name] for name in ("currency", "product", "metadata", "unit_amount")}
+    client.v1.prices.create({**copy, "recurring": {"interval": "month"}})
+
+    sell(priced, cents=1200, customer=1)
+    ran = priced.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert sorted(p["unit_amount"] for p in priced.stripe.objects("price") if p["active"]) == [1000, 1200]
