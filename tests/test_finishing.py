@@ -176,3 +176,27 @@ def test_items_of_a_finalised_invoice_lose_nothing_by_a_new_name_of_their_sync(b
     billed.table("lines", "SELECT * REPLACE (cents + 1 AS cents) FROM lines")
     changed = billed.cli()
     assert "error[immutable-changed]: `amount` can't be changed on an existing invoice_item" in changed.text
+
+
+def test_a_retry_finishes_nothing_that_it_does_not_see_as_a_whole(billed):
+    def lines(*rows, note):
+        billed.rows("lines", *rows, columns="ref text, bill text, person int, cents text")
+        billed.rows("bills", ("B1", 1, "first"), ("B2", 1, note), columns="ref text, person int, note text")
+
+    bills = billed.models["bills"]["meta"]["stripe_sync"]
+    billed.sync("bills", **{**bills, "fields": {**bills["fields"], "description": "note"}})
+    lines(("L1", "B1", 1, "much"), ("L2", "B2", 1, "much"), note="old")
+    billed.stripe.inject(Fault.status_code(400, path="^/v1/invoices$", method="POST", count=1))
+    assert billed.cli().exit_code == 1
+    # Both items are mended; the first invoice has another one meanwhile, and the second one another text.
+    lines(("L1", "B1", 1, "500"), ("L2", "B2", 1, "700"), ("L3", "B1", 1, "900"), note="new")
+
+    retried = billed.cli("retry")
+    statuses = {found["description"]: found["status"] for found in billed.stripe.objects("invoice")}
+    ran = billed.cli()
+
+    assert (retried.exit_code, ran.exit_code) == (0, 0), ran.text
+    assert statuses["first"] == "draft"
+    assert statuses.get("old", "draft") == "draft"
+    found = {found["description"]: (found["status"], found["total"]) for found in billed.stripe.objects("invoice")}
+    assert found == {"first": ("open", 1400), "new": ("open", 700)}

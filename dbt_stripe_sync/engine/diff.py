@@ -71,7 +71,7 @@ def find_differences(
     """Compare the staged rows with the records, into the table `staged.changed`.
 
     `recheck` takes every row as possibly changed: the mapping is another one, or the hash is computed differently.
-    `only` leaves all other keys alone.
+    `only` leaves all other keys alone: those that differ are in `staged.left_out`.
     """
     key, row_hash, refs = quoted(KEY), quoted(HASH), quoted(REFS)
     workspace.execute(
@@ -93,9 +93,11 @@ def find_differences(
     )
     if only is not None:
         workspace.fill(
-            f"DELETE FROM {staged.changed} WHERE key NOT IN (SELECT key FROM incoming)",
+            f"CREATE OR REPLACE TABLE {staged.left_out} AS "
+            f"SELECT * FROM {staged.changed} WHERE key NOT IN (SELECT key FROM incoming)",
             pa.table({"key": pa.array(sorted(only), pa.string())}).to_reader(),
         )
+        workspace.execute(f"DELETE FROM {staged.changed} WHERE key IN (SELECT key FROM {staged.left_out})")
     kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))
     duplicate_keys, duplicate_rows = workspace.one(f"SELECT count(*), coalesce(sum(rows), 0) FROM {staged.duplicates}")
     rows, null_keys = workspace.one(f"SELECT count(*), count(*) FILTER ({key} IS NULL) FROM {staged.raw}")

@@ -54,6 +54,11 @@ class Staged:
         """The table of the keys that are not as last written."""
         return f"work.changed_{self.number}"
 
+    @property
+    def left_out(self) -> str:
+        """The table of those among them that this plan does not look at."""
+        return f"work.left_out_{self.number}"
+
     def child_table(self, child: ChildPart) -> str:
         """The table of a child model's rows as read."""
         return f"work.{child.name.strip('$')}_{self.number}"

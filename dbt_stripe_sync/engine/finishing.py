@@ -21,6 +21,7 @@ from dbt_stripe_sync.engine.references import object_value
 from dbt_stripe_sync.engine.sql import ID_SEPARATOR, literal, quoted
 from dbt_stripe_sync.engine.types import Action, Change, FieldChange, PlannedCall, Record, Ref, SyncCounts
 from dbt_stripe_sync.stripe_api.calls import Call, Verdict
+from dbt_stripe_sync.stripe_api.lifecycle import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,17 @@ class Referrers:
             f"FROM {staged.table} WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
         )
 
+    def add_left_out(self, staged: Staged) -> None:
+        """Note the rows that differ and that this plan does not look at, those of them to be removed too."""
+        refs = f"unnest(string_split(coalesce(s.{quoted(REFS)}, r.refs), {literal(ID_SEPARATOR)}))"
+        self.workspace.execute(
+            f"INSERT INTO work.referrers SELECT {refs}, NULL FROM {staged.left_out} AS c "
+            f"LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key "
+            "LEFT JOIN (SELECT key, refs FROM records WHERE sync = $sync) AS r ON r.key = c.key "
+            "WHERE c.kind <> 'removed' OR $removes",
+            {"sync": staged.sync.name, "removes": staged.sync.on_removed is not Removal.IGNORE},
+        )
+
     def read(self) -> dict[str, list[str | None]]:
         """The changes that refer to each object, by its id."""
         return dict(self.workspace.all("SELECT parent, list(change_id) FROM work.referrers GROUP BY parent"))
@@ -124,7 +136,7 @@ class Finishing:
             left = [row for row in batch if row["key"] not in self.planned and row["key"] not in self.rejected]
             statuses = await asyncio.gather(*(self._status(row["stripe_id"]) for row in left))
             self._take(list(zip(left, statuses, strict=True)))
-        notes = (f"{self.waiting:,} wait for rows that refer to them and were rejected",) if self.waiting else ()
+        notes = (f"{self.waiting:,} wait for rows that refer to them and are not sent",) if self.waiting else ()
         self.writer.end_sync(self.lane, keep=True)
         return SyncCounts(
             sync=self.lane,

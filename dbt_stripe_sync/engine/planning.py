@@ -86,7 +86,10 @@ class _Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPlan:
-    """A sync's counts and everything that is wrong with its rows."""
+    """A sync's counts and everything that is wrong with its rows.
+
+    `rejected_keys` are those that can't be sent, or are not looked at though they differ.
+    """
 
     staged: Staged
     counts: SyncCounts
@@ -146,6 +149,10 @@ async def plan_sync(
         planning.workspace.execute("DELETE FROM work.planned WHERE sync = $sync", {"sync": sync.name})
     if planning.referrers.concern(sync):
         planning.referrers.add_unkeyed(staged)
+        if only is not None:
+            planning.referrers.add_left_out(staged)
+    if only is not None and sync.name in planning.referrers.parents:
+        found.rejected_keys |= {key for (key,) in planning.workspace.all(f"SELECT key FROM {staged.left_out}")}
     return SyncPlan(
         staged=staged,
         rejected_keys=frozenset(found.rejected_keys),
