@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from dbt_stripe_sync.engine.apply import Sending, Stop, apply_changes
+from dbt_stripe_sync.engine.behind import Behind
 from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.guards import find_unagreed, refuse_unagreed
 from dbt_stripe_sync.engine.journal import Journal
@@ -22,7 +23,7 @@ from dbt_stripe_sync.engine.rebuild import rebuild_records
 from dbt_stripe_sync.engine.recovery import settle_intents
 from dbt_stripe_sync.engine.references import ExistingObjects
 from dbt_stripe_sync.engine.send import Sender
-from dbt_stripe_sync.engine.types import RunReport, RunStatus, Status, SyncCounts
+from dbt_stripe_sync.engine.types import Action, RunReport, RunStatus, Status, SyncCounts
 from dbt_stripe_sync.engine.workspace import Workspace
 from dbt_stripe_sync.errors import Location, Problem, Severity, StateError, SyncError
 from dbt_stripe_sync.plan_header import build_header, check_plan
@@ -249,11 +250,25 @@ async def apply(
     parts.state.start_run(run_id, command="apply", target=workload.target, header=plan.header)
     with _failure_remembered(parts, run_id):
         settled = await settle(workload, parts, run_id, progress)
+        await _check_not_behind(workload, parts, plan)
         sending = Sending(fail_fast=fail_fast, ended=parts.state.ended_changes(plan.header.plan_id))
         report = await apply_plan(parts, plan, progress, stop, run_id=run_id, sending=sending)
         report = _as_a_whole(report, settled, started)
         parts.state.finish_run(report)
     return report
+
+
+async def _check_not_behind(workload: Workload, parts: Parts, plan: Plan) -> None:
+    """A state that was put back with the plan that was made from it looks as if nothing of that had been sent."""
+    workspace = Workspace(parts.state.workspace)
+    _unsettled(workspace, parts)
+    behind = Behind(workspace, parts.stripe, parts.state)
+    counts = {counts.sync: counts.by_action for counts in plan.counts}
+    for sync in workload.syncs:
+        made, replaced = (counts.get(sync.name, {}).get(action.value, 0) for action in (Action.CREATE, Action.REPLACE))
+        resource = workload.catalog.resources[sync.resource]
+        await behind.check(sync, resource, makes_new=made > 0, may_replace=replaced > 0)
+    workspace.close()
 
 
 @contextmanager

@@ -10,21 +10,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.changes import is_tagged
-from dbt_stripe_sync.engine.diff import Kind
+from dbt_stripe_sync.engine.diff import read_forgotten
 from dbt_stripe_sync.engine.references import PAGE, created_at, object_value
 from dbt_stripe_sync.errors import Problem, StateError
 from dbt_stripe_sync.stripe_api.calls import Call, Verdict
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Replace
+from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, lifecycle_of
 from dbt_stripe_sync.stripe_api.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from dbt_stripe_sync.engine.changes import Rules
-    from dbt_stripe_sync.engine.diff import DiffCounts
     from dbt_stripe_sync.engine.ports import State, Stripe
+    from dbt_stripe_sync.engine.types import Sync
     from dbt_stripe_sync.engine.workspace import Workspace
+    from dbt_stripe_sync.stripe_api.catalog import Resource
     from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
 
 # How far this machine's clock and Stripe's may be apart.
@@ -39,40 +38,37 @@ class Behind:
         self._stripe = stripe
         self._state = state
 
-    async def check(self, rules: Rules, counts: DiffCounts) -> None:
-        """Stop a plan that would make objects, where a later state than this one has made some of them already.
+    async def check(self, sync: Sync, resource: Resource, *, makes_new: bool, may_replace: bool) -> None:
+        """Stop before objects are made, where a later state than this one has made some of them already.
 
-        Costs a page of a list where a sync has new rows, or changed ones whose objects may be replaced. Raises
-        `StateError` with the number of objects, and `StripeError` where Stripe can't be asked.
+        Costs a page of a list where something is made or replaced. Raises `StateError` with the number of objects, and
+        `StripeError` where Stripe can't be asked.
         """
-        since = self._since(rules, counts)
-        if since is None:
+        lifecycle = lifecycle_of(resource.name)
+        is_tagged = lifecycle.tagged and "metadata" in resource.params
+        is_listed = lifecycle.listed and "list" in resource.operations
+        # Without a record, the sync looks for the tag of each of its rows anyway.
+        since = self._since(sync, "created_at" if makes_new else "updated_at")
+        if not (is_tagged and is_listed) or not (makes_new or may_replace) or since is None:
             return
         found = 0
-        async for key, body in self._younger(rules, since):
-            found += await self._is_unknown(rules, key, body)
+        # The objects of forgotten rows are left without a record on purpose, and looked for by their tag.
+        forgotten = read_forgotten(self._workspace, sync.name)
+        async for key, body in self._younger(sync, since):
+            found += key not in forgotten and await self._is_unknown(sync, lifecycle, key, body)
         if found:
-            raise StateError(_behind(rules, found))
+            raise StateError(_behind(sync, found))
 
-    def _since(self, rules: Rules, counts: DiffCounts) -> int | None:
-        """The Unix time since which unknown objects are looked for; None where there is nothing to look for."""
-        lifecycle = rules.lifecycle
-        rule = lifecycle.replace_if_asked or lifecycle.when_immutable_changes
-        makes_new = counts.kinds[Kind.NEW] > 0
-        may_replace = counts.kinds[Kind.CHANGED] > 0 and isinstance(rule, Replace)
-        is_listed = is_tagged(rules) and lifecycle.listed and "list" in rules.resource.operations
-        if not is_listed or not (makes_new or may_replace):
-            return None
-        # Without a record, the sync looks for the tag of each of its rows anyway.
-        column = "created_at" if makes_new else "updated_at"
+    def _since(self, sync: Sync, column: str) -> int | None:
+        """The Unix time since which the state can have missed something, None where it has no record of the sync."""
         query = f"SELECT CAST(epoch(max({column})) AS BIGINT) FROM records WHERE sync = $sync"
-        (last,) = self._workspace.one(query, {"sync": rules.sync.name})
+        (last,) = self._workspace.one(query, {"sync": sync.name})
         return None if last is None else int(last) - int(CLOCK_SKEW.total_seconds())
 
-    async def _younger(self, rules: Rules, since: int) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+    async def _younger(self, sync: Sync, since: int) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
         """Objects with a tag of the sync and the keys of their rows, as far back as `since`."""
-        prefix = f"{rules.sync.project}/{rules.sync.name}/"
-        async for page in self._stripe.pages(rules.resource.name, {"limit": PAGE}):
+        prefix = f"{sync.project}/{sync.name}/"
+        async for page in self._stripe.pages(sync.resource, {"limit": PAGE}):
             for body in page:
                 tag = str(object_value(body, f"metadata.{TAG}") or "")
                 if tag.startswith(prefix) and not body.get("deleted"):
@@ -81,21 +77,20 @@ class Behind:
             if page and 0 < created_at(page[-1]) < since:
                 return
 
-    async def _is_unknown(self, rules: Rules, key: str, body: Mapping[str, Any]) -> bool:
-        sync, resource = rules.sync.name, rules.resource.name
-        row = {"sync": sync, "key": key}
+    async def _is_unknown(self, sync: Sync, lifecycle: Lifecycle, key: str, body: Mapping[str, Any]) -> bool:
+        row = {"sync": sync.name, "key": key}
         stripe_id = str(body["id"])
         if self._workspace.one("SELECT 1 FROM work.unsettled WHERE sync = $sync AND key = $key", row):
             return False
-        if stripe_id in self._state.known_objects([stripe_id], resource=resource, sync=sync, key=key):
+        if stripe_id in self._state.known_objects([stripe_id], resource=sync.resource, sync=sync.name, key=key):
             return False
         recorded = self._workspace.one("SELECT stripe_id FROM records WHERE sync = $sync AND key = $key", row)
         if not recorded:
             return True
         # The row has an object: this one may be a copy that somebody made by hand, with its metadata.
-        answer = await self._stripe.send(Call(resource=resource, operation="retrieve", target=recorded[0]))
+        answer = await self._stripe.send(Call(resource=sync.resource, operation="retrieve", target=recorded[0]))
         if answer.verdict is Verdict.DONE:
-            return has_ended(rules.lifecycle, answer.body)
+            return has_ended(lifecycle, answer.body)
         return answer.failure is not None and answer.failure.code == "resource_missing"
 
 
@@ -106,11 +101,11 @@ def has_ended(lifecycle: Lifecycle, body: Mapping[str, Any]) -> bool:
     return bool(body.get("deleted") or object_value(body, f"metadata.{FORMER_TAG}") or is_over)
 
 
-def _behind(rules: Rules, found: int) -> Problem:
-    what = f"{found:,} {rules.resource.name} {'object carries' if found == 1 else 'objects carry'}"
+def _behind(sync: Sync, found: int) -> Problem:
+    what = f"{found:,} {sync.resource} {'object carries' if found == 1 else 'objects carry'}"
     return Problem(
         code="state-behind",
-        summary=f"the state is older than what was sent: {what} the tag of `{rules.sync.name}` and no record",
-        where=rules.sync.where,
+        summary=f"the state is older than what was sent: {what} the tag of `{sync.name}` and no record",
+        where=sync.where,
         hint="put the newest state back, or let `dbt-stripe-sync state rebuild` read the rest from Stripe, then run it",
     )

@@ -23,6 +23,7 @@ from dbt_stripe_sync.engine.linking import link_rows
 from dbt_stripe_sync.engine.matching import Matcher, not_asked
 from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.references import TAG_FIELD
+from dbt_stripe_sync.engine.replacing import may_replace
 from dbt_stripe_sync.engine.types import Action, SyncCounts
 from dbt_stripe_sync.errors import Problem
 from dbt_stripe_sync.stripe_api.lifecycle import Removal, stays_when_replaced
@@ -137,7 +138,12 @@ async def plan_sync(
             mapped=frozenset(mapping.path for mapping in sync.fields),
             now=planning.clock.now(),
         )
-        await Behind(planning.workspace, planning.stripe, planning.state).check(rules, counts)
+        await Behind(planning.workspace, planning.stripe, planning.state).check(
+            sync,
+            resource,
+            makes_new=counts.kinds[Kind.NEW] > 0,
+            may_replace=counts.kinds[Kind.CHANGED] > 0 and may_replace(sync, lifecycle),
+        )
         await _SyncPlanner(planning, rules, staged, found).plan_rows(counts)
         bulk = bulk_of(sync, lifecycle)
         if bulk is not None and found.in_bulk:

@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.compare import Comparison
     from dbt_stripe_sync.engine.diff import RowDiff
     from dbt_stripe_sync.engine.payload import Payload
+    from dbt_stripe_sync.engine.types import Sync
+    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
+
+
+def may_replace(sync: Sync, lifecycle: Lifecycle) -> bool:
+    """Whether a changed row of a sync may get another object."""
+    return not isinstance(_rule_of(sync, lifecycle), Reject)
+
+
+def _rule_of(sync: Sync, lifecycle: Lifecycle) -> Replace | Reject:
+    """What becomes of an object whose row changes what Stripe can't change."""
+    if sync.options.get(REPLACE) is True and lifecycle.replace_if_asked is not None:
+        return lifecycle.replace_if_asked
+    return lifecycle.when_immutable_changes
 
 
 def decide_replaced(
@@ -35,9 +49,7 @@ def decide_replaced(
 
     `found_by` says how the old one was found, where it is not the row's yet.
     """
-    rule = rules.lifecycle.when_immutable_changes
-    if rules.sync.options.get(REPLACE) is True and rules.lifecycle.replace_if_asked is not None:
-        rule = rules.lifecycle.replace_if_asked
+    rule = _rule_of(rules.sync, rules.lifecycle)
     names = ", ".join(f"`{name}`" for name in comparison.immutable)
     reason = rule.reason if isinstance(rule, Reject) else _cannot_share(rule, payload, comparison)
     if isinstance(rule, Reject) or reason:

@@ -134,6 +134,24 @@ def test_a_backup_that_is_older_than_its_objects_makes_nothing_twice(customers, 
     assert len(records_of(customers)) == 3
 
 
+def test_a_backup_with_the_plan_that_was_made_from_it_makes_nothing_twice(customers, tmp_path):
+    assert customers.cli().exit_code == 0
+    people = ((1, "a@example.com", "Ann"), (2, "b@example.com", "Bob"), (3, "c@example.com", "Cem"))
+    rows = (*people, (4, "d@example.com", "Dee"))
+    customers.rows("customers", *rows, columns="id int, email text, name text")
+    plan = str(tmp_path / "plan.jsonl")
+    assert customers.cli("plan", "--out", plan).exit_code == 0
+    backup = shutil.copy(customers.state, tmp_path / "backup")
+    assert customers.cli("apply", plan).exit_code == 0
+    shutil.copy(backup, customers.state)
+
+    refused = customers.cli("apply", plan)
+
+    assert refused.exit_code == 2
+    assert "state-behind" in refused.text
+    assert customers.stripe.count("customer") == 4
+
+
 @pytest.fixture
 def priced(customers):
     """A price, which is a subscription's, and a backup of the state from before the price and its customer changed."""

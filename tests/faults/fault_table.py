@@ -254,6 +254,13 @@ DAMAGED = OtherFault(
     "object by its tag, makes none.",
     exit_code=2,
 )
+BEHIND = OtherFault(
+    name="the state file is an older copy",
+    happens="An object that has the tag of a row, and that the state knows nothing of, stops the run: nothing is sent.",
+    seen=("error[state-behind]", "the state is older than what was sent", "state rebuild"),
+    next_run="With the newest copy, or after `state rebuild`: knows every object, makes none twice.",
+    exit_code=2,
+)
 NEWER = OtherFault(
     name="the state file is of a newer version",
     happens="Nothing is sent and the file is left as it is.",
@@ -292,6 +299,7 @@ OTHER_FAULTS = (
     FULL,
     READ_ONLY,
     DAMAGED,
+    BEHIND,
     NEWER,
     WAREHOUSE,
     CLOCK_BACK,

@@ -11,7 +11,7 @@ from datetime import timedelta
 import duckdb
 import pytest
 from business import ROOT
-from fault_table import CLOCK_BACK, CREATION, DAMAGED, FULL, FULL_EARLY, NEWER, READ_ONLY, WAREHOUSE
+from fault_table import BEHIND, CLOCK_BACK, CREATION, DAMAGED, FULL, FULL_EARLY, NEWER, READ_ONLY, WAREHOUSE
 
 from dbt_stripe_sync.sandbox import Fault, Sandbox
 
@@ -151,6 +151,23 @@ def test_a_damaged_state_is_replaced_by_a_backup(shop, tmp_path):
     shutil.copy(backup, shop.business.state)
     assert shop.run().exit_code == 0
     shop.check_that_all_is_well()
+
+
+def test_an_older_copy_of_the_state_stops_the_run_before_anything(shop, tmp_path):
+    shop.run()
+    backup = shutil.copy(shop.business.state, tmp_path / "backup")
+    shop.business.table("customers", "SELECT * FROM customers UNION ALL SELECT 99, 'z@example.com', 'Zoe'")
+    assert shop.run().exit_code == 0
+    shutil.copy(backup, shop.business.state)
+    shop.stripe.reset_requests()
+
+    ran = shop.run()
+
+    check_told(ran, BEHIND)
+    assert shop.stripe.writes() == []
+    assert shop.run("state", "rebuild").exit_code == 0
+    assert shop.run().exit_code == 0
+    assert shop.creations() == []
 
 
 def test_a_state_of_a_newer_version_is_left_alone(shop):
