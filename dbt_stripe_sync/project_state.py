@@ -129,20 +129,24 @@ class ProjectState:
             found = self._run_id(state, run)
             report = state.report(found) if found is not None else None
         if report is None:
-            raise StateError(
-                Problem(
-                    code="no-run",
-                    summary=f"there is no run `{run}`" if run else "there has been no run yet",
-                    where=Location(file=str(self.path)),
-                    hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
-                )
-            )
+            raise StateError(self._no_run(run))
         return report
 
     def undone(self, run: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
         with self.open() as state:
-            return state.last_rejected(self._run_id(state, run) if run is not None else None)
+            found = self._run_id(state, run) if run is not None else None
+            if run is not None and found is None:
+                raise StateError(self._no_run(run))
+            return state.last_rejected(found)
+
+    def _no_run(self, run: str | None) -> Problem:
+        return Problem(
+            code="no-run",
+            summary=f"there is no run `{run}`" if run else "there has been no run yet",
+            where=Location(file=str(self.path)),
+            hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
+        )
 
     @staticmethod
     def _run_id(state: StateStore, begins: str | None) -> str | None:

@@ -110,6 +110,17 @@ def test_retry_sends_only_what_the_last_run_left_undone(customers):
     assert "Nothing to retry" in again.out
 
 
+def test_retry_of_a_run_that_there_is_not_sends_nothing(customers):
+    customers.cli()
+    customers.write_calls()
+
+    ran = customers.cli("retry", "20200101")
+
+    assert ran.exit_code == 2
+    assert "error[no-run]: there is no run `20200101`" in ran.text
+    assert customers.write_calls() == []
+
+
 def test_retry_takes_up_rows_that_were_rejected_before_they_were_sent(customers):
     customers.table(
         "customers", "SELECT * REPLACE (CASE id WHEN 2 THEN repeat('x', 600) ELSE name END AS name) FROM customers"
