@@ -90,8 +90,7 @@ def test_what_the_documentation_shows_is_synced(metered):
     block = USAGE.read_text().split("```yaml\n")[1].split("```")[0]
     syncs = {model["name"]: model["config"]["meta"]["stripe_sync"] for model in yaml.safe_load(block)["models"]}
     del metered.models["meters"]
-    metered.table("stripe_customers", "SELECT 'c1' AS id, 'c@example.com' AS email")
-    metered.sync("stripe_customers", resource="customer", key="id", fields={"email": "email"})
+    metered.table("stripe_customers", "SELECT 'c1' AS customer_id, 'c@example.com' AS email")
     metered.table("stripe_meters", "SELECT 'api_calls' AS event_name, 'Calls' AS label")
     metered.table("stripe_usage", "SELECT 'e1' AS event_id, now() AS happened_at, 'c1' AS customer_id, 1.5 AS amount")
     for name, sync in syncs.items():

@@ -155,8 +155,12 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
 
 def read_newest(session: Session) -> list[str]:
     """The last run that came to its end, and those after it: one that was killed or refused took nothing up."""
-    runs = session.rows("SELECT id, finished_at FROM runs ORDER BY started_at DESC, id DESC")
-    last = next((index for index, run in enumerate(runs) if run["finished_at"] is not None), len(runs))
+    query = (
+        "SELECT id, finished_at IS NOT NULL AND status <> $failed AS has_ended FROM runs "
+        "ORDER BY started_at DESC, id DESC"
+    )
+    runs = session.rows(query, failed=RunStatus.FAILED.value)
+    last = next((index for index, run in enumerate(runs) if run["has_ended"]), len(runs))
     return [run["id"] for run in runs[: last + 1]]
 
 
