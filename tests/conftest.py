@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from business import SAMPLE, Business
+from crash_counts import write_counts
 from recording import FOLDER, start_recording
 from usage import meters
 
@@ -23,6 +24,11 @@ def pytest_configure():
     """Keep what is said to the local Stripe, for the contract tests, where somebody names a folder for it."""
     if os.environ.get(FOLDER):
         start_recording(Path(os.environ[FOLDER]))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what the crash tests came to. Here, since the process that says it collects no tests itself."""
+    write_counts(terminalreporter)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Sandboxes in processes of their own, and the counts at the end of the test run."""
+"""Sandboxes in processes of their own, and what each chain of kills came to."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 
 import pytest
-from crash_harness import ColdNursery, Nursery, SandboxProcess, Shop, let_live, told
+from crash_counts import CRASH_COUNTS
+from crash_harness import ColdNursery, Nursery, SandboxProcess, Shop, let_live
 from crash_shop import FEW, SYNCS, TIMELESS
-
-CRASH_COUNTS = "crash counts"
 
 
 @pytest.fixture(scope="session")
@@ -64,19 +63,3 @@ def shop(request, tmp_path, nursery, record_property):
         shop = Shop.made_in(tmp_path, stripe, ColdNursery() if getattr(request, "param", "") == "cold" else nursery)
         yield shop
     record_property(CRASH_COUNTS, asdict(shop.counts))
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Say what all chains of kills came to."""
-    reports = terminalreporter.stats.get("", ())
-    counts = [
-        value
-        for report in reports
-        if report.when == "teardown"
-        for name, value in report.user_properties
-        if name == CRASH_COUNTS
-    ]
-    if counts:
-        terminalreporter.section("crash harness")
-        for line in told(counts):
-            terminalreporter.write_line(line)

@@ -156,23 +156,6 @@ class Counts:
     unknown_to_stripe: int = 0
 
 
-def told(counts: Sequence[dict[str, Any]]) -> list[str]:
-    """What all chains came to, in words."""
-    total = {name: sum(count[name] for count in counts) for name in counts[0] if name != "by_point"}
-    by_point: Counter[str] = Counter()
-    for count in counts:
-        by_point.update(count["by_point"])
-    lines = [
-        f"{total['kills']:,} kills in {total['runs']:,} runs of {len(counts)} chains",
-        f"{total['objects']:,} objects, {total['calls']:,} calls, {total['records']:,} rows in state",
-        (
-            f"{total['duplicates']} duplicates, {total['lost']} lost rows, "
-            f"{total['unknown_to_stripe']} rows in state that Stripe lacks"
-        ),
-    ]
-    return lines + [f"{kills:6,}  {point}" for point, kills in by_point.most_common()]
-
-
 @dataclass
 class Shop:
     """A project and a Stripe of its own, on which the command line is run and killed."""
