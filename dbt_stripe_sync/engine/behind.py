@@ -47,10 +47,11 @@ class Behind:
         lifecycle = lifecycle_of(resource.name)
         is_tagged = lifecycle.tagged and "metadata" in resource.params
         is_listed = lifecycle.listed and "list" in resource.operations
-        # Without a record, the sync looks for the tag of each of its rows anyway.
-        since = self._since(sync, "created_at" if makes_new else "updated_at")
-        if not (is_tagged and is_listed) or not (makes_new or may_replace) or since is None:
+        if not (is_tagged and is_listed) or not (makes_new or may_replace):
             return
+        since = self._since(sync, "created_at" if makes_new else "updated_at")
+        if since is None:
+            return  # without a record, the sync looks for the tag of each of its rows anyway
         found = 0
         # The objects of forgotten rows are left without a record on purpose, and looked for by their tag.
         forgotten = read_forgotten(self._workspace, sync.name)
