@@ -115,3 +115,8 @@ class Change:
     found_by: str | None = None
     removed: bool = False
     gone: bool = False
+
+
+def change_id(sync: str, key: str) -> str:
+    """The id of the change of one row: a plan has at most one."""
+    return f"{sync}/{key}"

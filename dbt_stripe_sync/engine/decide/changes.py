@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.engine.payload.builder import refs_in
 from dbt_stripe_sync.engine.payload.compare import payload_hash
 from dbt_stripe_sync.engine.payload.revealing import choice_of
-from dbt_stripe_sync.model.change import Action, Change, PlannedCall
+from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import CREATE, Bulk, ByStatus, Lifecycle, Step
 from dbt_stripe_sync.model.record import Record
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
+    from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.params import Resource
     from dbt_stripe_sync.model.sync import Sync
 
@@ -55,11 +55,6 @@ class Existing:
 
     body: Mapping[str, Any]
     by: str
-
-
-def change_id(sync: str, key: str) -> str:
-    """The id of the change of one row: a plan has at most one."""
-    return f"{sync}/{key}"
 
 
 def bulk_of(sync: Sync, lifecycle: Lifecycle) -> Bulk | None:

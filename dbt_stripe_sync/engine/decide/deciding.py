@@ -20,15 +20,15 @@ from dbt_stripe_sync.engine.decide.changes import (
 )
 from dbt_stripe_sync.engine.decide.replacing import decide_replaced
 from dbt_stripe_sync.engine.decide.retagging import old_tag, retag, untold
+from dbt_stripe_sync.engine.decide.windows import check_windows
 from dbt_stripe_sync.engine.payload.builder import Payload, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
 from dbt_stripe_sync.engine.payload.shown import as_params
-from dbt_stripe_sync.engine.payload.windows import check_windows
-from dbt_stripe_sync.engine.plan.references import TAG_FIELD, object_value
-from dbt_stripe_sync.engine.stage.diff import Kind, RowDiff
 from dbt_stripe_sync.model.change import Action, FieldChange, PlannedCall
+from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Removal, Step
+from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
 from dbt_stripe_sync.model.record import REBUILT
 from dbt_stripe_sync.model.tag import TAG
 

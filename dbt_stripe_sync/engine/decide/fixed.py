@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.changes import Decision, build_record, immutable_problem
-from dbt_stripe_sync.engine.plan.references import object_value
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbt_stripe_sync.engine.decide.changes import Rules
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
     from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.difference import RowDiff
 
 
 def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, Any]) -> Decision | None:

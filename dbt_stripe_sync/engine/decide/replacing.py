@@ -15,9 +15,9 @@ from dbt_stripe_sync.engine.decide.changes import (
     row_tag,
     step_params,
 )
-from dbt_stripe_sync.engine.plan.references import object_value
 from dbt_stripe_sync.model.change import Action, PlannedCall
 from dbt_stripe_sync.model.lifecycle import REPLACE, ByStatus, Reject, Replace, Step
+from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.payload.builder import Payload
     from dbt_stripe_sync.engine.payload.compare import Comparison
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
+    from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.sync import Sync
 

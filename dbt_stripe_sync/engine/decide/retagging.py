@@ -12,7 +12,7 @@ from dbt_stripe_sync.model.record import REBUILT, TAGGED_AS
 from dbt_stripe_sync.model.tag import TAG, build_tag
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
+    from dbt_stripe_sync.model.difference import RowDiff
 
 # Those that are done to the object that the row has, and leave it there.
 _KEEPS_ITS_OBJECT = frozenset({Action.UPDATE, Action.ARCHIVE, Action.CANCEL})

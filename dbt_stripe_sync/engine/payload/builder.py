@@ -37,7 +37,7 @@ from dbt_stripe_sync.model.tag import build_identifier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dbt_stripe_sync.engine.stage.layout import Layout, Part
+    from dbt_stripe_sync.engine.payload.layout import Layout, Part
     from dbt_stripe_sync.model.params import Param, Resource
     from dbt_stripe_sync.model.sync import FieldMapping, Sync
 

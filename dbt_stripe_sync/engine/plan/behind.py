@@ -10,11 +10,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.plan.references import PAGE, created_at, object_value
+from dbt_stripe_sync.engine.plan.references import PAGE
 from dbt_stripe_sync.engine.stage.diff import read_forgotten
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.errors import Problem, StateError
 from dbt_stripe_sync.model.lifecycle import ByStatus
+from dbt_stripe_sync.model.objects import created_at, object_value
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from dbt_stripe_sync.engine.decide.deciding import decide_present, needs_body, n
 from dbt_stripe_sync.engine.decide.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.decide.replacing import end_replaced
 from dbt_stripe_sync.engine.payload.items import emptying_of, match_items
+from dbt_stripe_sync.engine.payload.kept import without_kept
 from dbt_stripe_sync.engine.payload.revealing import is_hidden, reveal
 from dbt_stripe_sync.engine.plan.matching import not_asked
-from dbt_stripe_sync.engine.stage.diff import Kind
-from dbt_stripe_sync.engine.stage.linking import without_kept
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.lifecycle import ByStatus, Mode
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.decide.changes import Rules
     from dbt_stripe_sync.engine.payload.builder import PayloadBuilder
+    from dbt_stripe_sync.engine.payload.layout import Layout
     from dbt_stripe_sync.engine.ports import Stripe
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
-    from dbt_stripe_sync.engine.stage.layout import Layout
     from dbt_stripe_sync.model.calls import Answer
     from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.lifecycle import ItemList
 
 

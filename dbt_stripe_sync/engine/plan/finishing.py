@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.decide.changes import change_id
 from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.engine.payload.compare import payload_hash
-from dbt_stripe_sync.engine.plan.references import object_value
-from dbt_stripe_sync.engine.stage.layout import KEY, REFS
+from dbt_stripe_sync.engine.payload.layout import KEY, REFS
 from dbt_stripe_sync.model.calls import Call, Verdict
-from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref, change_id
 from dbt_stripe_sync.model.lifecycle import Removal
+from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import SyncCounts
 from dbt_stripe_sync.model.record import FINISHED, Record
 from dbt_stripe_sync.model.sql import ID_SEPARATOR, literal, quoted

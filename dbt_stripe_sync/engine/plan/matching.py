@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.decide.changes import Existing
-from dbt_stripe_sync.engine.plan.references import TAG_FIELD
+from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.stage.diff import read_forgotten
-from dbt_stripe_sync.engine.stage.linking import keeps
 from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.objects import TAG_FIELD
 from dbt_stripe_sync.model.sync import OnAmbiguous
 from dbt_stripe_sync.model.tag import build_tag
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.decide.changes import Rules
     from dbt_stripe_sync.engine.payload.builder import PayloadBuilder
+    from dbt_stripe_sync.engine.payload.layout import Layout
     from dbt_stripe_sync.engine.plan.references import ExistingObjects, Found
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
-    from dbt_stripe_sync.engine.stage.layout import Layout
     from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.difference import RowDiff
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from dbt_stripe_sync.engine.decide.changes import Decision, Rules, bulk_of
 from dbt_stripe_sync.engine.decide.deciding import decide_ignored, decide_present, decide_removed
 from dbt_stripe_sync.engine.decide.replacing import may_replace
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder, pending_id
+from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.engine.plan.behind import Behind
 from dbt_stripe_sync.engine.plan.completing import Completer
 from dbt_stripe_sync.engine.plan.guards import (
@@ -25,14 +26,14 @@ from dbt_stripe_sync.engine.plan.guards import (
     is_agreement_needed,
 )
 from dbt_stripe_sync.engine.plan.matching import Matcher, not_asked
-from dbt_stripe_sync.engine.plan.references import TAG_FIELD
-from dbt_stripe_sync.engine.stage.diff import Kind, find_differences, read_differences
+from dbt_stripe_sync.engine.stage.diff import find_differences, read_differences
 from dbt_stripe_sync.engine.stage.extract import HeardRows, Staged, load_rows
-from dbt_stripe_sync.engine.stage.layout import build_layout
 from dbt_stripe_sync.engine.stage.linking import link_rows
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import Removal, stays_when_replaced
+from dbt_stripe_sync.model.objects import TAG_FIELD
 from dbt_stripe_sync.model.plan import SyncCounts
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.plan.references import Found
     from dbt_stripe_sync.engine.ports import RowProgress, State, Stripe, Warehouse
-    from dbt_stripe_sync.engine.stage.diff import DiffCounts, RowDiff
+    from dbt_stripe_sync.engine.stage.diff import DiffCounts
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Resource

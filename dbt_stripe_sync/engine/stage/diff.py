@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.stage.layout import HASH, KEY, REFS
+from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
+from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.record import FORGOTTEN
 from dbt_stripe_sync.model.sql import quoted
 
@@ -18,34 +18,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.extract import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.fingerprints import Fingerprints
-
-
-class Kind(Enum):
-    """How a row differs from our records. `RETURNED` is in the model again after its object was archived."""
-
-    NEW = "new"
-    CHANGED = "changed"
-    RETURNED = "returned"
-    REMOVED = "removed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowDiff:
-    """One row that is not as we last wrote it. `row` is empty for one that left the model.
-
-    `unreadable` says that `params` holds hashes whose salt is not known, so that nothing can be compared with them.
-    """
-
-    kind: Kind
-    key: str
-    row: Mapping[str, Any]
-    source_hash: int | None
-    refs: str | None
-    stripe_id: str | None
-    params: Mapping[str, Any]
-    payload_hash: str | None
-    adopted: bool
-    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template
+from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template, WhenReplaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,3 +101,18 @@ def _values_of(value: ListOf) -> Iterable[Value]:
 
 def _take_columns(part: Part, names: Sequence[str]) -> None:
     part.columns.update(dict.fromkeys(names))
+
+
+def keeps(reference: SyncRef | Lookup) -> bool:
+    """Whether a row stays with the object that it refers to when a new one replaces it."""
+    return isinstance(reference, SyncRef) and reference.when_replaced is WhenReplaced.KEEP
+
+
+def kept_column(name: str) -> str:
+    """The staged column with the replaced object that a row stays with."""
+    return f"{name}$kept"
+
+
+def newest_column(name: str) -> str:
+    """The staged column with the object that has replaced it."""
+    return f"{name}$newest"
