@@ -14,14 +14,16 @@ from dbt_stripe_sync.engine.apply.journal import Journal
 from dbt_stripe_sync.engine.apply.lanes import Sending, Stop, apply_changes
 from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
 from dbt_stripe_sync.engine.apply.recovery import settle_intents
+from dbt_stripe_sync.engine.apply.refresh import commit_refreshes
 from dbt_stripe_sync.engine.apply.send import Sender
 from dbt_stripe_sync.engine.plan.behind import Behind
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.guards import find_unagreed, refuse_unagreed
-from dbt_stripe_sync.engine.plan.matching import Matching
+from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.engine.plan.planning import Planning, plan_sync
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
+from dbt_stripe_sync.engine.plan.settling import Settling
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.change import Action
@@ -129,23 +131,27 @@ async def _plan_syncs(
     writer: PlanWriter,
 ) -> Plan:
     workspace = Workspace(parts.state.workspace)
+    settling = Settling(workspace=workspace, writer=writer, earlier=parts.state.owed())
     planning = Planning(
+        settling=settling,
         workspace=workspace,
         warehouse=warehouse,
         stripe=parts.stripe,
         state=parts.state,
         fingerprints=parts.state.fingerprints,
-        matching=Matching(
-            workspace=workspace, existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock)
+        observing=Observing(
+            workspace=workspace,
+            stripe=parts.stripe,
+            existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock),
         ),
         clock=parts.clock,
         writer=writer,
-        run_id="plan",
         referrers=Referrers(
             workspace=workspace,
             parents=frozenset(
                 s.name for s in workload.syncs if finishes_of(s, workload.catalog.resources[s.resource].lifecycle)
             ),
+            ending=lambda: settling.syncs,
         ),
         progress=progress,
         referenced=frozenset(name for sync in workload.syncs for name in sync.depends_on),
@@ -176,8 +182,9 @@ async def _plan_syncs(
         problems += planned_sync.problems
         progress.planned(planned_sync.counts)
     counts += await _plan_finishing(workload, parts, planning, plans)
+    counts += settling.plan(workload.syncs)
     workspace.close()
-    return writer.finish(counts, problems, state_serial=parts.state.serial)
+    return writer.finish(counts, problems, state_serial=parts.state.serial, owed=settling.earlier)
 
 
 async def settle(workload: Workload, parts: Parts, run_id: str, progress: Progress) -> Settled:
@@ -199,6 +206,7 @@ async def apply_plan(
 ) -> RunReport:
     """Send a plan's changes and say what became of each. Raises `StateError` where the state can't be written."""
     started = parts.clock.now()
+    commit_refreshes(parts.state, plan.refreshes, run_id)
     progress.begin_apply(max(0, len(plan.changes) - len(sending.ended)))
     async with Journal(parts.state) as journal:
         sender = Sender(stripe=parts.stripe, journal=journal, catalog=parts.catalog, clock=parts.clock, run_id=run_id)
@@ -314,10 +322,8 @@ async def _plan_finishing(
         finishing = Finishing(
             workspace=planning.workspace,
             stripe=parts.stripe,
-            state=parts.state,
             fingerprints=parts.state.fingerprints,
             writer=planning.writer,
-            run_id=planning.run_id,
             staged=plans[sync.name].staged,
             steps=steps,
             rejected=plans[sync.name].rejected_keys,

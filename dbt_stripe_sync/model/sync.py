@@ -142,6 +142,21 @@ class OnAmbiguous(Enum):
     OLDEST = "oldest"
 
 
+class OnDeleted(Enum):
+    """What to do with a row whose object somebody has deleted in Stripe."""
+
+    RECREATE = "recreate"
+    REJECT = "reject"
+    FORGET = "forget"
+
+
+class WhenEnded(Enum):
+    """What to do with a row whose object has come to its end in Stripe: leave it so, or make another one."""
+
+    KEEP = "keep"
+    RESTART = "restart"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
     """A limit on a number of rows: an absolute `count`, or a `percent` of the records that the sync has."""
@@ -188,3 +203,5 @@ class Sync:
     where: Location
     after: tuple[str, ...] = ()
     store_values: bool | None = None
+    on_deleted: OnDeleted = OnDeleted.REJECT
+    when_ended: WhenEnded = WhenEnded.KEEP

@@ -54,7 +54,7 @@ def json_counts(counts: SyncCounts) -> dict[str, Any]:
         "calls": counts.calls,
         "read_seconds": round(counts.read_seconds, 3),
         "compare_seconds": round(counts.diff_seconds, 3),
-        "notes": list(counts.notes),
+        "notes": [str(note) for note in counts.notes],
     }
 
 

@@ -122,7 +122,7 @@ def _sync(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width:
         text = f"… and {hidden:,} more ({shown} in all); `--format json` prints every one"
         yield from wrap(text, width, indent=INDENT * 2, first=INDENT)
     for note in counts.notes:
-        yield from wrap(f"note: {plain(note)}", width, indent=INDENT * 2, first=INDENT)
+        yield from wrap(f"note: {plain(str(note))}", width, indent=INDENT * 2, first=INDENT)
 
 
 def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:

@@ -117,7 +117,7 @@ def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Ite
         for index, line in enumerate(wrap(text, width - used)):
             yield " " * used + line if index else start + line
     for note in counts.notes:
-        yield from wrap(f"note: {plain(note)}", width, first=INDENT, indent=INDENT * 2)
+        yield from wrap(f"note: {plain(str(note))}", width, first=INDENT, indent=INDENT * 2)
 
 
 def _not_done(counts: SyncCounts, summary: Summary) -> Iterator[str]:

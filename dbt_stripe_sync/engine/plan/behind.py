@@ -93,7 +93,7 @@ class Behind:
         answer = await self._stripe.send(Call(resource=sync.resource, operation="retrieve", target=recorded[0]))
         if answer.verdict is Verdict.DONE:
             return has_ended(lifecycle, answer.body)
-        return answer.failure is not None and answer.failure.code == "resource_missing"
+        return answer.is_missing
 
 
 def has_ended(lifecycle: Lifecycle, body: Mapping[str, Any]) -> bool:

@@ -49,9 +49,9 @@ def find_differences(
                     WHEN r.removed THEN 'returned' ELSE 'changed' END AS kind
         FROM (SELECT {key} AS key, {row_hash} AS source_hash, {refs} AS refs FROM {staged.table}
               WHERE {key} IS NOT NULL) AS s
-        FULL JOIN (SELECT key, source_hash, refs, removed FROM records WHERE sync = $sync) AS r ON s.key = r.key
+        FULL JOIN (SELECT key, source_hash, refs, removed, missing FROM records WHERE sync = $sync) AS r ON s.key = r.key
         WHERE (r.key IS NULL OR r.removed OR s.key IS NULL OR $recheck
-               OR s.source_hash IS DISTINCT FROM r.source_hash OR s.refs IS DISTINCT FROM r.refs)
+               OR r.missing OR s.source_hash IS DISTINCT FROM r.source_hash OR s.refs IS DISTINCT FROM r.refs)
           AND NOT (s.key IS NULL AND r.removed)
           AND coalesce(s.key, r.key) NOT IN (SELECT key FROM {staged.duplicates})
           AND coalesce(s.key, r.key) NOT IN (SELECT key FROM work.unsettled WHERE sync = $sync)
@@ -87,7 +87,8 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
     """The rows that differ, in the order of their keys, in batches."""
     query = f"""
         SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
-               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred"
+               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred",
+               s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash AS "$same_row", r.missing AS "$missing"
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
         LEFT JOIN (SELECT * FROM records WHERE sync = $sync) AS r ON r.key = c.key
@@ -121,5 +122,7 @@ def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
         payload_hash=row.pop("$payload"),
         adopted=bool(row.pop("$adopted")),
         unreadable=not fingerprints.can_read(salt),
+        only_refs=bool(row.pop("$same_row")) and kind is Kind.CHANGED,
+        missing=bool(row.pop("$missing")),
         row={} if kind is Kind.REMOVED else row,
     )

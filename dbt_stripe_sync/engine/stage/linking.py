@@ -108,6 +108,8 @@ def _kept_ids(sync: Sync, reference: SyncRef | Lookup) -> str:
               FROM records WHERE sync = {literal(sync.name)}) AS mine
         JOIN (SELECT key, stripe_id AS id FROM former_ids WHERE sync = {parent}
               UNION
+              SELECT key, id FROM work.former WHERE sync = {parent}
+              UNION
               SELECT key, former FROM work.planned WHERE sync = {parent} AND former IS NOT NULL
              ) AS former ON former.id = mine.id
         GROUP BY ALL
