@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport
-    from dbt_stripe_sync.pipeline import Agree, PlanOptions, Progress
+    from dbt_stripe_sync.pipeline import Agree, Progress
     from dbt_stripe_sync.project_state import ProjectState
 
 T = TypeVar("T")
@@ -108,6 +108,7 @@ class Project:
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.engine.plan.making import PlanOptions
 
         stop = Stop()
         sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
@@ -117,7 +118,7 @@ class Project:
                 report = await pipeline.run(
                     self.workload,
                     parts,
-                    options or pipeline.PlanOptions(),
+                    options or PlanOptions(),
                     sending,
                     progress or Silent(),
                     stop,
@@ -158,7 +159,7 @@ class Project:
             async def work() -> Plan:
                 async with open_parts(self.workload, clock=self._clock) as parts:
                     return await pipeline.make_plan(
-                        self.workload, parts, options or pipeline.PlanOptions(), progress or Silent(), path
+                        self.workload, parts, options or PlanOptions(), progress or Silent(), path
                     )
 
             plan = asyncio.run(work())
@@ -174,6 +175,7 @@ class Project:
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.engine.plan.making import PlanOptions
         from dbt_stripe_sync.engine.plan.plan_file import read_plan
 
         made = read_plan(plan) if isinstance(plan, Path) else plan

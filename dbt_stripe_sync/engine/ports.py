@@ -86,6 +86,11 @@ class State(Protocol):
         """Of which syncs the values are stored, and the salts of the others."""
         ...
 
+    @property
+    def serial(self) -> int:
+        """How many times records, or what is under way, have been written."""
+        ...
+
     def open_intents(self) -> Iterator[Intent]:
         """Those of earlier runs that have no outcome, oldest first."""
         ...

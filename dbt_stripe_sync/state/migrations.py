@@ -62,6 +62,7 @@ MIGRATIONS: tuple[str, ...] = (
     ) WHERE former IS NOT NULL AND stripe_id IS DISTINCT FROM former AND target = former
     QUALIFY row_number() OVER (PARTITION BY sync, key, former ORDER BY finished_at DESC) = 1;
     ALTER TABLE records ADD COLUMN missing BOOLEAN DEFAULT false;
+    ALTER TABLE runs ADD COLUMN owed VARCHAR;
     """,
 )
 

@@ -95,6 +95,13 @@ class Referrers:
             {"sync": staged.sync.name, "removes": staged.sync.on_removed is not Removal.IGNORE},
         )
 
+    def withhold(self, changes: Sequence[str]) -> None:
+        """Note that these changes are not sent after all."""
+        self.workspace.execute(
+            "UPDATE work.referrers SET change_id = NULL WHERE change_id IN (SELECT unnest($ids))",
+            {"ids": list(changes)},
+        )
+
     def read(self) -> dict[str, list[str | None]]:
         """The changes that refer to each object, by its id."""
         return dict(

@@ -20,6 +20,7 @@ from dbt_stripe_sync.model.sql import ID_SEPARATOR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dbt_stripe_sync.engine.plan.ordering import Order
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.change import Owed
@@ -59,6 +60,14 @@ class Settling:
         """Remember a change that will owe something once its object is there."""
         if change.owes:
             self.of_changes[change.sync].append(change)
+
+    def reorder(self, order: Order) -> None:
+        """Forget what is withheld, and what ends before its replacement is made."""
+        for name, changes in list(self.of_changes.items()):
+            kept = [part for change in changes for part in order.apply_to(change) if part.owes and not part.settles]
+            self.of_changes[name] = kept
+            if not kept:
+                del self.of_changes[name]
 
     def plan(self, syncs: Sequence[Sync]) -> list[SyncCounts]:
         """Write the changes, and say how many there are."""
