@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dbt_stripe_sync.engine.plan.making import PlanOptions
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -139,12 +140,13 @@ class Project:
 
         `agreed` is that of `run`.
         """
-        from dbt_stripe_sync import pipeline
 
         undone = self.state.undone(run)
         if not undone:
             return None
-        return self.run(pipeline.PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
+        from dbt_stripe_sync.engine.plan.making import PlanOptions
+
+        return self.run(PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
 
     @contextmanager
     def plan(
@@ -175,7 +177,6 @@ class Project:
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
-        from dbt_stripe_sync.engine.plan.making import PlanOptions
         from dbt_stripe_sync.engine.plan.plan_file import read_plan
 
         made = read_plan(plan) if isinstance(plan, Path) else plan
@@ -219,7 +220,9 @@ class Project:
 
         dbt = self.workload.dbt
         file = out or dbt.root / dbt.model_paths[0] / EXPOSURES
-        return file, write_exposures(self.workload.syncs, file, package=dbt.name)
+        return file, write_exposures(
+            [sync for sync in self.workload.syncs if sync.part_of is None], file, package=dbt.name
+        )
 
     @staticmethod
     def schema() -> dict[str, Any]:

@@ -210,8 +210,10 @@ def _failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
 
 async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:
     """Give the state back the records that it lacks, from the tags of the objects in Stripe. Changes nothing there."""
+    # What a part of a sync sets has no tag of its own: the next run compares it with the object.
+    whole = [sync for sync in workload.syncs if sync.part_of is None]
     return await rebuild_records(
-        workload.syncs, workload.catalog, parts.stripe, parts.state, run_id=new_run_id(parts.clock.now())
+        whole, workload.catalog, parts.stripe, parts.state, run_id=new_run_id(parts.clock.now())
     )
 
 

@@ -48,7 +48,7 @@ class Behind:
         lifecycle = resource.lifecycle
         is_tagged = lifecycle.tagged and "metadata" in resource.params
         is_listed = lifecycle.listed and "list" in resource.operations
-        if not (is_tagged and is_listed) or not (makes_new or may_replace):
+        if sync.part_of is not None or not (is_tagged and is_listed) or not (makes_new or may_replace):
             return
         since = self._since(sync, "created_at" if makes_new else "updated_at")
         if since is None:

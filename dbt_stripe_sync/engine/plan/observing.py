@@ -26,6 +26,7 @@ from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
+from dbt_stripe_sync.model.sync import PART_SEPARATOR
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -115,8 +116,9 @@ class Observing:
         if not ids:
             return {}
         rows = self.workspace.all(
-            "SELECT stripe_id, sync, key FROM records WHERE resource = $resource AND stripe_id IN (SELECT unnest($ids))",
-            {"resource": resource, "ids": list(dict.fromkeys(ids))},
+            "SELECT stripe_id, sync, key FROM records WHERE resource = $resource AND stripe_id IN (SELECT unnest($ids)) "
+            "AND NOT contains(sync, $part)",
+            {"resource": resource, "ids": list(dict.fromkeys(ids)), "part": PART_SEPARATOR},
         )
         return {stripe_id: (sync, key) for stripe_id, sync, key in rows}
 

@@ -207,7 +207,7 @@ def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[
     State that was lost must not make everything twice.
     """
     lifecycle = resource.lifecycle
-    if not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):
+    if sync.part_of is not None or not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):
         return frozenset()
     (records,) = workspace.one("SELECT count(*) FROM records WHERE sync = $sync", {"sync": sync.name})
     return read_forgotten(workspace, sync.name) if records else None
