@@ -140,7 +140,6 @@ class Project:
 
         `agreed` is that of `run`.
         """
-
         undone = self.state.undone(run)
         if not undone:
             return None

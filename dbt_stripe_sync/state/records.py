@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.model.record import FORGOTTEN, TAGGED_AS
+from dbt_stripe_sync.model.record import TAGGED_AS
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
 from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.state.session import Session
 
+# What the table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
+FORGOTTEN = "forgotten:"
 _STORED = ", ".join((*RECORDS.names[:-1], "created_at", "updated_at"))
 _COLUMNS = ", ".join(RECORDS.names[:-1])
 _OF_RECORD = ", ".join(RECORDS.names[:-2])

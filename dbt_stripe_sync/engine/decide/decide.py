@@ -189,7 +189,14 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
         return _adopt(rules, diff, replace(payload, params=desired), existing, observed)
     if diff.kind is not Kind.RETURNED and is_same:
         return Refresh(record=build_record(rules, diff, desired))
-    comparison = compare(diff.params, replace(payload, params=desired), rules.resource, rules.mapped)
+    return _decide_changed(rules, diff, replace(payload, params=desired), body, observed)
+
+
+def _decide_changed(
+    rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None, observed: Observed
+) -> Decision:
+    """What a row needs that asks for something else than its record says, or that came back."""
+    comparison = compare(_before(rules, diff), payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
@@ -211,6 +218,14 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
         changed=tuple(comparison.changed),
         reason=reason,
     )
+
+
+def _before(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+    """What a row has of what it asks for. One that was away may have lost its unique values to another meanwhile."""
+    lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None}
+    if diff.kind is not Kind.RETURNED or not lost:
+        return diff.params
+    return {name: value for name, value in diff.params.items() if name not in lost}
 
 
 def _seen_back(rules: Rules, diff: RowDiff, observed: Observed) -> Mapping[str, Any] | Ask | Reject | None:

@@ -1,4 +1,4 @@
-"""What ties the changes of different rows together: values that only one object has, and replacements that others follow.
+"""What ties the changes of rows together: values that only one object has, and replacements that others follow.
 
 Both are known once every sync is planned. A row that takes a value waits for the one that gives it up. A row that can't
 have it, or whose dependents can't follow it, is withheld from the plan, and with it all that depends on it.
@@ -114,7 +114,7 @@ class Uniques:
 
     def _reject_second_takers(self, resource: str, unique: Unique, order: Order) -> None:
         rows = self._workspace.all(
-            "SELECT change_id, sync, key, first_value(sync) OVER claim AS of_sync, first_value(key) OVER claim AS of_key "
+            "SELECT change_id, sync, key, first_value(sync) OVER claim, first_value(key) OVER claim "
             "FROM work.claims WHERE takes AND resource = $resource AND parameter = $parameter "
             "WINDOW claim AS (PARTITION BY value ORDER BY sync, key) QUALIFY row_number() OVER claim > 1",
             {"resource": resource, "parameter": unique.parameter},
@@ -131,7 +131,7 @@ class Uniques:
             f"""
             SELECT t.change_id, t.sync, t.key, r.sync, r.key, any_value(g.change_id), bool_or(g.late), count(g.value)
             FROM work.claims AS t
-            JOIN (SELECT sync, key, {folded} AS value FROM records
+            JOIN (SELECT sync, key, {folded} AS value FROM known_records
                   WHERE resource = $resource AND salt IS NULL AND NOT ($among_active AND removed)) AS r
               ON r.value = t.value AND (r.sync, r.key) <> (t.sync, t.key)
             LEFT JOIN work.claims AS g
@@ -175,7 +175,7 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
 
 
 def _claims(unique: Unique, diff: RowDiff, changes: Sequence[Change]) -> Iterator[tuple[str, str | None, bool, bool]]:
-    """What the changes of one row do with a value: it, the change, whether that takes it, and whether only at its end."""
+    """What the changes of a row do with a value: it, the change, whether that takes it, and whether at its end only."""
     had = _folded(unique, diff.params.get(unique.parameter))
     for change in changes:
         sent = [call.params[unique.parameter] for call in change.calls if unique.parameter in call.params]

@@ -142,7 +142,7 @@ class PlanWriter:
         with _written(self._path):
             if self._aside is None:
                 # The changes of a sync stand together in the file, so what is found between them waits beside it.
-                self._aside = TemporaryFile(dir=self._path.parent)
+                self._aside = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - open for as long as the plan grows
             self._aside.write(orjson.dumps(encode_refreshed(entry), option=orjson.OPT_APPEND_NEWLINE))
         self._noted += 1
 
@@ -169,7 +169,7 @@ class PlanWriter:
         kept, self._sections = ChangeFile(self._path, self._sections), {}
         with _written(self._path):
             self._file.flush()
-            aside = TemporaryFile(dir=self._path.parent)
+            aside: IO[bytes] = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - closed below
         with aside:
             lanes: list[tuple[str, int]] = []
             first = order.first

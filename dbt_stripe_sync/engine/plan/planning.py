@@ -209,7 +209,7 @@ def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[
     lifecycle = resource.lifecycle
     if sync.part_of is not None or not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):
         return frozenset()
-    (records,) = workspace.one("SELECT count(*) FROM records WHERE sync = $sync", {"sync": sync.name})
+    (records,) = workspace.one("SELECT count(*) FROM known_records WHERE sync = $sync", {"sync": sync.name})
     return read_forgotten(workspace, sync.name) if records else None
 
 
@@ -303,23 +303,24 @@ class _SyncPlanner:
         adopted: list[Record] = []
         for diff, decision in zip(batch, decisions, strict=True):
             if isinstance(decision, Reject):
-                self._found.rejected += 1
-                if len(self._found.problems) < MOST_PROBLEMS:
-                    self._found.problems += decision.problems
+                self._reject(decision)
             elif isinstance(decision, Change):
-                if self._add(decision):
-                    coming += _published(decision)
+                coming += _published(decision) if self._add(decision) else []
             elif isinstance(decision, Refresh):
                 self._refresh(diff, decision)
-                if diff.stripe_id is None:
-                    adopted.append(decision.record)
-                    coming.append((self._rules.sync.name, diff.key, decision.record.stripe_id, None))
+                adopted += [decision.record] if diff.stripe_id is None else []
             elif isinstance(decision, Keep) and decision.note is not None:
                 self._found.row_notes[decision.note.text] += 1
+        coming += [(record.sync, record.key, record.stripe_id, None) for record in adopted]
         if coming and self._rules.sync.name in self._planning.referenced:
             self._publish(coming)
         if adopted and self._rules.sync.name in self._planning.referrers.parents:
             self._keep_adopted(adopted)
+
+    def _reject(self, decision: Reject) -> None:
+        self._found.rejected += 1
+        if len(self._found.problems) < MOST_PROBLEMS:
+            self._found.problems += decision.problems
 
     def _keep_adopted(self, records: Sequence[Record]) -> None:
         """Records that this plan will write, for what is finished in the same plan."""
