@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
-    from dbt_stripe_sync.model.plan import Plan
+    from dbt_stripe_sync.model.plan import Plan, PlanOptions
     from dbt_stripe_sync.model.sync import Sync
 
 
@@ -57,22 +57,6 @@ class Scope:
     held: Mapping[str, str] = field(default_factory=dict)
     dependents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     warnings: Sequence[Problem] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
-
-    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
-    """
-
-    full_refresh: bool = False
-    most_changes: int | None = None
-    only: Mapping[str, frozenset[str]] | None = None
-
-    def keys_of(self, sync: Sync) -> frozenset[str] | None:
-        """The rows of a sync that are looked at; None for all of them."""
-        return None if self.only is None else self.only.get(sync.name, frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

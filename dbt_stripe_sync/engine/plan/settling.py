@@ -98,6 +98,7 @@ class Settling:
         self.writer.end_sync(lane_of(name), keep=True)
         return SyncCounts(
             sync=lane_of(name),
+            part_of=name,
             model=sync.model.name if sync is not None else "",
             resource=changes[0].resource,
             rows=len(changes),
