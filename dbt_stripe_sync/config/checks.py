@@ -113,12 +113,15 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
 
 def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> None:
     for field in sync.fields:
-        param = resource.params[field.path[0]]
-        if param.immutable and not param.in_path and field.path != ("id",):
+        if resource.params[field.path[0]].in_path or field.path == ("id",):
+            continue
+        paths = (field.path[: end + 1] for end in range(len(field.path)))
+        fixed = next((path for path in paths if (param := resource.param(path)) and param.immutable), None)
+        if fixed is not None:
             problems.add(
                 "immutable-parameter",
                 field.where,
-                f"`{field.path[0]}` is fixed once a {resource.name} exists, and the sync's mode is `update`",
+                f"`{'.'.join(fixed)}` is fixed once a {resource.name} exists, and the sync's mode is `update`",
                 "remove the field, or use `mode: upsert`",
             )
 

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
 
@@ -100,12 +100,14 @@ class ItemList:
     """A list whose items have ids: in an update, one without an id is added and one that is missing stays.
 
     `told_apart_by` names what no two items of an object share; `gone` is sent, with its id, for an item to be removed.
-    `listed_by` is the resource that lists the items where the object shows only some of them, by the object's own name.
+    Where the object shows only some of its items, `listed_by` is the resource that lists them, by the object's own
+    name, or `listed_with` the object's own operation that does.
     """
 
     told_apart_by: str
-    gone: Mapping[str, Any]
-    listed_by: tuple[str, str]
+    gone: Mapping[str, Any] = field(default_factory=dict)
+    listed_by: tuple[str, str] | None = None
+    listed_with: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,8 @@ class Lifecycle:
     the times that creation takes, by parameter. `said_again` are parameters that hold for one request and are no part
     of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
-    for a sync that asks for it.
+    for a sync that asks for it. `set_once` are parameters that an update takes only as long as they have the value
+    given here, by their dotted path; a `*` in it stands for any key of a map.
     """
 
     found_by: tuple[str, ...] = ()
@@ -203,6 +206,11 @@ class Lifecycle:
     fixed: Fixed | None = None
     shown_if_asked: tuple[str, ...] = ()
     bulk: Bulk | None = None
+    set_once: Mapping[str, Any] = field(default_factory=dict)
+
+    def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
+        """The one value that a parameter may be changed from, empty where an update takes it at any time."""
+        return tuple(value for name, value in self.set_once.items() if _covers(name.split("."), path))[:1]
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -210,6 +218,10 @@ class Lifecycle:
         replaced = (REPLACE,) if self.replace_if_asked is not None else ()
         in_bulk = (self.bulk.name,) if self.bulk is not None else ()
         return (*self.finishes, *replaced, *in_bulk)
+
+
+def _covers(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    return len(pattern) == len(path) and all(part in ("*", name) for part, name in zip(pattern, path, strict=True))
 
 
 def stays_when_replaced(lifecycle: Lifecycle) -> bool:

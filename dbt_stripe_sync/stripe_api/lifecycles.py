@@ -53,6 +53,9 @@ _CANCEL = Step(operation="cancel")
 _VOID = Step(operation="void_invoice")
 _FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
 
+# docs.stripe.com/api/prices/update says of `tax_behavior` that it is final once it is inclusive or exclusive.
+_NO_TAX_BEHAVIOR = "unspecified"
+
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
     {
         "customer": Lifecycle(
@@ -76,6 +79,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # The new price takes the key over in one step (docs.stripe.com/products-prices/manage-prices#lookup-keys).
             when_immutable_changes=Replace(carry_over={"transfer_lookup_key": True}, gives_up=("lookup_key",)),
             shown_if_asked=("currency_options",),
+            set_once=dict.fromkeys(("tax_behavior", "currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
         "plan": Lifecycle(
             found_by=("id", "metadata"),
@@ -108,6 +112,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "metadata", "display_name"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
             when_immutable_changes=Replace(),
+            set_once=dict.fromkeys(("tax_behavior", "fixed_amount.currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
         "subscription": Lifecycle(
             found_by=("id", "metadata"),
@@ -253,6 +258,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 "accept": Finish(name="accept", operation="accept", status="open", becomes="accepted"),
             },
             shown_if_asked=("line_items",),
+            # docs.stripe.com/api/quotes/update: once specified, it cannot be changed.
+            set_once=dict.fromkeys(("customer", "customer_account"), None),
             # docs.stripe.com/quotes/clone: a finalised quote is revised by a new draft.
             fixed=Fixed(
                 statuses=frozenset({"open", "accepted", "canceled"}),
@@ -300,6 +307,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.ARCHIVE: ARCHIVE},
             when_immutable_changes=Reject(reason="a new link has a new URL, and the old one is out in the world"),
             replace_if_asked=Replace(),
+            shown_if_asked=("line_items",),
+            # docs.stripe.com/api/payment-link/update: an item is named by its id, and none comes or goes.
+            item_lists={"line_items": ItemList(told_apart_by="price", listed_with="list_line_items")},
         ),
         "billing.meter": Lifecycle(
             found_by=("id", "event_name", "display_name"),

@@ -80,7 +80,8 @@ def end_replaced(rules: Rules, diff: RowDiff, decision: Decision, body: Mapping[
     step = rule.steps.get(str(object_value(body, rule.status_field)))
     if step is None:
         names = list(dict.fromkeys(part.path.partition(".")[0] for part in change.changed))
-        fixed = [name for name in names if rules.resource.params[name].immutable]
+        params = rules.resource.params
+        fixed = [name for name in names if params[name].immutable or params[name].partly_immutable] or names
         return Decision(problems=(immutable_problem(rules, diff, fixed, rule.otherwise, ""),))
     return Decision(change=replace(change, calls=(*change.calls, _end_call(rules, diff, step))))
 

@@ -13,10 +13,12 @@ from dbt_stripe_sync.engine.decide.replacing import end_replaced
 from dbt_stripe_sync.engine.payload.items import emptying_of, match_items
 from dbt_stripe_sync.engine.payload.revealing import is_hidden, reveal
 from dbt_stripe_sync.engine.plan.matching import not_asked
+from dbt_stripe_sync.engine.plan.references import PAGE
 from dbt_stripe_sync.engine.stage.diff import Kind
 from dbt_stripe_sync.engine.stage.linking import without_kept
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.lifecycle import ByStatus, Mode
 
 if TYPE_CHECKING:
@@ -91,7 +93,9 @@ class Completer:
         if change is None:
             return decision
         rule, hidden = decision.ends or self._rules.lifecycle.fixed, self._to_expand(change)
-        answer = await self._retrieve(change.stripe_id, diff, (*(rule.expand if rule else ()), *hidden))
+        listed = [name for name in lists if name in self._rules.lifecycle.shown_if_asked]
+        expand = dict.fromkeys([*(rule.expand if rule else ()), *hidden, *listed])
+        answer = await self._retrieve(change.stripe_id, diff, tuple(expand))
         if _is_missing(answer) and decision.ends is None:
             # Stripe itself says of its call that the object is gone.
             return replace(decision, change=_revealed(change, {}))
@@ -133,9 +137,23 @@ class Completer:
         shown = body.get(name) or {}
         if not shown.get("has_more"):
             return list(shown.get("data", ()))
+        if rule.listed_by is None:
+            return await self._listed(body, rule)
         resource, parent = rule.listed_by
         pages = self._stripe.pages(resource, {parent: body["id"], "limit": 100})
         return [item async for page in pages for item in page]
+
+    async def _listed(self, body: Mapping[str, Any], rule: ItemList) -> list[Mapping[str, Any]]:
+        call = Call(
+            resource=self._rules.resource.name,
+            operation=str(rule.listed_with),
+            target=str(body["id"]),
+            params={"limit": PAGE},
+        )
+        answer = await self._stripe.send(call)
+        if answer.verdict is not Verdict.DONE:
+            raise StripeError([])
+        return list(answer.body.get("data", ()))
 
     async def _retrieve(self, stripe_id: str | None, diff: RowDiff, expand: tuple[str, ...]) -> Answer:
         params = {**self._path(diff), **({"expand": list(expand)} if expand else {})}
