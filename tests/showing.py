@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.model.change import Change, Fingerprint, Ref
-from dbt_stripe_sync.model.plan import Plan, SyncCounts
+from dbt_stripe_sync.model.change import Fingerprint, Ref
+from dbt_stripe_sync.model.plan import SyncCounts
 from dbt_stripe_sync.report import plan_markdown, plan_text
 from dbt_stripe_sync.report.lines import plain
 from dbt_stripe_sync.report.plan_text import PlanStyle
 from dbt_stripe_sync.report.redact import HIDDEN_SECRET, NOT_KEPT, hide_secrets, is_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.plan import Plan
 
 # Plans of more changes are made by tests of size, which say nothing of single parameters.
 MOST_CHANGES = 200
@@ -35,7 +40,8 @@ class OneChange:
         return 1
 
     def of(self, sync: str) -> Iterator[Change]:
-        yield self.change
+        if sync == self.change.sync:
+            yield self.change
 
 
 def unshown(plan: Plan) -> list[str]:

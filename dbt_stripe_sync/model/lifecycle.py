@@ -183,7 +183,9 @@ class Lifecycle:
     of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
     for a sync that asks for it. `set_once` are parameters that an update takes only as long as they have the value
-    given here, by their dotted path; a `*` in it stands for any key of a map.
+    given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
+    the list operation: lists with each of them have every object between them, where a plain list leaves out those that
+    are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is named.
     """
 
     found_by: tuple[str, ...] = ()
@@ -207,6 +209,8 @@ class Lifecycle:
     shown_if_asked: tuple[str, ...] = ()
     bulk: Bulk | None = None
     set_once: Mapping[str, Any] = field(default_factory=dict)
+    listed_with: tuple[Mapping[str, Any], ...] = ({},)
+    hides_test_clocks: bool = False
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""

@@ -117,12 +117,12 @@ def _change(change: Change, *, show_values: bool) -> Iterator[str]:
     yield _fenced(f"{mark} {'  '.join(part for part in parts if part)}")
     if not show_values:
         return
-    parts = list(render_parts(change))
-    for part in parts:
+    fields = list(render_parts(change))
+    for part in fields:
         # What is sent is shown in full; of what it takes the place of, a part is enough.
         new, old = part.after, cut(part.before, LONGEST_VALUE)
         yield _fenced(f"      {part.path}: {new if change.action is Action.CREATE else f'{old} -> {new}'}")
-    for call in render_calls(change, [(part.path, part.after) for part in parts]):
+    for call in render_calls(change, [(part.path, part.after) for part in fields]):
         yield _fenced(f"      {call}")
 
 

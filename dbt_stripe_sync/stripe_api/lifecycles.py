@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.lifecycle import (
     STREAM,
@@ -31,7 +31,7 @@ from dbt_stripe_sync.stripe_api.refusals import REFUSED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.model.params import Resource
+    from dbt_stripe_sync.model.params import Param, Resource
 
 INSERT_ONLY = frozenset({Mode.INSERT})
 NEVER_UPDATED = frozenset({Mode.UPSERT, Mode.INSERT})
@@ -406,13 +406,36 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
 
 # Words that name an object of their own accord, where a resource shows them.
 _NAMES = ("lookup_key", "code", "email", "alias", "value", "domain_name", "serial_number")
+# List parameters that split all objects in two, with the value of those in use, and the word for objects of any status.
+_SWITCHES = {"active": True, "archived": False}
+_EVERY_STATUS = "all"
 _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "deactivate": Removal.DEACTIVATE}
 
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
-    return replace(found, refused=REFUSED.get(resource.name))
+    listing = resource.operations.get("list")
+    return replace(
+        found,
+        refused=REFUSED.get(resource.name),
+        listed_with=_lists_of_all(listing.params) if listing else ({},),
+        # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.
+        hides_test_clocks=listing is not None and "test_clock" in listing.params,
+    )
+
+
+def _lists_of_all(params: Mapping[str, Param]) -> tuple[Mapping[str, Any], ...]:
+    """The parameters of the lists that have every object between them, whatever Stripe lists by itself.
+
+    docs.stripe.com/api/prices/list has only the active ones, and docs.stripe.com/api/subscriptions/list all but those
+    that are canceled. Of the others not all pages say, so none is relied on.
+    """
+    status = params.get("status")
+    if status is not None and _EVERY_STATUS in status.enum:
+        return ({"status": _EVERY_STATUS},)
+    switch = next((name for name in _SWITCHES if name in params and params[name].kind is ParamKind.BOOLEAN), None)
+    return ({switch: _SWITCHES[switch]}, {switch: not _SWITCHES[switch]}) if switch else ({},)
 
 
 def derive_lifecycle(resource: Resource) -> Lifecycle:

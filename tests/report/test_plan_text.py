@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from showing import unshown
@@ -251,6 +251,7 @@ def test_what_a_call_sends_beside_the_differing_fields_is_shown_under_them():
         make_change(
             "gold",
             Action.REPLACE,
+            sync="prices",
             stripe_id="price_1",
             resource="price",
             changed={"unit_amount": (1, 2)},
@@ -299,6 +300,7 @@ PARAMS = st.dictionaries(
 )
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=PARAMS, second=PARAMS, before=PARAMS)
 def test_every_parameter_of_every_call_is_shown(first, second, before):
     calls = tuple(PlannedCall(operation="update", target="cus_1", params=params) for params in (first, second))

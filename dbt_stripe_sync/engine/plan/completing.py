@@ -12,8 +12,8 @@ from dbt_stripe_sync.engine.decide.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.decide.replacing import end_replaced
 from dbt_stripe_sync.engine.payload.items import emptying_of, match_items
 from dbt_stripe_sync.engine.payload.revealing import is_hidden, reveal
+from dbt_stripe_sync.engine.plan.listing import PAGE
 from dbt_stripe_sync.engine.plan.matching import not_asked
-from dbt_stripe_sync.engine.plan.references import PAGE
 from dbt_stripe_sync.engine.stage.diff import Kind
 from dbt_stripe_sync.engine.stage.linking import without_kept
 from dbt_stripe_sync.model.calls import Call, Verdict

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.decide.changes import Existing
+from dbt_stripe_sync.engine.plan.behind import is_over
 from dbt_stripe_sync.engine.plan.references import TAG_FIELD
 from dbt_stripe_sync.engine.stage.diff import read_forgotten
 from dbt_stripe_sync.engine.stage.linking import keeps
@@ -16,6 +17,7 @@ from dbt_stripe_sync.model.tag import build_tag
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from dbt_stripe_sync.engine.decide.changes import Rules
     from dbt_stripe_sync.engine.payload.builder import PayloadBuilder
@@ -49,8 +51,8 @@ class Matcher:
 
     def choose(self, diff: RowDiff, match: Found) -> Existing | Problem:
         """The object of a row among those that were found, or why it can't be one of them."""
-        # An archived object gives way to one in use.
-        objects = tuple(body for body in match.objects if body.get("active") is not False) or match.objects
+        # An archived object, or one that has ended, gives way to one in use.
+        objects = tuple(body for body in match.objects if self._is_in_use(body)) or match.objects
         where = self._rules.sync.where.at_field("match").at_key(diff.key)
         if match.by == TAG_FIELD:
             if any(keeps(reference) for part in self._layout.parts for reference in part.references):
@@ -83,6 +85,10 @@ class Matcher:
                 hint="two rows can't share one object: match by something unique",
             )
         return Existing(body=body, by=match.by)
+
+    def _is_in_use(self, body: Mapping[str, Any]) -> bool:
+        is_archived = body.get("active") is False or body.get("archived") is True
+        return not is_archived and not is_over(self._rules.lifecycle, body)
 
     async def match(self, diffs: Sequence[RowDiff], notes: Counter[str]) -> Mapping[str, Found]:
         """Existing objects for rows without a record."""
