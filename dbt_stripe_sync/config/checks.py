@@ -9,7 +9,7 @@ from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
 from dbt_stripe_sync.engine.payload.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
 from dbt_stripe_sync.model.lifecycle import Mode, Removal, stays_when_replaced
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenReplaced
+from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenEnded, WhenReplaced
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
@@ -49,6 +49,13 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             sync.where.at_field("on_removed"),
             f"Stripe can't {sync.on_removed.value.replace('_', ' ')} a {resource.name}",
             f"use {listed(allowed)}",
+        )
+    if sync.when_ended is WhenEnded.RESTART and not lifecycle.may_restart:
+        problems.add(
+            "restart-not-allowed",
+            sync.where.at_field("when_ended"),
+            f"a new object can't follow one of `{resource.name}` that has ended",
+            "remove `when_ended`; a new key makes a new object",
         )
     for match in sync.match:
         _check_findable(resource, match.by, sync.where.at_field("match"), problems)

@@ -15,7 +15,18 @@ from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.config.values import Around, parse_nulls
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
-from dbt_stripe_sync.model.sync import Column, FieldMapping, Limits, Match, Nulls, OnAmbiguous, Sync, SyncRef, Threshold
+from dbt_stripe_sync.model.sync import (
+    Column,
+    FieldMapping,
+    Limits,
+    Match,
+    Nulls,
+    OnAmbiguous,
+    Sync,
+    SyncRef,
+    Threshold,
+    WhenEnded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +48,7 @@ KEYS = (
     "fields",
     "on_removed",
     "on_ambiguous",
+    "when_ended",
     "limits",
     "nulls",
     "after",
@@ -118,6 +130,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
         )
         check_resource(sync, resource, lifecycle, self.problems)
         check_fields(sync, resource, self.problems)

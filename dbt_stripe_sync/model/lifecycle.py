@@ -185,7 +185,8 @@ class Lifecycle:
     for a sync that asks for it. `set_once` are parameters that an update takes only as long as they have the value
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
     the list operation: lists with each of them have every object between them, where a plain list leaves out those that
-    are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is named.
+    are archived or have ended. `may_restart` says that a new object may follow one that has ended.
+    `hides_test_clocks` says that they leave out objects of test clocks unless one is named.
     """
 
     found_by: tuple[str, ...] = ()
@@ -211,6 +212,7 @@ class Lifecycle:
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)
     hides_test_clocks: bool = False
+    may_restart: bool = False
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""

@@ -142,6 +142,16 @@ class OnAmbiguous(Enum):
     OLDEST = "oldest"
 
 
+class WhenEnded(Enum):
+    """What to do for a row whose object has ended, such as a canceled subscription.
+
+    `KEEP` leaves it ended. `RESTART` makes a new object for the row.
+    """
+
+    KEEP = "keep"
+    RESTART = "restart"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
     """A limit on a number of rows: an absolute `count`, or a `percent` of the records that the sync has."""
@@ -188,3 +198,4 @@ class Sync:
     where: Location
     after: tuple[str, ...] = ()
     store_values: bool | None = None
+    when_ended: WhenEnded = WhenEnded.KEEP

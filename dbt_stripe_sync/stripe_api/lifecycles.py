@@ -131,6 +131,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
+            may_restart=True,
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=_HOW_TO_CHARGE,
             # Stripe says so itself: "A canceled subscription can only update its cancellation_details and metadata."
@@ -168,6 +169,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=Reject(reason="a schedule in its place would start its phases anew"),
+            may_restart=True,
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=("proration_behavior",),
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
