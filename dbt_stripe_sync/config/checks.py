@@ -50,7 +50,7 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             f"Stripe can't {sync.on_removed.value.replace('_', ' ')} a {resource.name}",
             f"use {listed(allowed)}",
         )
-    if sync.when_ended is WhenEnded.RESTART and not lifecycle.may_restart:
+    if sync.when_ended is WhenEnded.RESTART and not lifecycle.ended:
         problems.add(
             "restart-not-allowed",
             sync.where.at_field("when_ended"),

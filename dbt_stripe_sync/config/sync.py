@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.config.back_references import split_back_references
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
 from dbt_stripe_sync.config.meta import read_blocks
@@ -18,6 +19,7 @@ from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.sync import (
     Column,
     FieldMapping,
+    ItemsOwned,
     Limits,
     Match,
     Nulls,
@@ -49,6 +51,7 @@ KEYS = (
     "on_removed",
     "on_ambiguous",
     "when_ended",
+    "items_owned",
     "limits",
     "nulls",
     "after",
@@ -82,6 +85,7 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
             written.append(block.where.sync or node.name)
             sync = _Parser(block, catalog, models, problems).parse(project)
             syncs += [sync] if sync is not None else []
+    syncs = list(split_back_references(syncs, catalog))
     check_together(syncs, written, catalog.resources, problems)
     return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
 
@@ -131,6 +135,7 @@ class _Parser:
             after=after,
             store_values=self._switch("store_values"),
             when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
+            items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         check_resource(sync, resource, lifecycle, self.problems)
         check_fields(sync, resource, self.problems)

@@ -11,9 +11,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.payload.values import plain
-from dbt_stripe_sync.engine.plan.behind import has_ended, is_over
-from dbt_stripe_sync.engine.plan.listing import created_at, everything
+from dbt_stripe_sync.engine.plan.behind import has_ended
+from dbt_stripe_sync.engine.plan.listing import everything
 from dbt_stripe_sync.model.lifecycle import ByStatus, stays_when_replaced
+from dbt_stripe_sync.model.objects import created_at
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.record import REBUILT, Record
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
@@ -96,7 +97,7 @@ async def rebuild_records(
 def _keep(share: _Share, state: State, former: AbstractSet[str], run_id: str) -> Rebuilt:
     name = share.sync.name
     # Read to its end: DuckDB lets a connection go on only then.
-    query = "SELECT key, stripe_id FROM records WHERE sync = $sync"
+    query = "SELECT key, stripe_id FROM known_records WHERE sync = $sync"
     known = dict(state.workspace.execute(query, {"sync": name}).fetchall())
     missing = [_with_kept(record, former) for key, record in share.kept.items() if share.lacks(record, known.get(key))]
     if missing:
@@ -147,7 +148,7 @@ def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Re
     stripe_id = str(body["id"])
     # One that was replaced may have our tag still, by an earlier version or a run that was killed before it took it
     # away: the row's object is the newest that is in use. Those that have ended come from lists of their own.
-    standing = (not removed, not is_over(share.lifecycle, body), created_at(body))
+    standing = (not removed, body.get("status") not in share.lifecycle.ended, created_at(body))
     if standing > share.standing.get(key, _NONE):
         before = share.kept.get(key)
         share.kept[key] = _record(share.sync, key, body, resource, removed=removed)

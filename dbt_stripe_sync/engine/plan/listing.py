@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.objects import created_at
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -42,8 +44,3 @@ async def _pages(
         yield page
         if since is not None and page and 0 < created_at(page[-1]) < since:
             return
-
-
-def created_at(body: Mapping[str, Any]) -> int:
-    """When an object was made, in Unix seconds; an invoice item calls it its `date`."""
-    return int(body.get("created") or body.get("date") or 0)
