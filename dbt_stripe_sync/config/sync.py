@@ -27,6 +27,7 @@ from dbt_stripe_sync.model.sync import (
     Sync,
     SyncRef,
     Threshold,
+    WhenEnded,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ KEYS = (
     "fields",
     "on_removed",
     "on_ambiguous",
+    "when_ended",
     "items_owned",
     "limits",
     "nulls",
@@ -135,6 +137,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         check_resource(sync, resource, lifecycle, self.problems)
