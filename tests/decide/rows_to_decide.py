@@ -341,7 +341,9 @@ def differing(sold: str) -> Iterator[Differing]:
     kind, rules = SOLD[sold], rules_for(sold)
     base, after = kind.row, {**kind.row, **(kind.changed or {})}
     yield Differing(sold, "new", rules, _row(rules, Kind.NEW, None, base))
-    yield Differing(sold, "new after the first run", replace(rules, tag_for=frozenset()), _row(rules, Kind.NEW, None, base))
+    yield Differing(
+        sold, "new after the first run", replace(rules, tag_for=frozenset()), _row(rules, Kind.NEW, None, base)
+    )
     yield Differing(sold, "mapped in other words", rules, _row(rules, Kind.CHANGED, base, base))
     for name, change in (("changed", kind.changed), ("fixed", kind.fixed)):
         if change:
@@ -504,7 +506,12 @@ def _statuses(rules: Rules) -> Iterator[tuple[str, str]]:
 def _holdings(rules: Rules) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]]:
     (rule,) = rules.lifecycle.held_by
     held = Holding(
-        resource=rule.resource, stripe_id="holder_1", parameter=rule.parameter, moves=rule.moves, ours=False, follows=False
+        resource=rule.resource,
+        stripe_id="holder_1",
+        parameter=rule.parameter,
+        moves=rule.moves,
+        ours=False,
+        follows=False,
     )
     yield "held by nothing", ()
     yield "held by somebody else's", (held,)

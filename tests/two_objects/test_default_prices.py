@@ -204,7 +204,10 @@ def test_a_new_product_comes_with_its_prices_and_its_default_price(shop):
     open_shop(shop, back=True)
     shop.succeeds()
     shop.rows(
-        "products", ("basic", "Basic", "basic_m"), ("pro", "Pro", "pro_m"), columns="id text, name text, default_key text"
+        "products",
+        ("basic", "Basic", "basic_m"),
+        ("pro", "Pro", "pro_m"),
+        columns="id text, name text, default_key text",
     )
     shop.rows("prices", ("basic_m", "basic", 1000), ("pro_m", "pro", 3000), columns="id text, sku text, cents int")
 
@@ -253,7 +256,10 @@ def test_a_mapped_default_price_is_known_again_after_the_state_was_lost(shop):
 def test_a_product_and_its_default_price_that_leave_together_are_both_dealt_with(shop):
     open_shop(shop, back=True)
     shop.rows(
-        "products", ("basic", "Basic", "basic_m"), ("pro", "Pro", "pro_m"), columns="id text, name text, default_key text"
+        "products",
+        ("basic", "Basic", "basic_m"),
+        ("pro", "Pro", "pro_m"),
+        columns="id text, name text, default_key text",
     )
     shop.rows("prices", ("basic_m", "basic", 1000), ("pro_m", "pro", 3000), columns="id text, sku text, cents int")
     shop.succeeds()
@@ -317,7 +323,9 @@ def test_a_real_cycle_is_a_config_error_that_names_it(shop):
     shop.rows("people", ("1", "2"), columns="id text, other text")
     shop.rows("orders", ("1", "2"), columns="id text, other text")
     shop.sync("people", resource="customer", fields={"metadata.order": {"sync": "orders", "key": "other"}})
-    shop.sync("orders", resource="product", fields={"name": "id", "metadata.person": {"sync": "people", "key": "other"}})
+    shop.sync(
+        "orders", resource="product", fields={"name": "id", "metadata.person": {"sync": "people", "key": "other"}}
+    )
 
     ran = shop.run()
 

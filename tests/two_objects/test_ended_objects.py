@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 
-
 @pytest.fixture
 def subscribed(shop):
     """Two customers with a subscription each, of which the first one has churned by the portal."""
@@ -158,5 +157,3 @@ def test_archived_prices_and_canceled_quotes_are_found_again(shop, loss):
 
     assert shop.stripe.count("price") == 2
     shop.check_settled()
-
-

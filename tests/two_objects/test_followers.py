@@ -193,7 +193,11 @@ def test_a_price_that_made_its_product_stays_with_it_when_it_is_replaced(shop):
 def test_a_product_that_is_deleted_with_its_prices_gone_says_why_stripe_keeps_it(shop):
     """The case `prodarch`: Stripe deletes no product that ever had a price."""
     shop.sync(
-        "prod", resource="product", fields={"id": "id", "name": "name"}, on_removed="delete", limits={"max_removed": "100%"}
+        "prod",
+        resource="product",
+        fields={"id": "id", "name": "name"},
+        on_removed="delete",
+        limits={"max_removed": "100%"},
     )
     shop.sync(
         "prc",

@@ -188,11 +188,19 @@ def test_a_phase_that_somebody_else_has_added_to_a_schedule_is_not_dropped(shop)
     shop.succeeds()
     (schedule,) = shop.objects("subscription_schedule")
     first = schedule["phases"][0]
-    mine = {"items": [{"price": price, "quantity": 1}], "start_date": first["start_date"], "end_date": first["end_date"]}
+    mine = {
+        "items": [{"price": price, "quantity": 1}],
+        "start_date": first["start_date"],
+        "end_date": first["end_date"],
+    }
     added = {"items": [{"price": price, "quantity": 9}], "duration": {"interval": "month", "interval_count": 1}}
     shop.hand.v1.subscription_schedules.update(schedule["id"], {"phases": [mine, added]})
     shop.writes()
-    shop.rows("plans", ("p1", "c1", one.replace('"quantity": 1', '"quantity": 2')), columns="id text, person text, phases text")
+    shop.rows(
+        "plans",
+        ("p1", "c1", one.replace('"quantity": 1', '"quantity": 2')),
+        columns="id text, person text, phases text",
+    )
 
     ran = shop.fails()
 

@@ -47,7 +47,9 @@ def coupons(shop):
 
 @pytest.fixture
 def features(shop):
-    shop.sync("features", resource="entitlements.feature", fields={"lookup_key": "code", "name": "name"}, on_removed="archive")
+    shop.sync(
+        "features", resource="entitlements.feature", fields={"lookup_key": "code", "name": "name"}, on_removed="archive"
+    )
     return shop
 
 
