@@ -73,7 +73,7 @@ def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
         return _decide_deleted(rules, row.diff, row.payload, observed)
     known = without_old_tag(row.diff)
     decision = _decide_known(rules, known, row.payload, observed)
-    if observed.body is Unseen.MISSING and isinstance(decision, Change):
+    if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
         return _decide_deleted(rules, row.diff, row.payload, observed)
     decision = retag(rules, known, old_tag(rules, row.diff), decision)
     return _complete(rules, known, row.payload, decision, observed)
