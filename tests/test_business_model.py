@@ -12,7 +12,6 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -30,6 +29,7 @@ from dbt_stripe_sync.sandbox import Fault, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TAG = "dbt_stripe_sync"
 ENDED = frozenset({"canceled", "incomplete_expired"})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.lifecycle import HeldBy, Lifecycle
     from dbt_stripe_sync.model.params import Resource
     from dbt_stripe_sync.model.plan import Note
     from dbt_stripe_sync.model.record import Record
@@ -76,7 +76,7 @@ class Holding:
     """An object that holds another: its `parameter` names it.
 
     `moves` says that Stripe lets it name another, `ours` that a sync wrote the object, `follows` that a row of ours
-    refers to what is held, so that its own change lets go.
+    refers to what is held, so that its own change lets go. `leaving` says that its row left the model already.
     """
 
     resource: str
@@ -85,6 +85,7 @@ class Holding:
     moves: bool
     ours: bool
     follows: bool
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +138,11 @@ class ReadItems:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadHoldings:
-    """What holds an object, by the rules of its lifecycle. `body` is the object."""
+    """What holds an object, by some rules of its lifecycle. `body` is the object, where a rule needs it."""
 
     stripe_id: str
-    body: Mapping[str, Any]
+    rules: tuple[HeldBy, ...]
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

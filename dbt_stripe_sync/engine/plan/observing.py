@@ -81,7 +81,7 @@ class Observing:
                 return await self._object(rules, need, seen)
             if isinstance(need, ReadItems):
                 return replace(seen, items={**seen.items, need.name: await self._items(need)})
-            return replace(seen, holdings=await self._holdings(rules, need))
+            return replace(seen, holdings=await self._holdings(need))
 
     async def _items(self, need: ReadItems) -> list[Mapping[str, Any]]:
         if need.operation is None:
@@ -165,9 +165,9 @@ class Observing:
 
     # ── what holds an object ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def _holdings(self, rules: Rules, need: ReadHoldings) -> Sequence[Holding] | Unseen:
+    async def _holdings(self, need: ReadHoldings) -> Sequence[Holding] | Unseen:
         found: list[Holding] = []
-        for rule in rules.lifecycle.held_by:
+        for rule in need.rules:
             holders = await self._holders(rule, need)
             if isinstance(holders, Unseen):
                 return holders
@@ -190,7 +190,7 @@ class Observing:
 
     def _holding(self, rule: HeldBy, holder: str, held: str) -> Holding:
         rows = self.workspace.all(
-            "SELECT list_contains(string_split(coalesce(refs, ''), $separator), $held) FROM known_records "
+            "SELECT list_contains(string_split(coalesce(refs, ''), $separator), $held), removed FROM known_records "
             "WHERE resource = $resource AND stripe_id = $holder",
             {"separator": ID_SEPARATOR, "held": held, "resource": rule.resource, "holder": holder},
         )
@@ -200,5 +200,6 @@ class Observing:
             parameter=rule.parameter,
             moves=rule.moves,
             ours=bool(rows),
-            follows=any(refers for (refers,) in rows),
+            follows=any(refers for refers, _ in rows),
+            leaving=any(removed for _, removed in rows),
         )
