@@ -13,6 +13,7 @@ from aiohttp import web
 from dbt_stripe_sync.sandbox.clock import Clock, MovableClock
 from dbt_stripe_sync.sandbox.controls import PREFIX, handle_control
 from dbt_stripe_sync.sandbox.datafile import DataFile
+from dbt_stripe_sync.sandbox.origin import check_origin
 from dbt_stripe_sync.sandbox.server import Front, RequestLine
 from dbt_stripe_sync.sandbox.service import ACCOUNT, API_KEY, Service
 
@@ -173,6 +174,9 @@ class _serving:  # noqa: N801 - used like a function
         front = self._front
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            refused = check_origin(request.headers)
+            if refused is not None:
+                return refused
             if request.path.startswith(PREFIX):
                 return await handle_control(front, request)
             return await front.handle(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from dbt_stripe_sync.sandbox.rates import RateGate, RateLimits
 from dbt_stripe_sync.sandbox.rendering import full, render
 from dbt_stripe_sync.sandbox.routes import Route, read_routes
 from dbt_stripe_sync.sandbox.store import Store, copy_json
+from dbt_stripe_sync.sandbox.strictness import enforce_rules
 from dbt_stripe_sync.sandbox.v2 import parse_time
 from dbt_stripe_sync.sandbox.work import Work
 
@@ -57,6 +59,20 @@ class Done:
     saved: bool = True
 
 
+def read_key(header: str) -> str:
+    """The key of an `Authorization` header, by HTTP Basic (its user name) or Bearer; empty where there is none.
+
+    docs.stripe.com/api/authentication names both.
+    """
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(given, validate=True).decode().partition(":")[0]
+        except ValueError:
+            return ""
+    return given if scheme.lower() == "bearer" else ""
+
+
 class Service:
     """Use it from one thread."""
 
@@ -84,10 +100,10 @@ class Service:
 
     def authenticate(self, headers: Mapping[str, str], method: str, path: str) -> Place:
         """The place that the key opens. Raises the 401 or 403 that Stripe answers."""
-        scheme, _, key = headers.get("Authorization", "").partition(" ")
+        key = read_key(headers.get("Authorization", ""))
         if path == STREAM:
             return self._place_of_session(key)
-        match = _KEY.match(key) if scheme.lower() == "bearer" else None
+        match = _KEY.match(key)
         if match is None or match["rest"].startswith("wrong"):
             raise unauthorized(key)
         # A restricted key `rk_test_read…` may only read, and not the account.
@@ -113,6 +129,7 @@ class Service:
         """Check and execute one request. Nothing is kept before `commit`. Raises `ApiError`."""
         params = route.checker.check(raw)
         work = self.work(place)
+        enforce_rules(route, path, params, work)
         expand = raw.get("expand")
         paths = tuple(expand.values()) if isinstance(expand, dict) else ()
         ask = Ask(

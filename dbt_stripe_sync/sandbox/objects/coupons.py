@@ -150,7 +150,11 @@ PROMOTION_CODE = Family(
         "times_redeemed": 0,
     },
     operations={"create": _create_promotion_code, "update": _update_promotion_code},
-    filters={"coupon": "promotion.coupon"},
+    filters={
+        "coupon": "promotion.coupon",
+        "code": lambda _work, body, code: body["code"].casefold() == code.casefold(),
+        "active": lambda work, body, active: _render_promotion_code(work, body)["active"] is active,
+    },
     render=_render_promotion_code,
 )
 FAMILIES = (COUPON, PROMOTION_CODE)

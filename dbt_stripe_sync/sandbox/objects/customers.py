@@ -39,15 +39,6 @@ _BLANK: Body = {
 }
 _ADDRESS = {"city": None, "country": None, "line1": None, "line2": None, "postal_code": None, "state": None}
 _NOT_SHOWN = ("tax_id_data", "source", "payment_method", "validate", "tax", "cash_balance", "balance")
-MAX_EMAIL = 512
-
-
-def _check(ask: Ask) -> None:
-    email = ask.get("email")
-    if email is not None:
-        name, at, domain = email.partition("@")
-        if not (name and at and "." in domain.strip(".")) or " " in email or len(email) > MAX_EMAIL:
-            raise refuse(f"Invalid email address: {email}", "email", "email_invalid")
 
 
 def _put(work: Work, body: Body, ask: Ask) -> None:
@@ -91,7 +82,6 @@ def full_shipping(given: Any) -> Body | None:
 
 def create_customer(work: Work, ask: Ask) -> Body:
     """A customer; its `tax_id_data` become tax ids."""
-    _check(ask)
     body = core.new_body(CUSTOMER, work)
     body["invoice_prefix"] = new_code()
     work.add(CUSTOMER.kind, body)
@@ -103,7 +93,6 @@ def create_customer(work: Work, ask: Ask) -> Body:
 
 def update_customer(work: Work, ask: Ask) -> Body:
     """A changed customer."""
-    _check(ask)
     body = work.edit(CUSTOMER.kind, ask.id)
     _put(work, body, ask)
     return body
@@ -183,6 +172,8 @@ CUSTOMER = Family(
     blank=_BLANK,
     operations={"create": create_customer, "update": update_customer, "delete": delete_customer},
     computed={"tax_ids": _tax_ids, "subscriptions": _subscriptions},
+    # SDK's description of the list's `test_clock`.
+    hidden_unless=("test_clock",),
     tombstone=True,
 )
 TAX_ID = Family(

@@ -76,17 +76,17 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
         raise refuse("The timestamp is in the future.", "timestamp", "timestamp_in_future")
     _check_payload(meter, params["payload"])
     body = core.new_body(METER_EVENT, work)
-    identifier = body.pop("id")
-    if params.get("identifier"):
-        identifier = params["identifier"]
-        before = work.shown(METER_EVENT.kind, identifier)
-        if before is not None and before["created"] > work.now - UNIQUE_SECONDS:
-            raise refuse(
-                f"An event already exists with identifier {identifier}.", "identifier", "resource_already_exists"
-            )
+    identifier = params.get("identifier") or body["id"]
+    before = _newest_event(work, identifier)
+    if before is not None and before["created"] > work.now - UNIQUE_SECONDS:
+        raise refuse(f"An event already exists with identifier {identifier}.", "identifier", "resource_already_exists")
     body.update(event_name=name, identifier=identifier, payload=params["payload"], timestamp=moment)
-    work.add(METER_EVENT.kind, {"id": identifier, **body})
-    return body
+    # Each event is kept under an id of its own: one that comes again when its identifier is forgotten counts once more.
+    return work.add(METER_EVENT.kind, body)
+
+
+def _newest_event(work: Work, identifier: str) -> Body | None:
+    return next(iter(work.find(METER_EVENT.kind, {"identifier": identifier})), None)
 
 
 def _check_payload(meter: Body, payload: dict[str, str]) -> None:
@@ -158,12 +158,12 @@ def _void_grant(work: Work, ask: Ask) -> Body:
 
 def _adjust(work: Work, ask: Ask) -> Body:
     identifier = str((ask.get("cancel") or {}).get("identifier", ""))
-    event = work.shown(METER_EVENT.kind, identifier)
+    event = _newest_event(work, identifier)
     if event is None or event["event_name"] != ask.params["event_name"]:
         raise refuse(f"No event found with identifier {identifier}.", "cancel[identifier]", "resource_missing")
     if event["created"] <= work.now - UNIQUE_SECONDS:
         raise refuse("Events can only be canceled within 24 hours.", "cancel[identifier]")
-    work.remove(METER_EVENT.kind, identifier)
+    work.remove(METER_EVENT.kind, event["id"])
     shown: dict[str, Any] = {"object": ADJUSTMENT.object, "cancel": {"identifier": identifier}}
     shown.update(event_name=event["event_name"], livemode=work.livemode, status="pending", type=ask.params["type"])
     return shown

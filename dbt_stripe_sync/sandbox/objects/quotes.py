@@ -286,6 +286,7 @@ FAMILY = Family(
         "cancel": _cancel,
     },
     computed={"line_items": _line_items},
+    hidden_unless=("test_clock", "customer", "customer_account"),
     tick=_tick,
     routes=(
         ExtraRoute(name="list_line_items", method="get", path="/v1/quotes/{quote}/line_items", handler=_items),

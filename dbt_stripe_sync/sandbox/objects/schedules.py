@@ -243,6 +243,7 @@ FAMILY = Family(
     },
     operations={"create": _create, "update": _update, "cancel": _cancel, "release": _release},
     filters={"scheduled": lambda _work, body, wanted: (body["status"] == "not_started") is wanted},
+    hidden_unless=("customer", "customer_account"),
     tick=_tick,
 )
 FAMILIES = (FAMILY,)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox.errors import no_such
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
-from dbt_stripe_sync.sandbox.listing import in_list, in_range, list_objects
+from dbt_stripe_sync.sandbox.listing import in_list, in_range
 from dbt_stripe_sync.sandbox.objects import cycles
 from dbt_stripe_sync.sandbox.objects.clocks import enter_time_of
 from dbt_stripe_sync.sandbox.objects.subscription_changes import (
@@ -92,13 +92,6 @@ def _delete_discount(work: Work, ask: Ask) -> Body:
     return {**(work.shown("discount", gone) or {"id": gone, "object": "discount"}), "deleted": True}
 
 
-def _list(work: Work, ask: Ask) -> Body:
-    """Without a status, those that have not ended (docs.stripe.com/api/subscriptions/list)."""
-    if not ask.get("status"):
-        ask.params["status"] = "not_canceled"
-    return list_objects(FAMILY, work, ask)
-
-
 def _has_status(_work: Work, body: Body, status: str) -> bool:
     if status == "all":
         return True
@@ -139,7 +132,6 @@ FAMILY = Family(
         "resume": _resume,
         "migrate": _migrate,
         "delete_discount": _delete_discount,
-        "list": _list,
     },
     filters={
         "status": _has_status,
@@ -148,6 +140,9 @@ FAMILY = Family(
         "current_period_start": _in_period("current_period_start"),
         "current_period_end": _in_period("current_period_end"),
     },
+    # docs.stripe.com/api/subscriptions/list: without a status, all that have not been canceled.
+    listed_as={"status": "not_canceled"},
+    hidden_unless=("test_clock", "customer", "customer_account"),
     render=_render,
     tick=pass_time,
 )

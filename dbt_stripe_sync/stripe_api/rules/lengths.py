@@ -1,0 +1,121 @@
+"""The lengths that only Stripe's OpenAPI specification says (`maxLength`); the SDK's descriptions say the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What the specification says of nearly every other text.
+DEFAULT = 5000
+
+_ADDRESS = {"city": 100, "line1": 200, "line2": 200}
+_INVOICE_SETTINGS = {"invoice_settings.description": 1500}
+_DEFAULT_ADDRESSES = (
+    "business_profile.support_address",
+    "company.address",
+    "company.administrative_address",
+    "company.principal_place_of_business",
+    "individual.address",
+    "individual.registered_address",
+)
+_UPI = "payment_settings.payment_method_options.upi.mandate_options.description"
+
+LENGTHS: Mapping[str, Mapping[str, int]] = {
+    "account": {
+        **{f"{address}.{part}": most for address in _DEFAULT_ADDRESSES for part, most in _ADDRESS.items()},
+        "business_profile.mcc": 4,
+        "business_profile.product_description": 40_000,
+        "company.name": 100,
+        "company.name_kana": 100,
+        "company.name_kanji": 100,
+        "individual.first_name": 100,
+        "individual.last_name": 100,
+        "individual.full_name_aliases[]": 300,
+        "settings.card_payments.statement_descriptor_prefix": 10,
+        "settings.card_payments.statement_descriptor_prefix_kana": 10,
+        "settings.card_payments.statement_descriptor_prefix_kanji": 10,
+        "settings.payments.statement_descriptor": 22,
+        "settings.payments.statement_descriptor_kana": 22,
+        "settings.payments.statement_descriptor_kanji": 22,
+        "settings.payouts.statement_descriptor": 22,
+    },
+    "account.person": {
+        f"{address}.{part}": most for address in ("address", "registered_address") for part, most in _ADDRESS.items()
+    },
+    "billing.alert": {"title": 256},
+    "billing.credit_grant": {"name": 100},
+    "billing.meter": {
+        "customer_mapping.event_payload_key": 100,
+        "display_name": 250,
+        "event_name": 100,
+        "value_settings.event_payload_key": 100,
+    },
+    "billing.meter_event": {"event_name": 100, "identifier": 100},
+    "billing.meter_event_adjustment": {"cancel.identifier": 100, "event_name": 100},
+    "billing_portal.configuration": {"business_profile.headline": 60, "name": 256},
+    "coupon": {"name": 40},
+    "customer": {"name": 256, "phone": 20},
+    "customer.balance_transaction": {"description": 350},
+    "entitlements.feature": {"name": 80},
+    "invoice": {
+        "description": 1500,
+        "number": 26,
+        "statement_descriptor": 22,
+        "shipping_cost.shipping_rate_data.display_name": 100,
+        _UPI: 20,
+    },
+    "issuing.card": {"shipping.business_name": 50},
+    "issuing.personalization_design": {
+        "carrier_text.footer_body": 200,
+        "carrier_text.footer_title": 30,
+        "carrier_text.header_body": 200,
+        "carrier_text.header_title": 30,
+        "name": 200,
+    },
+    "payment_link": {
+        "after_completion.hosted_confirmation.custom_message": 500,
+        "custom_fields[].dropdown.default_value": 100,
+        "custom_fields[].numeric.default_value": 255,
+        "custom_fields[].text.default_value": 255,
+        "inactive_message": 500,
+        "invoice_creation.invoice_data.description": 1500,
+        "line_items[].price_data.product_data.description": 40_000,
+        "line_items[].price_data.product_data.unit_label": 12,
+        "payment_intent_data.description": 1000,
+        "payment_intent_data.statement_descriptor": 22,
+        "payment_intent_data.statement_descriptor_suffix": 22,
+        "subscription_data.description": 500,
+    },
+    "payment_method_configuration": {"name": 100, "parent": 100},
+    "plan": {"product.unit_label": 12},
+    "price": {"product_data.unit_label": 12},
+    "product": {"description": 40_000, "unit_label": 12},
+    "promotion_code": {"code": 500},
+    "quote": {
+        "description": 500,
+        "footer": 500,
+        "header": 50,
+        "invoice_settings.description": 500,
+        "subscription_data.description": 500,
+    },
+    "radar.value_list": {"alias": 100, "name": 100},
+    "radar.value_list_item": {"value": 800},
+    "shipping_rate": {"display_name": 100},
+    "subscription": {
+        "description": 500,
+        **_INVOICE_SETTINGS,
+        "payment_settings.payment_method_options.card.mandate_options.description": 200,
+        _UPI: 20,
+    },
+    "subscription_schedule": {
+        "default_settings.description": 500,
+        "default_settings.invoice_settings.description": 1500,
+        "phases[].description": 500,
+        "phases[].invoice_settings.description": 1500,
+    },
+    "tax_rate": {"display_name": 50, "jurisdiction": 50},
+    "terminal.configuration": {"name": 100},
+    "terminal.location": {"configuration_overrides": 1000},
+}
