@@ -77,9 +77,16 @@ class Service:
     """Use it from one thread."""
 
     def __init__(
-        self, *, clock: MovableClock, limits: RateLimits | None, search_delay: float, data: DataFile | None
+        self,
+        *,
+        clock: MovableClock,
+        limits: RateLimits | None,
+        search_delay: float,
+        data: DataFile | None,
+        requires_payment_methods: bool = False,
     ) -> None:
         self.clock = clock
+        self._requires_payment_methods = requires_payment_methods
         self.search_delay = search_delay
         self._limits = limits
         self._data = data
@@ -158,7 +165,13 @@ class Service:
 
     def work(self, place: Place) -> Work:
         """A fresh unit of work."""
-        return Work(place.store, now=self.clock.now(), search_delay=self.search_delay, families=self.families)
+        return Work(
+            place.store,
+            now=self.clock.now(),
+            search_delay=self.search_delay,
+            families=self.families,
+            requires_payment_methods=self._requires_payment_methods,
+        )
 
     def objects(self, kind: str, place: Place) -> list[dict[str, Any]]:
         """Live objects of a kind in the order of their creation, with what `expand` could add to each."""

@@ -9,6 +9,7 @@ from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.ids import new_code
 from dbt_stripe_sync.sandbox.listing import in_list
 from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects import limits
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -60,8 +61,19 @@ def _put(work: Work, body: Body, ask: Ask) -> None:
         body["tax_exempt"] = "none"
     if "balance" in params and int(params["balance"]) != body["balance"]:
         add_to_balance(work, body, int(params["balance"]) - body["balance"], body["currency"] or "usd", "adjustment")
+    _check_payment_method(work, body, ask)
     if ask.get("test_clock"):
         core.reference(work, "test_helpers.test_clock", ask.params["test_clock"], "test_clock")
+
+
+def _check_payment_method(work: Work, body: Body, ask: Ask) -> None:
+    """A payment method that comes with the customer is attached to it (docs.stripe.com/api/customers/create)."""
+    given = ask.get("payment_method")
+    limits.check_payment_method(work, given, None, "payment_method")
+    if given and work.has("payment_method", given):
+        work.edit("payment_method", given)["customer"] = body["id"]
+    default = (ask.get("invoice_settings") or {}).get("default_payment_method")
+    limits.check_payment_method(work, default, body["id"], "invoice_settings[default_payment_method]")
 
 
 def full_address(given: Any) -> Body | None:

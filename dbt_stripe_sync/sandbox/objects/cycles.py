@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.errors import declined
-from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing, limits
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of, rounded
 from dbt_stripe_sync.sandbox.objects.invoice_items import FAMILY as INVOICE_ITEM
 from dbt_stripe_sync.sandbox.objects.invoice_items import price_details
@@ -142,6 +142,9 @@ def collect_first(work: Work, subscription: Body, invoice: Body, payment_behavio
     if invoice["status"] == "paid":
         subscription["status"] = subscription["status"] or "active"
         return
+    if payment_behavior != "default_incomplete":
+        method = invoice_payment.payment_method_of(work, invoice)
+        limits.check_chargeable(work, subscription, method, invoice["amount_due"])
     if payment_behavior != "default_incomplete" and invoice_payment.collect(work, invoice):
         subscription["status"] = "active"
         return

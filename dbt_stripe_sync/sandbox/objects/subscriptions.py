@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox.errors import no_such
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.listing import in_list, in_range
-from dbt_stripe_sync.sandbox.objects import cycles
+from dbt_stripe_sync.sandbox.objects import cycles, limits
 from dbt_stripe_sync.sandbox.objects.clocks import enter_time_of
 from dbt_stripe_sync.sandbox.objects.subscription_changes import (
     create_subscription,
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-_AFTER_END = frozenset({"metadata", "cancellation_details"})
-
 
 def _create(work: Work, ask: Ask) -> Body:
     return create_subscription(work, ask.params)
@@ -34,8 +32,7 @@ def _create(work: Work, ask: Ask) -> Body:
 def _update(work: Work, ask: Ask) -> Body:
     body = work.edit(FAMILY.kind, ask.id)
     enter_time_of(work, work.get("customer", body["customer"]))
-    if body["status"] in ENDED and set(ask.params) - _AFTER_END:
-        raise refuse("A canceled subscription can only update its cancellation_details and metadata.", None)
+    limits.check_frozen(FAMILY.kind, body, ask.params)
     update_subscription(work, body, ask.params)
     return body
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from dbt_stripe_sync.stripe_api.params import ParamKind
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, MaxDecimals
 from dbt_stripe_sync.stripe_api.rules.shapes import Excludes, MaxItems
-from dbt_stripe_sync.stripe_api.rules.texts import Country, Currency, CurrencyKeys, HasLetter, Matches, MaxCharacters, Without
+from dbt_stripe_sync.stripe_api.rules.texts import (
+    Country,
+    Currency,
+    CurrencyKeys,
+    HasLetter,
+    Matches,
+    MaxCharacters,
+    Without,
+)
 from dbt_stripe_sync.stripe_api.rules.times import InFuture, InPast, NotBefore, WithinYears, max_interval
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ _TEXTS: tuple[tuple[str, Reading], ...] = (
     (r"may not include (`.`(?:, `.`)*) characters", lambda m: Without("".join(re.findall(r"`(.)`", m[1])))),
     (r"must contain at least one letter", lambda _: HasLetter()),
     (
-        r"Valid characters are lower case letters \(a-z\), upper case letters \(A-Z\), digits \(0-9\), and dashes \(-\)",
+        r"Valid characters are lower case letters \(a-z\), upper case letters \(A-Z\), digits \(0-9\), and dashes",
         lambda _: Matches(r"[A-Za-z0-9-]+", "letters, digits and dashes"),
     ),
     (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
-# docs.stripe.com/currencies#minimum-and-maximum-charge-amounts: eight digits, and twelve in IDR.
+# Eight digits, and twelve in IDR (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
 MOST_AMOUNT = 99_999_999
 MOST_AMOUNTS = {"idr": 999_999_999_999}
 
@@ -135,6 +135,4 @@ def _places(number: Decimal) -> int:
 
 
 def _out_of_bounds(says: str, bound: str) -> Fault:
-    return Fault(
-        reason=f"must be {says}", message=f"This value must be {bound}.", code="parameter_invalid_integer"
-    )
+    return Fault(reason=f"must be {says}", message=f"This value must be {bound}.", code="parameter_invalid_integer")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CHARGES = "docs.stripe.com/currencies#minimum-and-maximum-charge-amounts"
 _ITEMS = "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits"
-_TRIAL_DAYS = "stripe/stripe-ruby#804: \"The maximum number of trial period days is 730 (2 years).\""
+_TRIAL_DAYS = 'stripe/stripe-ruby#804: "The maximum number of trial period days is 730 (2 years)."'
 _OWN_CURRENCY = "stripe/stripe-node#1559"
 _ANCHOR = "stripe/stripe-dotnet#1754; SDK's description of `phases[].start_date`: Must be set on the first phase."
 _TAX_IDS = "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-codes#tax-id-invalid"
@@ -84,9 +84,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(path="trial_end", check=InFuture(), source=None),
     ),
     "subscription_schedule": (
-        Rule(
-            path="phases", check=FirstHas("start_date", _NO_ANCHOR), source=_ANCHOR, operations=_ONLY_UPDATE
-        ),
+        Rule(path="phases", check=FirstHas("start_date", _NO_ANCHOR), source=_ANCHOR, operations=_ONLY_UPDATE),
     ),
     "invoice": _descriptor("statement_descriptor"),
     "payment_link": (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
-# A plan is made some time before its calls are sent, and clocks differ: what is this close to a bound is Stripe's to say.
+# Leap years and clocks differ: what is this close to a bound is for Stripe to judge.
 _DAY = timedelta(days=1)
 
 
