@@ -49,6 +49,7 @@ class RateLimits:
         return own
 
 
+# guess: rate-limits
 class RateGate:
     """Counts the requests of one account in one mode."""
 

@@ -26,7 +26,7 @@ def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, An
 def _now(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> int:
     """The time of the test clock that the request is about, else now."""
     named = params.get("customer")
-    held = work.shown(route.family.kind, next(reversed(path.values()))) if path else None
+    held = work.shown(route.family.kind, list(path.values())[-1]) if path else None
     clock = params.get("test_clock") or (held or {}).get("test_clock")
     if not clock and isinstance(named, str):
         clock = (work.shown("customer", named) or {}).get("test_clock")

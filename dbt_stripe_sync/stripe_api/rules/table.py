@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.stripe_api.rules.lengths import LENGTHS
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount
-from dbt_stripe_sync.stripe_api.rules.rule import OPENAPI, UPDATE, Rule
+from dbt_stripe_sync.stripe_api.rules.rule import CREATE, OPENAPI, UPDATE, Rule
 from dbt_stripe_sync.stripe_api.rules.shapes import FirstHas, MaxSubscriptionItems, WithoutOwnCurrency
 from dbt_stripe_sync.stripe_api.rules.tax_ids import TaxId
 from dbt_stripe_sync.stripe_api.rules.texts import Email, HasLetter, MaxCharacters, Without
@@ -15,14 +15,16 @@ from dbt_stripe_sync.stripe_api.rules.times import InFuture
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# guess: chargeable-amounts
 _CHARGES = "docs.stripe.com/currencies#minimum-and-maximum-charge-amounts"
 _ITEMS = "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits"
 _TRIAL_DAYS = 'stripe/stripe-ruby#804: "The maximum number of trial period days is 730 (2 years)."'
+# guess: own-currency
 _OWN_CURRENCY = "stripe/stripe-node#1559"
 _ANCHOR = "stripe/stripe-dotnet#1754; SDK's description of `phases[].start_date`: Must be set on the first phase."
 _TAX_IDS = "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-codes#tax-id-invalid"
 _DESCRIPTORS = "docs.stripe.com/get-started/account/statement-descriptors"
-_ONLY_UPDATE = frozenset({UPDATE})
+_ONLY_CREATE, _ONLY_UPDATE = frozenset({CREATE}), frozenset({UPDATE})
 MOST_TRIAL_DAYS = 730
 
 _NO_ANCHOR = (
@@ -56,7 +58,8 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
     "product": (*_price("default_price_data."),),
     "price": (
         *_price(),
-        Rule(path="currency_options", check=WithoutOwnCurrency(), source=_OWN_CURRENCY),
+        # An update doesn't say the price's own currency: what it may not name, the price itself knows.
+        Rule(path="currency_options", check=WithoutOwnCurrency(), source=_OWN_CURRENCY, operations=_ONLY_CREATE),
     ),
     "plan": (
         Rule(path="amount", check=ChargeableAmount(), source=_CHARGES),
@@ -68,6 +71,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
             check=WithoutOwnCurrency("minimum_amount_currency"),
             source="SDK's description: Each currency must be different from the `minimum_amount_currency` set on the "
             "promotion code.",
+            operations=_ONLY_CREATE,
         ),
     ),
     "tax_rate": (
@@ -81,7 +85,6 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(path="items", check=MaxSubscriptionItems(), source=_ITEMS),
         Rule(path="trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
         Rule(path="cancel_at", check=InFuture(), source=None),
-        Rule(path="trial_end", check=InFuture(), source=None),
     ),
     "subscription_schedule": (
         Rule(path="phases", check=FirstHas("start_date", _NO_ANCHOR), source=_ANCHOR, operations=_ONLY_UPDATE),
