@@ -77,7 +77,7 @@ def _parser(param: Param) -> Parser:
     parse = _by_kind(param)
 
     def parse_or_clear(name: str, value: Any) -> Any:
-        # guess: clearing
+        # A guess: `clearing`.
         if value == "":
             if param.clearable:
                 return ""

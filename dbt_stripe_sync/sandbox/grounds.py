@@ -1,7 +1,7 @@
 """On what ground the sandbox refuses: a source for every function that does, or none where it is a guess.
 
-The rules on single values are data of their own (`stripe_api.rules`); these hold between parameters and objects. The test
-of docs/stripe-rules.md finds the functions and their words in the code.
+The rules on single values are data of their own (`stripe_api.rules`); these hold between parameters and objects. The
+test of docs/stripe-rules.md finds the functions and their words in the code.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class RateLimits:
         return own
 
 
-# guess: rate-limits
+# A guess: `rate-limits`.
 class RateGate:
     """Counts the requests of one account in one mode."""
 

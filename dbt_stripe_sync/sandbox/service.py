@@ -114,7 +114,7 @@ class Service:
         if match is None or match["rest"].startswith("wrong"):
             raise unauthorized(key)
         # A restricted key `rk_test_read…` may only read, and not the account.
-        # guess: restricted-keys
+        # A guess: `restricted-keys`.
         if match["kind"] == "rk" and match["rest"].startswith("read") and (method != "GET" or path == "/v1/account"):
             raise forbidden(f"{method} {path}")
         account = headers.get("Stripe-Account") or (f"acct_{match['account']}" if match["account"] else ACCOUNT)
@@ -154,7 +154,7 @@ class Service:
             shown = render(work, self._shown_as(route, body), body, paths)
         except ApiError as error:
             # The endpoint had begun: unlike a parameter that failed its check, such an answer is kept under the key.
-            # guess: saved-refusals
+            # A guess: `saved-refusals`.
             error.saved = not (error.code or "").startswith("parameter_")
             raise
         return Done(200, orjson.dumps(shown), work)

@@ -93,7 +93,7 @@ def subscription_parent(subscription: Body) -> Body:
 
 def _add_item(work: Work, subscription: Body, invoice: Body, item: Body) -> None:
     price = work.get("price", item["price"])
-    # guess: usage-not-billed
+    # A guess: `usage-not-billed`.
     quantity = item.get("quantity", 0)
     on_trial = subscription["status"] == "trialing"
     amount = 0 if on_trial else amount_of(price, quantity, subscription["currency"])
@@ -134,7 +134,7 @@ def collect_first(work: Work, subscription: Body, invoice: Body, payment_behavio
 
     Raises the 402 `ApiError` of a declined card with `error_if_incomplete`.
     """
-    # guess: first-draft
+    # A guess: `first-draft`.
     if subscription["collection_method"] == "send_invoice":
         subscription["status"] = "trialing" if subscription["status"] == "trialing" else "active"
         if invoice["total"] == 0:
@@ -170,7 +170,7 @@ def collect_later(work: Work, subscription: Body, invoice: Body, *, at_once: boo
     invoice_payment.finalize(work, invoice)
     charged = subscription["collection_method"] == "charge_automatically"
     if invoice["status"] == "open" and charged and not invoice_payment.collect(work, invoice):
-        # guess: retries
+        # A guess: `retries`.
         subscription["status"] = "past_due"
 
 
@@ -228,7 +228,7 @@ def _prorate_item(work: Work, subscription: Body, item: str, state: Body | None,
     price = work.shown("price", state["price"])
     if price is None or price["recurring"]["usage_type"] == "metered":
         return 0
-    # guess: prorations
+    # A guess: `prorations`.
     share = share_left(state["start"], state["end"], moment)
     whole = amount_of(price, state["quantity"], subscription["currency"])
     amount = sign * rounded(Decimal(whole) * Decimal(str(share)))

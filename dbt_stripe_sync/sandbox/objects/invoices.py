@@ -146,7 +146,7 @@ def _delete(work: Work, ask: Ask) -> Body:
         )
     if invoice["billing_reason"] != "manual":
         raise refuse("You can't delete invoices created by subscriptions.")
-    # guess: deleted-drafts
+    # A guess: `deleted-drafts`.
     for item in work.find("invoice_item", {"invoice": ask.id}):
         work.edit("invoice_item", item["id"])["invoice"] = None
     return core.delete(FAMILY, work, ask)

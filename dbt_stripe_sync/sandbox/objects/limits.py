@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_SUBSCRIPTIONS = 500
 # docs.stripe.com/testing: ids of test payment methods, which work for every customer.
-# guess: test-methods
+# A guess: `test-methods`.
 _TEST_METHODS = re.compile(r"pm_(card|usBankAccount|usInternet|sepaDebit|bacs|auBecs|acss)\w*")
 
 
@@ -41,7 +41,7 @@ def check_currency(work: Work, customer: str, currency: str) -> None:
             )
 
 
-# guess: one-currency
+# A guess: `one-currency`.
 def _currencies_in_use(work: Work, customer: str) -> Iterable[str]:
     where = {"customer": customer}
     for subscription in work.find("subscription", where):

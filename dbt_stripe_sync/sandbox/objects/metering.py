@@ -74,7 +74,7 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
         raise refuse("The timestamp is too far in the past.", "timestamp", "timestamp_too_far_in_past")
     if moment > work.now + AHEAD_SECONDS:
         raise refuse("The timestamp is in the future.", "timestamp", "timestamp_in_future")
-    # guess: event-customers
+    # A guess: `event-customers`.
     _check_payload(meter, params["payload"])
     body = core.new_body(METER_EVENT, work)
     identifier = params.get("identifier") or body["id"]
@@ -103,7 +103,7 @@ def _check_payload(meter: Body, payload: dict[str, str]) -> None:
         value = Decimal("nan")
     if not value.is_finite():
         raise refuse(f"The payload's `{value_key}` must be a number.", "payload", "meter_event_invalid_value")
-    # guess: event-digits
+    # A guess: `event-digits`.
     if len("".join(map(str, value.as_tuple().digits)).strip("0")) > VALUE_DIGITS:
         raise refuse(
             f"The value in the event payload can have at most {VALUE_DIGITS} digits. Received {value}.",

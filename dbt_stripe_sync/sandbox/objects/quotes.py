@@ -155,7 +155,7 @@ def _accept(work: Work, ask: Ask) -> Body:
 
 
 def _subscribe(work: Work, body: Body, recurring: list[Body], once: list[Body]) -> str:
-    # guess: quote-dates
+    # A guess: `quote-dates`.
     data = body["subscription_data"]
     params: dict[str, Any] = {
         "customer": body["customer"],

@@ -113,7 +113,7 @@ def _check_anchor(body: Body, phases: list[Body]) -> None:
     """
     starts = {phase["start_date"] for phase in body["phases"]}
     first = phases[0].get("start_date")
-    # guess: schedule-anchors
+    # A guess: `schedule-anchors`.
     if body["status"] == "active" and first not in starts:
         raise refuse("You can not modify the start date of the current phase.", "phases[0][start_date]")
 
@@ -165,7 +165,7 @@ def _as_params(body: Body, phase: Body) -> dict[str, Any]:
 
 def _enter_phase(work: Work, body: Body) -> None:
     """Give the subscription what the phase of now says."""
-    # guess: schedule-phases
+    # A guess: `schedule-phases`.
     current = next((p for p in body["phases"] if p["start_date"] <= work.now < p["end_date"]), None)
     if current is None or not work.has("subscription", body["subscription"]):
         return

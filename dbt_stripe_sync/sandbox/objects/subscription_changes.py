@@ -92,7 +92,7 @@ def _check_anchor(work: Work, params: dict[str, Any], price: Body) -> None:
     """An anchor lies within the first period (stripe/stripe-java#454), which begins when a trial ends."""
     anchor, trial_end = params.get("billing_cycle_anchor"), params.get("trial_end")
     begins = trial_end if isinstance(trial_end, int) else work.now + int(params.get("trial_period_days") or 0) * DAY
-    # guess: natural-date
+    # A guess: `natural-date`.
     natural = add_intervals(begins, price["recurring"]["interval"], price["recurring"]["interval_count"])
     if anchor and int(anchor) > natural:
         raise refuse(

@@ -134,7 +134,7 @@ def check_items(work: Work, subscription: Body) -> None:
         raise refuse(
             "A subscription must have at least one active plan. To cancel it, cancel the subscription.", "items"
         )
-    # guess: billing-modes
+    # A guess: `billing-modes`.
     most = SUBSCRIPTION_ITEMS[subscription["billing_mode"]["type"]]
     if len(items) > most:
         raise refuse(f"A subscription can have up to {most} items.", "items")

@@ -47,7 +47,7 @@ def _cancel(work: Work, ask: Ask) -> Body:
         body["cancellation_details"] = {**body["cancellation_details"], **ask.params["cancellation_details"]}
     if ask.get("prorate"):
         cycles.credit_unused(work, body, cycles.snapshot(work, body), {})
-    # guess: canceled-incomplete
+    # A guess: `canceled-incomplete`.
     end_subscription(work, body)
     if ask.get("invoice_now"):
         invoice = cycles.bill(work, body, "manual", [])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rules.rule import Check
 
 _METADATA = "docs.stripe.com/api/metadata"
-# guess: whole-amounts
+# A guess: `whole-amounts`.
 _THREE_DECIMALS = "docs.stripe.com/currencies#three-decimal"
 # Whole amounts in a currency's smallest unit, by their names; those of meters and thresholds are none.
 _CURRENCIES = frozenset({"currency", "minimum_amount_currency"})

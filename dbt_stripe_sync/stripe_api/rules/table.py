@@ -15,11 +15,11 @@ from dbt_stripe_sync.stripe_api.rules.times import InFuture
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# guess: chargeable-amounts
+# A guess: `chargeable-amounts`.
 _CHARGES = "docs.stripe.com/currencies#minimum-and-maximum-charge-amounts"
 _ITEMS = "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits"
 _TRIAL_DAYS = 'stripe/stripe-ruby#804: "The maximum number of trial period days is 730 (2 years)."'
-# guess: own-currency
+# A guess: `own-currency`.
 _OWN_CURRENCY = "stripe/stripe-node#1559"
 _ANCHOR = "stripe/stripe-dotnet#1754; SDK's description of `phases[].start_date`: Must be set on the first phase."
 _TAX_IDS = "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-codes#tax-id-invalid"

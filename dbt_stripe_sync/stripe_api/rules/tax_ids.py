@@ -45,7 +45,7 @@ _EU_VAT = {
     "SK": r"\d{10}",
     "XI": r"(\d{9}|\d{12}|(GD|HA)\d{3})",
 }
-# guess: unchecked-forms
+# A guess: `unchecked-forms`.
 FORMS = {
     "eu_vat": "|".join(f"{country}{form}" for country, form in _EU_VAT.items()),
     "gb_vat": r"(GB)?(\d{9}|\d{12}|(GD|HA)\d{3})",
