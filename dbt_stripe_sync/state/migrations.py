@@ -42,6 +42,27 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE records ADD COLUMN salt VARCHAR;
     ALTER TABLE outcomes ADD COLUMN has_values BOOLEAN DEFAULT true;
     """,
+    # What a change has left to do on other objects than its row's. An earlier format forgot it where Stripe refused the
+    # second call of a replacement: its outcome still has the call. `missing` says that Stripe was seen to lack an object.
+    """
+    CREATE TABLE owed(
+        id VARCHAR, sync VARCHAR, key VARCHAR, resource VARCHAR, action VARCHAR, operation VARCHAR, target VARCHAR,
+        params VARCHAR, reason VARCHAR, since TIMESTAMPTZ, attempts INTEGER, failure VARCHAR, request_id VARCHAR
+    );
+    INSERT INTO owed
+    SELECT sync || '/' || key || '!' || former, sync, key, resource,
+           CASE operation WHEN 'delete' THEN 'delete' WHEN 'cancel' THEN 'cancel' WHEN 'void_invoice' THEN 'void'
+                ELSE 'archive' END,
+           operation, former, params, 'a new object has taken its place', finished_at, 1, failure, request_id
+    FROM (
+        SELECT sync, key, stripe_id, finished_at, failure, request_id, change ->> '$.resource' AS resource,
+               change ->> '$.stripe_id' AS former, change ->> '$.calls[#-1][0]' AS operation,
+               change ->> '$.calls[#-1][1]' AS target, change -> '$.calls[#-1][2]' AS params
+        FROM outcomes WHERE action = 'replace' AND status = 'rejected' AND has_values
+    ) WHERE former IS NOT NULL AND stripe_id IS DISTINCT FROM former AND target = former
+    QUALIFY row_number() OVER (PARTITION BY sync, key, former ORDER BY finished_at DESC) = 1;
+    ALTER TABLE records ADD COLUMN missing BOOLEAN DEFAULT false;
+    """,
 )
 
 
