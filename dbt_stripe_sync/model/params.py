@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.violation import Violation
 
 
 class ParamKind(Enum):
@@ -87,6 +88,10 @@ class Resource(Protocol):
     @property
     def lifecycle(self) -> Lifecycle:
         """How its objects live: what types can't say."""
+        ...
+
+    def broken_rules(self, operation: str, params: Mapping[str, Any], *, now: int | None = None) -> Iterator[Violation]:
+        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
         ...
 
     def param(self, path: tuple[str, ...]) -> Param | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.violation import METADATA_KEYS
 from dbt_stripe_sync.sandbox.errors import bad_request
-from dbt_stripe_sync.stripe_api.rules.shapes import METADATA_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

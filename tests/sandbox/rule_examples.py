@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any
 
+from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.params import ParamKind
 from dbt_stripe_sync.stripe_api.rules import numbers, shapes, tax_ids, texts, times
 from dbt_stripe_sync.stripe_api.rules.rule import steps_of
 

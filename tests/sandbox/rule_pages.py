@@ -14,8 +14,7 @@ from refused_by import REFUSED_BY
 
 from dbt_stripe_sync.sandbox.grounds import GROUNDS
 from dbt_stripe_sync.sandbox.guesses import GUESSES
-from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.rules import rules_of
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
 from dbt_stripe_sync.stripe_api.rules.rule import LIST, WRITES

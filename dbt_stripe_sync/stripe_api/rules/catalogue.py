@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.params import ParamKind
 from dbt_stripe_sync.stripe_api.rules.descriptions import read_checks
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
 from dbt_stripe_sync.stripe_api.rules.numbers import WholeAmount
@@ -18,7 +18,7 @@ from dbt_stripe_sync.stripe_api.rules.texts import Country, Currency, Matches, M
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dbt_stripe_sync.stripe_api.params import Param
+    from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.stripe_api.rules.rule import Check
 
 _METADATA = "docs.stripe.com/api/metadata"

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.violation import Violation
 from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
-from dbt_stripe_sync.stripe_api.rules.rule import Rule, Spot, Violation, steps_of
+from dbt_stripe_sync.stripe_api.rules.rule import Rule, Spot, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from dbt_stripe_sync.stripe_api.params import ParamKind
+from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, MaxDecimals
 from dbt_stripe_sync.stripe_api.rules.shapes import Excludes, MaxItems
 from dbt_stripe_sync.stripe_api.rules.texts import (
@@ -23,7 +23,7 @@ from dbt_stripe_sync.stripe_api.rules.times import InFuture, InPast, NotBefore, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbt_stripe_sync.stripe_api.params import Param
+    from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.stripe_api.rules.rule import Check
 
 Reading: TypeAlias = Callable[["re.Match[str]"], "Check"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.stripe_api.money import THREE_DECIMAL, TWO_EMPTY_DECIMALS
+from dbt_stripe_sync.model.money import THREE_DECIMAL, TWO_EMPTY_DECIMALS
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
 if TYPE_CHECKING:

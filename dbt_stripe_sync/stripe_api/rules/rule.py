@@ -71,18 +71,6 @@ class Rule:
     operations: frozenset[str] = WRITES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """A parameter that breaks a rule. `path` has a step for each name and each index."""
-
-    path: tuple[str, ...]
-    reason: str
-    message: str
-    source: str | None
-    code: str | None
-    hint: str | None
-
-
 def steps_of(path: str) -> tuple[str, ...]:
     """A rule's path as the steps of a walk: `phases[].items` is `phases`, `[]`, `items`."""
     return tuple(path.replace("[]", ".[]").split(".")) if path else ()

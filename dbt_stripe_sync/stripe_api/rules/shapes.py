@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.violation import METADATA_KEYS, METADATA_NAME_CHARACTERS, METADATA_VALUE_CHARACTERS
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
-
-# docs.stripe.com/api/metadata
-METADATA_KEYS = 50
-METADATA_NAME_CHARACTERS = 40
-METADATA_VALUE_CHARACTERS = 500
 
 # A subscription's items by billing mode, the default first. docs.stripe.com/changelog/dahlia/2026-08-26/
 # flexible-subscription-item-limits raised the first; the second is what the SDK's description of `items` says.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.stripe_api.money import is_currency
+from dbt_stripe_sync.model.money import is_currency
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
 if TYPE_CHECKING:
