@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -49,6 +50,16 @@ def smallest(param):
     if param.kind is ParamKind.MAP:
         return {"eur": smallest(param.values)}
     return _PLAIN.get(param.kind, "x")
+
+
+def form(value, prefix=""):
+    """A request's parameters as Stripe's clients encode them."""
+    if isinstance(value, dict):
+        return "&".join(form(inner, f"{prefix}[{name}]" if prefix else name) for name, inner in value.items())
+    if isinstance(value, list):
+        return "&".join(form(inner, f"{prefix}[{index}]") for index, inner in enumerate(value))
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{quote(prefix, safe='[]')}={quote_plus(text)}"
 
 
 @singledispatch

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from urllib.parse import quote, quote_plus
 
 import pytest
-from rule_examples import NOW, example_request
+from rule_examples import NOW, example_request, form
 
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -28,16 +27,6 @@ OPERATIONS = tuple(
 def served():
     with Sandbox() as sandbox:
         yield sandbox
-
-
-def form(value, prefix=""):
-    """A request's parameters as Stripe's clients encode them."""
-    if isinstance(value, dict):
-        return "&".join(form(inner, f"{prefix}[{name}]" if prefix else name) for name, inner in value.items())
-    if isinstance(value, list):
-        return "&".join(form(inner, f"{prefix}[{index}]") for index, inner in enumerate(value))
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"{quote(prefix, safe='[]')}={quote_plus(text)}"
 
 
 def answer(sandbox, operation, params):
