@@ -20,11 +20,42 @@ _DEFAULT_ADDRESSES = (
     "individual.address",
     "individual.registered_address",
 )
+# The ids of uploaded files.
+_FILE = 500
+_PROOFS = (
+    "bank_account_ownership_verification",
+    "company_license",
+    "company_memorandum_of_association",
+    "company_ministerial_decree",
+    "company_registration_verification",
+    "company_tax_id_verification",
+    "proof_of_address",
+    "proof_of_registration",
+    "proof_of_ultimate_beneficial_ownership",
+)
+_SIDES = ("back", "front")
+_EVIDENCE = {
+    "canceled": ("cancellation_reason", "explanation", "product_description"),
+    "duplicate": ("explanation",),
+    "fraudulent": ("explanation",),
+    "merchandise_not_as_described": ("explanation", "return_description"),
+    "no_valid_authorization": ("explanation",),
+    "not_received": ("explanation", "product_description"),
+    "other": ("explanation", "product_description"),
+    "service_not_as_described": ("cancellation_reason", "explanation"),
+}
 _UPI = "payment_settings.payment_method_options.upi.mandate_options.description"
 
 LENGTHS: Mapping[str, Mapping[str, int]] = {
     "account": {
         **{f"{address}.{part}": most for address in _DEFAULT_ADDRESSES for part, most in _ADDRESS.items()},
+        **{f"documents.{proof}.files[]": _FILE for proof in _PROOFS},
+        **{f"company.verification.document.{side}": _FILE for side in _SIDES},
+        **{
+            f"individual.verification.{paper}.{side}": _FILE
+            for paper in ("additional_document", "document")
+            for side in _SIDES
+        },
         "business_profile.mcc": 4,
         "business_profile.product_description": 40_000,
         "company.name": 100,
@@ -42,7 +73,9 @@ LENGTHS: Mapping[str, Mapping[str, int]] = {
         "settings.payouts.statement_descriptor": 22,
     },
     "account.person": {
-        f"{address}.{part}": most for address in ("address", "registered_address") for part, most in _ADDRESS.items()
+        **{f"{where}.{part}": most for where in ("address", "registered_address") for part, most in _ADDRESS.items()},
+        **{f"documents.{paper}.files[]": _FILE for paper in ("company_authorization", "passport", "visa")},
+        **{f"verification.{paper}.{side}": _FILE for paper in ("additional_document", "document") for side in _SIDES},
     },
     "billing.alert": {"title": 256},
     "billing.credit_grant": {"name": 100},
@@ -56,7 +89,7 @@ LENGTHS: Mapping[str, Mapping[str, int]] = {
     "billing.meter_event_adjustment": {"cancel.identifier": 100, "event_name": 100},
     "billing_portal.configuration": {"business_profile.headline": 60, "name": 256},
     "coupon": {"name": 40},
-    "customer": {"name": 256, "phone": 20},
+    "customer": {"name": 256, "phone": 20, "default_source": 500},
     "customer.balance_transaction": {"description": 350},
     "entitlements.feature": {"name": 80},
     "invoice": {
@@ -66,6 +99,7 @@ LENGTHS: Mapping[str, Mapping[str, int]] = {
         "shipping_cost.shipping_rate_data.display_name": 100,
         _UPI: 20,
     },
+    "issuing.dispute": {f"evidence.{reason}.{part}": 2500 for reason, parts in _EVIDENCE.items() for part in parts},
     "issuing.card": {"shipping.business_name": 50},
     "issuing.personalization_design": {
         "carrier_text.footer_body": 200,
@@ -116,6 +150,8 @@ LENGTHS: Mapping[str, Mapping[str, int]] = {
         "phases[].invoice_settings.description": 1500,
     },
     "tax_rate": {"display_name": 50, "jurisdiction": 50},
-    "terminal.configuration": {"name": 100},
-    "terminal.location": {"configuration_overrides": 1000},
+    "terminal.configuration": {"name": 100, "wifi.personal_psk.password": 63},
+    "terminal.location": dict.fromkeys(
+        ("configuration_overrides", "display_name", "display_name_kana", "display_name_kanji"), 1000
+    ),
 }
