@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
     """The same decision, or a rejection where a call of it breaks a rule.
 
-    The values of the row were looked at when its payload was built; here come the times, and what an update alone needs.
+    The row's values were looked at when its payload was built; here come the times, and what an update alone needs.
     """
     if not isinstance(decision, Change) or decision.removed:
         return decision
