@@ -53,7 +53,8 @@ class Without:
         """Nothing where the text has none of them."""
         if isinstance(value, str) and any(character in value for character in self.characters):
             yield Fault(
-                reason=f"has a character that Stripe rejects here: one of {_listed(self.characters)}",
+                # By name: the character itself is part of the row's value.
+                reason=f"has a character that Stripe rejects here ({_named(self.characters)})",
                 message=f"This value may not include any of these characters: {' '.join(self.characters)}",
                 hint="remove it in the model, for example with translate()",
             )
@@ -154,6 +155,13 @@ def _unknown_currency(code: str, within: tuple[str, ...] = ()) -> Fault:
         hint="use a three-letter ISO code, such as `usd` (docs.stripe.com/currencies)",
         within=within,
     )
+
+
+_NAMES = {"<": "angle bracket", ">": "angle bracket", "\\": "backslash", '"': "quotation mark", "'": "apostrophe"}
+
+
+def _named(characters: str) -> str:
+    return ", ".join(dict.fromkeys(_NAMES.get(character, "asterisk") for character in characters))
 
 
 def _listed(characters: str) -> str:
