@@ -19,7 +19,7 @@ from dbt_stripe_sync.engine.apply.reporting import Ending, build_report
 from dbt_stripe_sync.engine.apply.send import Sender
 from dbt_stripe_sync.engine.plan.behind import check_plan_not_behind
 from dbt_stripe_sync.engine.plan.guards import find_unagreed, refuse_unagreed
-from dbt_stripe_sync.engine.plan.making import PlanMaker, PlanOptions, PlanProgress, Scope, Sources
+from dbt_stripe_sync.engine.plan.making import PlanMaker, PlanProgress, Scope, Sources
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.model.errors import StateError, SyncError
 from dbt_stripe_sync.plan_header import build_header, check_plan
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.apply.lanes import Tally
     from dbt_stripe_sync.engine.apply.rebuild import Rebuilt
-    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanOptions
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.wiring import Parts, Workload
 
@@ -80,6 +80,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
                 held=workload.held,
                 dependents=workload.dependents,
                 warnings=workload.warnings,
+                known=workload.known,
             )
             sources = Sources(warehouse=warehouse, stripe=parts.stripe, state=parts.state, clock=parts.clock)
             return await PlanMaker(scope, sources, options, progress, writer).make()

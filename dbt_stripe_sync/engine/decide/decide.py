@@ -29,7 +29,18 @@ from dbt_stripe_sync.engine.decide.part import decide_part
 from dbt_stripe_sync.engine.decide.remove import decide_removed
 from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
-from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, ReadOwners, Refresh, Reject, Row, Rules
+from dbt_stripe_sync.engine.decide.rules import (
+    Ask,
+    Decision,
+    Keep,
+    Observed,
+    ReadOwners,
+    Refresh,
+    Reject,
+    Row,
+    Rules,
+    Unseen,
+)
 from dbt_stripe_sync.engine.decide.windows import check_windows
 from dbt_stripe_sync.engine.payload.builder import Payload, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
@@ -67,6 +78,8 @@ def _decide(rules: Rules, row: Row, observed: Observed) -> Decision:
         return _decide_deleted(rules, row.diff, row.payload, observed)
     known = without_old_tag(row.diff)
     decision = _decide_known(rules, known, row.payload, observed)
+    if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
+        return _decide_deleted(rules, row.diff, row.payload, observed)
     decision = retag(rules, known, old_tag(rules, row.diff), decision)
     return _complete(rules, known, row.payload, decision, observed)
 
@@ -263,7 +276,14 @@ def _decide_adopted(
         # We made it ourselves: what Stripe does not show of it is as it was sent.
         seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
     comparison = compare(seen, payload, rules.resource, rules.mapped)
-    comparison.immutable = [name for name in comparison.immutable if body.get(name) is not None]
+    hidden = {
+        name: payload.params[name]
+        for name in rules.lifecycle.shown_if_asked
+        if name not in body and any(path.partition(".")[0] == name for path in comparison.immutable)
+    }
+    # What the object does not show may be as it should be, or is to be asked for first.
+    comparison.immutable = [path for path in comparison.immutable if _shows(body, path)]
+    comparison.update |= hidden
     if comparison.immutable:
         found_by = None if existing.by == TAG_FIELD else existing.by
         return Replacement(diff=known, payload=payload, comparison=comparison, found_by=found_by)
@@ -280,6 +300,16 @@ def _decide_adopted(
         changed=tuple(comparison.changed),
         found_by="our tag" if existing.by == TAG_FIELD else existing.by,
     )
+
+
+def _shows(body: Mapping[str, Any], path: str) -> bool:
+    """Whether an object shows what a parameter is, by the parameter's dotted path; a list counts as a whole."""
+    value: Any = body
+    for step in path.split("."):
+        if isinstance(value, list) or (isinstance(value, dict) and value.get("object") == "list"):
+            return True
+        value = value.get(step) if isinstance(value, dict) else None
+    return value is not None
 
 
 def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
