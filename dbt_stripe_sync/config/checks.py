@@ -50,6 +50,13 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             f"Stripe can't {sync.on_removed.value.replace('_', ' ')} a {resource.name}",
             f"use {listed(allowed)}",
         )
+    if sync.refresh_every is not None and not resource.operations.keys() & {"retrieve", "list"}:
+        problems.add(
+            "not-readable",
+            sync.where.at_field("refresh_every"),
+            f"Stripe has no way to read a {resource.name} back",
+            "remove `refresh_every`",
+        )
     for match in sync.match:
         _check_findable(resource, match.by, sync.where.at_field("match"), problems)
     _check_options(sync, resource, lifecycle, problems)

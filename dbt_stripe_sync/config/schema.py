@@ -15,7 +15,7 @@ from dbt_stripe_sync.config.paths import SHAPES
 from dbt_stripe_sync.config.sync import LIMITS
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sync import Conversion, Nulls, OnAmbiguous, WhenReplaced
+from dbt_stripe_sync.model.sync import Conversion, Nulls, OnAmbiguous, OnDeleted, OnDrift, WhenEnded, WhenReplaced
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
@@ -134,6 +134,23 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "on_ambiguous": {
                 "enum": [choice.value for choice in OnAmbiguous],
                 "description": "What to do where `match` finds several objects for one row.",
+            },
+            "on_drift": {
+                "enum": [choice.value for choice in OnDrift],
+                "description": "What to do where somebody has changed a mapped field in Stripe. Default: `report`.",
+            },
+            "on_deleted": {
+                "enum": [choice.value for choice in OnDeleted],
+                "description": "What to do with a row whose object was deleted in Stripe. Default: `reject`.",
+            },
+            "when_ended": {
+                "enum": [choice.value for choice in WhenEnded],
+                "description": "What to do with a row whose object has ended in Stripe. Default: `keep`.",
+            },
+            "refresh_every": {
+                "type": "string",
+                "pattern": r"^\s*\d{1,6} ?[mhdw]\s*$",
+                "description": "How often the objects are read back from Stripe: `12h`, `7d`.",
             },
             "limits": {
                 "type": "object",

@@ -10,6 +10,7 @@ from dbt_stripe_sync.model.errors import Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from dbt_stripe_sync.model.lifecycle import Mode, Removal
     from dbt_stripe_sync.model.nodes import ModelNode
@@ -142,6 +143,18 @@ class OnAmbiguous(Enum):
     OLDEST = "oldest"
 
 
+class OnDrift(Enum):
+    """What to do where somebody has changed a field in Stripe that a row of ours has set.
+
+    `REPORT` leaves it, says so, and ends the run with 1 until it is settled; `KEEP` leaves it and says so once;
+    `OVERWRITE` sets it again.
+    """
+
+    REPORT = "report"
+    KEEP = "keep"
+    OVERWRITE = "overwrite"
+
+
 class OnDeleted(Enum):
     """What to do with a row whose object somebody has deleted in Stripe."""
 
@@ -183,6 +196,7 @@ class Sync:
 
     `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
     done as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
+    `refresh_every` is how long its objects are trusted to be as they were last seen; None trusts them until a person asks.
     `store_values` is None where the project's setting holds. `fingerprint` changes when the mapping does.
     """
 
@@ -203,5 +217,7 @@ class Sync:
     where: Location
     after: tuple[str, ...] = ()
     store_values: bool | None = None
+    on_drift: OnDrift = OnDrift.REPORT
     on_deleted: OnDeleted = OnDeleted.REJECT
     when_ended: WhenEnded = WhenEnded.KEEP
+    refresh_every: timedelta | None = None
