@@ -23,6 +23,7 @@ from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.engine.plan.planning import Planning, plan_sync
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
+from dbt_stripe_sync.engine.plan.refreshing import Refreshing
 from dbt_stripe_sync.engine.plan.settling import Settling
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.apply.rebuild import Rebuilt
     from dbt_stripe_sync.engine.plan.planning import SyncPlan
     from dbt_stripe_sync.engine.ports import Warehouse
-    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, ReadingCost
     from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.wiring import Parts, Workload
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
 
 class Progress(RowProgress, Protocol):
     """Hears how far a run has come."""
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """The objects of these syncs are about to be read back, at most at this pace."""
+        ...
 
     def begin_sync(self, name: str) -> None:
         """A sync's rows are about to be read and compared."""
@@ -88,10 +93,13 @@ class RunOptions:
 class PlanOptions:
     """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
 
+    `refresh` reads every object back from Stripe and says what others have changed there.
+
     `only` names the keys, by sync, of the rows that are looked at; None looks at all.
     """
 
     full_refresh: bool = False
+    refresh: bool = False
     most_changes: int | None = None
     only: Mapping[str, frozenset[str]] | None = None
 
@@ -132,8 +140,17 @@ async def _plan_syncs(
 ) -> Plan:
     workspace = Workspace(parts.state.workspace)
     settling = Settling(workspace=workspace, writer=writer, earlier=parts.state.owed())
+    refreshing = Refreshing(
+        workspace=workspace,
+        stripe=parts.stripe,
+        fingerprints=parts.state.fingerprints,
+        writer=writer,
+        clock=parts.clock,
+        asks_all=options.refresh,
+    )
     planning = Planning(
         settling=settling,
+        refreshing=refreshing,
         workspace=workspace,
         warehouse=warehouse,
         stripe=parts.stripe,
@@ -158,6 +175,7 @@ async def _plan_syncs(
         room=options.most_changes,
     )
     problems = [*workload.warnings, *_unsettled(workspace, parts)]
+    _tell_costs(workload, writer.header, refreshing, progress)
     counts: list[SyncCounts] = []
     plans: dict[str, SyncPlan] = {}
     for sync in workload.syncs:
@@ -185,6 +203,13 @@ async def _plan_syncs(
     counts += settling.plan(workload.syncs)
     workspace.close()
     return writer.finish(counts, problems, state_serial=parts.state.serial, owed=settling.earlier)
+
+
+def _tell_costs(workload: Workload, header: PlanHeader, refreshing: Refreshing, progress: Progress) -> None:
+    """Say what reading objects back will take, before it begins."""
+    costs = refreshing.costs((sync for sync in workload.syncs if sync.name not in workload.held), workload.catalog)
+    if costs:
+        progress.reading_back(costs, workload.limits(livemode=header.livemode).account)
 
 
 async def settle(workload: Workload, parts: Parts, run_id: str, progress: Progress) -> Settled:

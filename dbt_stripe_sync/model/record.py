@@ -20,6 +20,9 @@ REBUILT = "rebuilt"
 # What the state's table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
 FORGOTTEN = "forgotten:"
 
+# What the state's table `meta` calls the time at which a sync's objects were last read back: `read_back:<sync>`.
+READ_BACK = "read_back:"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:

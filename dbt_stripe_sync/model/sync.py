@@ -196,7 +196,7 @@ class Sync:
 
     `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
     done as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
-    `refresh_every` is how long its objects are trusted to be as they were last seen; None trusts them until a person asks.
+    `refresh_every` is how long objects are trusted to be as they were last seen; None trusts them until a person asks.
     `store_values` is None where the project's setting holds. `fingerprint` changes when the mapping does.
     """
 

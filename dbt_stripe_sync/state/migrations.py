@@ -63,6 +63,8 @@ MIGRATIONS: tuple[str, ...] = (
     QUALIFY row_number() OVER (PARTITION BY sync, key, former ORDER BY finished_at DESC) = 1;
     ALTER TABLE records ADD COLUMN missing BOOLEAN DEFAULT false;
     """,
+    # Rows whose objects were read back and were not as they had been written.
+    "CREATE TABLE drifted(sync VARCHAR, key VARCHAR, digest VARCHAR)",
 )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.model.record import FORGOTTEN, TAGGED_AS
+from dbt_stripe_sync.model.record import FORGOTTEN, READ_BACK, TAGGED_AS
 from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
 
 if TYPE_CHECKING:
@@ -121,8 +121,12 @@ def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None
             {"old": old, "without": f'{{"{TAGGED_AS}":null}}'},
         )
     # What is remembered of runs goes with it: whether its values may be stored is what the sync says now.
-    for table in ("records", "former_ids", "outcomes", "owed"):
+    for table in ("records", "former_ids", "outcomes", "owed", "drifted"):
         session.execute(f"UPDATE {table} SET sync = $new WHERE sync = $old", {"old": old, "new": new})
+    session.execute("DELETE FROM meta WHERE key = $name", {"name": f"{READ_BACK}{new}"})
+    session.execute(
+        "UPDATE meta SET key = $new WHERE key = $old", {"old": f"{READ_BACK}{old}", "new": f"{READ_BACK}{new}"}
+    )
     forgotten = {"old": f"{FORGOTTEN}{old}:"}
     # A row of the new name may have been forgotten, too.
     session.execute(

@@ -23,6 +23,7 @@ from dbt_stripe_sync.engine.decide.calls import (
 )
 from dbt_stripe_sync.engine.decide.choose import Existing, choose, has_ended
 from dbt_stripe_sync.engine.decide.complete import Over, complete, to_expand
+from dbt_stripe_sync.engine.decide.drift import is_over, versions, with_ours
 from dbt_stripe_sync.engine.decide.remove import decide_removed
 from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
@@ -57,7 +58,11 @@ def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     if row.diff.missing:
         return _decide_deleted(rules, row.diff, row.payload, observed)
     known = without_old_tag(row.diff)
-    decision = _decide_known(rules, known, row.payload, observed)
+    if is_over(rules, known) and rules.sync.when_ended is WhenEnded.RESTART:
+        return _decide_restarted(rules, known, row.payload, observed)
+    found, wanted = versions(rules, known, row.payload)
+    decision = _decide_known(rules, found, wanted, observed)
+    decision = with_ours(rules, known, row.payload, decision)
     decision = retag(rules, known, old_tag(rules, row.diff), decision)
     return _complete(rules, known, row.payload, decision, observed)
 
@@ -100,6 +105,16 @@ def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
             hint="set `on_deleted: recreate` on the sync to make another one, or `forget` to leave it deleted",
         )
     )
+
+
+def _decide_restarted(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    """A row whose object was found to have ended, and whose sync asks for another one then."""
+    renewed = without_kept(diff, rules.layout)
+    if renewed is not diff:
+        payload = rules.builder.build(diff.key, renewed.row)
+    change = _decide_anew(rules, renewed, payload, observed)
+    reason = f"{diff.stripe_id} has ended in Stripe, and `when_ended: restart` makes another one"
+    return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
 def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
