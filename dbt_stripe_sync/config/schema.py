@@ -15,7 +15,16 @@ from dbt_stripe_sync.config.paths import SHAPES
 from dbt_stripe_sync.config.sync import LIMITS
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sync import Conversion, Nulls, OnAmbiguous, OnDeleted, OnDrift, WhenEnded, WhenReplaced
+from dbt_stripe_sync.model.sync import (
+    Conversion,
+    ItemsOwned,
+    Nulls,
+    OnAmbiguous,
+    OnDeleted,
+    OnDrift,
+    WhenEnded,
+    WhenReplaced,
+)
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
@@ -151,6 +160,10 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "type": "string",
                 "pattern": r"^\s*\d{1,6} ?[mhdw]\s*$",
                 "description": "How often the objects are read back from Stripe: `12h`, `7d`.",
+            },
+            "items_owned": {
+                "enum": [choice.value for choice in ItemsOwned],
+                "description": "Which items of lists are the rows': those that they put there, or all.",
             },
             "limits": {
                 "type": "object",

@@ -9,6 +9,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.config.back_references import split_back_references
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
 from dbt_stripe_sync.config.meta import read_blocks
@@ -19,6 +20,7 @@ from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.sync import (
     Column,
     FieldMapping,
+    ItemsOwned,
     Limits,
     Match,
     Nulls,
@@ -55,6 +57,7 @@ KEYS = (
     "on_deleted",
     "when_ended",
     "refresh_every",
+    "items_owned",
     "limits",
     "nulls",
     "after",
@@ -90,6 +93,7 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
             written.append(block.where.sync or node.name)
             sync = _Parser(block, catalog, models, problems).parse(project)
             syncs += [sync] if sync is not None else []
+    syncs = list(split_back_references(syncs, catalog))
     check_together(syncs, written, catalog.resources, problems)
     return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
 
@@ -142,6 +146,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         check_resource(sync, resource, lifecycle, self.problems)
         check_fields(sync, resource, self.problems)

@@ -78,12 +78,17 @@ class State(Protocol):
 
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
-        """The run's DuckDB connection: the table `records` can be read, temporary tables can be made."""
+        """The run's DuckDB connection, with the views that `state/migrations.py` describes: `known_records` and others."""
         ...
 
     @property
     def fingerprints(self) -> Fingerprints:
         """Of which syncs the values are stored, and the salts of the others."""
+        ...
+
+    @property
+    def serial(self) -> int:
+        """How many times records, or what is under way, have been written."""
         ...
 
     def open_intents(self) -> Iterator[Intent]:

@@ -162,3 +162,9 @@ def nested(path: str, value: Any) -> dict[str, Any]:
         value = {name: value}
     made: dict[str, Any] = value
     return made
+
+
+def row_of(change: str) -> tuple[str, str]:
+    """The sync and the key of a change, by its id."""
+    sync, _, key = change.partition("/")
+    return sync, key

@@ -218,8 +218,8 @@ class Lifecycle:
     of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
     for a sync that asks for it. `held_by` is what may hold an object, `uniques` what no two objects share, `ended` the
-    statuses in which an object's life is over, and `moved_by_stripe` the
-    parameters that Stripe itself changes while the object lives.
+    statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which
+    people add by hand. `moved_by_stripe` are parameters that Stripe itself changes while an object lives.
     """
 
     found_by: tuple[str, ...] = ()
@@ -245,6 +245,7 @@ class Lifecycle:
     held_by: tuple[HeldBy, ...] = ()
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
+    whole_lists: tuple[str, ...] = ()
     moved_by_stripe: tuple[str, ...] = ()
 
     @property

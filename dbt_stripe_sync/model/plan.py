@@ -31,7 +31,8 @@ class Note:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncCounts:
     """What the plan found for one sync, in rows. `drifted` are those whose objects somebody has changed in Stripe, and
-    which the plan leaves so. `after` names the syncs that have to be done before it begins."""
+    which the plan leaves so. `after` names the syncs that have to be done before it begins.
+    """
 
     sync: str
     model: str

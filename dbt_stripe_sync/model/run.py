@@ -111,7 +111,10 @@ class RunStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times."""
+    """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times.
+
+    `owed` are the steps that were still to be done when it ended.
+    """
 
     run_id: str
     header: PlanHeader
@@ -124,3 +127,4 @@ class RunReport:
     done: Mapping[str, int]
     requests: int
     dry_run: bool = False
+    owed: tuple[Owed, ...] = ()

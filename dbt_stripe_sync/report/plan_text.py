@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.report.lines import Paint, counted, cut, pad, plain, wrap, wrap_marked
+from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import (
     BY_RISK,
     COLOURS,
@@ -62,6 +63,9 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     width = max(NARROWEST, style.width)
     found = sort_problems(plan.problems, plan.counts)
     drifted = pick_drifted(plan, style.most_rows) if style.show_values else {}
+    if plan.owed:
+        yield from render_owed(plan.owed, width=width, paint=paint, with_values=style.show_values)
+        yield ""
     for counts in plan.counts:
         yield from _sync(plan, counts, found, style, width, drifted.get(counts.sync, ()))
     yield ""

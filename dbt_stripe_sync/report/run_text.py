@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.lines import Paint, counted, cut, plain, took, wrap, wrap_marked
+from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES
 from dbt_stripe_sync.report.problems_text import render_problems
 from dbt_stripe_sync.report.summary import summarise
@@ -69,6 +70,9 @@ def render_run(
     if len(causes) > MOST_SHOWN_CAUSES:
         yield ""
         yield f"… and {counted(len(causes) - MOST_SHOWN_CAUSES, 'more cause')}"
+    if report.owed:
+        yield ""
+        yield from render_owed(report.owed, width=width, paint=paint, with_values=show_values)
     yield ""
     yield from _totals(report, width, paint)
     for path in artifacts:

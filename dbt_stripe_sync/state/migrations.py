@@ -1,4 +1,9 @@
-"""The state's tables, as numbered steps that only go forward. A step that has been released is never edited."""
+"""The state's tables, as numbered steps that only go forward. A step that has been released is never edited.
+
+Nobody but this package knows the tables. The engine's SQL reads views: `known_records` (the record of each row),
+`known_former_ids` (objects that were replaced), `forgotten_rows` (rows whose record a person took away), `known_drift`
+(rows whose objects others had changed) and `read_backs` (when each sync's objects were last read back).
+"""
 
 from __future__ import annotations
 
@@ -43,7 +48,7 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE outcomes ADD COLUMN has_values BOOLEAN DEFAULT true;
     """,
     # What a change has left to do on other objects than its row's. An earlier format forgot it where Stripe refused the
-    # second call of a replacement: its outcome still has the call. `missing` says that Stripe was seen to lack an object.
+    # second call of a replacement: its outcome still has the call. `missing`: Stripe lacks the object.
     """
     CREATE TABLE owed(
         id VARCHAR, sync VARCHAR, key VARCHAR, resource VARCHAR, action VARCHAR, operation VARCHAR, target VARCHAR,
@@ -62,9 +67,23 @@ MIGRATIONS: tuple[str, ...] = (
     ) WHERE former IS NOT NULL AND stripe_id IS DISTINCT FROM former AND target = former
     QUALIFY row_number() OVER (PARTITION BY sync, key, former ORDER BY finished_at DESC) = 1;
     ALTER TABLE records ADD COLUMN missing BOOLEAN DEFAULT false;
+    ALTER TABLE runs ADD COLUMN owed VARCHAR;
+    CREATE VIEW known_records AS
+    SELECT sync, key, resource, stripe_id, params, payload_hash, source_hash, refs, removed, adopted, missing, salt,
+           created_at, updated_at
+    FROM records;
+    CREATE VIEW known_former_ids AS SELECT sync, key, stripe_id FROM former_ids;
+    CREATE VIEW forgotten_rows AS
+    SELECT split_part(key, ':', 2) AS sync, substr(key, length('forgotten:' || split_part(key, ':', 2)) + 2) AS key
+    FROM meta WHERE starts_with(key, 'forgotten:');
     """,
     # Rows whose objects were read back and were not as they had been written.
-    "CREATE TABLE drifted(sync VARCHAR, key VARCHAR, digest VARCHAR)",
+    """
+    CREATE TABLE drifted(sync VARCHAR, key VARCHAR, digest VARCHAR);
+    CREATE VIEW known_drift AS SELECT sync, key, digest FROM drifted;
+    CREATE VIEW read_backs AS
+    SELECT substr(key, length('read_back:') + 1) AS sync, value AS at FROM meta WHERE starts_with(key, 'read_back:');
+    """,
 )
 
 

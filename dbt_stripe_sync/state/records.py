@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.model.record import FORGOTTEN, READ_BACK, TAGGED_AS
+from dbt_stripe_sync.model.record import READ_BACK, TAGGED_AS
+from dbt_stripe_sync.model.sync import PART_SEPARATOR
 from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.state.session import Session
 
+# What the table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
+FORGOTTEN = "forgotten:"
 _STORED = ", ".join((*RECORDS.names[:-1], "created_at", "updated_at"))
 _COLUMNS = ", ".join(RECORDS.names[:-1])
 _OF_RECORD = ", ".join(RECORDS.names[:-2])
@@ -74,10 +77,20 @@ def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:
     """Remember that Stripe lacks the objects of some rows. Inside a transaction."""
     if rows:
         with session.given("state_incoming", build_table(KEYS, rows)):
+            # What is set on an object of another sync has a record of its own, and goes with the object.
             session.execute(
-                "UPDATE records SET missing = true FROM state_incoming AS i "
-                "WHERE records.sync = i.sync AND records.key = i.key"
+                "UPDATE records SET missing = true FROM (SELECT r.resource, r.stripe_id FROM records AS r "
+                "JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key) AS gone "
+                "WHERE records.resource = gone.resource AND records.stripe_id = gone.stripe_id"
             )
+
+
+def remove_parts(session: Session, sync: str, keys: Sequence[str]) -> None:
+    """Forget what the parts of a sync have set on the objects of some rows. Inside a transaction."""
+    session.execute(
+        "DELETE FROM records WHERE starts_with(sync, $parts) AND key IN (SELECT unnest($keys))",
+        {"parts": f"{sync}{PART_SEPARATOR}", "keys": list(keys)},
+    )
 
 
 def note_forgotten(session: Session, sync: str, keys: Sequence[str]) -> None:
@@ -122,7 +135,11 @@ def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None
         )
     # What is remembered of runs goes with it: whether its values may be stored is what the sync says now.
     for table in ("records", "former_ids", "outcomes", "owed", "drifted"):
-        session.execute(f"UPDATE {table} SET sync = $new WHERE sync = $old", {"old": old, "new": new})
+        session.execute(
+            f"UPDATE {table} SET sync = $new || substr(sync, length($old) + 1) "
+            "WHERE sync = $old OR starts_with(sync, $old || $part)",
+            {"old": old, "new": new, "part": PART_SEPARATOR},
+        )
     session.execute("DELETE FROM meta WHERE key = $name", {"name": f"{READ_BACK}{new}"})
     session.execute(
         "UPDATE meta SET key = $new WHERE key = $old", {"old": f"{READ_BACK}{old}", "new": f"{READ_BACK}{new}"}
@@ -160,5 +177,8 @@ def read_records(session: Session, sync: str, limit: int | None, fingerprints: F
 
 def read_summary(session: Session) -> list[tuple[str, str, int]]:
     """Each sync with its resource and its number of records."""
-    query = "SELECT sync, resource, count(*) AS records FROM records GROUP BY ALL ORDER BY ALL"
-    return [(row["sync"], row["resource"], row["records"]) for row in session.rows(query)]
+    query = (
+        "SELECT sync, resource, count(*) AS records FROM records WHERE NOT contains(sync, $part) "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    return [(row["sync"], row["resource"], row["records"]) for row in session.rows(query, part=PART_SEPARATOR)]

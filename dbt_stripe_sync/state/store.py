@@ -281,6 +281,7 @@ class StateStore:
         only_open = {key for key in undecided if self.record(sync, key) is None}
         with self._session.transaction():
             saved.note_forgotten(self._session, sync, gone)
+            saved.remove_parts(self._session, sync, gone)
             if undecided:
                 self._session.execute(
                     "DELETE FROM intents WHERE sync = $sync AND key IN (SELECT unnest($keys))",

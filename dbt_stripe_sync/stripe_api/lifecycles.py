@@ -154,6 +154,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial moves it.
             moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
+            whole_lists=("discounts", "default_tax_rates"),
             # Stripe says so itself: "A canceled subscription can only update its cancellation_details and metadata."
             fixed=Fixed(
                 statuses=frozenset({"canceled", "incomplete_expired"}),
@@ -191,6 +192,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(reason="a schedule in its place would start its phases anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=("proration_behavior",),
+            # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
+            whole_lists=("phases",),
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),
         "invoice": Lifecycle(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.apply.journal import Journal
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.model.calls import Answer
-    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.change import Change, PlannedCall
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
@@ -150,22 +150,24 @@ def _owed_after(intent: Intent, status: Status) -> tuple[Owed, ...]:
         return ()
     ids = {Ref(sync=change.sync, key=change.key): str(intent.stripe_id)}
     owed = [replace(step, params=resolve_refs(dict(step.params), ids)) for step in change.owes]
-    for call in change.calls[intent.step :]:
-        if isinstance(call.target, str) and call.target != intent.stripe_id:
-            owed.append(
-                Owed(
-                    id=f"{change.id}!{call.target}",
-                    sync=change.sync,
-                    key=change.key,
-                    resource=call.resource or change.resource,
-                    action=_ACTIONS.get(call.operation, Action.ARCHIVE),
-                    operation=call.operation,
-                    target=call.target,
-                    params=call.params,
-                    reason="a new object has taken its place",
-                )
-            )
-    return tuple(owed)
+    owed += [
+        _owed_call(change, call, call.target) for call in change.calls[intent.step :] if isinstance(call.target, str)
+    ]
+    return tuple(step for step in owed if step.target != intent.stripe_id)
+
+
+def _owed_call(change: Change, call: PlannedCall, target: str) -> Owed:
+    return Owed(
+        id=f"{change.id}!{target}",
+        sync=change.sync,
+        key=change.key,
+        resource=call.resource or change.resource,
+        action=_ACTIONS.get(call.operation, Action.ARCHIVE),
+        operation=call.operation,
+        target=target,
+        params=call.params,
+        reason="a new object has taken its place",
+    )
 
 
 def _refused_step(intent: Intent, status: Status) -> str | None:

@@ -166,3 +166,14 @@ def look(
     if observed.body is Unseen.NOT_ANSWERED:
         return not_asked(rules, diff.key)
     return {} if isinstance(observed.body, Unseen) else observed.body
+
+
+def uncleared(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
+    """Why a row is rejected: it asks to empty what Stripe can't empty."""
+    dotted = ".".join(path)
+    return Problem(
+        code="not-clearable",
+        summary=f"`{dotted}` is null now, and Stripe can't empty it",
+        where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
+        hint="add `nulls: ignore` to the field to leave it as it is",
+    )

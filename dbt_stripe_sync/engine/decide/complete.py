@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.decide.calls import look
+from dbt_stripe_sync.engine.decide.calls import look, reject
 from dbt_stripe_sync.engine.decide.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Observed, ReadItems, Reject, Rules
 from dbt_stripe_sync.engine.payload.items import emptying_of, match_items
 from dbt_stripe_sync.engine.payload.revealing import is_hidden, reveal
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.sync import ItemsOwned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +31,8 @@ class Over:
 def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) -> Change | Ask | Reject | Over | None:
     """The same change with all that its object has to add; None where the object is gone."""
     lists = _sent_lists(rules, change)
-    if not (lists or _hides(change) or may_be_fixed(rules, change)):
+    whole = _sent_whole(rules, change)
+    if not (lists or whole or _hides(change) or may_be_fixed(rules, change)):
         return change
     fixed = rules.lifecycle.fixed
     seen = look(rules, diff, observed, change.stripe_id, (*(fixed.expand if fixed else ()), *to_expand(rules, change)))
@@ -41,6 +44,8 @@ def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) ->
     kept = keep_fixed(rules, diff, change, seen)
     if kept is not None:
         return Over(instead=kept)
+    if foreign := [name for name in whole if _has_foreign(seen.get(name), diff.params.get(name))]:
+        return reject(*(_foreign_problem(rules, diff, name) for name in foreign))
     items: dict[str, Sequence[Mapping[str, Any]]] = {}
     for name in lists:
         shown = seen.get(name) or {}
@@ -94,3 +99,27 @@ def _hides(change: Change) -> bool:
 
 def _revealed(change: Change, body: Mapping[str, Any]) -> Change:
     return replace(change, calls=tuple(replace(call, params=reveal(call.params, body)) for call in change.calls))
+
+
+def _sent_whole(rules: Rules, change: Change) -> tuple[str, ...]:
+    """The lists that an update of the change would replace as a whole, and in which others may have something."""
+    if rules.sync.items_owned is ItemsOwned.ALL or change.action is not Action.UPDATE:
+        return ()
+    sent = {name for call in change.calls if call.target for name in call.params}
+    return tuple(name for name in rules.lifecycle.whole_lists if name in sent)
+
+
+def _has_foreign(shown: Any, before: Any) -> bool:
+    """Whether an object has more in a list than its row has put there."""
+    entries = shown.get("data") if isinstance(shown, dict) else shown
+    ours = before if isinstance(before, list) else ()
+    return isinstance(entries, list) and len(entries) > len(ours)
+
+
+def _foreign_problem(rules: Rules, diff: RowDiff, name: str) -> Problem:
+    return Problem(
+        code="foreign-items",
+        summary=f"`{name}` of {diff.stripe_id} has entries that no sync wrote, and Stripe replaces the list as a whole",
+        where=rules.sync.where.at_field("fields", name).at_key(diff.key),
+        hint="add them to the model, remove them in Stripe, or set `items_owned: all` on the sync to replace them",
+    )

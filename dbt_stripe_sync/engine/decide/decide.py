@@ -19,11 +19,13 @@ from dbt_stripe_sync.engine.decide.calls import (
     reject,
     row_tag,
     step_params,
+    uncleared,
     update_call,
 )
 from dbt_stripe_sync.engine.decide.choose import Existing, choose, has_ended
 from dbt_stripe_sync.engine.decide.complete import Over, complete, to_expand
 from dbt_stripe_sync.engine.decide.drift import is_over, versions, with_ours
+from dbt_stripe_sync.engine.decide.part import decide_part
 from dbt_stripe_sync.engine.decide.remove import decide_removed
 from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     """What a row needs, or what has to be seen before that can be said. Pure: no I/O, no memory."""
+    if rules.sync.part_of is not None:
+        return decide_part(rules, row.diff, row.payload, observed)
     if row.payload is None:
         return decide_removed(rules, row.diff, observed)
     if row.payload.problems:
@@ -200,9 +204,16 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
         return _adopt(rules, diff, replace(payload, params=desired), existing, observed)
     if diff.kind is not Kind.RETURNED and is_same:
         return Refresh(record=build_record(rules, diff, desired))
-    comparison = compare(diff.params, replace(payload, params=desired), rules.resource, rules.mapped)
+    return _decide_changed(rules, diff, replace(payload, params=desired), body, observed)
+
+
+def _decide_changed(
+    rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None, observed: Observed
+) -> Decision:
+    """What a row needs that asks for something else than its record says, or that came back."""
+    comparison = compare(_before(rules, diff), payload, rules.resource, rules.mapped)
     if comparison.uncleared:
-        return reject(*(_uncleared(rules, diff, path) for path in comparison.uncleared))
+        return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
         return decide_replaced(rules, Replacement(diff=diff, payload=payload, comparison=comparison), observed)
     transfer = _transfer(rules, diff, comparison.update, observed)
@@ -222,6 +233,14 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
         changed=tuple(comparison.changed),
         reason=reason,
     )
+
+
+def _before(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+    """What a row has of what it asks for. One that was away may have lost its unique values to another meanwhile."""
+    lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None}
+    if diff.kind is not Kind.RETURNED or not lost:
+        return diff.params
+    return {name: value for name, value in diff.params.items() if name not in lost}
 
 
 def _seen_back(rules: Rules, diff: RowDiff, observed: Observed) -> Mapping[str, Any] | Ask | Reject | None:
@@ -317,14 +336,4 @@ def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
         summary=f"`{name}` is null, and Stripe requires it to create a {rules.resource.name}",
         where=rules.sync.where.at_field("fields", name).at_key(diff.key),
         hint="make the column not null, or filter the row out of the model",
-    )
-
-
-def _uncleared(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
-    dotted = ".".join(path)
-    return Problem(
-        code="not-clearable",
-        summary=f"`{dotted}` is null now, and Stripe can't empty it",
-        where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
-        hint="add `nulls: ignore` to the field to leave it as it is",
     )

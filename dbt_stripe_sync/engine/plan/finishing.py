@@ -81,7 +81,8 @@ class Referrers:
         """Note the rows that have no key of their own, and so are not sent."""
         self.workspace.execute(
             f"INSERT INTO work.referrers SELECT unnest(string_split({quoted(REFS)}, {literal(ID_SEPARATOR)})), "
-            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL FROM {staged.table} WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
+            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL FROM {staged.table} "
+            f"WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
         )
 
     def add_left_out(self, staged: Staged) -> None:
@@ -90,9 +91,16 @@ class Referrers:
         self.workspace.execute(
             f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL FROM {staged.left_out} AS c "
             f"LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key "
-            "LEFT JOIN (SELECT key, refs FROM records WHERE sync = $sync) AS r ON r.key = c.key "
+            "LEFT JOIN (SELECT key, refs FROM known_records WHERE sync = $sync) AS r ON r.key = c.key "
             "WHERE c.kind <> 'removed' OR $removes",
             {"sync": staged.sync.name, "removes": staged.sync.on_removed is not Removal.IGNORE},
+        )
+
+    def withhold(self, changes: Sequence[str]) -> None:
+        """Note that these changes are not sent after all."""
+        self.workspace.execute(
+            "UPDATE work.referrers SET change_id = NULL WHERE change_id IN (SELECT unnest($ids))",
+            {"ids": list(changes)},
         )
 
     def read(self) -> dict[str, list[str | None]]:
@@ -209,7 +217,7 @@ class Finishing:
         mark = literal(f'"{FINISHED}"')
         return (
             "SELECT r.key, r.stripe_id, r.params, r.salt, r.source_hash, r.refs, r.adopted FROM ("
-            "SELECT sync, key, stripe_id, params, salt, source_hash, refs, adopted, removed FROM records "
+            "SELECT sync, key, stripe_id, params, salt, source_hash, refs, adopted, removed FROM known_records "
             "UNION ALL SELECT *, false FROM work.adopted) AS r "
             f"JOIN {self.staged.table} AS s ON s.{quoted(KEY)} = r.key "
             f"WHERE r.sync = $sync AND NOT r.removed AND NOT contains(r.params, {mark}) "

@@ -1,4 +1,4 @@
-"""What decisions ask for, answered in bulk: existing objects, objects as they are now, what holds them, who has a value."""
+"""What decisions ask for, answered in bulk: existing objects, objects as they are, what holds them, who has a value."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
+from dbt_stripe_sync.model.sync import PART_SEPARATOR
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -115,8 +116,9 @@ class Observing:
         if not ids:
             return {}
         rows = self.workspace.all(
-            "SELECT stripe_id, sync, key FROM records WHERE resource = $resource AND stripe_id IN (SELECT unnest($ids))",
-            {"resource": resource, "ids": list(dict.fromkeys(ids))},
+            "SELECT stripe_id, sync, key FROM known_records WHERE resource = $resource "
+            "AND stripe_id IN (SELECT unnest($ids)) AND NOT contains(sync, $part)",
+            {"resource": resource, "ids": list(dict.fromkeys(ids)), "part": PART_SEPARATOR},
         )
         return {stripe_id: (sync, key) for stripe_id, sync, key in rows}
 
@@ -128,8 +130,9 @@ class Observing:
         for name in dict.fromkeys(name for need in asked.values() for name in need.values):
             values = list(dict.fromkeys(need.values[name] for need in asked.values() if name in need.values))
             rows = self.workspace.all(
-                "SELECT json_extract_string(params, $path) AS value, sync, key FROM records "
-                "WHERE resource = $resource AND salt IS NULL AND value IN (SELECT unnest($values)) ORDER BY removed DESC",
+                "SELECT json_extract_string(params, $path) AS value, sync, key FROM known_records "
+                "WHERE resource = $resource AND salt IS NULL AND value IN (SELECT unnest($values)) "
+                "ORDER BY removed DESC",
                 {"path": f'$."{name}"', "resource": rules.resource.name, "values": values},
             )
             owners |= {(name, value): (sync, key) for value, sync, key in rows}
@@ -165,7 +168,7 @@ class Observing:
 
     def _holding(self, rule: HeldBy, holder: str, held: str) -> Holding:
         rows = self.workspace.all(
-            "SELECT list_contains(string_split(coalesce(refs, ''), $separator), $held) FROM records "
+            "SELECT list_contains(string_split(coalesce(refs, ''), $separator), $held) FROM known_records "
             "WHERE resource = $resource AND stripe_id = $holder",
             {"separator": ID_SEPARATOR, "held": held, "resource": rule.resource, "holder": holder},
         )

@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
     from pathlib import Path
 
+    from dbt_stripe_sync.engine.plan.ordering import Order
     from dbt_stripe_sync.model.change import Change, Owed
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed, SyncCounts
     from dbt_stripe_sync.model.record import Record
@@ -64,6 +66,11 @@ class ChangeFile:
 
     def __len__(self) -> int:
         return sum(section.count for section in self._sections.values())
+
+    @property
+    def lanes(self) -> Sequence[str]:
+        """The lanes, in the order in which they were planned: parents before children."""
+        return tuple(self._sections)
 
     def of(self, sync: str) -> Iterator[Change]:
         """The changes of one sync, in the order of their keys."""
@@ -101,7 +108,7 @@ class PlanWriter:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         self._file: IO[bytes] = os.fdopen(descriptor, "w+b")
         self._write({"dbt_stripe_sync_plan": FORMAT, "header": encode_header(header)})
-        self._start = self._file.tell()
+        self._first = self._start = self._file.tell()
         self._count = 0
         self._aside: IO[bytes] | None = None
         self._noted = 0
@@ -141,7 +148,7 @@ class PlanWriter:
         with _written(self._path):
             if self._aside is None:
                 # The changes of a sync stand together in the file, so what is found between them waits beside it.
-                self._aside = TemporaryFile(dir=self._path.parent)
+                self._aside = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - open for as long as the plan grows
             self._aside.write(orjson.dumps(encode_refreshed(entry), option=orjson.OPT_APPEND_NEWLINE))
         self._noted += 1
 
@@ -158,6 +165,45 @@ class PlanWriter:
         with _written(self._path):
             self._file.flush()
         return ChangeFile(self._path, self._sections).of(sync)
+
+    def rewrite(self, order: Order) -> list[Change]:
+        """Write every change anew as the order of the plan has it, and give back those that are withheld.
+
+        In each lane those that others wait for come first.
+        """
+        withheld: list[Change] = []
+        kept, self._sections = ChangeFile(self._path, self._sections), {}
+        with _written(self._path):
+            self._file.flush()
+            aside: IO[bytes] = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - closed below
+        with aside:
+            lanes: list[tuple[str, int]] = []
+            first = order.first
+            for lane in kept.lanes:
+                count = 0
+                for is_early in (True, False):
+                    for change in kept.of(lane):
+                        if order.withhold_dependents(change):
+                            withheld += [change] if is_early else []
+                            continue
+                        for part in order.apply_to(change):
+                            if (part.id in first) is is_early:
+                                aside.write(orjson.dumps(encode_change(part), option=orjson.OPT_APPEND_NEWLINE))
+                                count += 1
+                lanes.append((lane, count))
+            self._replace_changes(aside, lanes)
+        return withheld
+
+    def _replace_changes(self, aside: IO[bytes], lanes: Sequence[tuple[str, int]]) -> None:
+        with _written(self._path):
+            aside.seek(0)
+            self._file.seek(self._first)
+            self._file.truncate()
+            for lane, count in lanes:
+                if count:
+                    self._sections[lane] = _Section(self._file.tell(), count)
+                self._file.writelines(islice(aside, count))
+            self._start = self._file.tell()
 
     def finish(
         self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int, owed: Sequence[Owed] = ()

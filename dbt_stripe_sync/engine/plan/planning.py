@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.decide.rules import Need
     from dbt_stripe_sync.engine.plan.finishing import Referrers
     from dbt_stripe_sync.engine.plan.observing import Observing
+    from dbt_stripe_sync.engine.plan.ordering import Uniques
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.plan.refreshing import Refreshing
     from dbt_stripe_sync.engine.plan.settling import Settling
@@ -86,6 +87,7 @@ class Planning:
     referrers: Referrers
     settling: Settling
     refreshing: Refreshing
+    uniques: Uniques
     progress: RowProgress
     room: int | None = None
     staged: int = 0
@@ -124,7 +126,6 @@ async def plan_sync(
     planning: Planning,
     sync: Sync,
     resource: Resource,
-    lifecycle: Lifecycle,
     *,
     recheck: bool,
     only: frozenset[str] | None = None,
@@ -134,6 +135,7 @@ async def plan_sync(
     `recheck` compares every row by its parameters; `only` leaves rows with other keys alone.
     Raises `WarehouseError`, `StripeError` and `StateError`.
     """
+    lifecycle = resource.lifecycle
     planning.staged += 1
     salt = planning.fingerprints.source_salt(sync.name)
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
@@ -214,9 +216,9 @@ def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[
     State that was lost must not make everything twice.
     """
     lifecycle = resource.lifecycle
-    if not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):
+    if sync.part_of is not None or not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):
         return frozenset()
-    (records,) = workspace.one("SELECT count(*) FROM records WHERE sync = $sync", {"sync": sync.name})
+    (records,) = workspace.one("SELECT count(*) FROM known_records WHERE sync = $sync", {"sync": sync.name})
     return read_forgotten(workspace, sync.name) if records else None
 
 
@@ -252,6 +254,7 @@ class _SyncPlanner:
         for batch in read_differences(self._planning.workspace, self._staged, self._planning.fingerprints):
             decisions, observed = await self._decide(batch)
             self._take(batch, decisions)
+            self._note_uniques(batch, decisions)
             self._note_former(batch, observed)
             self._note_referrers(batch, decisions)
             self._planning.progress.rows_compared(len(batch))
@@ -311,28 +314,40 @@ class _SyncPlanner:
         if diff.stripe_id is None and stripe_id is not None:
             self._planning.observing.claim(self._rules.resource.name, stripe_id, self._rules.sync.name, diff.key)
 
+    def _note_uniques(self, batch: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
+        if not self._rules.lifecycle.uniques:
+            return
+        pairs: list[tuple[RowDiff, Sequence[Change]]] = []
+        for diff, decision in zip(batch, decisions, strict=True):
+            if isinstance(decision, Change):
+                pairs.append((diff, end_first(decision) if decision.ends_first else (decision,)))
+            elif diff.kind is Kind.REMOVED:
+                pairs.append((diff, ()))
+        self._planning.uniques.note(self._rules.resource, self._rules.sync.name, pairs)
+
     def _take(self, batch: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
         coming: list[tuple[str, str, str | None, str | None]] = []
         adopted: list[Record] = []
         for diff, decision in zip(batch, decisions, strict=True):
             if isinstance(decision, Reject):
-                self._found.rejected += 1
-                if len(self._found.problems) < MOST_PROBLEMS:
-                    self._found.problems += decision.problems
+                self._reject(decision)
             elif isinstance(decision, Change):
-                if self._add(decision):
-                    coming += _published(decision)
+                coming += _published(decision) if self._add(decision) else []
             elif isinstance(decision, Refresh):
                 self._refresh(diff, decision)
-                if diff.stripe_id is None:
-                    adopted.append(decision.record)
-                    coming.append((self._rules.sync.name, diff.key, decision.record.stripe_id, None))
+                adopted += [decision.record] if diff.stripe_id is None else []
             elif isinstance(decision, Keep) and decision.note is not None:
                 self._found.row_notes[decision.note.text] += 1
+        coming += [(record.sync, record.key, record.stripe_id, None) for record in adopted]
         if coming and self._rules.sync.name in self._planning.referenced:
             self._publish(coming)
         if adopted and self._rules.sync.name in self._planning.referrers.parents:
             self._keep_adopted(adopted)
+
+    def _reject(self, decision: Reject) -> None:
+        self._found.rejected += 1
+        if len(self._found.problems) < MOST_PROBLEMS:
+            self._found.problems += decision.problems
 
     def _keep_adopted(self, records: Sequence[Record]) -> None:
         """Records that this plan will write, for what is finished in the same plan."""

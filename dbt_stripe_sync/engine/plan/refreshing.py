@@ -24,7 +24,7 @@ from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.codec import canonical
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.plan import Note, ObjectSeen, ReadBack, ReadingCost, SettledDrift
-from dbt_stripe_sync.model.record import READ_BACK, REBUILT
+from dbt_stripe_sync.model.record import REBUILT
 from dbt_stripe_sync.model.sql import quoted
 from dbt_stripe_sync.model.sync import OnDrift, WhenEnded
 
@@ -106,16 +106,16 @@ class Refreshing:
     def _is_due(self, sync: Sync) -> bool:
         if self.asks_all or sync.refresh_every is None:
             return self.asks_all
-        row = self.workspace.one("SELECT value FROM meta WHERE key = $key", {"key": READ_BACK + sync.name})
+        row = self.workspace.one("SELECT at FROM read_backs WHERE sync = $sync", {"sync": sync.name})
         return not row or self.clock.now() - datetime.fromisoformat(row[0]) >= sync.refresh_every
 
     def _cost(self, sync: Sync, resource: Resource) -> ReadingCost | None:
         if not _is_readable(resource):
             return None
         query = (
-            "SELECT count(*) FROM records AS r WHERE r.sync = $sync AND NOT r.removed"
+            "SELECT count(*) FROM known_records AS r WHERE r.sync = $sync AND NOT r.removed"
             if self._is_due(sync)
-            else "SELECT count(*) FROM drifted AS r WHERE r.sync = $sync AND $watched"
+            else "SELECT count(*) FROM known_drift AS r WHERE r.sync = $sync AND $watched"
         )
         values: dict[str, Any] = {"sync": sync.name}
         if "$watched" in query:
@@ -139,9 +139,9 @@ class Refreshing:
             f"""
             CREATE OR REPLACE TABLE work.reading AS
             SELECT DISTINCT r.key, r.stripe_id, r.params, r.salt, r.missing, d.digest
-            FROM records AS r
+            FROM known_records AS r
             JOIN {staged.table} AS s ON s.{quoted(KEY)} = r.key
-            LEFT JOIN drifted AS d ON d.sync = r.sync AND d.key = r.key
+            LEFT JOIN known_drift AS d ON d.sync = r.sync AND d.key = r.key
             WHERE r.sync = $sync AND NOT r.removed AND r.payload_hash IS DISTINCT FROM $rebuilt
               AND ($whole OR ($watched AND d.key IS NOT NULL))
               AND r.key NOT IN (SELECT key FROM {staged.duplicates})
@@ -241,6 +241,8 @@ class Refreshing:
         for row, shown in pairs:
             body = await self._with_items(reading, shown) if shown else shown
             key = str(row["key"])
+            if not body and reading.staged.sync.part_of is not None:
+                continue  # the sync whose object it is says so
             is_missing = not body
             if is_missing != bool(row["missing"]):
                 self.writer.note(ObjectSeen(sync=sync, key=key, missing=is_missing))

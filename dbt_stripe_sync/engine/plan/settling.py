@@ -1,7 +1,7 @@
 """What is owed, as changes of a plan: the ends of what this plan replaces, and what earlier runs have left to do.
 
-They come after every sync, in a lane of each sync: an object ends once the new one is there and all rows that referred to
-the old one have moved. Where one of those can't be sent, the end is held back, and stays owed.
+They come after every sync, in a lane of each sync: an object ends once the new one is there and all rows that
+referred to the old one have moved. Where one of those can't be sent, the end is held back, and stays owed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dbt_stripe_sync.model.sql import ID_SEPARATOR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dbt_stripe_sync.engine.plan.ordering import Order
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.change import Owed
@@ -60,14 +61,20 @@ class Settling:
         if change.owes:
             self.of_changes[change.sync].append(change)
 
+    def reorder(self, order: Order) -> None:
+        """Forget what is withheld, and what ends before its replacement is made."""
+        for name, changes in list(self.of_changes.items()):
+            kept = [part for change in changes for part in order.apply_to(change) if part.owes and not part.settles]
+            self.of_changes[name] = kept
+            if not kept:
+                del self.of_changes[name]
+
     def plan(self, syncs: Sequence[Sync]) -> list[SyncCounts]:
         """Write the changes, and say how many there are."""
         by_name = {sync.name: sync for sync in syncs}
-        counts = []
         referrers = self._referrers()
-        for name in sorted(self.syncs, key=[*by_name, *self.syncs].index):
-            counts.append(self._plan_sync(name, by_name.get(name), referrers))
-        return counts
+        names = sorted(self.syncs, key=[*by_name, *sorted(self.syncs)].index)
+        return [self._plan_sync(name, by_name.get(name), referrers) for name in names]
 
     def referrers_of(self, stripe_id: str) -> Sequence[Referrer]:
         """The rows whose records refer to one object."""
@@ -117,7 +124,7 @@ class Settling:
         rows = self.workspace.all(
             """
             SELECT e.target, r.sync, r.key, any_value(p.change_id), count(p.sync) > 0
-            FROM (SELECT sync, key, unnest(string_split(refs, $separator)) AS id FROM records
+            FROM (SELECT sync, key, unnest(string_split(refs, $separator)) AS id FROM known_records
                   WHERE refs IS NOT NULL AND NOT removed) AS r
             JOIN work.ending AS e ON e.target = r.id
             LEFT JOIN work.referrers AS p ON p.sync = r.sync AND p.key = r.key
