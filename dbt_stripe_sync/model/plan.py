@@ -30,8 +30,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncCounts:
-    """What the plan found for one sync, in rows. `drifted` are those whose objects somebody has changed in Stripe, and
-    which the plan leaves so. `after` names the syncs that have to be done before it begins.
+    """What the plan found for one sync, in rows.
+
+    `after` names the syncs that have to be done before it begins. `drifted` are the rows whose objects somebody has
+    changed in Stripe, and which the plan leaves so.
     """
 
     sync: str
@@ -126,8 +128,8 @@ class DriftedObject:
     """An object that was read back and is not as it was written. `digest` tells one drift of it from another.
 
     `changed` has what was ours as `before` and what is theirs as `after`. `is_reported` says that the plan leaves it so
-    and shows it; otherwise a change of the plan deals with it, or it was shown before. `author` is who did it, as far as
-    Stripe says.
+    and shows it; otherwise a change of the plan deals with it, or it was shown before. `author` is who did it, as far
+    as Stripe says.
     """
 
     sync: str

@@ -20,10 +20,10 @@ FORMAT = 1
 
 
 def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
-    """The plan in lines that are one JSON object together: `format`, `plan`, `syncs`, `owed`, `problems`, `changes`,
-    `drifted`.
+    """The plan in lines that are one JSON object together.
 
-    A change has the parameters of its calls, and old and new values, only `with_values`.
+    Its names are `format`, `plan`, `syncs`, `owed`, `problems`, `changes` and `drifted`. A change has the parameters of
+    its calls, and old and new values, only `with_values`.
     """
     head = {
         "format": FORMAT,

@@ -2,7 +2,8 @@
 
 Nobody but this package knows the tables. The engine's SQL reads views: `known_records` (the record of each row),
 `known_former_ids` (objects that were replaced), `forgotten_rows` (rows whose record a person took away), `known_drift`
-(rows whose objects others had changed) and `read_backs` (when each sync's objects were last read back).
+(rows whose objects others had changed), `known_writes` (which rows have written to which objects) and `read_backs`
+(when each sync's objects were last read back).
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE drifted(sync VARCHAR, key VARCHAR, digest VARCHAR);
     CREATE VIEW known_drift AS SELECT sync, key, digest FROM drifted;
+    CREATE VIEW known_writes AS
+    SELECT sync, key, stripe_id, finished_at FROM outcomes WHERE status = 'succeeded' AND stripe_id IS NOT NULL;
     CREATE VIEW read_backs AS
     SELECT substr(key, length('read_back:') + 1) AS sync, value AS at FROM meta WHERE starts_with(key, 'read_back:');
     """,

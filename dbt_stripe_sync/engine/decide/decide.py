@@ -54,6 +54,8 @@ def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     if rules.sync.part_of is not None:
         return decide_part(rules, row.diff, row.payload, observed)
     if row.payload is None:
+        if row.diff.missing:
+            return Keep()  # the row and its object have both gone
         return decide_removed(rules, row.diff, observed)
     if row.payload.problems:
         return Reject(problems=row.payload.problems)

@@ -94,6 +94,7 @@ def drifted_object(rules: Rules, row: Row, decision: Decision) -> DriftedObject 
         stripe_id=str(diff.stripe_id),
         digest=diff.drift,
         changed=tuple(FieldChange(path=".".join(f.path), before=f.ours, after=f.theirs) for f in fields),
+        author=diff.drift_author,
         is_reported=bool(fields) and (sync.on_drift is OnDrift.REPORT or (keeps and not diff.is_drift_known)),
     )
 
@@ -102,10 +103,11 @@ def drift_problem(rules: Rules, drifted: DriftedObject, decision: Decision) -> P
     """What a person is told of an object that has drifted: which fields, and none of their values."""
     names = list(dict.fromkeys(part.path for part in drifted.changed))
     listed = ", ".join(f"`{name}`" for name in names)
+    by = f" ({drifted.author})" if drifted.author is not None else ""
     waits = "" if not isinstance(decision, Keep) else "; the row's own change waits"
     return Problem(
         code=DRIFTED,
-        summary=f"{listed} {'was' if len(names) == 1 else 'were'} changed in Stripe{waits}",
+        summary=f"{listed} {'was' if len(names) == 1 else 'were'} changed in Stripe{by}{waits}",
         where=rules.sync.where.at_field("fields", names[0]).at_key(drifted.key),
         hint="undo the change in Stripe, or set `on_drift: overwrite` on the sync to write the row's values again,"
         " or `keep` to leave them",

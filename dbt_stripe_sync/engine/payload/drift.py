@@ -117,9 +117,9 @@ class _Walk:
         for name, value in ours.items():
             part = (param.values if param is not None and is_map else None) or fields.get(name)
             # A map shows every key that it has; a hash need not show every part.
-            value = self.value((*path, name), value, theirs.get(name, None if is_map else _HIDDEN), part)
-            if value is not _GONE:
-                seen[name] = value
+            found = self.value((*path, name), value, theirs.get(name, None if is_map else _HIDDEN), part)
+            if found is not _GONE:
+                seen[name] = found
         return seen
 
     def _list(self, path: Path, ours: list[Any], theirs: Any, param: Param | None) -> Any:
@@ -241,10 +241,11 @@ def merge(base: Any, ours: Any, theirs: Any) -> tuple[Any, bool]:
             if part is not None:
                 merged[name] = part
         return merged, clashes
-    if isinstance(base, list) and isinstance(theirs, list) and isinstance(ours, list):
-        if len(base) == len(ours) == len(theirs):
-            parts = [merge(*versions) for versions in zip(base, ours, theirs, strict=True)]
-            return [part for part, _ in parts], any(clash for _, clash in parts)
+    if isinstance(base, list) and isinstance(theirs, list) and isinstance(ours, list) and len(base) == len(ours):
+        if len(ours) != len(theirs):
+            return (theirs, False) if same(base, ours) else (ours, True)
+        parts = [merge(*versions) for versions in zip(base, ours, theirs, strict=True)]
+        return [part for part, _ in parts], any(clash for _, clash in parts)
     if same(base, ours):
         return theirs, False
     return ours, True

@@ -1,8 +1,8 @@
 """Objects that we own, read back from Stripe: which of them somebody has changed, deleted, or brought to their end.
 
 A sync's objects are listed as long as pages hold enough of them, and the rest is read one by one; what a list does not
-show is asked for by its id before it counts as deleted. A row whose object had drifted is looked at by every plan until it
-is right again, all rows of a sync where a person asks for it or `refresh_every` has passed.
+show is asked for by its id before it counts as deleted. A row whose object had drifted is looked at by every plan until
+it is right again, all rows of a sync where a person asks for it or `refresh_every` has passed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.plan import Note, ObjectSeen, ReadBack, ReadingCost, SettledDrift
 from dbt_stripe_sync.model.record import REBUILT
 from dbt_stripe_sync.model.sql import quoted
-from dbt_stripe_sync.model.sync import OnDrift, WhenEnded
+from dbt_stripe_sync.model.sync import PART_SEPARATOR, OnDrift, WhenEnded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,11 +42,19 @@ if TYPE_CHECKING:
 
 # So many pages may hold nothing of ours before reading one by one is taken to be cheaper: a tenth of what that costs.
 FRUITLESS = 10
+_TEXT = pa.string()
 _FOUND = pa.schema(
-    [("sync", pa.string()), ("key", pa.string()), ("missing", pa.bool_()), ("body", pa.string())]
-    + [("digest", pa.string()), ("is_known", pa.bool_())]
+    {
+        "sync": _TEXT,
+        "key": _TEXT,
+        "missing": pa.bool_(),
+        "body": _TEXT,
+        "digest": _TEXT,
+        "is_known": pa.bool_(),
+        "author": _TEXT,
+    }
 )
-_READ = pa.schema([("key", pa.string())])
+_READ = pa.schema({"key": _TEXT})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -253,7 +261,26 @@ class Refreshing:
                 text = orjson.dumps(body).decode() if digest is not None else None
                 found.append((sync, key, is_missing, text, digest, digest == row["digest"]))
         self._insert("work.was_read", [(row["key"],) for row, _ in pairs], _READ)
-        self._insert("work.read_back", found, _FOUND)
+        authors = self._authors(sync, [key for _, key, _, _, digest, _ in found if digest is not None])
+        rows = [(*entry, authors.get(entry[1])) for entry in found]
+        self._insert("work.read_back", rows, _FOUND)
+
+    def _authors(self, sync: str, keys: Sequence[str]) -> dict[str, str]:
+        """Which objects another row of ours has written to since their own rows were. Of others nobody knows."""
+        if not keys:
+            return {}
+        found = self.workspace.all(
+            """
+            SELECT r.key, arg_max(w.sync, w.finished_at), arg_max(w.key, w.finished_at)
+            FROM known_records AS r JOIN known_writes AS w
+              ON w.stripe_id = r.stripe_id AND w.sync <> r.sync
+              AND NOT starts_with(w.sync, r.sync || $part) AND NOT starts_with(r.sync, w.sync || $part)
+              AND w.finished_at > r.updated_at
+            WHERE r.sync = $sync AND r.key IN (SELECT unnest($keys)) GROUP BY r.key
+            """,
+            {"sync": sync, "keys": list(keys), "part": PART_SEPARATOR},
+        )
+        return {key: f"row [{other}] of sync `{name}` wrote to it last" for key, name, other in found}
 
     def _digest(self, reading: Reading, row: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
         """What tells this drift of an object from others, None where it has not drifted."""
@@ -321,18 +348,20 @@ def _notes(reading: Reading) -> Iterator[Note]:
     how = [f"{reading.pages:,} of lists"] if reading.pages else []
     how += [f"{reading.single:,} one by one"] if reading.single else []
     how += [f"{reading.items:,} of their items"] if reading.items else []
-    objects = f"{reading.objects:,} {'object' if reading.objects == 1 else 'objects'}"
-    yield Note(
-        text=f"{objects} read back from Stripe with {calls:,} {'call' if calls == 1 else 'calls'} ({', '.join(how)})"
-    )
+    with_calls = f"{calls:,} {'call' if calls == 1 else 'calls'} ({', '.join(how)})"
+    yield Note(text=f"{_objects(reading.objects)} read back from Stripe with {with_calls}")
 
 
 def _unanswered(reading: Reading) -> Iterator[Problem]:
     if reading.unanswered:
-        count = reading.unanswered
+        sync = reading.staged.sync
         yield Problem(
             code="not-read-back",
-            summary=f"{count:,} {'object' if count == 1 else 'objects'} of `{reading.staged.sync.name}` could not be read back",
-            where=reading.staged.sync.where,
+            summary=f"{_objects(reading.unanswered)} of `{sync.name}` could not be read back",
+            where=sync.where,
             hint="check that the key may read them (`dbt-stripe-sync debug`), and run it again",
         )
+
+
+def _objects(count: int) -> str:
+    return f"{count:,} {'object' if count == 1 else 'objects'}"

@@ -90,8 +90,9 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
     query = f"""
         SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
                r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred",
-               s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash AS "$same_row", coalesce(b.missing, r.missing) AS "$missing",
-               b.body AS "$body", b.digest AS "$drift", b.is_known AS "$drift_known"
+               s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash AS "$same_row",
+               coalesce(b.missing, r.missing) AS "$missing",
+               b.body AS "$body", b.digest AS "$drift", b.is_known AS "$drift_known", b.author AS "$author"
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
         LEFT JOIN (SELECT * FROM known_records WHERE sync = $sync) AS r ON r.key = c.key
@@ -130,5 +131,6 @@ def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
         drifted=orjson.loads(body) if body else None,
         drift=row.pop("$drift"),
         is_drift_known=bool(row.pop("$drift_known")),
+        drift_author=row.pop("$author"),
         row={} if kind is Kind.REMOVED else row,
     )

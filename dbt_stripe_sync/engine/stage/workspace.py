@@ -59,7 +59,7 @@ class Workspace:
         # Objects that were read back and are not as they were written, have ended, or are missing.
         connection.execute(
             "CREATE OR REPLACE TABLE work.read_back(sync VARCHAR, key VARCHAR, missing BOOLEAN, body VARCHAR, "
-            "digest VARCHAR, is_known BOOLEAN)"
+            "digest VARCHAR, is_known BOOLEAN, author VARCHAR)"
         )
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
