@@ -78,7 +78,7 @@ class State(Protocol):
 
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
-        """The run's DuckDB connection, with the views that `state/migrations.py` describes: `known_records` and more."""
+        """The run's DuckDB connection, with the views that `state/migrations.py` describes: `known_records` etc."""
         ...
 
     @property
