@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 
 import pytest
@@ -60,11 +61,11 @@ def rules(resource="customer", **meta):
     return Rules(sync=sync, resource=found, layout=layout, builder=builder, now=datetime.now(timezone.utc))
 
 
-def row(asked, body, *, written=None, known=False, **more):
+def row(asked, body, *, written=None, known=False, cells=None, **more):
     diff = RowDiff(
         kind=Kind.CHANGED,
         key="1",
-        row={},
+        row=cells or {},
         source_hash=1,
         refs="",
         stripe_id="cus_1",
@@ -197,7 +198,9 @@ SUBSCRIBED = {"customer": "cus_A1b2C3d4E5f6G7h8", "items": [{"price": "price_A1b
 @pytest.mark.parametrize("on_drift", ["report", "keep", "overwrite"])
 def test_an_ended_object_follows_when_ended_whatever_drift_does(status, when_ended, action, on_drift):
     ended = rules("subscription", when_ended=when_ended, on_drift=on_drift)
-    asked = row(SUBSCRIBED, {"id": "sub_1", "status": status, "items": {"data": []}}, written=SUBSCRIBED)
+    cells = {"c": SUBSCRIBED["customer"], "i": json.dumps(SUBSCRIBED["items"]), "d": None}
+    body = {"id": "sub_1", "status": status, "items": {"data": []}}
+    asked = row(SUBSCRIBED, body, written=SUBSCRIBED, cells=cells)
 
     decision = decide(ended, asked, Observed())
 
