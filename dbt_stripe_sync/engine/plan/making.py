@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.ordering import Order, Uniques, follow_or_withhold
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
-    from dbt_stripe_sync.model.plan import Plan, ReadingCost
+    from dbt_stripe_sync.model.plan import Plan, PlanOptions, ReadingCost
     from dbt_stripe_sync.model.sync import Sync
 
 
@@ -63,25 +64,6 @@ class Scope:
     dependents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     warnings: Sequence[Problem] = ()
     calls_per_second: float = inf
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
-
-    `refresh` reads every object back from Stripe and says what others have changed there.
-
-    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
-    """
-
-    full_refresh: bool = False
-    refresh: bool = False
-    most_changes: int | None = None
-    only: Mapping[str, frozenset[str]] | None = None
-
-    def keys_of(self, sync: Sync) -> frozenset[str] | None:
-        """The rows of a sync that are looked at; None for all of them."""
-        return None if self.only is None else self.only.get(sync.name, frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +127,7 @@ class PlanMaker:
 
     async def make(self) -> Plan:
         """Plan every sync, then what ties their changes together. Raises `SyncError`."""
-        self._problems += note_unsettled(self._workspace, self._state)
+        self._problems += _unsettled(note_unsettled(self._workspace, self._state))
         self._say_what_reading_costs()
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
@@ -248,20 +230,14 @@ class PlanMaker:
         return self._scope.catalog.resources[sync.resource].lifecycle
 
 
-def note_unsettled(workspace: Workspace, state: State) -> Sequence[Problem]:
-    """Rows with a change whose end is not known stay out of the plan until it is."""
-    count = 0
-    for intent in state.open_intents():
-        count += 1
-        workspace.execute(
-            "INSERT INTO work.unsettled VALUES ($sync, $key)", {"sync": intent.change.sync, "key": intent.change.key}
-        )
+def _unsettled(count: int) -> Sequence[Problem]:
     if not count:
         return ()
+    changes = "1 change" if count == 1 else f"{count:,} changes"
     return (
         Problem(
             code="unsettled",
-            summary=f"{count:,} changes of an earlier run are unresolved; their rows are left out",
+            summary=f"{changes} of an earlier run {'is' if count == 1 else 'are'} unresolved; their rows are left out",
             hint="`dbt-stripe-sync run` settles them first",
             severity=Severity.WARNING,
         ),
