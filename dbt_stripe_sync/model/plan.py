@@ -194,7 +194,8 @@ class Plan:
 class PlanOptions:
     """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
 
-    `refresh` reads every object back from Stripe and says what others have changed there. `only` names the keys, by sync, of the rows that are looked at; None looks at all.
+    `refresh` reads every object back from Stripe and says what others have changed there. `only` names the keys, by
+    sync, of the rows that are looked at; None looks at all.
     """
 
     full_refresh: bool = False
