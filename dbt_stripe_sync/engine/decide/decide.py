@@ -69,6 +69,8 @@ def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     found, wanted = versions(rules, known, row.payload)
     decision = _decide_known(rules, found, wanted, observed)
     decision = with_ours(rules, known, row.payload, decision)
+    if is_over(rules, known) and isinstance(decision, Refresh):
+        decision = replace(decision, note=Note(text="the object has ended already"))
     decision = retag(rules, known, old_tag(rules, row.diff), decision)
     return _complete(rules, known, row.payload, decision, observed)
 
