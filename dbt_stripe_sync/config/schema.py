@@ -144,6 +144,11 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "enum": [choice.value for choice in OnAmbiguous],
                 "description": "What to do where `match` finds several objects for one row.",
             },
+            "when_ended": {
+                "enum": [choice.value for choice in WhenEnded],
+                "description": "What to do for a row whose object has ended: `keep` it ended, or `restart` with a new "
+                "one. Default: `keep`.",
+            },
             "on_drift": {
                 "enum": [choice.value for choice in OnDrift],
                 "description": "What to do where somebody has changed a mapped field in Stripe. Default: `report`.",
@@ -151,10 +156,6 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "on_deleted": {
                 "enum": [choice.value for choice in OnDeleted],
                 "description": "What to do with a row whose object was deleted in Stripe. Default: `reject`.",
-            },
-            "when_ended": {
-                "enum": [choice.value for choice in WhenEnded],
-                "description": "What to do with a row whose object has ended in Stripe. Default: `keep`.",
             },
             "refresh_every": {
                 "type": "string",

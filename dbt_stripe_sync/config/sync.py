@@ -77,6 +77,7 @@ class ParsedConfig:
     """The syncs that are well formed, and everything that is wrong with the others."""
 
     syncs: tuple[Sync, ...]
+    disabled: tuple[str, ...] = ()
     problems: tuple[Problem, ...]
 
 
@@ -85,17 +86,19 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
     problems = Problems()
     models = {node.name: node for node in nodes.values()}
     syncs = []
-    written = []
+    written: list[str] = []
+    disabled: list[str] = []
     for node in nodes.values():
         for block in read_blocks(node, problems):
             if block.raw.get("enabled", True) is False:
+                disabled.append(block.where.sync or node.name)
                 continue
             written.append(block.where.sync or node.name)
             sync = _Parser(block, catalog, models, problems).parse(project)
             syncs += [sync] if sync is not None else []
     syncs = list(split_back_references(syncs, catalog))
     check_together(syncs, written, catalog.resources, problems)
-    return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
+    return ParsedConfig(syncs=tuple(syncs), disabled=tuple(disabled), problems=tuple(problems.found))
 
 
 @dataclass(slots=True)

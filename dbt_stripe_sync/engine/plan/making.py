@@ -14,6 +14,7 @@ from dbt_stripe_sync.engine.plan.ordering import Order, Uniques, follow_or_withh
 from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.refreshing import Refreshing
+from dbt_stripe_sync.engine.plan.renamed import RenameCheck
 from dbt_stripe_sync.engine.plan.settling import Settling
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
@@ -55,7 +56,8 @@ class Scope:
     """What a plan is about: syncs in the order of their references.
 
     `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
-    not; `warnings` are problems that were found before. `calls_per_second` is the pace at which Stripe is asked.
+    not; `warnings` are problems that were found before; `known` names every sync of the project.
+    `calls_per_second` is the pace at which Stripe is asked.
     """
 
     syncs: Sequence[Sync]
@@ -63,6 +65,7 @@ class Scope:
     held: Mapping[str, str] = field(default_factory=dict)
     dependents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     warnings: Sequence[Problem] = ()
+    known: frozenset[str] = frozenset()
     calls_per_second: float = inf
 
 
@@ -117,6 +120,7 @@ class PlanMaker:
                 asks_all=options.refresh,
             ),
             uniques=Uniques(self._workspace, scope.catalog),
+            renamed=RenameCheck(workspace=self._workspace, known=scope.known),
             progress=progress,
             referenced=frozenset(name for sync in scope.syncs for name in sync.depends_on),
             room=options.most_changes,

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.drift import find_drift
 from dbt_stripe_sync.engine.payload.layout import KEY
-from dbt_stripe_sync.engine.plan.references import AT_ONCE, PAGE
+from dbt_stripe_sync.engine.plan.listing import PAGE, everything
+from dbt_stripe_sync.engine.plan.references import AT_ONCE
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.codec import canonical
 from dbt_stripe_sync.model.errors import Problem
@@ -171,10 +172,8 @@ class Refreshing:
         """List until all is found, or until pages hold so little of ours that reading one by one is cheaper."""
         can_read = "retrieve" in reading.resource.operations
         found = 0
-        params = {**_shows_all(reading.resource), "limit": PAGE}
-        if reading.expand:
-            params["expand"] = [f"data.{name}" for name in reading.expand]
-        async for page in self.stripe.pages(reading.resource.name, params):
+        params = {"expand": [f"data.{name}" for name in reading.expand]} if reading.expand else {}
+        async for page in everything(self.stripe, reading.resource, params):
             reading.pages += 1
             bodies = {str(body["id"]): body for body in page if not body.get("deleted")}
             rows = self._rows(
@@ -333,12 +332,6 @@ def _parents(resource: Resource) -> list[str]:
     operation = resource.operations["list"]
     required = [name for name, param in operation.params.items() if param.required]
     return [*operation.path_params, *required]
-
-
-def _shows_all(resource: Resource) -> Mapping[str, Any]:
-    """What makes a list show ended objects too, where it hides them (docs.stripe.com/api/subscriptions/list)."""
-    status = resource.operations["list"].params.get("status")
-    return {"status": "all"} if status is not None and "all" in status.enum else {}
 
 
 def _notes(reading: Reading) -> Iterator[Note]:
