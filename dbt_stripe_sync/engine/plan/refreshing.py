@@ -115,7 +115,7 @@ class Refreshing:
     def _is_due(self, sync: Sync) -> bool:
         if self.asks_all or sync.refresh_every is None:
             return self.asks_all
-        row = self.workspace.one("SELECT at FROM read_backs WHERE sync = $sync", {"sync": sync.name})
+        row = self.workspace.one("SELECT read_at FROM read_backs WHERE sync = $sync", {"sync": sync.name})
         return not row or self.clock.now() - datetime.fromisoformat(row[0]) >= sync.refresh_every
 
     def _cost(self, sync: Sync, resource: Resource) -> ReadingCost | None:
