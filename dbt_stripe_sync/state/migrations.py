@@ -85,7 +85,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE VIEW known_writes AS
     SELECT sync, key, stripe_id, finished_at FROM outcomes WHERE status = 'succeeded' AND stripe_id IS NOT NULL;
     CREATE VIEW read_backs AS
-    SELECT substr(key, length('read_back:') + 1) AS sync, value AS read_at FROM meta WHERE starts_with(key, 'read_back:');
+    SELECT substr(key, length('read_back:') + 1) AS sync, value AS read_at
+    FROM meta WHERE starts_with(key, 'read_back:');
     """,
 )
 
