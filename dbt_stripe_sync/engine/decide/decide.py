@@ -29,7 +29,18 @@ from dbt_stripe_sync.engine.decide.part import decide_part
 from dbt_stripe_sync.engine.decide.remove import decide_removed
 from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
-from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, ReadOwners, Refresh, Reject, Row, Rules
+from dbt_stripe_sync.engine.decide.rules import (
+    Ask,
+    Decision,
+    Keep,
+    Observed,
+    ReadOwners,
+    Refresh,
+    Reject,
+    Row,
+    Rules,
+    Unseen,
+)
 from dbt_stripe_sync.engine.decide.windows import check_windows
 from dbt_stripe_sync.engine.payload.builder import Payload, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
@@ -71,6 +82,8 @@ def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     decision = with_ours(rules, known, row.payload, decision)
     if is_over(rules, known) and isinstance(decision, Refresh):
         decision = replace(decision, note=Note(text="the object has ended already"))
+    if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
+        return _decide_deleted(rules, row.diff, row.payload, observed)
     decision = retag(rules, known, old_tag(rules, row.diff), decision)
     return _complete(rules, known, row.payload, decision, observed)
 
