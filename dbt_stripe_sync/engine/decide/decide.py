@@ -65,27 +65,30 @@ def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     if rules.sync.part_of is not None:
         return decide_part(rules, row.diff, row.payload, observed)
     if row.payload is None:
-        if row.diff.missing:
-            return Keep()  # the row and its object have both gone
-        return decide_removed(rules, row.diff, observed)
+        # Where the object has gone as well, nothing is left to do.
+        return Keep() if row.diff.missing else decide_removed(rules, row.diff, observed)
     if row.payload.problems:
         return Reject(problems=row.payload.problems)
     if row.diff.stripe_id is None:
         return _decide_unknown(rules, row.diff, row.payload, observed)
     if row.diff.missing:
         return _decide_deleted(rules, row.diff, row.payload, observed)
-    known = without_old_tag(row.diff)
+    return _decide_recorded(rules, row.diff, row.payload, observed)
+
+
+def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    """A row with a record, whose object is there as far as we know."""
+    known = without_old_tag(diff)
     if is_over(rules, known) and rules.sync.when_ended is WhenEnded.RESTART:
-        return _decide_restarted(rules, known, row.payload, observed)
-    found, wanted = versions(rules, known, row.payload)
-    decision = _decide_known(rules, found, wanted, observed)
-    decision = with_ours(rules, known, row.payload, decision)
+        return _decide_restarted(rules, known, payload, observed)
+    found, wanted = versions(rules, known, payload)
+    decision = with_ours(rules, known, payload, _decide_known(rules, found, wanted, observed))
     if is_over(rules, known) and isinstance(decision, Refresh):
         decision = replace(decision, note=Note(text="the object has ended already"))
     if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
-        return _decide_deleted(rules, row.diff, row.payload, observed)
-    decision = retag(rules, known, old_tag(rules, row.diff), decision)
-    return _complete(rules, known, row.payload, decision, observed)
+        return _decide_deleted(rules, diff, payload, observed)
+    decision = retag(rules, known, old_tag(rules, diff), decision)
+    return _complete(rules, known, payload, decision, observed)
 
 
 def _complete(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision, observed: Observed) -> Decision:
