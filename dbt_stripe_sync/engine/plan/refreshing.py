@@ -229,10 +229,10 @@ class Refreshing:
         whole = dict(body)
         for name, rule in reading.resource.lifecycle.item_lists.items():
             page = body.get(name)
-            if isinstance(page, dict) and page.get("has_more"):
+            if rule.listed_by is not None and isinstance(page, dict) and page.get("has_more"):
                 resource, parent = rule.listed_by
                 pages = self.stripe.pages(resource, {parent: str(body["id"]), "limit": PAGE})
-                items = []
+                items: list[Mapping[str, Any]] = []
                 async for more in pages:
                     reading.items += 1
                     items += more
