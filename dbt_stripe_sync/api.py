@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, SyncCounts
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.pipeline import Agree, Progress
     from dbt_stripe_sync.project_state import ProjectState
@@ -47,6 +47,9 @@ T = TypeVar("T")
 
 class Silent:
     """Progress for nobody."""
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """Say nothing."""
 
     def begin_sync(self, name: str) -> None:
         """Say nothing."""

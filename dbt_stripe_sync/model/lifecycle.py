@@ -226,7 +226,8 @@ class Lifecycle:
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
     the list operation: lists with each of them have every object between them, where a plain list leaves out those that
     are archived or have ended.
-    `hides_test_clocks` says that they leave out objects of test clocks unless one is named.
+    `hides_test_clocks` says that they leave out objects of test clocks unless one is named. `moved_by_stripe` are
+    parameters that Stripe itself changes while an object lives.
     """
 
     found_by: tuple[str, ...] = ()
@@ -254,6 +255,7 @@ class Lifecycle:
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()
+    moved_by_stripe: tuple[str, ...] = ()
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)
     hides_test_clocks: bool = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from dbt_stripe_sync.model.plan import DriftedObject
 from dbt_stripe_sync.report.json_values import json_field, json_header, json_params, json_problem, json_time
 from dbt_stripe_sync.report.owed_text import explain_owed
 
@@ -19,9 +20,10 @@ FORMAT = 1
 
 
 def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
-    """The plan in lines that are one JSON object together: `format`, `plan`, `syncs`, `owed`, `problems`, `changes`.
+    """The plan in lines that are one JSON object together.
 
-    A change has the parameters of its calls, and old and new values, only `with_values`.
+    Its names are `format`, `plan`, `syncs`, `owed`, `problems`, `changes` and `drifted`. A change has the parameters of
+    its calls, and old and new values, only `with_values`.
     """
     head = {
         "format": FORMAT,
@@ -37,6 +39,15 @@ def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
         if before:
             yield before + ","
         before = orjson.dumps(json_change(change, with_values=with_values)).decode()
+    if before:
+        yield before
+    yield '],"drifted":['
+    before = ""
+    for entry in plan.refreshes:
+        if isinstance(entry, DriftedObject) and entry.is_reported:
+            if before:
+                yield before + ","
+            before = orjson.dumps(json_drifted(entry, with_values=with_values)).decode()
     if before:
         yield before
     yield "]}"
@@ -65,12 +76,33 @@ def json_counts(counts: SyncCounts) -> dict[str, Any]:
         "rows": counts.rows,
         "same": counts.same,
         "rejected": counts.rejected,
+        "drifted": counts.drifted,
         "held": counts.held,
         "changes": dict(counts.by_action),
         "calls": counts.calls,
         "read_seconds": round(counts.read_seconds, 3),
         "compare_seconds": round(counts.diff_seconds, 3),
         "notes": [str(note) for note in counts.notes],
+    }
+
+
+def json_drifted(entry: DriftedObject, *, with_values: bool) -> dict[str, Any]:
+    """One object that others have changed in Stripe: which fields, and ours and theirs `with_values`."""
+    return {
+        "sync": entry.sync,
+        "key": entry.key,
+        "resource": entry.resource,
+        "stripe_id": entry.stripe_id,
+        "author": entry.author,
+        "fields": [
+            {"path": part.path}
+            | (
+                {"ours": json_field(part.path, part.before), "theirs": json_field(part.path, part.after)}
+                if with_values
+                else {}
+            )
+            for part in entry.changed
+        ],
     }
 
 

@@ -18,7 +18,7 @@ from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.state import applied, owed
+from dbt_stripe_sync.state import applied, drift, owed
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
@@ -134,7 +134,9 @@ class StateStore:
             self._remove_intents([*done, *newest])
             self._insert("intents", build_table(INTENTS, [intent_row(intent, now) for intent in newest.values()]))
             self._insert("outcomes", build_table(OUTCOMES, [outcome_row(outcome, now, known) for outcome in outcomes]))
-            saved.remove_records(self._session, [row for row, record in records.items() if record is None])
+            gone = [row for row, record in records.items() if record is None]
+            saved.remove_records(self._session, gone)
+            drift.forget_drift(self._session, gone)
             saved.replace_records(self._session, kept)
             saved.add_former_ids(self._session, [former for outcome in closed for former in _former_ids(outcome)])
             # An intent alone is a write, too: its call may act, and a plan that was made before knows nothing of it.
@@ -202,6 +204,7 @@ class StateStore:
             saved.touch_records(self._session, [e for e in entries if isinstance(e, Touched)], now)
             saved.add_former_ids(self._session, former)
             saved.drop_values(self._session, [e for e in entries if isinstance(e, LostValue)])
+            drift.note_read_back(self._session, entries)
             if self._plan_id is not None:
                 applied.note_write(self._session, self._plan_id)
 
@@ -285,6 +288,7 @@ class StateStore:
                     "DELETE FROM intents WHERE sync = $sync AND key IN (SELECT unnest($keys))",
                     {"sync": sync, "keys": list(undecided)},
                 )
+            drift.forget_drift(self._session, [(sync, key) for key in gone])
             return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
     def rename_sync(self, old: str, new: str, *, retag: bool) -> None:
