@@ -26,7 +26,7 @@ from dbt_stripe_sync.engine.types import RowSource
 from dbt_stripe_sync.errors import ConfigError, Location, Problem, Severity
 from dbt_stripe_sync.report.redact import hide_values
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, is_live
+from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, check_organisation, is_live
 from dbt_stripe_sync.stripe_api.rate import DEFAULT_SHARE, RateLimits
 
 if TYPE_CHECKING:
@@ -310,7 +310,9 @@ async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Strip
     from dbt_stripe_sync.stripe_api.gateway import Gateway
 
     key = workload.key
-    gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock)
+    account = workload.settings.account
+    check_organisation(key, account)
+    gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock, account=account)
     try:
         yield gateway
     finally:

@@ -13,7 +13,7 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.stripe_api.params import Param, ParamKind
-from dbt_stripe_sync.stripe_api.sdk import method_names, read_methods, service_modules
+from dbt_stripe_sync.stripe_api.sdk import ObjectSource, method_names, read_methods, read_returned, service_modules
 from dbt_stripe_sync.stripe_api.sdk_params import merge_params, read_params
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _NO_RESOURCES = ("test_helpers",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of a resource: `path` has its `path_params` in braces."""
+    """One method of a resource: `path` has its `path_params` in braces; `returned` is what comes back, where known."""
 
     name: str
     method: str
@@ -37,6 +37,7 @@ class Operation:
     path_params: tuple[str, ...]
     params: Mapping[str, Param]
     description: str = ""
+    returned: ObjectSource | None = None
 
 
 class Resource:
@@ -206,4 +207,5 @@ def _build_operation(method: MethodSource) -> Operation:
         path_params=method.path_params,
         params={name: param for name, param in params.items() if name not in _NO_PARAMETERS},
         description=method.description,
+        returned=read_returned(method),
     )
