@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.datafile import DataFile
     from dbt_stripe_sync.sandbox.idempotency import SavedAnswer
 
-"""Whose keys those are that name no account."""
-
 API_KEY = "sk_test_sandbox000000000000"
 
 # `sk_test_acct_other_…` belongs to the account `acct_other`, which has data of its own.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.errors import Location, Problem, StripeError
-from dbt_stripe_sync.stripe_api.calls import Account, Verdict
+from dbt_stripe_sync.model.calls import Account, Verdict
+from dbt_stripe_sync.model.errors import Location, Problem, StripeError
 from dbt_stripe_sync.stripe_api.keys import is_live
 from dbt_stripe_sync.stripe_api.retry import FORBIDDEN
 from dbt_stripe_sync.stripe_api.sdk import api_version
 from dbt_stripe_sync.stripe_api.unreadable import unreadable
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.stripe_api.calls import Answer
+    from dbt_stripe_sync.model.calls import Answer
 
 # "The provided key 'rk_test_*' does not have the required permissions for this endpoint on account 'acct_…'. Having the
 # 'rak_accounts_kyc_basic_read' permission would allow this request to continue." (stripe/stripe-node#2246)

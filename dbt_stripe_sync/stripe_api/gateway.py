@@ -13,14 +13,14 @@ import aiohttp
 import orjson
 import stripe
 
-from dbt_stripe_sync.errors import StripeError as StripeProblem
+from dbt_stripe_sync.model.calls import Account, Answer, Call, Verdict
+from dbt_stripe_sync.model.errors import StripeError as StripeProblem
+from dbt_stripe_sync.model.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.accounts import build_account
-from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call, Verdict
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.genuine import ACCOUNT as ACCOUNT_ANSWER
 from dbt_stripe_sync.stripe_api.genuine import Expectation, expect, expect_v2, find_contradiction
 from dbt_stripe_sync.stripe_api.keys import is_local, is_organisation, is_stripe, mode_of
-from dbt_stripe_sync.stripe_api.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.retry import (
     BAD_REQUEST,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from stripe._base_address import BaseAddresses
 
-    from dbt_stripe_sync.stripe_api.catalog import Operation
-    from dbt_stripe_sync.stripe_api.ports import Clock
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.params import Operation
     from dbt_stripe_sync.stripe_api.rate import RateLimits
 
 ACCOUNT = "account.retrieve_current"

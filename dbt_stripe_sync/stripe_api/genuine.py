@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.stripe_api.tag import TAG
+from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.stripe_api.calls import Call
-    from dbt_stripe_sync.stripe_api.catalog import Operation, Resource
+    from dbt_stripe_sync.model.calls import Call
+    from dbt_stripe_sync.model.params import Operation, Resource
 
 # How Stripe's own examples of these objects begin (fixtures3.json of github.com/stripe/stripe-mock), by their `object`.
 ID_PREFIXES: Mapping[str, str] = {
@@ -79,7 +79,7 @@ def expect(call: Call, operation: Operation, resource: Resource, *, livemode: bo
         return Expectation(has_id=False, livemode=livemode)
     if returned.listed is not None:
         return Expectation(names=returned.names, listed=_LISTS[returned.listed], livemode=livemode)
-    create = resource.operation("create")
+    create = resource.operations.get("create")
     # Some operations act on one object and answer with another: `customer.delete_discount` with the discount.
     is_same = create is not None and create.returned is not None and returned.names == create.returned.names
     has_id = "id" in returned.fields

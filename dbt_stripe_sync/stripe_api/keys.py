@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 # docs.stripe.com/keys: secret and restricted keys, for live mode and for sandboxes, and those of an organisation
 # (docs.stripe.com/keys/organization-api-keys), which need not say in which mode they work.

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.params import Returned
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -54,18 +56,6 @@ class MethodSource:
     def path_params(self) -> tuple[str, ...]:
         """The names in the path, in order."""
         return tuple(_PATH_PARAM.findall(self.path))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectSource:
-    """What a method returns: the names that the objects have in their `object`, and the fields that all of them have.
-
-    `listed` says that they come in a list or in the result of a search.
-    """
-
-    names: frozenset[str]
-    fields: frozenset[str]
-    listed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,14 +134,14 @@ def read_methods(module: str) -> Mapping[str, MethodSource]:
     return methods
 
 
-def read_returned(method: MethodSource) -> ObjectSource | None:
+def read_returned(method: MethodSource) -> Returned | None:
     """What a method returns, None where its annotation names no object of the API."""
     found = _RETURNED.fullmatch(method.returns)
     modules = [method.imports.get(name.strip()) for name in found["names"].split(",")] if found else []
     objects = [_read_object(module) for module in modules if module is not None]
     if found is None or not objects or len(objects) < len(modules) or not all(objects):
         return None
-    return ObjectSource(
+    return Returned(
         names=frozenset(name for name, _ in objects if name is not None),
         fields=frozenset.intersection(*(fields for _, fields in objects)),
         listed=found["list"],

@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import stripe
 
-from dbt_stripe_sync.errors import ConfigError, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

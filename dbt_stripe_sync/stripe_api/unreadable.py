@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.errors import Problem
+from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.stripe_api.retry import FORBIDDEN, UNAUTHORIZED
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.stripe_api.calls import StripeFailure
+    from dbt_stripe_sync.model.calls import StripeFailure
 
 CERTIFICATE = "its certificate is not trusted"
 # What the gateway calls an answer that is not Stripe's own.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.stripe_api.calls import Verdict
+from dbt_stripe_sync.model.calls import Verdict
 from dbt_stripe_sync.stripe_api.retry import Reply, build_answer, leaves_doubt, may_repeat, wait_seconds
 
 STATUS = st.none() | st.integers(200, 599)
@@ -79,8 +79,8 @@ def test_waits_grow_up_to_half_a_minute(attempts):
 
 
 @settings(max_examples=500, deadline=None)
-@given(REPLIES, st.booleans())
-def test_a_429_of_stripe_is_never_unknown_unless_something_came_before_it(reply, has_key):
+@given(REPLIES)
+def test_a_429_of_stripe_is_never_unknown_unless_something_came_before_it(reply):
     if reply.is_too_many:
         assert not leaves_doubt(reply) or reply.error.get("code") == "idempotency_key_in_use"
         answer = build_answer(reply, is_read=False, in_doubt=False, attempts=1)
