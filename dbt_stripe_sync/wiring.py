@@ -314,7 +314,7 @@ async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Strip
     key = workload.key
     account = workload.settings.account
     check_organisation(key, account)
-    gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock, account=account)
+    gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock, account)
     try:
         yield gateway
     finally:

@@ -315,8 +315,8 @@ _USAGE = {
 }
 BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC, **_USAGE}
 
-# docs.stripe.com/api/errors lists the types; `permission`, `connection` and `not_json` are what the gateway calls
-# a 403, no answer at all, and an answer that is not Stripe's.
+# docs.stripe.com/api/errors lists the types; `permission`, `connection`, `redirect` and `not_stripe` are what the
+# gateway calls a 403, no answer at all, and answers that are not Stripe's.
 BY_TYPE = {
     "permission": _e(
         "the key may not do this",
@@ -326,8 +326,12 @@ BY_TYPE = {
         "no answer came, so it may have happened",
         "run it again: the next run finds out first, and nothing is made twice",
     ),
-    "not_json": _e(
+    "not_stripe": _e(
         "something between here and Stripe answered in its place",
+        "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is made twice",
+    ),
+    "redirect": _e(
+        "something between here and Stripe sent the request elsewhere, which was not followed",
         "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is made twice",
     ),
     "idempotency_error": _e(

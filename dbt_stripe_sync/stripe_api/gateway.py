@@ -34,7 +34,14 @@ from dbt_stripe_sync.stripe_api.retry import (
     wait_seconds,
 )
 from dbt_stripe_sync.stripe_api.stream import EventStream
-from dbt_stripe_sync.stripe_api.transport import ANSWER_SECONDS, Received, TooLongError, Transport, listening
+from dbt_stripe_sync.stripe_api.gateway_http import (
+    ANSWER_SECONDS,
+    Received,
+    TooLongError,
+    Transport,
+    listening,
+    remind_of_trouble,
+)
 from dbt_stripe_sync.stripe_api.unreadable import CERTIFICATE, endless_list, unreadable
 
 if TYPE_CHECKING:
@@ -47,6 +54,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rate import RateLimits
 
 ACCOUNT = "account.retrieve_current"
+# Nothing has begun yet, and whoever waits would rather hear that nobody is there.
+FIRST_ATTEMPTS = 4
 
 # The SDK logs parameters at debug level, and they hold people's data.
 logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -90,8 +99,8 @@ class Gateway:
         address: str,
         limits: RateLimits,
         clock: Clock,
-        *,
         account: str | None = None,
+        *,
         timeout: float = ANSWER_SECONDS,
     ) -> None:
         """`key` and `address` are those that `keys.py` lets pass; `timeout` is in seconds.
@@ -171,7 +180,7 @@ class Gateway:
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
         request = Request(endpoint=ACCOUNT, method="get", path="/v1/account", expected=ACCOUNT_ANSWER)
-        answer = await self._exchange(request)
+        answer = await self._exchange(request, most=FIRST_ATTEMPTS)
         return build_account(answer, named=self._named_account, key=self._key, address=self._address)
 
     async def post(
@@ -199,7 +208,7 @@ class Gateway:
             self._operations[call.endpoint] = operation
         return operation
 
-    async def _exchange(self, request: Request, *, in_doubt: bool = False) -> Answer:
+    async def _exchange(self, request: Request, *, in_doubt: bool = False, most: int = MOST_ATTEMPTS) -> Answer:
         gate, client = self._open()
         began = self._clock.monotonic()
         attempts, in_vain = 0, 0
@@ -220,9 +229,11 @@ class Gateway:
                     gate.accepted(request.endpoint)
             late = self._clock.monotonic() - began > LONGEST_TRY and not reply.is_too_many
             repeats = may_repeat(reply, is_read=request.is_read, has_key=request.has_key)
-            if in_vain >= MOST_ATTEMPTS or late or not repeats:
+            if in_vain >= most or late or not repeats:
                 return build_answer(reply, is_read=request.is_read, in_doubt=in_doubt, attempts=attempts)
             in_doubt = in_doubt or leaves_doubt(reply)
+            if reply.status is None:
+                remind_of_trouble(self._address, reply.trouble, self._clock.monotonic() - began)
             await self._clock.sleep(wait_seconds(in_vain))
 
     def _open(self) -> tuple[Gate, stripe.StripeClient]:

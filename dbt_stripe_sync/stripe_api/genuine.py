@@ -144,7 +144,7 @@ def _contradiction_of_list(body: Mapping[str, Any], expected: Expectation) -> st
 
 
 def _contradiction(body: Mapping[str, Any], expected: Expectation) -> str | None:
-    if expected.names and body.get("object") not in expected.names:
+    if expected.names and not any(body.get("object") == name for name in expected.names):
         return f"its `object` is not `{'` or `'.join(sorted(expected.names))}`"
     return _wrong_id(body, expected) or _wrong_state(body, expected)
 

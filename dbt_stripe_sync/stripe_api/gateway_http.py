@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ class Transport(stripe.HTTPClient):
             nonlocal timer
             said = exchange.phase.format(host=self._host, seconds=loop.time() - began)
             through = f" through the proxy {_shown(self._proxy_url)}" if self._proxy_url else ""
-            _warn_once_a_while(f"still waiting: {said}{through}", loop.time())
+            _warn_once_a_while(f"still waiting: {said}{through}", time.monotonic())
             timer = loop.call_later(REMINDER_SECONDS, remind)
 
         timer = loop.call_later(PATIENCE_SECONDS, remind)
@@ -144,6 +145,13 @@ class Transport(stripe.HTTPClient):
             yield
         finally:
             timer.cancel()
+
+
+def remind_of_trouble(address: str, trouble: str | None, seconds: float) -> None:
+    """Say why a request is sent again, once that has taken long."""
+    if seconds >= PATIENCE_SECONDS:
+        host = urlsplit(address).hostname or address
+        _warn_once_a_while(f"still trying to reach {host} after {seconds:.0f} s: {trouble}", time.monotonic())
 
 
 _said_at = float("-inf")
