@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dbt_stripe_sync.report.lines import printable
 from dbt_stripe_sync.report.problems_text import render_problems
 from dbt_stripe_sync.report.progress import open_progress
 
@@ -56,14 +57,14 @@ class Screen:
         return open_progress(self.log_format, sys.stderr, colour=self.colour)
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print data."""
+        """Print data. What a row or Stripe has put into it can't act on the terminal."""
         for line in lines:
-            click.echo(line, color=self.has_colour or None)
+            click.echo(printable(line), color=self.has_colour or None)
 
     def notes(self, lines: Iterable[str]) -> None:
         """Print what a person needs to see, and no program reads, on stderr."""
         for line in lines:
-            click.echo(line, err=True, color=None if self.colour else False)
+            click.echo(printable(line), err=True, color=None if self.colour else False)
 
     def confirm(self, question: str) -> bool:
         """Ask, where `can_ask`; no answer is no."""
@@ -77,4 +78,4 @@ class Screen:
 def print_problems(problems: Iterable[Problem]) -> None:
     """Print what is wrong on stderr."""
     for line in render_problems(tuple(problems)):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)

@@ -18,6 +18,14 @@ from dbt_stripe_sync.model.errors import StripeError as StripeProblem
 from dbt_stripe_sync.model.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.accounts import build_account
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.gateway_http import (
+    ANSWER_SECONDS,
+    Received,
+    TooLongError,
+    Transport,
+    listening,
+    remind_of_trouble,
+)
 from dbt_stripe_sync.stripe_api.genuine import ACCOUNT as ACCOUNT_ANSWER
 from dbt_stripe_sync.stripe_api.genuine import Expectation, expect, expect_v2, find_contradiction
 from dbt_stripe_sync.stripe_api.keys import is_local, is_organisation, is_stripe, mode_of
@@ -34,14 +42,6 @@ from dbt_stripe_sync.stripe_api.retry import (
     wait_seconds,
 )
 from dbt_stripe_sync.stripe_api.stream import EventStream
-from dbt_stripe_sync.stripe_api.gateway_http import (
-    ANSWER_SECONDS,
-    Received,
-    TooLongError,
-    Transport,
-    listening,
-    remind_of_trouble,
-)
 from dbt_stripe_sync.stripe_api.unreadable import CERTIFICATE, endless_list, unreadable
 
 if TYPE_CHECKING:
