@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import TYPE_CHECKING
 
@@ -35,4 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of our output (`head`, a pager) has seen enough.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        # The terminal is gone, and with it whoever would read the rest.
+        sys.exit(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

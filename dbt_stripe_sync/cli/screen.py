@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+import orjson
 
 from dbt_stripe_sync.report.lines import printable
 from dbt_stripe_sync.report.problems_text import render_problems
@@ -56,6 +59,12 @@ class Screen:
         """Progress in the form that was asked for."""
         return open_progress(self.log_format, sys.stderr, colour=self.colour)
 
+    def listen(self) -> None:
+        """Let what is said while something is waited for be seen: as a line, or as a JSON line among the progress."""
+        handler = _Notes(self)
+        logger = logging.getLogger("dbt_stripe_sync")
+        logger.handlers = [handler]
+
     def lines(self, lines: Iterable[str]) -> None:
         """Print data. What a row or Stripe has put into it can't act on the terminal."""
         for line in lines:
@@ -73,6 +82,20 @@ class Screen:
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print what is wrong."""
         print_problems(problems)
+
+
+class _Notes(logging.Handler):
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(logging.WARNING)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print what was logged. That nobody reads it any more stops nothing."""
+        said = record.getMessage()
+        if self._screen.log_format == "json":
+            said = orjson.dumps({"event": "waiting", "message": said}).decode()
+        with suppress(OSError, ValueError):
+            self._screen.notes([said])
 
 
 def print_problems(problems: Iterable[Problem]) -> None:
