@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.model.calls import Account, Verdict
 from dbt_stripe_sync.model.errors import Location, Problem, StripeError
 from dbt_stripe_sync.stripe_api.keys import is_live
+from dbt_stripe_sync.stripe_api.permissions import READ_ACCOUNT
 from dbt_stripe_sync.stripe_api.retry import FORBIDDEN
 from dbt_stripe_sync.stripe_api.sdk import api_version
 from dbt_stripe_sync.stripe_api.unreadable import unreadable
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 # "The provided key 'rk_test_*' does not have the required permissions for this endpoint on account 'acct_…'. Having the
 # 'rak_accounts_kyc_basic_read' permission would allow this request to continue." (stripe/stripe-node#2246)
 _ACCOUNT = re.compile(r"\bacct_\w+")
-READ_ACCOUNT = "rak_accounts_kyc_basic_read"
 
 
 def build_account(answer: Answer, *, named: str | None, key: str, address: str) -> Account:

@@ -25,6 +25,11 @@ def is_live(key: str) -> bool:
     return mode_of(key) == "live" or (is_organisation(key) and mode_of(key) is None)
 
 
+def is_restricted(key: str) -> bool:
+    """Whether a key may do only what was ticked for it; an organisation's does not say so."""
+    return key.startswith("rk_") or is_organisation(key)
+
+
 def is_organisation(key: str) -> bool:
     """Whether a key belongs to an organisation, and acts for whichever of its accounts a request names."""
     found = _KEY.fullmatch(key)
