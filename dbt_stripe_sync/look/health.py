@@ -96,11 +96,8 @@ async def _permissions(workload: Workload) -> str:
     resources = sorted({sync.resource for sync in workload.syncs})
     async with opened_stripe(workload, SystemClock()) as stripe:
         refused = [name for name in resources if not await _may_list(workload, stripe, name)]
-    may = (
-        f"may read {', '.join(name for name in resources if name not in refused)}"
-        if len(refused) < len(resources)
-        else ""
-    )
+    allowed = [name for name in resources if name not in refused]
+    may = f"may read {', '.join(allowed)}" if allowed else ""
     may_not = f"may not read {', '.join(refused)}: existing objects can't be found there" if refused else ""
     needs = f"needs {', '.join(list_permissions(resources))}" if is_restricted(workload.key) else ""
     return "; ".join(part for part in (may, may_not, needs) if part)

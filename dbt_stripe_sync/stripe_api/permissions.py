@@ -1,7 +1,7 @@
 """Which permissions a restricted key needs, as Stripe's page for keys and its refusals name them.
 
-Stripe documents no list. These are the names that its refusals have ("Having the 'rak_plan_write' permission would allow
-this request to continue"); a resource that is not here is named as the dashboard names it.
+Stripe documents no list. These are the names that its refusals have ("Having the 'rak_plan_write' permission would
+allow this request to continue").
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import logging
 import socket
 import ssl
@@ -39,15 +39,15 @@ def self_signed(folder):
     """A TLS server on this machine whose certificate nobody vouches for."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = dt.datetime.now(dt.timezone.utc)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -97,7 +97,7 @@ def test_netrc_is_not_used_for_stripe(connect, monkeypatch, tmp_path):
     with between() as server:
         server.lie(MADE)
         # An address that is not this machine's by name, as Stripe's is not.
-        url = server.url.replace("127.0.0.1", "0.0.0.0")
+        url = server.url.replace("127.0.0.1", "0.0.0.0")  # noqa: S104 - a name for this machine that is not "local"
         assert connect(url, KEY).send("customer", "create").verdict is Verdict.DONE
 
 

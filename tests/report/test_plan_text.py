@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
 
 
@@ -234,7 +235,7 @@ TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60) 
 @given(key=TEXTS, path=TEXTS.filter(bool), old=TEXTS, new=TEXTS, summary=TEXTS, width=st.integers(40, 200))
 def test_no_line_is_wider_than_the_terminal_and_none_holds_a_control_character(key, path, old, new, summary, width):
     changes = [make_change(key, changed={path: (old, new)})]
-    counts = make_counts(rows=10**9, by_action={"update": 1}, notes=(summary,), held=summary)
+    counts = make_counts(rows=10**9, by_action={"update": 1}, notes=(Note(text=summary),), held=summary)
     plan = make_plan(changes, [counts], [row_problem(key, summary=summary, hint=summary)])
 
     for line in render_plan(plan, style=PlanStyle(show_values=True, width=width)):

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.plan.references import PAGE
 from dbt_stripe_sync.engine.stage.diff import read_forgotten
+from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Problem, StateError
 from dbt_stripe_sync.model.lifecycle import ByStatus
 from dbt_stripe_sync.model.objects import created_at, object_value
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.ports import State, Stripe
-    from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.lifecycle import Lifecycle
-    from dbt_stripe_sync.model.params import Resource
+    from dbt_stripe_sync.model.params import Catalog, Resource
+    from dbt_stripe_sync.model.plan import Plan
     from dbt_stripe_sync.model.sync import Sync
 
 # How far this machine's clock and Stripe's may be apart.
@@ -94,6 +96,34 @@ class Behind:
         if answer.verdict is Verdict.DONE:
             return has_ended(lifecycle, answer.body)
         return answer.is_missing
+
+
+async def check_plan_not_behind(
+    syncs: Sequence[Sync], catalog: Catalog, stripe: Stripe, state: State, plan: Plan
+) -> None:
+    """A state that was put back with the plan that was made from it looks as if nothing of that had been sent.
+
+    Raises `StateError` and `StripeError`, as `Behind.check` does.
+    """
+    workspace = Workspace(state.workspace)
+    note_unsettled(workspace, state)
+    behind = Behind(workspace, stripe, state)
+    counts = {counts.sync: counts.by_action for counts in plan.counts}
+    for sync in syncs:
+        made, replaced = (counts.get(sync.name, {}).get(action.value, 0) for action in (Action.CREATE, Action.REPLACE))
+        await behind.check(sync, catalog.resources[sync.resource], makes_new=made > 0, may_replace=replaced > 0)
+    workspace.close()
+
+
+def note_unsettled(workspace: Workspace, state: State) -> int:
+    """Keep rows with a change whose end is not known out of the plan until it is, and say how many there are."""
+    count = 0
+    for intent in state.open_intents():
+        count += 1
+        workspace.execute(
+            "INSERT INTO work.unsettled VALUES ($sync, $key)", {"sync": intent.change.sync, "key": intent.change.key}
+        )
+    return count
 
 
 def has_ended(lifecycle: Lifecycle, body: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.ordering import Order, Uniques, follow_or_withhold
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
-    from dbt_stripe_sync.model.plan import Plan
+    from dbt_stripe_sync.model.plan import Plan, PlanOptions
     from dbt_stripe_sync.model.sync import Sync
 
 
@@ -56,22 +57,6 @@ class Scope:
     held: Mapping[str, str] = field(default_factory=dict)
     dependents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     warnings: Sequence[Problem] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
-
-    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
-    """
-
-    full_refresh: bool = False
-    most_changes: int | None = None
-    only: Mapping[str, frozenset[str]] | None = None
-
-    def keys_of(self, sync: Sync) -> frozenset[str] | None:
-        """The rows of a sync that are looked at; None for all of them."""
-        return None if self.only is None else self.only.get(sync.name, frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +112,7 @@ class PlanMaker:
 
     async def make(self) -> Plan:
         """Plan every sync, then what ties their changes together. Raises `SyncError`."""
-        self._problems += note_unsettled(self._workspace, self._state)
+        self._problems += _unsettled(note_unsettled(self._workspace, self._state))
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
@@ -222,20 +207,14 @@ class PlanMaker:
         return self._scope.catalog.resources[sync.resource].lifecycle
 
 
-def note_unsettled(workspace: Workspace, state: State) -> Sequence[Problem]:
-    """Rows with a change whose end is not known stay out of the plan until it is."""
-    count = 0
-    for intent in state.open_intents():
-        count += 1
-        workspace.execute(
-            "INSERT INTO work.unsettled VALUES ($sync, $key)", {"sync": intent.change.sync, "key": intent.change.key}
-        )
+def _unsettled(count: int) -> Sequence[Problem]:
     if not count:
         return ()
+    changes = "1 change" if count == 1 else f"{count:,} changes"
     return (
         Problem(
             code="unsettled",
-            summary=f"{count:,} changes of an earlier run are unresolved; their rows are left out",
+            summary=f"{changes} of an earlier run {'is' if count == 1 else 'are'} unresolved; their rows are left out",
             hint="`dbt-stripe-sync run` settles them first",
             severity=Severity.WARNING,
         ),

@@ -338,6 +338,7 @@ class _SyncPlanner:
         record = decision.record
         is_touched = (
             record.stripe_id == diff.stripe_id
+            and record.params == diff.params
             and record.payload_hash == diff.payload_hash
             and diff.kind is Kind.CHANGED
             and not diff.unreadable
