@@ -215,8 +215,8 @@ class Lifecycle:
     `key_as` is a parameter that tells the object's rows apart for Stripe: it comes from the row's key where the sync
     maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
     the times that creation takes, by parameter. `one_at_a_time` are dotted parameters: Stripe takes one creation at a
-    time of those that have the same values in all of them. `said_again` are parameters that hold for one request and are no part
-    of the object: every update says them again. `fixed` is what an object's status no longer lets change.
+    time of those that have the same values in all of them. `said_again` are parameters that hold for one request and
+    are no part of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
     for a sync that asks for it. `held_by` is what may hold an object, `uniques` what no two objects share, `ended` the
     statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which

@@ -284,7 +284,8 @@ async def _request(client: stripe.StripeClient, request: Request) -> Reply:
             if exchange.received is None:
                 if not isinstance(error, _OF_THE_NETWORK):
                     raise
-                return _no_reply(error.__cause__ or error)
+                is_wrapped = isinstance(error, stripe.APIConnectionError)
+                return _no_reply((error.__cause__ or error) if is_wrapped else error)
     if exchange.received is None:
         raise LookupError(request.path)
     return _reply(exchange.received, request.expected)
