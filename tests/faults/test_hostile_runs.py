@@ -6,13 +6,11 @@ import pytest
 from hostile import ANSWERS, between
 
 LIES = (
-    "a 301 to the same place",
     "a 303 to the same place",
     "a 307 to a stranger",
     "an empty object",
     "another object of the kind",
     "an error of nobody",
-    "an error that says that all is well",
 )
 KINDS = {"a creation": "POST /v1/customers$", "an update": "POST /v1/customers/", "a deletion": "DELETE /v1/customers/"}
 
@@ -40,8 +38,7 @@ def in_stripe(shop):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("lie", LIES)
-@pytest.mark.parametrize("count", [1, None], ids=["once", "for good"])
+@pytest.mark.parametrize(("lie", "count"), [*((lie, None) for lie in LIES), (LIES[0], 1)])
 def test_a_lie_is_never_all_well_while_stripe_differs(changed, lie, kind, count):
     real = changed.stripe
     with between(real.url) as server:
@@ -62,7 +59,7 @@ def test_a_lie_is_never_all_well_while_stripe_differs(changed, lie, kind, count)
     assert changed.open_intents() == 0
 
 
-@pytest.mark.parametrize("lie", ["an empty object", "a 302 to the same place", "an error of nobody"])
+@pytest.mark.parametrize("lie", ["an empty object", "a 302 to the same place"])
 def test_a_list_that_is_not_stripes_makes_nothing_twice(shop, lie):
     shop.run()
     shop.business.state.unlink()
