@@ -17,7 +17,7 @@ from dbt_stripe_sync.model.calls import Account, Answer, Call, Verdict
 from dbt_stripe_sync.model.errors import StripeError as StripeProblem
 from dbt_stripe_sync.model.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.accounts import build_account
-from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.catalog import TEST_CLOCK, read_catalog
 from dbt_stripe_sync.stripe_api.gateway_http import (
     ANSWER_SECONDS,
     Received,
@@ -28,7 +28,7 @@ from dbt_stripe_sync.stripe_api.gateway_http import (
 )
 from dbt_stripe_sync.stripe_api.genuine import ACCOUNT as ACCOUNT_ANSWER
 from dbt_stripe_sync.stripe_api.genuine import Expectation, expect, expect_v2, find_contradiction
-from dbt_stripe_sync.stripe_api.keys import is_local, is_organisation, is_stripe, mode_of
+from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_organisation, is_stripe, mode_of
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.retry import (
     BAD_REQUEST,
@@ -50,9 +50,11 @@ if TYPE_CHECKING:
     from stripe._base_address import BaseAddresses
 
     from dbt_stripe_sync.model.clock import Clock
-    from dbt_stripe_sync.model.params import Operation
+    from dbt_stripe_sync.model.params import Operation, Resource
     from dbt_stripe_sync.stripe_api.rate import RateLimits
 
+# docs.stripe.com/api/pagination: the most that a page takes.
+MOST_LISTED = 100
 ACCOUNT = "account.retrieve_current"
 # Nothing has begun yet, and whoever waits would rather hear that nobody is there.
 FIRST_ATTEMPTS = 4
@@ -124,6 +126,8 @@ class Gateway:
         self._requests = 0
         # Answers of Stripe that were no refusals of our pace: while they come, the run goes on.
         self._passed = 0
+        self._clocks: tuple[str, ...] | None = None
+        self._clocks_asked = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"Gateway({self._address})"
@@ -149,7 +153,7 @@ class Gateway:
         operation = self._operation(call)
         path, params = build_request(operation, call)
         options = {"idempotency_key": call.idempotency_key} if call.idempotency_key else {}
-        expected = expect(call, operation, self._catalog.resources[call.resource], livemode=self._livemode)
+        expected = expect(call, operation, self._resource(call.resource), livemode=self._livemode)
         request = Request(
             endpoint=call.endpoint,
             method=operation.method,
@@ -177,6 +181,13 @@ class Gateway:
                 raise StripeProblem(endless_list(resource, self._address))
             asked["starting_after"] = last
 
+    async def test_clocks(self) -> Sequence[str]:
+        """The ids of the test clocks, asked for once; none in live mode, or where the key may not read them."""
+        async with self._clocks_asked:
+            if self._clocks is None:
+                self._clocks = () if is_live(self._key) else await self._list_test_clocks()
+        return self._clocks
+
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
         request = Request(endpoint=ACCOUNT, method="get", path="/v1/account", expected=ACCOUNT_ANSWER)
@@ -198,10 +209,23 @@ class Gateway:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def _list_test_clocks(self) -> tuple[str, ...]:
+        try:
+            pages = self.pages(TEST_CLOCK.name, {"limit": MOST_LISTED})
+            return tuple([str(clock["id"]) async for page in pages for clock in page])
+        except StripeProblem as error:
+            # Whoever made the key had no clocks in mind.
+            if error.problems[0].code == "stripe-permission":
+                return ()
+            raise
+
+    def _resource(self, name: str) -> Resource:
+        return TEST_CLOCK if name == TEST_CLOCK.name else self._catalog.resources[name]
+
     def _operation(self, call: Call) -> Operation:
         operation = self._operations.get(call.endpoint)
         if operation is None:
-            resource = self._catalog.resource(call.resource)
+            resource = TEST_CLOCK if call.resource == TEST_CLOCK.name else self._catalog.resource(call.resource)
             operation = resource.operation(call.operation) if resource else None
             if operation is None:
                 raise LookupError(call.endpoint)
