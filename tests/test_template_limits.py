@@ -105,3 +105,15 @@ def test_only_the_row_of_such_a_template_is_rejected(business):
     assert ran.exit_code == 1
     assert "template-too-large" in ran.text
     assert [found["name"] for found in business.stripe.objects("customer")] == ["x"]
+
+
+def test_a_run_that_has_no_memory_left_says_so(business, monkeypatch):
+    business.rows("people", ("a",), columns="id text")
+    business.sync("people", resource="customer", key="id", fields={"name": "id"})
+
+    def exhausted(*_args, **_named):
+        raise MemoryError
+
+    monkeypatch.setattr("dbt_stripe_sync.api.load_workload", exhausted)
+    ran = business.cli()
+    assert (ran.exit_code, "error[out-of-memory]" in ran.text) == (2, True)
