@@ -34,6 +34,7 @@ KEEP_ALIVE_SECONDS = 60
 # After this long without an answer, and then so often, a person is told what is being waited for.
 PATIENCE_SECONDS = 5.0
 REMINDER_SECONDS = 30.0
+BUSY_SECONDS = 1.0
 # A page of a hundred objects has a few MB; what is longer is not Stripe's, and would fill the memory.
 MOST_BYTES = 64 * 1024 * 1024
 
@@ -134,13 +135,20 @@ class Transport(stripe.HTTPClient):
         timer: asyncio.TimerHandle
 
         def remind() -> None:
-            nonlocal timer
+            nonlocal timer, due
+            if loop.time() - due > BUSY_SECONDS:
+                # It was this program that had no time to look: the answer may be there.
+                due = loop.time() + PATIENCE_SECONDS
+                timer = loop.call_at(due, remind)
+                return
             said = exchange.phase.format(host=self._host, seconds=loop.time() - began)
             through = f" through the proxy {_shown(self._proxy_url)}" if self._proxy_url else ""
             _warn_once_a_while(f"still waiting: {said}{through}", time.monotonic())
-            timer = loop.call_later(REMINDER_SECONDS, remind)
+            due = loop.time() + REMINDER_SECONDS
+            timer = loop.call_at(due, remind)
 
-        timer = loop.call_later(PATIENCE_SECONDS, remind)
+        due = began + PATIENCE_SECONDS
+        timer = loop.call_at(due, remind)
         try:
             yield
         finally:
