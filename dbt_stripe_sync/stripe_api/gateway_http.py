@@ -133,6 +133,7 @@ class Transport(stripe.HTTPClient):
         loop = asyncio.get_running_loop()
         began = loop.time()
         timer: asyncio.TimerHandle
+        due: float
 
         def remind() -> None:
             nonlocal timer, due
