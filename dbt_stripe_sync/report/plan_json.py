@@ -9,6 +9,7 @@ import orjson
 from dbt_stripe_sync.model.plan import DriftedObject
 from dbt_stripe_sync.report.json_values import json_field, json_header, json_params, json_problem, json_time
 from dbt_stripe_sync.report.owed_text import explain_owed
+from dbt_stripe_sync.report.redact import hide_keys_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +33,13 @@ def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
         "owed": [json_owed(step, with_values=with_values) for step in plan.owed],
         "problems": [json_problem(problem) for problem in plan.problems],
     }
-    yield orjson.dumps(head).decode()[:-1] + ',"changes":['
+    yield orjson.dumps(hide_keys_in(head)).decode()[:-1] + ',"changes":['
     before = ""
     for change in plan.changes:
         # A change is held back until the next one is read, since the last one has no comma after it.
         if before:
             yield before + ","
-        before = orjson.dumps(json_change(change, with_values=with_values)).decode()
+        before = orjson.dumps(hide_keys_in(json_change(change, with_values=with_values))).decode()
     if before:
         yield before
     yield '],"drifted":['

@@ -5,9 +5,10 @@ All of them write to stderr, so that stdout is data alone. None shows a row's va
 
 from __future__ import annotations
 
+import io
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 import orjson
 from typing_extensions import Self
@@ -323,6 +324,7 @@ def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:
 
 def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> Progress:
     """Progress in the form that was asked for: `json`, or `text`, which on a terminal is a bar."""
+    stream = cast("IO[str]", Steadfast(stream))
     if log_format == "json":
         return JsonLines(stream)
     if stream.isatty():
@@ -332,7 +334,36 @@ def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> P
     return PlainLines(stream)
 
 
+class Steadfast(io.TextIOBase):
+    """A stream whose reader may go away (`2>&1 | head`, a terminal that is closed) without ending the run."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, where that is still possible."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, where that is still possible."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The file behind it, by which a terminal's width is found."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Which characters it takes."""
+        return str(getattr(self._stream, "encoding", None) or "utf-8")
+
+
 def _write(stream: IO[str], line: str) -> None:
-    # Nobody reads the progress any more (`2>&1 | head`): the run goes on all the same.
-    with suppress(BrokenPipeError, ValueError):
-        print(line, file=stream, flush=True)
+    print(line, file=stream, flush=True)

@@ -376,6 +376,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             key_as="identifier",
             repeated="already exists with identifier",
             windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
+            # docs.stripe.com/rate-limits: one concurrent call for each customer of each meter.
+            one_at_a_time=("event_name", "payload.stripe_customer_id"),
             # docs.stripe.com/api/v2/billing/meter-event-stream/create
             bulk=Bulk(
                 name="stream",
