@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.types import Intent, Outcome, Record, RowSource
     from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call
 
+# The metadata of a text column whose texts are exact numbers, of more digits than an Arrow decimal can have.
+NUMBER_FIELD: Mapping[bytes, bytes] = {b"dbt_stripe_sync:type": b"number"}
+
 
 class Warehouse(Protocol):
-    """Rows as Arrow batches. Both methods raise `WarehouseError`."""
+    """Rows as Arrow batches, the same value in the same form from every kind of warehouse.
+
+    Both methods raise `WarehouseError`. Times with a zone come as UTC; exact numbers that no decimal holds as text in a
+    field with the metadata `NUMBER_FIELD`.
+    """
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
         """Every column of the relation or query with its type in the warehouse's words, in order."""

@@ -129,7 +129,8 @@ def test_a_cluster_that_is_not_there_is_named_without_the_password(shop):
         shop.open(type="redshift", host="127.0.0.1", port=1, password="hush", sslmode="disable")
 
     assert str(caught.value) == (
-        "warehouse-unreachable: Redshift at 127.0.0.1:1, database `postgres`, can't be reached: InterfaceError"
+        "warehouse-unreachable: Redshift at 127.0.0.1:1, database `postgres`, can't be reached: nothing listens on port 1 "
+        "of `127.0.0.1`"
     )
 
 
@@ -175,7 +176,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
 
     shared = {"port": 5439, "database": "shop", "region": "eu", "ssl": True, "sslmode": "verify-ca"}
     shared |= {"tcp_keepalive": True, "application_name": "dbt-stripe-sync", "host": "c.example.com"}
-    shared |= {"is_serverless": False}
+    shared |= {"is_serverless": False, "timeout": 30}
 
     built = build_options({"host": "c.example.com", "dbname": "shop", "region": "eu"} | settings)
 

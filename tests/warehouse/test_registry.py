@@ -55,8 +55,8 @@ def test_without_dbt_an_unknown_type_lists_what_needs_none(without, tmp_path):
         "a profile of type `trino` can be read only through dbt 1.x's adapter, and dbt 1.x is not installed here"
     )
     assert problem.hint == (
-        "bigquery, databricks, duckdb, postgres, redshift, snowflake need no dbt; for `trino`, install `dbt-core<2` "
-        "and `dbt-trino` beside dbt-stripe-sync"
+        "bigquery, databricks, duckdb, postgres, redshift, snowflake need no dbt; for `trino`, run "
+        "`pip install 'dbt-core<2' dbt-trino` in the environment of dbt-stripe-sync"
     )
 
 
