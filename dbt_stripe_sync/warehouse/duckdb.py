@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 import duckdb
 
-from dbt_stripe_sync.errors import Problem, WarehouseError
+from dbt_stripe_sync.model.errors import Problem, WarehouseError
 from dbt_stripe_sync.warehouse.canonical import marked, restored, zoned_time_text
 from dbt_stripe_sync.warehouse.duckdb_profile import DuckDBProfile, parse_profile
 from dbt_stripe_sync.warehouse.duckdb_types import NUMBERS, read_sql
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dbt_stripe_sync.engine.types import RowSource
+    from dbt_stripe_sync.model.nodes import RowSource
 
 BATCH_ROWS = 50_000
 # DuckDB names another process by its id, and the same process by the clash of two ways to open one file.

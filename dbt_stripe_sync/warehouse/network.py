@@ -1,4 +1,4 @@
-"""Whether a host can be reached at all, asked before a driver that would try again for minutes, or say it in riddles."""
+"""Whether a host can be reached at all, asked where a driver would retry for minutes or name no reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.warehouse.failures import unreachable
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.errors import WarehouseError
+    from dbt_stripe_sync.model.errors import WarehouseError
 
 SECONDS = 30.0
 # Name servers and routers that fail for a moment are common enough that drivers retry them; once is enough here.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
-from dbt_stripe_sync.errors import Location, Problem, WarehouseError
+from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 from dbt_stripe_sync.warehouse.canonical import canonical_batch, canonical_schema
 from dbt_stripe_sync.warehouse.worker import Pending, Worker
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from dbt_stripe_sync.engine.ports import Warehouse
-    from dbt_stripe_sync.engine.types import RowSource
+    from dbt_stripe_sync.model.nodes import RowSource
 
 T = TypeVar("T")
 

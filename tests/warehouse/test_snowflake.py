@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from warehouses import ephemeral, shop_model
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 
 driver = pytest.importorskip("adbc_driver_snowflake")
 
