@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.model.run import Intent, Outcome
 
-# The metadata of a text column whose texts are exact numbers, of more digits than an Arrow decimal can have.
-NUMBER_FIELD: Mapping[bytes, bytes] = {b"dbt_stripe_sync:type": b"number"}
-
 
 class Warehouse(Protocol):
     """Rows as Arrow batches, the same value in the same form from every kind of warehouse.

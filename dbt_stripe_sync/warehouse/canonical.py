@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dbt_stripe_sync.engine.ports import NUMBER_FIELD
+from dbt_stripe_sync.model.nodes import NUMBER_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,7 +6,6 @@ import socket
 import struct
 import threading
 from datetime import date, datetime, timezone
-from decimal import Decimal
 
 import pytest
 from warehouses import ephemeral, shop_model

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime, timezone
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +12,20 @@ import jinja2
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from dbt_stripe_sync.engine.payload.values import BadValueError
+
 __all__ = ["TemplateError", "environment_of", "render_template"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def _empty_for_null(value: Any) -> Any:
-    return "" if value is None else value
+def _printed(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise BadValueError("not-text", "is not finite where Stripe takes text")
+    return abs(value) if isinstance(value, float | Decimal) and not value else value  # no -0
 
 
 # dbt renders `{{ }}` in meta itself, so ours are square; one that comes through `{% raw %}` has curly ones.
@@ -28,10 +37,10 @@ _SQUARE = ImmutableSandboxedEnvironment(
     comment_start_string="[#",
     comment_end_string="#]",
     undefined=jinja2.StrictUndefined,
-    finalize=_empty_for_null,
+    finalize=_printed,
     autoescape=False,
 )
-_CURLY = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=_empty_for_null, autoescape=False)
+_CURLY = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=_printed, autoescape=False)
 
 
 def environment_of(source: str) -> ImmutableSandboxedEnvironment:
@@ -47,6 +56,11 @@ def _compiled(source: str) -> jinja2.Template:
 def render_template(source: str, columns: Mapping[str, Any]) -> str:
     """A template's text for one row.
 
-    Raises `jinja2.TemplateError`, or whatever an expression in it raises.
+    Raises `BadValueError` for a number that is not finite, `jinja2.TemplateError`, or whatever an expression in it raises.
     """
-    return _compiled(source).render(columns).strip()
+    return _compiled(source).render({name: _in_utc(cell) for name, cell in columns.items()}).strip()
+
+
+def _in_utc(cell: Any) -> Any:
+    """A time with a zone in UTC, so that its text is the same wherever it is rendered."""
+    return cell.astimezone(timezone.utc) if isinstance(cell, datetime) and cell.tzinfo is not None else cell

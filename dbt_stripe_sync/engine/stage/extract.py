@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
-from dbt_stripe_sync.model.nodes import RowSource
+from dbt_stripe_sync.model.nodes import NUMBER_FIELD, RowSource
 from dbt_stripe_sync.model.sql import key_text, literal, quoted
 from dbt_stripe_sync.model.sync import SyncRef
 
@@ -138,9 +138,15 @@ def _load(
     ]
     extra = [] if part.references else [f"'' AS {quoted(REFS)}"]
     selected = ", ".join([*keys, _columns(part), *references, *extra])
+    reader = warehouse.rows(source)
+    part.numbers.update(field.name for field in reader.schema if NUMBER_FIELD.items() <= (field.metadata or {}).items())
+    failures: list[WarehouseError] = []
+    incoming = pa.RecordBatchReader.from_batches(reader.schema, _noting(reader, failures))
     try:
-        workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", warehouse.rows(source))
+        workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", incoming)
     except duckdb.Error:
+        if failures:
+            raise failures[0] from None
         # What the reader said stands in DuckDB's message with a traceback and perhaps values: neither is for a log.
         raise WarehouseError(
             Problem(
@@ -150,6 +156,15 @@ def _load(
                 hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
             )
         ) from None
+
+
+def _noting(reader: pa.RecordBatchReader, failures: list[WarehouseError]) -> Iterator[pa.RecordBatch]:
+    """The batches. Why there are no more of them DuckDB would tell as text alone."""
+    try:
+        yield from reader
+    except WarehouseError as error:
+        failures.append(error)
+        raise
 
 
 def _columns(part: Part) -> str:
