@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -20,7 +21,7 @@ import pyarrow as pa
 from dbt_stripe_sync.warehouse.canonical import duration_text, number_field, zoned_time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 BATCH_ROWS = 10_000
 SPOOL_BYTES = 32 * 1024 * 1024
@@ -44,12 +45,22 @@ def fetched(cursor: Cursor) -> Iterator[Sequence[Sequence[Any]]]:
         yield rows
 
 
-def build_reader(names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]) -> pa.RecordBatchReader:
-    """All `batches`, consumed here and now, as Arrow batches that are read when they are needed."""
+def build_reader(
+    names: Sequence[str],
+    batches: Iterable[Sequence[Sequence[Any]]],
+    converts: Mapping[str, Callable[[Any], Any] | None] = MappingProxyType({}),
+) -> pa.RecordBatchReader:
+    """All `batches`, consumed here and now, as Arrow batches that are read when they are needed.
+
+    `converts` has what is made of the values of some columns, which are not null, before anything else.
+    """
+    prepared = [_prepared(converts.get(name)) for name in names]
     columns = [_Seen() for _ in names]
     spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed when the reader is done
     for rows in batches:
-        parts = [[_plain(value) for value in part] for part in zip(*rows, strict=True)]
+        parts = [
+            [prepare(value) for value in part] for prepare, part in zip(prepared, zip(*rows, strict=True), strict=True)
+        ]
         for seen, part in zip(columns, parts, strict=True):
             seen.look_at(part)
         pickle.dump(parts, spool)
@@ -114,6 +125,12 @@ SINGLE_TYPES: dict[str, pa.DataType] = {
 }
 
 
+def _prepared(convert: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    if convert is None:
+        return _plain
+    return lambda value: None if value is None else _plain(convert(value))
+
+
 def _plain(value: Any) -> Any:
     """A driver's value as one of the few types that are told apart here."""
     if value is None or isinstance(value, str | bool | int | float | Decimal | bytes | datetime | date):
@@ -125,12 +142,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     if isinstance(value, dict | list | tuple | set):
-        return _Json(orjson.dumps(value, default=_json_value, option=JSON_OPTIONS).decode())
+        return JsonText(orjson.dumps(value, default=_json_value, option=JSON_OPTIONS).decode())
     return str(value)
 
 
-class _Json(str):
-    """A nested value as JSON text, still to be told from text."""
+class JsonText(str):
+    """A nested value as JSON text, still distinguishable from plain text."""
 
     __slots__ = ()
 
@@ -143,7 +160,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:  # noqa: PLR0911 - one answer a type
-    if isinstance(value, _Json):
+    if isinstance(value, JsonText):
         return "json"
     if isinstance(value, str):
         return "text"
