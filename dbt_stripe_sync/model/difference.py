@@ -24,6 +24,8 @@ class RowDiff:
     """One row that is not as we last wrote it. `row` is empty for one that left the model.
 
     `unreadable` says that `params` holds hashes whose salt is not known, so that nothing can be compared with them.
+    `only_refs` says that the row itself is unchanged and refers to other objects; `missing` that its object was found
+    to be deleted in Stripe.
     """
 
     kind: Kind
@@ -36,3 +38,5 @@ class RowDiff:
     payload_hash: str | None
     adopted: bool
     unreadable: bool = False
+    only_refs: bool = False
+    missing: bool = False

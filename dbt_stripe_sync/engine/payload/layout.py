@@ -78,6 +78,8 @@ def build_layout(sync: Sync) -> Layout:
         _take(mapping.value, layout.row, layout.children)
     for match in sync.match:
         _take(match.value, layout.row, layout.children)
+    if sync.part_of is not None:
+        _take(own_reference(sync), layout.row, layout.children)
     return layout
 
 
@@ -111,6 +113,11 @@ def _values_of(value: ListOf) -> Iterable[Value]:
 
 def _take_columns(part: Part, names: Sequence[str]) -> None:
     part.columns.update(dict.fromkeys(names))
+
+
+def own_reference(sync: Sync) -> SyncRef:
+    """What leads from a row of a part to the object that the sync itself has for that row."""
+    return SyncRef(sync=str(sync.part_of), columns=sync.key)
 
 
 def keeps(reference: SyncRef | Lookup) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from dbt_stripe_sync.engine.decide.rules import Found
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.objects import created_at, object_value
@@ -38,15 +39,6 @@ AT_ONCE = 32
 _METADATA = "metadata."
 _OBJECTS = pa.schema([("resource", pa.string()), ("id", pa.string()), ("created", pa.int64()), ("body", pa.string())])
 _VALUES = pa.schema([("resource", pa.string()), ("field", pa.string()), ("value", pa.string()), ("id", pa.string())])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Objects that have the value wanted, newest first. `failed` says that Stripe could not be asked."""
-
-    by: str
-    objects: tuple[Mapping[str, Any], ...]
-    failed: bool = False
 
 
 @dataclass(slots=True)
@@ -226,8 +218,8 @@ class ExistingObjects:
         if by == "id":
             answer = await self._stripe.send(Call(resource=resource, operation="retrieve", target=value))
             if answer.verdict is Verdict.DONE:
-                return () if answer.body.get("deleted") else (answer.body,)
-            if answer.failure and answer.failure.code == "resource_missing":
+                return () if answer.is_missing else (answer.body,)
+            if answer.is_missing:
                 return ()
             raise StripeError([])
         name = self._filter(resource, by)

@@ -105,8 +105,10 @@ def _kept_ids(sync: Sync, reference: SyncRef | Lookup) -> str:
     return f"""
         SELECT mine.row_key, former.key, any_value(former.id) AS id
         FROM (SELECT key AS row_key, unnest(string_split(refs, {literal(ID_SEPARATOR)})) AS id
-              FROM records WHERE sync = {literal(sync.name)}) AS mine
-        JOIN (SELECT key, stripe_id AS id FROM former_ids WHERE sync = {parent}
+              FROM known_records WHERE sync = {literal(sync.name)}) AS mine
+        JOIN (SELECT key, stripe_id AS id FROM known_former_ids WHERE sync = {parent}
+              UNION
+              SELECT key, id FROM work.former WHERE sync = {parent}
               UNION
               SELECT key, former FROM work.planned WHERE sync = {parent} AND former IS NOT NULL
              ) AS former ON former.id = mine.id
@@ -124,6 +126,6 @@ def _targets(reference: SyncRef | Lookup) -> str:
     sync = literal(reference.sync)
     return (
         "SELECT coalesce(p.key, r.key) AS key, CASE WHEN p.key IS NULL THEN r.stripe_id ELSE p.id END AS id "
-        f"FROM (SELECT key, stripe_id FROM records WHERE sync = {sync}) AS r "
+        f"FROM (SELECT key, stripe_id FROM known_records WHERE sync = {sync}) AS r "
         f"FULL JOIN (SELECT key, id FROM work.planned WHERE sync = {sync}) AS p ON p.key = r.key"
     )
