@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -65,6 +67,13 @@ class Screen:
         for line in lines:
             click.echo(line, err=True, color=None if self.colour else False)
 
+    def show_warnings(self) -> None:
+        """Print what the parts log while they work, such as what they wait for, on stderr in the form asked for."""
+        handler = _ToStderr(as_json=self.log_format == "json")
+        logger = logging.getLogger("dbt_stripe_sync")
+        logger.handlers = [handler]
+        logger.propagate = False  # a driver may have given the root logger a form of its own
+
     def confirm(self, question: str) -> bool:
         """Ask, where `can_ask`; no answer is no."""
         return click.confirm(question, default=False, err=True)
@@ -72,6 +81,20 @@ class Screen:
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print what is wrong."""
         print_problems(problems)
+
+
+class _ToStderr(logging.Handler):
+    """Writes to what `sys.stderr` is at the time: a progress bar takes its place while it is drawn."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        message = record.getMessage()
+        line = json.dumps({"event": "warning", "message": message}) if self._as_json else message
+        click.echo(line, err=True)
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

@@ -58,8 +58,8 @@ def _clock(text: str) -> str:
     return re.sub(r"\.0+$", "", text)
 
 
-# mysql.connector gives a TIME, which may have more than 24 hours, as a timedelta. A TIMESTAMP comes without its zone, in
-# the session's, which is UTC. `buffered` would hold a whole result in memory.
+# mysql.connector gives a TIME, which may have more than 24 hours, as a timedelta. A TIMESTAMP comes without its zone,
+# in the session's, which is UTC. `buffered` would hold a whole result in memory.
 MYSQL = AdapterDialect(
     session_sql=("SET time_zone = '+00:00'",),
     readings={

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 WRAPPED = re.compile(r"^(?:Nullable|LowCardinality)\((.*)\)$")
 DECIMAL = re.compile(r"^Decimal\((\d+),")
 ARROW_DIGITS = 38
-# What Arrow gets as a bare integer (a DateTime, an IPv4, an Enum), as raw bytes, or not at all, by the type's beginning.
-# A DateTime is an instant, whatever zone it is shown in.
+# What Arrow gets as a bare integer (a DateTime, an IPv4, an Enum), as raw bytes, or not at all, by the beginning
+# of the type. A DateTime is an instant, whatever zone it is shown in.
 FORMS = {
     "DateTime": "toDateTime64({}, 6, 'UTC')",
     "Date": "toDate32({})",
@@ -63,7 +63,7 @@ class ClickHouseWarehouse:
         """The columns that `source` names, streamed where the client can do that. Raises `WarehouseError`."""
         found = match_columns(source, self._described(source))
         select = select_of(source, found, backquoted)
-        inner = getattr(self._client, "_client", None)
+        inner: Any = getattr(self._client, "_client", None)
         try:
             if not hasattr(inner, "query_arrow_stream"):
                 return build_reader(source.columns, filter(None, [self._client.query(select).result_set]))

@@ -1,8 +1,8 @@
 """Every warehouse without a reader of ours, through dbt 1.x's own adapter.
 
 Slower than the other readers: dbt takes seconds to import, and rows pass through Python.
-Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-spark (method `session`) and dbt-clickhouse, dbt 1.7
-with dbt-mysql on MariaDB. Not run for lack of a server: Trino, SQL Server, Spark over Thrift or ODBC.
+Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite and dbt-clickhouse, dbt 1.7 with dbt-mysql on MariaDB.
+Not run for lack of a server: Trino, SQL Server, MySQL itself, Spark.
 """
 
 from __future__ import annotations
@@ -112,11 +112,15 @@ def _fetched(cursor: Any) -> Iterator[Sequence[Sequence[Any]]]:
         yield from filter(None, [cursor.fetchall()])
 
 
-def connect(request: AdapterRequest, target: Mapping[str, Any]) -> Warehouse:
-    """Build the adapter as dbt does, and open a connection. Raises `WarehouseError`."""
+def prepare(request: AdapterRequest, target: Mapping[str, Any]) -> Callable[[], Warehouse]:
+    """Build the adapter as dbt does, and give what opens its connection. Raises `WarehouseError`, as that does."""
     kind = str(target.get("type", "")).lower()
-    place = describe_place(kind, target)
     adapter = build_adapter(request, kind)
+    return lambda: _connect(adapter, kind, target)
+
+
+def _connect(adapter: Any, kind: str, target: Mapping[str, Any]) -> Warehouse:
+    place = describe_place(kind, target)
     try:
         return ClickHouseWarehouse(adapter, CONNECTION_NAME) if kind == "clickhouse" else AdapterWarehouse(adapter)
     except (FailedToConnectError, DbtBaseException) as error:

@@ -30,6 +30,8 @@ CONNECT_SECONDS = 30.0
 # A view over a large table may think for minutes before its first row; a dead connection says nothing for ever.
 READ_SECONDS = 600.0
 NOTICE_SECONDS = 5.0
+# Importing dbt and an adapter takes seconds, and many of them on a machine that has much else to do.
+PREPARE_SECONDS = 600.0
 # How long a connection that no longer answers is waited for once it is to be closed.
 CLOSE_SECONDS = 3.0
 
@@ -113,11 +115,15 @@ class PatientWarehouse:
                 cancel()
 
 
-def open_patiently(connect: Callable[[], Warehouse], place: str, patience: Patience) -> PatientWarehouse:
-    """Connect in a thread of its own. Raises `WarehouseError` (`warehouse-timeout`), or what `connect` raises."""
+def open_patiently(prepare: Callable[[], Callable[[], Warehouse]], place: str, patience: Patience) -> PatientWarehouse:
+    """Prepare and connect in a thread of its own. `prepare` does what asks nothing of the warehouse, and may take long.
+
+    Raises `WarehouseError` (`warehouse-timeout`), or what `prepare` and what it returns raise.
+    """
     worker = Worker("warehouse")
     seconds = patience.connect_seconds
     try:
+        connect = worker.begin(prepare).wait(PREPARE_SECONDS, notice_after=PREPARE_SECONDS, notice=lambda: None)
         inner = worker.begin(connect).wait(
             seconds,
             notice_after=NOTICE_SECONDS,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.warehouse.patience import CONNECT_SECONDS, READ_SECONDS, Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dbt_stripe_sync.warehouse.registry import TimeLimits
 
 NAMES = {
@@ -31,6 +30,8 @@ PARTS = {"host": "at {}", "server": "at {}", "account": "account `{}`", "project
 DATABASES = ("database", "dbname")
 # Someone has to log in with a browser.
 BROWSER_SECONDS = 300.0
+# They are downloaded where they are not installed yet.
+EXTENSIONS_SECONDS = 300.0
 # A warehouse that was suspended accepts the session only once it has started.
 STARTING_SECONDS = {"databricks": 600.0, "spark": 300.0}
 
@@ -55,16 +56,21 @@ def patience_for(name: str, target: Mapping[str, Any], limits: TimeLimits) -> Pa
     connect = limits.connect_seconds or _of_profile(target)
     if connect is None:
         connect = BROWSER_SECONDS if _needs_browser(target) else STARTING_SECONDS.get(name, CONNECT_SECONDS)
+        if target.get("extensions"):
+            connect = EXTENSIONS_SECONDS
     return Patience(connect_seconds=connect, read_seconds=limits.read_seconds or READ_SECONDS)
 
 
 def _of_profile(target: Mapping[str, Any]) -> float | None:
     """What the profile's own time-out and number of tries come to, never less than the default."""
+    retries = target.get("retries") or target.get("connect_retries") or 0
+    if isinstance(retries, Mapping):  # dbt-duckdb's, which waits twice as long before each further try
+        return CONNECT_SECONDS + 2.0 ** int(retries.get("connect_attempts") or 0)
     try:
         seconds = float(target.get("connect_timeout") or 0)
-        tries = 1 + max(0, int(target.get("retries") or target.get("connect_retries") or 0))
+        tries = 1 + max(0, int(retries))
     except (TypeError, ValueError):
-        return None  # dbt-duckdb's `retries` is a mapping
+        return None
     return max(CONNECT_SECONDS, tries * seconds) if seconds > 0 else None
 
 

@@ -83,7 +83,7 @@ def open_warehouse(
     name = str(target.get("type", "")).lower()
     kind = KINDS.get(name)
     if kind is None:
-        connect = _through_dbt(name, target, adapter)
+        prepare = _through_dbt(name, target, adapter)
     else:
         if not _is_installed(kind.driver):
             raise WarehouseError(
@@ -97,13 +97,19 @@ def open_warehouse(
             )
         module = import_module(f"dbt_stripe_sync.warehouse.{kind.module}")
         connect = partial(cast("Callable[[Mapping[str, Any], Path], Warehouse]", module.connect), target, project_root)
+
+        def prepare() -> Callable[[], Warehouse]:
+            return connect
+
     from dbt_stripe_sync.warehouse.patience import open_patiently
     from dbt_stripe_sync.warehouse.places import describe_place, patience_for
 
-    return open_patiently(connect, describe_place(name, target), patience_for(name, target, limits))
+    return open_patiently(prepare, describe_place(name, target), patience_for(name, target, limits))
 
 
-def _through_dbt(name: str, target: Mapping[str, Any], adapter: AdapterRequest | None) -> Callable[[], Warehouse]:
+def _through_dbt(
+    name: str, target: Mapping[str, Any], adapter: AdapterRequest | None
+) -> Callable[[], Callable[[], Warehouse]]:
     ours = ", ".join(sorted(KINDS))
     package = PACKAGES.get(name, f"dbt-{name}")
     if adapter is None or not all(_is_installed(module) for module in DBT_1):
@@ -124,8 +130,12 @@ def _through_dbt(name: str, target: Mapping[str, Any], adapter: AdapterRequest |
                 hint=f"pip install {package}",
             )
         )
-    module = import_module("dbt_stripe_sync.warehouse.dbt_adapter")  # imports dbt, which takes seconds
-    return partial(cast("Callable[[AdapterRequest, Mapping[str, Any]], Warehouse]", module.connect), adapter, target)
+
+    def prepare() -> Callable[[], Warehouse]:
+        module = import_module("dbt_stripe_sync.warehouse.dbt_adapter")  # imports dbt, which takes seconds
+        return cast("Callable[[], Warehouse]", module.prepare(adapter, target))
+
+    return prepare
 
 
 def _is_installed(module: str) -> bool:

@@ -56,7 +56,8 @@ def _compiled(source: str) -> jinja2.Template:
 def render_template(source: str, columns: Mapping[str, Any]) -> str:
     """A template's text for one row.
 
-    Raises `BadValueError` for a number that is not finite, `jinja2.TemplateError`, or whatever an expression in it raises.
+    Raises `BadValueError` for a number that is not finite, `jinja2.TemplateError`, or whatever an
+    expression in it raises.
     """
     return _compiled(source).render({name: _in_utc(cell) for name, cell in columns.items()}).strip()
 
