@@ -24,7 +24,7 @@ def through_dbt(tmp_path):
         (tmp_path / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: shop\n")
         (tmp_path / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
         request = AdapterRequest(project_dir=tmp_path, profiles_dir=tmp_path, profile=profile)
-        opened.append(dbt_adapter.connect(request))
+        opened.append(dbt_adapter.prepare(request, target)())
         return opened[-1]
 
     yield connect
