@@ -217,7 +217,8 @@ def _attach_failure(path: str, error: duckdb.Error) -> WarehouseError:
             Problem(
                 code="warehouse-locked",
                 summary=f"the database {path} is held by {who}",
-                hint="close it there (a DuckDB file has one writer and no readers beside it), then run again",
+                hint="wait until it has finished, or close the file there (a DuckDB file has one writer and no readers "
+                "beside it); to wait by itself, give the profile `retries: {connect_attempts: 6}`",
             )
         )
     if "does not exist" in message:

@@ -367,3 +367,21 @@ def test_secrets_are_temporary_and_quoted(tmp_path):
     assert profile.secret_sql == (
         "CREATE OR REPLACE TEMPORARY SECRET \"mine\" (type s3, key_id 'it''s', scope 's3://a', scope 's3://b')",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "attached"),
+    [
+        ("ducklake:meta.ducklake", "ducklake:{root}/meta.ducklake"),
+        ("ducklake:sqlite:lake/meta.sqlite", "ducklake:sqlite:{root}/lake/meta.sqlite"),
+        ("ducklake:postgres:dbname=lake host=db", "ducklake:postgres:dbname=lake host=db"),
+        ("ducklake:my_secret", "ducklake:my_secret"),
+        ("s3://bucket/a.duckdb", "s3://bucket/a.duckdb"),
+    ],
+)
+def test_a_catalogue_on_this_machine_is_found_from_the_projects_root(tmp_path, path, attached):
+    profile = parse_profile({"path": path}, tmp_path)
+
+    assert profile.attachments[0].path == attached.format(root=tmp_path.resolve())
+    assert profile.attachments[0].sql.endswith("(READ_ONLY)")
+    assert profile.file is None
