@@ -153,5 +153,4 @@ def test_what_was_written_in_new_york_is_unchanged_in_tokyo(zoned, stripe):
     assert shown["America/New_York"] == shown["Asia/Tokyo"]
     assert "since: 2027-03-28T01:30:00+00:00" in shown["Asia/Tokyo"]
     assert again.returncode == 0, again.stderr
-    assert "0 write calls" in again.stdout or "0 write calls" in again.stderr
     assert stripe.count("customer") == 1
