@@ -99,7 +99,9 @@ def test_a_warehouse_that_is_not_there_is_named_without_the_password(through_dbt
     with pytest.raises(WarehouseError) as caught:
         through_dbt(shop.target(host="127.0.0.1", port=1, password="hush-hush", retries=0, threads=1))
 
-    assert str(caught.value).startswith("warehouse-unreachable: the warehouse of type `postgres` can't be reached:")
+    assert str(caught.value).startswith(
+        "warehouse-unreachable: PostgreSQL at 127.0.0.1:1, database `postgres` can't be reached: nothing listens"
+    )
     assert "hush-hush" not in str(caught.value)
 
 
