@@ -355,7 +355,7 @@ def test_what_is_attached_is_read_only_whatever_the_profile_says(tmp_path):
     assert [attachment.sql for attachment in profile.attachments] == [
         f"ATTACH '{tmp_path}/dev.duckdb' AS \"dev\" (READ_ONLY)",
         "ATTACH IF NOT EXISTS 's3://bucket/x.duckdb' (READ_ONLY, KEY 'it''s', SECRET s)",
-        "ATTACH IF NOT EXISTS 'ducklake:{tmp_path}/meta.db' AS \"lake\" (READ_ONLY, DATA_PATH 's3://b/p', ENCRYPTED)",
+        f"ATTACH IF NOT EXISTS 'ducklake:{tmp_path}/meta.db' AS \"lake\" (READ_ONLY, DATA_PATH 's3://b/p', ENCRYPTED)",
     ]
 
 
