@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.sync import parse_syncs
@@ -296,7 +296,7 @@ SOLD: dict[str, Sold] = {
 CATALOG = read_catalog()
 
 
-@lru_cache(maxsize=None)
+@cache
 def rules_for(name: str, *, on_deleted: str = "reject", **meta: str) -> Rules:
     """The rules of a sync of one kind, as its YAML says; `meta` adds to that."""
     sold = SOLD[name]
