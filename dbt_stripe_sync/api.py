@@ -5,6 +5,7 @@ from __future__ import annotations
 # The story, the state, DuckDB, the report's page and what only one command needs are imported where they begin: `parse`
 # and `ls` must not wait for them.
 import asyncio
+import logging
 import shutil
 import signal
 from contextlib import contextmanager
@@ -114,7 +115,7 @@ class Project:
         from dbt_stripe_sync.engine.apply.lanes import Stop
         from dbt_stripe_sync.model.plan import PlanOptions
 
-        stop = Stop()
+        stop = Stop(_say_what_is_finished)
         sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
 
         async def work() -> RunReport:
@@ -182,7 +183,7 @@ class Project:
         from dbt_stripe_sync.engine.plan.plan_file import read_plan
 
         made = read_plan(plan) if isinstance(plan, Path) else plan
-        stop = Stop()
+        stop = Stop(_say_what_is_finished)
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
@@ -297,6 +298,12 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _say_what_is_finished(under_way: int) -> None:
+    if under_way:
+        what = "1 request" if under_way == 1 else f"{under_way:,} requests"
+        logging.getLogger(__name__).warning("Finishing %s; press Ctrl-C again to quit.", what)
 
 
 def _with_problem(report: RunReport, problem: Problem | None) -> RunReport:
