@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.engine.types import RowSource
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
     ProjectOptions,
     Workload,
     build,
+    check_target,
     load_manifest,
     load_workload,
     open_parts,
@@ -190,6 +190,7 @@ class Project:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
         from dbt_stripe_sync.look.preview import preview_rows
 
+        check_target(self.workload)
         with opened_warehouse(self.workload.dbt) as warehouse:
             return preview_rows(self.workload, warehouse, sync, limit=limit)
 
@@ -206,7 +207,7 @@ class Project:
         dbt, manifest = load_manifest(self.options)
         node = find_model(manifest, asked.model)
         with opened_warehouse(dbt) as warehouse:
-            columns = warehouse.columns(RowSource(name=node.name, relation=node.relation, sql=node.sql, columns=()))
+            columns = warehouse.columns(node.source())
         return write_first_sync(asked, node, columns, manifest, read_catalog(), dbt.root)
 
     def docs(self, out: Path | None = None) -> tuple[Path, bool]:

@@ -146,7 +146,7 @@ async def _plan_syncs(
         referenced=frozenset(name for sync in workload.syncs for name in sync.depends_on),
         room=options.most_changes,
     )
-    problems = [*workload.warnings, *_unsettled(workspace, parts)]
+    problems = [*workload.warnings, *workload.doubts, *_unsettled(workspace, parts)]
     counts: list[SyncCounts] = []
     plans: dict[str, SyncPlan] = {}
     for sync in workload.syncs:
@@ -353,7 +353,7 @@ def _held_problem(sync: Sync, reason: str) -> Problem:
     return Problem(
         code="model-held",
         summary=f"nothing of `{sync.name}` is sent: {reason}",
-        where=Location(file=sync.model.file, model=sync.model.name),
+        where=Location(file=sync.model.file, model=sync.model.label),
         hint="mend it and run `dbt build` again, or add `--ignore-dbt-results`",
     )
 

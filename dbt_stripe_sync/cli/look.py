@@ -35,7 +35,7 @@ def ls(project: Project, screen: Screen, *, output: str) -> int:
     rows = [
         {
             "sync": sync.name,
-            "model": sync.model.name,
+            "model": sync.model.label,
             "resource": sync.resource,
             "mode": sync.mode.value,
             "on_removed": sync.on_removed.value,

@@ -21,7 +21,8 @@ class Settings:
     `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
     `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
     limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
-    `store_values` says whether the state keeps the values of rows; a sync may say otherwise.
+    `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
+    models of which no result of dbt is known.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -35,12 +36,13 @@ class Settings:
     share_free: float | None = None
     concurrency: int | None = None
     store_values: bool = True
+    require_results: bool = False
 
 
 _TEXTS = ("api_key_env", "account", "state_path", "api_base")
 _LISTS = ("live_targets", "allowed_api_bases")
 _NUMBERS = ("account_per_second", "endpoint_per_second", "share_free", "concurrency")
-_SWITCHES = ("store_values",)
+_SWITCHES = ("store_values", "require_results")
 NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_SWITCHES)
 
 

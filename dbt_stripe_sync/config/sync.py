@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
-from dbt_stripe_sync.config.meta import read_blocks
+from dbt_stripe_sync.config.meta import BLOCK, read_blocks
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.config.values import Around, parse_nulls
+from dbt_stripe_sync.config.versions import models_by_name, without_inherited
 from dbt_stripe_sync.engine.types import (
     Column,
     FieldMapping,
@@ -51,6 +52,7 @@ KEYS = (
     "after",
     "options",
     "store_values",
+    "history",
     "enabled",
 )
 _NAME = re.compile(r"[\w.-]{1,100}")
@@ -69,10 +71,10 @@ class ParsedConfig:
 def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: str) -> ParsedConfig:
     """Every sync that the models' meta describes."""
     problems = Problems()
-    models = {node.name: node for node in nodes.values()}
+    models = models_by_name(nodes.values(), project)
     syncs = []
     written = []
-    for node in nodes.values():
+    for node in without_inherited(nodes.values(), BLOCK):
         for block in read_blocks(node, problems):
             if block.raw.get("enabled", True) is False:
                 continue
@@ -112,7 +114,7 @@ class _Parser:
         sync = Sync(
             name=str(raw.get("name") or self.block.model.name),
             project=project,
-            model=self.block.model,
+            model=self._rows(),
             resource=resource.name,
             key=key,
             mode=mode,
@@ -145,7 +147,7 @@ class _Parser:
             self.problems.add(
                 "no-name",
                 self.block.where,
-                f"`{self.block.model.name}` has several syncs, and this one has no name",
+                f"`{self.block.model.label}` has several syncs, and this one has no name",
                 "add `name:` to each of them",
             )
 
@@ -285,6 +287,18 @@ class _Parser:
         where = self.block.where.at_field(name)
         self.problems.add("bad-option", where, f"`{name}` is neither true nor false", "write `true` or `false`")
         return None
+
+    def _rows(self) -> ModelNode:
+        """The model as it is read: a snapshot's history only where it is asked for."""
+        model, history = self.block.model, self._switch("history")
+        if history is not None and model.resource_type != "snapshot":
+            self.problems.add(
+                "not-a-snapshot",
+                self.block.where.at_field("history"),
+                f"`history` is for snapshots, and `{model.label}` is a {model.resource_type}",
+                "remove it; every row of the model is synced",
+            )
+        return model.with_history() if history else model
 
     def _options(self) -> Mapping[str, Any]:
         raw = self.block.raw.get("options") or {}

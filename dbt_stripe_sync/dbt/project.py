@@ -12,6 +12,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from dbt_stripe_sync.dbt.rendering import Renderer
+from dbt_stripe_sync.dbt.targets import PLACE_KEYS, Place, place_of
 from dbt_stripe_sync.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ PROFILES_FILE = "profiles.yml"
 class DbtProject:
     """A dbt project with the target that a run works on.
 
-    `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`.
+    `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
+    says of each target of the profile where it builds, as far as the environment lets that be rendered.
     """
 
     root: Path
@@ -38,6 +40,8 @@ class DbtProject:
     model_paths: tuple[str, ...]
     profiles_dir: Path
     settings: Any
+    places: tuple[Place, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,8 @@ class Chosen:
     profile: str | None = None
     target: str | None = None
     variables: str | None = None
+    state: Path | None = None
+    defer: bool = False
 
 
 def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | None = None) -> DbtProject:
@@ -72,7 +78,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     if renderer.problems:
         raise ConfigError(renderer.problems)
     folder = _profiles_dir(root, chosen.profiles_dir, env)
-    target_name, target = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
+    target_name, target, places = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
     renderer.context["target"] = {**target, "name": target_name, "target_name": target_name}
     target_path = _flag(env, "TARGET_PATH") or renderer.render(raw.get("target-path"), where.at_field("target-path"))
     settings = renderer.render(variables.get("stripe_sync"), where.at_field("vars.stripe_sync"))
@@ -89,6 +95,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         model_paths=tuple(str(path) for path in raw.get("model-paths") or ["models"]),
         profiles_dir=folder,
         settings=settings,
+        places=places,
     )
 
 
@@ -118,7 +125,7 @@ def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> Pa
 
 def _read_target(
     folder: Path, profile_name: str, chosen: Chosen, env: Mapping[str, str], renderer: Renderer
-) -> tuple[str, Mapping[str, Any]]:
+) -> tuple[str, Mapping[str, Any], tuple[Place, ...]]:
     file = folder / PROFILES_FILE
     raw = _read_yaml(
         file,
@@ -160,7 +167,13 @@ def _read_target(
         raise ConfigError(renderer.problems)
     if not rendered.get("type"):
         raise ConfigError(_bad_shape(at, "bad-profile", "it has no `type`", "name the warehouse: `type: postgres`"))
-    return target_name, rendered
+    others = Renderer(env=env, variables=renderer.variables)
+    places = tuple(
+        place_of(str(name), {key: others.render(output.get(key), at) for key in PLACE_KEYS})
+        for name, output in outputs.items()
+        if isinstance(output, dict)
+    )
+    return target_name, rendered, places
 
 
 def _listed(names: Iterable[Any]) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dbt_stripe_sync.engine.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.engine.sql import key_text, literal, quoted
-from dbt_stripe_sync.engine.types import RowSource, SyncRef
+from dbt_stripe_sync.engine.types import SyncRef
 from dbt_stripe_sync.errors import Location, Problem, WarehouseError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.layout import ChildPart, Layout, Part
     from dbt_stripe_sync.engine.ports import RowProgress, Warehouse
-    from dbt_stripe_sync.engine.types import Lookup, ModelNode, Sync
+    from dbt_stripe_sync.engine.types import Lookup, ModelNode, RowSource, Sync
     from dbt_stripe_sync.engine.workspace import Workspace
 
 
@@ -129,7 +129,7 @@ def _salted(hashed: str, salt: str | None) -> str:
 def _load(
     workspace: Workspace, warehouse: Warehouse, model: ModelNode, table: str, part: Part, keys: Sequence[str]
 ) -> None:
-    source = RowSource(name=model.name, relation=model.relation, sql=model.sql, columns=tuple(part.columns))
+    source = model.source(tuple(part.columns))
     references = [
         f"{key_text(_columns_of(reference), 'incoming')} AS {quoted(part.reference_key(reference))}"
         for reference in part.references
@@ -143,8 +143,8 @@ def _load(
         raise WarehouseError(
             Problem(
                 code="read-failed",
-                summary=f"`{model.name}` could not be read to its end",
-                where=Location(file=model.file, model=model.name),
+                summary=f"`{model.label}` could not be read to its end",
+                where=Location(file=model.file, model=model.label),
                 hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
             )
         ) from None

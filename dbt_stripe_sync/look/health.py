@@ -13,6 +13,7 @@ from dbt_stripe_sync.stripe_api.calls import Call, Verdict
 from dbt_stripe_sync.wiring import (
     check_account,
     check_models,
+    check_target,
     load_workload,
     opened_state,
     opened_stripe,
@@ -55,7 +56,7 @@ def check_health(options: ProjectOptions) -> Iterator[Check]:
         name="syncs",
         ok=bool(workload.syncs),
         detail=", ".join(sync.name for sync in workload.syncs) or "none",
-        problems=workload.warnings,
+        problems=(*workload.warnings, *workload.doubts),
     )
     if not workload.syncs:
         return
@@ -75,6 +76,7 @@ def _try(name: str, act: Callable[[], str]) -> Check:
 
 
 def _warehouse(workload: Workload) -> str:
+    check_target(workload)
     with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
     return f"{workload.dbt.target.get('type')}, every column that the syncs read is there"
