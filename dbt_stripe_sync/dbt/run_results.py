@@ -11,7 +11,6 @@ from dbt_stripe_sync.dbt.artifact import broken_artifact, read_bytes
 from dbt_stripe_sync.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 # `partial success`: some batches of a microbatch model failed (docs.getdbt.com/docs/build/incremental-microbatch).
@@ -30,8 +29,8 @@ class RunResults:
     built its models without their rows, or with some of them.
     """
 
-    statuses: Mapping[str, str] = field(default_factory=dict)
-    relations: Mapping[str, str] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    relations: dict[str, str] = field(default_factory=dict)
     generated_at: str = ""
     invocation_id: str = ""
     command: str = ""

@@ -101,6 +101,7 @@ def test_a_unit_test_that_fails_holds_its_model(manifest):
     orders = manifest.model("orders")
     manifest.unit_tests["unit_test.shop.orders.adds_up"] = {
         "name": "adds_up",
+        "resource_type": "unit_test",
         "depends_on": {"nodes": [orders]},
         "config": {},
     }
