@@ -20,6 +20,7 @@ from dbt_stripe_sync.wiring import (
     ProjectOptions,
     Workload,
     build,
+    check_models,
     check_target,
     load_manifest,
     load_workload,
@@ -192,6 +193,7 @@ class Project:
 
         check_target(self.workload)
         with opened_warehouse(self.workload.dbt) as warehouse:
+            check_models(self.workload, warehouse, only=sync)
             return preview_rows(self.workload, warehouse, sync, limit=limit)
 
     def init(
@@ -210,14 +212,18 @@ class Project:
             columns = warehouse.columns(node.source())
         return write_first_sync(asked, node, columns, manifest, read_catalog(), dbt.root)
 
-    def docs(self, out: Path | None = None) -> tuple[Path, bool]:
-        """Write exposures of all syncs among the models; says where, and whether the file has changed."""
-        from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
-        from dbt_stripe_sync.authoring.exposures import write_exposures
+    def docs(self, out: Path | None = None) -> tuple[Path, bool, tuple[Problem, ...]]:
+        """Write exposures of all syncs among the models.
 
-        dbt = self.workload.dbt
+        Says where, whether the file has changed, and what is left out since dbt lets no exposure refer to it.
+        """
+        from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
+        from dbt_stripe_sync.authoring.exposures import Referrer, find_left_out, write_exposures
+
+        dbt, syncs = self.workload.dbt, self.workload.syncs
         file = out or dbt.root / dbt.model_paths[0] / EXPOSURES
-        return file, write_exposures(self.workload.syncs, file, package=dbt.name)
+        referrer = Referrer(package=dbt.name, restricted=dbt.restricted_packages)
+        return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
 
     @staticmethod
     def schema() -> dict[str, Any]:
