@@ -68,8 +68,8 @@ def find_left_out(syncs: Sequence[Sync], referrer: Referrer) -> Iterator[Problem
             if not referrer.may_refer_to(model):
                 yield Problem(
                     code="private-model",
-                    summary=f"the exposure of `{sync.name}` leaves out `{model.label}`, to which dbt lets it not refer: "
-                    f"the model is {model.access or 'protected'}",
+                    summary=f"the exposure of `{sync.name}` leaves out `{model.label}`, which is "
+                    f"{model.access or 'protected'}: dbt lets no exposure of this project refer to it",
                     where=Location(file=model.file, model=model.label),
                     hint="give the model `access: public` to see the sync in dbt's lineage",
                     severity=Severity.WARNING,

@@ -169,7 +169,7 @@ def _by_path(value: str, _arguments: Sequence[str], _manifest: Manifest, root: P
     dbt looks for the pattern in the project's folder, so that it never finds a file of a package.
     """
     pattern = [step for step in value.split("/") if step not in {"", "."}]
-    if value.startswith("/") or not pattern or any(_is_odd(step) for step in pattern):
+    if value.startswith("/") or not pattern or pattern[-1] == _DEEP or any(_is_odd(step) for step in pattern):
         return None
 
     @cache
@@ -191,7 +191,7 @@ def _by_path(value: str, _arguments: Sequence[str], _manifest: Manifest, root: P
 
 
 def _is_odd(step: str) -> bool:
-    """What `pathlib` refuses, or understands in one version of Python and not in another."""
+    """What `pathlib` refuses, or understands in one version of Python only, as it does `**` at the end."""
     return step == ".." or (_DEEP in step and step != _DEEP)
 
 
