@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dbt_stripe_sync.engine.clock import SystemClock
+from dbt_stripe_sync.engine.plan.making import PlanOptions
+from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
     ProjectOptions,
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from dbt_stripe_sync.authoring.scaffold import Written
-    from dbt_stripe_sync.engine.apply import Stop
-    from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.types import Outcome, PermanentRemovals, Plan, PlanHeader, RunReport, SyncCounts
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.engine.apply.lanes import Stop
     from dbt_stripe_sync.look.health import Check
     from dbt_stripe_sync.look.preview import Preview
-    from dbt_stripe_sync.pipeline import Agree, PlanOptions, Progress
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, SyncCounts
+    from dbt_stripe_sync.model.run import Outcome, RunReport
+    from dbt_stripe_sync.pipeline import Agree, Progress
     from dbt_stripe_sync.project_state import ProjectState
 
 T = TypeVar("T")
@@ -107,7 +109,8 @@ class Project:
         they may not. The results and the report are left at `artifacts`.
         """
         from dbt_stripe_sync import pipeline
-        from dbt_stripe_sync.engine.apply import Stop
+        from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.engine.plan.making import PlanOptions
 
         stop = Stop()
         sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
@@ -117,7 +120,7 @@ class Project:
                 report = await pipeline.run(
                     self.workload,
                     parts,
-                    options or pipeline.PlanOptions(),
+                    options or PlanOptions(),
                     sending,
                     progress or Silent(),
                     stop,
@@ -138,12 +141,12 @@ class Project:
 
         `agreed` is that of `run`.
         """
-        from dbt_stripe_sync import pipeline
-
         undone = self.state.undone(run)
         if not undone:
             return None
-        return self.run(pipeline.PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
+        from dbt_stripe_sync.engine.plan.making import PlanOptions
+
+        return self.run(PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
 
     @contextmanager
     def plan(
@@ -158,7 +161,7 @@ class Project:
             async def work() -> Plan:
                 async with open_parts(self.workload, clock=self._clock) as parts:
                     return await pipeline.make_plan(
-                        self.workload, parts, options or pipeline.PlanOptions(), progress or Silent(), path
+                        self.workload, parts, options or PlanOptions(), progress or Silent(), path
                     )
 
             plan = asyncio.run(work())
@@ -173,8 +176,8 @@ class Project:
         Raises `PlanError` where it was made for something else or is stale.
         """
         from dbt_stripe_sync import pipeline
-        from dbt_stripe_sync.engine.apply import Stop
-        from dbt_stripe_sync.engine.plan import read_plan
+        from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.engine.plan.plan_file import read_plan
 
         made = read_plan(plan) if isinstance(plan, Path) else plan
         stop = Stop()
@@ -222,6 +225,7 @@ class Project:
 
         dbt, syncs = self.workload.dbt, self.workload.syncs
         file = out or dbt.root / dbt.model_paths[0] / EXPOSURES
+        syncs = tuple(sync for sync in syncs if sync.part_of is None)
         referrer = Referrer(package=dbt.name, restricted=dbt.restricted_packages)
         return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.config.back_references import split_back_references
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
 from dbt_stripe_sync.config.meta import BLOCK, read_blocks
@@ -15,9 +16,11 @@ from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.config.values import Around, parse_nulls
 from dbt_stripe_sync.config.versions import models_by_name, without_inherited
-from dbt_stripe_sync.engine.types import (
+from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.sync import (
     Column,
     FieldMapping,
+    ItemsOwned,
     Limits,
     Match,
     Nulls,
@@ -26,17 +29,17 @@ from dbt_stripe_sync.engine.types import (
     SyncRef,
     Threshold,
 )
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from enum import Enum
 
     from dbt_stripe_sync.config.meta import Block
-    from dbt_stripe_sync.engine.types import ModelNode, Value
-    from dbt_stripe_sync.errors import Location, Problem
+    from dbt_stripe_sync.model.errors import Location, Problem
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.nodes import ModelNode
+    from dbt_stripe_sync.model.sync import Value
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
-    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
 
 KEYS = (
     "name",
@@ -47,6 +50,7 @@ KEYS = (
     "fields",
     "on_removed",
     "on_ambiguous",
+    "items_owned",
     "limits",
     "nulls",
     "after",
@@ -81,6 +85,7 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
             written.append(block.where.sync or node.name)
             sync = _Parser(block, catalog, models, problems).parse(project)
             syncs += [sync] if sync is not None else []
+    syncs = list(split_back_references(syncs, catalog))
     check_together(syncs, written, catalog.resources, problems)
     return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
 
@@ -104,7 +109,7 @@ class _Parser:
         key = self._key()
         if resource is None:
             return None
-        lifecycle = lifecycle_of(resource.name)
+        lifecycle = resource.lifecycle
         # What can only be inserted needs no word for it.
         mode = self._choice("mode", Mode, Mode.UPSERT if Mode.UPSERT in lifecycle.modes else Mode.INSERT)
         on_removed = self._choice("on_removed", Removal, Removal.IGNORE)
@@ -129,6 +134,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         check_resource(sync, resource, lifecycle, self.problems)
         check_fields(sync, resource, self.problems)

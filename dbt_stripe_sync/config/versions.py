@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dbt_stripe_sync.engine.types import ModelNode
+    from dbt_stripe_sync.model.nodes import ModelNode
 
 
 def models_by_name(nodes: Iterable[ModelNode], project: str) -> Mapping[str, ModelNode]:

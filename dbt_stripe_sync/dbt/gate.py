@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.dbt.run_results import FAILED, SKIPPED, RunResults
 from dbt_stripe_sync.dbt.staleness import parse_time
-from dbt_stripe_sync.errors import Problem, Severity
+from dbt_stripe_sync.model.errors import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.memory import Known, KnownResults
-    from dbt_stripe_sync.engine.types import ModelNode
+    from dbt_stripe_sync.model.nodes import ModelNode
 
 SHOWN_NAMES = 3
 # Between dbt's last write of a model's SQL below `target/run` and its note of the time in the results.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.dbt.command import start_dbt
-from dbt_stripe_sync.errors import ConfigError, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

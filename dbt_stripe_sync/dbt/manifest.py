@@ -29,8 +29,8 @@ from dbt_stripe_sync.dbt.nodes import (
     read_part,
 )
 from dbt_stripe_sync.dbt.snapshots import current_rows
-from dbt_stripe_sync.engine.types import ColumnNode, ModelNode, Relation
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode, Relation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

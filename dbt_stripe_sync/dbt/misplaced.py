@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.dbt.manifest import READABLE, TAG
-from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

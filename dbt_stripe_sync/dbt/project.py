@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from dbt_stripe_sync.dbt.rendering import Renderer
 from dbt_stripe_sync.dbt.targets import PLACE_KEYS, Place, place_of
-from dbt_stripe_sync.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

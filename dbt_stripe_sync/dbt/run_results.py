@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dbt_stripe_sync.dbt.artifact import broken_artifact, read_bytes
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

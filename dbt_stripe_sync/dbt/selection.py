@@ -12,14 +12,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.dbt.methods import default_method, find_nodes
-from dbt_stripe_sync.errors import ConfigError, Problem, Severity
+from dbt_stripe_sync.model.errors import ConfigError, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from dbt_stripe_sync.dbt.manifest import Manifest
-    from dbt_stripe_sync.engine.types import Sync
+    from dbt_stripe_sync.model.sync import Sync
 
 # docs.getdbt.com/reference/node-selection/graph-operators
 _SPEC = re.compile(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from dbt_stripe_sync.dbt.nodes import read_part
-from dbt_stripe_sync.errors import Location, Problem
+from dbt_stripe_sync.model.errors import Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
-    from datetime import datetime
 
     import duckdb
     import pyarrow as pa
 
-    from dbt_stripe_sync.engine.fingerprints import Fingerprints
-    from dbt_stripe_sync.engine.types import Intent, Outcome, Record, RowSource
-    from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call
+    from dbt_stripe_sync.model.calls import Account, Answer, Call
+    from dbt_stripe_sync.model.change import Owed
+    from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.nodes import RowSource
+    from dbt_stripe_sync.model.plan import Refreshed
+    from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.run import Intent, Outcome
 
 
 class Warehouse(Protocol):
@@ -75,12 +78,17 @@ class State(Protocol):
 
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
-        """The run's DuckDB connection: the table `records` can be read, temporary tables can be made."""
+        """The run's DuckDB connection, with the views of `state/migrations.py`: `known_records` and others."""
         ...
 
     @property
     def fingerprints(self) -> Fingerprints:
         """Of which syncs the values are stored, and the salts of the others."""
+        ...
+
+    @property
+    def serial(self) -> int:
+        """How many times records, or what is under way, have been written."""
         ...
 
     def open_intents(self) -> Iterator[Intent]:
@@ -99,26 +107,22 @@ class State(Protocol):
         """Which of these objects any row has, and which this row had before."""
         ...
 
+    def refresh(self, entries: Sequence[Refreshed], run_id: str) -> None:
+        """Write what a plan found to be right in Stripe and not in the records, in one transaction."""
+        ...
+
+    def owed(self) -> Sequence[Owed]:
+        """The steps that changes have left to do on other objects, oldest first."""
+        ...
+
+    def outcomes(self, run_id: str) -> Iterable[Outcome]:
+        """What became of each change of a run; it can be walked many times."""
+        ...
+
     def put_records(self, records: Sequence[Record], run_id: str) -> None:
         """Write records that need no call (hashes that moved, objects found as they should be)."""
         ...
 
     def add_former_ids(self, rows: Sequence[tuple[str, str, str]]) -> None:
         """Remember objects (sync, key, id) that another has replaced and that rows may still refer to."""
-        ...
-
-
-class Clock(Protocol):
-    """The time, so that tests can move it."""
-
-    def now(self) -> datetime:
-        """The wall clock, with its zone (UTC)."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that never step back."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
         ...

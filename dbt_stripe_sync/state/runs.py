@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.engine.codec import (
+from dbt_stripe_sync.model.codec import (
     decode_counts,
     decode_header,
+    decode_owed,
     decode_problem,
     encode_counts,
     encode_header,
+    encode_owed,
     encode_problem,
 )
-from dbt_stripe_sync.engine.types import PlanHeader, RunReport, RunStatus, Status
+from dbt_stripe_sync.model.plan import PlanHeader
+from dbt_stripe_sync.model.run import RunReport, RunStatus, Status
 from dbt_stripe_sync.state.applied import KEPT_RUNS
 from dbt_stripe_sync.state.rows import parse_outcome
 
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from dbt_stripe_sync.engine.types import Outcome
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.state.session import Session
 
 # Outcomes hold what was sent, so they are most of a state's size. Runs and their counts stay.
@@ -46,6 +49,7 @@ class RunEntry:
     finished_at: datetime | None
     done: Mapping[str, int]
     requests: int
+    owed: int = 0
 
 
 class Outcomes:
@@ -95,7 +99,7 @@ def save_end(session: Session, report: RunReport) -> None:
     with session.transaction():
         session.execute(
             "UPDATE runs SET status = $status, finished_at = $at, header = $header, counts = $counts, "
-            "problems = $problems, done = $done, requests = $requests WHERE id = $id",
+            "problems = $problems, done = $done, requests = $requests, owed = $owed WHERE id = $id",
             {
                 "id": report.run_id,
                 "status": report.status.value,
@@ -105,6 +109,7 @@ def save_end(session: Session, report: RunReport) -> None:
                 "problems": _json([encode_problem(problem) for problem in report.problems]),
                 "done": _json(dict(report.done)),
                 "requests": report.requests,
+                "owed": _json([encode_owed(step) for step in report.owed]),
             },
         )
 
@@ -150,6 +155,7 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
         outcomes=outcomes,
         done=entry.done,
         requests=entry.requests,
+        owed=tuple(decode_owed(step) for step in _values(row["owed"])),
     )
 
 
@@ -193,6 +199,7 @@ def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
         finished_at=_utc(row["finished_at"]) if row["finished_at"] else None,
         done=done,
         requests=row["requests"] or 0,
+        owed=len(_values(row["owed"])),
     )
 
 

@@ -16,7 +16,7 @@ from dbt_stripe_sync.dbt.listing import DbtLs
 from dbt_stripe_sync.dbt.manifest import read_manifest
 from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.selection import Selection, select_syncs
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

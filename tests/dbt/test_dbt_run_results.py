@@ -9,7 +9,7 @@ from dbt_projects import text_of
 from dbt_stripe_sync.dbt.gate import Evidence, held_models
 from dbt_stripe_sync.dbt.memory import recall
 from dbt_stripe_sync.dbt.run_results import RunResults, read_run_results
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 
 def held(manifest, statuses):

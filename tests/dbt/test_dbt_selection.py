@@ -6,7 +6,7 @@ import pytest
 from dbt_projects import sync_of, text_of, text_of_problem
 
 from dbt_stripe_sync.dbt.selection import Selection, select_syncs
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 
 @pytest.fixture

@@ -1,0 +1,179 @@
+"""What a decision is made of: calls with their parameters, records, and the reasons why a row can't be sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.rules import Ask, Observed, ReadObject, Reject, Rules, Unseen
+from dbt_stripe_sync.engine.payload.builder import refs_in
+from dbt_stripe_sync.engine.payload.compare import payload_hash
+from dbt_stripe_sync.engine.payload.revealing import choice_of
+from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.lifecycle import CREATE, Bulk, Lifecycle, Removal, Step
+from dbt_stripe_sync.model.record import Record
+from dbt_stripe_sync.model.tag import TAG, build_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.model.difference import RowDiff
+    from dbt_stripe_sync.model.sync import Sync
+
+
+ACTIONS = {
+    Removal.DELETE: Action.DELETE,
+    Removal.ARCHIVE: Action.ARCHIVE,
+    Removal.DEACTIVATE: Action.ARCHIVE,
+    Removal.CANCEL: Action.CANCEL,
+    Removal.CANCEL_AT_PERIOD_END: Action.CANCEL,
+    Removal.VOID: Action.VOID,
+}
+
+
+def bulk_of(sync: Sync, lifecycle: Lifecycle) -> Bulk | None:
+    """How a sync creates in bulk, None where it does not ask for it."""
+    bulk = lifecycle.bulk
+    return bulk if bulk is not None and sync.options.get(bulk.name) is True else None
+
+
+def build_change(rules: Rules, diff: RowDiff, action: Action, desired: Mapping[str, Any]) -> Change:
+    """What one row needs, without its calls."""
+    return Change(
+        id=change_id(rules.sync.name, diff.key),
+        action=action,
+        sync=rules.sync.name,
+        key=diff.key,
+        resource=rules.resource.name,
+        stripe_id=None,
+        calls=(),
+        desired=desired,
+        changed=(),
+        depends_on=tuple(dict.fromkeys(change_id(ref.sync, ref.key) for ref in refs_in(dict(desired)))),
+        source_hash=diff.source_hash,
+        refs=diff.refs,
+    )
+
+
+def build_record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Record:
+    """What is remembered of a row whose object has `params` without a call."""
+    return Record(
+        sync=rules.sync.name,
+        key=diff.key,
+        resource=rules.resource.name,
+        stripe_id=str(diff.stripe_id),
+        params=params,
+        payload_hash=payload_hash(params),
+        source_hash=diff.source_hash,
+        refs=diff.refs,
+        adopted=diff.adopted,
+    )
+
+
+def create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[PlannedCall, ...]:
+    """Create with what creation takes, then update with what only an update takes."""
+    create = {name: value for name, value in params.items() if rules.resource.params[name].creatable}
+    later = {name: value for name, value in params.items() if name not in create}
+    if is_tagged(rules):
+        create["metadata"] = {**create.get("metadata", {}), TAG: row_tag(rules, key)}
+    bulk = bulk_of(rules.sync, rules.lifecycle)
+    first = PlannedCall(operation=bulk.operation if bulk else CREATE, target=None, params=create)
+    if not later:
+        return (first,)
+    in_path = {name: value for name, value in params.items() if rules.resource.params[name].in_path}
+    return (first, PlannedCall(operation="update", target=None, params={**in_path, **later}))
+
+
+def update_call(rules: Rules, stripe_id: str, update: Mapping[str, Any], desired: Mapping[str, Any]) -> PlannedCall:
+    """Update an object, with what its URL needs and what holds for one request only."""
+    in_path = {
+        name: desired[name] for name, param in rules.resource.params.items() if param.in_path and name in desired
+    }
+    said_again = {
+        name: value
+        for name in rules.lifecycle.said_again
+        if (value := choice_of(desired.get(name), rules.resource.params[name])) is not None
+    }
+    return PlannedCall(operation="update", target=stripe_id, params={**in_path, **said_again, **update})
+
+
+def step_params(rules: Rules, diff: RowDiff, step: Step) -> Mapping[str, Any]:
+    """The parameters of a step on the object of a row."""
+    return {**path_of(rules, diff), **step.params}
+
+
+def is_tagged(rules: Rules) -> bool:
+    """Whether objects have metadata for our tag."""
+    return rules.lifecycle.tagged and "metadata" in rules.resource.params
+
+
+def row_tag(rules: Rules, key: str) -> str:
+    """The value of our tag for a row."""
+    return build_tag(rules.sync.project, rules.sync.name, key)
+
+
+def leaves(params: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Every parameter by its dotted path, lists as a whole."""
+    found: list[tuple[str, Any]] = []
+    for name, value in params.items():
+        if isinstance(value, dict) and value:
+            found += leaves(value, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", value))
+    return found
+
+
+def immutable_problem(rules: Rules, diff: RowDiff, names: Sequence[str], reason: str, hint: str) -> Problem:
+    """Why a row is rejected: what it changes can't change on its object."""
+    listed = ", ".join(f"`{name}`" for name in names)
+    return Problem(
+        code="immutable-changed",
+        summary=f"{listed} can't be changed on an existing {rules.resource.name}: {reason}",
+        where=rules.sync.where.at_field("fields", names[0]).at_key(diff.key),
+        hint=f"put the old value back, or give the row another key to make a new object{hint}",
+    )
+
+
+def reject(*problems: Problem) -> Reject:
+    """A row that can't be sent."""
+    return Reject(problems=problems)
+
+
+def not_asked(rules: Rules, key: str) -> Reject:
+    """A row of which Stripe could not say what it has: nothing is done with it."""
+    return reject(
+        Problem(
+            code="lookup-failed",
+            summary="Stripe could not be asked for this row's object, so nothing is done with it",
+            where=rules.sync.where.at_key(key),
+            hint="run it again",
+        )
+    )
+
+
+def path_of(rules: Rules, diff: RowDiff) -> dict[str, Any]:
+    """The parameters that stand in the URL of a row's object."""
+    names = (name for name, param in rules.resource.params.items() if param.in_path)
+    return {name: diff.params[name] for name in names if name in diff.params}
+
+
+def look(
+    rules: Rules, diff: RowDiff, observed: Observed, stripe_id: str | None, expand: tuple[str, ...] = ()
+) -> Mapping[str, Any] | Ask | Reject:
+    """The object of a row as it is now: empty where Stripe has none, a question where nobody has looked yet."""
+    if observed.body is None or not observed.expanded.issuperset(expand):
+        return Ask(need=ReadObject(stripe_id=str(stripe_id), path=path_of(rules, diff), expand=expand))
+    if observed.body is Unseen.NOT_ANSWERED:
+        return not_asked(rules, diff.key)
+    return {} if isinstance(observed.body, Unseen) else observed.body
+
+
+def uncleared(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
+    """Why a row is rejected: it asks to empty what Stripe can't empty."""
+    dotted = ".".join(path)
+    return Problem(
+        code="not-clearable",
+        summary=f"`{dotted}` is null now, and Stripe can't empty it",
+        where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
+        hint="add `nulls: ignore` to the field to leave it as it is",
+    )

@@ -1,0 +1,104 @@
+"""What goes to Stripe and what comes back, as values that the engine, the state and the gateway share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+# Stripe's ids: a short prefix, perhaps the mode, and at least 14 letters and digits with both in them.
+OBJECT_ID = re.compile(r"\b[a-z]{2,12}_(?:(?:test|live)_)?(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Z])[A-Za-z0-9]{14,}\b")
+# Keys look like ids (docs.stripe.com/keys).
+_KEYS = ("sk_", "rk_", "pk_", "ek_", "whsec_")
+
+
+# docs.stripe.com/error-codes: what a call names is not there.
+RESOURCE_MISSING = "resource_missing"
+
+
+def is_object_id(text: str) -> bool:
+    """Whether a text looks like the id of an object in Stripe, and not like a key."""
+    return OBJECT_ID.fullmatch(text) is not None and not text.startswith(_KEYS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One API call.
+
+    `operation` is the method's name in the SDK's service (`create`, `update`, `delete`, `cancel`, `finalize_invoice`,
+    `retrieve`, `list`, `search` …). `target` is the id of the object that it acts on, None for `create` and `list`.
+    `params` holds the parameters as nested JSON; those that stand in the URL of a nested resource (`customer` of
+    `customer.tax_id`) are among them under their own name, and the gateway moves them into the path. `repeated` says
+    that the key was sent before, by a run that did not hear the answer: a refusal that Stripe gives before it looks at
+    the key (401, 403) then says nothing of what that first call did.
+    """
+
+    resource: str
+    operation: str
+    target: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    repeated: bool = False
+
+    @property
+    def endpoint(self) -> str:
+        """The named operation that Stripe's endpoint limits count (docs.stripe.com/rate-limits)."""
+        return f"{self.resource}.{self.operation}"
+
+
+class Verdict(Enum):
+    """What an answer says about the call's effect. `UNKNOWN` is not `REFUSED`: the effect may have happened."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeFailure:
+    """Stripe's error (docs.stripe.com/api/errors), or the transport's. Never holds the key; `message` is theirs."""
+
+    type: str
+    status: int | None = None
+    code: str | None = None
+    param: str | None = None
+    message: str | None = None
+    decline_code: str | None = None
+    doc_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back, after every retry that is safe under the same key.
+
+    `body` is Stripe's JSON (empty where there is none). `fatal` marks a refusal that every further call would get too
+    (wrong key, no permission): the run stops sending. `attempts` counts HTTP requests.
+    """
+
+    verdict: Verdict
+    body: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str | None = None
+    failure: StripeFailure | None = None
+    fatal: bool = False
+    attempts: int = 1
+    replayed: bool = False
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether Stripe has no such object: it says so, or answers with what is left of a deleted one."""
+        return self.body.get("deleted") is True or (self.failure is not None and self.failure.code == RESOURCE_MISSING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whose key it is. `id` is `acct_…`; a restricted key that may not read the account gives a digest of itself."""
+
+    id: str
+    livemode: bool
+    name: str | None = None
+    api_version: str | None = None

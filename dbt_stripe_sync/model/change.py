@@ -1,0 +1,170 @@
+"""What one row needs: the calls to Stripe, their parameters, and what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dbt_stripe_sync.model.lifecycle import CREATING, IN_BULK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from dbt_stripe_sync.model.calls import StripeFailure
+
+
+Params: TypeAlias = "Mapping[str, Any]"
+"""Stripe parameters as nested JSON: str, int, bool, list, dict; `Ref` where an id is not known before the run;
+`Fingerprint` in what was read from a record whose values are not stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ref:
+    """Stands in `Params` for the id of an object that this plan makes: the one of `sync`'s row `key`."""
+
+    sync: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Stands in a record's `Params` for a value that the state does not store: its salted hash, `digest`.
+
+    `salt` is the id of the salt. `matches` says whether a value is the one that was hashed; it is None where the salt
+    itself is not at hand.
+    """
+
+    salt: str
+    digest: str
+    matches: Callable[[Any], bool] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotStored:
+    """Stands in a stored outcome for a value that the state does not store. `kind` is what it was: `text`, `number`."""
+
+    kind: str
+
+
+class Action(Enum):
+    """What a change does to the object of one row."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    ADOPT = "adopt"
+    REPLACE = "replace"
+    DELETE = "delete"
+    ARCHIVE = "archive"
+    CANCEL = "cancel"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCall:
+    """One call of a change.
+
+    `target` is None where the call creates, or acts on what the change's first call made; it is a `Ref` where another
+    change of the plan makes the object. `resource` is the change's own where it is None.
+    """
+
+    operation: str
+    target: str | Ref | None
+    params: Params
+    resource: str | None = None
+
+    @property
+    def creates(self) -> bool:
+        """Whether the call makes an object."""
+        return self.operation in CREATING
+
+    @property
+    def in_bulk(self) -> bool:
+        """Whether the call shares its request with others."""
+        return self.operation in IN_BULK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldChange:
+    """One parameter that differs, by its dotted path. `before` and `after` are None where it is not set."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """A step on an object other than the row's own, owed from the moment that the row's new object is there.
+
+    It is durable with that object's record, and stays until it is done or a person settles it. `since` is when it came
+    to be owed, `attempts` how often it was refused, `failure` and `request_id` what Stripe said last.
+    """
+
+    id: str
+    sync: str
+    key: str
+    resource: str
+    action: Action
+    operation: str
+    target: str
+    params: Params
+    reason: str
+    since: datetime | None = None
+    attempts: int = 0
+    failure: StripeFailure | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """All that one row needs. Its `calls` are sent in order; what `plan` shows is what `apply` sends.
+
+    `desired` is every parameter that will be ours once it is done, for the record. `depends_on` holds the ids of the
+    changes whose objects this one refers to. `found_by` says how an adopted object was found. `removed` says that the
+    row left the model; its record stays, so that the object can come back, unless it is `gone`.
+    `owes` are the steps on other objects that are owed once this change has made its own; `settles` names the owed step
+    that each call does. `ends_first` says that the old object, which has `before`, has to end before the new one can be
+    made; it is for the planner, which makes two changes of it, and in no plan's file.
+    """
+
+    id: str
+    action: Action
+    sync: str
+    key: str
+    resource: str
+    stripe_id: str | None
+    calls: tuple[PlannedCall, ...]
+    desired: Params
+    changed: tuple[FieldChange, ...]
+    depends_on: tuple[str, ...]
+    source_hash: int | None
+    refs: str | None
+    reason: str | None = None
+    found_by: str | None = None
+    removed: bool = False
+    gone: bool = False
+    owes: tuple[Owed, ...] = ()
+    settles: tuple[str, ...] = ()
+    ends_first: bool = False
+    before: Params = field(default_factory=dict)
+
+
+def change_id(sync: str, key: str) -> str:
+    """The id of the change of one row: a plan has at most one."""
+    return f"{sync}/{key}"
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """A parameter at a dotted path, as parameters."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    made: dict[str, Any] = value
+    return made
+
+
+def row_of(change: str) -> tuple[str, str]:
+    """The sync and the key of a change, by its id."""
+    sync, _, key = change.partition("/")
+    return sync, key
