@@ -80,11 +80,11 @@ class ProjectOptions:
             defer=self.defer,
         )
 
-    @property
-    def selection(self) -> Selection:
-        """Which of the project's syncs are meant."""
+    def selection(self, default: str | None) -> Selection:
+        """Which of the project's syncs are meant; where nothing is named, those of selectors.yml's default."""
+        named = self.selector if self.selector or self.select or self.exclude else default
         return Selection(
-            select=self.select, exclude=self.exclude, selector=self.selector, allow_empty=self.allow_empty_selection
+            select=self.select, exclude=self.exclude, selector=named, allow_empty=self.allow_empty_selection
         )
 
 
@@ -205,7 +205,7 @@ def load_workload(options: ProjectOptions) -> Workload:
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     ask_dbt = DbtLs(project=dbt, chosen=options.chosen, manifest=manifest)
-    selected = select_syncs(parsed.syncs, manifest, dbt.root, options.selection, ask_dbt)
+    selected = select_syncs(parsed.syncs, manifest, dbt.root, options.selection(dbt.default_selector), ask_dbt)
     syncs = in_reference_order(selected.syncs)
     other_target = find_other_target(dbt, manifest, last)
     warnings = [*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "dbt_project.yml"
 PROFILES_FILE = "profiles.yml"
+SELECTORS_FILE = "selectors.yml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class DbtProject:
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
     says of each target of the profile where it builds, as far as the environment lets that be rendered.
+    `default_selector` is the one of selectors.yml that dbt takes where the command line selects nothing.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class DbtProject:
     settings: Any
     places: tuple[Place, ...] = ()
     packages_path: Path = Path("dbt_packages")
+    default_selector: str | None = None
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -92,6 +95,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     renderer.context["target"] = {**target, "name": target_name, "target_name": target_name}
     target_path = _flag(env, "TARGET_PATH") or renderer.render(raw.get("target-path"), where.at_field("target-path"))
     settings = renderer.render(variables.get("stripe_sync"), where.at_field("vars.stripe_sync"))
+    default_selector = _find_default_selector(root / SELECTORS_FILE, renderer)
     if renderer.problems:
         raise ConfigError(renderer.problems)
     return DbtProject(
@@ -106,10 +110,24 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         profiles_dir=folder,
         settings=settings,
         places=places,
+        default_selector=default_selector,
         packages_path=Path(str(raw.get("packages-install-path") or "dbt_packages")),
         # dbt warns of a name that stands twice in this file, and says nothing of one in profiles.yml.
         warnings=tuple(_named_twice(PROJECT_FILE, line) for line in twice),
     )
+
+
+def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
+    """docs.getdbt.com/reference/node-selection/yaml-selectors: one may say `default: true`, or an expression."""
+    if not file.is_file():
+        return None
+    raw, _ = _read_yaml(file, "bad-yaml", "the file is gone", "run it again")
+    for entry in raw.get("selectors") or []:
+        if isinstance(entry, dict) and "default" in entry:
+            where = Location(file=SELECTORS_FILE, field=f"{entry.get('name')}.default")
+            if str(renderer.render(entry["default"], where)).lower() == "true":
+                return str(entry.get("name"))
+    return None
 
 
 def _find_root(project_dir: Path) -> Path:

@@ -63,11 +63,12 @@ class _Schema(Struct):
 def find_other_target(project: DbtProject, manifest: Manifest, results: RunResults) -> Problem | None:
     """What contradicts that the manifest is of the project's target; None where nothing does."""
     ours = next(place for place in project.places if place.target == project.target_name)
-    if results.target and results.invocation_id and results.invocation_id == manifest.invocation_id:
-        theirs = next((place for place in project.places if place.target == results.target), None)
-        if results.target == ours.target or (theirs is not None and _is_same(ours, theirs)):
+    # A target that this profile lacks, as dbt Cloud names its own, can't be compared by its name.
+    theirs = next((place for place in project.places if place.target == results.target), None)
+    if theirs is not None and results.invocation_id and results.invocation_id == manifest.invocation_id:
+        if theirs.target == ours.target or _is_same(ours, theirs):
             return None
-        return _contradiction(project, str(theirs or f"target `{results.target}`"), results.target, ours)
+        return _contradiction(project, str(theirs), theirs.target, ours)
     return _judge_by_relations(project, manifest, ours)
 
 
