@@ -229,6 +229,12 @@ class Project:
         referrer = Referrer(package=dbt.name, restricted=dbt.restricted_packages)
         return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
 
+    def unread(self) -> list[Problem]:
+        """Warnings of syncs in the project's YAML that stand where no model gets them. Raises `ConfigError`."""
+        from dbt_stripe_sync.dbt.unread import find_unread
+
+        return list(find_unread(self.workload.dbt, self.workload.manifest))
+
     @staticmethod
     def schema() -> dict[str, Any]:
         """The JSON Schema of `meta.stripe_sync`, for editors."""

@@ -19,7 +19,7 @@ OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="
 def parse(project: Project, screen: Screen) -> int:
     """Check every sync against Stripe's parameters. Needs no key and no warehouse."""
     workload = project.workload
-    screen.problems(workload.warnings)
+    screen.problems([*workload.warnings, *project.unread()])
     count = len(workload.syncs)
     screen.lines([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed."])
     return 1 if any(problem.severity is Severity.ERROR for problem in workload.warnings) else 0

@@ -25,7 +25,7 @@ def find_misplaced(manifest: Manifest) -> Iterator[Problem]:
                 yield _warn(node, f"config.{TAG}", f"`{TAG}` of `{node.name}` stands beside `meta`, not in it", _BELOW)
             elif not is_read and _has_meta(node):
                 yield _warn(
-                    node, f"meta.{TAG}", f"`{node.name}` is a {_kind(node)}, and only {_READ} are synced", _MOVE
+                    node, f"meta.{TAG}", f"`{node.name}` is {_a_kind(node)}, and only {_READ} are synced", _MOVE
                 )
     for copies in manifest.disabled.values():
         for node in copies:
@@ -62,6 +62,10 @@ def _is_switched_off(node: GraphNode) -> bool:
 
 def _kind(node: GraphNode) -> str:
     return node.resource_type.replace("_", " ")
+
+
+def _a_kind(node: GraphNode) -> str:
+    return f"{'an' if node.resource_type[:1] in 'aeo' else 'a'} {_kind(node)}"
 
 
 def _warn(node: GraphNode, field: str, summary: str, hint: str) -> Problem:

@@ -43,6 +43,7 @@ class DbtProject:
     profiles_dir: Path
     settings: Any
     places: tuple[Place, ...] = ()
+    property_paths: tuple[str, ...] = ("models",)
     packages_path: Path = Path("dbt_packages")
     default_selector: str | None = None
     warnings: tuple[Problem, ...] = ()
@@ -110,6 +111,11 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         profiles_dir=folder,
         settings=settings,
         places=places,
+        property_paths=tuple(
+            str(path)
+            for key in ("model-paths", "seed-paths", "snapshot-paths")
+            for path in raw.get(key) or [key.replace("-paths", "s")]
+        ),
         default_selector=default_selector,
         packages_path=Path(str(raw.get("packages-install-path") or "dbt_packages")),
         # dbt warns of a name that stands twice in this file, and says nothing of one in profiles.yml.

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.dbt.unread import find_unread
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import SyncError
@@ -56,7 +57,7 @@ def check_health(options: ProjectOptions) -> Iterator[Check]:
         name="syncs",
         ok=bool(workload.syncs),
         detail=", ".join(sync.name for sync in workload.syncs) or "none",
-        problems=(*workload.warnings, *workload.doubts),
+        problems=(*workload.warnings, *workload.doubts, *find_unread(workload.dbt, workload.manifest)),
     )
     if not workload.syncs:
         return

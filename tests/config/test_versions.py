@@ -48,12 +48,13 @@ def test_two_versions_can_be_synced_under_two_names(versions):
 def test_two_versions_under_one_name_are_told_apart_in_the_message(versions):
     project = versions(BLOCK, "{resource: customer, key: id, fields: {name: name}}")
 
-    assert project.problems() == [
+    (problem,) = project.problems()
+    assert problem == (
         "error[duplicate-sync]: there is a sync `people` already, of the model `people (v=1)`\n"
         "  at models/schema.yml: people (v=2).meta.stripe_sync\n\n"
-        "hint: keep the block of one version alone, below `versions: - v: 2: config: meta:`, or give one of them another "
-        "`name:`"
-    ]
+        "hint: keep the block of one version alone, below `versions: - v: 2: config: meta:`, or give one of them "
+        "another `name:`"
+    )
 
 
 @pytest.mark.parametrize(("named", "unique_id"), [("people", "v2"), ("people.v1", "v1"), ("shop.people.v3", "v3")])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from dbt_projects import text_of
+from dbt_projects import text_of, text_of_problem
 
 from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.model.errors import ConfigError
