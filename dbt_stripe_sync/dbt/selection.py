@@ -161,7 +161,7 @@ class _Selector:
         return Problem(
             code="nothing-excluded",
             summary=f"`--exclude {word}` matches nothing in this project",
-            hint=f"{self._did_you_mean(word)}; `--allow-empty-selection` runs without the exclusion",
+            hint=f"{self._did_you_mean(word)} (`--allow-empty-selection` runs without the exclusion)",
         )
 
     def _did_you_mean(self, word: str) -> str:

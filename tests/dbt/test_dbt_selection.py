@@ -188,9 +188,9 @@ def test_an_exclusion_of_nothing_ends_the_run(choose):
 
     assert text_of(error.value) == (
         "error[nothing-excluded]: `--exclude custmers` matches nothing in this project\n  at \n\n"
-        "hint: did you mean `customers`? `--allow-empty-selection` runs without the exclusion\n\n"
+        "hint: did you mean `customers`? (`--allow-empty-selection` runs without the exclusion)\n\n"
         "error[nothing-excluded]: `--exclude tag:nosuch` matches nothing in this project\n  at \n\n"
-        "hint: `dbt-stripe-sync ls` lists the syncs; `--allow-empty-selection` runs without the exclusion"
+        "hint: `dbt-stripe-sync ls` lists the syncs (`--allow-empty-selection` runs without the exclusion)"
     )
 
 
