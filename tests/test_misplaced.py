@@ -86,7 +86,7 @@ def test_a_sync_that_dbt_drops_is_told_by_parse(customers, yaml, said):
         "models:\n  - name: customers\n    config:\n      meta:\n        stripe_sync:\n          resource: customer\n",
         "models:\n  - name: customers\n    meta:\n      stripe_sync:\n",
         "models:\n  - name: customers\n    columns:\n      - name: id\n        meta:\n          stripe_sync: {a: b}\n",
-        "models:\n  - name: customers\n    versions:\n    - v: 2\n      config: {}\n      meta:\n        stripe_sync:\n",
+        "models:\n  - name: customers\n    versions:\n    - v: 2\n      config:\n       meta:\n        stripe_sync:\n",
         "# stripe_sync: a word in a comment\nmodels:\n  - name: customers\n    description: stripe_sync\n",
     ],
 )
