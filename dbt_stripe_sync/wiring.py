@@ -96,6 +96,7 @@ class Workload:
     each sync, whether they are selected or not. `store_values` says of every sync whether the state keeps its values.
     `doubts` are warnings of models of which dbt's results say nothing. `other_target` says that what dbt built is of
     another target.
+    `known` names all syncs that the project describes, disabled ones too.
     """
 
     options: ProjectOptions
@@ -110,6 +111,7 @@ class Workload:
     doubts: tuple[Problem, ...] = ()
     other_target: Problem | None = None
     store_values: Mapping[str, bool] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
 
     @property
     def project(self) -> str:
@@ -225,6 +227,7 @@ def load_workload(options: ProjectOptions) -> Workload:
             sync.name: settings.store_values if sync.store_values is None else sync.store_values
             for sync in parsed.syncs
         },
+        known=frozenset((*(sync.name for sync in parsed.syncs), *parsed.disabled)),
         held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, gate.held))},
         warnings=tuple(warnings),
         doubts=tuple(find_doubts(gate.of(_models_of(syncs)), manifest)),

@@ -28,6 +28,7 @@ from dbt_stripe_sync.model.sync import (
     Sync,
     SyncRef,
     Threshold,
+    WhenEnded,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ KEYS = (
     "fields",
     "on_removed",
     "on_ambiguous",
+    "when_ended",
     "items_owned",
     "limits",
     "nulls",
@@ -69,6 +71,7 @@ class ParsedConfig:
     """The syncs that are well formed, and everything that is wrong with the others."""
 
     syncs: tuple[Sync, ...]
+    disabled: tuple[str, ...] = ()
     problems: tuple[Problem, ...]
 
 
@@ -77,17 +80,19 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
     problems = Problems()
     models = models_by_name(nodes.values(), project)
     syncs = []
-    written = []
+    written: list[str] = []
+    disabled: list[str] = []
     for node in without_inherited(nodes.values(), BLOCK):
         for block in read_blocks(node, problems):
             if block.raw.get("enabled", True) is False:
+                disabled.append(block.where.sync or node.name)
                 continue
             written.append(block.where.sync or node.name)
             sync = _Parser(block, catalog, models, problems).parse(project)
             syncs += [sync] if sync is not None else []
     syncs = list(split_back_references(syncs, catalog))
     check_together(syncs, written, catalog.resources, problems)
-    return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
+    return ParsedConfig(syncs=tuple(syncs), disabled=tuple(disabled), problems=tuple(problems.found))
 
 
 @dataclass(slots=True)
@@ -134,6 +139,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         check_resource(sync, resource, lifecycle, self.problems)
