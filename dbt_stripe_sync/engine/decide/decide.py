@@ -28,7 +28,18 @@ from dbt_stripe_sync.engine.decide.part import decide_part
 from dbt_stripe_sync.engine.decide.remove import decide_removed
 from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
-from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, ReadOwners, Refresh, Reject, Row, Rules
+from dbt_stripe_sync.engine.decide.rules import (
+    Ask,
+    Decision,
+    Keep,
+    Observed,
+    ReadOwners,
+    Refresh,
+    Reject,
+    Row,
+    Rules,
+    Unseen,
+)
 from dbt_stripe_sync.engine.decide.windows import check_windows
 from dbt_stripe_sync.engine.payload.builder import Payload, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
@@ -62,6 +73,8 @@ def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
         return _decide_deleted(rules, row.diff, row.payload, observed)
     known = without_old_tag(row.diff)
     decision = _decide_known(rules, known, row.payload, observed)
+    if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
+        return _decide_deleted(rules, row.diff, row.payload, observed)
     decision = retag(rules, known, old_tag(rules, row.diff), decision)
     return _complete(rules, known, row.payload, decision, observed)
 

@@ -155,7 +155,7 @@ def _move_holders(
 
 
 def _move(rules: Rules, diff: RowDiff, holding: Holding) -> Owed:
-    whose = "" if holding.ours else ", which no sync writes"
+    whose = "" if holding.ours else ", which no sync writes,"
     return Owed(
         id=f"{rules.sync.name}/{diff.key}!{holding.stripe_id}.{holding.parameter}",
         sync=rules.sync.name,
@@ -177,8 +177,8 @@ def _held(rules: Rules, diff: RowDiff, holding: Holding) -> Problem:
     )
     return Problem(
         code="held-by-another-object",
-        summary=f"`{holding.parameter}` of {holding.stripe_id}, which no sync writes, names the {rules.resource.name} "
-        "that has to be replaced",
+        summary=f"`{holding.parameter}` of {holding.stripe_id}{'' if holding.ours else ', which no sync writes,'} names "
+        f"the {rules.resource.name} that has to be replaced",
         where=rules.sync.where.at_key(diff.key),
         hint=hint,
     )

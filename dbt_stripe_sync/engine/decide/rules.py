@@ -92,7 +92,8 @@ class Observed:
     """What was seen for one row so far; None where nobody has looked yet.
 
     `body` is the row's object with `expanded` shown; `items` has the items of lists that the object shows only a page
-    of; `holdings` the objects that hold it; `owners` says which row of ours has a unique value.
+    of; `holdings` the objects that hold it; `owners` says which row of ours has a unique value;
+    `ours` are those of some objects that a row has, or had.
     """
 
     found: Found | None = None
@@ -101,6 +102,7 @@ class Observed:
     items: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     holdings: Sequence[Holding] | Unseen | None = None
     owners: Mapping[str, tuple[str, str] | None] | None = None
+    ours: frozenset[str] | None = None
 
 
 # ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
@@ -148,7 +150,14 @@ class ReadOwners:
     values: Mapping[str, str]
 
 
-Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOurs:
+    """Which of some objects a row of ours has, or had before they were replaced."""
+
+    ids: tuple[str, ...]
+
+
+Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners | ReadOurs"
 
 
 # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     ReadHoldings,
     ReadItems,
     ReadObject,
+    ReadOurs,
     ReadOwners,
     Rules,
     Unseen,
@@ -64,6 +65,9 @@ class Observing:
         owners = {key: need for key, need in asked.items() if isinstance(need, ReadOwners)}
         if owners:
             answers |= self._owners(rules, owners, seen)
+        for key, need in asked.items():
+            if isinstance(need, ReadOurs):
+                answers[key] = replace(seen[key], ours=self._ours(need.ids))
         reads = [(key, need) for key, need in asked.items() if isinstance(need, ReadObject | ReadItems | ReadHoldings)]
         for (key, _), read in zip(
             reads, await asyncio.gather(*(self._read(rules, need, seen[key]) for key, need in reads)), strict=True
@@ -129,6 +133,16 @@ class Observing:
             {"resource": resource, "ids": list(dict.fromkeys(ids)), "part": PART_SEPARATOR},
         )
         return {stripe_id: (sync, key) for stripe_id, sync, key in rows}
+
+    def _ours(self, ids: Sequence[str]) -> frozenset[str]:
+        rows = self.workspace.all(
+            "SELECT stripe_id FROM known_records WHERE stripe_id IN (SELECT unnest($ids)) UNION "
+            "SELECT stripe_id FROM known_former_ids WHERE stripe_id IN (SELECT unnest($ids)) UNION "
+            "SELECT former FROM work.planned WHERE former IN (SELECT unnest($ids)) UNION "
+            "SELECT id FROM work.former WHERE id IN (SELECT unnest($ids))",
+            {"ids": list(ids)},
+        )
+        return frozenset(found for (found,) in rows)
 
     def _owners(
         self, rules: Rules, asked: Mapping[str, ReadOwners], seen: Mapping[str, Observed]

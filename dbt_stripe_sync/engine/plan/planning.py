@@ -251,7 +251,8 @@ class _SyncPlanner:
             self._take(batch, decisions)
             self._note_uniques(batch, decisions)
             self._note_former(batch, observed)
-            if self._rules.tag_for is None and any(isinstance(decision, Change) for decision in decisions):
+            makes_new = any(isinstance(change, Change) and change.action is Action.CREATE for change in decisions)
+            if self._rules.tag_for is None and makes_new:
                 self._planning.renamed.check_tags(self._rules.sync)
             self._note_referrers(batch, decisions)
             self._planning.progress.rows_compared(len(batch))
