@@ -16,13 +16,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
     ProjectOptions,
     Workload,
     build,
+    check_models,
+    check_target,
     load_manifest,
     load_workload,
     open_parts,
@@ -197,7 +198,9 @@ class Project:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
         from dbt_stripe_sync.look.preview import preview_rows
 
+        check_target(self.workload)
         with opened_warehouse(self.workload.dbt) as warehouse:
+            check_models(self.workload, warehouse, only=sync)
             return preview_rows(self.workload, warehouse, sync, limit=limit)
 
     def init(
@@ -213,19 +216,28 @@ class Project:
         dbt, manifest = load_manifest(self.options)
         node = find_model(manifest, asked.model)
         with opened_warehouse(dbt) as warehouse:
-            columns = warehouse.columns(RowSource(name=node.name, relation=node.relation, sql=node.sql, columns=()))
+            columns = warehouse.columns(node.source())
         return write_first_sync(asked, node, columns, manifest, read_catalog(), dbt.root)
 
-    def docs(self, out: Path | None = None) -> tuple[Path, bool]:
-        """Write exposures of all syncs among the models; says where, and whether the file has changed."""
-        from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
-        from dbt_stripe_sync.authoring.exposures import write_exposures
+    def docs(self, out: Path | None = None) -> tuple[Path, bool, tuple[Problem, ...]]:
+        """Write exposures of all syncs among the models.
 
-        dbt = self.workload.dbt
+        Says where, whether the file has changed, and what is left out since dbt lets no exposure refer to it.
+        """
+        from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
+        from dbt_stripe_sync.authoring.exposures import Referrer, find_left_out, write_exposures
+
+        dbt, syncs = self.workload.dbt, self.workload.syncs
         file = out or dbt.root / dbt.model_paths[0] / EXPOSURES
-        return file, write_exposures(
-            [sync for sync in self.workload.syncs if sync.part_of is None], file, package=dbt.name
-        )
+        syncs = tuple(sync for sync in syncs if sync.part_of is None)
+        referrer = Referrer(package=dbt.name, restricted=dbt.restricted_packages)
+        return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
+
+    def unread(self) -> list[Problem]:
+        """Warnings of syncs in the project's YAML that stand where no model gets them. Raises `ConfigError`."""
+        from dbt_stripe_sync.dbt.unread import find_unread
+
+        return list(find_unread(self.workload.dbt, self.workload.manifest))
 
     @staticmethod
     def schema() -> dict[str, Any]:

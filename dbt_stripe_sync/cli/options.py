@@ -27,10 +27,14 @@ _PROJECT = (
     click.option("--vars", "variables", help="dbt variables, as YAML."),
     click.option("--select", "-s", multiple=True, help="Models or syncs, in dbt's selector syntax."),
     click.option("--exclude", multiple=True, help="Models or syncs to leave out."),
+    click.option("--selector", help="Selector of selectors.yml, in place of --select and --exclude."),
+    click.option("--allow-empty-selection", is_flag=True, help="Go on where --exclude matches nothing."),
+    click.option("--state", "dbt_state", type=FOLDER, help="Folder with the manifest that `state:` compares with."),
     click.option("--state-path", type=FILE, help="State file [default: .stripe_sync/<target>.duckdb]"),
     click.option("--stripe-url", envvar="STRIPE_API_BASE", help="Another Stripe: the sandbox, stripe-mock."),
     click.option("--wait-for-lock", type=click.FloatRange(min=0), default=0, help="Seconds to wait for another run."),
     click.option("--ignore-dbt-results", is_flag=True, help="Sync models that dbt did not build well, too."),
+    click.option("--allow-other-target", is_flag=True, help="Sync even if dbt has built another target."),
 )
 _SCREEN = (
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How progress is told."),

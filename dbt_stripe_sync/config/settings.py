@@ -22,7 +22,8 @@ class Settings:
     `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
     limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
-    `store_values` says whether the state keeps the values of rows; a sync may say otherwise.
+    `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
+    models of which no result of dbt is known.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -38,6 +39,7 @@ class Settings:
     store_values: bool = True
     warehouse_connect_timeout: float | None = None
     warehouse_read_timeout: float | None = None
+    require_results: bool = False
 
 
 _TEXTS = ("api_key_env", "account", "state_path", "api_base")
@@ -50,7 +52,7 @@ _NUMBERS = (
     "warehouse_connect_timeout",
     "warehouse_read_timeout",
 )
-_SWITCHES = ("store_values",)
+_SWITCHES = ("store_values", "require_results")
 NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_SWITCHES)
 
 

@@ -38,7 +38,7 @@ def find_stale(
             hint="run `dbt build` again (`dbt parse` where only YAML has changed)",
             severity=Severity.WARNING,
         )
-    if held and results.invocation_id and manifest.invocation_id and results.invocation_id != manifest.invocation_id:
+    if held and results.builds and manifest.invocation_id not in {"", results.invocation_id}:
         yield Problem(
             code="stale-run-results",
             summary="dbt's last results are of another run than its manifest, and models are held back by them",
@@ -50,7 +50,7 @@ def find_stale(
 
 def _changed_since(project: DbtProject, generated_at: str) -> list[str]:
     """Files below the model paths that are younger than the manifest, by their path from the project's root."""
-    read_at = _parse_time(generated_at)
+    read_at = parse_time(generated_at)
     if read_at is None:
         return []
     files = (file for folder in project.model_paths for file in sorted((project.root / folder).rglob("*")))
@@ -58,7 +58,7 @@ def _changed_since(project: DbtProject, generated_at: str) -> list[str]:
     return [file.relative_to(project.root).as_posix() for file in read if file.stat().st_mtime > read_at]
 
 
-def _parse_time(text: str) -> float | None:
+def parse_time(text: str) -> float | None:
     """Seconds of the epoch; None where dbt wrote no time that can be read."""
     try:
         # Python 3.10 takes no `Z` for UTC.
