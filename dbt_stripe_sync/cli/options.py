@@ -13,7 +13,7 @@ from dbt_stripe_sync.cli.screen import Screen
 from dbt_stripe_sync.wiring import ProjectOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -32,6 +32,12 @@ _PROJECT = (
     click.option("--wait-for-lock", type=click.FloatRange(min=0), default=0, help="Seconds to wait for another run."),
     click.option("--ignore-dbt-results", is_flag=True, help="Sync models that dbt did not build well, too."),
 )
+_CLOUD = (
+    click.option("--dbt-cloud-job", type=int, help="Fetch the artifacts of this dbt Cloud job's latest run first."),
+    click.option("--dbt-cloud-run", type=int, help="Fetch the artifacts of this dbt Cloud run first."),
+    click.option("--dbt-cloud-step", type=int, help="Step of that run [default: the last that built models]"),
+    click.option("--dbt-cloud-wait", type=click.FloatRange(min=0), default=0, help="Seconds to wait for that run."),
+)
 _SCREEN = (
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How progress is told."),
     click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="No colours."),
@@ -47,8 +53,24 @@ def with_project(command: Command) -> Command:
         names = [name for name in ProjectOptions.__slots__ if name in given]
         chosen = {name: given.pop(name) for name in names}
         chosen["project_dir"] = chosen["project_dir"] or Path()
-        return command(Project(ProjectOptions(**chosen)), screen, **given)
+        options = ProjectOptions(**chosen)
+        _fetch(options, screen, {name: given.pop(f"dbt_cloud_{name}", None) for name in ("job", "run", "step", "wait")})
+        return command(Project(options), screen, **given)
 
-    for option in reversed((*_PROJECT, *_SCREEN)):
+    for option in reversed((*_PROJECT, *_CLOUD, *_SCREEN)):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[return-value]
+
+
+def _fetch(options: ProjectOptions, screen: Screen, cloud: Mapping[str, Any]) -> None:
+    """Bring the artifacts of dbt Cloud into the target folder, where a run or a job of it is named."""
+    if cloud["job"] is None and cloud["run"] is None:
+        if cloud["step"] is not None or cloud["wait"]:
+            raise click.UsageError("`--dbt-cloud-step` and `--dbt-cloud-wait` need a job or a run of dbt Cloud")
+        return
+    # dbt Cloud's client and its HTTP library are imported only where they are used.
+    from dbt_stripe_sync.cli.cloud_progress import CloudProgress
+    from dbt_stripe_sync.cloud import CloudChoice, fetch_artifacts
+
+    progress = CloudProgress(screen)
+    progress.fetched(fetch_artifacts(options, CloudChoice(**cloud), tell=progress.told))
