@@ -20,17 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.api import Project
-    from dbt_stripe_sync.engine.types import (
-        Change,
-        Outcome,
-        PermanentRemovals,
-        Plan,
-        RunReport,
-        RunStatus,
-        Status,
-        SyncCounts,
-    )
-    from dbt_stripe_sync.errors import Location, Problem, Severity, SyncError
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, SyncCounts
+    from dbt_stripe_sync.model.run import Outcome, RunReport, RunStatus, Status
     from dbt_stripe_sync.pipeline import PlanOptions
     from dbt_stripe_sync.wiring import ProjectOptions
 
@@ -57,9 +50,10 @@ _HOMES = {
     "Project": "api",
     "ProjectOptions": "wiring",
     "PlanOptions": "pipeline",
-    **dict.fromkeys(("Change", "Outcome", "PermanentRemovals", "Plan", "RunReport", "RunStatus"), "engine.types"),
-    **dict.fromkeys(("Status", "SyncCounts"), "engine.types"),
-    **dict.fromkeys(("Location", "Problem", "Severity", "SyncError"), "errors"),
+    "Change": "model.change",
+    **dict.fromkeys(("PermanentRemovals", "Plan", "SyncCounts"), "model.plan"),
+    **dict.fromkeys(("Outcome", "RunReport", "RunStatus", "Status"), "model.run"),
+    **dict.fromkeys(("Location", "Problem", "Severity", "SyncError"), "model.errors"),
 }
 
 

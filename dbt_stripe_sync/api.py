@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.engine.types import RowSource
+from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
     ProjectOptions,
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from dbt_stripe_sync.authoring.scaffold import Written
-    from dbt_stripe_sync.engine.apply import Stop
-    from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.types import Outcome, PermanentRemovals, Plan, PlanHeader, RunReport, SyncCounts
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.engine.apply.lanes import Stop
     from dbt_stripe_sync.look.health import Check
     from dbt_stripe_sync.look.preview import Preview
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, SyncCounts
+    from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.pipeline import Agree, PlanOptions, Progress
     from dbt_stripe_sync.project_state import ProjectState
 
@@ -106,7 +107,7 @@ class Project:
         they may not. The results and the report are left at `artifacts`.
         """
         from dbt_stripe_sync import pipeline
-        from dbt_stripe_sync.engine.apply import Stop
+        from dbt_stripe_sync.engine.apply.lanes import Stop
 
         stop = Stop()
         sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
@@ -172,8 +173,8 @@ class Project:
         Raises `PlanError` where it was made for something else or is stale.
         """
         from dbt_stripe_sync import pipeline
-        from dbt_stripe_sync.engine.apply import Stop
-        from dbt_stripe_sync.engine.plan import read_plan
+        from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.engine.plan.plan_file import read_plan
 
         made = read_plan(plan) if isinstance(plan, Path) else plan
         stop = Stop()

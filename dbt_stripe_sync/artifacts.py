@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.report.html import write_html
 from dbt_stripe_sync.report.run_json import write_results
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dbt_stripe_sync.engine.types import RunReport
+    from dbt_stripe_sync.model.run import RunReport
 
 RESULTS = "stripe_sync_results.json"
 PAGE = "stripe_sync_report.html"

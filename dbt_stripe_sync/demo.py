@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.dbt.command import find_dbt
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
 from dbt_stripe_sync.report.run_json import write_results
 from dbt_stripe_sync.sandbox import Sandbox
@@ -26,7 +26,7 @@ from dbt_stripe_sync.wiring import ProjectOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dbt_stripe_sync.engine.types import RunReport
+    from dbt_stripe_sync.model.run import RunReport
 
 MARK = ".stripe-sync-demo"
 WIDTH = 80

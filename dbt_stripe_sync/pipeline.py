@@ -10,24 +10,25 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
-from dbt_stripe_sync.engine.apply import Sending, Stop, apply_changes
-from dbt_stripe_sync.engine.behind import Behind
-from dbt_stripe_sync.engine.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
-from dbt_stripe_sync.engine.guards import find_unagreed, refuse_unagreed
-from dbt_stripe_sync.engine.journal import Journal
-from dbt_stripe_sync.engine.matching import Matching
-from dbt_stripe_sync.engine.plan import PlanWriter
-from dbt_stripe_sync.engine.planning import Planning, plan_sync
+from dbt_stripe_sync.engine.apply.journal import Journal
+from dbt_stripe_sync.engine.apply.lanes import Sending, Stop, apply_changes
+from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
+from dbt_stripe_sync.engine.apply.recovery import settle_intents
+from dbt_stripe_sync.engine.apply.send import Sender
+from dbt_stripe_sync.engine.plan.behind import Behind
+from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
+from dbt_stripe_sync.engine.plan.guards import find_unagreed, refuse_unagreed
+from dbt_stripe_sync.engine.plan.matching import Matching
+from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+from dbt_stripe_sync.engine.plan.planning import Planning, plan_sync
+from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.ports import RowProgress
-from dbt_stripe_sync.engine.rebuild import rebuild_records
-from dbt_stripe_sync.engine.recovery import settle_intents
-from dbt_stripe_sync.engine.references import ExistingObjects
-from dbt_stripe_sync.engine.send import Sender
-from dbt_stripe_sync.engine.types import Action, RunReport, RunStatus, Status, SyncCounts
-from dbt_stripe_sync.engine.workspace import Workspace
-from dbt_stripe_sync.errors import Location, Problem, Severity, StateError, SyncError
+from dbt_stripe_sync.engine.stage.workspace import Workspace
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.errors import Location, Problem, Severity, StateError, SyncError
+from dbt_stripe_sync.model.plan import SyncCounts
+from dbt_stripe_sync.model.run import RunReport, RunStatus, Status
 from dbt_stripe_sync.plan_header import build_header, check_plan
-from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from dbt_stripe_sync.engine.apply import Tally
-    from dbt_stripe_sync.engine.planning import SyncPlan
+    from dbt_stripe_sync.engine.apply.lanes import Tally
+    from dbt_stripe_sync.engine.apply.rebuild import Rebuilt
+    from dbt_stripe_sync.engine.plan.planning import SyncPlan
     from dbt_stripe_sync.engine.ports import Warehouse
-    from dbt_stripe_sync.engine.rebuild import Rebuilt
-    from dbt_stripe_sync.engine.types import Outcome, PermanentRemovals, Plan, Sync
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan
+    from dbt_stripe_sync.model.run import Outcome
+    from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.wiring import Parts, Workload
 
 
@@ -140,7 +143,9 @@ async def _plan_syncs(
         run_id="plan",
         referrers=Referrers(
             workspace=workspace,
-            parents=frozenset(s.name for s in workload.syncs if finishes_of(s, lifecycle_of(s.resource))),
+            parents=frozenset(
+                s.name for s in workload.syncs if finishes_of(s, workload.catalog.resources[s.resource].lifecycle)
+            ),
         ),
         progress=progress,
         referenced=frozenset(name for sync in workload.syncs for name in sync.depends_on),
@@ -162,7 +167,7 @@ async def _plan_syncs(
             planning,
             sync,
             resource,
-            lifecycle_of(sync.resource),
+            resource.lifecycle,
             recheck=options.full_refresh,
             only=options.keys_of(sync),
         )
@@ -183,7 +188,7 @@ async def settle(workload: Workload, parts: Parts, run_id: str, progress: Progre
     workspace = Workspace(parts.state.workspace)
     existing = ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock)
     async with Journal(parts.state) as journal:
-        sender = Sender(stripe=parts.stripe, journal=journal, clock=parts.clock, run_id=run_id)
+        sender = Sender(stripe=parts.stripe, journal=journal, catalog=parts.catalog, clock=parts.clock, run_id=run_id)
         outcomes = await settle_intents(intents, sender, existing, parts.state, progress)
     workspace.close()
     return Settled(outcomes=tuple(outcomes))
@@ -196,7 +201,7 @@ async def apply_plan(
     started = parts.clock.now()
     progress.begin_apply(max(0, len(plan.changes) - len(sending.ended)))
     async with Journal(parts.state) as journal:
-        sender = Sender(stripe=parts.stripe, journal=journal, clock=parts.clock, run_id=run_id)
+        sender = Sender(stripe=parts.stripe, journal=journal, catalog=parts.catalog, clock=parts.clock, run_id=run_id)
         tally = await apply_changes(plan.changes, plan.counts, sender, progress, stop, sending=sending)
     problems = (*plan.problems, *_left_out(tally, stop))
     return RunReport(
@@ -226,7 +231,7 @@ async def run(
     with _failure_remembered(parts, run_id):
         settled = await settle(workload, parts, run_id, progress)
         plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
-        unagreed = find_unagreed(workload.syncs, plan.counts)
+        unagreed = find_unagreed(workload.syncs, workload.catalog, plan.counts)
         if unagreed and not options.agree(plan, unagreed):
             raise refuse_unagreed(unagreed)
         sending = Sending(fail_fast=options.fail_fast)
@@ -303,7 +308,7 @@ async def _plan_finishing(
     unsettled = frozenset(intent.change.sync for intent in parts.state.open_intents())
     referrers = planning.referrers.read()
     for sync in workload.syncs:
-        steps = finishes_of(sync, lifecycle_of(sync.resource))
+        steps = finishes_of(sync, workload.catalog.resources[sync.resource].lifecycle)
         if not steps or sync.name not in plans:
             continue
         finishing = Finishing(

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import dbt_stripe_sync
-from dbt_stripe_sync.engine.types import PlanHeader
-from dbt_stripe_sync.errors import PlanError, Problem
+from dbt_stripe_sync.model.errors import PlanError, Problem
+from dbt_stripe_sync.model.plan import PlanHeader
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.types import Plan
+    from dbt_stripe_sync.model.plan import Plan
     from dbt_stripe_sync.wiring import Parts, Workload
 
 

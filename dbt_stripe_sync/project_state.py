@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync import pipeline
-from dbt_stripe_sync.errors import Location, Problem, StateError
+from dbt_stripe_sync.model.errors import Location, Problem, StateError
 from dbt_stripe_sync.state.store import open_state
 from dbt_stripe_sync.wiring import open_parts
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.rebuild import Rebuilt
-    from dbt_stripe_sync.engine.types import Record, RunReport
+    from dbt_stripe_sync.engine.apply.rebuild import Rebuilt
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.run import RunReport
     from dbt_stripe_sync.state.runs import RunEntry
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.wiring import Workload

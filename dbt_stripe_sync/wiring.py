@@ -20,10 +20,10 @@ from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.run_results import RunResults, held_models, read_run_results
 from dbt_stripe_sync.dbt.selection import select_syncs
 from dbt_stripe_sync.dbt.staleness import find_stale
-from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.engine.fingerprints import Retention
-from dbt_stripe_sync.engine.types import RowSource
-from dbt_stripe_sync.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.model.fingerprints import Retention
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.report.redact import hide_values
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, is_live
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import DbtProject
-    from dbt_stripe_sync.engine.ports import Clock, Stripe, Warehouse
-    from dbt_stripe_sync.engine.types import Sync
+    from dbt_stripe_sync.engine.ports import Stripe, Warehouse
+    from dbt_stripe_sync.model.calls import Account
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.state.store import StateStore
-    from dbt_stripe_sync.stripe_api.calls import Account
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
 
@@ -157,6 +158,7 @@ class Parts:
     state: StateStore
     clock: Clock
     account: Account
+    catalog: Catalog
 
 
 def load_workload(options: ProjectOptions) -> Workload:
@@ -271,7 +273,7 @@ async def open_parts(workload: Workload, *, clock: Clock | None = None) -> Async
         # In a thread, so that Ctrl-C is heard while another run's lock is waited for.
         state = await asyncio.to_thread(stack.enter_context, opened_state(workload, account, clock))
         await asyncio.to_thread(state.seal)
-        yield Parts(stripe=stripe, state=state, clock=clock, account=account)
+        yield Parts(stripe=stripe, state=state, clock=clock, account=account, catalog=workload.catalog)
 
 
 def check_account(workload: Workload, account: Account) -> None:

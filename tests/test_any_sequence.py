@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from dbt_stripe_sync import pipeline
 from dbt_stripe_sync.api import Silent
-from dbt_stripe_sync.engine.apply import Stop
-from dbt_stripe_sync.engine.types import RunStatus
+from dbt_stripe_sync.engine.apply.lanes import Stop
+from dbt_stripe_sync.model.run import RunStatus
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.wiring import ProjectOptions, load_workload, open_parts
 

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from business import run_cli
 
-from dbt_stripe_sync.engine.clock import SystemClock
+from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.state.store import open_state
 
 

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.engine.codec import canonical, decode_params, encode_params
-from dbt_stripe_sync.engine.compare import compare, same
-from dbt_stripe_sync.engine.fingerprints import Fingerprints, Retention, Salt
-from dbt_stripe_sync.engine.payload import Payload
-from dbt_stripe_sync.engine.types import Fingerprint, Nulls, Record
+from dbt_stripe_sync.engine.payload.builder import Payload
+from dbt_stripe_sync.engine.payload.compare import compare, same
+from dbt_stripe_sync.model.change import Fingerprint
+from dbt_stripe_sync.model.codec import canonical, decode_params, encode_params
+from dbt_stripe_sync.model.fingerprints import Fingerprints, Retention, Salt
+from dbt_stripe_sync.model.record import Record
+from dbt_stripe_sync.model.sync import Nulls
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 
 CALM = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])

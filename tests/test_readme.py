@@ -21,9 +21,9 @@ from dbt_stripe_sync.cli.commands import commands
 from dbt_stripe_sync.config.settings import NAMES, parse_settings
 from dbt_stripe_sync.config.sync import KEYS, LIMITS, parse_syncs
 from dbt_stripe_sync.dbt.manifest import read_manifest
+from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.project_state import ProjectState
-from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import Removal, lifecycle_of
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")

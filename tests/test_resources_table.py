@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Reject, lifecycle_of
+from dbt_stripe_sync.model.lifecycle import Mode, Reject
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES
 
 PAGE = Path(__file__).parent.parent / "docs" / "resources.md"

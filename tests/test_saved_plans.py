@@ -16,7 +16,7 @@ from business import ROOT
 
 import dbt_stripe_sync
 from dbt_stripe_sync import api
-from dbt_stripe_sync.engine.clock import SystemClock
+from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Fault
 from dbt_stripe_sync.stripe_api import gateway
 

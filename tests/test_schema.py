@@ -11,8 +11,7 @@ from ruamel.yaml import YAML
 
 from dbt_stripe_sync.config.schema import build_schema
 from dbt_stripe_sync.config.sync import KEYS
-from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 
 MOST_BYTES = 2_000_000
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.engine.codec import canonical, decode_params, encode_params
-from dbt_stripe_sync.engine.types import Conversion, Ref
-from dbt_stripe_sync.engine.values import BadValueError, convert
-from dbt_stripe_sync.stripe_api.catalog import Param, ParamKind
+from dbt_stripe_sync.engine.payload.values import BadValueError, convert
+from dbt_stripe_sync.model.change import Ref
+from dbt_stripe_sync.model.codec import canonical, decode_params, encode_params
+from dbt_stripe_sync.model.params import Param, ParamKind
+from dbt_stripe_sync.model.sync import Conversion
 
 INTEGER = Param(name="n", kind=ParamKind.INTEGER)
 NUMBER = Param(name="n", kind=ParamKind.NUMBER)

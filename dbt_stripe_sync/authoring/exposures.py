@@ -7,13 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.columns import models_of
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from dbt_stripe_sync.engine.types import ModelNode, Sync
+    from dbt_stripe_sync.model.nodes import ModelNode
+    from dbt_stripe_sync.model.sync import Sync
 
 FILE = "stripe_sync_exposures.yml"
 HEADER = "# Written by `dbt-stripe-sync docs`; run it again when the syncs have changed."

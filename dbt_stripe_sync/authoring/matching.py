@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
-from dbt_stripe_sync.stripe_api.catalog import ParamKind
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.params import ParamKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dbt_stripe_sync.stripe_api.catalog import Param, Resource
+    from dbt_stripe_sync.model.params import Param, Resource
 
 # What people call a parameter in their warehouse; the parameter's own name comes first anyway.
 ALIASES: Mapping[str, tuple[str, ...]] = {

@@ -10,8 +10,7 @@ from dbt_stripe_sync.authoring.snippet import build_snippet, read_snippet
 from dbt_stripe_sync.authoring.yaml_file import TAG, insert_sync, new_file
 from dbt_stripe_sync.config.suggest import did_you_mean
 from dbt_stripe_sync.config.sync import parse_syncs
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
-from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.authoring.matching import Matched
     from dbt_stripe_sync.dbt.manifest import Manifest
-    from dbt_stripe_sync.engine.types import ModelNode
+    from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
 
 
@@ -80,7 +79,7 @@ def _find_resource(name: str, catalog: Catalog) -> Resource:
         close = catalog.suggest(name)
         hint = f"did you mean `{close}`?" if close else "`dbt-stripe-sync fields` lists them all"
         raise ConfigError(Problem(code="unknown-resource", summary=f"Stripe has no resource `{name}`", hint=hint))
-    refused = lifecycle_of(resource.name).refused
+    refused = resource.lifecycle.refused
     if refused is not None:
         raise ConfigError(
             Problem(

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

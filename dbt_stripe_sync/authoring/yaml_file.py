@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

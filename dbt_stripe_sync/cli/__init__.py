@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbt_stripe_sync.errors import SyncError
+from dbt_stripe_sync.model.errors import SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import orjson
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.options import with_project
 from dbt_stripe_sync.cli.screen import Screen
-from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report import tables
 
 OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")

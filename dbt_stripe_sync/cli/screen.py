@@ -15,7 +15,7 @@ from dbt_stripe_sync.report.progress import open_progress
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.report.progress import Progress
 
 NARROW = 80

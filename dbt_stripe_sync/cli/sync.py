@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dbt_stripe_sync.cli.options import FILE, with_project
-from dbt_stripe_sync.engine.types import Plan, RunReport, RunStatus
-from dbt_stripe_sync.errors import PlanError, Problem, Severity
+from dbt_stripe_sync.model.errors import PlanError, Problem, Severity
+from dbt_stripe_sync.model.run import RunReport, RunStatus
 from dbt_stripe_sync.pipeline import PlanOptions
 from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, run_text
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.api import Project
     from dbt_stripe_sync.cli.screen import Screen
-    from dbt_stripe_sync.engine.types import PermanentRemovals
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan
     from dbt_stripe_sync.pipeline import Agree
     from dbt_stripe_sync.report.progress import Progress
 

@@ -10,7 +10,7 @@ import orjson
 
 from dbt_stripe_sync.cloud.runs import RunState
 from dbt_stripe_sync.dbt.run_results import FAILED, SKIPPED
-from dbt_stripe_sync.errors import DbtCloudError, Problem
+from dbt_stripe_sync.model.errors import DbtCloudError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

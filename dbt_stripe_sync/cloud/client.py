@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 
 from dbt_stripe_sync import __version__
-from dbt_stripe_sync.errors import DbtCloudError, Problem
+from dbt_stripe_sync.model.errors import DbtCloudError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -34,7 +34,7 @@ from dbt_stripe_sync.cloud.runs import (
 )
 from dbt_stripe_sync.dbt.project import read_project
 from dbt_stripe_sync.dbt.staleness import FETCHED
-from dbt_stripe_sync.errors import DbtCloudError, Location, Problem
+from dbt_stripe_sync.model.errors import DbtCloudError, Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from dbt_stripe_sync.cloud.client import MOST_ATTEMPTS, MaybeSentError
-from dbt_stripe_sync.errors import DbtCloudError, Problem
+from dbt_stripe_sync.model.errors import DbtCloudError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

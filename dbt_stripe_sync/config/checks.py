@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.order import find_cycle
 from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
-from dbt_stripe_sync.engine.types import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenReplaced
-from dbt_stripe_sync.engine.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
-from dbt_stripe_sync.stripe_api.catalog import ParamKind
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of, stays_when_replaced
-from dbt_stripe_sync.stripe_api.tag import FORMER_TAG, TAG
+from dbt_stripe_sync.engine.payload.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
+from dbt_stripe_sync.model.lifecycle import Mode, Removal, stays_when_replaced
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenReplaced
+from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.config.problems import Problems
-    from dbt_stripe_sync.engine.types import FieldMapping, Sync, Value
-    from dbt_stripe_sync.errors import Location
-    from dbt_stripe_sync.stripe_api.catalog import Param, Resource
-    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.errors import Location
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.params import Param, Resource
+    from dbt_stripe_sync.model.sync import FieldMapping, Sync, Value
 
 METADATA = "metadata"
 
@@ -70,7 +71,7 @@ def _check_options(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
 
 
 def _check_findable(resource: Resource, by: str, where: Location, problems: Problems) -> None:
-    lifecycle = lifecycle_of(resource.name)
+    lifecycle = resource.lifecycle
     found_by = [f"{found}.<name>" if found == METADATA else found for found in lifecycle.found_by]
     if not lifecycle.listed and by != "id":
         problems.add(

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.engine.types import ChildRows, Column, ListOf, Lookup, SyncRef, Template
+from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dbt_stripe_sync.engine.types import FieldMapping, ModelNode, Sync, Value
-    from dbt_stripe_sync.errors import Location, Problem
+    from dbt_stripe_sync.model.errors import Location, Problem
+    from dbt_stripe_sync.model.nodes import ModelNode
+    from dbt_stripe_sync.model.sync import FieldMapping, Sync, Value
 
 
 def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Problem, ...]:

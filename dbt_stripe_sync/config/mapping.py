@@ -17,22 +17,15 @@ from dbt_stripe_sync.config.values import (
     parse_sync_ref,
     parse_template,
 )
-from dbt_stripe_sync.engine.types import (
-    ChildRows,
-    Column,
-    FieldMapping,
-    ListOf,
-    Nulls,
-    Value,
-)
-from dbt_stripe_sync.stripe_api.catalog import ParamKind
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.sync import ChildRows, Column, FieldMapping, ListOf, Nulls, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.config.problems import Problems
-    from dbt_stripe_sync.errors import Location
-    from dbt_stripe_sync.stripe_api.catalog import Param
+    from dbt_stripe_sync.model.errors import Location
+    from dbt_stripe_sync.model.params import Param
 
 
 def parse_fields(

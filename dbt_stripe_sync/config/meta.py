@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.leaks import find_secrets
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.errors import Location, Severity
+from dbt_stripe_sync.model.errors import Location, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.config.problems import Problems
-    from dbt_stripe_sync.engine.types import ModelNode
+    from dbt_stripe_sync.model.nodes import ModelNode
 
 BLOCK = "stripe_sync"
 COLUMN_FIELD = "stripe_field"

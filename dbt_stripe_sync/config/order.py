@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dbt_stripe_sync.engine.types import Sync
+    from dbt_stripe_sync.model.sync import Sync
 
 
 def in_reference_order(syncs: Iterable[Sync]) -> tuple[Sync, ...]:

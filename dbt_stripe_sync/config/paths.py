@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.stripe_api.catalog import ParamKind
+from dbt_stripe_sync.model.params import ParamKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbt_stripe_sync.config.problems import Problems
-    from dbt_stripe_sync.errors import Location
-    from dbt_stripe_sync.stripe_api.catalog import Param
+    from dbt_stripe_sync.model.errors import Location
+    from dbt_stripe_sync.model.params import Param
 
 
 # What a mapping written as names and values may hold, by the name that tells its kind.

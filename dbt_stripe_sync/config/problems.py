@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.leaks import without_secrets
-from dbt_stripe_sync.errors import Problem, Severity
+from dbt_stripe_sync.model.errors import Problem, Severity
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.errors import Location
+    from dbt_stripe_sync.model.errors import Location
 
 
 @dataclass(slots=True)

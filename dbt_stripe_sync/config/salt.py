@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 SALT_VARIABLE = "DBT_STRIPE_SYNC_SALT"
 FEWEST_CHARACTERS = 16

@@ -13,14 +13,16 @@ import orjson
 
 from dbt_stripe_sync.config.paths import SHAPES
 from dbt_stripe_sync.config.sync import LIMITS
-from dbt_stripe_sync.engine.types import Conversion, Nulls, OnAmbiguous, WhenReplaced
-from dbt_stripe_sync.stripe_api.catalog import ParamKind
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of
+from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.sync import Conversion, Nulls, OnAmbiguous, WhenReplaced
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dbt_stripe_sync.stripe_api.catalog import Catalog, Param, Resource
+    from dbt_stripe_sync.model.params import Param
+    from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 _NAMES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
@@ -166,7 +168,7 @@ class _Builder:
 
     def rule(self, resource: Resource) -> dict[str, Any]:
         """What holds for a sync once it names this resource."""
-        lifecycle = lifecycle_of(resource.name)
+        lifecycle = resource.lifecycle
         removals = [Removal.IGNORE.value, *(removal.value for removal in lifecycle.on_removed)]
         options = {option: {"type": "boolean"} for option in lifecycle.options}
         name = f"fields of {resource.name}"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.config.leaks import find_secrets
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.errors import Location
+from dbt_stripe_sync.model.errors import Location
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.errors import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,28 +14,19 @@ from dbt_stripe_sync.config.meta import read_blocks
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.config.values import Around, parse_nulls
-from dbt_stripe_sync.engine.types import (
-    Column,
-    FieldMapping,
-    Limits,
-    Match,
-    Nulls,
-    OnAmbiguous,
-    Sync,
-    SyncRef,
-    Threshold,
-)
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal, lifecycle_of
+from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.sync import Column, FieldMapping, Limits, Match, Nulls, OnAmbiguous, Sync, SyncRef, Threshold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from enum import Enum
 
     from dbt_stripe_sync.config.meta import Block
-    from dbt_stripe_sync.engine.types import ModelNode, Value
-    from dbt_stripe_sync.errors import Location, Problem
+    from dbt_stripe_sync.model.errors import Location, Problem
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.nodes import ModelNode
+    from dbt_stripe_sync.model.sync import Value
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
-    from dbt_stripe_sync.stripe_api.lifecycle import Lifecycle
 
 KEYS = (
     "name",
@@ -102,7 +93,7 @@ class _Parser:
         key = self._key()
         if resource is None:
             return None
-        lifecycle = lifecycle_of(resource.name)
+        lifecycle = resource.lifecycle
         # What can only be inserted needs no word for it.
         mode = self._choice("mode", Mode, Mode.UPSERT if Mode.UPSERT in lifecycle.modes else Mode.INSERT)
         on_removed = self._choice("on_removed", Removal, Removal.IGNORE)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateSyntaxError, meta
 
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.engine.codec import canonical
-from dbt_stripe_sync.engine.templates import environment_of
-from dbt_stripe_sync.engine.types import (
+from dbt_stripe_sync.engine.payload.templates import environment_of
+from dbt_stripe_sync.engine.payload.values import BadValueError, convert
+from dbt_stripe_sync.model.codec import canonical
+from dbt_stripe_sync.model.money import is_currency
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.sync import (
     Column,
     Constant,
     Conversion,
@@ -21,17 +24,15 @@ from dbt_stripe_sync.engine.types import (
     Value,
     WhenReplaced,
 )
-from dbt_stripe_sync.engine.values import BadValueError, convert
-from dbt_stripe_sync.stripe_api.catalog import ParamKind
-from dbt_stripe_sync.stripe_api.money import is_currency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbt_stripe_sync.config.problems import Problems
-    from dbt_stripe_sync.engine.types import ModelNode
-    from dbt_stripe_sync.errors import Location
-    from dbt_stripe_sync.stripe_api.catalog import Catalog, Param
+    from dbt_stripe_sync.model.errors import Location
+    from dbt_stripe_sync.model.nodes import ModelNode
+    from dbt_stripe_sync.model.params import Param
+    from dbt_stripe_sync.stripe_api.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

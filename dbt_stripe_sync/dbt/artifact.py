@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
     from pathlib import Path

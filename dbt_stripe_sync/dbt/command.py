@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.dbt.run_results import FAILED, read_run_results
-from dbt_stripe_sync.errors import ConfigError, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

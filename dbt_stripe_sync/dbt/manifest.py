@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dbt_stripe_sync.dbt.artifact import broken_artifact, read_artifact
-from dbt_stripe_sync.engine.types import ColumnNode, ModelNode, Relation
-from dbt_stripe_sync.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode, Relation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

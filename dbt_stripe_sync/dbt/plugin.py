@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt.plugins.manager import dbt_hook, dbtPlugin
 
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

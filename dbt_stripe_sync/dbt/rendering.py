@@ -11,12 +11,12 @@ import jinja2
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
-from dbt_stripe_sync.errors import Problem
+from dbt_stripe_sync.model.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.errors import Location
+    from dbt_stripe_sync.model.errors import Location
 
 _UNSET: Any = object()
 # What an expression of the user's can raise while it is rendered, besides Jinja's own errors.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.dbt.artifact import broken_artifact, read_artifact
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,13 +8,14 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.errors import Problem, Severity
+from dbt_stripe_sync.model.errors import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dbt_stripe_sync.dbt.manifest import Manifest
-    from dbt_stripe_sync.engine.types import ModelNode, Sync
+    from dbt_stripe_sync.model.nodes import ModelNode
+    from dbt_stripe_sync.model.sync import Sync
 
 # docs.getdbt.com/reference/node-selection/graph-operators
 _GRAPH = re.compile(r"^(?P<up>(?P<up_depth>\d*)\+)?(?P<core>[^+@]+)(?P<down>\+(?P<down_depth>\d*))?$")

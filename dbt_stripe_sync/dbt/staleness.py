@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
-    from datetime import datetime
 
     import duckdb
     import pyarrow as pa
 
-    from dbt_stripe_sync.engine.fingerprints import Fingerprints
-    from dbt_stripe_sync.engine.types import Intent, Outcome, Record, RowSource
-    from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call
+    from dbt_stripe_sync.model.calls import Account, Answer, Call
+    from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.nodes import RowSource
+    from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.run import Intent, Outcome
 
 
 class Warehouse(Protocol):
@@ -105,20 +106,4 @@ class State(Protocol):
 
     def add_former_ids(self, rows: Sequence[tuple[str, str, str]]) -> None:
         """Remember objects (sync, key, id) that another has replaced and that rows may still refer to."""
-        ...
-
-
-class Clock(Protocol):
-    """The time, so that tests can move it."""
-
-    def now(self) -> datetime:
-        """The wall clock, with its zone (UTC)."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that never step back."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
         ...

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.errors import ConfigError, Problem
-from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.model.errors import ConfigError, Problem
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.stripe_api.catalog import Param
+    from dbt_stripe_sync.model.params import Param
 
 
 def list_resources() -> list[dict[str, Any]]:

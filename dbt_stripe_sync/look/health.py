@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.errors import SyncError
-from dbt_stripe_sync.stripe_api.calls import Call, Verdict
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.model.errors import SyncError
 from dbt_stripe_sync.wiring import (
     check_account,
     check_models,
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dbt_stripe_sync.engine.ports import Stripe
-    from dbt_stripe_sync.errors import Problem
-    from dbt_stripe_sync.stripe_api.calls import Account
+    from dbt_stripe_sync.model.calls import Account
+    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.wiring import ProjectOptions, Workload
 
 

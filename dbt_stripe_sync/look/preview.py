@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.extract import Staged, load_rows
-from dbt_stripe_sync.engine.layout import HASH, KEY, REFS, build_layout
-from dbt_stripe_sync.engine.linking import link_rows
-from dbt_stripe_sync.engine.payload import PayloadBuilder, pending_id
-from dbt_stripe_sync.engine.sql import quoted
-from dbt_stripe_sync.engine.workspace import Workspace
-from dbt_stripe_sync.errors import ConfigError, Problem
+from dbt_stripe_sync.engine.payload.builder import PayloadBuilder, pending_id
+from dbt_stripe_sync.engine.stage.extract import Staged, load_rows
+from dbt_stripe_sync.engine.stage.layout import HASH, KEY, REFS, build_layout
+from dbt_stripe_sync.engine.stage.linking import link_rows
+from dbt_stripe_sync.engine.stage.workspace import Workspace
+from dbt_stripe_sync.model.errors import ConfigError, Problem
+from dbt_stripe_sync.model.sql import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.engine.ports import Warehouse
-    from dbt_stripe_sync.engine.types import RowSource, Sync
+    from dbt_stripe_sync.model.nodes import RowSource
+    from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.wiring import Workload
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.report.error_codes import BY_CODE, BY_STATUS, BY_TYPE, SERVER, UNEXPLAINED
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.types import Change
+    from dbt_stripe_sync.model.calls import StripeFailure
+    from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.report.error_codes import Explanation
-    from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
 SERVER_ERROR = 500
 _STEP = re.compile(r"\[([^\]]*)\]")

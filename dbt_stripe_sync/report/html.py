@@ -15,7 +15,8 @@ import orjson
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from dbt_stripe_sync.engine.types import Action, Status
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.html_words import (
     build_bars,
     build_causes,
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dbt_stripe_sync.engine.types import Change, Outcome, RunReport
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.run import Outcome, RunReport
 
 # What a browser opens without a pause; the results file beside it holds the rest.
 MOST_SUCCEEDED = 50_000

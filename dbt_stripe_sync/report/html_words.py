@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.types import Action, RunStatus, Status
-from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.errors import Severity
+from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.lines import counted, took
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES, field_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
@@ -16,7 +17,7 @@ from dbt_stripe_sync.report.run_text import WORDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbt_stripe_sync.engine.types import RunReport
+    from dbt_stripe_sync.model.run import RunReport
     from dbt_stripe_sync.report.summary import Cause, Summary
 
 # An SVG of this many units; what is there at all is seen at all.

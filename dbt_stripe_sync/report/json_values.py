@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.types import Fingerprint, NotStored, Ref
+from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
 from dbt_stripe_sync.report.redact import NOT_KEPT, hide_secrets, hide_values
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from dbt_stripe_sync.engine.types import Change, PlanHeader
-    from dbt_stripe_sync.errors import Problem
-    from dbt_stripe_sync.stripe_api.calls import StripeFailure
+    from dbt_stripe_sync.model.calls import StripeFailure
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.plan import PlanHeader
 
 # JSON's readers hold whole numbers of 64 bits; a longer one is given as text.
 _LARGEST = 2**63 - 1

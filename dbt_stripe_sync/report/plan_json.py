@@ -11,7 +11,8 @@ from dbt_stripe_sync.report.json_values import json_field, json_header, json_par
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbt_stripe_sync.engine.types import Change, Plan, SyncCounts
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.plan import Plan, SyncCounts
 
 FORMAT = 1
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.types import Action
-from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.lines import counted, cut, plain
 from dbt_stripe_sync.report.plan_text import pick_changes
 from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, place_of, sum_of
@@ -16,7 +16,8 @@ from dbt_stripe_sync.report.value_text import render_parts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbt_stripe_sync.engine.types import Change, Plan, SyncCounts
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.plan import Plan, SyncCounts
     from dbt_stripe_sync.report.plan_text import PlanStyle
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from dbt_stripe_sync.engine.types import Action
+from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.report.lines import Paint, counted, cut, pad, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.plan_words import (
     BY_RISK,
@@ -27,8 +27,9 @@ from dbt_stripe_sync.report.value_text import render_parts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dbt_stripe_sync.engine.types import Change, Changes, Plan, SyncCounts
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.plan import Changes, Plan, SyncCounts
     from dbt_stripe_sync.report.plan_words import Found
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 

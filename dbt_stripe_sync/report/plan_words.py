@@ -6,15 +6,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.types import Action
+from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.report.lines import about, counted
 from dbt_stripe_sync.report.problems_text import group_problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbt_stripe_sync.engine.types import Change, Plan, SyncCounts
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.plan import Plan, SyncCounts
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
 MARKS = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.errors import Severity
+from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.lines import Paint, counted, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.errors import Problem
 
 SHOWN_KEYS = 5
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}

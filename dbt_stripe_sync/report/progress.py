@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 import orjson
 from typing_extensions import Self
 
-from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.lines import about, counted, plain, took
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from dbt_stripe_sync.engine.types import Outcome, SyncCounts
+    from dbt_stripe_sync.model.plan import SyncCounts
+    from dbt_stripe_sync.model.run import Outcome
 
 # Often enough to see that it lives, seldom enough for a log that is kept.
 QUIET_SECONDS = 10.0

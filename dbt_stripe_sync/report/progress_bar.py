@@ -14,7 +14,8 @@ from dbt_stripe_sync.report.lines import about, counted, plain, took
 from dbt_stripe_sync.report.progress import Silent, Tally
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.types import Outcome, SyncCounts
+    from dbt_stripe_sync.model.plan import SyncCounts
+    from dbt_stripe_sync.model.run import Outcome
 
 # The eye sees no more, and each of them costs time that the run needs.
 REFRESHES_A_SECOND = 5

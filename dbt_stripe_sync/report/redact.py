@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.types import Fingerprint, NotStored, Ref
-from dbt_stripe_sync.stripe_api.calls import OBJECT_ID, is_object_id
+from dbt_stripe_sync.model.calls import OBJECT_ID, is_object_id
+from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

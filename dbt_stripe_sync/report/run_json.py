@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.explain import explain, fill_in
 from dbt_stripe_sync.report.json_values import json_failure, json_header, json_params, json_problem, json_time
 from dbt_stripe_sync.report.plan_json import json_counts
@@ -34,7 +34,7 @@ from dbt_stripe_sync.report.plan_json import json_counts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dbt_stripe_sync.engine.types import Outcome, RunReport
+    from dbt_stripe_sync.model.run import Outcome, RunReport
 
 SCHEMA_VERSION = 1
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from dbt_stripe_sync.engine.types import RunStatus, Status
+from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.lines import Paint, counted, cut, plain, took, wrap, wrap_marked
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES
 from dbt_stripe_sync.report.problems_text import render_problems
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from dbt_stripe_sync.engine.types import RunReport, SyncCounts
+    from dbt_stripe_sync.model.plan import SyncCounts
+    from dbt_stripe_sync.model.run import RunReport
     from dbt_stripe_sync.report.summary import Cause, Summary
 
 NARROWEST = 40

@@ -6,14 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.explain import explain, fill_in, param_path
 from dbt_stripe_sync.report.json_values import message_of
 from dbt_stripe_sync.report.redact import without_ids
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.types import Action, Outcome, RunReport
-    from dbt_stripe_sync.stripe_api.calls import StripeFailure
+    from dbt_stripe_sync.model.calls import StripeFailure
+    from dbt_stripe_sync.model.change import Action
+    from dbt_stripe_sync.model.run import Outcome, RunReport
 
 SHOWN_KEYS = 5
 SHOWN_REQUESTS = 3

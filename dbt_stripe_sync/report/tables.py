@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from rich.cells import cell_len, set_cell_size
 
-from dbt_stripe_sync.engine.types import Fingerprint
+from dbt_stripe_sync.model.change import Fingerprint
 from dbt_stripe_sync.report.redact import NOT_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dbt_stripe_sync.engine.types import Record
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.record import Record
 
 GAP = "  "
 NARROWEST = 8

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.engine.types import Fingerprint, NotStored, Ref
+from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
+from dbt_stripe_sync.model.money import MoneyError, exponent_of, to_major_units
 from dbt_stripe_sync.report.lines import plain
 from dbt_stripe_sync.report.redact import HIDDEN_SECRET, NOT_KEPT, hide_secrets, is_secret
-from dbt_stripe_sync.stripe_api.money import MoneyError, exponent_of, to_major_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dbt_stripe_sync.engine.types import Change
+    from dbt_stripe_sync.model.change import Change
 
 NOT_SET = "(not set)"
 CLEARED = "(cleared)"

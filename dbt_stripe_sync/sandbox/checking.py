@@ -7,14 +7,14 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.sandbox.errors import ApiError, bad_request
 from dbt_stripe_sync.sandbox.forms import as_lists
-from dbt_stripe_sync.stripe_api.catalog import ParamKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dbt_stripe_sync.stripe_api.catalog import Param
+    from dbt_stripe_sync.model.params import Param
 
 Parser: TypeAlias = Callable[[str, Any], Any]
 """From a parameter's full name and its raw value to a typed value. Raises `ApiError`."""

@@ -13,7 +13,7 @@ from dbt_stripe_sync.sandbox.store import Body, copy_json
 from dbt_stripe_sync.sandbox.work import Work
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.stripe_api.catalog import Param
+    from dbt_stripe_sync.model.params import Param
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,11 @@ from dbt_stripe_sync.stripe_api.catalog import read_catalog
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dbt_stripe_sync.model.params import Operation
     from dbt_stripe_sync.sandbox.family import Ask, Family, Handler
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
-    from dbt_stripe_sync.stripe_api.catalog import Catalog, Operation
+    from dbt_stripe_sync.stripe_api.catalog import Catalog
 
 # What an operation that only moves an object's status leaves it in, for families without rules of their own.
 _STATUS_AFTER = {"cancel": "canceled", "capture": "succeeded", "confirm": "succeeded", "expire": "expired"}

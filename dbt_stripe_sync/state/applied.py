@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.types import Ended, Status
+from dbt_stripe_sync.model.run import Ended, Status
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.state.session import Session

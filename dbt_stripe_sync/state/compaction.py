@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from dbt_stripe_sync.engine.sql import literal, quoted
-from dbt_stripe_sync.errors import Location, Problem, Severity, StateError
+from dbt_stripe_sync.model.errors import Location, Problem, Severity, StateError
+from dbt_stripe_sync.model.sql import literal, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path

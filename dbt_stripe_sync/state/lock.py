@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 import orjson
 
-from dbt_stripe_sync.errors import Location, Problem, StateError
+from dbt_stripe_sync.model.errors import Location, Problem, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

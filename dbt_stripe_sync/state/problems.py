@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.errors import Location, Problem, StateError
+from dbt_stripe_sync.model.errors import Location, Problem, StateError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.engine.diff import FORGOTTEN, TAGGED_AS
+from dbt_stripe_sync.model.record import FORGOTTEN, TAGGED_AS
 from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, build_table, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dbt_stripe_sync.engine.fingerprints import Fingerprints
-    from dbt_stripe_sync.engine.types import Record
+    from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.state.session import Session
 
 _STORED = ", ".join((*RECORDS.names[:-1], "created_at", "updated_at"))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.changes import REBUILT
-from dbt_stripe_sync.engine.codec import (
+from dbt_stripe_sync.model.codec import (
     canonical,
     decode_change,
     decode_failure,
@@ -16,15 +15,16 @@ from dbt_stripe_sync.engine.codec import (
     encode_failure,
     encode_intent,
 )
-from dbt_stripe_sync.engine.fingerprints import stored_hash
-from dbt_stripe_sync.engine.types import Outcome, Record, Status
+from dbt_stripe_sync.model.fingerprints import stored_hash
+from dbt_stripe_sync.model.record import REBUILT, Record
+from dbt_stripe_sync.model.run import Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from dbt_stripe_sync.engine.fingerprints import Fingerprints
-    from dbt_stripe_sync.engine.types import Intent
+    from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.run import Intent
 
 _TEXT = pa.string()
 _TIME = pa.timestamp("us", tz="UTC")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.engine.codec import (
+from dbt_stripe_sync.model.codec import (
     decode_counts,
     decode_header,
     decode_problem,
@@ -17,7 +17,8 @@ from dbt_stripe_sync.engine.codec import (
     encode_header,
     encode_problem,
 )
-from dbt_stripe_sync.engine.types import PlanHeader, RunReport, RunStatus, Status
+from dbt_stripe_sync.model.plan import PlanHeader
+from dbt_stripe_sync.model.run import RunReport, RunStatus, Status
 from dbt_stripe_sync.state.applied import KEPT_RUNS
 from dbt_stripe_sync.state.rows import parse_outcome
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from dbt_stripe_sync.engine.types import Outcome
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.state.session import Session
 
 # Outcomes hold what was sent, so they are most of a state's size. Runs and their counts stay.

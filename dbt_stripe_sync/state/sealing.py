@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.fingerprints import SALT_BYTES, Fingerprints, Retention, Salt
+from dbt_stripe_sync.model.fingerprints import SALT_BYTES, Fingerprints, Retention, Salt
 from dbt_stripe_sync.state.compaction import note_values
 from dbt_stripe_sync.state.records import count_write
 from dbt_stripe_sync.state.rows import build_table, concealed_row, parse_outcome, parse_record, sealed_params

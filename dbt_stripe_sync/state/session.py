@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.errors import Problem
 
 BATCH_ROWS = 1_000
 PRIVATE = 0o600

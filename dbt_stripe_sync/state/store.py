@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import duckdb
 import orjson
 
-from dbt_stripe_sync.engine.codec import decode_intent
-from dbt_stripe_sync.engine.fingerprints import Retention
-from dbt_stripe_sync.engine.types import Action, Status
-from dbt_stripe_sync.errors import StateError
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.codec import decode_intent
+from dbt_stripe_sync.model.errors import StateError
+from dbt_stripe_sync.model.fingerprints import Retention
+from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.state import applied
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dbt_stripe_sync.engine.fingerprints import Fingerprints
-    from dbt_stripe_sync.engine.ports import Clock
-    from dbt_stripe_sync.engine.types import Ended, Intent, Outcome, PlanHeader, Record, RunReport
-    from dbt_stripe_sync.errors import Problem
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.plan import PlanHeader
+    from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunReport
     from dbt_stripe_sync.state.runs import Outcomes, RunEntry
 
 # What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from dbt_stripe_sync.errors import Location, Problem, StateError
+from dbt_stripe_sync.model.errors import Location, Problem, StateError
 from dbt_stripe_sync.state.migrations import MIGRATIONS
 from dbt_stripe_sync.state.problems import cannot_write
 

@@ -7,36 +7,23 @@ parameters are called, take and require is what the SDK's typed dicts say.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.stripe_api.params import Param, ParamKind
+from dbt_stripe_sync.model.params import Operation, Param, ParamKind
+from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
 from dbt_stripe_sync.stripe_api.sdk import method_names, read_methods, service_modules
 from dbt_stripe_sync.stripe_api.sdk_params import merge_params, read_params
 
 if TYPE_CHECKING:
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.stripe_api.sdk import MethodSource
-
-__all__ = ["Catalog", "Operation", "Param", "ParamKind", "Resource", "read_catalog"]
 
 # Options of the request, not of the object.
 _NO_PARAMETERS = frozenset({"expand"})
 # Helpers for tests of an integration are no resources.
 _NO_RESOURCES = ("test_helpers",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method of a resource: `path` has its `path_params` in braces."""
-
-    name: str
-    method: str
-    path: str
-    path_params: tuple[str, ...]
-    params: Mapping[str, Param]
-    description: str = ""
 
 
 class Resource:
@@ -63,6 +50,11 @@ class Resource:
             for name in (create.path_params if create else ())
         }
         return {**in_path, **merge_params(create.params if create else {}, update.params if update else None)}
+
+    @cached_property
+    def lifecycle(self) -> Lifecycle:
+        """How its objects live: what types can't say."""
+        return build_lifecycle(self)
 
     @property
     def description(self) -> str:
@@ -152,6 +144,11 @@ class _Resources(Mapping[str, Resource]):
 def read_catalog() -> Catalog:
     """The catalogue of the installed SDK."""
     return Catalog()
+
+
+def lifecycle_of(name: str) -> Lifecycle:
+    """How the objects of a resource live. Raises `KeyError` where the catalogue lacks it."""
+    return read_catalog().resources[name].lifecycle
 
 
 @cache

@@ -13,12 +13,12 @@ from uuid import uuid4
 import aiohttp
 import stripe
 
-from dbt_stripe_sync.errors import Problem
-from dbt_stripe_sync.errors import StripeError as StripeProblem
-from dbt_stripe_sync.stripe_api.calls import Account, Answer, Call, StripeFailure, Verdict
+from dbt_stripe_sync.model.calls import Account, Answer, Call, StripeFailure, Verdict
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.errors import StripeError as StripeProblem
+from dbt_stripe_sync.model.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_stripe
-from dbt_stripe_sync.stripe_api.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.retry import (
     FORBIDDEN,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from stripe._base_address import BaseAddresses
 
-    from dbt_stripe_sync.stripe_api.catalog import Operation
-    from dbt_stripe_sync.stripe_api.ports import Clock
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.params import Operation
     from dbt_stripe_sync.stripe_api.rate import RateLimits
 
 # Stripe's own clients wait that long.

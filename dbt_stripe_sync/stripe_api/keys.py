@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from dbt_stripe_sync.errors import ConfigError, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Problem
 
 # docs.stripe.com/keys: secret and restricted keys, for live mode and for sandboxes.
 _KEY = re.compile(r"(?:sk|rk)_(?P<mode>live|test)_\w{8,}")

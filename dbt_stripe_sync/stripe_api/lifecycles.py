@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import (
+from dbt_stripe_sync.model.lifecycle import (
     STREAM,
     Bulk,
     ByStatus,
@@ -27,12 +25,13 @@ from dbt_stripe_sync.stripe_api.lifecycle import (
     Step,
     Window,
 )
+from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.stripe_api.catalog import Resource
+    from dbt_stripe_sync.model.params import Resource
 
 INSERT_ONLY = frozenset({Mode.INSERT})
 NEVER_UPDATED = frozenset({Mode.UPSERT, Mode.INSERT})
@@ -400,12 +399,10 @@ _NAMES = ("lookup_key", "code", "email", "alias", "value", "domain_name", "seria
 _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "deactivate": Removal.DEACTIVATE}
 
 
-@cache
-def find_lifecycle(name: str) -> Lifecycle:
-    """The lifecycle of a resource. Raises `KeyError` where the catalogue lacks it."""
-    resource = read_catalog().resources[name]
-    found = LIFECYCLES.get(name) or derive_lifecycle(resource)
-    return replace(found, refused=REFUSED.get(name))
+def build_lifecycle(resource: Resource) -> Lifecycle:
+    """The lifecycle of a resource of the catalogue."""
+    found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
+    return replace(found, refused=REFUSED.get(resource.name))
 
 
 def derive_lifecycle(resource: Resource) -> Lifecycle:

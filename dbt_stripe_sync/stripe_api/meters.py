@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.errors import StripeError
-from dbt_stripe_sync.stripe_api.calls import StripeFailure
-from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.errors import StripeError
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.stripe_api.ports import Api, Clock
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.stripe_api.ports import Api
 
 RESOURCE = "billing.meter"
 EVENT = "billing.meter_event"

@@ -6,25 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from datetime import datetime
 
-    from dbt_stripe_sync.stripe_api.calls import Answer
-
-
-class Clock(Protocol):
-    """The time, so that tests can move it."""
-
-    def now(self) -> datetime:
-        """The wall clock, with its zone (UTC)."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that never step back."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
+    from dbt_stripe_sync.model.calls import Answer
 
 
 class Api(Protocol):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from dbt_stripe_sync.stripe_api.ports import Clock
+    from dbt_stripe_sync.model.clock import Clock
 
 # docs.stripe.com/rate-limits: requests a second.
 LIVE_ACCOUNT = 100.0

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.stripe_api.calls import Answer, StripeFailure, Verdict
+from dbt_stripe_sync.model.calls import Answer, StripeFailure, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

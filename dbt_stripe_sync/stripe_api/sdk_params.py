@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.stripe_api.params import Param, ParamKind
+from dbt_stripe_sync.model.params import Param, ParamKind
 from dbt_stripe_sync.stripe_api.sdk import read_typed_dicts
 
 if TYPE_CHECKING:

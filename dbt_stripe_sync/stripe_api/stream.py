@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.errors import StripeError
-from dbt_stripe_sync.stripe_api.calls import Answer, StripeFailure, Verdict
-from dbt_stripe_sync.stripe_api.lifecycle import lifecycle_of
+from dbt_stripe_sync.model.calls import Answer, StripeFailure, Verdict
+from dbt_stripe_sync.model.errors import StripeError
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 from dbt_stripe_sync.stripe_api.meters import Meters, shortest
 from dbt_stripe_sync.stripe_api.rate import METER_EVENT_STREAM
 from dbt_stripe_sync.stripe_api.retry import BAD_REQUEST, UNAUTHORIZED
@@ -21,8 +21,9 @@ from dbt_stripe_sync.stripe_api.retry import BAD_REQUEST, UNAUTHORIZED
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from dbt_stripe_sync.stripe_api.calls import Call
-    from dbt_stripe_sync.stripe_api.ports import Api, Clock
+    from dbt_stripe_sync.model.calls import Call
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.stripe_api.ports import Api
 
 STREAM = "/v2/billing/meter_event_stream"
 SESSION = "/v2/billing/meter_event_session"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from adbc_driver_manager import dbapi
 
-    from dbt_stripe_sync.engine.types import RowSource
-    from dbt_stripe_sync.errors import WarehouseError
+    from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.model.nodes import RowSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,8 @@ from dbt_stripe_sync.warehouse.failures import (
 from dbt_stripe_sync.warehouse.select import backquoted
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.types import RowSource
-    from dbt_stripe_sync.errors import WarehouseError
+    from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.model.nodes import RowSource
 
 # Options that the driver knows and its Python package does not list.
 APPLICATION_DEFAULT = "adbc.bigquery.sql.auth_type.app_default_credentials"

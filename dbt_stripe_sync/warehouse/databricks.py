@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dbt_stripe_sync.engine.types import RowSource
-    from dbt_stripe_sync.errors import WarehouseError
+    from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.model.nodes import RowSource
 
 BATCH_ROWS = 50_000
 TOKEN_TIMEOUT_SECONDS = 30

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dbt_stripe_sync.engine.types import RowSource
-    from dbt_stripe_sync.errors import WarehouseError
+    from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.model.nodes import RowSource
     from dbt_stripe_sync.warehouse.registry import AdapterRequest
 
 CONNECTION_NAME = "dbt_stripe_sync"

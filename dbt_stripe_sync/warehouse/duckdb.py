@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from dbt_stripe_sync.errors import Problem, WarehouseError
+from dbt_stripe_sync.model.errors import Problem, WarehouseError
 from dbt_stripe_sync.warehouse.duckdb_profile import DuckDBProfile, parse_profile
 from dbt_stripe_sync.warehouse.duckdb_types import read_sql
 from dbt_stripe_sync.warehouse.failures import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dbt_stripe_sync.engine.types import RowSource
+    from dbt_stripe_sync.model.nodes import RowSource
 
 BATCH_ROWS = 50_000
 # DuckDB names another process by its id, and the same process by the clash of two ways to open one file.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dbt_stripe_sync.errors import Problem, WarehouseError
+from dbt_stripe_sync.model.errors import Problem, WarehouseError
 from dbt_stripe_sync.warehouse.failures import bad_setting
 from dbt_stripe_sync.warehouse.select import double_quoted
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.errors import Location, Problem, WarehouseError
+from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.types import RowSource
+    from dbt_stripe_sync.model.nodes import RowSource
 
 
 def unreachable(place: str, reason: str, hint: str = "check the profile's connection settings") -> WarehouseError:

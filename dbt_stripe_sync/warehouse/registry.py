@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from dbt_stripe_sync.errors import Problem, WarehouseError
+from dbt_stripe_sync.model.errors import Problem, WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.errors import Location, Problem, WarehouseError
+from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dbt_stripe_sync.engine.types import RowSource
+    from dbt_stripe_sync.model.nodes import RowSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

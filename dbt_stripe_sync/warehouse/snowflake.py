@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dbt_stripe_sync.engine.types import RowSource
-    from dbt_stripe_sync.errors import WarehouseError
+    from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.model.nodes import RowSource
 
 TOKEN_TIMEOUT_SECONDS = 30
 # Nanoseconds, the driver's default, can't hold a year past 2262.

@@ -9,7 +9,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from dbt_stripe_sync.errors import WarehouseError
+    from dbt_stripe_sync.model.errors import WarehouseError
 
 
 def guarded_reader(

@@ -17,13 +17,13 @@ from statistics import median
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
 
-from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.engine.extract import Staged, load_rows
-from dbt_stripe_sync.engine.layout import build_layout
-from dbt_stripe_sync.engine.workspace import Workspace
+from dbt_stripe_sync.engine.stage.extract import Staged, load_rows
+from dbt_stripe_sync.engine.stage.layout import build_layout
+from dbt_stripe_sync.engine.stage.workspace import Workspace
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.state.store import StateIdentity, open_state
-from dbt_stripe_sync.stripe_api.calls import Call, Verdict
 from dbt_stripe_sync.stripe_api.gateway import Gateway
 from dbt_stripe_sync.stripe_api.rate import RateLimits
 from dbt_stripe_sync.wiring import ProjectOptions, load_workload, opened_warehouse

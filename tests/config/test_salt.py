@@ -6,7 +6,7 @@ import pytest
 from yaml_project import text_of
 
 from dbt_stripe_sync.config.salt import read_salt
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 
 def test_without_one_there_is_none():

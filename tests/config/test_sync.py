@@ -2,7 +2,8 @@
 
 import pytest
 
-from dbt_stripe_sync.engine.types import (
+from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.sync import (
     ChildRows,
     Column,
     Constant,
@@ -15,7 +16,6 @@ from dbt_stripe_sync.engine.types import (
     Template,
     Threshold,
 )
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal
 
 CUSTOMER = "resource: customer\nkey: id\n"
 

@@ -5,7 +5,7 @@ import json
 import yaml
 
 from dbt_stripe_sync.config.sync import parse_syncs
-from dbt_stripe_sync.engine.types import ColumnNode, ModelNode, Relation
+from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode, Relation
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 
 

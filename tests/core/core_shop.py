@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
+from dbt_stripe_sync.model.tag import TAG
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.tag import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ import pytest
 from core_shop import as_form, at
 from core_table import OFF, TABLE
 
-from dbt_stripe_sync.stripe_api.tag import TAG
+from dbt_stripe_sync.model.tag import TAG
 
 EACH = pytest.mark.parametrize("core", TABLE, ids=lambda core: core.resource)
 

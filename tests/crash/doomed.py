@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.cli import main
-from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.engine.plan import PlanWriter
+from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.state import migrations, store
 from dbt_stripe_sync.state.session import Session
 from dbt_stripe_sync.state.store import StateStore

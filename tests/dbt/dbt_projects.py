@@ -12,13 +12,13 @@ import orjson
 from business import as_a_user
 
 from dbt_stripe_sync.dbt.manifest import Manifest, read_manifest
-from dbt_stripe_sync.engine.types import Limits, OnAmbiguous, Sync
-from dbt_stripe_sync.errors import Location
-from dbt_stripe_sync.stripe_api.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.errors import Location
+from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.sync import Limits, OnAmbiguous, Sync
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.types import ModelNode
-    from dbt_stripe_sync.errors import Problem, SyncError
+    from dbt_stripe_sync.model.errors import Problem, SyncError
+    from dbt_stripe_sync.model.nodes import ModelNode
 
 PROJECT = Path(__file__).parent / "shop"
 

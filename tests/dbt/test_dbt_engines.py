@@ -13,7 +13,7 @@ from dbt_stripe_sync.dbt.manifest import read_manifest
 from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.run_results import held_models, read_run_results
 from dbt_stripe_sync.dbt.selection import select_syncs
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 # What must not reach Stripe after the build of `shop`: broken, or with a failed test, or come from one of those.
 HELD = {"broken", "after_broken", "ephemeral_after_broken", "checked", "after_checked"}

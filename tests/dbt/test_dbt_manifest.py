@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_stripe_sync.dbt.manifest import read_manifest
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 SYNC = {"stripe_sync": {"resource": "customer", "key": "id", "fields": {"email": "email"}}}
 

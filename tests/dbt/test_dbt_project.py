@@ -9,7 +9,7 @@ import pytest
 from dbt_projects import text_of
 
 from dbt_stripe_sync.dbt.project import Chosen, read_project
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 PROJECT = "name: shop\nversion: '1.0'\nprofile: shop\n"
 PROFILES = """\

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from dbt_stripe_sync.dbt.rendering import Renderer
-from dbt_stripe_sync.errors import Location
+from dbt_stripe_sync.model.errors import Location
 
 ENVIRONMENT = {"HOST": "db.example", "PORT": "5432", "EMPTY": "", "YES": "True", "QUOTED": "'x'", "NUMBER_LIKE": "007"}
 VARIABLES = {"month": "2026-01", "days": 30, "zones": ["eu", "us"]}

@@ -7,7 +7,7 @@ import pytest
 from dbt_projects import text_of
 
 from dbt_stripe_sync.dbt.run_results import RunResults, held_models, read_run_results
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 
 
 def held(manifest, statuses):

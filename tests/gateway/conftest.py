@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from gateway_clocks import HastyClock
 
+from dbt_stripe_sync.model.calls import Call
 from dbt_stripe_sync.sandbox import Sandbox
-from dbt_stripe_sync.stripe_api.calls import Call
 from dbt_stripe_sync.stripe_api.gateway import Gateway
 from dbt_stripe_sync.stripe_api.rate import RateLimits
 

@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from dbt_stripe_sync.engine.clock import SystemClock
-from dbt_stripe_sync.errors import StripeError
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.sandbox import Fault, Sandbox
 from dbt_stripe_sync.sandbox import RateLimits as SandboxLimits
-from dbt_stripe_sync.stripe_api.calls import Call, Verdict
 from dbt_stripe_sync.stripe_api.gateway import Gateway
 from dbt_stripe_sync.stripe_api.rate import RateLimits
 from dbt_stripe_sync.stripe_api.retry import MOST_ATTEMPTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbt_stripe_sync.errors import ConfigError
+from dbt_stripe_sync.model.errors import ConfigError
 from dbt_stripe_sync.stripe_api.keys import OFFICIAL, check_address, check_key, check_live, is_live
 
 SECRET = "sk_live_51Abcdefghijk"

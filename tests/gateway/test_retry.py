@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.stripe_api.calls import Verdict
+from dbt_stripe_sync.model.calls import Verdict
 from dbt_stripe_sync.stripe_api.retry import Reply, build_answer, leaves_doubt, may_repeat, wait_seconds
 
 STATUS = st.none() | st.integers(200, 599)

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from gateway_clocks import VirtualClock
 
+from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.sandbox import Fault, Sandbox
-from dbt_stripe_sync.stripe_api.calls import Call, Verdict
 from dbt_stripe_sync.stripe_api.gateway import Gateway
 from dbt_stripe_sync.stripe_api.rate import METER_EVENT_STREAM, Gate, RateLimits
 from dbt_stripe_sync.stripe_api.retry import MOST_ATTEMPTS

@@ -8,21 +8,11 @@ from typing import Any
 
 import pytest
 
-from dbt_stripe_sync.engine.types import (
-    Action,
-    Change,
-    FieldChange,
-    Outcome,
-    Plan,
-    PlanHeader,
-    PlannedCall,
-    RunReport,
-    RunStatus,
-    Status,
-    SyncCounts,
-)
-from dbt_stripe_sync.errors import Location, Problem
-from dbt_stripe_sync.stripe_api.calls import StripeFailure
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall
+from dbt_stripe_sync.model.errors import Location, Problem
+from dbt_stripe_sync.model.plan import Plan, PlanHeader, SyncCounts
+from dbt_stripe_sync.model.run import Outcome, RunReport, RunStatus, Status
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 HEADER = PlanHeader(

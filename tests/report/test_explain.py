@@ -11,11 +11,11 @@ from conftest import email_failure, make_change
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.engine.types import Ref
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.change import Ref
 from dbt_stripe_sync.report.error_codes import BY_CODE, BY_STATUS, BY_TYPE, SERVER, UNEXPLAINED
 from dbt_stripe_sync.report.explain import explain, fill_in, param_path
 from dbt_stripe_sync.report.redact import describe_values, hide_secrets, hide_values
-from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
 
 def sdk_codes() -> set[str]:

@@ -10,10 +10,11 @@ from hashlib import sha256
 import pytest
 from conftest import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
 
-from dbt_stripe_sync.engine.types import Action, PlannedCall, Ref, RunStatus, Status
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
+from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report import html
 from dbt_stripe_sync.report.html import render_html, write_html
-from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
 
 def render(report, **given) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
 
-from dbt_stripe_sync.engine.types import Action, RunStatus, Status
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.html import write_html
-from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
 pytestmark = pytest.mark.browser
 

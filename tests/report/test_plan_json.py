@@ -6,7 +6,7 @@ import json
 
 from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
 
-from dbt_stripe_sync.engine.types import Action, PlannedCall, Ref
+from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
 from dbt_stripe_sync.report.plan_json import render_plan
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dbt_stripe_sync.engine.types import Action, PlannedCall, Ref
-from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conftest import row_problem
 
-from dbt_stripe_sync.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.report.problems_text import render_problems
 
 

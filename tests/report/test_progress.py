@@ -7,7 +7,7 @@ import json
 
 from conftest import make_change, make_counts, make_outcome
 
-from dbt_stripe_sync.engine.types import Status
+from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.progress import JsonLines, PlainLines, Silent, open_progress
 from dbt_stripe_sync.report.progress_bar import Bars
 

@@ -8,7 +8,8 @@ import stat
 import pytest
 from conftest import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
 
-from dbt_stripe_sync.engine.types import Action, PlannedCall, RunStatus, Status
+from dbt_stripe_sync.model.change import Action, PlannedCall
+from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.run_json import build_results, write_results
 
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dbt_stripe_sync.engine.types import Action, RunStatus, Status
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.run_text import render_run
-from dbt_stripe_sync.stripe_api.calls import StripeFailure
 
 
 def render(report, **given) -> str:

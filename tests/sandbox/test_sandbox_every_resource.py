@@ -9,8 +9,9 @@ import urllib.request
 
 import pytest
 
+from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.sandbox import Sandbox
-from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
 
 CATALOG = read_catalog()
 PLAIN = {

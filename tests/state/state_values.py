@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from dbt_stripe_sync.engine.types import (
-    Action,
-    Change,
-    FieldChange,
-    Intent,
-    Outcome,
-    PlanHeader,
-    PlannedCall,
-    Record,
-    RunReport,
-    RunStatus,
-    Status,
-    SyncCounts,
-)
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall
+from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
+from dbt_stripe_sync.model.record import Record
+from dbt_stripe_sync.model.run import Intent, Outcome, RunReport, RunStatus, Status
 from dbt_stripe_sync.state.store import StateIdentity
 
 MINE = StateIdentity(project="shop", account="acct_1", livemode=False)

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.engine.codec import (
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, PlannedCall, Ref
+from dbt_stripe_sync.model.codec import (
     canonical,
     decode_change,
     decode_counts,
@@ -28,20 +30,9 @@ from dbt_stripe_sync.engine.codec import (
     encode_params,
     encode_problem,
 )
-from dbt_stripe_sync.engine.types import (
-    Action,
-    Change,
-    FieldChange,
-    Fingerprint,
-    Intent,
-    NotStored,
-    PlanHeader,
-    PlannedCall,
-    Ref,
-    SyncCounts,
-)
-from dbt_stripe_sync.errors import Location, Problem, Severity
-from dbt_stripe_sync.stripe_api.calls import StripeFailure
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
+from dbt_stripe_sync.model.run import Intent
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)

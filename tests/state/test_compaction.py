@@ -11,8 +11,9 @@ import duckdb
 import pytest
 from state_values import MINE, change_of, intent_of, outcome_of, record_of
 
-from dbt_stripe_sync.engine.fingerprints import Retention
-from dbt_stripe_sync.engine.types import Fingerprint, Status
+from dbt_stripe_sync.model.change import Fingerprint
+from dbt_stripe_sync.model.fingerprints import Retention
+from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.state.migrations import MIGRATIONS, migrate
 
 NOTHING = Retention(default=False, redact=lambda _text, _params: "…")
@@ -21,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from state_values import StoppedClock, MINE, change_of, intent_of, outcome_of
-from dbt_stripe_sync.engine.fingerprints import Retention
+from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.state.store import open_state
 Path.replace = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)
 with open_state(Path(sys.argv[1]), identity=None, clock=StoppedClock(), retention=Retention(default=False)) as state:

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from state_values import MINE, change_of, intent_of, record_of
 
-from dbt_stripe_sync.errors import StateError
+from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.state.migrations import MIGRATIONS, migrate
 from dbt_stripe_sync.state.store import StateIdentity, open_state
 
@@ -22,7 +22,7 @@ HOLDER = textwrap.dedent(
     """
     import sys, time
     from pathlib import Path
-    from dbt_stripe_sync.engine.clock import SystemClock
+    from dbt_stripe_sync.model.clock import SystemClock
     from dbt_stripe_sync.state.store import open_state
 
     with open_state(Path(sys.argv[1]), identity=None, clock=SystemClock()):
@@ -244,7 +244,7 @@ FILLER = textwrap.dedent(
     from pathlib import Path
     sys.path.insert(0, sys.argv[2])
     from state_values import StoppedClock, change_of, intent_of, outcome_of
-    from dbt_stripe_sync.errors import StateError
+    from dbt_stripe_sync.model.errors import StateError
     from dbt_stripe_sync.state.store import open_state
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -282,7 +282,7 @@ WRITER = textwrap.dedent(
     from pathlib import Path
     sys.path.insert(0, sys.argv[2])
     from state_values import change_of, intent_of, outcome_of, record_of
-    from dbt_stripe_sync.engine.clock import SystemClock
+    from dbt_stripe_sync.model.clock import SystemClock
     from dbt_stripe_sync.state.store import open_state
 
     with open_state(Path(sys.argv[1]), identity=None, clock=SystemClock()) as state:

@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 from state_values import change_of, intent_of, outcome_of, record_of, report_of
 
-from dbt_stripe_sync.engine.types import Action, RunStatus, Status
-from dbt_stripe_sync.errors import Location, Problem, StateError
-from dbt_stripe_sync.stripe_api.calls import StripeFailure
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.errors import Location, Problem, StateError
+from dbt_stripe_sync.model.run import RunStatus, Status
 
 FAILURE = StripeFailure(
     type="card_error", status=402, code="card_declined", decline_code="generic_decline", message="no"

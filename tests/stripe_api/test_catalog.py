@@ -11,7 +11,8 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.stripe_api.catalog import ParamKind, read_catalog
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.sdk import api_version
 
 CATALOG = read_catalog()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.lifecycle import ByStatus, Mode, Reject, Removal, Replace, lifecycle_of
+from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Reject, Removal, Replace
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
 

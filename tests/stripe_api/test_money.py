@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.stripe_api.money import (
+from dbt_stripe_sync.model.money import (
     CURRENCIES,
     THREE_DECIMAL,
     TWO_EMPTY_DECIMALS,

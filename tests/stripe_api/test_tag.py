@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.stripe_api.tag import TAG, TAG_CHARACTERS, build_tag
+from dbt_stripe_sync.model.tag import TAG, TAG_CHARACTERS, build_tag
 
 names = st.from_regex(r"[\w.-]{1,100}", fullmatch=True)
 

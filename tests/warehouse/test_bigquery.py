@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from warehouses import shop_model
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 
 driver = pytest.importorskip("adbc_driver_bigquery")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from warehouses import shop_model
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 
 connector = pytest.importorskip("databricks.sql")
 

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from warehouses import model, shop_model
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 from dbt_stripe_sync.warehouse import AdapterRequest
 
 pytest.importorskip("dbt.adapters.factory")

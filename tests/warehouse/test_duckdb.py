@@ -11,7 +11,7 @@ import psutil
 import pytest
 from warehouses import as_duckdb_types, ephemeral, model
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 from dbt_stripe_sync.warehouse import open_warehouse
 from dbt_stripe_sync.warehouse.duckdb_profile import parse_profile
 

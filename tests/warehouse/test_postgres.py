@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from warehouses import as_duckdb_types, ephemeral, shop_model
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 from dbt_stripe_sync.warehouse.postgres import build_conninfo
 
 EVERY_TYPE = {

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from warehouses import ephemeral, shop_model
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 
 pytest.importorskip("redshift_connector")
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 from dbt_stripe_sync.warehouse import AdapterRequest, open_warehouse, registry
 
 

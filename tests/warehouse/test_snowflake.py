@@ -5,7 +5,7 @@ import base64
 import pytest
 from warehouses import ephemeral, shop_model
 
-from dbt_stripe_sync.errors import WarehouseError
+from dbt_stripe_sync.model.errors import WarehouseError
 
 driver = pytest.importorskip("adbc_driver_snowflake")
 

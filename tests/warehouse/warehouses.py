@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import adbc_driver_postgresql.dbapi
 import duckdb
 
-from dbt_stripe_sync.engine.types import Relation, RowSource
+from dbt_stripe_sync.model.nodes import Relation, RowSource
 from dbt_stripe_sync.warehouse import open_warehouse
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from dbt_stripe_sync.stripe_api.sdk_params import read_params
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
-    from dbt_stripe_sync.stripe_api.catalog import Param
 
 STREAM = "/v2/billing/meter_event_stream"
 LASTS_SECONDS = 15 * 60

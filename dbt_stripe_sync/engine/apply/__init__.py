@@ -1,0 +1,1 @@
+"""A plan, carried out: lanes, intents, calls, outcomes; and what puts a state right."""

@@ -1,0 +1,87 @@
+"""Group commits: many changes under way, few transactions, and no call before its intent is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from dbt_stripe_sync.engine.ports import State
+    from dbt_stripe_sync.model.run import Intent, Outcome
+
+MOST_AT_ONCE = 500
+
+
+class Journal:
+    """Writes intents and outcomes to the state, as many in one transaction as are waiting.
+
+    Used as a context manager; leaving it writes what is left. A commit that fails raises `StateError` in everybody who
+    waits for it, and in everybody after that: nothing may be sent that can't be remembered.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._waiting: list[tuple[Intent | Outcome, bool, asyncio.Future[None]]] = []
+        self._wake = asyncio.Event()
+        self._ending = False
+        self._failure: BaseException | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._writer = asyncio.create_task(self._write())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending = True
+        self._wake.set()
+        if self._writer is not None:
+            await self._writer
+
+    async def open(self, intent: Intent) -> None:
+        """Make an intent durable. Raises `StateError`."""
+        await self._put(intent, is_intent=True)
+
+    async def close(self, outcome: Outcome) -> None:
+        """Make an outcome and its record durable. Raises `StateError`."""
+        await self._put(outcome, is_intent=False)
+
+    async def _put(self, item: Intent | Outcome, *, is_intent: bool) -> None:
+        if self._failure is not None:
+            raise self._failure
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, is_intent, future))
+        self._wake.set()
+        await asyncio.shield(future)
+
+    async def _write(self) -> None:
+        while not self._ending or self._waiting:
+            await self._wake.wait()
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            if not self._waiting and not self._ending:
+                self._wake.clear()
+            if batch:
+                await self._commit(batch)
+
+    async def _commit(self, batch: list[tuple[Intent | Outcome, bool, asyncio.Future[None]]]) -> None:
+        intents = [item for item, is_intent, _ in batch if is_intent]
+        outcomes = [item for item, is_intent, _ in batch if not is_intent]
+        try:
+            if self._failure is None:
+                # In a thread, so that answers are read and calls are sent while the disk is busy.
+                await asyncio.to_thread(self._state.commit, intents, outcomes)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+            self._failure = error
+        for _, _, future in batch:
+            if future.done():
+                continue
+            if self._failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(self._failure)
+                future.exception()  # a change that was cancelled meanwhile does not read it

@@ -1,0 +1,155 @@
+"""Intents that a crash or a lost answer left open, settled before anything else is compared or sent.
+
+While Stripe keeps an idempotency key, sending the same call again is safe: it answers what it answered. After that, or
+where it keeps a failure under the key, Stripe's lists tell whether the object was made: by our tag, or where it has
+none, by all that it shows of what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from dbt_stripe_sync.engine.plan.references import TAG_FIELD, object_value
+from dbt_stripe_sync.model.errors import StripeError
+from dbt_stripe_sync.model.run import Outcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dbt_stripe_sync.engine.apply.lanes import Observer
+    from dbt_stripe_sync.engine.apply.send import Sender
+    from dbt_stripe_sync.engine.plan.references import ExistingObjects
+    from dbt_stripe_sync.engine.ports import State
+    from dbt_stripe_sync.model.change import Params
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.run import Intent
+
+# Stripe keeps a key for at least 24 hours (docs.stripe.com/api/idempotent_requests). An hour is left for the time
+# that the call itself takes and for clocks that differ.
+KEY_RETENTION = timedelta(hours=23)
+MOST_TOGETHER = 500
+
+
+async def settle_intents(
+    intents: Iterable[Intent], sender: Sender, existing: ExistingObjects, state: State, observer: Observer
+) -> list[Outcome]:
+    """Bring every open intent to its end, or say why it stays open.
+
+    Raises `StateError` where the state can't be written.
+    """
+    outcomes: list[Outcome] = []
+    for group in _grouped(intents):
+        settled = await asyncio.gather(*(_settle(intent, sender, existing, state) for intent in group))
+        for outcome in settled:
+            observer.on_outcome(outcome)
+        outcomes += settled
+    return outcomes
+
+
+def _grouped(intents: Iterable[Intent]) -> Iterator[list[Intent]]:
+    """One by one, since what one finds in Stripe is gone for the next; together where they share their requests."""
+    for in_bulk, group in groupby(intents, key=lambda intent: intent.change.calls[intent.step].in_bulk):
+        most = MOST_TOGETHER if in_bulk else 1
+        while some := list(islice(group, most)):
+            yield some
+
+
+async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, state: State) -> Outcome:
+    call = intent.change.calls[intent.step]
+    if intent.key_sent_at is None or _can_replay(intent, sender.clock):
+        return await sender.carry_out(intent)
+    # An update or a removal names its whole effect: sending it again under a new key leaves the same object.
+    if not call.creates:
+        return await sender.carry_out(_with_new_key(intent))
+    if _is_told_apart(intent, sender):
+        # Stripe knows the object by what is sent of it, whatever the key: its time runs from when it was sent first.
+        return await sender.carry_out(replace(_with_new_key(intent), key_sent_at=intent.key_sent_at))
+    try:
+        is_listed = await existing.list_beside(intent.change.resource, TAG_FIELD, call.params)
+    except StripeError:
+        return await _leave_open(intent, sender, "Stripe could not be asked whether it was made")
+    if not is_listed:
+        return await _leave_open(intent, sender, _no_way_to_tell(intent))
+    made = _find_made(intent, call.params, existing, state)
+    if made is None:
+        return await sender.carry_out(_with_new_key(intent))
+    return await sender.carry_out(
+        replace(intent, step=intent.step + 1, stripe_id=made, key_sent_at=None, key_spent=False)
+    )
+
+
+def _find_made(intent: Intent, params: Params, existing: ExistingObjects, state: State) -> str | None:
+    """The id of the newest object that the call can have made, None where there is none."""
+    change = intent.change
+    tag = object_value(dict(params), TAG_FIELD)
+    if tag is not None:
+        found = existing.find(change.resource, {change.key: [(TAG_FIELD, str(tag))]}).get(change.key)
+        bodies = found.objects if found else ()
+    else:
+        bodies = tuple(body for body in existing.listed(change.resource) if _shows(body, dict(params)))
+    ids = [str(body["id"]) for body in bodies]
+    # An object that was replaced, or one that ended before its row came back, carries the same tag.
+    known = {change.stripe_id, *state.known_objects(ids, resource=change.resource, sync=change.sync, key=change.key)}
+    return next((found_id for found_id in ids if found_id not in known), None)
+
+
+def _shows(body: Any, params: Any) -> bool:
+    """Whether an object, or a part of one, has nothing else where something was sent. What it hides is passed over."""
+    if isinstance(params, dict):
+        shared = params.keys() & body.keys() if isinstance(body, dict) else set()
+        return bool(shared) and all(_shows(body[name], params[name]) for name in shared)
+    if isinstance(params, list):
+        return isinstance(body, list) and len(body) == len(params) and all(map(_shows, body, params))
+    shown = body.get("id") if isinstance(body, dict) else body
+    return str(shown) == str(params)
+
+
+def _no_way_to_tell(intent: Intent) -> str:
+    change = intent.change
+    return (
+        f"Stripe has no list of its {change.resource} objects, so whether it was made can't be found out; if it was "
+        f"not, `dbt-stripe-sync state forget {change.sync} KEY` lets the next run send it"
+    )
+
+
+def _can_replay(intent: Intent, clock: Clock) -> bool:
+    return not intent.key_spent and _is_recent(intent, clock)
+
+
+def _is_recent(intent: Intent, clock: Clock) -> bool:
+    if intent.key_sent_at is None:
+        return False
+    age = clock.now() - intent.key_sent_at
+    # A clock that stepped back says nothing of the key's age.
+    return timedelta(0) <= age < KEY_RETENTION
+
+
+def _is_told_apart(intent: Intent, sender: Sender) -> bool:
+    """Whether Stripe itself refuses a second such object, for as long as it keeps a key."""
+    lifecycle = sender.catalog.resources[intent.change.resource].lifecycle
+    return lifecycle.key_as is not None and _is_recent(intent, sender.clock)
+
+
+def _with_new_key(intent: Intent) -> Intent:
+    keys = (*intent.keys[: intent.step], str(uuid4()), *intent.keys[intent.step + 1 :])
+    return replace(intent, keys=keys, key_sent_at=None, key_spent=False)
+
+
+async def _leave_open(intent: Intent, sender: Sender, reason: str) -> Outcome:
+    outcome = Outcome(
+        intent_id=intent.id,
+        run_id=sender.run_id,
+        change=intent.change,
+        status=Status.UNKNOWN,
+        record=None,
+        stripe_id=intent.stripe_id,
+        reason=reason,
+        finished_at=sender.clock.now(),
+    )
+    await sender.journal.close(outcome)
+    return outcome

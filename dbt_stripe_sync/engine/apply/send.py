@@ -1,0 +1,188 @@
+"""One change, carried out: its calls in order, each behind a durable intent, then an outcome and its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from dbt_stripe_sync.engine.payload.builder import resolve_refs, resolve_refs_text
+from dbt_stripe_sync.engine.payload.compare import payload_hash
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.record import Record
+from dbt_stripe_sync.model.run import Intent, Outcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.apply.journal import Journal
+    from dbt_stripe_sync.engine.ports import Stripe
+    from dbt_stripe_sync.model.calls import Answer
+    from dbt_stripe_sync.model.change import Change, Ref
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.params import Catalog
+
+# Errors that say that the object is already as the call would leave it (docs.stripe.com/error-codes).
+ALREADY_GONE = "resource_missing"
+INTERNAL_ERROR = 500
+IDEMPOTENCY = "idempotency_error"
+
+
+def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
+    """What is about to be sent, with every reference resolved and a new key for each call.
+
+    Raises `KeyError` where a reference has no id.
+    """
+    calls = tuple(
+        replace(call, target=resolve_refs(call.target, ids), params=resolve_refs(dict(call.params), ids))
+        for call in change.calls
+    )
+    resolved = replace(
+        change,
+        stripe_id=change.stripe_id or next((call.target for call in calls if isinstance(call.target, str)), None)
+        if not calls[0].creates
+        else change.stripe_id,
+        calls=calls,
+        desired=resolve_refs(dict(change.desired), ids),
+        refs=resolve_refs_text(change.refs, ids),
+    )
+    keys = tuple(str(uuid4()) for _ in change.calls)
+    return Intent(id=str(uuid4()), run_id=run_id, change=resolved, keys=keys, stripe_id=resolved.stripe_id)
+
+
+@dataclass(slots=True)
+class Sender:
+    """Carries out intents. Every call leaves only after `journal` has its intent on disk."""
+
+    stripe: Stripe
+    journal: Journal
+    catalog: Catalog
+    clock: Clock
+    run_id: str
+
+    async def carry_out(self, intent: Intent) -> Outcome:
+        """Send what is left of an intent, from its step on, and write the outcome.
+
+        Raises `StateError` where the state can't be written; then no further call is sent.
+        """
+        attempts = 0
+        answer: Answer | None = None
+        while intent.step < len(intent.change.calls):
+            # A key that an earlier run has used may have acted already, whatever Stripe answers now.
+            repeated = intent.key_sent_at is not None
+            intent = replace(intent, key_sent_at=intent.key_sent_at or self.clock.now())
+            await self.journal.open(intent)
+            answer = await self.stripe.send(replace(self._call(intent), repeated=repeated))
+            attempts += answer.attempts
+            if not self._has_effect(intent, answer):
+                return await self._fail(intent, answer, attempts)
+            intent = replace(
+                intent, step=intent.step + 1, stripe_id=_id_after(intent, answer), key_sent_at=None, key_spent=False
+            )
+        outcome = self._outcome(intent, Status.SUCCEEDED, answer, attempts, _record_after(intent))
+        await self.journal.close(outcome)
+        return outcome
+
+    @staticmethod
+    def _call(intent: Intent) -> Call:
+        planned = intent.change.calls[intent.step]
+        named = planned.target if isinstance(planned.target, str) else None
+        target = None if planned.creates else named or intent.stripe_id
+        return Call(
+            resource=intent.change.resource,
+            operation=planned.operation,
+            target=target,
+            params=planned.params,
+            idempotency_key=intent.keys[intent.step],
+        )
+
+    def _has_effect(self, intent: Intent, answer: Answer) -> bool:
+        if answer.verdict is Verdict.DONE:
+            return True
+        if _is_repeat(intent, answer, self.catalog.resources[intent.change.resource].lifecycle):
+            return True
+        # An object that is to go and is not there has gone: somebody removed it by hand, or our own call did.
+        code = answer.failure.code if answer.failure else None
+        is_to_go = intent.change.gone or _ends_replaced(intent)
+        return answer.verdict is Verdict.REFUSED and code == ALREADY_GONE and is_to_go
+
+    async def _fail(self, intent: Intent, answer: Answer, attempts: int) -> Outcome:
+        if answer.verdict is Verdict.UNKNOWN:
+            status = answer.failure.status if answer.failure else None
+            # Stripe saves a 500 under its key and would repeat it, and takes no other parameters under a key that it
+            # knows (docs.stripe.com/api/idempotent_requests).
+            spent = status == INTERNAL_ERROR or (answer.failure is not None and answer.failure.type == IDEMPOTENCY)
+            await self.journal.open(replace(intent, key_spent=spent))
+            outcome = self._outcome(intent, Status.UNKNOWN, answer, attempts, None)
+        else:
+            outcome = self._outcome(intent, Status.REJECTED, answer, attempts, _record_so_far(intent))
+        await self.journal.close(outcome)
+        return outcome
+
+    def _outcome(
+        self, intent: Intent, status: Status, answer: Answer | None, attempts: int, record: Record | None
+    ) -> Outcome:
+        return Outcome(
+            intent_id=intent.id,
+            run_id=self.run_id,
+            change=intent.change,
+            status=status,
+            record=record,
+            stripe_id=intent.stripe_id,
+            request_id=answer.request_id if answer else None,
+            failure=answer.failure if answer and status is not Status.SUCCEEDED else None,
+            attempts=attempts,
+            finished_at=self.clock.now(),
+        )
+
+
+def _ends_replaced(intent: Intent) -> bool:
+    """Whether the call at hand ends the object that a new one, made by a call before, has replaced."""
+    change = intent.change
+    return change.action is Action.REPLACE and change.calls[intent.step].target == change.stripe_id
+
+
+def _is_repeat(intent: Intent, answer: Answer, lifecycle: Lifecycle) -> bool:
+    """Whether Stripe refuses a creation because it has the row's object already: a run before this one has sent it."""
+    words = lifecycle.repeated
+    message = (answer.failure.message if answer.failure else None) or ""
+    is_create = intent.change.calls[intent.step].creates
+    return is_create and answer.verdict is Verdict.REFUSED and words is not None and words in message
+
+
+def _id_after(intent: Intent, answer: Answer) -> str | None:
+    made = intent.change.calls[intent.step].creates
+    return str(answer.body.get("id") or intent.change.id) if made else intent.stripe_id
+
+
+def _record_after(intent: Intent) -> Record | None:
+    if intent.change.removed and intent.change.gone:
+        return None
+    return _record(intent, intent.change.desired, intent.change.source_hash)
+
+
+def _record_so_far(intent: Intent) -> Record | None:
+    """What is ours where an object was made and a later call was refused: the next run does the rest."""
+    if intent.step == 0 or not intent.change.calls[0].creates:
+        return None
+    made = intent.change.calls[0].params
+    params = {name: value for name, value in intent.change.desired.items() if name in made}
+    return _record(intent, params, None)
+
+
+def _record(intent: Intent, params: Mapping[str, Any], source_hash: int | None) -> Record:
+    change = intent.change
+    return Record(
+        sync=change.sync,
+        key=change.key,
+        resource=change.resource,
+        stripe_id=str(intent.stripe_id),
+        params=params,
+        payload_hash=payload_hash(params),
+        source_hash=source_hash,
+        refs=change.refs,
+        removed=change.removed,
+        adopted=change.found_by is not None,
+    )

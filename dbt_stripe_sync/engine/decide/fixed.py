@@ -1,0 +1,69 @@
+"""What an object's status no longer lets change: such a row is rejected before Stripe would refuse its call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.changes import Decision, build_record, immutable_problem
+from dbt_stripe_sync.engine.plan.references import object_value
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.tag import TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.decide.changes import Rules
+    from dbt_stripe_sync.engine.stage.diff import RowDiff
+    from dbt_stripe_sync.model.change import Change
+
+
+def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, Any]) -> Decision | None:
+    """What a row needs instead of `change`, where its object's status fixes what that would update."""
+    rule = rules.lifecycle.fixed
+    status = str(object_value(body, rule.status_field)) if rule is not None else ""
+    if rule is None or status not in rule.statuses:
+        return None
+    fixed = {name: value for name, value in _sent(rules, change).items() if rule.holds(name)}
+    if not fixed:
+        return None
+    spared = {name for name, value in fixed.items() if _is_spared(name, value, body, change)}
+    if spared == fixed.keys():
+        return _without(rules, diff, change, spared)
+    names = [name for name in fixed if name not in spared]
+    reason = f"{rule.reason} (its status is `{status}`)"
+    return Decision(problems=(immutable_problem(rules, diff, names, reason, ""),))
+
+
+def may_be_fixed(rules: Rules, change: Change) -> bool:
+    """Whether a change updates what the object's status may have fixed."""
+    rule = rules.lifecycle.fixed
+    return rule is not None and not change.removed and any(rule.holds(name) for name in _sent(rules, change))
+
+
+def _sent(rules: Rules, change: Change) -> dict[str, Any]:
+    """What a change updates on an object that exists, without what holds for one request."""
+    updates = [call.params for call in change.calls if call.operation == "update" and call.target is not None]
+    said_again = rules.lifecycle.said_again
+    return {name: value for params in updates for name, value in params.items() if name not in said_again}
+
+
+def _is_spared(name: str, value: Any, body: Mapping[str, Any], change: Change) -> bool:
+    """Whether a change can do without it: our tag, or what an adopted object hides and so may have as it should be."""
+    is_tag = name == "metadata" and isinstance(value, dict) and value.keys() == {TAG}
+    return is_tag or (change.action is Action.ADOPT and name not in body)
+
+
+def _without(rules: Rules, diff: RowDiff, change: Change, names: set[str]) -> Decision:
+    left = replace(
+        change,
+        calls=tuple(
+            replace(call, params={name: value for name, value in call.params.items() if name not in names})
+            for call in change.calls
+        ),
+        changed=tuple(part for part in change.changed if part.path.partition(".")[0] not in names),
+    )
+    if _sent(rules, left):
+        return Decision(change=left)
+    known = replace(diff, stripe_id=change.stripe_id, adopted=diff.adopted or change.action is Action.ADOPT)
+    return Decision(record=build_record(rules, known, change.desired))

@@ -1,0 +1,60 @@
+"""The tags of objects whose sync was renamed: the next change of a row writes the new one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.decide.changes import Decision, Rules, build_change, is_tagged, row_tag, step_params
+from dbt_stripe_sync.model.change import Action, FieldChange, PlannedCall
+from dbt_stripe_sync.model.lifecycle import Step
+from dbt_stripe_sync.model.record import REBUILT, TAGGED_AS
+from dbt_stripe_sync.model.tag import TAG, build_tag
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.stage.diff import RowDiff
+
+# Those that are done to the object that the row has, and leave it there.
+_KEEPS_ITS_OBJECT = frozenset({Action.UPDATE, Action.ARCHIVE, Action.CANCEL})
+
+
+def untold(diff: RowDiff) -> RowDiff:
+    """The same without the old name of its sync; the very same where it has none."""
+    if TAGGED_AS not in diff.params:
+        return diff
+    return replace(diff, params={name: value for name, value in diff.params.items() if name != TAGGED_AS})
+
+
+def old_tag(rules: Rules, diff: RowDiff) -> str | None:
+    """The tag that the object has to lose since its sync was renamed, None where it can't, or need not."""
+    name = diff.params.get(TAGGED_AS)
+    metadata = rules.resource.params.get("metadata")
+    can_lose = is_tagged(rules) and "update" in rules.resource.operations and metadata and not metadata.immutable
+    # A record that was read back holds the object, whose own tag is compared.
+    if not name or name == rules.sync.name or not can_lose or diff.payload_hash == REBUILT:
+        return None
+    return build_tag(rules.sync.project, name, diff.key)
+
+
+def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> Decision:
+    """Let the change of a row write its new tag too, or make a change that writes nothing else."""
+    change = decision.change
+    if old is None or decision.problems or (change and change.action not in _KEEPS_ITS_OBJECT):
+        return decision
+    if change is None:
+        desired = decision.record.params if decision.record else diff.params
+        change = replace(build_change(rules, diff, Action.UPDATE, desired), stripe_id=diff.stripe_id)
+    new = {TAG: row_tag(rules, diff.key)}
+    index = next((i for i, call in enumerate(change.calls) if call.operation == "update"), None)
+    if index is None:
+        # Nothing else: what holds for one request says nothing of a tag, and the state may have no more than its hash.
+        step = Step(operation="update", params={"metadata": new})
+        call = PlannedCall(operation=step.operation, target=diff.stripe_id, params=step_params(rules, diff, step))
+        calls = (*change.calls, call)
+    else:
+        call = change.calls[index]
+        written = replace(call, params={**call.params, "metadata": {**call.params.get("metadata", {}), **new}})
+        calls = (*change.calls[:index], written, *change.calls[index + 1 :])
+    shown = FieldChange(path=f"metadata.{TAG}", before=old, after=new[TAG])
+    reason = change.reason or "its sync was renamed"
+    return Decision(change=replace(change, calls=calls, changed=(*change.changed, shown), reason=reason))

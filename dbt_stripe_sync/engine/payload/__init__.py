@@ -1,0 +1,1 @@
+"""A row and its sync into Stripe parameters, and one set of parameters against another."""

@@ -1,0 +1,177 @@
+"""Two sets of parameters, what was last written and what a row asks for now: what has to be sent to get there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.change import FieldChange, Fingerprint
+from dbt_stripe_sync.model.codec import canonical
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.record import MARK
+from dbt_stripe_sync.model.sync import Nulls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.payload.builder import Payload
+    from dbt_stripe_sync.model.params import Param, Resource
+
+_ABSENT: Any = object()
+
+
+@dataclass(slots=True)
+class Comparison:
+    """`update` is what to send, `desired` what will be ours afterwards.
+
+    `immutable` names changed parameters that no update takes, `uncleared` mapped ones that are null now and can't be
+    emptied.
+    """
+
+    update: dict[str, Any] = field(default_factory=dict)
+    desired: dict[str, Any] = field(default_factory=dict)
+    changed: list[FieldChange] = field(default_factory=list)
+    immutable: list[str] = field(default_factory=list)
+    uncleared: list[tuple[str, ...]] = field(default_factory=list)
+
+
+def payload_hash(params: Mapping[str, Any]) -> str:
+    """A digest of some parameters, the same for the same meaning."""
+    return sha256(canonical(params).encode()).hexdigest()
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values mean the same to Stripe. `one` may hold fingerprints, as what is read from a record does."""
+    if isinstance(one, Fingerprint):
+        return one == other or (one.matches is not None and one.matches(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(part, other[name]) for name, part in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one is other or (type(one) is type(other) and canonical(one) == canonical(other))
+
+
+def compare(
+    before: Mapping[str, Any], payload: Payload, resource: Resource, mapped: frozenset[tuple[str, ...]]
+) -> Comparison:
+    """Compare top-level parameter by parameter; only those that differ are sent, a hash as a whole.
+
+    A parameter that the mapping no longer names stays in Stripe as it is, and is no longer ours.
+    """
+    result = Comparison()
+    walk = _Walk(payload=payload, mapped=mapped, result=result)
+    for name in dict.fromkeys([*payload.params, *before]):
+        old, new = before.get(name), payload.params.get(name)
+        if name.startswith(MARK):
+            result.desired[name] = old
+            continue
+        param = resource.params.get(name)
+        if param is None:
+            continue
+        sent, kept = walk.step((name,), old, new, param)
+        if kept is not _ABSENT:
+            result.desired[name] = kept
+        if sent is _ABSENT:
+            continue
+        if param.immutable:
+            result.immutable.append(name)
+        else:
+            result.update[name] = sent
+    return result
+
+
+@dataclass(slots=True)
+class _Walk:
+    payload: Payload
+    mapped: frozenset[tuple[str, ...]]
+    result: Comparison
+
+    def step(self, path: tuple[str, ...], old: Any, new: Any, param: Param) -> tuple[Any, Any]:
+        """What to send for this parameter, and what is ours afterwards; `_ABSENT` where there is nothing."""
+        if param.kind is ParamKind.MAP and isinstance(new or old, dict) and isinstance(new or {}, dict):
+            return self._map(path, old or {}, new or {}, param)
+        if new is None:
+            if param.kind is ParamKind.HASH and not param.clearable and isinstance(old, dict) and self._is_ours(path):
+                sent, kept = self._hash(path, old, {}, param)  # its parts may be such that can be emptied
+                return sent, kept or _ABSENT
+            return self._gone(path, old, param)
+        if same(old, new):
+            return _ABSENT, new
+        if param.kind is ParamKind.HASH and isinstance(new, dict):
+            return self._hash(path, old if isinstance(old, dict) else {}, new, param)
+        self.result.changed.append(FieldChange(path=".".join(path), before=old, after=new))
+        return new, new
+
+    def _hash(
+        self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
+    ) -> tuple[Any, Any]:
+        """A hash is sent whole, with what has to be emptied in it, so that no part depends on what Stripe keeps."""
+        sent: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
+        differs = False
+        for name in dict.fromkeys([*new, *old]):
+            field_param = (param.fields or {}).get(name)
+            if field_param is None:
+                continue
+            part, stays = self.step((*path, name), old.get(name), new.get(name), field_param)
+            differs = differs or part is not _ABSENT
+            if stays is not _ABSENT:
+                kept[name] = stays
+            if part is not _ABSENT or stays is not _ABSENT:
+                sent[name] = part if part is not _ABSENT else stays
+        return (sent if differs else _ABSENT), kept
+
+    def _map(
+        self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
+    ) -> tuple[Any, Any]:
+        """A map is merged by Stripe key by key, so only the keys that differ are sent."""
+        values = param.values
+        # docs.stripe.com/api/prices/update: `''` empties all of `currency_options`, but none of its keys.
+        if values is not None and values.kind is ParamKind.HASH:
+            if not new:
+                return self._gone(path, old or None, param)
+        else:
+            values = None
+        sent: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
+        for name in dict.fromkeys([*new, *old]):
+            before, after = old.get(name), new.get(name)
+            if after is None:
+                part, stays = self._gone((*path, name), before, values or param, is_key=values is None)
+            elif same(before, after):
+                part, stays = _ABSENT, after
+            else:
+                self.result.changed.append(FieldChange(path=".".join((*path, name)), before=before, after=after))
+                part, stays = after, after
+            if part is not _ABSENT:
+                sent[name] = part
+            if stays is not _ABSENT:
+                kept[name] = stays
+        return (sent or _ABSENT), (kept or _ABSENT)
+
+    def _gone(self, path: tuple[str, ...], old: Any, param: Param, *, is_key: bool = False) -> tuple[Any, Any]:
+        if old is None or not self._is_ours(path):
+            return _ABSENT, _ABSENT
+        nulls = self._nulls_of(path)
+        if nulls is Nulls.IGNORE:
+            return _ABSENT, old
+        if not is_key and not param.clearable and not (param.kind is ParamKind.STRING and self._may_empty(path, nulls)):
+            self.result.uncleared.append(path)
+            return _ABSENT, old
+        self.result.changed.append(FieldChange(path=".".join(path), before=old, after=None))
+        return "", _ABSENT
+
+    @staticmethod
+    def _may_empty(path: tuple[str, ...], nulls: Nulls) -> bool:
+        # A text inside a hash is emptied with the hash that is sent whole; one at the top only where the user says so.
+        return len(path) > 1 or nulls is Nulls.CLEAR
+
+    def _is_ours(self, path: tuple[str, ...]) -> bool:
+        return any(path[: len(mapped)] == mapped or mapped[: len(path)] == path for mapped in self.mapped)
+
+    def _nulls_of(self, path: tuple[str, ...]) -> Nulls:
+        for mapped, nulls in self.payload.absent.items():
+            if path[: len(mapped)] == mapped or mapped[: len(path)] == path:
+                return nulls
+        return Nulls.DEFAULT

@@ -1,0 +1,117 @@
+"""Lists whose items Stripe knows by id: an item without one would be added, not changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.sync import ChildRows, ListOf, Nulls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dbt_stripe_sync.model.lifecycle import ItemList
+    from dbt_stripe_sync.model.params import Param, Resource
+    from dbt_stripe_sync.model.sync import FieldMapping, Sync
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emptying:
+    """What an item may lose: `fields` by what the sync maps in items, what earlier rows set there as `before`.
+
+    `ours` holds the mapped paths inside an item, None where whole items come from a column.
+    """
+
+    fields: Mapping[str, Param]
+    ours: frozenset[tuple[str, ...]] | None
+    before: Sequence[Mapping[str, Any]]
+
+    def of(self, item: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+        """What to send beside an item so that it loses what its row leaves out now, and nothing that is not ours."""
+        lost: dict[str, Any] = {}
+        for name, param in self.fields.items():
+            once = [old[name] for old in self.before if old.get(name) is not None]
+            there = shown.get(name)
+            if not once or not there:
+                continue
+            if param.kind is ParamKind.MAP and isinstance(there, dict):
+                stays = item.get(name) or {}
+                keys = {key for old in once if isinstance(old, dict) for key in old}
+                gone = {key: "" for key in sorted(keys & there.keys()) if key not in stays and self._is_ours(name, key)}
+                if gone:
+                    lost[name] = {**stays, **gone}
+            elif param.clearable and name not in item and self._is_ours(name):
+                lost[name] = ""
+        return lost
+
+    def _is_ours(self, *path: str) -> bool:
+        return self.ours is None or any(path[: len(mapped)] == mapped for mapped in self.ours)
+
+
+def emptying_of(sync: Sync, resource: Resource, name: str, before: Mapping[str, Any]) -> Emptying:
+    """What the items of the list `name` may lose, as `sync` maps them and as the record `before` has them."""
+    param = resource.params[name]
+    fields = (param.item.fields if param.item is not None else None) or {}
+    listed = before.get(name)
+    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    return Emptying(fields=fields, ours=_mapped(sync, name), before=items)
+
+
+def _mapped(sync: Sync, name: str) -> frozenset[tuple[str, ...]] | None:
+    """The paths inside an item that a null empties; None for all of them."""
+    mapping = next((field for field in sync.fields if field.path == (name,)), None)
+    if mapping is None or mapping.nulls is Nulls.IGNORE:
+        return frozenset()
+    inner = list(_inner(mapping))
+    return frozenset(field.path for field in inner if field.nulls is not Nulls.IGNORE) if inner else None
+
+
+def _inner(mapping: FieldMapping) -> Iterator[FieldMapping]:
+    if isinstance(mapping.value, ChildRows):
+        yield from mapping.value.fields
+    elif isinstance(mapping.value, ListOf):
+        for item in mapping.value.items:
+            if isinstance(item, tuple):
+                yield from item
+
+
+def match_items(
+    wanted: Sequence[Mapping[str, Any]],
+    existing: Sequence[Mapping[str, Any]],
+    rule: ItemList,
+    emptying: Emptying,
+) -> list[dict[str, Any]]:
+    """The items to send so that an object ends up with those that are wanted, and no others.
+
+    Items that agree in what tells them apart keep their id. Of the rest, one that leaves makes room for one that comes:
+    so a price that was replaced moves its item instead of ending it. What is left over is added, or marked as removed.
+    """
+    shown = {str(item["id"]): item for item in existing}
+    left = dict(shown)
+    ids: list[str | None] = []
+    for item in wanted:
+        named = item.get("id")
+        found = (
+            named
+            if named in left
+            else next((i for i, old in left.items() if _same(item, old, rule.told_apart_by)), None)
+        )
+        ids.append(found)
+        left.pop(str(found), None)
+    made = []
+    for wish, found in zip(wanted, ids, strict=True):
+        id_, item = found, wish
+        if found is not None and "id" not in wish and _same(wish, shown[found], rule.told_apart_by):
+            # What an item has already is not said again: Stripe may take an archived price for a new choice of it.
+            item = {name: value for name, value in wish.items() if name != rule.told_apart_by}
+        if id_ is None and "id" not in item and left:
+            id_ = next(iter(left))
+            del left[id_]
+        made.append({"id": id_, **item, **emptying.of(wish, shown.get(id_, {}))} if id_ is not None else dict(item))
+    return made + [{"id": id_, **rule.gone} for id_ in left]
+
+
+def _same(wanted: Mapping[str, Any], existing: Mapping[str, Any], name: str) -> bool:
+    shown = existing.get(name)
+    return wanted.get(name) is not None and wanted[name] == (shown.get("id") if isinstance(shown, dict) else shown)

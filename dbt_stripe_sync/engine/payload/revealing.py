@@ -1,0 +1,50 @@
+"""What is sent of an object that the state has only hashes of: a value that stays beside one that changes.
+
+A hash is sent whole, and what a null leaves as it is (`nulls: ignore`) is a part of it. With `store_values: false` the
+record lacks that part's value, and the object in Stripe has it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.change import Fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.model.params import Param
+
+_UNKNOWN: Any = object()
+
+
+def is_hidden(value: Any) -> bool:
+    """Whether some parameters have a part of which only the hash is known."""
+    if isinstance(value, dict):
+        return any(map(is_hidden, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(is_hidden, value))
+    return isinstance(value, Fingerprint)
+
+
+def reveal(params: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The same parameters with what the object has for every hash; what it lacks is left out."""
+    return _reveal(dict(params), body) if is_hidden(params) else dict(params)
+
+
+def choice_of(value: Any, param: Param) -> Any:
+    """The value of a parameter with few possible ones, though only its hash is known; None where it is none of them."""
+    if not isinstance(value, Fingerprint):
+        return value
+    matches = value.matches or (lambda _: False)
+    return next((choice for choice in (*param.enum, True, False) if matches(choice)), None)
+
+
+def _reveal(value: Any, shown: Any) -> Any:
+    if isinstance(value, Fingerprint):
+        return _UNKNOWN if shown is None or isinstance(shown, dict | list) else shown
+    if isinstance(value, dict):
+        shown = shown if isinstance(shown, dict) else {}
+        parts = {name: _reveal(part, shown.get(name)) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part is not _UNKNOWN}
+    return value

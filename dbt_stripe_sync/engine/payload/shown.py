@@ -1,0 +1,46 @@
+"""An object of Stripe's in the shape of parameters, to be compared with those of its row."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.payload.values import plain
+from dbt_stripe_sync.model.change import Ref
+from dbt_stripe_sync.model.params import Param, ParamKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def as_params(body: Mapping[str, Any], values: Mapping[str, Any], params: Mapping[str, Param] | None) -> dict[str, Any]:
+    """What an object has where the row has something, in the shape of parameters."""
+    seen: dict[str, Any] = {}
+    for name, value in values.items():
+        current = _as_value(body.get(name), value, (params or {}).get(name))
+        if current is not None:
+            seen[name] = current
+    return seen
+
+
+def _as_value(current: Any, value: Any, param: Param | None) -> Any:
+    if isinstance(current, dict) and isinstance(value, str | Ref):
+        return current.get("id")
+    if isinstance(current, dict) and isinstance(value, dict):
+        fields = dict.fromkeys(value, param.values) if param and param.values else param.fields if param else None
+        return as_params(current, value, fields)
+    if isinstance(value, list):
+        return _as_list(current, value, param)
+    if param is not None and param.kind is ParamKind.NUMBER and isinstance(current, int | float | str):
+        # Stripe answers some decimals as numbers and takes all of them as text.
+        return plain(Decimal(str(current)))
+    return current
+
+
+def _as_list(current: Any, values: list[Any], param: Param | None) -> Any:
+    """A list, or the page of it that an object shows, item by item in the shape of parameters."""
+    items = current.get("data") if isinstance(current, dict) else current
+    if not isinstance(items, list) or len(items) != len(values):
+        return items
+    item_param = param.item if param else None
+    return [_as_value(item, value, item_param) for item, value in zip(items, values, strict=True)]

@@ -1,0 +1,317 @@
+"""A warehouse cell as the value of a Stripe parameter, checked against the parameter's type.
+
+Nothing here passes a decimal through a float, and no message holds a value.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+
+from dbt_stripe_sync.model.change import Ref
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.sync import Conversion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dbt_stripe_sync.model.params import Param
+
+# docs.stripe.com/api/metadata: up to 50 keys, names of up to 40 characters, values of up to 500; one key is our tag.
+METADATA_KEYS = 49
+METADATA_NAME_CHARACTERS = 40
+METADATA_VALUE_CHARACTERS = 500
+# A line of a terminal holds about so many words.
+SHOWN_CHOICES = 12
+TRUE_TEXTS = frozenset({"true", "t", "yes", "1"})
+FALSE_TEXTS = frozenset({"false", "f", "no", "0"})
+
+
+class Unreadable:
+    """Stands for a cell that Python has no value for, such as an infinite time: no parameter takes it, and no text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class BadValueError(Exception):
+    """A cell can't be the value of its parameter. `path` leads from the mapped parameter to the part that is wrong."""
+
+    def __init__(self, code: str, reason: str, hint: str | None = None, path: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+        self.path = path
+
+
+def is_null(cell: Any) -> bool:
+    """Whether a cell counts as null: an empty text does, since Stripe takes it as an order to clear the field."""
+    return cell is None or cell == ""
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a list or a hash has nothing in it: Stripe's forms can't say that, so it counts as null."""
+    return isinstance(value, list | dict) and not value
+
+
+def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> Any:
+    """A cell that is not null, as the parameter takes it.
+
+    Raises `BadValueError`.
+    """
+    if isinstance(cell, Unreadable):
+        hint = "make it null in the model, or a time before the year 10000"
+        raise BadValueError("not-a-time", "is a time without an end, or one that is too far away", hint)
+    if isinstance(cell, str) and cell in param.enum:
+        return cell  # a word that stands beside another type, such as `now` for `trial_end`
+    if conversion is Conversion.JSON or (param.kind in _FROM_JSON and isinstance(cell, str)):
+        cell = _from_json(cell)
+    elif conversion is Conversion.UNIX_SECONDS:
+        cell = _unix_seconds(cell)
+    elif conversion is Conversion.TEXT:
+        return as_text(cell)
+    return _CONVERTERS[param.kind](cell, param)
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Stripe's limits on metadata. Raises `BadValueError`."""
+    if len(metadata) > METADATA_KEYS:
+        raise BadValueError(
+            "metadata-too-many-keys",
+            f"has {len(metadata)} keys, Stripe takes 50 and one is ours",
+            "map fewer keys, or put several into one",
+        )
+    for name, value in metadata.items():
+        if len(name) > METADATA_NAME_CHARACTERS:
+            raise BadValueError(
+                "metadata-name-too-long", f"has a key of {len(name)} characters, Stripe takes 40", "use a shorter key"
+            )
+        if len(value) > METADATA_VALUE_CHARACTERS:
+            raise BadValueError(
+                "metadata-value-too-long",
+                f"has {len(value)} characters, Stripe takes 500",
+                "shorten it in the model, for example with left(…, 500)",
+                (name,),
+            )
+
+
+def _from_json(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    try:
+        return orjson.loads(cell)
+    except orjson.JSONDecodeError:
+        raise BadValueError("not-json", "is no JSON", "map a JSON, struct or array column") from None
+
+
+def _unix_seconds(cell: Any) -> int:
+    # docs.stripe.com/api: times are whole seconds since the Unix epoch. dbt's convention for a zoneless one is UTC.
+    if isinstance(cell, datetime):
+        moment = cell if cell.tzinfo else cell.replace(tzinfo=timezone.utc)
+        return int(moment.timestamp())
+    if isinstance(cell, date):
+        return int(datetime.combine(cell, time(), tzinfo=timezone.utc).timestamp())
+    if isinstance(cell, str):
+        try:
+            return _unix_seconds(datetime.fromisoformat(cell.strip().replace("Z", "+00:00")))
+        except ValueError:
+            raise BadValueError("not-a-time", "is no time", "map a date or timestamp column") from None
+    return _integer(cell)
+
+
+def _number_or_word(cell: Any, param: Param) -> int | str:
+    # Some take a word beside a number: `trial_end: now`, `up_to: inf`.
+    return cell if isinstance(cell, str) and cell in param.enum else _integer(cell)
+
+
+def _integer(cell: Any) -> int:
+    if isinstance(cell, bool):
+        raise BadValueError("not-an-integer", "is true or false where Stripe takes a whole number")
+    if isinstance(cell, int):
+        return cell
+    if isinstance(cell, datetime | date):
+        return _unix_seconds(cell)
+    number = _decimal(cell, "not-an-integer", "a whole number")
+    if number != number.to_integral_value():
+        raise BadValueError(
+            "not-an-integer", "has decimals where Stripe takes a whole number", "for money, use `as: minor_units`"
+        )
+    return int(number)
+
+
+def _number(cell: Any, _param: Param) -> str:
+    if isinstance(cell, bool):
+        raise BadValueError("not-a-number", "is true or false where Stripe takes a number")
+    return plain(_decimal(cell, "not-a-number", "a number"))
+
+
+def _decimal(cell: Any, code: str, wanted: str) -> Decimal:
+    try:
+        # repr() of a float is the shortest text that reads back the same, so nothing is added that was not there.
+        number = Decimal(repr(cell)) if isinstance(cell, float) else Decimal(cell)
+    except (InvalidOperation, TypeError, ValueError):
+        raise BadValueError(code, f"is {_kind_of(cell)} where Stripe takes {wanted}") from None
+    if not number.is_finite():
+        raise BadValueError(code, f"is not finite where Stripe takes {wanted}")
+    return number
+
+
+def plain(number: Decimal) -> str:
+    """A decimal as text without an exponent and without zeros that say nothing."""
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _boolean(cell: Any, _param: Param) -> bool:
+    if isinstance(cell, bool):
+        return cell
+    if isinstance(cell, int) and cell in {0, 1}:
+        return bool(cell)
+    text = cell.strip().lower() if isinstance(cell, str) else ""
+    if text in TRUE_TEXTS | FALSE_TEXTS:
+        return text in TRUE_TEXTS
+    raise BadValueError("not-a-boolean", f"is {_kind_of(cell)} where Stripe takes true or false")
+
+
+def _text(cell: Any, param: Param) -> str:
+    text = as_text(cell)
+    # docs.stripe.com/currencies: codes are lowercase; warehouses keep them as ISO 4217 writes them.
+    return text.lower() if param.name == "currency" else text
+
+
+def as_text(cell: Any) -> str:
+    """A scalar cell as text, numbers without an exponent. Raises `BadValueError`."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, Decimal):
+        return format(cell, "f")
+    if isinstance(cell, int | UUID):
+        return str(cell)
+    if isinstance(cell, float):
+        return plain(_decimal(cell, "not-text", "text"))
+    if isinstance(cell, date | time):
+        return cell.isoformat()
+    if isinstance(cell, timedelta):
+        return str(cell)
+    raise BadValueError("not-text", f"is {_kind_of(cell)} where Stripe takes text", "cast it in the model")
+
+
+def _choice(cell: Any, param: Param) -> str:
+    text = as_text(cell)
+    if text not in param.enum:
+        choices = ", ".join(f"`{choice}`" for choice in param.enum[:SHOWN_CHOICES])
+        more = " …" if len(param.enum) > SHOWN_CHOICES else ""
+        raise BadValueError("not-in-enum", "is none of the values that Stripe takes", f"one of {choices}{more}")
+    return text
+
+
+def _hash(cell: Any, param: Param) -> dict[str, Any]:
+    pairs = _pairs(cell)
+    if pairs is None:
+        raise BadValueError("not-a-hash", f"is {_kind_of(cell)} where Stripe takes a hash")
+    fields = param.fields or {}
+    made: dict[str, Any] = {}
+    for name, part in pairs.items():
+        if is_null(part):
+            continue
+        if name not in fields:
+            raise BadValueError(
+                "unknown-parameter", "has a part that Stripe does not know", f"it takes {', '.join(fields)}", (name,)
+            )
+        value = _within(name, part, fields[name])
+        if not is_empty(value):
+            made[name] = value
+    for name, field in fields.items():
+        if field.required and name not in made:
+            raise BadValueError("missing-parameter", f"lacks `{name}`, which Stripe requires", None, (name,))
+    return made
+
+
+def _map(cell: Any, param: Param) -> dict[str, Any]:
+    pairs = _pairs(cell)
+    if pairs is None:
+        raise BadValueError("not-a-hash", f"is {_kind_of(cell)} where Stripe takes names and values")
+    made: dict[str, Any] = {}
+    for key, part in pairs.items():
+        name = key.lower() if param.name == "currency_options" else key
+        if param.values is not None and param.values.kind is ParamKind.STRING and isinstance(part, dict | list):
+            made[name] = _as_json(name, part)
+        elif not is_null(part):
+            value = _within(name, part, param.values) if param.values else part
+            made |= {} if is_empty(value) else {name: value}
+    return made
+
+
+def _as_json(name: str, part: Any) -> str:
+    try:
+        return orjson.dumps(part, option=orjson.OPT_SORT_KEYS, default=as_text).decode()
+    except TypeError:
+        raise BadValueError(
+            "not-text", "holds something that JSON has no text for", "cast it in the model", (name,)
+        ) from None
+
+
+def _pairs(cell: Any) -> dict[str, Any] | None:
+    """Names and values, None where the cell has none. Arrow gives a MAP column as pairs."""
+    if isinstance(cell, list) and cell and all(isinstance(pair, tuple) for pair in cell):
+        cell = dict(cell)
+    return {str(name): part for name, part in cell.items()} if isinstance(cell, dict) else None
+
+
+def _list(cell: Any, param: Param) -> list[Any]:
+    if not isinstance(cell, list | tuple):
+        raise BadValueError("not-a-list", f"is {_kind_of(cell)} where Stripe takes a list")
+    return [
+        _within(str(index), part, param.item) if param.item else part
+        for index, part in enumerate(cell)
+        if part is not None
+    ]
+
+
+def _within(name: str, part: Any, param: Param) -> Any:
+    try:
+        return part if isinstance(part, Ref) else convert(part, param)
+    except BadValueError as bad:
+        raise BadValueError(bad.code, bad.reason, bad.hint, (name, *bad.path)) from None
+
+
+def _anything(cell: Any, _param: Param) -> Any:
+    if isinstance(cell, str | bool | int | dict | list):
+        return cell
+    return as_text(cell)
+
+
+def _kind_of(cell: Any) -> str:
+    if isinstance(cell, str):
+        return "text"
+    if isinstance(cell, bool):
+        return "true or false"
+    if isinstance(cell, datetime | date | time):
+        return "a time"
+    if isinstance(cell, int | float | Decimal):
+        return "a number"
+    if isinstance(cell, dict):
+        return "a struct"
+    return "a list" if isinstance(cell, list | tuple) else "binary" if isinstance(cell, bytes) else "of another type"
+
+
+_FROM_JSON = frozenset({ParamKind.HASH, ParamKind.LIST, ParamKind.MAP})
+_CONVERTERS: dict[ParamKind, Callable[[Any, Param], Any]] = {
+    ParamKind.STRING: _text,
+    ParamKind.INTEGER: _number_or_word,
+    ParamKind.NUMBER: _number,
+    ParamKind.BOOLEAN: _boolean,
+    ParamKind.ENUM: _choice,
+    ParamKind.HASH: _hash,
+    ParamKind.LIST: _list,
+    ParamKind.MAP: _map,
+    ParamKind.ANY: _anything,
+}

@@ -1,0 +1,44 @@
+"""Times that Stripe takes only within a window, checked before anything is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime, timedelta
+
+    from dbt_stripe_sync.model.change import Params
+    from dbt_stripe_sync.model.errors import Location
+    from dbt_stripe_sync.model.lifecycle import Window
+
+
+def check_windows(
+    params: Params, windows: Mapping[str, Window], now: datetime, where: Location, key: str
+) -> Iterator[Problem]:
+    """A problem for each time of a new object that Stripe would refuse. Times are Unix seconds."""
+    for name, window in windows.items():
+        moment = params.get(name)
+        if not isinstance(moment, int):
+            continue
+        away = moment - now.timestamp()
+        if away < -window.past.total_seconds():
+            reason = f"lies more than {_told(window.past)} back"
+            hint = "leave older rows out of the model: what was not sent in time can't be sent any more"
+        elif away > window.ahead.total_seconds():
+            reason = f"lies more than {_told(window.ahead)} ahead"
+            hint = "send it when its time has come; a time without a zone counts as UTC"
+        else:
+            continue
+        yield Problem(
+            code="time-out-of-window",
+            summary=f"`{name}` {reason}, and Stripe takes no such time",
+            where=where.at_field("fields", name).at_key(key),
+            hint=hint,
+        )
+
+
+def _told(span: timedelta) -> str:
+    return f"{span.days} days" if span.days else f"{int(span.total_seconds() // 60)} minutes"

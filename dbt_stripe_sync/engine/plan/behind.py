@@ -1,0 +1,112 @@
+"""A state that is older than what was sent: a copy from before objects were made, told before they are made again.
+
+A run on a state whose file was then lost, or replaced by an older one, has left objects in Stripe whose tag names a row
+and that the state knows nothing of. They are younger than all that the state has made, so the newest page of a list
+shows them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.plan.references import PAGE, created_at, object_value
+from dbt_stripe_sync.engine.stage.diff import read_forgotten
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.errors import Problem, StateError
+from dbt_stripe_sync.model.lifecycle import ByStatus
+from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from dbt_stripe_sync.engine.ports import State, Stripe
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.params import Resource
+    from dbt_stripe_sync.model.sync import Sync
+
+# How far this machine's clock and Stripe's may be apart.
+CLOCK_SKEW = timedelta(minutes=2)
+
+
+class Behind:
+    """Looks for objects of a sync that the state should know and does not."""
+
+    def __init__(self, workspace: Workspace, stripe: Stripe, state: State) -> None:
+        self._workspace = workspace
+        self._stripe = stripe
+        self._state = state
+
+    async def check(self, sync: Sync, resource: Resource, *, makes_new: bool, may_replace: bool) -> None:
+        """Stop before objects are made, where a later state than this one has made some of them already.
+
+        Costs a page of a list where something is made or replaced. Raises `StateError` with the number of objects, and
+        `StripeError` where Stripe can't be asked.
+        """
+        lifecycle = resource.lifecycle
+        is_tagged = lifecycle.tagged and "metadata" in resource.params
+        is_listed = lifecycle.listed and "list" in resource.operations
+        if not (is_tagged and is_listed) or not (makes_new or may_replace):
+            return
+        since = self._since(sync, "created_at" if makes_new else "updated_at")
+        if since is None:
+            return  # without a record, the sync looks for the tag of each of its rows anyway
+        found = 0
+        # The objects of forgotten rows are left without a record on purpose, and looked for by their tag.
+        forgotten = read_forgotten(self._workspace, sync.name)
+        async for key, body in self._younger(sync, since):
+            found += key not in forgotten and await self._is_unknown(sync, lifecycle, key, body)
+        if found:
+            raise StateError(_behind(sync, found))
+
+    def _since(self, sync: Sync, column: str) -> int | None:
+        """The Unix time since which the state can have missed something, None where it has no record of the sync."""
+        query = f"SELECT CAST(epoch(max({column})) AS BIGINT) FROM records WHERE sync = $sync"
+        (last,) = self._workspace.one(query, {"sync": sync.name})
+        return None if last is None else int(last) - int(CLOCK_SKEW.total_seconds())
+
+    async def _younger(self, sync: Sync, since: int) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+        """Objects with a tag of the sync and the keys of their rows, as far back as `since`."""
+        prefix = f"{sync.project}/{sync.name}/"
+        async for page in self._stripe.pages(sync.resource, {"limit": PAGE}):
+            for body in page:
+                tag = str(object_value(body, f"metadata.{TAG}") or "")
+                if tag.startswith(prefix) and not body.get("deleted"):
+                    yield tag.removeprefix(prefix), body
+            # The newest come first (docs.stripe.com/api/pagination). What shows no time is listed to its end.
+            if page and 0 < created_at(page[-1]) < since:
+                return
+
+    async def _is_unknown(self, sync: Sync, lifecycle: Lifecycle, key: str, body: Mapping[str, Any]) -> bool:
+        row = {"sync": sync.name, "key": key}
+        stripe_id = str(body["id"])
+        if self._workspace.one("SELECT 1 FROM work.unsettled WHERE sync = $sync AND key = $key", row):
+            return False
+        if stripe_id in self._state.known_objects([stripe_id], resource=sync.resource, sync=sync.name, key=key):
+            return False
+        recorded = self._workspace.one("SELECT stripe_id FROM records WHERE sync = $sync AND key = $key", row)
+        if not recorded:
+            return True
+        # The row has an object: this one may be a copy that somebody made by hand, with its metadata.
+        answer = await self._stripe.send(Call(resource=sync.resource, operation="retrieve", target=recorded[0]))
+        if answer.verdict is Verdict.DONE:
+            return has_ended(lifecycle, answer.body)
+        return answer.failure is not None and answer.failure.code == "resource_missing"
+
+
+def has_ended(lifecycle: Lifecycle, body: Mapping[str, Any]) -> bool:
+    """Whether an object is gone, has a status that nothing leads out of, or has given its tag up to another."""
+    ends = [rule for rule in lifecycle.on_removed.values() if isinstance(rule, ByStatus)]
+    is_over = any(str(object_value(body, rule.status_field)) not in rule.steps for rule in ends)
+    return bool(body.get("deleted") or object_value(body, f"metadata.{FORMER_TAG}") or is_over)
+
+
+def _behind(sync: Sync, found: int) -> Problem:
+    what = f"{found:,} {sync.resource} {'object carries' if found == 1 else 'objects carry'}"
+    return Problem(
+        code="state-behind",
+        summary=f"the state is older than what was sent: {what} the tag of `{sync.name}` and no record",
+        where=sync.where,
+        hint="put the newest state back, or let `dbt-stripe-sync state rebuild` read the rest from Stripe, then run it",
+    )

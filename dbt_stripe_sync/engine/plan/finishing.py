@@ -1,0 +1,266 @@
+"""Objects that are finished once all that belongs to them is there: an invoice is finalised after its items.
+
+It is planned after every sync, in a lane of its own: what is finished waits for its own change and for those of all the
+rows that refer to it, and is left as it is where one of them can't be sent. The record of a finished object says so, so
+that it happens once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dbt_stripe_sync.engine.decide.changes import change_id
+from dbt_stripe_sync.engine.payload.builder import pending_id
+from dbt_stripe_sync.engine.payload.compare import payload_hash
+from dbt_stripe_sync.engine.plan.references import object_value
+from dbt_stripe_sync.engine.stage.layout import KEY, REFS
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref
+from dbt_stripe_sync.model.lifecycle import Removal
+from dbt_stripe_sync.model.plan import SyncCounts
+from dbt_stripe_sync.model.record import FINISHED, Record
+from dbt_stripe_sync.model.sql import ID_SEPARATOR, literal, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+    from dbt_stripe_sync.engine.ports import State, Stripe
+    from dbt_stripe_sync.engine.stage.extract import Staged
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.lifecycle import Finish, Lifecycle
+    from dbt_stripe_sync.model.sync import Sync
+
+_REFERRERS = pa.schema([("parent", pa.string()), ("change_id", pa.string())])
+
+
+def finishes_of(sync: Sync, lifecycle: Lifecycle) -> tuple[Finish, ...]:
+    """What a sync's options ask for, in the order in which Stripe takes it."""
+    asked = [name for name in lifecycle.finishes if sync.options.get(name) is True]
+    if not asked:
+        return ()
+    names = list(lifecycle.finishes)
+    # `accept` needs a quote that is finalised: what comes before in the object's life is done as well.
+    return tuple(lifecycle.finishes[name] for name in names[: names.index(asked[-1]) + 1])
+
+
+@dataclass(slots=True, kw_only=True)
+class Referrers:
+    """Which changes of a plan refer to which objects, for the syncs whose objects are finished."""
+
+    workspace: Workspace
+    parents: frozenset[str]
+
+    def __post_init__(self) -> None:
+        self.workspace.execute("CREATE OR REPLACE TABLE work.referrers(parent VARCHAR, change_id VARCHAR)")
+
+    def concern(self, sync: Sync) -> bool:
+        """Whether a sync's rows refer to objects that are finished."""
+        return not self.parents.isdisjoint(sync.depends_on)
+
+    def add(self, rows: Sequence[tuple[str | None, str | None]]) -> None:
+        """Note rows by their `$refs` and the id of their change; None for a row that is not sent."""
+        pairs = [(parent, change) for refs, change in rows if refs for parent in refs.split(ID_SEPARATOR) if parent]
+        if pairs:
+            columns = [pa.array(column, pa.string()) for column in zip(*pairs, strict=True)]
+            table = pa.table(columns, schema=_REFERRERS)
+            self.workspace.fill("INSERT INTO work.referrers SELECT * FROM incoming", table.to_reader())
+
+    def add_unkeyed(self, staged: Staged) -> None:
+        """Note the rows that have no key of their own, and so are not sent."""
+        self.workspace.execute(
+            f"INSERT INTO work.referrers SELECT unnest(string_split({quoted(REFS)}, {literal(ID_SEPARATOR)})), NULL "
+            f"FROM {staged.table} WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
+        )
+
+    def add_left_out(self, staged: Staged) -> None:
+        """Note the rows that differ and that this plan does not look at, those of them to be removed too."""
+        refs = f"unnest(string_split(coalesce(s.{quoted(REFS)}, r.refs), {literal(ID_SEPARATOR)}))"
+        self.workspace.execute(
+            f"INSERT INTO work.referrers SELECT {refs}, NULL FROM {staged.left_out} AS c "
+            f"LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key "
+            "LEFT JOIN (SELECT key, refs FROM records WHERE sync = $sync) AS r ON r.key = c.key "
+            "WHERE c.kind <> 'removed' OR $removes",
+            {"sync": staged.sync.name, "removes": staged.sync.on_removed is not Removal.IGNORE},
+        )
+
+    def read(self) -> dict[str, list[str | None]]:
+        """The changes that refer to each object, by its id."""
+        return dict(self.workspace.all("SELECT parent, list(change_id) FROM work.referrers GROUP BY parent"))
+
+
+@dataclass(slots=True, kw_only=True)
+class Finishing:
+    """Plans the end of one sync's objects."""
+
+    workspace: Workspace
+    stripe: Stripe
+    state: State
+    fingerprints: Fingerprints
+    writer: PlanWriter
+    run_id: str
+    staged: Staged
+    steps: tuple[Finish, ...]
+    rejected: frozenset[str]
+    referrers: Mapping[str, Sequence[str | None]]
+    planned: set[str] = field(default_factory=set)
+    count: int = 0
+    calls: int = 0
+    waiting: int = 0
+
+    @property
+    def sync(self) -> Sync:
+        """The sync whose objects are finished."""
+        return self.staged.sync
+
+    @property
+    def lane(self) -> str:
+        """The name of the lane in the plan."""
+        return f"{self.sync.name}: {self.steps[-1].name}"
+
+    async def plan(self) -> SyncCounts:
+        """Write the changes, and say how many there are."""
+        for change in self.writer.changes_of(self.sync.name):
+            self.planned.add(change.key)
+            if not change.removed and FINISHED not in change.desired:
+                is_new = change.calls[0].creates
+                status = None if is_new else await self._status(change.stripe_id)
+                if is_new or status in {step.status for step in self.steps}:
+                    self._finish(change, status)
+        for batch in self.workspace.batches(self._unfinished(), {"sync": self.sync.name}):
+            left = [row for row in batch if row["key"] not in self.planned and row["key"] not in self.rejected]
+            statuses = await asyncio.gather(*(self._status(row["stripe_id"]) for row in left))
+            self._take(list(zip(left, statuses, strict=True)))
+        notes = (f"{self.waiting:,} wait for rows that refer to them and are not sent",) if self.waiting else ()
+        self.writer.end_sync(self.lane, keep=True)
+        return SyncCounts(
+            sync=self.lane,
+            model=self.sync.model.name,
+            resource=self.sync.resource,
+            rows=self.count + self.waiting,
+            by_action={Action.UPDATE.value: self.count} if self.count else {},
+            calls=self.calls,
+            notes=notes,
+        )
+
+    def held(self, reason: str) -> SyncCounts:
+        """Leave all of them as they are, for a reason."""
+        notes = (f"not done yet: {reason}",)
+        return SyncCounts(sync=self.lane, model=self.sync.model.name, resource=self.sync.resource, notes=notes)
+
+    def _take(self, rows: Sequence[tuple[Mapping[str, Any], str | None]]) -> None:
+        statuses = {step.status for step in self.steps}
+        done = [self._record(row) for row, status in rows if status is not None and status not in statuses]
+        if done:
+            # Somebody has finished them by hand, or a run that could not write it down.
+            self.state.put_records(done, self.run_id)
+        for row, status in rows:
+            if status in statuses:
+                self._finish(self._unchanged(row), status)
+
+    def _finish(self, change: Change, status: str | None) -> None:
+        """Plan the end of an object: of a new one all steps, of one in Stripe those that its status still needs."""
+        statuses = [step.status for step in self.steps]
+        steps = self.steps[statuses.index(status) :] if status is not None else self.steps
+        target: str | Ref | None = change.stripe_id
+        parents = [pending_id(change.sync, change.key), change.stripe_id]
+        first: tuple[str, ...] = ()
+        if change.calls:
+            first = (change.id,)
+            if change.calls[0].creates:
+                target = Ref(sync=change.sync, key=change.key)
+        referring = [other for parent in parents if parent for other in self.referrers.get(parent, ())]
+        if None in referring:
+            self.waiting += 1
+            return
+        calls = tuple(PlannedCall(operation=step.operation, target=target, params={}) for step in steps)
+        self.writer.add(
+            replace(
+                change,
+                id=f"{change.id}#{self.steps[-1].name}",
+                action=Action.UPDATE,
+                stripe_id=target if isinstance(target, str) else None,
+                calls=calls,
+                desired={**change.desired, FINISHED: self._done},
+                changed=(FieldChange(path=self.steps[-1].status_field, before=status, after=self.steps[-1].becomes),),
+                depends_on=(*first, *dict.fromkeys(other for other in referring if other is not None)),
+                reason=f"`{self.steps[-1].name}` is asked for, and all that belongs to it is there",
+                found_by=None,
+            )
+        )
+        self.count += 1
+        self.calls += len(calls)
+
+    def _unfinished(self) -> str:
+        """Rows whose record does not say that its object is finished."""
+        mark = literal(f'"{FINISHED}"')
+        return (
+            f"SELECT r.key, r.stripe_id, r.params, r.salt, r.source_hash, r.refs, r.adopted FROM records AS r "
+            f"JOIN {self.staged.table} AS s ON s.{quoted(KEY)} = r.key "
+            f"WHERE r.sync = $sync AND NOT r.removed AND NOT contains(r.params, {mark}) "
+            f"AND r.key NOT IN (SELECT key FROM {self.staged.duplicates}) ORDER BY r.key"
+        )
+
+    @property
+    def _done(self) -> list[str]:
+        return [step.name for step in self.steps]
+
+    async def _status(self, stripe_id: str | None) -> str | None:
+        """An object's status now, None where Stripe could not be asked."""
+        answer = await self.stripe.send(Call(resource=self.sync.resource, operation="retrieve", target=stripe_id))
+        if answer.verdict is not Verdict.DONE:
+            return None
+        return str(object_value(answer.body, self.steps[0].status_field))
+
+    def _params(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return self.fingerprints.parse(row["params"], row["salt"], row["key"])
+
+    def _record(self, row: Mapping[str, Any]) -> Record:
+        params = {**self._params(row), FINISHED: self._done}
+        return Record(
+            sync=self.sync.name,
+            key=row["key"],
+            resource=self.sync.resource,
+            stripe_id=row["stripe_id"],
+            params=params,
+            payload_hash=payload_hash(params),
+            source_hash=row["source_hash"],
+            refs=row["refs"],
+            adopted=row["adopted"],
+        )
+
+    def _unchanged(self, row: Mapping[str, Any]) -> Change:
+        """An object that needs no change of its own."""
+        return Change(
+            id=change_id(self.sync.name, row["key"]),
+            action=Action.UPDATE,
+            sync=self.sync.name,
+            key=row["key"],
+            resource=self.sync.resource,
+            stripe_id=row["stripe_id"],
+            calls=(),
+            desired=self._params(row),
+            changed=(),
+            depends_on=(),
+            source_hash=row["source_hash"],
+            refs=row["refs"],
+        )
+
+
+def reasons_to_wait(
+    sync: Sync, dependents: Sequence[str], planned: Mapping[str, SyncCounts], unsettled: frozenset[str]
+) -> Iterator[str]:
+    """Why none of a sync's objects may be finished in this plan: something that belongs to them may be missing."""
+    for name in (sync.name, *dependents):
+        counts = planned.get(name)
+        if counts is None:
+            yield f"`{name}` refers to them and is not selected"
+        elif counts.held is not None:
+            yield f"`{name}` is held"
+        elif name in unsettled:
+            yield f"`{name}` has changes of an earlier run whose end is not known"

@@ -1,0 +1,137 @@
+"""Where a sync holds itself back: what the plan found is more than its limits, or looks like an accident."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.stage.layout import KEY
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.errors import PlanError, Problem
+from dbt_stripe_sync.model.lifecycle import Removal
+from dbt_stripe_sync.model.plan import PermanentRemovals
+from dbt_stripe_sync.model.sql import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dbt_stripe_sync.engine.stage.diff import DiffCounts
+    from dbt_stripe_sync.engine.stage.extract import Staged
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.params import Catalog
+    from dbt_stripe_sync.model.plan import SyncCounts
+    from dbt_stripe_sync.model.sync import Sync, Threshold
+
+SHOWN_KEYS = 20
+REMOVALS = frozenset({Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID})
+
+
+def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
+    """Rows without a key, and keys of several rows: neither can be told from the others."""
+    sync = staged.sync
+    at_key = sync.where.at_field("key")
+    columns = ", ".join(f"`{column}`" for column in sync.key)
+    if counts.null_keys:
+        yield Problem(
+            code="null-key",
+            summary=f"{counts.null_keys:,} rows of `{sync.model.name}` have no {columns}",
+            where=at_key,
+            hint="filter them out in the model; a dbt `not_null` test finds them",
+        )
+    if counts.duplicate_keys:
+        query = f"SELECT key, rows FROM {staged.duplicates} ORDER BY key LIMIT {SHOWN_KEYS}"
+        for key, rows in workspace.all(query):
+            yield Problem(
+                code="duplicate-key",
+                summary=f"{rows:,} rows of `{sync.model.name}` have the same {columns}",
+                where=at_key.at_key(key),
+                hint="one row is one object: make the key unique; a dbt `unique` test finds them",
+            )
+        if counts.duplicate_keys > SHOWN_KEYS:
+            yield Problem(
+                code="duplicate-key",
+                summary=f"{counts.duplicate_keys - SHOWN_KEYS:,} more keys of `{sync.model.name}` are not unique",
+                where=at_key,
+                hint=f"group by {columns} having count(*) > 1",
+            )
+
+
+def check_empty(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
+    """A model without a row never removes what it once held."""
+    (any_row,) = workspace.one(f"SELECT count(*) FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL")
+    if staged.sync.on_removed is not Removal.IGNORE and not any_row and counts.records:
+        yield Problem(
+            code="empty-model",
+            summary=f"`{staged.sync.model.name}` has no rows, and {counts.records:,} objects in Stripe came from it",
+            where=staged.sync.where.at_field("on_removed"),
+            hint="check the model; to remove all of them, `state forget` the sync or remove them in Stripe",
+        )
+
+
+def check_limits(sync: Sync, *, changes: int, removed: int, rejected: int, records: int) -> Iterator[Problem]:
+    """More changes, removals or rejects than the sync's `limits` allow, with the numbers."""
+    limits = sync.limits
+    for name, count, what, limit in (
+        ("max_changes", changes, "to change", limits.max_changes),
+        ("max_removed", removed, "to remove", limits.max_removed),
+        ("max_rejected", rejected, "rejected", limits.max_rejected),
+    ):
+        if limit is not None and _passes(count, limit, records):
+            share = f"{100 * count / records:.1f}% of {records:,} records" if records else "and no records yet"
+            yield Problem(
+                code=name.replace("_", "-"),
+                summary=f"{count:,} {'row' if count == 1 else 'rows'} {what}, {share}: "
+                f"`limits.{name}` of `{sync.name}` is {limit}",
+                where=sync.where.at_field("limits", name),
+                hint="if that is meant, raise the limit; until then nothing of this sync is sent",
+            )
+
+
+def count_removals(by_action: Mapping[str, int]) -> int:
+    """How many rows that left the model have an object that is to be removed."""
+    return sum(by_action.get(action.value, 0) for action in REMOVALS)
+
+
+def is_agreement_needed(sync: Sync, lifecycle: Lifecycle) -> bool:
+    """Whether a person has to agree to what the sync removes: it can't be undone, and no limit of theirs bounds it."""
+    return sync.on_removed in lifecycle.permanent and sync.limits.max_removed is None
+
+
+def find_unagreed(
+    syncs: Iterable[Sync], catalog: Catalog, counts: Iterable[SyncCounts]
+) -> tuple[PermanentRemovals, ...]:
+    """What a plan holds that nobody has agreed to yet, sync by sync."""
+    removed = {count.sync: count_removals(count.by_action) for count in counts}
+    return tuple(
+        PermanentRemovals(
+            sync=sync.name,
+            resource=sync.resource,
+            removal=sync.on_removed,
+            count=removed[sync.name],
+            where=sync.where.at_field("on_removed"),
+        )
+        for sync in syncs
+        if removed.get(sync.name) and is_agreement_needed(sync, catalog.resources[sync.resource].lifecycle)
+    )
+
+
+def refuse_unagreed(unagreed: Sequence[PermanentRemovals]) -> PlanError:
+    """What a run says that removes for good and has nobody to ask."""
+    return PlanError(
+        Problem(
+            code="needs-agreement",
+            summary=f"`{part.removal.value}` of {part.count:,} {part.resource} object{'s' * (part.count != 1)}"
+            f" of `{part.sync}` can't be undone, and nobody has agreed to it: nothing was sent",
+            where=part.where,
+            hint="look at it with `dbt-stripe-sync plan`, then add `--yes`; in a schedule, `limits: {max_removed: 10%}`"
+            " on the sync agrees up to that limit, and `on_removed: ignore` leaves them in Stripe",
+        )
+        for part in unagreed
+    )
+
+
+def _passes(count: int, limit: Threshold, records: int) -> bool:
+    if limit.count is not None and count > limit.count:
+        return True
+    # A percentage says nothing of the first sync, when there is nothing to compare with.
+    return limit.percent is not None and records > 0 and 100 * count > limit.percent * records

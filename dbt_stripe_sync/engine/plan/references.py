@@ -1,0 +1,323 @@
+"""Objects that are in Stripe already: found for rows without a record, and for references by look-up.
+
+What is found lies in the workspace, so that an account with millions of objects does not lie in memory. Lists are
+consistent and search is not (docs.stripe.com/search#data-freshness: up to a minute behind), so whatever search does not
+find is looked for among the newest objects too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pyarrow as pa
+
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.errors import StripeError
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.sql import FAILED_MARK, SEVERAL_MARK, literal, quoted
+from dbt_stripe_sync.model.sync import Lookup
+from dbt_stripe_sync.model.tag import TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dbt_stripe_sync.engine.ports import Stripe
+    from dbt_stripe_sync.engine.stage.extract import Staged
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.params import Catalog
+
+TAG_FIELD = f"metadata.{TAG}"
+# docs.stripe.com/api/pagination: 100 is the most that a page takes.
+PAGE = 100
+SEARCH_LAG = timedelta(hours=1)
+AT_ONCE = 32
+_METADATA = "metadata."
+_OBJECTS = pa.schema([("resource", pa.string()), ("id", pa.string()), ("created", pa.int64()), ("body", pa.string())])
+_VALUES = pa.schema([("resource", pa.string()), ("field", pa.string()), ("value", pa.string()), ("id", pa.string())])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Objects that have the value wanted, newest first. `failed` says that Stripe could not be asked."""
+
+    by: str
+    objects: tuple[Mapping[str, Any], ...]
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Known:
+    """What has been asked about one resource so far."""
+
+    listed_by: set[str] = field(default_factory=set)
+    asked: set[tuple[str, str]] = field(default_factory=set)
+    failed: set[tuple[str, str]] = field(default_factory=set)
+    recent: set[str] = field(default_factory=set)
+
+
+class ExistingObjects:
+    """Asks Stripe for objects by value, by the cheaper of listing them all and looking up each value; asks once."""
+
+    def __init__(self, workspace: Workspace, stripe: Stripe, catalog: Catalog, clock: Clock) -> None:
+        self._workspace = workspace
+        self._stripe = stripe
+        self._catalog = catalog
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        workspace.execute(
+            "CREATE OR REPLACE TABLE work.objects(resource VARCHAR, id VARCHAR, created BIGINT, body VARCHAR)"
+        )
+        workspace.execute(
+            "CREATE OR REPLACE TABLE work.object_values(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)"
+        )
+        workspace.execute(
+            "CREATE OR REPLACE TABLE work.lookups(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)"
+        )
+
+    async def list_beside(self, resource: str, by: str, params: Mapping[str, Any]) -> bool:
+        """Make sure that the workspace has every object that could have been created with these parameters, by a field.
+
+        Objects of a nested resource are listed under the parent that the parameters name. False where Stripe has no
+        such list. Raises `StripeError`.
+        """
+        self._known.setdefault(resource, _Known())
+        operation = self._operation(resource, "list")
+        if operation is None:
+            return False
+        required = [name for name, param in operation.params.items() if param.required]
+        parents = tuple(dict.fromkeys((*operation.path_params, *required)))
+        if not parents:
+            await self.ask(resource, [(by, "")], complete=True)
+            return True
+        if any(name not in params for name in parents):
+            return False
+        async for page in self._stripe.pages(resource, {**{name: params[name] for name in parents}, "limit": PAGE}):
+            self._keep(resource, page, {by})
+        return True
+
+    def listed(self, resource: str) -> Iterator[Mapping[str, Any]]:
+        """The objects of a resource that were found so far, newest first."""
+        query = "SELECT body FROM work.objects WHERE resource = $resource ORDER BY created DESC, id"
+        for (body,) in self._workspace.all(query, {"resource": resource}):
+            yield orjson.loads(body)
+
+    async def ask(self, resource: str, wanted: Sequence[tuple[str, str]], *, complete: bool = False) -> str:
+        """Make sure that the workspace has every object with one of the `wanted` values, pairs of field and value.
+
+        `complete` lists everything whatever it costs. Returns how it was done, for the plan. Raises `StripeError` where
+        a list fails; a single look-up that fails is remembered.
+        """
+        known = self._known.setdefault(resource, _Known())
+        bys = {by for by, _ in wanted}
+        missing = [pair for pair in dict.fromkeys(wanted) if pair[0] not in known.listed_by and pair not in known.asked]
+        if not missing:
+            return ""
+        if complete or not all(self._can_look_up(resource, by) for by in bys):
+            pages, _ = await self._list(resource, bys, most=None)
+            return _listed(pages)
+        pages, finished = await self._list(resource, bys, most=max(1, len(missing)))
+        if finished:
+            return _listed(pages)
+        await asyncio.gather(*(self._look_up(resource, by, value) for by, value in missing))
+        return f"looked up {len(missing):,} values one by one, cheaper than listing everything"
+
+    def find(self, resource: str, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Found]:
+        """For each row's key the first of its wanted values that any object has; rows without one are left out."""
+        known = self._known.setdefault(resource, _Known())
+        rows = [(key, rank, by, value) for key, pairs in wanted.items() for rank, (by, value) in enumerate(pairs)]
+        if not rows:
+            return {}
+        asked = pa.table(
+            [pa.array(column) for column in zip(*rows, strict=True)], names=["key", "rank", "field", "value"]
+        )
+        self._workspace.fill("CREATE OR REPLACE TABLE work.asked AS SELECT * FROM incoming", asked.to_reader())
+        hits = self._workspace.all(
+            """
+            SELECT a.key, a.field, list(o.body ORDER BY o.created DESC, o.id)
+            FROM work.asked AS a
+            JOIN work.object_values AS v ON v.resource = $resource AND v.field = a.field AND v.value = a.value
+            JOIN work.objects AS o ON o.resource = v.resource AND o.id = v.id
+            GROUP BY a.key, a.rank, a.field
+            QUALIFY row_number() OVER (PARTITION BY a.key ORDER BY a.rank) = 1
+            """,
+            {"resource": resource},
+        )
+        found = {
+            key: Found(by=by, objects=tuple(orjson.loads(body) for body in dict.fromkeys(bodies)))
+            for key, by, bodies in hits
+        }
+        for key, pairs in wanted.items():
+            failed = next((pair for pair in pairs if pair in known.failed), None)
+            if failed is not None and key not in found:
+                found[key] = Found(by=failed[0], objects=(), failed=True)
+        return found
+
+    async def resolve_lookups(self, staged: Staged) -> list[str]:
+        """Fill `work.lookups` for every `{lookup: …}` of a sync; what to say of it in the plan."""
+        notes = []
+        for table, part in [
+            (staged.raw, staged.layout.row),
+            *((staged.child_table(child), child) for child in staged.layout.children),
+        ]:
+            for reference in part.references:
+                if isinstance(reference, Lookup):
+                    key = quoted(part.reference_key(reference))
+                    values = self._workspace.all(f"SELECT DISTINCT {key} FROM {table} WHERE {key} IS NOT NULL")
+                    wanted = [(reference.by, str(value)) for (value,) in values]
+                    note = await self.ask(reference.resource, wanted)
+                    notes += [f"{reference.resource} by {reference.by}: {note}"] if note else []
+                    self._keep_lookups(reference.resource, reference.by)
+        return notes
+
+    def _keep_lookups(self, resource: str, by: str) -> None:
+        self._workspace.execute(
+            """
+            DELETE FROM work.lookups WHERE resource = $resource AND field = $by;
+            """,
+            {"resource": resource, "by": by},
+        )
+        self._workspace.execute(
+            f"""
+            INSERT INTO work.lookups
+            SELECT resource, field, value, CASE WHEN count(DISTINCT id) = 1 THEN any_value(id)
+                   ELSE {literal(SEVERAL_MARK)} || string_agg(DISTINCT id, ', ' ORDER BY id) END
+            FROM work.object_values WHERE resource = $resource AND field = $by GROUP BY resource, field, value
+            """,
+            {"resource": resource, "by": by},
+        )
+        failed = [value for failed_by, value in self._known[resource].failed if failed_by == by]
+        for value in failed:
+            self._workspace.execute(
+                "INSERT INTO work.lookups VALUES ($resource, $by, $value, $mark)",
+                {"resource": resource, "by": by, "value": value, "mark": FAILED_MARK},
+            )
+
+    async def _list(self, resource: str, bys: Iterable[str], most: int | None) -> tuple[int, bool]:
+        """List a resource, up to `most` pages; how many were read, and whether that was all."""
+        if not self._operation(resource, "list"):
+            return 0, most is not None
+        pages = 0
+        wanted = set(bys)
+        async for page in self._stripe.pages(resource, {"limit": PAGE}):
+            pages += 1
+            self._keep(resource, page, wanted)
+            if most is not None and pages >= most and len(page) == PAGE:
+                return pages, False
+        self._known[resource].listed_by |= wanted
+        return pages, True
+
+    async def _look_up(self, resource: str, by: str, value: str) -> None:
+        known = self._known[resource]
+        known.asked.add((by, value))
+        try:
+            async with self._gate:
+                objects = await self._objects_by(resource, by, value)
+        except StripeError:
+            known.failed.add((by, value))
+            return
+        self._keep(resource, objects, {by})
+
+    async def _objects_by(self, resource: str, by: str, value: str) -> Sequence[Mapping[str, Any]]:
+        if by == "id":
+            answer = await self._stripe.send(Call(resource=resource, operation="retrieve", target=value))
+            if answer.verdict is Verdict.DONE:
+                return () if answer.body.get("deleted") else (answer.body,)
+            if answer.failure and answer.failure.code == "resource_missing":
+                return ()
+            raise StripeError([])
+        name = self._filter(resource, by)
+        if name is not None:
+            pages = self._stripe.pages(resource, {name[0]: [value] if name[1] else value, "limit": PAGE})
+            return [found async for page in pages for found in page]
+        query = f"metadata[{_search_text(by.removeprefix(_METADATA))}]:{_search_text(value)}"
+        answer = await self._stripe.send(
+            Call(resource=resource, operation="search", params={"query": query, "limit": PAGE})
+        )
+        if answer.verdict is not Verdict.DONE:
+            raise StripeError([])
+        await self._list_recent(resource, by)
+        found: Sequence[Mapping[str, Any]] = answer.body.get("data", ())
+        return found
+
+    async def _list_recent(self, resource: str, by: str) -> None:
+        known = self._known[resource]
+        if by not in known.recent:
+            known.recent.add(by)
+            since = int((self._clock.now() - SEARCH_LAG).timestamp())
+            async for page in self._stripe.pages(resource, {"created": {"gte": since}, "limit": PAGE}):
+                self._keep(resource, page, {by})
+
+    def _keep(self, resource: str, objects: Iterable[Mapping[str, Any]], bys: set[str]) -> None:
+        kept = [found for found in objects if not found.get("deleted")]
+        if not kept:
+            return
+        bodies = [(resource, str(found["id"]), created_at(found), orjson.dumps(found).decode()) for found in kept]
+        values = [
+            (resource, by, str(value), str(found["id"]))
+            for found in kept
+            for by in bys
+            if (value := object_value(found, by)) is not None
+        ]
+        self._insert("work.objects", "id", bodies, _OBJECTS)
+        self._insert("work.object_values", "field, value, id", values, _VALUES)
+
+    def _insert(self, table: str, unique: str, rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> None:
+        if not rows:
+            return
+        columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
+        batch = pa.table(columns, schema=schema)
+        join = " AND ".join(f"t.{name.strip()} = i.{name.strip()}" for name in ["resource", *unique.split(",")])
+        self._workspace.fill(
+            f"INSERT INTO {table} SELECT DISTINCT * FROM incoming AS i "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {join})",
+            batch.to_reader(),
+        )
+
+    def _operation(self, resource: str, name: str) -> Any:
+        known = self._catalog.resource(resource)
+        return known.operations.get(name) if known else None
+
+    def _filter(self, resource: str, by: str) -> tuple[str, bool] | None:
+        """The parameter of `list` that filters by a field, and whether it takes a list."""
+        operation = self._operation(resource, "list")
+        for name in (by, f"{by}s"):
+            param = operation.params.get(name) if operation else None
+            if param is not None:
+                return name, param.kind is ParamKind.LIST
+        return None
+
+    def _can_look_up(self, resource: str, by: str) -> bool:
+        if by == "id":
+            return self._operation(resource, "retrieve") is not None
+        if by.startswith(_METADATA):
+            return self._operation(resource, "search") is not None
+        return self._filter(resource, by) is not None
+
+
+def _listed(pages: int) -> str:
+    """What to say of a listing; nothing where Stripe had nothing to list."""
+    return f"compared with all existing objects ({pages:,} {'page' if pages == 1 else 'pages'} listed)" if pages else ""
+
+
+def object_value(body: Mapping[str, Any], path: str) -> Any:
+    """What an object has at a dotted path, None where it has nothing."""
+    value: Any = body
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def created_at(body: Mapping[str, Any]) -> int:
+    """When an object was made, in Unix seconds; an invoice item calls it its `date`."""
+    return int(body.get("created") or body.get("date") or 0)
+
+
+def _search_text(text: str) -> str:
+    # Quotes inside a value are escaped by a backslash (docs.stripe.com/search, query language).
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,153 @@
+"""What changed since the last sync, found in SQL so that unchanged rows never reach Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dbt_stripe_sync.engine.stage.layout import HASH, KEY, REFS
+from dbt_stripe_sync.model.record import FORGOTTEN
+from dbt_stripe_sync.model.sql import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dbt_stripe_sync.engine.stage.extract import Staged
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.fingerprints import Fingerprints
+
+
+class Kind(Enum):
+    """How a row differs from our records. `RETURNED` is in the model again after its object was archived."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    RETURNED = "returned"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowDiff:
+    """One row that is not as we last wrote it. `row` is empty for one that left the model.
+
+    `unreadable` says that `params` holds hashes whose salt is not known, so that nothing can be compared with them.
+    """
+
+    kind: Kind
+    key: str
+    row: Mapping[str, Any]
+    source_hash: int | None
+    refs: str | None
+    stripe_id: str | None
+    params: Mapping[str, Any]
+    payload_hash: str | None
+    adopted: bool
+    unreadable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffCounts:
+    """Numbers of keys. `records` are those with a live object, which the percentages of limits count from."""
+
+    kinds: Mapping[Kind, int]
+    same: int
+    records: int
+    duplicate_keys: int
+    duplicate_rows: int
+    null_keys: int
+
+
+def find_differences(
+    workspace: Workspace, staged: Staged, *, recheck: bool, only: frozenset[str] | None = None
+) -> DiffCounts:
+    """Compare the staged rows with the records, into the table `staged.changed`.
+
+    `recheck` takes every row as possibly changed: the mapping is another one, or the hash is computed differently.
+    `only` leaves all other keys alone: those that differ are in `staged.left_out`.
+    """
+    key, row_hash, refs = quoted(KEY), quoted(HASH), quoted(REFS)
+    workspace.execute(
+        f"""
+        CREATE OR REPLACE TABLE {staged.changed} AS
+        SELECT coalesce(s.key, r.key) AS key,
+               CASE WHEN r.key IS NULL THEN 'new' WHEN s.key IS NULL THEN 'removed'
+                    WHEN r.removed THEN 'returned' ELSE 'changed' END AS kind
+        FROM (SELECT {key} AS key, {row_hash} AS source_hash, {refs} AS refs FROM {staged.table}
+              WHERE {key} IS NOT NULL) AS s
+        FULL JOIN (SELECT key, source_hash, refs, removed FROM records WHERE sync = $sync) AS r ON s.key = r.key
+        WHERE (r.key IS NULL OR r.removed OR s.key IS NULL OR $recheck
+               OR s.source_hash IS DISTINCT FROM r.source_hash OR s.refs IS DISTINCT FROM r.refs)
+          AND NOT (s.key IS NULL AND r.removed)
+          AND coalesce(s.key, r.key) NOT IN (SELECT key FROM {staged.duplicates})
+          AND coalesce(s.key, r.key) NOT IN (SELECT key FROM work.unsettled WHERE sync = $sync)
+        """,
+        {"sync": staged.sync.name, "recheck": recheck},
+    )
+    if only is not None:
+        workspace.fill(
+            f"CREATE OR REPLACE TABLE {staged.left_out} AS "
+            f"SELECT * FROM {staged.changed} WHERE key NOT IN (SELECT key FROM incoming)",
+            pa.table({"key": pa.array(sorted(only), pa.string())}).to_reader(),
+        )
+        workspace.execute(f"DELETE FROM {staged.changed} WHERE key IN (SELECT key FROM {staged.left_out})")
+    kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))
+    duplicate_keys, duplicate_rows = workspace.one(f"SELECT count(*), coalesce(sum(rows), 0) FROM {staged.duplicates}")
+    rows, null_keys = workspace.one(f"SELECT count(*), count(*) FILTER ({key} IS NULL) FROM {staged.raw}")
+    (records,) = workspace.one(
+        "SELECT count(*) FROM records WHERE sync = $sync AND NOT removed", {"sync": staged.sync.name}
+    )
+    by_kind = {kind: int(kinds.get(kind.value, 0)) for kind in Kind}
+    in_model = sum(count for kind, count in by_kind.items() if kind is not Kind.REMOVED)
+    return DiffCounts(
+        kinds=by_kind,
+        same=int(rows) - int(null_keys) - int(duplicate_rows) - in_model,
+        records=int(records),
+        duplicate_keys=int(duplicate_keys),
+        duplicate_rows=int(duplicate_rows),
+        null_keys=int(null_keys),
+    )
+
+
+def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerprints) -> Iterator[list[RowDiff]]:
+    """The rows that differ, in the order of their keys, in batches."""
+    query = f"""
+        SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
+               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred"
+        FROM {staged.changed} AS c
+        LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
+        LEFT JOIN (SELECT * FROM records WHERE sync = $sync) AS r ON r.key = c.key
+        ORDER BY c.key
+    """
+    for batch in workspace.batches(query, {"sync": staged.sync.name}):
+        yield [_row_diff(row, fingerprints) for row in batch]
+
+
+def read_forgotten(workspace: Workspace, sync: str) -> frozenset[str]:
+    """Keys of a sync whose records were taken from the state while their objects stay in Stripe."""
+    prefix = f"{FORGOTTEN}{sync}:"
+    query = "SELECT key FROM meta WHERE starts_with(key, $prefix)"
+    return frozenset(key.removeprefix(prefix) for (key,) in workspace.all(query, {"prefix": prefix}))
+
+
+def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
+    params, salt = row.pop("$params"), row.pop("$salt")
+    kind = Kind(row.pop("$kind"))
+    key = row.pop("$row_key")
+    # What a row that is gone refers to, nobody but its record knows: its end comes before its parent's, and if it comes
+    # back, it goes on with what it has.
+    refs, referred = row.pop(REFS), row.pop("$referred")
+    return RowDiff(
+        kind=kind,
+        key=key,
+        source_hash=row.pop(HASH),
+        refs=referred if kind is Kind.REMOVED else refs,
+        stripe_id=row.pop("$id"),
+        params=fingerprints.parse(params, salt, key) if params else {},
+        payload_hash=row.pop("$payload"),
+        adopted=bool(row.pop("$adopted")),
+        unreadable=not fingerprints.can_read(salt),
+        row={} if kind is Kind.REMOVED else row,
+    )

@@ -1,0 +1,103 @@
+"""What a sync needs of its models: the columns to read, and the references that have to be resolved beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dbt_stripe_sync.model.sync import Sync, Value
+
+KEY = "$key"
+HASH = "$hash"
+REFS = "$refs"
+PARENT = "$parent"
+
+
+@dataclass(slots=True)
+class Part:
+    """The columns and references that one model contributes: the sync's own, or a child's."""
+
+    columns: dict[str, None] = field(default_factory=dict)
+    references: dict[SyncRef | Lookup, str] = field(default_factory=dict)
+
+    def reference_key(self, reference: SyncRef | Lookup) -> str:
+        """The staged column that holds what a reference is looked up by."""
+        return self.references[reference].replace("$ref", "$refkey")
+
+
+@dataclass(slots=True)
+class ChildPart(Part):
+    """A child model's part. `name` is the staged column of the parent that holds the list of its rows."""
+
+    child: ChildRows = field(kw_only=True)
+    name: str = field(kw_only=True)
+
+
+@dataclass(slots=True)
+class Layout:
+    """All that is staged for a sync."""
+
+    row: Part
+    children: list[ChildPart]
+
+    def child(self, value: ChildRows) -> ChildPart:
+        """The part of one list of child rows."""
+        return next(part for part in self.children if part.child is value)
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The sync's own part and those of its child models."""
+        return (self.row, *self.children)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether rows have to be joined with anything before they can be compared."""
+        return bool(self.row.references or self.children)
+
+
+def build_layout(sync: Sync) -> Layout:
+    """Walk a sync's mapping once and collect what it needs."""
+    layout = Layout(row=Part(), children=[])
+    _take_columns(layout.row, sync.key)
+    for mapping in sync.fields:
+        _take(mapping.value, layout.row, layout.children)
+    for match in sync.match:
+        _take(match.value, layout.row, layout.children)
+    return layout
+
+
+def _take(value: Value, part: Part, children: list[ChildPart]) -> None:
+    if isinstance(value, Column):
+        _take_columns(part, [name for name in (value.name, value.currency_column) if name])
+    elif isinstance(value, Template):
+        _take_columns(part, value.columns)
+    elif isinstance(value, SyncRef | Lookup):
+        _take_columns(part, value.columns if isinstance(value, SyncRef) else [value.column])
+        part.references.setdefault(value, f"$ref{len(part.references)}")
+    elif isinstance(value, ListOf):
+        for nested in _values_of(value):
+            _take(nested, part, children)
+    elif isinstance(value, ChildRows):
+        _take_columns(part, value.parent_on)
+        child = ChildPart(child=value, name=f"$child{len(children)}")
+        children.append(child)
+        _take_columns(child, (*value.on, *value.order_by))
+        for mapping in value.fields:
+            _take(mapping.value, child, children)
+
+
+def _values_of(value: ListOf) -> Iterable[Value]:
+    for item in value.items:
+        if isinstance(item, tuple):
+            yield from (mapping.value for mapping in item)
+        else:
+            yield item
+
+
+def _take_columns(part: Part, names: Sequence[str]) -> None:
+    part.columns.update(dict.fromkeys(names))

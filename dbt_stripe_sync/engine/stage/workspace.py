@@ -1,0 +1,87 @@
+"""Where a run keeps its rows while it compares them: tables of a scratch database beside the state's records.
+
+The scratch database is attached to the state's own connection, so that rows and records join without leaving DuckDB,
+and it is visible to cursors, so that one query can stream while others run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dbt_stripe_sync.engine.payload.values import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import duckdb
+
+BATCH_ROWS = 2_000
+
+
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError):
+        # One cell must not take its whole batch along.
+        return [{name: _cell(batch.column(name)[row]) for name in batch.schema.names} for row in range(batch.num_rows)]
+    return rows
+
+
+def _cell(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        if isinstance(scalar, pa.StructScalar):
+            return {name: _cell(scalar[name]) for name in scalar.type.names}
+        if isinstance(scalar, pa.ListScalar):
+            return [_cell(part) for part in scalar.values]
+        return Unreadable()
+
+
+class Workspace:
+    """A run's scratch tables, in the schema `work`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self._streams = 0
+        connection.execute("ATTACH IF NOT EXISTS ':memory:' AS work")
+        connection.execute(
+            "CREATE OR REPLACE TABLE work.planned(sync VARCHAR, key VARCHAR, id VARCHAR, former VARCHAR)"
+        )
+        connection.execute("CREATE OR REPLACE TABLE work.unsettled(sync VARCHAR, key VARCHAR)")
+
+    def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
+        """Run a statement."""
+        self.all(sql, values)
+
+    def fill(self, sql: str, reader: pa.RecordBatchReader, values: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that reads `incoming`, a stream of Arrow batches."""
+        self.connection.register("incoming", reader)
+        try:
+            self.execute(sql, values)
+        finally:
+            self.connection.unregister("incoming")
+
+    def one(self, sql: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
+        """The first row of a query, empty where it gives none."""
+        rows = self.all(sql, values)
+        return rows[0] if rows else ()
+
+    def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Every row of a query that gives few. DuckDB lets a connection go on only once a result is read to its end."""
+        result = self.connection.execute(sql, dict(values)) if values else self.connection.execute(sql)
+        rows: list[tuple[Any, ...]] = result.fetchall()
+        return rows
+
+    def batches(self, sql: str, values: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
+        """The rows of a query, some thousand at a time, while other statements may run."""
+        with self.connection.cursor() as cursor:
+            relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
+            for batch in relation.to_arrow_reader(BATCH_ROWS):
+                yield _rows(batch)
+
+    def close(self) -> None:
+        """Drop the scratch tables."""
+        self.connection.execute("DETACH DATABASE IF EXISTS work")

@@ -1,0 +1,220 @@
+"""The project's values as JSON and back, for plan files and for the state; and JSON in its one canonical form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from dbt_stripe_sync.model.calls import StripeFailure
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, PlannedCall, Ref
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
+from dbt_stripe_sync.model.run import Intent
+
+REF = "$ref"
+FINGERPRINT = "$fingerprint"
+NOT_STORED = "$not_stored"
+_LIKE_OURS = re.compile(r"\$+(ref|fingerprint|not_stored)$")
+_LOCATION = ("file", "model", "sync", "field", "key")
+_FAILURE = ("type", "status", "code", "param", "message", "decline_code", "doc_url")
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted names and no spaces: the same text for the same meaning. `Ref` is `{"$ref": [sync, key]}`.
+
+    Raises `TypeError` for what Stripe's parameters can't hold (floats, decimals and dates among it).
+    """
+    return orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _canonical(value: Any) -> Any:
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {name: _canonical(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(part) for part in value]
+    if isinstance(value, Ref):
+        return {REF: [value.sync, value.key]}
+    if isinstance(value, Fingerprint):
+        return {FINGERPRINT: [value.salt, value.digest]}
+    if isinstance(value, NotStored):
+        return {NOT_STORED: value.kind}
+    raise TypeError(f"a {type(value).__name__} has no canonical form")
+
+
+def encode_params(value: Any) -> Any:
+    """Parameters as plain JSON values, with `Ref` as `{"$ref": [sync, key]}` and the like for values not stored.
+
+    A name that looks like `$ref` (metadata may have it) gets another `$`, so that nothing is taken for a reference.
+    """
+    if isinstance(value, Ref):
+        return {REF: [value.sync, value.key]}
+    if isinstance(value, Fingerprint):
+        return {FINGERPRINT: [value.salt, value.digest]}
+    if isinstance(value, NotStored):
+        return {NOT_STORED: value.kind}
+    if isinstance(value, Mapping):
+        return {f"${name}" if _LIKE_OURS.match(name) else name: encode_params(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode_params(part) for part in value]
+    return value
+
+
+def decode_params(value: Any) -> Any:
+    """The inverse of `encode_params`."""
+    if isinstance(value, dict):
+        if value.keys() == {REF}:
+            sync, key = value[REF]
+            return Ref(sync=sync, key=key)
+        if value.keys() == {FINGERPRINT}:
+            salt, digest = value[FINGERPRINT]
+            return Fingerprint(salt=salt, digest=digest)
+        if value.keys() == {NOT_STORED}:
+            return NotStored(kind=value[NOT_STORED])
+        return {name[1:] if _LIKE_OURS.match(name) else name: decode_params(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [decode_params(part) for part in value]
+    return value
+
+
+def encode_change(change: Change) -> dict[str, Any]:
+    """A change as JSON values."""
+    return {
+        "id": change.id,
+        "action": change.action.value,
+        "sync": change.sync,
+        "key": change.key,
+        "resource": change.resource,
+        "stripe_id": change.stripe_id,
+        "calls": [[call.operation, encode_params(call.target), encode_params(call.params)] for call in change.calls],
+        "desired": encode_params(change.desired),
+        "changed": [[f.path, encode_params(f.before), encode_params(f.after)] for f in change.changed],
+        "depends_on": list(change.depends_on),
+        "source_hash": change.source_hash,
+        "refs": change.refs,
+        "reason": change.reason,
+        "found_by": change.found_by,
+        "removed": change.removed,
+        "gone": change.gone,
+    }
+
+
+def decode_change(raw: Mapping[str, Any]) -> Change:
+    """The inverse of `encode_change`. Raises `KeyError`, `TypeError` or `ValueError` where something is missing."""
+    return Change(
+        id=raw["id"],
+        action=Action(raw["action"]),
+        sync=raw["sync"],
+        key=raw["key"],
+        resource=raw["resource"],
+        stripe_id=raw["stripe_id"],
+        calls=tuple(
+            PlannedCall(operation=operation, target=decode_params(target), params=decode_params(params))
+            for operation, target, params in raw["calls"]
+        ),
+        desired=decode_params(raw["desired"]),
+        changed=tuple(
+            FieldChange(path=path, before=decode_params(before), after=decode_params(after))
+            for path, before, after in raw["changed"]
+        ),
+        depends_on=tuple(raw["depends_on"]),
+        source_hash=raw["source_hash"],
+        refs=raw["refs"],
+        reason=raw["reason"],
+        found_by=raw["found_by"],
+        removed=raw["removed"],
+        gone=raw["gone"],
+    )
+
+
+def encode_intent(intent: Intent) -> dict[str, Any]:
+    """An intent as JSON values."""
+    return {
+        "id": intent.id,
+        "run_id": intent.run_id,
+        "change": encode_change(intent.change),
+        "keys": list(intent.keys),
+        "step": intent.step,
+        "stripe_id": intent.stripe_id,
+        "key_sent_at": _time(intent.key_sent_at),
+        "key_spent": intent.key_spent,
+    }
+
+
+def decode_intent(raw: Mapping[str, Any]) -> Intent:
+    """The inverse of `encode_intent`."""
+    return Intent(
+        id=raw["id"],
+        run_id=raw["run_id"],
+        change=decode_change(raw["change"]),
+        keys=tuple(raw["keys"]),
+        step=raw["step"],
+        stripe_id=raw["stripe_id"],
+        key_sent_at=datetime.fromisoformat(raw["key_sent_at"]) if raw["key_sent_at"] else None,
+        key_spent=raw["key_spent"],
+    )
+
+
+def encode_problem(problem: Problem) -> dict[str, Any]:
+    """A problem as JSON values."""
+    return {
+        "code": problem.code,
+        "severity": problem.severity.value,
+        "summary": problem.summary,
+        "where": {name: value for name in _LOCATION if (value := getattr(problem.where, name)) is not None},
+        "hint": problem.hint,
+    }
+
+
+def decode_problem(raw: Mapping[str, Any]) -> Problem:
+    """The inverse of `encode_problem`."""
+    return Problem(
+        code=raw["code"],
+        severity=Severity(raw["severity"]),
+        summary=raw["summary"],
+        where=Location(**raw["where"]),
+        hint=raw["hint"],
+    )
+
+
+def encode_failure(failure: StripeFailure | None) -> dict[str, Any] | None:
+    """Stripe's error as JSON values."""
+    return {name: getattr(failure, name) for name in _FAILURE} if failure is not None else None
+
+
+def decode_failure(raw: Mapping[str, Any] | None) -> StripeFailure | None:
+    """The inverse of `encode_failure`."""
+    return StripeFailure(**raw) if raw is not None else None
+
+
+def encode_counts(counts: SyncCounts) -> dict[str, Any]:
+    """A sync's counts as JSON values."""
+    return {name: getattr(counts, name) for name in SyncCounts.__slots__} | {
+        "by_action": dict(counts.by_action),
+        "notes": list(counts.notes),
+        "after": list(counts.after),
+    }
+
+
+def decode_counts(raw: Mapping[str, Any]) -> SyncCounts:
+    """The inverse of `encode_counts`."""
+    return SyncCounts(**{**raw, "notes": tuple(raw["notes"]), "after": tuple(raw["after"])})
+
+
+def encode_header(header: PlanHeader) -> dict[str, Any]:
+    """A plan's header as JSON values."""
+    return {name: getattr(header, name) for name in PlanHeader.__slots__} | {"created_at": _time(header.created_at)}
+
+
+def decode_header(raw: Mapping[str, Any]) -> PlanHeader:
+    """The inverse of `encode_header`."""
+    return PlanHeader(**{**raw, "created_at": datetime.fromisoformat(raw["created_at"])})
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None

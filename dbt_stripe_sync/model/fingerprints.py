@@ -1,0 +1,217 @@
+"""Values that the state does not store: a salted hash stands for each, so that a change is still found.
+
+The rule, for a sync with `store_values: false`: names, list lengths and nulls stay; so do ids of Stripe's objects,
+parameters that stand in the URL, and what a record remembers beside parameters. Every other leaf is hashed. Hashes are
+made where the state is written and met by `compare.same` where what was read is compared; nothing between knows them.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import blake2b, sha256
+from hmac import compare_digest
+from secrets import token_bytes
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from dbt_stripe_sync.model.calls import is_object_id
+from dbt_stripe_sync.model.change import FieldChange, Fingerprint, NotStored, Ref
+from dbt_stripe_sync.model.codec import canonical
+from dbt_stripe_sync.model.record import MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.run import Outcome
+
+SALT_BYTES = 32
+# 128 bits: two values of one row have the same hash once in 10^38.
+DIGEST_BYTES = 16
+_SALT_ID_BYTES = 4
+# Begins a hash among the texts of a record with a salt; neither an id of Stripe's nor a part of a URL does.
+_HASHED = "#"
+_SEPARATOR = b"\x1f"
+
+
+def _no_path(resource: str) -> frozenset[str]:  # noqa: ARG001 - a resource without parameters in its URL
+    return frozenset()
+
+
+def _no_text(text: str, params: Any) -> str:  # noqa: ARG001 - whatever was said
+    return "…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Of which syncs the state keeps the values: `by_sync`, or `default` for every other one, living or not.
+
+    `in_path` names the parameters of a resource that stand in the URL. `redact` takes out of a message of Stripe's what
+    it repeats of some parameters. `salt` is the user's own; without it the state has one.
+    """
+
+    default: bool = True
+    by_sync: Mapping[str, bool] = field(default_factory=dict)
+    in_path: Callable[[str], frozenset[str]] = _no_path
+    redact: Callable[[str, Any], str] = _no_text
+    salt: bytes | None = field(default=None, repr=False)
+
+    def keeps(self, sync: str) -> bool:
+        """Whether the values of a sync are stored."""
+        return self.by_sync.get(sync, self.default)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether the values of every sync are stored."""
+        return self.default and all(self.by_sync.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Salt:
+    """A secret that goes into hashes. `id` tells it from others and gives nothing away."""
+
+    id: str
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: bytes) -> Salt:
+        """The salt with this secret of `SALT_BYTES`."""
+        return cls(id=blake2b(b"id", key=secret, digest_size=_SALT_ID_BYTES).hexdigest(), secret=secret)
+
+    def digest(self, key: str, value: Any) -> str:
+        """The hash of one value of the row `key`: the same value of another row has another one."""
+        text = key.encode(errors="surrogatepass") + _SEPARATOR + canonical(value).encode()
+        made = blake2b(text, key=self.secret, digest_size=DIGEST_BYTES).digest()
+        return urlsafe_b64encode(made).rstrip(b"=").decode()
+
+    def is_hash_of(self, digest: str, key: str, value: Any) -> bool:
+        """Whether a value has this hash."""
+        is_leaf = not isinstance(value, dict | list | tuple | Fingerprint) and value is not None
+        return is_leaf and compare_digest(self.digest(key, value), digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprints:
+    """Hashes what is not to be stored, and reads it back as fingerprints. `current` is None where all is stored.
+
+    `known` has every salt whose hashes can be compared, by its id: the state's own is known for some time after the
+    user has given another.
+    """
+
+    retention: Retention = field(default_factory=Retention)
+    current: Salt | None = None
+    known: Mapping[str, Salt] = field(default_factory=dict)
+
+    def source_salt(self, sync: str) -> str | None:
+        """What goes into the hashes of a sync's whole rows; None where their values are stored."""
+        return self.current.secret.hex() if self.current is not None and not self.retention.keeps(sync) else None
+
+    def can_read(self, salt: str | None) -> bool:
+        """Whether values can be compared with a record of this salt."""
+        return salt is None or salt in self.known
+
+    def parse(self, params: str, salt: str | None, key: str) -> dict[str, Any]:
+        """A record's parameters from their JSON, with a `Fingerprint` for each value that is not stored."""
+        raw: dict[str, Any] = orjson.loads(params)
+        return raw if salt is None else _parse(raw, salt, key, self.known.get(salt))
+
+    def seal(self, record: Record) -> tuple[Record, str | None]:
+        """A record as it is stored, and the id of the salt of its hashes, None where it has none.
+
+        What is a fingerprint already stays one, and then the rest of the record is hashed with the same salt.
+        """
+        salts = dict.fromkeys(found.salt for found in _fingerprints(record.params))
+        if not salts and self.retention.keeps(record.sync):
+            return record, None
+        unknown = next((salt for salt in salts if salt not in self.known), None)
+        salt = (self.known[next(iter(salts))] if salts and not unknown else self.current) or Salt.of(
+            token_bytes(SALT_BYTES)
+        )
+        in_path = self.retention.in_path(record.resource)
+        params = {
+            name: value if name.startswith(MARK) else _seal(value, salt, record.key, in_path=name in in_path)
+            for name, value in record.params.items()
+        }
+        # Nothing can be compared with a record of two salts, so it counts as one of the salt that is unknown.
+        return replace(record, params=params), unknown or salt.id
+
+    def conceal(self, outcome: Outcome) -> Outcome:
+        """An outcome as it is stored: the shape of what was sent, and Stripe's message without what it repeats."""
+        change, failure = outcome.change, outcome.failure
+        if failure is not None and failure.message is not None:
+            sent = [change.desired, *(call.params for call in change.calls)]
+            failure = replace(failure, message=self.retention.redact(failure.message, sent))
+        return replace(outcome, change=_conceal_change(change), failure=failure)
+
+
+def stored_hash(params: str) -> str:
+    """The digest of a record's parameters as they are stored."""
+    return sha256(params.encode()).hexdigest()
+
+
+def _seal(value: Any, salt: Salt, key: str, *, in_path: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {name: _seal(part, salt, key) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_seal(part, salt, key) for part in value]
+    if isinstance(value, Fingerprint):
+        return _HASHED + value.digest
+    if value is None:
+        return None
+    if isinstance(value, str) and not value.startswith(_HASHED) and (in_path or is_object_id(value)):
+        return value
+    return _HASHED + salt.digest(key, value)
+
+
+def _parse(value: Any, salt_id: str, key: str, salt: Salt | None) -> Any:
+    if isinstance(value, dict):
+        return {name: _parse(part, salt_id, key, salt) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_parse(part, salt_id, key, salt) for part in value]
+    if isinstance(value, str) and value.startswith(_HASHED):
+        digest = value.removeprefix(_HASHED)
+        matches = partial(salt.is_hash_of, digest, key) if salt is not None else None
+        return Fingerprint(salt=salt_id, digest=digest, matches=matches)
+    return value
+
+
+def _fingerprints(value: Any) -> Iterator[Fingerprint]:
+    if isinstance(value, Fingerprint):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _fingerprints(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _fingerprints(part)
+
+
+def _conceal_change(change: Change) -> Change:
+    return replace(
+        change,
+        calls=tuple(replace(call, params=_conceal(call.params)) for call in change.calls),
+        desired=_conceal(change.desired),
+        changed=tuple(
+            FieldChange(path=part.path, before=_conceal(part.before), after=_conceal(part.after))
+            for part in change.changed
+        ),
+        source_hash=None,
+    )
+
+
+def _conceal(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _conceal(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_conceal(part) for part in value]
+    if value is None or value == "" or isinstance(value, Ref | NotStored):
+        return value
+    if isinstance(value, bool):
+        return NotStored(kind="true or false")
+    if isinstance(value, str):
+        return value if is_object_id(value) else NotStored(kind="text")
+    return NotStored(kind="text" if isinstance(value, Fingerprint) else "number")

@@ -1,0 +1,219 @@
+"""What types can't say of a resource: how an object is found, replaced and removed, as the types of that data.
+
+The data itself, one row a resource, is in `lifecycles.py`; `lifecycle_of` gives it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+
+CREATE = "create"
+STREAM = "stream"
+# The operations that make an object, one call each, and those of them that share their requests.
+CREATING = frozenset({CREATE, STREAM})
+IN_BULK = frozenset({STREAM})
+# The option by which a sync asks for `replace_if_asked`.
+REPLACE = "replace"
+
+
+class Mode(Enum):
+    """Which rows a sync may write: all, only those without an object, or only those with one."""
+
+    UPSERT = "upsert"
+    INSERT = "insert"
+    UPDATE = "update"
+
+
+class Removal(Enum):
+    """What happens to the object of a row that left the model."""
+
+    IGNORE = "ignore"
+    DELETE = "delete"
+    ARCHIVE = "archive"
+    CANCEL = "cancel"
+    CANCEL_AT_PERIOD_END = "cancel_at_period_end"
+    VOID = "void"
+    DEACTIVATE = "deactivate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call on an existing object: a method of its SDK service, with its parameters.
+
+    `gone` says that the object can't be used again afterwards: if its row comes back, a new object is made.
+    `revive` holds the parameters of the update that undoes the step, where one exists; `revive_by` names the method
+    that undoes it, where that is no update.
+    """
+
+    operation: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    gone: bool = True
+    revive: Mapping[str, Any] | None = None
+    revive_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByStatus:
+    """A removal that depends on the object's `status` in Stripe, read when the plan is made.
+
+    A status that `steps` lacks leaves the object alone, with the reason of `otherwise`. `status_field` is a dotted
+    path; a null there counts as the status `None`. `expand` names what has to be expanded for it to be seen.
+    """
+
+    steps: Mapping[str, Step]
+    otherwise: str
+    status_field: str = "status"
+    expand: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """A new object takes over: created with `carry_over` added to its parameters, then the old one gets `then`.
+
+    Where `then` depends on the old object's status and has no step for it, the row is rejected instead.
+    `unless_mapped` names parameters that two living objects can't share: a row that sets one of them is rejected.
+    `gives_up` names those that the old one loses, since its row may want them again one day.
+    """
+
+    carry_over: Mapping[str, Any] = field(default_factory=dict)
+    then: Removal = Removal.ARCHIVE
+    unless_mapped: tuple[str, ...] = ()
+    gives_up: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """The row is rejected, with the reason: nothing can take the object's place."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemList:
+    """A list whose items have ids: in an update, one without an id is added and one that is missing stays.
+
+    `told_apart_by` names what no two items of an object share; `gone` is sent, with its id, for an item to be removed.
+    `listed_by` is the resource that lists the items where the object shows only some of them, by the object's own name.
+    """
+
+    told_apart_by: str
+    gone: Mapping[str, Any]
+    listed_by: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """One step by which an object is finished, for a sync whose options ask for it by `name`.
+
+    `status` is the one that the step leads out of, to `becomes`.
+    """
+
+    name: str
+    operation: str
+    status: str
+    becomes: str
+    status_field: str = "status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """What no update of an object changes any more once its status is one of `statuses`, for `reason`.
+
+    `names` are parameters; None stands for all of them but those of `but`. `status_field` and `expand` are those of
+    `ByStatus`.
+    """
+
+    statuses: frozenset[str]
+    reason: str
+    names: frozenset[str] | None = None
+    but: frozenset[str] = frozenset()
+    status_field: str = "status"
+    expand: tuple[str, ...] = ()
+
+    def holds(self, name: str) -> bool:
+        """Whether a parameter is among them."""
+        return name not in self.but if self.names is None else name in self.names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """Another way to create, many objects a request, for a sync whose options ask for it by `name`.
+
+    `operation` takes the place of `create` in a change's call; one request carries `most` such calls. `note` is what
+    is given up for it.
+    """
+
+    name: str
+    operation: str
+    most: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """How far a time may lie in the past and in the future when its object is created."""
+
+    past: timedelta
+    ahead: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """How objects of one resource live.
+
+    `found_by` lists what `match` may name: `id`, `metadata`, or a parameter that the list operation filters by or that
+    the object shows. `own_id` says that `id` may be given at creation. `tagged` says that the object has metadata for
+    our tag. `permanent` warns of a removal that can't be undone. `listed` says that all objects can be listed (those of
+    a nested resource can be only under their parent). `refused` is the reason why no sync may write it. `note` is what
+    a user should know before the first sync. `item_lists` are parameters whose items have ids.
+    `replace_if_asked` takes the place of `when_immutable_changes` for a sync with the option `replace`. `finishes` are
+    steps that a sync may ask for once all that belongs to an object is there, in the order in which Stripe takes them.
+    `key_as` is a parameter that tells the object's rows apart for Stripe: it comes from the row's key where the sync
+    maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
+    the times that creation takes, by parameter. `said_again` are parameters that hold for one request and are no part
+    of the object: every update says them again. `fixed` is what an object's status no longer lets change.
+    `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
+    for a sync that asks for it.
+    """
+
+    found_by: tuple[str, ...] = ()
+    modes: frozenset[Mode] = frozenset(Mode)
+    on_removed: Mapping[Removal, Step | ByStatus] = field(default_factory=dict)
+    when_immutable_changes: Replace | Reject = Reject(reason="Stripe has no way to change it")
+    own_id: bool = False
+    tagged: bool = True
+    permanent: frozenset[Removal] = frozenset()
+    listed: bool = True
+    refused: str | None = None
+    note: str | None = None
+    item_lists: Mapping[str, ItemList] = field(default_factory=dict)
+    replace_if_asked: Replace | None = None
+    finishes: Mapping[str, Finish] = field(default_factory=dict)
+    key_as: str | None = None
+    repeated: str | None = None
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    said_again: tuple[str, ...] = ()
+    fixed: Fixed | None = None
+    shown_if_asked: tuple[str, ...] = ()
+    bulk: Bulk | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What may stand under a sync's `options`."""
+        replaced = (REPLACE,) if self.replace_if_asked is not None else ()
+        in_bulk = (self.bulk.name,) if self.bulk is not None else ()
+        return (*self.finishes, *replaced, *in_bulk)
+
+
+def stays_when_replaced(lifecycle: Lifecycle) -> bool:
+    """Whether an object that was replaced can still be referred to: it was archived, not deleted or ended."""
+    rules = (lifecycle.when_immutable_changes, lifecycle.replace_if_asked)
+    steps = [lifecycle.on_removed.get(rule.then) for rule in rules if isinstance(rule, Replace)]
+    return any(isinstance(step, Step) and not step.gone for step in steps)

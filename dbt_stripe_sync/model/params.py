@@ -1,0 +1,107 @@
+"""What a resource is: its operations, and parameters with what they take and which operations take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+
+
+class ParamKind(Enum):
+    """What a parameter takes. `NUMBER` is a decimal, sent as text; `MAP` has names that the user chooses."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    ENUM = "enum"
+    HASH = "hash"
+    LIST = "list"
+    MAP = "map"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Param:
+    """One parameter.
+
+    `enum` lists the words that it takes; on an `INTEGER` they stand beside numbers (`trial_end: now`). `required` is
+    what creation asks for, `clearable` says that an update takes `''`, `immutable` that creation alone takes it.
+    `in_path` marks a parameter that stands in the URL. `item` is a list's, `fields` a hash's, `values` a map's.
+    """
+
+    name: str
+    kind: ParamKind
+    required: bool = False
+    creatable: bool = True
+    updatable: bool = True
+    clearable: bool = False
+    in_path: bool = False
+    enum: tuple[str, ...] = ()
+    item: Param | None = None
+    fields: Mapping[str, Param] | None = None
+    values: Param | None = None
+    description: str = ""
+
+    @property
+    def immutable(self) -> bool:
+        """Whether the parameter is fixed once the object exists."""
+        return self.creatable and not self.updatable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of a resource: `path` has its `path_params` in braces."""
+
+    name: str
+    method: str
+    path: str
+    path_params: tuple[str, ...]
+    params: Mapping[str, Param]
+    description: str = ""
+
+
+class Resource(Protocol):
+    """A kind of object. `name` is the user's (`customer.tax_id`)."""
+
+    @property
+    def name(self) -> str:
+        """The user's name of it."""
+        ...
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        """Every operation by the name of its method in the SDK."""
+        ...
+
+    @property
+    def params(self) -> Mapping[str, Param]:
+        """Every parameter of creation and of updates; those of the URL come first."""
+        ...
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """How its objects live: what types can't say."""
+        ...
+
+    def param(self, path: tuple[str, ...]) -> Param | None:
+        """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""
+        ...
+
+
+class Catalog(Protocol):
+    """All resources by name."""
+
+    @property
+    def resources(self) -> Mapping[str, Resource]:
+        """Every resource."""
+        ...
+
+    def resource(self, name: str) -> Resource | None:
+        """A resource by its name, its plural, or Stripe's own spelling; None where there is none."""
+        ...

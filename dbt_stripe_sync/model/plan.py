@@ -1,0 +1,87 @@
+"""What has to be done, and what it was made for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.errors import Location, Problem
+    from dbt_stripe_sync.model.lifecycle import Removal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncCounts:
+    """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins."""
+
+    sync: str
+    model: str
+    resource: str
+    rows: int = 0
+    same: int = 0
+    rejected: int = 0
+    held: str | None = None
+    by_action: Mapping[str, int] = field(default_factory=dict)
+    calls: int = 0
+    read_seconds: float = 0.0
+    diff_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermanentRemovals:
+    """Removals of one sync that can't be undone, and to which its `limits.max_removed` does not agree beforehand."""
+
+    sync: str
+    resource: str
+    removal: Removal
+    count: int
+    where: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanHeader:
+    """What a plan was made for; `apply` refuses it where one of these has moved. `state_serial` counts state writes."""
+
+    plan_id: str
+    created_at: datetime
+    project: str
+    target: str
+    account: str
+    livemode: bool
+    api_version: str
+    state_id: str
+    state_serial: int
+    manifest_digest: str
+    version: str
+
+
+class Changes(Protocol):
+    """The changes of a plan, ordered by sync. They can be walked many times and need not be in memory."""
+
+    def __iter__(self) -> Iterator[Change]:
+        """All of them, parents before children."""
+        ...
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def of(self, sync: str) -> Iterator[Change]:
+        """Those of one sync, in the order of their keys."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What has to be done."""
+
+    header: PlanHeader
+    changes: Changes
+    counts: tuple[SyncCounts, ...]
+    problems: tuple[Problem, ...]

@@ -1,0 +1,41 @@
+"""What we last wrote for one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.model.change import Params
+
+
+# What a record remembers beside parameters begins like this; no parameter of Stripe's does.
+MARK = "$"
+# Says which steps have finished the object: no parameter of Stripe's begins like this.
+FINISHED = "$finished"
+# Stands among the parameters of a record whose sync was renamed: the name that the object's tag still has.
+TAGGED_AS = "$tagged_as"
+# Stands for the hash of a record that was read back from Stripe: its params are the object, not what was sent.
+REBUILT = "rebuilt"
+# What the state's table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
+FORGOTTEN = "forgotten:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What we last wrote for one row. `params` is every parameter that is ours, as last sent.
+
+    `refs` holds the ids that the row referred to, in the order of the mapping, joined by U+001E. `removed` says that
+    the row left the model and its object was archived or the like (it can come back); a deleted one has no record.
+    """
+
+    sync: str
+    key: str
+    resource: str
+    stripe_id: str
+    params: Params
+    payload_hash: str
+    source_hash: int | None
+    refs: str | None
+    removed: bool = False
+    adopted: bool = False

@@ -1,0 +1,105 @@
+"""What happened: intents before their calls, outcomes after them, and the report of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from dbt_stripe_sync.model.calls import StripeFailure
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
+    from dbt_stripe_sync.model.record import Record
+
+
+class Status(Enum):
+    """How one change ended. `UNKNOWN` may have happened: the next run finds out before it does anything else."""
+
+    SUCCEEDED = "succeeded"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A change that is about to be sent, durable before its first call, with the exact parameters of every call.
+
+    `step` is the index of the next call; `stripe_id` the object made or named so far. `keys` holds one idempotency key
+    a call; `key_sent_at` is when the key of `step` was first used, in UTC. `key_spent` says that Stripe has saved a
+    failure under that key, so that it can only be repeated. `change` has its references resolved: the record is made
+    from it.
+    """
+
+    id: str
+    run_id: str
+    change: Change
+    keys: tuple[str, ...]
+    step: int = 0
+    stripe_id: str | None = None
+    key_sent_at: datetime | None = None
+    key_spent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a change of a saved plan ended in an earlier apply of it, where it must not be sent again.
+
+    `REJECTED` means that its object was made and that Stripe refused what came after. `stripe_id` is the object for
+    those that refer to it, None where there may be none.
+    """
+
+    status: Status
+    stripe_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one change ended, with what a person needs to look into it. `record` is what the state holds afterwards.
+
+    An outcome closes its intent, except an `UNKNOWN` one: its intent stays open until a later run has settled it.
+    """
+
+    intent_id: str | None
+    run_id: str
+    change: Change
+    status: Status
+    record: Record | None
+    stripe_id: str | None = None
+    request_id: str | None = None
+    failure: StripeFailure | None = None
+    reason: str | None = None
+    attempts: int = 0
+    finished_at: datetime | None = None
+
+
+class RunStatus(Enum):
+    """How a run ended: `PARTIAL` means that something was rejected, skipped, held or is unknown."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times."""
+
+    run_id: str
+    header: PlanHeader
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime
+    counts: tuple[SyncCounts, ...]
+    problems: tuple[Problem, ...]
+    outcomes: Iterable[Outcome]
+    done: Mapping[str, int]
+    requests: int
+    dry_run: bool = False

@@ -1,0 +1,190 @@
+"""What the user mapped: one model's rows to the objects of one Stripe resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dbt_stripe_sync.model.errors import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.model.lifecycle import Mode, Removal
+    from dbt_stripe_sync.model.nodes import ModelNode
+
+
+class Nulls(Enum):
+    """What a null does to a field that we have set before: `CLEAR` empties it in Stripe, `IGNORE` leaves it.
+
+    `DEFAULT` clears where Stripe can clear the field, and rejects the row where it can't.
+    """
+
+    DEFAULT = "default"
+    CLEAR = "clear"
+    IGNORE = "ignore"
+
+
+class Conversion(Enum):
+    """How a column's value becomes a parameter's, where the parameter's type does not say it."""
+
+    MINOR_UNITS = "minor_units"
+    UNIX_SECONDS = "unix_seconds"
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column's value. `currency` (a code) or `currency_column` goes with `MINOR_UNITS`."""
+
+    name: str
+    convert: Conversion | None = None
+    currency: str | None = None
+    currency_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A Jinja2 text with `[[ ]]` or `{{ }}` over `columns`."""
+
+    source: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """The same value for every row."""
+
+    value: Any
+
+
+class WhenReplaced(Enum):
+    """What a row does whose reference leads to an object that a new one has replaced.
+
+    `FOLLOW` refers to the new one. `KEEP` stays with the old one until the row names another key: a subscription keeps
+    the price at which it was sold.
+    """
+
+    FOLLOW = "follow"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRef:
+    """The id of the object that another sync made from the row whose key stands in `columns`."""
+
+    sync: str
+    columns: tuple[str, ...]
+    when_replaced: WhenReplaced = WhenReplaced.FOLLOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """The id of the object in Stripe whose `by` (`email`, `lookup_key`, `id`, `metadata.x` …) equals the column."""
+
+    resource: str
+    by: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOf:
+    """A list written out in YAML: each item is a value, or the fields of a hash."""
+
+    items: tuple[Value | tuple[FieldMapping, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildRows:
+    """A list with one hash for each row of a child model whose `on` columns equal this row's key columns.
+
+    `parent_on` names the columns of the parent that `on` is compared with, in the same order.
+    """
+
+    model: ModelNode
+    on: tuple[str, ...]
+    parent_on: tuple[str, ...]
+    fields: tuple[FieldMapping, ...]
+    order_by: tuple[str, ...] = ()
+
+
+Value: TypeAlias = "Column | Template | Constant | SyncRef | Lookup | ListOf | ChildRows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldMapping:
+    """One parameter (`path`, from dots) and where its value comes from. `where` is its place in the YAML."""
+
+    path: tuple[str, ...]
+    value: Value
+    nulls: Nulls = Nulls.DEFAULT
+    where: Location = Location()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One way to find the object of a row without a record: the object's `by` equals the row's value there.
+
+    `value` is where the row's side comes from (the field mapped at `by`, or a key column for `metadata.<column>`).
+    """
+
+    by: str
+    value: Value
+
+
+class OnAmbiguous(Enum):
+    """What to do where `match` finds several objects for one row."""
+
+    REJECT = "reject"
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """A limit on a number of rows: an absolute `count`, or a `percent` of the records that the sync has."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.percent:g}%" if self.percent is not None else f"{self.count:,}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Where a sync holds itself back: past one of these nothing of it is sent."""
+
+    max_changes: Threshold | None = None
+    max_removed: Threshold | None = None
+    max_rejected: Threshold | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """One mapping of a model's rows to objects of one Stripe resource.
+
+    `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
+    done as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
+    `store_values` is None where the project's setting holds. `fingerprint` changes when the mapping does.
+    """
+
+    name: str
+    project: str
+    model: ModelNode
+    resource: str
+    key: tuple[str, ...]
+    mode: Mode
+    match: tuple[Match, ...]
+    fields: tuple[FieldMapping, ...]
+    on_removed: Removal
+    on_ambiguous: OnAmbiguous
+    limits: Limits
+    depends_on: tuple[str, ...]
+    options: Mapping[str, Any]
+    fingerprint: str
+    where: Location
+    after: tuple[str, ...] = ()
+    store_values: bool | None = None
