@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -124,7 +125,8 @@ class Project:
                 )
             return _with_problem(report, parts.state.left)
 
-        return self._kept(_run_until_done(work(), stop))
+        with alerting_about_stops(self.options):
+            return self._kept(_run_until_done(work(), stop))
 
     def retry(
         self,
@@ -185,7 +187,8 @@ class Project:
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
             return _with_problem(report, parts.state.left)
 
-        return self._kept(_run_until_done(work(), stop))
+        with alerting_about_stops(self.options):
+            return self._kept(_run_until_done(work(), stop))
 
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
@@ -251,6 +254,7 @@ class Project:
         from dbt_stripe_sync.artifacts import write_artifacts
 
         problems = write_artifacts(report, self.workload.dbt.target_path)
+        problems += alert_about_run(report, self.workload.settings.alerts)
         return replace(report, problems=(*report.problems, *problems)) if problems else report
 
     @staticmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dbt_stripe_sync.alerts import alerting_about_stops
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.screen import Screen
 from dbt_stripe_sync.wiring import ProjectOptions
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
+# Commands whose failure is worth an alert; those that only look have somebody who looks.
+SENDING = frozenset({"run", "apply", "retry", "trigger"})
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -50,16 +54,20 @@ def with_project(command: Command) -> Command:
     @wraps(command)
     def wrapped(**given: Any) -> Any:
         screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
-        names = [name for name in ProjectOptions.__slots__ if name in given]
-        chosen = {name: given.pop(name) for name in names}
-        chosen["project_dir"] = chosen["project_dir"] or Path()
-        options = ProjectOptions(**chosen)
+        options = project_options(given)
+        given = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}
         _fetch(options, screen, {name: given.pop(f"dbt_cloud_{name}", None) for name in ("job", "run", "step", "wait")})
         return command(Project(options), screen, **given)
 
     for option in reversed((*_PROJECT, *_CLOUD, *_SCREEN)):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[return-value]
+
+
+def project_options(given: Mapping[str, Any]) -> ProjectOptions:
+    """Which project, among all that a command was given."""
+    chosen = {name: given[name] for name in ProjectOptions.__slots__ if name in given}
+    return ProjectOptions(**{**chosen, "project_dir": chosen["project_dir"] or Path()})
 
 
 def _fetch(options: ProjectOptions, screen: Screen, cloud: Mapping[str, Any]) -> None:
@@ -73,4 +81,6 @@ def _fetch(options: ProjectOptions, screen: Screen, cloud: Mapping[str, Any]) ->
     from dbt_stripe_sync.cloud import CloudChoice, fetch_artifacts
 
     progress = CloudProgress(screen)
-    progress.fetched(fetch_artifacts(options, CloudChoice(**cloud), tell=progress.told))
+    is_sending = click.get_current_context().command.name in SENDING
+    with alerting_about_stops(options) if is_sending else nullcontext():
+        progress.fetched(fetch_artifacts(options, CloudChoice(**cloud), tell=progress.told))
