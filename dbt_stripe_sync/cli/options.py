@@ -15,7 +15,7 @@ from dbt_stripe_sync.cli.screen import Screen
 from dbt_stripe_sync.wiring import ProjectOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 # Commands whose failure is worth an alert; those that only look have somebody who looks.
@@ -53,15 +53,36 @@ def with_project(command: Command) -> Command:
 
     @wraps(command)
     def wrapped(**given: Any) -> Any:
-        screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
-        options = project_options(given)
-        given = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}
-        _fetch(options, screen, {name: given.pop(f"dbt_cloud_{name}", None) for name in ("job", "run", "step", "wait")})
-        return command(Project(options), screen, **given)
+        cloud = {name: given.pop(f"dbt_cloud_{name}") for name in ("job", "run", "step", "wait")}
+        options, screen, rest = _split(given)
+        _fetch(options, screen, cloud)
+        return command(Project(options), screen, **rest)
 
-    for option in reversed((*_PROJECT, *_CLOUD, *_SCREEN)):
+    return _with_options(wrapped, (*_PROJECT, *_CLOUD, *_SCREEN))  # type: ignore[no-any-return]
+
+
+def with_local_project(command: Command) -> Command:
+    """As `with_project`, for a command that chooses the run of dbt Cloud itself."""
+
+    @wraps(command)
+    def wrapped(**given: Any) -> Any:
+        options, screen, rest = _split(given)
+        return command(Project(options), screen, **rest)
+
+    return _with_options(wrapped, (*_PROJECT, *_SCREEN))  # type: ignore[no-any-return]
+
+
+def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Any:
+    for option in reversed(options):
         wrapped = option(wrapped)
-    return wrapped  # type: ignore[return-value]
+    return wrapped
+
+
+def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any]]:
+    """What a command was given: the project, how to print, and what is the command's own."""
+    screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
+    rest = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}
+    return project_options(given), screen, rest
 
 
 def project_options(given: Mapping[str, Any]) -> ProjectOptions:
