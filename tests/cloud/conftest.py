@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from dbt_cloud_server import DbtCloud
@@ -36,20 +35,3 @@ def remote(customers, dbt_cloud):
     file.unlink()
     customers.cloud = dbt_cloud
     return customers
-
-
-def results(invocation: str = "x", **statuses: str) -> dict[str, Any]:
-    """A run_results.json; names are of models, or `test__x` of the tests."""
-    nodes = {
-        f"test.shop.{name.removeprefix('test__')}" if name.startswith("test__") else f"model.shop.{name}": status
-        for name, status in statuses.items()
-    }
-    return {
-        "metadata": {
-            "dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json",
-            "generated_at": "2026-01-01T00:00:01Z",
-            "invocation_id": invocation,
-        },
-        "results": [{"unique_id": name, "status": status} for name, status in nodes.items()],
-        "elapsed_time": 1.0,
-    }

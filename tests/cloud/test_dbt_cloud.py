@@ -10,8 +10,20 @@ import time
 
 import pytest
 from business import ROOT
-from conftest import results
-from dbt_cloud_server import CANCELLED, ERROR, QUEUED, RUNNING, STARTING, SUCCESS, TOKEN, Run, Step, dbt, first_steps
+from dbt_cloud_server import (
+    CANCELLED,
+    ERROR,
+    QUEUED,
+    RUNNING,
+    STARTING,
+    SUCCESS,
+    TOKEN,
+    Run,
+    Step,
+    dbt,
+    first_steps,
+    results,
+)
 
 
 def good(remote, **changes):

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from business import run_cli
-from conftest import SECRET, event, sign
 from dbt_cloud_server import CANCELLED, TOKEN
 from hypothesis import given
 from hypothesis import strategies as st
+from serving import SECRET, event, sign
 
 from dbt_stripe_sync.serve.webhook import is_signed
 
@@ -178,16 +178,14 @@ def test_a_body_that_is_too_large_is_refused_however_it_comes(shop, start):
     assert rows(shop) == []
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{", b'{"eventId": 5}', b'{"eventType": "job.run.completed", "data": 3}']
-)
-def test_a_signed_body_that_is_no_event_is_refused_or_ignored(shop, start, body):
+def test_a_signed_body_that_is_no_event_is_refused(shop, start):
     server = start()
+    bodies = [b"", b"[]", b"{", b'{"eventType": "job.run.completed", "data": 3}', event(0), event(1, id="")]
 
-    answer = server.deliver(body)
+    statuses = [server.deliver(body).status for body in bodies]
     server.stop()
 
-    assert answer.status in {400, 200}
+    assert statuses == [400] * len(bodies)
     assert rows(shop) == []
 
 
@@ -301,9 +299,11 @@ def test_nothing_of_a_delivery_acts_in_the_page(start):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("path", ["/runs/../../x", "/runs/1/..%2f..%2fdev.duckdb", "/runs/1/secret", "/queue.sqlite3"])
-def test_no_other_file_can_be_asked_for(start, path):
-    assert start().get(path).status == 404
+def test_no_other_file_can_be_asked_for(start):
+    server = start()
+
+    for path in ("/runs/../../x", "/runs/1/..%2f..%2fdev.duckdb", "/runs/1/secret", "/queue.sqlite3"):
+        assert server.get(path).status == 404
 
 
 # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────────
