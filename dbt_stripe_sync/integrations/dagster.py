@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator  # noqa: TC003 - Dagster reads the annotations of the assets' function
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from dbt_stripe_sync.model.errors import SyncError
 from dbt_stripe_sync.pipeline import PlanOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dbt_stripe_sync.integrations.summary import RunSummary, SyncSummary
     from dbt_stripe_sync.model.sync import Sync
