@@ -31,7 +31,8 @@ BIN = Path(sys.executable).parent
 
 def blocks(page: str, language: str = "") -> list[str]:
     text = (DOCS / page).read_text(encoding="utf-8")
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", text, flags=re.DOTALL | re.MULTILINE)
+    fences = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", text, flags=re.DOTALL | re.MULTILINE)
+    found = [(indent, block) for indent, named, block in fences if named == language]
     return ["\n".join(line.removeprefix(indent) for line in block.splitlines()) + "\n" for indent, block in found]
 
 

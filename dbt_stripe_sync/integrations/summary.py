@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import RunStatus, Status
@@ -85,7 +87,8 @@ class RunSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for what stores JSON."""
-        return asdict(self)
+        values: dict[str, Any] = orjson.loads(orjson.dumps(self))
+        return values
 
     def as_markdown(self) -> str:
         """A table of the syncs."""
