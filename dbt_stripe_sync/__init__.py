@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.api import Project
+    from dbt_stripe_sync.engine.plan.making import PlanOptions
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
     from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport, RunStatus, Status
-    from dbt_stripe_sync.pipeline import PlanOptions
     from dbt_stripe_sync.wiring import ProjectOptions
 
 __version__ = "0.1.0"
@@ -49,7 +49,7 @@ __all__ = [
 _HOMES = {
     "Project": "api",
     "ProjectOptions": "wiring",
-    "PlanOptions": "pipeline",
+    "PlanOptions": "engine.plan.making",
     "Change": "model.change",
     **dict.fromkeys(("PermanentRemovals", "Plan", "SyncCounts"), "model.plan"),
     **dict.fromkeys(("Outcome", "RunReport", "RunStatus", "Status"), "model.run"),

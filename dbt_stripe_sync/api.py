@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
+from dbt_stripe_sync.engine.plan.making import PlanOptions
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport
-    from dbt_stripe_sync.pipeline import Agree, PlanOptions, Progress
+    from dbt_stripe_sync.pipeline import Agree, Progress
     from dbt_stripe_sync.project_state import ProjectState
 
 T = TypeVar("T")
@@ -109,6 +110,7 @@ class Project:
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.engine.plan.making import PlanOptions
 
         stop = Stop()
         sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
@@ -118,7 +120,7 @@ class Project:
                 report = await pipeline.run(
                     self.workload,
                     parts,
-                    options or pipeline.PlanOptions(),
+                    options or PlanOptions(),
                     sending,
                     progress or Silent(),
                     stop,
@@ -140,12 +142,12 @@ class Project:
 
         `agreed` is that of `run`.
         """
-        from dbt_stripe_sync import pipeline
-
         undone = self.state.undone(run)
         if not undone:
             return None
-        return self.run(pipeline.PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
+        from dbt_stripe_sync.engine.plan.making import PlanOptions
+
+        return self.run(PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
 
     @contextmanager
     def plan(
@@ -160,7 +162,7 @@ class Project:
             async def work() -> Plan:
                 async with open_parts(self.workload, clock=self._clock) as parts:
                     return await pipeline.make_plan(
-                        self.workload, parts, options or pipeline.PlanOptions(), progress or Silent(), path
+                        self.workload, parts, options or PlanOptions(), progress or Silent(), path
                     )
 
             plan = asyncio.run(work())
@@ -220,7 +222,9 @@ class Project:
 
         dbt = self.workload.dbt
         file = out or dbt.root / dbt.model_paths[0] / EXPOSURES
-        return file, write_exposures(self.workload.syncs, file, package=dbt.name)
+        return file, write_exposures(
+            [sync for sync in self.workload.syncs if sync.part_of is None], file, package=dbt.name
+        )
 
     @staticmethod
     def schema() -> dict[str, Any]:

@@ -14,48 +14,34 @@ from dbt_stripe_sync.engine.apply.journal import Journal
 from dbt_stripe_sync.engine.apply.lanes import Sending, Stop, apply_changes
 from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
 from dbt_stripe_sync.engine.apply.recovery import settle_intents
+from dbt_stripe_sync.engine.apply.refresh import commit_refreshes
 from dbt_stripe_sync.engine.apply.send import Sender
 from dbt_stripe_sync.engine.plan.behind import Behind
-from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.guards import find_unagreed, refuse_unagreed
-from dbt_stripe_sync.engine.plan.matching import Matching
+from dbt_stripe_sync.engine.plan.making import PlanMaker, PlanOptions, PlanProgress, Scope, Sources, note_unsettled
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
-from dbt_stripe_sync.engine.plan.planning import Planning, plan_sync
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
-from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.change import Action
-from dbt_stripe_sync.model.errors import Location, Problem, Severity, StateError, SyncError
-from dbt_stripe_sync.model.plan import SyncCounts
+from dbt_stripe_sync.model.errors import Problem, Severity, StateError, SyncError
 from dbt_stripe_sync.model.run import RunReport, RunStatus, Status
 from dbt_stripe_sync.plan_header import build_header, check_plan
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from dbt_stripe_sync.engine.apply.lanes import Tally
     from dbt_stripe_sync.engine.apply.rebuild import Rebuilt
-    from dbt_stripe_sync.engine.plan.planning import SyncPlan
-    from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.model.plan import PermanentRemovals, Plan
     from dbt_stripe_sync.model.run import Outcome
-    from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.wiring import Parts, Workload
 
 
-class Progress(RowProgress, Protocol):
+class Progress(PlanProgress, Protocol):
     """Hears how far a run has come."""
-
-    def begin_sync(self, name: str) -> None:
-        """A sync's rows are about to be read and compared."""
-        ...
-
-    def planned(self, counts: SyncCounts) -> None:
-        """A sync has been compared."""
-        ...
 
     def begin_apply(self, total: int) -> None:
         """So many changes are about to be sent."""
@@ -83,22 +69,6 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
-
-    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
-    """
-
-    full_refresh: bool = False
-    most_changes: int | None = None
-    only: Mapping[str, frozenset[str]] | None = None
-
-    def keys_of(self, sync: Sync) -> frozenset[str] | None:
-        """The rows of a sync that are looked at; None for all of them."""
-        return None if self.only is None else self.only.get(sync.name, frozenset())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """What became of the changes that an earlier run had left open."""
 
@@ -114,70 +84,18 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
         check_models(workload, warehouse)
         writer = PlanWriter(path, build_header(workload, parts))
         try:
-            return await _plan_syncs(workload, parts, warehouse, options, progress, writer)
+            scope = Scope(
+                syncs=workload.syncs,
+                catalog=workload.catalog,
+                held=workload.held,
+                dependents=workload.dependents,
+                warnings=workload.warnings,
+            )
+            sources = Sources(warehouse=warehouse, stripe=parts.stripe, state=parts.state, clock=parts.clock)
+            return await PlanMaker(scope, sources, options, progress, writer).make()
         except BaseException:
             writer.discard()
             raise
-
-
-async def _plan_syncs(
-    workload: Workload,
-    parts: Parts,
-    warehouse: Warehouse,
-    options: PlanOptions,
-    progress: Progress,
-    writer: PlanWriter,
-) -> Plan:
-    workspace = Workspace(parts.state.workspace)
-    planning = Planning(
-        workspace=workspace,
-        warehouse=warehouse,
-        stripe=parts.stripe,
-        state=parts.state,
-        fingerprints=parts.state.fingerprints,
-        matching=Matching(
-            workspace=workspace, existing=ExistingObjects(workspace, parts.stripe, workload.catalog, parts.clock)
-        ),
-        clock=parts.clock,
-        writer=writer,
-        run_id="plan",
-        referrers=Referrers(
-            workspace=workspace,
-            parents=frozenset(
-                s.name for s in workload.syncs if finishes_of(s, workload.catalog.resources[s.resource].lifecycle)
-            ),
-        ),
-        progress=progress,
-        referenced=frozenset(name for sync in workload.syncs for name in sync.depends_on),
-        room=options.most_changes,
-    )
-    problems = [*workload.warnings, *_unsettled(workspace, parts)]
-    counts: list[SyncCounts] = []
-    plans: dict[str, SyncPlan] = {}
-    for sync in workload.syncs:
-        if options.only is not None and sync.name not in options.only:
-            continue
-        progress.begin_sync(sync.name)
-        if sync.name in workload.held:
-            counts.append(_held(sync, workload.held[sync.name]))
-            problems.append(_held_problem(sync, workload.held[sync.name]))
-            continue
-        resource = workload.catalog.resources[sync.resource]
-        planned_sync = await plan_sync(
-            planning,
-            sync,
-            resource,
-            resource.lifecycle,
-            recheck=options.full_refresh,
-            only=options.keys_of(sync),
-        )
-        counts.append(planned_sync.counts)
-        plans[sync.name] = planned_sync
-        problems += planned_sync.problems
-        progress.planned(planned_sync.counts)
-    counts += await _plan_finishing(workload, parts, planning, plans)
-    workspace.close()
-    return writer.finish(counts, problems, state_serial=parts.state.serial)
 
 
 async def settle(workload: Workload, parts: Parts, run_id: str, progress: Progress) -> Settled:
@@ -199,15 +117,17 @@ async def apply_plan(
 ) -> RunReport:
     """Send a plan's changes and say what became of each. Raises `StateError` where the state can't be written."""
     started = parts.clock.now()
+    commit_refreshes(parts.state, plan.refreshes, run_id)
     progress.begin_apply(max(0, len(plan.changes) - len(sending.ended)))
     async with Journal(parts.state) as journal:
         sender = Sender(stripe=parts.stripe, journal=journal, catalog=parts.catalog, clock=parts.clock, run_id=run_id)
         tally = await apply_changes(plan.changes, plan.counts, sender, progress, stop, sending=sending)
     problems = (*plan.problems, *_left_out(tally, stop))
+    owed = parts.state.owed()
     return RunReport(
         run_id=run_id,
         header=plan.header,
-        status=_status(plan, problems, {status: tally.done[status] for status in Status}, stop),
+        status=_status(plan, problems, {status: tally.done[status] for status in Status}, stop, is_owed=bool(owed)),
         started_at=started,
         finished_at=parts.clock.now(),
         counts=plan.counts,
@@ -215,6 +135,7 @@ async def apply_plan(
         outcomes=parts.state.outcomes(run_id),
         done={status.value: tally.done[status] for status in Status},
         requests=parts.stripe.requests,
+        owed=tuple(owed),
     )
 
 
@@ -266,7 +187,7 @@ async def apply(
 async def _check_not_behind(workload: Workload, parts: Parts, plan: Plan) -> None:
     """A state that was put back with the plan that was made from it looks as if nothing of that had been sent."""
     workspace = Workspace(parts.state.workspace)
-    _unsettled(workspace, parts)
+    note_unsettled(workspace, parts.state)
     behind = Behind(workspace, parts.stripe, parts.state)
     counts = {counts.sync: counts.by_action for counts in plan.counts}
     for sync in workload.syncs:
@@ -289,8 +210,10 @@ def _failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
 
 async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:
     """Give the state back the records that it lacks, from the tags of the objects in Stripe. Changes nothing there."""
+    # What a part of a sync sets has no tag of its own: the next run compares it with the object.
+    whole = [sync for sync in workload.syncs if sync.part_of is None]
     return await rebuild_records(
-        workload.syncs, workload.catalog, parts.stripe, parts.state, run_id=new_run_id(parts.clock.now())
+        whole, workload.catalog, parts.stripe, parts.state, run_id=new_run_id(parts.clock.now())
     )
 
 
@@ -299,76 +222,14 @@ def new_run_id(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
 
 
-async def _plan_finishing(
-    workload: Workload, parts: Parts, planning: Planning, plans: Mapping[str, SyncPlan]
-) -> list[SyncCounts]:
-    """Finish the objects whose syncs ask for it, last of all, and only where nothing that belongs to them lacks."""
-    counts = []
-    planned = {name: plan.counts for name, plan in plans.items()}
-    unsettled = frozenset(intent.change.sync for intent in parts.state.open_intents())
-    referrers = planning.referrers.read()
-    for sync in workload.syncs:
-        steps = finishes_of(sync, workload.catalog.resources[sync.resource].lifecycle)
-        if not steps or sync.name not in plans:
-            continue
-        finishing = Finishing(
-            workspace=planning.workspace,
-            stripe=parts.stripe,
-            state=parts.state,
-            fingerprints=parts.state.fingerprints,
-            writer=planning.writer,
-            run_id=planning.run_id,
-            staged=plans[sync.name].staged,
-            steps=steps,
-            rejected=plans[sync.name].rejected_keys,
-            referrers=referrers,
-        )
-        waits = next(reasons_to_wait(sync, workload.dependents.get(sync.name, ()), planned, unsettled), None)
-        if planning.room is not None and planning.room <= 0:
-            waits = "--limit leaves something for later"
-        counts.append(finishing.held(waits) if waits else await finishing.plan())
-    return counts
-
-
-def _unsettled(workspace: Workspace, parts: Parts) -> Sequence[Problem]:
-    """Rows with a change whose end is not known stay out of the plan until it is."""
-    count = 0
-    for intent in parts.state.open_intents():
-        count += 1
-        workspace.execute(
-            "INSERT INTO work.unsettled VALUES ($sync, $key)", {"sync": intent.change.sync, "key": intent.change.key}
-        )
-    if not count:
-        return ()
-    return (
-        Problem(
-            code="unsettled",
-            summary=f"{count:,} changes of an earlier run have no known end; their rows are left out",
-            hint="`dbt-stripe-sync run` settles them first",
-            severity=Severity.WARNING,
-        ),
-    )
-
-
-def _held(sync: Sync, reason: str) -> SyncCounts:
-    return SyncCounts(sync=sync.name, model=sync.model.name, resource=sync.resource, held=reason)
-
-
-def _held_problem(sync: Sync, reason: str) -> Problem:
-    return Problem(
-        code="model-held",
-        summary=f"nothing of `{sync.name}` is sent: {reason}",
-        where=Location(file=sync.model.file, model=sync.model.name),
-        hint="mend it and run `dbt build` again, or add `--ignore-dbt-results`",
-    )
-
-
-def _status(plan: Plan, problems: Sequence[Problem], done: dict[Status, int], stop: Stop) -> RunStatus:
+def _status(
+    plan: Plan, problems: Sequence[Problem], done: dict[Status, int], stop: Stop, *, is_owed: bool
+) -> RunStatus:
     if stop:
         return RunStatus.INTERRUPTED
     failed = sum(count for status, count in done.items() if status is not Status.SUCCEEDED)
     held = any(counts.held for counts in plan.counts)
-    if failed or held or any(problem.severity is Severity.ERROR for problem in problems):
+    if failed or held or is_owed or any(problem.severity is Severity.ERROR for problem in problems):
         return RunStatus.PARTIAL
     return RunStatus.SUCCEEDED
 

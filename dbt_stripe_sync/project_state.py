@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dbt_stripe_sync.engine.apply.rebuild import Rebuilt
+    from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.model.run import RunReport
@@ -73,6 +74,22 @@ class ProjectState:
             if not wanted:
                 raise StateError(_no_records(sync))
             return state.forget(sync, wanted)
+
+    def settle(self, sync: str, key: str) -> tuple[Owed, ...]:
+        """Drop what is owed for one row, and give it back. Its objects stay in Stripe as they are."""
+        with self.open() as state:
+            owed = tuple(step for step in state.owed() if (step.sync, step.key) == (sync, key))
+            if not owed:
+                raise StateError(
+                    Problem(
+                        code="nothing-owed",
+                        summary=f"nothing is owed for this row of the sync `{sync}`",
+                        where=Location(sync=sync, key=key),
+                        hint="`dbt-stripe-sync plan` lists what is owed, with the sync and key of each step",
+                    )
+                )
+            state.settle(sync, key)
+            return owed
 
     def move(self, old: str, new: str, *, keep_tags: bool = False) -> int:
         """Let the records of a sync go on under its new name; says how many there are.

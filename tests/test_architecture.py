@@ -70,7 +70,7 @@ def test_the_command_line_holds_no_logic():
         "cli.",
         "api.",
         "pipeline.Agree",
-        "pipeline.PlanOptions",
+        "engine.plan.making.PlanOptions",
         "wiring.ProjectOptions",
         "report",
         "model.",

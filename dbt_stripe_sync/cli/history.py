@@ -30,13 +30,14 @@ def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
             "status": run.status.value,
             "started": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
             **{name: run.done.get(name, 0) for name in ("succeeded", "rejected", "skipped", "unknown")},
+            "owed": run.owed,
         }
         for run in project.state.runs(limit)
     ]
     if output == "json":
         screen.lines(orjson.dumps(row).decode() for row in rows)
     else:
-        columns = ("run", "command", "status", "started", "succeeded", "rejected", "skipped", "unknown")
+        columns = ("run", "command", "status", "started", "succeeded", "rejected", "skipped", "unknown", "owed")
         screen.lines(tables.render_table(columns, rows, width=screen.width))
     return 0
 

@@ -10,6 +10,7 @@ import orjson
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import FOLDER, with_project
 from dbt_stripe_sync.report import tables
+from dbt_stripe_sync.report.owed_text import describe_owed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +75,21 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
         raise click.UsageError("name the keys to forget, or say `--all`")
     count = project.state.forget(sync, keys, every=every)
     screen.lines([f"{count:,} {_records(count)} of `{sync}` forgotten; what they stood for stays in Stripe."])
+    return 0
+
+
+@state.command("settle")
+@with_project
+@click.argument("sync")
+@click.argument("key")
+def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
+    """Drop the steps that are owed for one row, because they are done or not wanted any more.
+
+    Changes nothing in Stripe. `dbt-stripe-sync plan` lists what is owed.
+    """
+    steps = project.state.settle(sync, key)
+    screen.lines([f"Settled {len(steps):,} owed {'step' if len(steps) == 1 else 'steps'} of `{sync}` [{key}]:"])
+    screen.lines(f"  {describe_owed(step)}" for step in steps)
     return 0
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.config.back_references import split_back_references
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
 from dbt_stripe_sync.config.meta import read_blocks
@@ -15,7 +16,18 @@ from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.config.values import Around, parse_nulls
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
-from dbt_stripe_sync.model.sync import Column, FieldMapping, Limits, Match, Nulls, OnAmbiguous, Sync, SyncRef, Threshold
+from dbt_stripe_sync.model.sync import (
+    Column,
+    FieldMapping,
+    ItemsOwned,
+    Limits,
+    Match,
+    Nulls,
+    OnAmbiguous,
+    Sync,
+    SyncRef,
+    Threshold,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +49,7 @@ KEYS = (
     "fields",
     "on_removed",
     "on_ambiguous",
+    "items_owned",
     "limits",
     "nulls",
     "after",
@@ -70,6 +83,7 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
             written.append(block.where.sync or node.name)
             sync = _Parser(block, catalog, models, problems).parse(project)
             syncs += [sync] if sync is not None else []
+    syncs = list(split_back_references(syncs, catalog))
     check_together(syncs, written, catalog.resources, problems)
     return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
 
@@ -118,6 +132,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         check_resource(sync, resource, lifecycle, self.problems)
         check_fields(sync, resource, self.problems)

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbt_stripe_sync.model.calls import Account, Answer, Call
+    from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.nodes import RowSource
+    from dbt_stripe_sync.model.plan import Refreshed
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.model.run import Intent, Outcome
 
@@ -76,12 +78,17 @@ class State(Protocol):
 
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
-        """The run's DuckDB connection: the table `records` can be read, temporary tables can be made."""
+        """The run's DuckDB connection, with the views that `state/migrations.py` describes: `known_records` and others."""
         ...
 
     @property
     def fingerprints(self) -> Fingerprints:
         """Of which syncs the values are stored, and the salts of the others."""
+        ...
+
+    @property
+    def serial(self) -> int:
+        """How many times records, or what is under way, have been written."""
         ...
 
     def open_intents(self) -> Iterator[Intent]:
@@ -98,6 +105,14 @@ class State(Protocol):
 
     def known_objects(self, ids: Sequence[str], *, resource: str, sync: str, key: str) -> AbstractSet[str]:
         """Which of these objects any row has, and which this row had before."""
+        ...
+
+    def refresh(self, entries: Sequence[Refreshed], run_id: str) -> None:
+        """Write what a plan found to be right in Stripe and not in the records, in one transaction."""
+        ...
+
+    def owed(self) -> Sequence[Owed]:
+        """The steps that changes have left to do on other objects, oldest first."""
         ...
 
     def put_records(self, records: Sequence[Record], run_id: str) -> None:

@@ -13,15 +13,13 @@ from airflow.configuration import conf
 from airflow.exceptions import AirflowException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from dbt_stripe_sync.api import Project
+from dbt_stripe_sync import PlanOptions, Project, ProjectOptions
 from dbt_stripe_sync.cloud.access import ACCOUNT, HOST, TOKEN, CloudAccess, read_access
 from dbt_stripe_sync.cloud.client import open_client
 from dbt_stripe_sync.cloud.fetching import CloudChoice, fetch_artifacts
 from dbt_stripe_sync.cloud.runs import read_latest_run, read_run, start_run
 from dbt_stripe_sync.integrations.summary import explain_problems, summarize
 from dbt_stripe_sync.model.errors import SyncError
-from dbt_stripe_sync.pipeline import PlanOptions
-from dbt_stripe_sync.wiring import ProjectOptions
 
 try:  # Airflow 3
     from airflow.sdk import BaseHook, BaseOperator

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dbt_stripe_sync.api import Project
+from dbt_stripe_sync import PlanOptions, Project
 from dbt_stripe_sync.config.columns import models_of
 from dbt_stripe_sync.dbt.artifact import read_artifact
 from dbt_stripe_sync.integrations.summary import explain_problems, summarize
 from dbt_stripe_sync.model.errors import SyncError
-from dbt_stripe_sync.pipeline import PlanOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,11 +8,9 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from dbt_stripe_sync.api import Project
+from dbt_stripe_sync import PlanOptions, Project, ProjectOptions
 from dbt_stripe_sync.integrations.summary import explain_problems, summarize
 from dbt_stripe_sync.model.errors import SyncError
-from dbt_stripe_sync.pipeline import PlanOptions
-from dbt_stripe_sync.wiring import ProjectOptions
 
 
 class StripeSyncFailed(Exception):  # noqa: N818 - what Prefect shows as the state's message

@@ -62,7 +62,7 @@ class SyncSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run. `results` and `report` are the files that it left."""
+    """A run. `owed` counts steps that are still to be done; `results` and `report` are the files that it left."""
 
     run_id: str
     status: str
@@ -70,6 +70,7 @@ class RunSummary:
     livemode: bool
     requests: int
     seconds: float
+    owed: int
     syncs: tuple[SyncSummary, ...]
     results: str
     report: str
@@ -83,7 +84,9 @@ class RunSummary:
     def explanation(self) -> str:
         """How it ended, with every sync that is not complete."""
         left = "; ".join(f"{sync.sync}: {sync.explanation}" for sync in self.syncs if not sync.is_complete)
-        return f"run {self.run_id} ended {self.status}{f': {left}' if left else ''}"
+        owed = f"{self.owed:,} steps are still owed" if self.owed else ""
+        told = "; ".join(filter(None, (owed, left)))
+        return f"run {self.run_id} ended {self.status}{f': {told}' if told else ''}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for what stores JSON."""
@@ -118,6 +121,7 @@ def summarize(report: RunReport, artifacts: tuple[Path, Path]) -> RunSummary:
         livemode=report.header.livemode,
         requests=report.requests,
         seconds=(report.finished_at - report.started_at).total_seconds(),
+        owed=len(report.owed),
         syncs=tuple(
             SyncSummary(
                 sync=counts.sync,

@@ -34,7 +34,10 @@ class SyncAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMessage:
-    """What is told. `totals` counts changes by their status, `problems` counts problems by their code."""
+    """What is told: `totals` counts changes by their status, `problems` counts problems by their code.
+
+    `owed` are the steps of changes that are still to be done.
+    """
 
     reasons: tuple[str, ...]
     status: str
@@ -46,6 +49,7 @@ class AlertMessage:
     started_at: str | None = None
     finished_at: str | None = None
     totals: Mapping[str, int] = field(default_factory=dict)
+    owed: int = 0
     problems: Mapping[str, int] = field(default_factory=dict)
     syncs: tuple[SyncAlert, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)

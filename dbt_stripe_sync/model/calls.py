@@ -17,6 +17,10 @@ OBJECT_ID = re.compile(r"\b[a-z]{2,12}_(?:(?:test|live)_)?(?=[A-Za-z0-9]*\d)(?=[
 _KEYS = ("sk_", "rk_", "pk_", "ek_", "whsec_")
 
 
+# docs.stripe.com/error-codes: what a call names is not there.
+RESOURCE_MISSING = "resource_missing"
+
+
 def is_object_id(text: str) -> bool:
     """Whether a text looks like the id of an object in Stripe, and not like a key."""
     return OBJECT_ID.fullmatch(text) is not None and not text.startswith(_KEYS)
@@ -83,6 +87,11 @@ class Answer:
     fatal: bool = False
     attempts: int = 1
     replayed: bool = False
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether Stripe has no such object: it says so, or answers with what is left of a deleted one."""
+        return self.body.get("deleted") is True or (self.failure is not None and self.failure.code == RESOURCE_MISSING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

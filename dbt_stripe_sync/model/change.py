@@ -10,6 +10,9 @@ from dbt_stripe_sync.model.lifecycle import CREATING, IN_BULK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from dbt_stripe_sync.model.calls import StripeFailure
 
 
 Params: TypeAlias = "Mapping[str, Any]"
@@ -63,12 +66,13 @@ class PlannedCall:
     """One call of a change.
 
     `target` is None where the call creates, or acts on what the change's first call made; it is a `Ref` where another
-    change of the plan makes the object.
+    change of the plan makes the object. `resource` is the change's own where it is None.
     """
 
     operation: str
     target: str | Ref | None
     params: Params
+    resource: str | None = None
 
     @property
     def creates(self) -> bool:
@@ -91,12 +95,38 @@ class FieldChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """A step on an object other than the row's own, owed from the moment that the row's new object is there.
+
+    It is durable with that object's record, and stays until it is done or a person settles it. `since` is when it came
+    to be owed, `attempts` how often it was refused, `failure` and `request_id` what Stripe said last.
+    """
+
+    id: str
+    sync: str
+    key: str
+    resource: str
+    action: Action
+    operation: str
+    target: str
+    params: Params
+    reason: str
+    since: datetime | None = None
+    attempts: int = 0
+    failure: StripeFailure | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """All that one row needs. Its `calls` are sent in order; what `plan` shows is what `apply` sends.
 
     `desired` is every parameter that will be ours once it is done, for the record. `depends_on` holds the ids of the
     changes whose objects this one refers to. `found_by` says how an adopted object was found. `removed` says that the
     row left the model; its record stays, so that the object can come back, unless it is `gone`.
+    `owes` are the steps on other objects that are owed once this change has made its own; `settles` names the owed step
+    that each call does. `ends_first` says that the old object, which has `before`, has to end before the new one can be
+    made; it is for the planner, which makes two changes of it, and in no plan's file.
     """
 
     id: str
@@ -115,3 +145,26 @@ class Change:
     found_by: str | None = None
     removed: bool = False
     gone: bool = False
+    owes: tuple[Owed, ...] = ()
+    settles: tuple[str, ...] = ()
+    ends_first: bool = False
+    before: Params = field(default_factory=dict)
+
+
+def change_id(sync: str, key: str) -> str:
+    """The id of the change of one row: a plan has at most one."""
+    return f"{sync}/{key}"
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """A parameter at a dotted path, as parameters."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    made: dict[str, Any] = value
+    return made
+
+
+def row_of(change: str) -> tuple[str, str]:
+    """The sync and the key of a change, by its id."""
+    sync, _, key = change.partition("/")
+    return sync, key

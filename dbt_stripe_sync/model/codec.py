@@ -5,21 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from dbt_stripe_sync.model.calls import StripeFailure
-from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, PlannedCall, Ref
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, Owed, PlannedCall, Ref
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
-from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
+from dbt_stripe_sync.model.plan import FormerObject, Note, PlanHeader, SyncCounts, Touched
+from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Intent
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.model.plan import Refreshed
 
 REF = "$ref"
 FINGERPRINT = "$fingerprint"
 NOT_STORED = "$not_stored"
 _LIKE_OURS = re.compile(r"\$+(ref|fingerprint|not_stored)$")
 _LOCATION = ("file", "model", "sync", "field", "key")
+_OWED = ("id", "sync", "key", "resource", "operation", "target", "reason", "attempts", "request_id")
 _FAILURE = ("type", "status", "code", "param", "message", "decline_code", "doc_url")
 
 
@@ -91,7 +96,7 @@ def encode_change(change: Change) -> dict[str, Any]:
         "key": change.key,
         "resource": change.resource,
         "stripe_id": change.stripe_id,
-        "calls": [[call.operation, encode_params(call.target), encode_params(call.params)] for call in change.calls],
+        "calls": [encode_call(call) for call in change.calls],
         "desired": encode_params(change.desired),
         "changed": [[f.path, encode_params(f.before), encode_params(f.after)] for f in change.changed],
         "depends_on": list(change.depends_on),
@@ -101,6 +106,8 @@ def encode_change(change: Change) -> dict[str, Any]:
         "found_by": change.found_by,
         "removed": change.removed,
         "gone": change.gone,
+        "owes": [encode_owed(step) for step in change.owes],
+        "settles": list(change.settles),
     }
 
 
@@ -113,10 +120,7 @@ def decode_change(raw: Mapping[str, Any]) -> Change:
         key=raw["key"],
         resource=raw["resource"],
         stripe_id=raw["stripe_id"],
-        calls=tuple(
-            PlannedCall(operation=operation, target=decode_params(target), params=decode_params(params))
-            for operation, target, params in raw["calls"]
-        ),
+        calls=tuple(decode_call(*call) for call in raw["calls"]),
         desired=decode_params(raw["desired"]),
         changed=tuple(
             FieldChange(path=path, before=decode_params(before), after=decode_params(after))
@@ -129,7 +133,57 @@ def decode_change(raw: Mapping[str, Any]) -> Change:
         found_by=raw["found_by"],
         removed=raw["removed"],
         gone=raw["gone"],
+        # A state of an earlier format has intents and outcomes without these.
+        owes=tuple(decode_owed(step) for step in raw.get("owes", ())),
+        settles=tuple(raw.get("settles", ())),
     )
+
+
+def encode_call(call: PlannedCall) -> list[Any]:
+    """A call as a JSON list; the resource stands in it where it is not the change's own."""
+    raw = [call.operation, encode_params(call.target), encode_params(call.params)]
+    return [*raw, call.resource] if call.resource is not None else raw
+
+
+def decode_call(operation: str, target: Any, params: Any, resource: str | None = None) -> PlannedCall:
+    """The inverse of `encode_call`."""
+    return PlannedCall(
+        operation=operation, target=decode_params(target), params=decode_params(params), resource=resource
+    )
+
+
+def encode_owed(step: Owed) -> dict[str, Any]:
+    """An owed step as JSON values."""
+    return {name: getattr(step, name) for name in _OWED} | {
+        "action": step.action.value,
+        "params": encode_params(step.params),
+        "since": _time(step.since),
+        "failure": encode_failure(step.failure),
+    }
+
+
+def decode_owed(raw: Mapping[str, Any]) -> Owed:
+    """The inverse of `encode_owed`."""
+    return Owed(
+        **{name: raw[name] for name in _OWED},
+        action=Action(raw["action"]),
+        params=decode_params(raw["params"]),
+        since=datetime.fromisoformat(raw["since"]) if raw["since"] else None,
+        failure=decode_failure(raw["failure"]),
+    )
+
+
+def encode_refreshed(entry: Refreshed) -> dict[str, Any]:
+    """What is only to be written down, as JSON values."""
+    raw = {name: getattr(entry, name) for name in type(entry).__slots__}
+    return raw | {"params": encode_params(entry.params)} if isinstance(entry, Record) else raw
+
+
+def decode_refreshed(raw: Mapping[str, Any]) -> Refreshed:
+    """The inverse of `encode_refreshed`."""
+    if "params" in raw:
+        return Record(**{**raw, "params": decode_params(raw["params"])})
+    return Touched(**raw) if "refs" in raw else FormerObject(**raw)
 
 
 def encode_intent(intent: Intent) -> dict[str, Any]:
@@ -196,14 +250,14 @@ def encode_counts(counts: SyncCounts) -> dict[str, Any]:
     """A sync's counts as JSON values."""
     return {name: getattr(counts, name) for name in SyncCounts.__slots__} | {
         "by_action": dict(counts.by_action),
-        "notes": list(counts.notes),
+        "notes": [[note.text, note.rows] for note in counts.notes],
         "after": list(counts.after),
     }
 
 
 def decode_counts(raw: Mapping[str, Any]) -> SyncCounts:
     """The inverse of `encode_counts`."""
-    return SyncCounts(**{**raw, "notes": tuple(raw["notes"]), "after": tuple(raw["after"])})
+    return SyncCounts(**{**raw, "notes": tuple(_note(note) for note in raw["notes"]), "after": tuple(raw["after"])})
 
 
 def encode_header(header: PlanHeader) -> dict[str, Any]:
@@ -218,3 +272,8 @@ def decode_header(raw: Mapping[str, Any]) -> PlanHeader:
 
 def _time(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment is not None else None
+
+
+def _note(raw: Any) -> Note:
+    # A state of an earlier format has notes as texts.
+    return Note(text=raw) if isinstance(raw, str) else Note(text=raw[0], rows=raw[1])

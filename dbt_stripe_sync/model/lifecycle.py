@@ -21,6 +21,8 @@ CREATING = frozenset({CREATE, STREAM})
 IN_BULK = frozenset({STREAM})
 # The option by which a sync asks for `replace_if_asked`.
 REPLACE = "replace"
+# The option by which a sync lets objects that no sync writes let go of what it replaces.
+MOVE_HOLDERS = "move_holders"
 
 
 class Mode(Enum):
@@ -78,21 +80,56 @@ class Replace:
     """A new object takes over: created with `carry_over` added to its parameters, then the old one gets `then`.
 
     Where `then` depends on the old object's status and has no step for it, the row is rejected instead.
-    `unless_mapped` names parameters that two living objects can't share: a row that sets one of them is rejected.
-    `gives_up` names those that the old one loses, since its row may want them again one day.
+    `unless_mapped` names parameters that two living objects can't share: where a row keeps one of them, the old object
+    ends before the new one is made. `gives_up` names those that the old one loses, since its row may want them again
+    one day. `takes_over` names parameters that would make an object beside the new one, each with the one by which the
+    new object takes over what the old one had.
     """
 
     carry_over: Mapping[str, Any] = field(default_factory=dict)
     then: Removal = Removal.ARCHIVE
     unless_mapped: tuple[str, ...] = ()
     gives_up: tuple[str, ...] = ()
+    takes_over: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reject:
+class NotReplaced:
     """The row is rejected, with the reason: nothing can take the object's place."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBy:
+    """What may hold an object of a resource, so that Stripe would refuse its end or that end would break the holder.
+
+    A `resource` holds it by its `parameter`. `named_by` is the parameter of the held object that names its holder; else
+    holders are listed with the held object's id as `listed_by`, beside `listed_with`. `moves` says that an update lets
+    the holder name another object; `together` that a holder of ours must be able to follow, or nothing is replaced.
+    """
+
+    resource: str
+    parameter: str
+    named_by: str | None = None
+    listed_by: str | None = None
+    listed_with: Mapping[str, Any] = field(default_factory=dict)
+    moves: bool = False
+    together: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unique:
+    """A parameter whose value no two objects of a resource have at once.
+
+    `among_active` says that archived ones don't count, `ignores_case` that its letters' case doesn't. `transfer` names
+    the parameter by which an object takes the value over from another; without it the other has to lose it first.
+    """
+
+    parameter: str
+    among_active: bool = False
+    ignores_case: bool = False
+    transfer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +217,15 @@ class Lifecycle:
     the times that creation takes, by parameter. `said_again` are parameters that hold for one request and are no part
     of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
-    for a sync that asks for it.
+    for a sync that asks for it. `held_by` is what may hold an object, `uniques` what no two objects share, `ended` the
+    statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which
+    people add by hand.
     """
 
     found_by: tuple[str, ...] = ()
     modes: frozenset[Mode] = frozenset(Mode)
     on_removed: Mapping[Removal, Step | ByStatus] = field(default_factory=dict)
-    when_immutable_changes: Replace | Reject = Reject(reason="Stripe has no way to change it")
+    when_immutable_changes: Replace | NotReplaced = NotReplaced(reason="Stripe has no way to change it")
     own_id: bool = False
     tagged: bool = True
     permanent: frozenset[Removal] = frozenset()
@@ -203,13 +242,18 @@ class Lifecycle:
     fixed: Fixed | None = None
     shown_if_asked: tuple[str, ...] = ()
     bulk: Bulk | None = None
+    held_by: tuple[HeldBy, ...] = ()
+    uniques: tuple[Unique, ...] = ()
+    ended: frozenset[str] = frozenset()
+    whole_lists: tuple[str, ...] = ()
 
     @property
     def options(self) -> tuple[str, ...]:
         """What may stand under a sync's `options`."""
         replaced = (REPLACE,) if self.replace_if_asked is not None else ()
         in_bulk = (self.bulk.name,) if self.bulk is not None else ()
-        return (*self.finishes, *replaced, *in_bulk)
+        may_move = (MOVE_HOLDERS,) if any(rule.moves for rule in self.held_by) else ()
+        return (*self.finishes, *replaced, *in_bulk, *may_move)
 
 
 def stays_when_replaced(lifecycle: Lifecycle) -> bool:

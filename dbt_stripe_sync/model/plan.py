@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.change import Change, Owed
     from dbt_stripe_sync.model.errors import Location, Problem
     from dbt_stripe_sync.model.lifecycle import Removal
+    from dbt_stripe_sync.model.record import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a person should know of a sync's share of a plan; `rows` is how many rows it is about, None for the sync."""
+
+    text: str
+    rows: int | None = None
+
+    def __str__(self) -> str:
+        if self.rows is None:
+            return self.text
+        return f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +43,7 @@ class SyncCounts:
     calls: int = 0
     read_seconds: float = 0.0
     diff_seconds: float = 0.0
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     after: tuple[str, ...] = ()
 
 
@@ -78,10 +92,38 @@ class Changes(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """A row that asks for what its record holds already: only the record's hash and references are others."""
+
+    sync: str
+    key: str
+    source_hash: int | None
+    refs: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormerObject:
+    """An object that a row had before another replaced it, and that others may still refer to."""
+
+    sync: str
+    key: str
+    stripe_id: str
+
+
+Refreshed: TypeAlias = "Record | Touched | FormerObject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What has to be done."""
+    """What has to be done.
+
+    `refreshes` is what needs no call and is only to be written down. `owed` are steps of earlier changes that are still
+    to be done.
+    """
 
     header: PlanHeader
     changes: Changes
     counts: tuple[SyncCounts, ...]
     problems: tuple[Problem, ...]
+    refreshes: Iterable[Refreshed] = ()
+    owed: tuple[Owed, ...] = ()

@@ -17,8 +17,6 @@ FINISHED = "$finished"
 TAGGED_AS = "$tagged_as"
 # Stands for the hash of a record that was read back from Stripe: its params are the object, not what was sent.
 REBUILT = "rebuilt"
-# What the state's table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
-FORGOTTEN = "forgotten:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.calls import RESOURCE_MISSING
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from dbt_stripe_sync.model.calls import StripeFailure
-    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.change import Change, Owed
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
     from dbt_stripe_sync.model.record import Record
@@ -63,6 +65,8 @@ class Outcome:
     """How one change ended, with what a person needs to look into it. `record` is what the state holds afterwards.
 
     An outcome closes its intent, except an `UNKNOWN` one: its intent stays open until a later run has settled it.
+    `owed` are the steps on other objects that are owed from now on, `settled` the ids of those that were done, and
+    `refused_step` that of the one which Stripe refused.
     """
 
     intent_id: str | None
@@ -76,6 +80,23 @@ class Outcome:
     reason: str | None = None
     attempts: int = 0
     finished_at: datetime | None = None
+    owed: tuple[Owed, ...] = ()
+    settled: tuple[str, ...] = ()
+    refused_step: str | None = None
+
+    @property
+    def is_object_missing(self) -> bool:
+        """Whether Stripe refused the change since it has no such object as the row's own."""
+        change, failure = self.change, self.failure
+        return (
+            self.status is Status.REJECTED
+            and failure is not None
+            and failure.code == RESOURCE_MISSING
+            and change.stripe_id is not None
+            and not change.settles
+            and self.record is None
+            and change.stripe_id in (failure.message or "")
+        )
 
 
 class RunStatus(Enum):
@@ -90,7 +111,10 @@ class RunStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times."""
+    """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times.
+
+    `owed` are the steps that were still to be done when it ended.
+    """
 
     run_id: str
     header: PlanHeader
@@ -103,3 +127,4 @@ class RunReport:
     done: Mapping[str, int]
     requests: int
     dry_run: bool = False
+    owed: tuple[Owed, ...] = ()

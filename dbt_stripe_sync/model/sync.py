@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import ModelNode
 
 
+# Stands between the name of a sync and the parameter that a part of it sets; no name of a sync has it.
+PART_SEPARATOR = ":"
+
+
 class Nulls(Enum):
     """What a null does to a field that we have set before: `CLEAR` empties it in Stripe, `IGNORE` leaves it.
 
@@ -142,6 +146,28 @@ class OnAmbiguous(Enum):
     OLDEST = "oldest"
 
 
+class ItemsOwned(Enum):
+    """Which items of a list are a row's: those that it has put there, or all, whoever has added them."""
+
+    OURS = "ours"
+    ALL = "all"
+
+
+class OnDeleted(Enum):
+    """What to do with a row whose object somebody has deleted in Stripe."""
+
+    RECREATE = "recreate"
+    REJECT = "reject"
+    FORGET = "forget"
+
+
+class WhenEnded(Enum):
+    """What to do with a row whose object has come to its end in Stripe: leave it so, or make another one."""
+
+    KEEP = "keep"
+    RESTART = "restart"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
     """A limit on a number of rows: an absolute `count`, or a `percent` of the records that the sync has."""
@@ -168,7 +194,8 @@ class Sync:
 
     `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
     done as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
-    `store_values` is None where the project's setting holds. `fingerprint` changes when the mapping does.
+    `store_values` is None where the project's setting holds. `fingerprint` changes when the mapping does. `part_of`
+    names the sync whose objects this one sets parameters on, which refer to objects that need those first.
     """
 
     name: str
@@ -188,3 +215,7 @@ class Sync:
     where: Location
     after: tuple[str, ...] = ()
     store_values: bool | None = None
+    part_of: str | None = None
+    items_owned: ItemsOwned = ItemsOwned.OURS
+    on_deleted: OnDeleted = OnDeleted.REJECT
+    when_ended: WhenEnded = WhenEnded.KEEP

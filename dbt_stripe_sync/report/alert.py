@@ -41,7 +41,7 @@ def build_alert(report: RunReport) -> AlertMessage:
     done = report.done
     if done.get(Status.REJECTED.value) or report.status in {RunStatus.FAILED, RunStatus.INTERRUPTED}:
         reasons.add("failure")
-    if done.get(Status.UNKNOWN.value) or done.get(Status.SKIPPED.value):
+    if report.owed or done.get(Status.UNKNOWN.value) or done.get(Status.SKIPPED.value):
         reasons.add("owed")
     if report.status is RunStatus.PARTIAL and not reasons:
         reasons.add("failure")
@@ -56,6 +56,7 @@ def build_alert(report: RunReport) -> AlertMessage:
         started_at=json_time(report.started_at),
         finished_at=json_time(report.finished_at),
         totals={status.value: done.get(status.value, 0) for status in Status},
+        owed=len(report.owed),
         problems=_count(report.problems),
         syncs=tuple(
             SyncAlert(
@@ -110,6 +111,8 @@ def _slack_lines(message: AlertMessage) -> Iterator[str]:
     told = {name: count for name, count in message.totals.items() if count}
     if told:
         yield ", ".join(f"{count:,} {name}" for name, count in told.items())
+    if message.owed:
+        yield f"{message.owed:,} {'step is' if message.owed == 1 else 'steps are'} still owed"
     for sync in message.syncs:
         what = "held" if sync.is_held else f"{sync.rejected:,} of {sync.rows:,} rows rejected"
         yield f"• `{_escape(sync.sync)}`: {what}"

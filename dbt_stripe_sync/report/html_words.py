@@ -180,7 +180,7 @@ def build_syncs(report: RunReport, summary: Summary) -> list[dict[str, Any]]:
             "failed": _not_done(counts.sync, summary, rejected=counts.rejected, held=counts.held),
             "read": took(counts.read_seconds),
             "compared": took(counts.diff_seconds),
-            "notes": counts.notes,
+            "notes": [str(note) for note in counts.notes],
         }
         for counts in report.counts
     ]

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.report.json_values import json_field, json_header, json_params, json_problem
+from dbt_stripe_sync.report.json_values import json_field, json_header, json_params, json_problem, json_time
+from dbt_stripe_sync.report.owed_text import explain_owed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.change import Change, Owed
     from dbt_stripe_sync.model.plan import Plan, SyncCounts
 
 FORMAT = 1
 
 
 def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
-    """The plan in lines that are one JSON object together: `format`, `plan`, `syncs`, `problems`, `changes`.
+    """The plan in lines that are one JSON object together: `format`, `plan`, `syncs`, `owed`, `problems`, `changes`.
 
     A change has the parameters of its calls, and old and new values, only `with_values`.
     """
@@ -26,6 +27,7 @@ def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
         "format": FORMAT,
         "plan": json_header(plan.header),
         "syncs": [json_counts(counts) for counts in plan.counts],
+        "owed": [json_owed(step, with_values=with_values) for step in plan.owed],
         "problems": [json_problem(problem) for problem in plan.problems],
     }
     yield orjson.dumps(head).decode()[:-1] + ',"changes":['
@@ -38,6 +40,20 @@ def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
     if before:
         yield before
     yield "]}"
+
+
+def json_owed(step: Owed, *, with_values: bool = False) -> dict[str, Any]:
+    """A step that is still to be done."""
+    return {
+        "sync": step.sync,
+        "key": step.key,
+        "action": step.action.value,
+        "target": step.target,
+        "since": json_time(step.since),
+        "reason": step.reason,
+        "attempts": step.attempts,
+        "refused": explain_owed(step, with_values=with_values) or None,
+    }
 
 
 def json_counts(counts: SyncCounts) -> dict[str, Any]:
@@ -54,7 +70,7 @@ def json_counts(counts: SyncCounts) -> dict[str, Any]:
         "calls": counts.calls,
         "read_seconds": round(counts.read_seconds, 3),
         "compare_seconds": round(counts.diff_seconds, 3),
-        "notes": list(counts.notes),
+        "notes": [str(note) for note in counts.notes],
     }
 
 

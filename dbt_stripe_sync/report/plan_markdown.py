@@ -103,7 +103,7 @@ def _sync(plan: Plan, counts: SyncCounts, style: PlanStyle) -> Iterator[str]:
         yield f"… and {total - len(picked):,} more."
         yield ""
     for note in counts.notes:
-        yield f"Note: {_escaped(note)}"
+        yield f"Note: {_escaped(str(note))}"
         yield ""
     yield "</details>"
     yield ""

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.report.lines import Paint, counted, cut, pad, plain, wrap, wrap_marked
+from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import (
     BY_RISK,
     COLOURS,
@@ -60,6 +61,9 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     paint = Paint(on=style.colour)
     width = max(NARROWEST, style.width)
     found = sort_problems(plan.problems, plan.counts)
+    if plan.owed:
+        yield from render_owed(plan.owed, width=width, paint=paint, with_values=style.show_values)
+        yield ""
     for counts in plan.counts:
         yield from _sync(plan, counts, found, style, width)
     yield ""
@@ -122,7 +126,7 @@ def _sync(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width:
         text = f"… and {hidden:,} more ({shown} in all); `--format json` prints every one"
         yield from wrap(text, width, indent=INDENT * 2, first=INDENT)
     for note in counts.notes:
-        yield from wrap(f"note: {plain(note)}", width, indent=INDENT * 2, first=INDENT)
+        yield from wrap(f"note: {plain(str(note))}", width, indent=INDENT * 2, first=INDENT)
 
 
 def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:

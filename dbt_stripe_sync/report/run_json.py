@@ -7,6 +7,8 @@ The document (version 1):
 - `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
   `requests` (HTTP requests sent), `dry_run`;
 - `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
+- `owed`: the steps on replaced objects that are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`,
+  `attempts`, `refused`;
 - `syncs`: for each sync its model, resource, rows, counts, notes, and why it was held;
 - `problems`: what was found wrong before anything was sent, `rejected` rows among it;
 - `results`: one entry a change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`, `request_id`, `attempts`,
@@ -29,7 +31,7 @@ import orjson
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.explain import explain, fill_in
 from dbt_stripe_sync.report.json_values import json_failure, json_header, json_params, json_problem, json_time
-from dbt_stripe_sync.report.plan_json import json_counts
+from dbt_stripe_sync.report.plan_json import json_counts, json_owed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,14 +44,14 @@ SCHEMA_VERSION = 1
 def build_results(report: RunReport, *, with_values: bool = False) -> dict[str, Any]:
     """The whole document as JSON values. For a large run `write_results` takes less memory."""
     results = [build_result(outcome, with_values=with_values) for outcome in report.outcomes]
-    return {**build_head(report), "results": results}
+    return {**build_head(report, with_values=with_values), "results": results}
 
 
 def write_results(report: RunReport, path: Path, *, with_values: bool = False) -> None:
     """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`."""
 
     def write(file: IO[bytes]) -> None:
-        file.write(orjson.dumps(build_head(report))[:-1] + b',"results":[')
+        file.write(orjson.dumps(build_head(report, with_values=with_values))[:-1] + b',"results":[')
         for index, outcome in enumerate(report.outcomes):
             file.write(b",\n" if index else b"\n")
             file.write(orjson.dumps(build_result(outcome, with_values=with_values)))
@@ -75,7 +77,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             raise
 
 
-def build_head(report: RunReport) -> dict[str, Any]:
+def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any]:
     """Everything of the document but its results."""
     header = json_header(report.header)
     return {
@@ -98,6 +100,7 @@ def build_head(report: RunReport) -> dict[str, Any]:
         "requests": report.requests,
         "dry_run": report.dry_run,
         "totals": {status.value: report.done.get(status.value, 0) for status in Status},
+        "owed": [json_owed(step, with_values=with_values) for step in report.owed],
         "syncs": [json_counts(counts) for counts in report.counts],
         "problems": [json_problem(problem) for problem in report.problems],
     }

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.lines import Paint, counted, cut, plain, took, wrap, wrap_marked
+from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES
 from dbt_stripe_sync.report.problems_text import render_problems
 from dbt_stripe_sync.report.summary import summarise
@@ -69,6 +70,9 @@ def render_run(
     if len(causes) > MOST_SHOWN_CAUSES:
         yield ""
         yield f"… and {counted(len(causes) - MOST_SHOWN_CAUSES, 'more cause')}"
+    if report.owed:
+        yield ""
+        yield from render_owed(report.owed, width=width, paint=paint, with_values=show_values)
     yield ""
     yield from _totals(report, width, paint)
     for path in artifacts:
@@ -117,7 +121,7 @@ def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Ite
         for index, line in enumerate(wrap(text, width - used)):
             yield " " * used + line if index else start + line
     for note in counts.notes:
-        yield from wrap(f"note: {plain(note)}", width, first=INDENT, indent=INDENT * 2)
+        yield from wrap(f"note: {plain(str(note))}", width, first=INDENT, indent=INDENT * 2)
 
 
 def _not_done(counts: SyncCounts, summary: Summary) -> Iterator[str]:

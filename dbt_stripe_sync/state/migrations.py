@@ -1,4 +1,8 @@
-"""The state's tables, as numbered steps that only go forward. A step that has been released is never edited."""
+"""The state's tables, as numbered steps that only go forward. A step that has been released is never edited.
+
+Nobody but this package knows the tables. The engine's SQL reads views: `known_records` (the record of each row),
+`known_former_ids` (objects that were replaced) and `forgotten_rows` (rows whose record a person took away).
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,36 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE records ADD COLUMN salt VARCHAR;
     ALTER TABLE outcomes ADD COLUMN has_values BOOLEAN DEFAULT true;
+    """,
+    # What a change has left to do on other objects than its row's. An earlier format forgot it where Stripe refused the
+    # second call of a replacement: its outcome still has the call. `missing`: Stripe lacks the object.
+    """
+    CREATE TABLE owed(
+        id VARCHAR, sync VARCHAR, key VARCHAR, resource VARCHAR, action VARCHAR, operation VARCHAR, target VARCHAR,
+        params VARCHAR, reason VARCHAR, since TIMESTAMPTZ, attempts INTEGER, failure VARCHAR, request_id VARCHAR
+    );
+    INSERT INTO owed
+    SELECT sync || '/' || key || '!' || former, sync, key, resource,
+           CASE operation WHEN 'delete' THEN 'delete' WHEN 'cancel' THEN 'cancel' WHEN 'void_invoice' THEN 'void'
+                ELSE 'archive' END,
+           operation, former, params, 'a new object has taken its place', finished_at, 1, failure, request_id
+    FROM (
+        SELECT sync, key, stripe_id, finished_at, failure, request_id, change ->> '$.resource' AS resource,
+               change ->> '$.stripe_id' AS former, change ->> '$.calls[#-1][0]' AS operation,
+               change ->> '$.calls[#-1][1]' AS target, change -> '$.calls[#-1][2]' AS params
+        FROM outcomes WHERE action = 'replace' AND status = 'rejected' AND has_values
+    ) WHERE former IS NOT NULL AND stripe_id IS DISTINCT FROM former AND target = former
+    QUALIFY row_number() OVER (PARTITION BY sync, key, former ORDER BY finished_at DESC) = 1;
+    ALTER TABLE records ADD COLUMN missing BOOLEAN DEFAULT false;
+    ALTER TABLE runs ADD COLUMN owed VARCHAR;
+    CREATE VIEW known_records AS
+    SELECT sync, key, resource, stripe_id, params, payload_hash, source_hash, refs, removed, adopted, missing, salt,
+           created_at, updated_at
+    FROM records;
+    CREATE VIEW known_former_ids AS SELECT sync, key, stripe_id FROM former_ids;
+    CREATE VIEW forgotten_rows AS
+    SELECT split_part(key, ':', 2) AS sync, substr(key, length('forgotten:' || split_part(key, ':', 2)) + 2) AS key
+    FROM meta WHERE starts_with(key, 'forgotten:');
     """,
 )
 

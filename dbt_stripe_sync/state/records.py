@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.model.record import FORGOTTEN, TAGGED_AS
-from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, build_table, parse_record
+from dbt_stripe_sync.model.record import TAGGED_AS
+from dbt_stripe_sync.model.sync import PART_SEPARATOR
+from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.plan import Touched
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.state.session import Session
 
+# What the table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
+FORGOTTEN = "forgotten:"
 _STORED = ", ".join((*RECORDS.names[:-1], "created_at", "updated_at"))
 _COLUMNS = ", ".join(RECORDS.names[:-1])
 _OF_RECORD = ", ".join(RECORDS.names[:-2])
@@ -52,6 +57,38 @@ def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
     session.execute("DELETE FROM records WHERE rowid IN (SELECT place FROM state_removed)")
     count_write(session)
     return int(removed)
+
+
+def touch_records(session: Session, touched: Sequence[Touched], now: datetime) -> None:
+    """Give records the hash and the references of rows that ask for what they hold already. Inside a transaction."""
+    if not touched:
+        return
+    rows = [(entry.sync, entry.key, entry.source_hash, entry.refs) for entry in touched]
+    with session.given("state_incoming", build_table(TOUCHED, rows)):
+        session.execute(
+            "UPDATE records SET source_hash = i.source_hash, refs = i.refs, updated_at = $now "
+            "FROM state_incoming AS i WHERE records.sync = i.sync AND records.key = i.key",
+            {"now": now},
+        )
+    count_write(session)
+
+
+def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:
+    """Remember that Stripe lacks the objects of some rows. Inside a transaction."""
+    if rows:
+        with session.given("state_incoming", build_table(KEYS, rows)):
+            session.execute(
+                "UPDATE records SET missing = true FROM state_incoming AS i "
+                "WHERE records.sync = i.sync AND records.key = i.key"
+            )
+
+
+def remove_parts(session: Session, sync: str, keys: Sequence[str]) -> None:
+    """Forget what the parts of a sync have set on the objects of some rows. Inside a transaction."""
+    session.execute(
+        "DELETE FROM records WHERE starts_with(sync, $parts) AND key IN (SELECT unnest($keys))",
+        {"parts": f"{sync}{PART_SEPARATOR}", "keys": list(keys)},
+    )
 
 
 def note_forgotten(session: Session, sync: str, keys: Sequence[str]) -> None:
@@ -95,8 +132,12 @@ def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None
             {"old": old, "without": f'{{"{TAGGED_AS}":null}}'},
         )
     # What is remembered of runs goes with it: whether its values may be stored is what the sync says now.
-    for table in ("records", "former_ids", "outcomes"):
-        session.execute(f"UPDATE {table} SET sync = $new WHERE sync = $old", {"old": old, "new": new})
+    for table in ("records", "former_ids", "outcomes", "owed"):
+        session.execute(
+            f"UPDATE {table} SET sync = $new || substr(sync, length($old) + 1) "
+            "WHERE sync = $old OR starts_with(sync, $old || $part)",
+            {"old": old, "new": new, "part": PART_SEPARATOR},
+        )
     forgotten = {"old": f"{FORGOTTEN}{old}:"}
     # A row of the new name may have been forgotten, too.
     session.execute(
@@ -130,5 +171,8 @@ def read_records(session: Session, sync: str, limit: int | None, fingerprints: F
 
 def read_summary(session: Session) -> list[tuple[str, str, int]]:
     """Each sync with its resource and its number of records."""
-    query = "SELECT sync, resource, count(*) AS records FROM records GROUP BY ALL ORDER BY ALL"
-    return [(row["sync"], row["resource"], row["records"]) for row in session.rows(query)]
+    query = (
+        "SELECT sync, resource, count(*) AS records FROM records WHERE NOT contains(sync, $part) "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    return [(row["sync"], row["resource"], row["records"]) for row in session.rows(query, part=PART_SEPARATOR)]

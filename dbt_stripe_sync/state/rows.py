@@ -45,6 +45,7 @@ OUTCOMES = pa.schema(
     + [("has_values", pa.bool_())]
 )
 FORMER_IDS = pa.schema([("sync", _TEXT), ("key", _TEXT), ("stripe_id", _TEXT)])
+TOUCHED = pa.schema([("sync", _TEXT), ("key", _TEXT), ("source_hash", pa.uint64()), ("refs", _TEXT)])
 KEYS = pa.schema([("sync", _TEXT), ("key", _TEXT)])
 
 

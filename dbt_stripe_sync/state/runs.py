@@ -12,9 +12,11 @@ import orjson
 from dbt_stripe_sync.model.codec import (
     decode_counts,
     decode_header,
+    decode_owed,
     decode_problem,
     encode_counts,
     encode_header,
+    encode_owed,
     encode_problem,
 )
 from dbt_stripe_sync.model.plan import PlanHeader
@@ -47,6 +49,7 @@ class RunEntry:
     finished_at: datetime | None
     done: Mapping[str, int]
     requests: int
+    owed: int = 0
 
 
 class Outcomes:
@@ -96,7 +99,7 @@ def save_end(session: Session, report: RunReport) -> None:
     with session.transaction():
         session.execute(
             "UPDATE runs SET status = $status, finished_at = $at, header = $header, counts = $counts, "
-            "problems = $problems, done = $done, requests = $requests WHERE id = $id",
+            "problems = $problems, done = $done, requests = $requests, owed = $owed WHERE id = $id",
             {
                 "id": report.run_id,
                 "status": report.status.value,
@@ -106,6 +109,7 @@ def save_end(session: Session, report: RunReport) -> None:
                 "problems": _json([encode_problem(problem) for problem in report.problems]),
                 "done": _json(dict(report.done)),
                 "requests": report.requests,
+                "owed": _json([encode_owed(step) for step in report.owed]),
             },
         )
 
@@ -151,6 +155,7 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
         outcomes=outcomes,
         done=entry.done,
         requests=entry.requests,
+        owed=tuple(decode_owed(step) for step in _values(row["owed"])),
     )
 
 
@@ -194,6 +199,7 @@ def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
         finished_at=_utc(row["finished_at"]) if row["finished_at"] else None,
         done=done,
         requests=row["requests"] or 0,
+        owed=len(_values(row["owed"])),
     )
 
 

@@ -15,8 +15,10 @@ from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.codec import decode_intent
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.model.fingerprints import Retention
+from dbt_stripe_sync.model.plan import FormerObject, Touched
+from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.state import applied
+from dbt_stripe_sync.state import applied, owed
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
@@ -31,15 +33,16 @@ from dbt_stripe_sync.state.transfer import export_state, import_state
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+    from datetime import datetime
     from pathlib import Path
 
     import pyarrow as pa
 
+    from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
-    from dbt_stripe_sync.model.plan import PlanHeader
-    from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
     from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunReport
     from dbt_stripe_sync.state.runs import Outcomes, RunEntry
 
@@ -117,7 +120,7 @@ class StateStore:
         newest = {intent.id: intent for intent in intents if intent.id not in done}
         records: dict[tuple[str, str], Record | None] = {}
         for outcome in closed:
-            if outcome.record is not None or outcome.status is Status.SUCCEEDED:
+            if not outcome.change.settles and (outcome.record is not None or outcome.status is Status.SUCCEEDED):
                 records[outcome.change.sync, outcome.change.key] = outcome.record
         run_id = outcomes[0].run_id if outcomes else ""
         known = self._fingerprints
@@ -127,6 +130,7 @@ class StateStore:
         with self._session.transaction():
             if has_values:
                 note_values(self._session)
+            self._settle(outcomes, now)
             self._remove_intents([*done, *newest])
             self._insert("intents", build_table(INTENTS, [intent_row(intent, now) for intent in newest.values()]))
             self._insert("outcomes", build_table(OUTCOMES, [outcome_row(outcome, now, known) for outcome in outcomes]))
@@ -137,6 +141,26 @@ class StateStore:
             saved.count_write(self._session)
             if self._plan_id is not None:
                 applied.note_write(self._session, self._plan_id)
+
+    def _settle(self, outcomes: Sequence[Outcome], now: datetime) -> None:
+        """Keep what is owed, and what Stripe lacks, as the outcomes say. Inside a transaction."""
+        owed.add_owed(self._session, [step for outcome in outcomes for step in outcome.owed], now)
+        owed.settle_owed(self._session, [id_ for outcome in outcomes for id_ in outcome.settled])
+        for outcome in outcomes:
+            if outcome.refused_step is not None:
+                owed.note_refused(self._session, outcome.refused_step, outcome.failure, outcome.request_id)
+        missing = [(outcome.change.sync, outcome.change.key) for outcome in outcomes if outcome.is_object_missing]
+        saved.note_missing(self._session, missing)
+
+    def owed(self) -> list[Owed]:
+        """The steps that changes have left to do on other objects, oldest first."""
+        return owed.read_owed(self._session)
+
+    def settle(self, sync: str, key: str) -> int:
+        """Let go of what is owed for a row, and say how many steps that were."""
+        with self._session.transaction():
+            saved.count_write(self._session)
+            return owed.settle_row(self._session, sync, key)
 
     def known_objects(self, ids: Sequence[str], *, resource: str, sync: str, key: str) -> AbstractSet[str]:
         """Which of these objects any row has, and which this row had before."""
@@ -166,6 +190,19 @@ class StateStore:
         """Remember objects (sync, key, id) that were replaced."""
         with self._session.transaction():
             saved.add_former_ids(self._session, rows)
+
+    def refresh(self, entries: Sequence[Refreshed], run_id: str) -> None:
+        """Write what a plan found to be right in Stripe and not in the records."""
+        now = self._clock.now()
+        known = self._fingerprints
+        records = {(e.sync, e.key): record_row(e, run_id, now, known) for e in entries if isinstance(e, Record)}
+        former = [(e.sync, e.key, e.stripe_id) for e in entries if isinstance(e, FormerObject)]
+        with self._session.transaction():
+            saved.replace_records(self._session, list(records.values()))
+            saved.touch_records(self._session, [e for e in entries if isinstance(e, Touched)], now)
+            saved.add_former_ids(self._session, former)
+            if self._plan_id is not None:
+                applied.note_write(self._session, self._plan_id)
 
     def seal(self) -> None:
         """Hash the values of syncs that store none any more, in records and in what is remembered of runs."""
@@ -241,6 +278,7 @@ class StateStore:
         only_open = {key for key in undecided if self.record(sync, key) is None}
         with self._session.transaction():
             saved.note_forgotten(self._session, sync, gone)
+            saved.remove_parts(self._session, sync, gone)
             if undecided:
                 self._session.execute(
                     "DELETE FROM intents WHERE sync = $sync AND key IN (SELECT unnest($keys))",

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.state.session import Session
 
-TABLES = ("meta", "records", "former_ids", "intents", "runs", "outcomes")
+TABLES = ("meta", "records", "former_ids", "owed", "intents", "runs", "outcomes")
 # The format since which there is a table that was not there from the first; an earlier export has no file of it.
-_SINCE = {"former_ids": 2}
+_SINCE = {"former_ids": 2, "owed": 4}
 
 
 def export_state(session: Session, folder: Path) -> None:

@@ -16,13 +16,15 @@ from dbt_stripe_sync.model.lifecycle import (
     ByStatus,
     Finish,
     Fixed,
+    HeldBy,
     ItemList,
     Lifecycle,
     Mode,
-    Reject,
+    NotReplaced,
     Removal,
     Replace,
     Step,
+    Unique,
     Window,
 )
 from dbt_stripe_sync.model.params import ParamKind
@@ -59,7 +61,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "email", "metadata"),
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
-            when_immutable_changes=Reject(reason="Stripe takes it only when the customer is created"),
+            when_immutable_changes=NotReplaced(reason="Stripe takes it only when the customer is created"),
             note="deleting a customer can't be undone and cancels its subscriptions at once",
         ),
         "product": Lifecycle(
@@ -68,13 +70,20 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.ARCHIVE: ARCHIVE, Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
-            when_immutable_changes=Reject(reason="Stripe takes it only when the product is created"),
+            when_immutable_changes=NotReplaced(reason="Stripe takes it only when the product is created"),
         ),
         "price": Lifecycle(
             found_by=("id", "lookup_key", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
             # The new price takes the key over in one step (docs.stripe.com/products-prices/manage-prices#lookup-keys).
-            when_immutable_changes=Replace(carry_over={"transfer_lookup_key": True}, gives_up=("lookup_key",)),
+            when_immutable_changes=Replace(
+                carry_over={"transfer_lookup_key": True},
+                gives_up=("lookup_key",),
+                takes_over={"product_data": "product"},
+            ),
+            uniques=(Unique(parameter="lookup_key", transfer="transfer_lookup_key"),),
+            # "This price cannot be archived because it is the default price of its product."
+            held_by=(HeldBy(resource="product", parameter="default_price", named_by="product", moves=True),),
             shown_if_asked=("currency_options",),
         ),
         "plan": Lifecycle(
@@ -92,12 +101,24 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             when_immutable_changes=Replace(then=Removal.DELETE, unless_mapped=("id",)),
+            uniques=(Unique(parameter="id"),),
+            # docs.stripe.com/api/promotion_codes: a code belongs to one coupon for good, and can't be redeemed without.
+            held_by=(
+                HeldBy(
+                    resource="promotion_code",
+                    parameter="promotion.coupon",
+                    listed_by="coupon",
+                    listed_with={"active": True},
+                    together=True,
+                ),
+            ),
         ),
         "promotion_code": Lifecycle(
             found_by=("id", "code", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
             # docs.stripe.com/api/promotion_codes: a code is unique among the active ones of the same customers.
             when_immutable_changes=Replace(unless_mapped=("code",)),
+            uniques=(Unique(parameter="code", among_active=True, ignores_case=True),),
         ),
         "tax_rate": Lifecycle(
             found_by=("id", "metadata", "display_name"),
@@ -125,9 +146,11 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=Reject(reason="a subscription in its place would start and bill anew"),
+            when_immutable_changes=NotReplaced(reason="a subscription in its place would start and bill anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=_HOW_TO_CHARGE,
+            ended=frozenset({"canceled", "incomplete_expired"}),
+            whole_lists=("discounts", "default_tax_rates"),
             # Stripe says so itself: "A canceled subscription can only update its cancellation_details and metadata."
             fixed=Fixed(
                 statuses=frozenset({"canceled", "incomplete_expired"}),
@@ -147,7 +170,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
             listed=False,
             said_again=_HOW_TO_CHARGE,
-            when_immutable_changes=Reject(reason="an item stays with its subscription"),
+            when_immutable_changes=NotReplaced(reason="an item stays with its subscription"),
         ),
         "subscription_schedule": Lifecycle(
             found_by=("id", "metadata"),
@@ -162,9 +185,11 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=Reject(reason="a schedule in its place would start its phases anew"),
+            when_immutable_changes=NotReplaced(reason="a schedule in its place would start its phases anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=("proration_behavior",),
+            # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
+            whole_lists=("phases",),
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
@@ -179,7 +204,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.DELETE, Removal.VOID}),
-            when_immutable_changes=Reject(reason="an invoice is a document of its own; void it and make a new one"),
+            when_immutable_changes=NotReplaced(
+                reason="an invoice is a document of its own; void it and make a new one"
+            ),
             replace_if_asked=Replace(then=Removal.VOID),
             finishes={
                 "finalize": Finish(name="finalize", operation="finalize_invoice", status="draft", becomes="open"),
@@ -236,7 +263,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             permanent=frozenset({Removal.VOID}),
-            when_immutable_changes=Reject(reason="a credit note is a document of its own; void it and make a new one"),
+            when_immutable_changes=NotReplaced(
+                reason="a credit note is a document of its own; void it and make a new one"
+            ),
         ),
         "quote": Lifecycle(
             found_by=("id", "metadata", "number"),
@@ -246,7 +275,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=Reject(reason="a quote is a document of its own; cancel it and make a new one"),
+            when_immutable_changes=NotReplaced(reason="a quote is a document of its own; cancel it and make a new one"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             finishes={
                 "finalize": Finish(name="finalize", operation="finalize_quote", status="draft", becomes="open"),
@@ -263,7 +292,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "customer.balance_transaction": Lifecycle(
             found_by=("id",),
             listed=False,
-            when_immutable_changes=Reject(reason="an entry in a ledger is never changed; add another that corrects it"),
+            when_immutable_changes=NotReplaced(
+                reason="an entry in a ledger is never changed; add another that corrects it"
+            ),
             note="an entry changes what the customer owes; there is no way to take it out again",
         ),
         "customer.tax_id": Lifecycle(
@@ -288,17 +319,18 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             tagged=False,
             listed=False,
             # docs.stripe.com/api/product-feature: a feature is attached to a product once, so the old one goes first.
-            when_immutable_changes=Reject(reason="a feature is attached or detached, never changed"),
+            when_immutable_changes=NotReplaced(reason="a feature is attached or detached, never changed"),
         ),
         "entitlements.feature": Lifecycle(
             found_by=("id", "lookup_key", "metadata", "name"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            when_immutable_changes=Reject(reason="the lookup key is how your code knows the feature"),
+            when_immutable_changes=NotReplaced(reason="the lookup key is how your code knows the feature"),
+            uniques=(Unique(parameter="lookup_key", among_active=True),),
         ),
         "payment_link": Lifecycle(
             found_by=("id", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            when_immutable_changes=Reject(reason="a new link has a new URL, and the old one is out in the world"),
+            when_immutable_changes=NotReplaced(reason="a new link has a new URL, and the old one is out in the world"),
             replace_if_asked=Replace(),
         ),
         "billing.meter": Lifecycle(
@@ -310,7 +342,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             tagged=False,
-            when_immutable_changes=Reject(reason="a meter's events are counted as they were when it was created"),
+            when_immutable_changes=NotReplaced(reason="a meter's events are counted as they were when it was created"),
             note="an inactive meter takes no events; it is activated again when its row comes back",
         ),
         # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event/create). What Stripe
@@ -319,7 +351,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             modes=INSERT_ONLY,
             tagged=False,
             listed=False,
-            when_immutable_changes=Reject(reason="an event that was sent is counted; Stripe has no way to change it"),
+            when_immutable_changes=NotReplaced(
+                reason="an event that was sent is counted; Stripe has no way to change it"
+            ),
             note="`identifier` comes from the key unless it is mapped, so that an event that is sent twice counts once",
             key_as="identifier",
             repeated="already exists with identifier",
@@ -338,7 +372,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "metadata"),
             on_removed={Removal.VOID: Step(operation="void_grant"), Removal.DEACTIVATE: Step(operation="expire")},
             permanent=frozenset({Removal.VOID, Removal.DEACTIVATE}),
-            when_immutable_changes=Reject(reason="a grant is money already given; void it and grant anew"),
+            when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and grant anew"),
             note="`void` takes back a grant that nobody has used, `deactivate` lets it expire now",
         ),
         "billing.alert": Lifecycle(
@@ -370,7 +404,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 Removal.CANCEL: Step(operation="update", params={"status": "canceled"}),
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=Reject(reason="a card is printed as it was ordered"),
+            when_immutable_changes=NotReplaced(reason="a card is printed as it was ordered"),
         ),
         "issuing.cardholder": Lifecycle(
             found_by=("id", "email", "phone_number", "metadata"),
@@ -387,7 +421,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.DEACTIVATE}),
             tagged=False,
-            when_immutable_changes=Reject(reason="a registration is for one country"),
+            when_immutable_changes=NotReplaced(reason="a registration is for one country"),
         ),
     }
 )

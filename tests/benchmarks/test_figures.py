@@ -17,8 +17,8 @@ from statistics import median
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
 
+from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.engine.stage.extract import Staged, load_rows
-from dbt_stripe_sync.engine.stage.layout import build_layout
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Reject, Removal, Replace
+from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, NotReplaced, Removal, Replace
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
@@ -51,7 +51,7 @@ def test_what_replaces_an_object_can_be_carried_out(name):
         assert rule.carry_over.keys() <= CATALOG.resources[name].operation("create").params.keys()
         assert set(rule.unless_mapped) <= CATALOG.resources[name].params.keys()
     else:
-        assert isinstance(rule, Reject)
+        assert isinstance(rule, NotReplaced)
         assert rule.reason
 
 

@@ -94,7 +94,7 @@ async def rebuild_records(
 def _keep(share: _Share, state: State, former: AbstractSet[str], run_id: str) -> Rebuilt:
     name = share.sync.name
     # Read to its end: DuckDB lets a connection go on only then.
-    query = "SELECT key, stripe_id FROM records WHERE sync = $sync"
+    query = "SELECT key, stripe_id FROM known_records WHERE sync = $sync"
     known = dict(state.workspace.execute(query, {"sync": name}).fetchall())
     missing = [_with_kept(record, former) for key, record in share.kept.items() if share.lacks(record, known.get(key))]
     if missing:

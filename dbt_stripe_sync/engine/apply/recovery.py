@@ -14,8 +14,8 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dbt_stripe_sync.engine.plan.references import TAG_FIELD, object_value
 from dbt_stripe_sync.model.errors import StripeError
+from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
 from dbt_stripe_sync.model.run import Outcome, Status
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from dbt_stripe_sync.engine.payload.builder import resolve_refs, resolve_refs_text
 from dbt_stripe_sync.engine.payload.compare import payload_hash
-from dbt_stripe_sync.model.calls import Call, Verdict
-from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.calls import RESOURCE_MISSING, Call, Verdict
+from dbt_stripe_sync.model.change import Action, Owed, Ref
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Intent, Outcome, Status
 
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.apply.journal import Journal
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.model.calls import Answer
-    from dbt_stripe_sync.model.change import Change, Ref
+    from dbt_stripe_sync.model.change import Change, PlannedCall
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
 
-# Errors that say that the object is already as the call would leave it (docs.stripe.com/error-codes).
-ALREADY_GONE = "resource_missing"
+_ACTIONS = {"delete": Action.DELETE, "cancel": Action.CANCEL, "void_invoice": Action.VOID}
 INTERNAL_ERROR = 500
 IDEMPOTENCY = "idempotency_error"
 
@@ -91,7 +90,7 @@ class Sender:
         named = planned.target if isinstance(planned.target, str) else None
         target = None if planned.creates else named or intent.stripe_id
         return Call(
-            resource=intent.change.resource,
+            resource=planned.resource or intent.change.resource,
             operation=planned.operation,
             target=target,
             params=planned.params,
@@ -105,8 +104,8 @@ class Sender:
             return True
         # An object that is to go and is not there has gone: somebody removed it by hand, or our own call did.
         code = answer.failure.code if answer.failure else None
-        is_to_go = intent.change.gone or _ends_replaced(intent)
-        return answer.verdict is Verdict.REFUSED and code == ALREADY_GONE and is_to_go
+        is_to_go = intent.change.gone or _ends_replaced(intent) or intent.change.settles
+        return answer.verdict is Verdict.REFUSED and code == RESOURCE_MISSING and bool(is_to_go)
 
     async def _fail(self, intent: Intent, answer: Answer, attempts: int) -> Outcome:
         if answer.verdict is Verdict.UNKNOWN:
@@ -135,7 +134,45 @@ class Sender:
             failure=answer.failure if answer and status is not Status.SUCCEEDED else None,
             attempts=attempts,
             finished_at=self.clock.now(),
+            owed=_owed_after(intent, status),
+            settled=intent.change.settles[: intent.step],
+            refused_step=_refused_step(intent, status),
         )
+
+
+def _owed_after(intent: Intent, status: Status) -> tuple[Owed, ...]:
+    """What is owed from now on: the steps on other objects, once the row has its new one.
+
+    An intent of an earlier version has the end of the old object among its own calls.
+    """
+    change = intent.change
+    if intent.step == 0 or not change.calls[0].creates or status is Status.UNKNOWN:
+        return ()
+    ids = {Ref(sync=change.sync, key=change.key): str(intent.stripe_id)}
+    owed = [replace(step, params=resolve_refs(dict(step.params), ids)) for step in change.owes]
+    owed += [
+        _owed_call(change, call, call.target) for call in change.calls[intent.step :] if isinstance(call.target, str)
+    ]
+    return tuple(step for step in owed if step.target != intent.stripe_id)
+
+
+def _owed_call(change: Change, call: PlannedCall, target: str) -> Owed:
+    return Owed(
+        id=f"{change.id}!{target}",
+        sync=change.sync,
+        key=change.key,
+        resource=call.resource or change.resource,
+        action=_ACTIONS.get(call.operation, Action.ARCHIVE),
+        operation=call.operation,
+        target=target,
+        params=call.params,
+        reason="a new object has taken its place",
+    )
+
+
+def _refused_step(intent: Intent, status: Status) -> str | None:
+    settles = intent.change.settles
+    return settles[intent.step] if status is Status.REJECTED and intent.step < len(settles) else None
 
 
 def _ends_replaced(intent: Intent) -> bool:
@@ -158,7 +195,7 @@ def _id_after(intent: Intent, answer: Answer) -> str | None:
 
 
 def _record_after(intent: Intent) -> Record | None:
-    if intent.change.removed and intent.change.gone:
+    if intent.change.settles or (intent.change.removed and intent.change.gone):
         return None
     return _record(intent, intent.change.desired, intent.change.source_hash)
 

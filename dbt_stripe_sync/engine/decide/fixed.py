@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.decide.changes import Decision, build_record, immutable_problem
-from dbt_stripe_sync.engine.plan.references import object_value
+from dbt_stripe_sync.engine.decide.calls import build_record, immutable_problem, reject
+from dbt_stripe_sync.engine.decide.rules import Decision, Refresh, Rules
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.engine.decide.changes import Rules
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
     from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.difference import RowDiff
 
 
 def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, Any]) -> Decision | None:
@@ -32,7 +32,7 @@ def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, A
         return _without(rules, diff, change, spared)
     names = [name for name in fixed if name not in spared]
     reason = f"{rule.reason} (its status is `{status}`)"
-    return Decision(problems=(immutable_problem(rules, diff, names, reason, ""),))
+    return reject(immutable_problem(rules, diff, names, reason, ""))
 
 
 def may_be_fixed(rules: Rules, change: Change) -> bool:
@@ -64,6 +64,6 @@ def _without(rules: Rules, diff: RowDiff, change: Change, names: set[str]) -> De
         changed=tuple(part for part in change.changed if part.path.partition(".")[0] not in names),
     )
     if _sent(rules, left):
-        return Decision(change=left)
+        return left
     known = replace(diff, stripe_id=change.stripe_id, adopted=diff.adopted or change.action is Action.ADOPT)
-    return Decision(record=build_record(rules, known, change.desired))
+    return Refresh(record=build_record(rules, known, change.desired))

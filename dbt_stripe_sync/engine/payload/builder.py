@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.engine.payload.layout import own_reference
 from dbt_stripe_sync.engine.payload.templates import TemplateError, render_template
 from dbt_stripe_sync.engine.payload.values import (
     BadValueError,
@@ -37,7 +38,7 @@ from dbt_stripe_sync.model.tag import build_identifier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dbt_stripe_sync.engine.stage.layout import Layout, Part
+    from dbt_stripe_sync.engine.payload.layout import Layout, Part
     from dbt_stripe_sync.model.params import Param, Resource
     from dbt_stripe_sync.model.sync import FieldMapping, Sync
 
@@ -253,6 +254,14 @@ def _reference(value: SyncRef | Lookup, part: Part, row: Mapping[str, Any]) -> s
         raise BadValueError(
             "reference-not-looked-up", f"Stripe could not be asked for the value of column {columns}", "run it again"
         )
+    return _pending(found) if _is_pending(found) else found
+
+
+def object_of(sync: Sync, layout: Layout, row: Mapping[str, Any]) -> str | Ref | None:
+    """The object on which a part of a sync sets its parameters: its id, or the change that makes it."""
+    found: str | None = row[layout.row.references[own_reference(sync)]]
+    if found is None or found.startswith((SEVERAL_MARK, FAILED_MARK)):
+        return None
     return _pending(found) if _is_pending(found) else found
 
 

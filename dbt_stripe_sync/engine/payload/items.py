@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.engine.payload.compare import same
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sync import ChildRows, ListOf, Nulls
+from dbt_stripe_sync.model.sync import ChildRows, ItemsOwned, ListOf, Nulls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,12 +21,21 @@ if TYPE_CHECKING:
 class Emptying:
     """What an item may lose: `fields` by what the sync maps in items, what earlier rows set there as `before`.
 
-    `ours` holds the mapped paths inside an item, None where whole items come from a column.
+    `ours` holds the mapped paths inside an item, None where whole items come from a column. `all_ours` says that every
+    item of the object is the row's, whoever has added it.
     """
 
     fields: Mapping[str, Param]
     ours: frozenset[tuple[str, ...]] | None
     before: Sequence[Mapping[str, Any]]
+    all_ours: bool = False
+
+    def may_remove(self, shown: Mapping[str, Any], identity: str) -> bool:
+        """Whether an item of the object that the row does not ask for is one that the row has put there."""
+        here = _identity(shown, identity)
+        return self.all_ours or any(
+            same(old.get(identity), here) or old.get("id") == shown["id"] for old in self.before
+        )
 
     def of(self, item: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
         """What to send beside an item so that it loses what its row leaves out now, and nothing that is not ours."""
@@ -55,7 +65,7 @@ def emptying_of(sync: Sync, resource: Resource, name: str, before: Mapping[str, 
     fields = (param.item.fields if param.item is not None else None) or {}
     listed = before.get(name)
     items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
-    return Emptying(fields=fields, ours=_mapped(sync, name), before=items)
+    return Emptying(fields=fields, ours=_mapped(sync, name), before=items, all_ours=sync.items_owned is ItemsOwned.ALL)
 
 
 def _mapped(sync: Sync, name: str) -> frozenset[tuple[str, ...]] | None:
@@ -82,10 +92,11 @@ def match_items(
     rule: ItemList,
     emptying: Emptying,
 ) -> list[dict[str, Any]]:
-    """The items to send so that an object ends up with those that are wanted, and no others.
+    """The items to send so that an object ends up with those that are wanted, and without those that were.
 
     Items that agree in what tells them apart keep their id. Of the rest, one that leaves makes room for one that comes:
     so a price that was replaced moves its item instead of ending it. What is left over is added, or marked as removed.
+    An item that the row never had, such as an add-on that somebody has put on the subscription, stays as it is.
     """
     shown = {str(item["id"]): item for item in existing}
     left = dict(shown)
@@ -99,6 +110,7 @@ def match_items(
         )
         ids.append(found)
         left.pop(str(found), None)
+    left = {id_: item for id_, item in left.items() if emptying.may_remove(item, rule.told_apart_by)}
     made = []
     for wish, found in zip(wanted, ids, strict=True):
         id_, item = found, wish
@@ -113,5 +125,9 @@ def match_items(
 
 
 def _same(wanted: Mapping[str, Any], existing: Mapping[str, Any], name: str) -> bool:
+    return wanted.get(name) is not None and wanted[name] == _identity(existing, name)
+
+
+def _identity(existing: Mapping[str, Any], name: str) -> Any:
     shown = existing.get(name)
-    return wanted.get(name) is not None and wanted[name] == (shown.get("id") if isinstance(shown, dict) else shown)
+    return shown.get("id") if isinstance(shown, dict) else shown

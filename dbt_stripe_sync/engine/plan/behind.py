@@ -10,11 +10,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.plan.references import PAGE, created_at, object_value
+from dbt_stripe_sync.engine.plan.references import PAGE
 from dbt_stripe_sync.engine.stage.diff import read_forgotten
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.errors import Problem, StateError
 from dbt_stripe_sync.model.lifecycle import ByStatus
+from dbt_stripe_sync.model.objects import created_at, object_value
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Behind:
         lifecycle = resource.lifecycle
         is_tagged = lifecycle.tagged and "metadata" in resource.params
         is_listed = lifecycle.listed and "list" in resource.operations
-        if not (is_tagged and is_listed) or not (makes_new or may_replace):
+        if sync.part_of is not None or not (is_tagged and is_listed) or not (makes_new or may_replace):
             return
         since = self._since(sync, "created_at" if makes_new else "updated_at")
         if since is None:
@@ -62,7 +63,7 @@ class Behind:
 
     def _since(self, sync: Sync, column: str) -> int | None:
         """The Unix time since which the state can have missed something, None where it has no record of the sync."""
-        query = f"SELECT CAST(epoch(max({column})) AS BIGINT) FROM records WHERE sync = $sync"
+        query = f"SELECT CAST(epoch(max({column})) AS BIGINT) FROM known_records WHERE sync = $sync"
         (last,) = self._workspace.one(query, {"sync": sync.name})
         return None if last is None else int(last) - int(CLOCK_SKEW.total_seconds())
 
@@ -85,14 +86,14 @@ class Behind:
             return False
         if stripe_id in self._state.known_objects([stripe_id], resource=sync.resource, sync=sync.name, key=key):
             return False
-        recorded = self._workspace.one("SELECT stripe_id FROM records WHERE sync = $sync AND key = $key", row)
+        recorded = self._workspace.one("SELECT stripe_id FROM known_records WHERE sync = $sync AND key = $key", row)
         if not recorded:
             return True
         # The row has an object: this one may be a copy that somebody made by hand, with its metadata.
         answer = await self._stripe.send(Call(resource=sync.resource, operation="retrieve", target=recorded[0]))
         if answer.verdict is Verdict.DONE:
             return has_ended(lifecycle, answer.body)
-        return answer.failure is not None and answer.failure.code == "resource_missing"
+        return answer.is_missing
 
 
 def has_ended(lifecycle: Lifecycle, body: Mapping[str, Any]) -> bool:

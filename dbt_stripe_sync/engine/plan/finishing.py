@@ -13,30 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.decide.changes import change_id
 from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.engine.payload.compare import payload_hash
-from dbt_stripe_sync.engine.plan.references import object_value
-from dbt_stripe_sync.engine.stage.layout import KEY, REFS
+from dbt_stripe_sync.engine.payload.layout import KEY, REFS
 from dbt_stripe_sync.model.calls import Call, Verdict
-from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref, change_id
 from dbt_stripe_sync.model.lifecycle import Removal
-from dbt_stripe_sync.model.plan import SyncCounts
+from dbt_stripe_sync.model.objects import object_value
+from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.record import FINISHED, Record
 from dbt_stripe_sync.model.sql import ID_SEPARATOR, literal, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
-    from dbt_stripe_sync.engine.ports import State, Stripe
+    from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.extract import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.lifecycle import Finish, Lifecycle
     from dbt_stripe_sync.model.sync import Sync
 
-_REFERRERS = pa.schema([("parent", pa.string()), ("change_id", pa.string())])
+_REFERRERS = pa.schema([(name, pa.string()) for name in ("parent", "sync", "key", "change_id")])
 
 
 def finishes_of(sync: Sync, lifecycle: Lifecycle) -> tuple[Finish, ...]:
@@ -51,47 +50,64 @@ def finishes_of(sync: Sync, lifecycle: Lifecycle) -> tuple[Finish, ...]:
 
 @dataclass(slots=True, kw_only=True)
 class Referrers:
-    """Which changes of a plan refer to which objects, for the syncs whose objects are finished."""
+    """Which changes of a plan refer to which objects, for the syncs whose objects are finished or come to their end."""
 
     workspace: Workspace
     parents: frozenset[str]
+    ending: Callable[[], frozenset[str]] = frozenset
 
     def __post_init__(self) -> None:
-        self.workspace.execute("CREATE OR REPLACE TABLE work.referrers(parent VARCHAR, change_id VARCHAR)")
+        self.workspace.execute(
+            "CREATE OR REPLACE TABLE work.referrers(parent VARCHAR, sync VARCHAR, key VARCHAR, change_id VARCHAR)"
+        )
 
     def concern(self, sync: Sync) -> bool:
-        """Whether a sync's rows refer to objects that are finished."""
-        return not self.parents.isdisjoint(sync.depends_on)
+        """Whether a sync's rows refer to objects that are finished, or that come to their end by this plan."""
+        return not self.parents.isdisjoint(sync.depends_on) or not self.ending().isdisjoint(sync.depends_on)
 
-    def add(self, rows: Sequence[tuple[str | None, str | None]]) -> None:
-        """Note rows by their `$refs` and the id of their change; None for a row that is not sent."""
-        pairs = [(parent, change) for refs, change in rows if refs for parent in refs.split(ID_SEPARATOR) if parent]
-        if pairs:
-            columns = [pa.array(column, pa.string()) for column in zip(*pairs, strict=True)]
+    def add(self, sync: Sync, rows: Sequence[tuple[str, str | None, str | None]]) -> None:
+        """Note rows by their key, their `$refs` and the id of their change; None for a row that is not sent."""
+        found = [
+            (parent, sync.name, key, change)
+            for key, refs, change in rows
+            for parent in ((refs or "").split(ID_SEPARATOR))
+        ]
+        if found:
+            columns = [pa.array(column, pa.string()) for column in zip(*found, strict=True)]
             table = pa.table(columns, schema=_REFERRERS)
             self.workspace.fill("INSERT INTO work.referrers SELECT * FROM incoming", table.to_reader())
 
     def add_unkeyed(self, staged: Staged) -> None:
         """Note the rows that have no key of their own, and so are not sent."""
         self.workspace.execute(
-            f"INSERT INTO work.referrers SELECT unnest(string_split({quoted(REFS)}, {literal(ID_SEPARATOR)})), NULL "
-            f"FROM {staged.table} WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
+            f"INSERT INTO work.referrers SELECT unnest(string_split({quoted(REFS)}, {literal(ID_SEPARATOR)})), "
+            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL FROM {staged.table} "
+            f"WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
         )
 
     def add_left_out(self, staged: Staged) -> None:
         """Note the rows that differ and that this plan does not look at, those of them to be removed too."""
         refs = f"unnest(string_split(coalesce(s.{quoted(REFS)}, r.refs), {literal(ID_SEPARATOR)}))"
         self.workspace.execute(
-            f"INSERT INTO work.referrers SELECT {refs}, NULL FROM {staged.left_out} AS c "
+            f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL FROM {staged.left_out} AS c "
             f"LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key "
-            "LEFT JOIN (SELECT key, refs FROM records WHERE sync = $sync) AS r ON r.key = c.key "
+            "LEFT JOIN (SELECT key, refs FROM known_records WHERE sync = $sync) AS r ON r.key = c.key "
             "WHERE c.kind <> 'removed' OR $removes",
             {"sync": staged.sync.name, "removes": staged.sync.on_removed is not Removal.IGNORE},
         )
 
+    def withhold(self, changes: Sequence[str]) -> None:
+        """Note that these changes are not sent after all."""
+        self.workspace.execute(
+            "UPDATE work.referrers SET change_id = NULL WHERE change_id IN (SELECT unnest($ids))",
+            {"ids": list(changes)},
+        )
+
     def read(self) -> dict[str, list[str | None]]:
         """The changes that refer to each object, by its id."""
-        return dict(self.workspace.all("SELECT parent, list(change_id) FROM work.referrers GROUP BY parent"))
+        return dict(
+            self.workspace.all("SELECT parent, list(change_id) FROM work.referrers WHERE parent <> '' GROUP BY parent")
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,10 +116,8 @@ class Finishing:
 
     workspace: Workspace
     stripe: Stripe
-    state: State
     fingerprints: Fingerprints
     writer: PlanWriter
-    run_id: str
     staged: Staged
     steps: tuple[Finish, ...]
     rejected: frozenset[str]
@@ -136,7 +150,9 @@ class Finishing:
             left = [row for row in batch if row["key"] not in self.planned and row["key"] not in self.rejected]
             statuses = await asyncio.gather(*(self._status(row["stripe_id"]) for row in left))
             self._take(list(zip(left, statuses, strict=True)))
-        notes = (f"{self.waiting:,} wait for rows that refer to them and are not sent",) if self.waiting else ()
+        notes = (
+            (Note(text="waits for rows that refer to it and are not sent", rows=self.waiting),) if self.waiting else ()
+        )
         self.writer.end_sync(self.lane, keep=True)
         return SyncCounts(
             sync=self.lane,
@@ -150,15 +166,15 @@ class Finishing:
 
     def held(self, reason: str) -> SyncCounts:
         """Leave all of them as they are, for a reason."""
-        notes = (f"not done yet: {reason}",)
+        notes = (Note(text=f"not done yet: {reason}"),)
         return SyncCounts(sync=self.lane, model=self.sync.model.name, resource=self.sync.resource, notes=notes)
 
     def _take(self, rows: Sequence[tuple[Mapping[str, Any], str | None]]) -> None:
         statuses = {step.status for step in self.steps}
         done = [self._record(row) for row, status in rows if status is not None and status not in statuses]
-        if done:
-            # Somebody has finished them by hand, or a run that could not write it down.
-            self.state.put_records(done, self.run_id)
+        # Somebody has finished them by hand, or a run that could not write it down.
+        for record in done:
+            self.writer.refresh(record)
         for row, status in rows:
             if status in statuses:
                 self._finish(self._unchanged(row), status)
@@ -200,7 +216,9 @@ class Finishing:
         """Rows whose record does not say that its object is finished."""
         mark = literal(f'"{FINISHED}"')
         return (
-            f"SELECT r.key, r.stripe_id, r.params, r.salt, r.source_hash, r.refs, r.adopted FROM records AS r "
+            "SELECT r.key, r.stripe_id, r.params, r.salt, r.source_hash, r.refs, r.adopted FROM ("
+            "SELECT sync, key, stripe_id, params, salt, source_hash, refs, adopted, removed FROM known_records "
+            "UNION ALL SELECT *, false FROM work.adopted) AS r "
             f"JOIN {self.staged.table} AS s ON s.{quoted(KEY)} = r.key "
             f"WHERE r.sync = $sync AND NOT r.removed AND NOT contains(r.params, {mark}) "
             f"AND r.key NOT IN (SELECT key FROM {self.staged.duplicates}) ORDER BY r.key"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.stage.layout import KEY
+from dbt_stripe_sync.engine.payload.layout import KEY
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import PlanError, Problem
 from dbt_stripe_sync.model.lifecycle import Removal

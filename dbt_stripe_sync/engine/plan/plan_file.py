@@ -10,6 +10,9 @@ import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
@@ -18,27 +21,33 @@ from dbt_stripe_sync.model.codec import (
     decode_change,
     decode_counts,
     decode_header,
+    decode_owed,
     decode_problem,
+    decode_refreshed,
     encode_change,
     encode_counts,
     encode_header,
+    encode_owed,
     encode_problem,
+    encode_refreshed,
 )
 from dbt_stripe_sync.model.errors import Location, PlanError, Problem
-from dbt_stripe_sync.model.plan import Plan
+from dbt_stripe_sync.model.plan import FormerObject, Plan, Touched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from hashlib import _Hash as Hash
     from pathlib import Path
 
-    from dbt_stripe_sync.model.change import Change
-    from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
+    from dbt_stripe_sync.engine.plan.ordering import Order
+    from dbt_stripe_sync.model.change import Change, Owed
+    from dbt_stripe_sync.model.plan import PlanHeader, Refreshed, SyncCounts
+    from dbt_stripe_sync.model.record import Record
 
-FORMAT = 1
+FORMAT = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Section:
     start: int
     count: int
@@ -58,6 +67,11 @@ class ChangeFile:
     def __len__(self) -> int:
         return sum(section.count for section in self._sections.values())
 
+    @property
+    def lanes(self) -> Sequence[str]:
+        """The lanes, in the order in which they were planned: parents before children."""
+        return tuple(self._sections)
+
     def of(self, sync: str) -> Iterator[Change]:
         """The changes of one sync, in the order of their keys."""
         section = self._sections.get(sync)
@@ -67,6 +81,20 @@ class ChangeFile:
             file.seek(section.start)
             for _ in range(section.count):
                 yield decode_change(orjson.loads(file.readline()))
+
+
+class _Refreshes:
+    """What a plan file has that is only to be written down. It can be walked many times."""
+
+    def __init__(self, path: Path, section: _Section) -> None:
+        self._path = path
+        self._section = section
+
+    def __iter__(self) -> Iterator[Refreshed]:
+        with self._path.open("rb") as file:
+            file.seek(self._section.start)
+            for _ in range(self._section.count):
+                yield decode_refreshed(orjson.loads(file.readline()))
 
 
 class PlanWriter:
@@ -80,8 +108,10 @@ class PlanWriter:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         self._file: IO[bytes] = os.fdopen(descriptor, "w+b")
         self._write({"dbt_stripe_sync_plan": FORMAT, "header": encode_header(header)})
-        self._start = self._file.tell()
+        self._first = self._start = self._file.tell()
         self._count = 0
+        self._aside: IO[bytes] | None = None
+        self._noted = 0
 
     def add(self, change: Change) -> None:
         """Add a change of the sync that is being planned."""
@@ -99,20 +129,89 @@ class PlanWriter:
         self._start = self._file.tell()
         self._count = 0
 
+    def refresh(self, record: Record, *, only_touched: bool = False) -> None:
+        """Add what needs no call and is only to be written down: a record, or just its hash and references."""
+        touched = Touched(sync=record.sync, key=record.key, source_hash=record.source_hash, refs=record.refs)
+        self._note(touched if only_touched else record)
+
+    def former(self, sync: str, key: str, stripe_id: str) -> None:
+        """Add an object that a row had before, and that others may still refer to."""
+        self._note(FormerObject(sync=sync, key=key, stripe_id=stripe_id))
+
+    def _note(self, entry: Refreshed) -> None:
+        with _written(self._path):
+            if self._aside is None:
+                # The changes of a sync stand together in the file, so what is found between them waits beside it.
+                self._aside = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - open for as long as the plan grows
+            self._aside.write(orjson.dumps(encode_refreshed(entry), option=orjson.OPT_APPEND_NEWLINE))
+        self._noted += 1
+
+    def _take_aside(self) -> _Section:
+        section = _Section(start=self._start, count=self._noted)
+        if self._aside is not None:
+            with _written(self._path), self._aside as aside:
+                aside.seek(0)
+                copyfileobj(aside, self._file)
+        return section
+
     def changes_of(self, sync: str) -> Iterator[Change]:
         """The changes of a sync that is finished."""
         with _written(self._path):
             self._file.flush()
         return ChangeFile(self._path, self._sections).of(sync)
 
-    def finish(self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int) -> Plan:
+    def rewrite(self, order: Order) -> list[Change]:
+        """Write every change anew as the order of the plan has it, and give back those that are withheld.
+
+        In each lane those that others wait for come first.
+        """
+        withheld: list[Change] = []
+        kept, self._sections = ChangeFile(self._path, self._sections), {}
+        with _written(self._path):
+            self._file.flush()
+            aside: IO[bytes] = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - closed below
+        with aside:
+            lanes: list[tuple[str, int]] = []
+            first = order.first
+            for lane in kept.lanes:
+                count = 0
+                for is_early in (True, False):
+                    for change in kept.of(lane):
+                        if order.withhold_dependents(change):
+                            withheld += [change] if is_early else []
+                            continue
+                        for part in order.apply_to(change):
+                            if (part.id in first) is is_early:
+                                aside.write(orjson.dumps(encode_change(part), option=orjson.OPT_APPEND_NEWLINE))
+                                count += 1
+                lanes.append((lane, count))
+            self._replace_changes(aside, lanes)
+        return withheld
+
+    def _replace_changes(self, aside: IO[bytes], lanes: Sequence[tuple[str, int]]) -> None:
+        with _written(self._path):
+            aside.seek(0)
+            self._file.seek(self._first)
+            self._file.truncate()
+            for lane, count in lanes:
+                if count:
+                    self._sections[lane] = _Section(self._file.tell(), count)
+                self._file.writelines(islice(aside, count))
+            self._start = self._file.tell()
+
+    def finish(
+        self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int, owed: Sequence[Owed] = ()
+    ) -> Plan:
         """Seal the file and give the plan. `state_serial` is the state's, now that planning has read it."""
+        refreshes = self._take_aside()
         with _written(self._path):
             self._file.flush()
         end = {
+            "refreshes": [refreshes.start, refreshes.count],
             "sections": {sync: [part.start, part.count] for sync, part in self._sections.items()},
             "counts": [encode_counts(count) for count in counts],
             "problems": [encode_problem(problem) for problem in problems],
+            "owed": [encode_owed(step) for step in owed],
             "state_serial": state_serial,
         }
         self._write({**end, "sha256": _sealed(_digest(self._path), end)})
@@ -125,6 +224,8 @@ class PlanWriter:
             changes=ChangeFile(self._path, self._sections),
             counts=tuple(counts),
             problems=tuple(problems),
+            refreshes=_Refreshes(self._path, refreshes),
+            owed=tuple(owed),
         )
 
     def discard(self) -> None:
@@ -204,12 +305,14 @@ def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
     seal = end.pop("sha256")
     if seal != _sealed(digest, end):
         raise ValueError(path)
-    sections = {sync: _Section(start=start, count=count) for sync, (start, count) in end["sections"].items()}
+    sections = {sync: _Section(start, count) for sync, (start, count) in end["sections"].items()}
     return Plan(
         header=replace(decode_header(head["header"]), state_serial=int(end["state_serial"])),
         changes=ChangeFile(path, sections),
         counts=tuple(decode_counts(count) for count in end["counts"]),
         problems=tuple(decode_problem(problem) for problem in end["problems"]),
+        refreshes=_Refreshes(path, _Section(*end["refreshes"])),
+        owed=tuple(decode_owed(step) for step in end["owed"]),
     )
 
 

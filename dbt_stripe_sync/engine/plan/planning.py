@@ -7,16 +7,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from math import ceil
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.decide.changes import Decision, Rules, bulk_of
-from dbt_stripe_sync.engine.decide.deciding import decide_ignored, decide_present, decide_removed
-from dbt_stripe_sync.engine.decide.replacing import may_replace
+from dbt_stripe_sync.engine.decide.calls import bulk_of
+from dbt_stripe_sync.engine.decide.decide import decide
+from dbt_stripe_sync.engine.decide.replace import end_first, may_replace
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder, pending_id
+from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.engine.plan.behind import Behind
-from dbt_stripe_sync.engine.plan.completing import Completer
 from dbt_stripe_sync.engine.plan.guards import (
     check_empty,
     check_keys,
@@ -24,29 +25,31 @@ from dbt_stripe_sync.engine.plan.guards import (
     count_removals,
     is_agreement_needed,
 )
-from dbt_stripe_sync.engine.plan.matching import Matcher, not_asked
-from dbt_stripe_sync.engine.plan.references import TAG_FIELD
-from dbt_stripe_sync.engine.stage.diff import Kind, find_differences, read_differences
+from dbt_stripe_sync.engine.stage.diff import find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.stage.extract import HeardRows, Staged, load_rows
-from dbt_stripe_sync.engine.stage.layout import build_layout
 from dbt_stripe_sync.engine.stage.linking import link_rows
-from dbt_stripe_sync.model.change import Action
-from dbt_stripe_sync.model.errors import Problem
-from dbt_stripe_sync.model.lifecycle import Removal, stays_when_replaced
-from dbt_stripe_sync.model.plan import SyncCounts
+from dbt_stripe_sync.model.change import Action, Change
+from dbt_stripe_sync.model.codec import canonical
+from dbt_stripe_sync.model.difference import Kind
+from dbt_stripe_sync.model.lifecycle import stays_when_replaced
+from dbt_stripe_sync.model.objects import TAG_FIELD
+from dbt_stripe_sync.model.plan import Note, SyncCounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbt_stripe_sync.engine.decide.rules import Need
     from dbt_stripe_sync.engine.plan.finishing import Referrers
-    from dbt_stripe_sync.engine.plan.matching import Matching
+    from dbt_stripe_sync.engine.plan.observing import Observing
+    from dbt_stripe_sync.engine.plan.ordering import Uniques
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
-    from dbt_stripe_sync.engine.plan.references import Found
+    from dbt_stripe_sync.engine.plan.settling import Settling
     from dbt_stripe_sync.engine.ports import RowProgress, State, Stripe, Warehouse
-    from dbt_stripe_sync.engine.stage.diff import DiffCounts, RowDiff
+    from dbt_stripe_sync.engine.stage.diff import DiffCounts
     from dbt_stripe_sync.engine.stage.workspace import Workspace
-    from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.difference import RowDiff
+    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Resource
@@ -55,6 +58,10 @@ if TYPE_CHECKING:
 
 # A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
 MOST_PROBLEMS = 10_000
+_ADOPTED = pa.schema(
+    [(name, pa.string()) for name in ("sync", "key", "stripe_id", "params", "salt")]
+    + [("source_hash", pa.uint64()), ("refs", pa.string()), ("adopted", pa.bool_())]
+)
 _PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string()), ("former", pa.string())])
 
 
@@ -70,23 +77,25 @@ class Planning:
     stripe: Stripe
     state: State
     fingerprints: Fingerprints
-    matching: Matching
+    observing: Observing
     clock: Clock
     writer: PlanWriter
-    run_id: str
     referenced: frozenset[str]
     referrers: Referrers
+    settling: Settling
+    uniques: Uniques
     progress: RowProgress
     room: int | None = None
     staged: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
-class _Found:
+class _Share:
     """What one sync's rows came to so far."""
 
     actions: Counter[str] = field(default_factory=Counter)
-    notes: Counter[str] = field(default_factory=Counter)
+    notes: Counter[Note] = field(default_factory=Counter)
+    row_notes: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
     rejected: int = 0
     same: int = 0
@@ -112,7 +121,6 @@ async def plan_sync(
     planning: Planning,
     sync: Sync,
     resource: Resource,
-    lifecycle: Lifecycle,
     *,
     recheck: bool,
     only: frozenset[str] | None = None,
@@ -122,6 +130,7 @@ async def plan_sync(
     `recheck` compares every row by its parameters; `only` leaves rows with other keys alone.
     Raises `WarehouseError`, `StripeError` and `StateError`.
     """
+    lifecycle = resource.lifecycle
     planning.staged += 1
     salt = planning.fingerprints.source_salt(sync.name)
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
@@ -129,14 +138,14 @@ async def plan_sync(
     heard = HeardRows(planning.warehouse, planning.progress)
     rows = await asyncio.to_thread(load_rows, planning.workspace, staged, heard)
     read = perf_counter()
-    found = _Found()
-    for note in await planning.matching.existing.resolve_lookups(staged):
-        found.notes[note] += 1
+    found = _Share()
+    for note in await planning.observing.existing.resolve_lookups(staged):
+        found.notes[Note(text=note)] += 1
     link_rows(planning.workspace, staged)
     counts = find_differences(planning.workspace, staged, recheck=recheck, only=only)
     found.same = counts.same
     if only is not None:
-        found.notes["only what an earlier run left undone is looked at"] += 1
+        found.notes[Note(text="only what an earlier run left undone is looked at")] += 1
     held = [*check_empty(planning.workspace, staged, counts)]
     found.problems += check_keys(planning.workspace, staged, counts)
     found.rejected = counts.null_keys + counts.duplicate_rows
@@ -144,9 +153,10 @@ async def plan_sync(
         rules = Rules(
             sync=sync,
             resource=resource,
-            lifecycle=lifecycle,
-            mapped=frozenset(mapping.path for mapping in sync.fields),
+            layout=staged.layout,
+            builder=PayloadBuilder(sync, staged.layout, resource),
             now=planning.clock.now(),
+            tag_for=_tag_for(planning.workspace, sync, resource),
         )
         await Behind(planning.workspace, planning.stripe, planning.state).check(
             sync,
@@ -158,7 +168,7 @@ async def plan_sync(
         bulk = bulk_of(sync, lifecycle)
         if bulk is not None and found.in_bulk:
             found.calls += ceil(found.in_bulk / bulk.most)
-            found.notes[bulk.note] += 1
+            found.notes[Note(text=bulk.note)] += 1
         held += _check_limits(sync, lifecycle, found, counts)
     await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
     if held:
@@ -184,18 +194,30 @@ async def plan_sync(
             calls=0 if held else found.calls,
             read_seconds=read - started,
             diff_seconds=perf_counter() - read,
-            notes=tuple(_told(note, count) for note, count in found.notes.items()),
+            notes=(*found.notes, *(Note(text=text, rows=count) for text, count in found.row_notes.items())),
             after=sync.after,
         ),
         problems=(*held, *found.problems),
     )
 
 
-def _check_limits(sync: Sync, lifecycle: Lifecycle, found: _Found, counts: DiffCounts) -> list[Problem]:
+def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[str] | None:
+    """For which rows our tag is looked for: all on a sync's first run, later those whose record was taken away.
+
+    State that was lost must not make everything twice.
+    """
+    lifecycle = resource.lifecycle
+    if sync.part_of is not None or not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):
+        return frozenset()
+    (records,) = workspace.one("SELECT count(*) FROM known_records WHERE sync = $sync", {"sync": sync.name})
+    return read_forgotten(workspace, sync.name) if records else None
+
+
+def _check_limits(sync: Sync, lifecycle: Lifecycle, found: _Share, counts: DiffCounts) -> list[Problem]:
     removed = count_removals(found.actions)
     if removed and is_agreement_needed(sync, lifecycle):
         note = f"`{sync.on_removed.value}` can't be undone: `run` asks first, or takes `--yes` for an answer"
-        found.notes[note] += 1
+        found.notes[Note(text=note)] += 1
     return list(
         check_limits(
             sync,
@@ -207,126 +229,182 @@ def _check_limits(sync: Sync, lifecycle: Lifecycle, found: _Found, counts: DiffC
     )
 
 
-def _told(note: str, count: int) -> str:
-    return f"{count:,} rows: {note}" if note.startswith("its ") or "row" in note else note
-
-
 class _SyncPlanner:
     """Turns the differences of one sync into changes, batch by batch."""
 
-    def __init__(self, planning: Planning, rules: Rules, staged: Staged, found: _Found) -> None:
+    def __init__(self, planning: Planning, rules: Rules, staged: Staged, found: _Share) -> None:
         self._planning = planning
         self._rules = rules
         self._staged = staged
         self._found = found
-        self._builder = PayloadBuilder(rules.sync, staged.layout, rules.resource)
-        self._completer = Completer(planning.stripe, rules, staged.layout, self._builder)
 
     async def plan_rows(self, counts: DiffCounts) -> None:
         """Decide on every row that differs."""
         if not any(counts.kinds.values()):
             return
-        matcher = Matcher(self._planning.matching, self._rules, self._staged.layout, self._builder)
         for batch in read_differences(self._planning.workspace, self._staged, self._planning.fingerprints):
-            matches = await matcher.match([diff for diff in batch if diff.kind is Kind.NEW], self._found.notes)
-            bodies = await self._completer.bodies(batch, self._found.notes)
-            decisions = [
-                self._decide(diff, bodies)
-                if diff.key not in matches
-                else self._decide_new(diff, matcher, matches[diff.key])
-                for diff in batch
-            ]
-            incomplete = [index for index, decision in enumerate(decisions) if self._completer.needs_object(decision)]
-            completed = await asyncio.gather(
-                *(self._completer.with_object(batch[index], decisions[index]) for index in incomplete)
-            )
-            for index, decision in zip(incomplete, completed, strict=True):
-                decisions[index] = decision
-            self._take(decisions)
+            decisions, observed = await self._decide(batch)
+            self._take(batch, decisions)
+            self._note_uniques(batch, decisions)
+            self._note_former(batch, observed)
             self._note_referrers(batch, decisions)
             self._planning.progress.rows_compared(len(batch))
             # Answers are read and pages are listed while a long table is planned.
             await asyncio.sleep(0)
 
-    def _decide_new(self, diff: RowDiff, matcher: Matcher, match: Found) -> Decision:
-        """A row without a record, for which Stripe has objects or could not be asked."""
-        chosen = not_asked(self._rules, diff) if match.failed else matcher.choose(diff, match)
-        if isinstance(chosen, Problem):
-            return Decision(problems=(chosen,))
-        if match.by == TAG_FIELD and stays_when_replaced(self._rules.lifecycle):
-            # A run that was killed before it took the tag from what it had replaced: somebody may keep that.
-            ids = [str(body["id"]) for body in match.objects if body["id"] != chosen.body["id"]]
-            self._planning.state.add_former_ids([(self._rules.sync.name, diff.key, found_id) for found_id in ids])
-        return decide_present(self._rules, diff, self._builder.build(diff.key, diff.row), chosen)
+    async def _decide(self, batch: Sequence[RowDiff]) -> tuple[list[Decision], Mapping[str, Observed]]:
+        """Decide on some rows; what is asked for is looked at for all of them together, until nothing is asked."""
+        rules, build = self._rules, self._rules.builder.build
+        rows = {
+            diff.key: Row(diff=diff, payload=None if diff.kind is Kind.REMOVED else build(diff.key, diff.row))
+            for diff in batch
+        }
+        observed: dict[str, Observed] = dict.fromkeys(rows, Observed())
+        decided: dict[str, Decision] = {}
+        open_rows = list(rows)
+        while open_rows:
+            asked: dict[str, Need] = {}
+            for key in open_rows:
+                decision = decide(rules, rows[key], observed[key])
+                if isinstance(decision, Ask):
+                    asked[key] = decision.need
+                else:
+                    decided[key] = decision
+                    self._claim(rows[key].diff, decision)
+            if asked:
+                observed = await self._planning.observing.answer(rules, asked, observed, self._found.notes)
+            open_rows = list(asked)
+        if other_salt := sum(diff.unreadable and observed[diff.key].body is not None for diff in batch):
+            note = "the record was made with another salt, so it is compared with its object"
+            self._found.row_notes[note] += other_salt
+        return [decided[diff.key] for diff in batch], observed
 
-    def _decide(self, diff: RowDiff, bodies: Mapping[str, Any]) -> Decision:
-        if self._completer.is_body_needed(diff) and diff.key not in bodies:
-            return Decision(problems=(not_asked(self._rules, diff),))
-        body = bodies.get(diff.key)
-        if diff.kind is Kind.REMOVED:
-            ignored = self._rules.sync.on_removed is Removal.IGNORE
-            return decide_ignored(self._rules, diff) if ignored else decide_removed(self._rules, diff, body)
-        return decide_present(self._rules, diff, self._builder.build(diff.key, diff.row), None, body)
+    def _claim(self, diff: RowDiff, decision: Decision) -> None:
+        """Let no other row of the plan take an object that this one was matched to."""
+        stripe_id = decision.record.stripe_id if isinstance(decision, Refresh) else None
+        if isinstance(decision, Change) and decision.action is not Action.CREATE:
+            stripe_id = decision.stripe_id
+        if diff.stripe_id is None and stripe_id is not None:
+            self._planning.observing.claim(self._rules.resource.name, stripe_id, self._rules.sync.name, diff.key)
 
-    def _take(self, decisions: Sequence[Decision]) -> None:
-        changes: list[Change] = []
-        records: list[Record] = []
-        for decision in decisions:
-            if decision.problems:
-                self._found.rejected += 1
-                if len(self._found.problems) < MOST_PROBLEMS:
-                    self._found.problems += decision.problems
-            elif decision.change is not None:
-                self._add(decision.change, changes)
-            elif decision.record is not None:
-                self._found.same += 1
-                records.append(decision.record)
-            elif decision.kept is not None:
-                self._found.notes[decision.kept] += 1
-        if records:
-            self._planning.state.put_records(records, self._planning.run_id)
-        if changes and self._rules.sync.name in self._planning.referenced:
-            self._publish(changes)
+    def _note_uniques(self, batch: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
+        if not self._rules.lifecycle.uniques:
+            return
+        pairs: list[tuple[RowDiff, Sequence[Change]]] = []
+        for diff, decision in zip(batch, decisions, strict=True):
+            if isinstance(decision, Change):
+                pairs.append((diff, end_first(decision) if decision.ends_first else (decision,)))
+            elif diff.kind is Kind.REMOVED:
+                pairs.append((diff, ()))
+        self._planning.uniques.note(self._rules.resource, self._rules.sync.name, pairs)
+
+    def _take(self, batch: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
+        coming: list[tuple[str, str, str | None, str | None]] = []
+        adopted: list[Record] = []
+        for diff, decision in zip(batch, decisions, strict=True):
+            if isinstance(decision, Reject):
+                self._reject(decision)
+            elif isinstance(decision, Change):
+                coming += _published(decision) if self._add(decision) else []
+            elif isinstance(decision, Refresh):
+                self._refresh(diff, decision)
+                adopted += [decision.record] if diff.stripe_id is None else []
+            elif isinstance(decision, Keep) and decision.note is not None:
+                self._found.row_notes[decision.note.text] += 1
+        coming += [(record.sync, record.key, record.stripe_id, None) for record in adopted]
+        if coming and self._rules.sync.name in self._planning.referenced:
+            self._publish(coming)
+        if adopted and self._rules.sync.name in self._planning.referrers.parents:
+            self._keep_adopted(adopted)
+
+    def _reject(self, decision: Reject) -> None:
+        self._found.rejected += 1
+        if len(self._found.problems) < MOST_PROBLEMS:
+            self._found.problems += decision.problems
+
+    def _keep_adopted(self, records: Sequence[Record]) -> None:
+        """Records that this plan will write, for what is finished in the same plan."""
+        rows = [
+            (r.sync, r.key, r.stripe_id, canonical(r.params), None, r.source_hash, r.refs, r.adopted) for r in records
+        ]
+        columns = [
+            pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _ADOPTED, strict=True)
+        ]
+        table = pa.table(columns, schema=_ADOPTED)
+        self._planning.workspace.fill("INSERT INTO work.adopted SELECT * FROM incoming", table.to_reader())
+
+    def _refresh(self, diff: RowDiff, decision: Refresh) -> None:
+        self._found.same += 1
+        record = decision.record
+        is_touched = (
+            record.stripe_id == diff.stripe_id
+            and record.payload_hash == diff.payload_hash
+            and diff.kind is Kind.CHANGED
+            and not diff.unreadable
+        )
+        self._planning.writer.refresh(record, only_touched=is_touched)
+        if decision.note is not None:
+            self._found.row_notes[decision.note.text] += 1
+
+    def _note_former(self, batch: Sequence[RowDiff], observed: Mapping[str, Observed]) -> None:
+        """A run that was killed before it took the tag from what it had replaced: somebody may keep that."""
+        if not stays_when_replaced(self._rules.lifecycle):
+            return
+        sync = self._rules.sync.name
+        for diff in batch:
+            found = observed[diff.key].found
+            if found is not None and found.by == TAG_FIELD:
+                for body in found.objects[1:]:
+                    self._planning.writer.former(sync, diff.key, str(body["id"]))
+                    row = {"sync": sync, "key": diff.key, "id": str(body["id"])}
+                    self._planning.workspace.execute("INSERT INTO work.former VALUES ($sync, $key, $id)", row)
 
     def _note_referrers(self, diffs: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
         referrers, sync = self._planning.referrers, self._rules.sync
-        pairs = [(diff, decision) for diff, decision in zip(diffs, decisions, strict=True)]
+        pairs = list(zip(diffs, decisions, strict=True))
         if sync.name in referrers.parents:
-            self._found.rejected_keys |= {diff.key for diff, decision in pairs if decision.problems}
+            self._found.rejected_keys |= {diff.key for diff, decision in pairs if isinstance(decision, Reject)}
         if referrers.concern(sync):
-            wanted = [(diff, decision) for diff, decision in pairs if decision.change or decision.problems]
-            referrers.add([(diff.refs, d.change.id if d.change and not d.problems else None) for diff, d in wanted])
+            referrers.add(
+                self._rules.sync,
+                [
+                    (diff.key, diff.refs, decision.id if isinstance(decision, Change) else None)
+                    for diff, decision in pairs
+                    if isinstance(decision, Change | Reject)
+                ],
+            )
 
-    def _add(self, change: Change, changes: list[Change]) -> None:
+    def _add(self, change: Change) -> bool:
+        """Write a change to the plan; False where `--limit` leaves it for later."""
         planning = self._planning
         if planning.room is not None:
             if planning.room <= 0:
-                self._found.notes["left for later by --limit"] += 1
-                return
+                self._found.notes[Note(text="left for later by --limit")] += 1
+                return False
             planning.room -= 1
-        planning.writer.add(change)
-        changes.append(change)
-        self._found.actions[change.action.value] += 1
-        for call in change.calls:
-            self._found.in_bulk += call.in_bulk
-            self._found.calls += not call.in_bulk
+        for part in end_first(change) if change.ends_first else (change,):
+            planning.writer.add(part)
+            planning.settling.note(part)
+            self._found.actions[part.action.value] += 1
+            for call in part.calls:
+                self._found.in_bulk += call.in_bulk
+                self._found.calls += not call.in_bulk
+        return True
 
-    def _publish(self, changes: Sequence[Change]) -> None:
+    def _publish(self, rows: Sequence[tuple[str, str, str | None, str | None]]) -> None:
         """Tell the syncs that refer to this one which ids are to come, and which are to go."""
-        rows = [
-            (change.sync, change.key, None if change.gone else _id_to_come(change), _id_before(change))
-            for change in changes
-            if change.gone or change.action in {Action.CREATE, Action.REPLACE, Action.ADOPT}
-        ]
-        if rows:
-            columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-            table = pa.table(columns, schema=_PLANNED)
-            self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
+        columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+        table = pa.table(columns, schema=_PLANNED)
+        self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
 
 
-def _id_before(change: Change) -> str | None:
-    return change.stripe_id if change.action is Action.REPLACE else None
-
-
-def _id_to_come(change: Change) -> str | None:
-    return change.stripe_id if change.action is Action.ADOPT else pending_id(change.sync, change.key)
+def _published(change: Change) -> list[tuple[str, str, str | None, str | None]]:
+    """The id that a change gives its row, and the one that it takes from it."""
+    if change.gone:
+        return [(change.sync, change.key, None, None)]
+    if change.action is Action.ADOPT:
+        return [(change.sync, change.key, change.stripe_id, None)]
+    if change.action in {Action.CREATE, Action.REPLACE}:
+        former = change.stripe_id if change.action is Action.REPLACE else None
+        return [(change.sync, change.key, pending_id(change.sync, change.key), former)]
+    return []

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from dbt_stripe_sync.engine.decide.rules import Found
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.errors import StripeError
+from dbt_stripe_sync.model.objects import created_at, object_value
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sql import FAILED_MARK, SEVERAL_MARK, literal, quoted
 from dbt_stripe_sync.model.sync import Lookup
-from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.params import Catalog
 
-TAG_FIELD = f"metadata.{TAG}"
 # docs.stripe.com/api/pagination: 100 is the most that a page takes.
 PAGE = 100
 SEARCH_LAG = timedelta(hours=1)
@@ -39,15 +39,6 @@ AT_ONCE = 32
 _METADATA = "metadata."
 _OBJECTS = pa.schema([("resource", pa.string()), ("id", pa.string()), ("created", pa.int64()), ("body", pa.string())])
 _VALUES = pa.schema([("resource", pa.string()), ("field", pa.string()), ("value", pa.string()), ("id", pa.string())])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Objects that have the value wanted, newest first. `failed` says that Stripe could not be asked."""
-
-    by: str
-    objects: tuple[Mapping[str, Any], ...]
-    failed: bool = False
 
 
 @dataclass(slots=True)
@@ -227,8 +218,8 @@ class ExistingObjects:
         if by == "id":
             answer = await self._stripe.send(Call(resource=resource, operation="retrieve", target=value))
             if answer.verdict is Verdict.DONE:
-                return () if answer.body.get("deleted") else (answer.body,)
-            if answer.failure and answer.failure.code == "resource_missing":
+                return () if answer.is_missing else (answer.body,)
+            if answer.is_missing:
                 return ()
             raise StripeError([])
         name = self._filter(resource, by)
@@ -303,19 +294,6 @@ class ExistingObjects:
 def _listed(pages: int) -> str:
     """What to say of a listing; nothing where Stripe had nothing to list."""
     return f"compared with all existing objects ({pages:,} {'page' if pages == 1 else 'pages'} listed)" if pages else ""
-
-
-def object_value(body: Mapping[str, Any], path: str) -> Any:
-    """What an object has at a dotted path, None where it has nothing."""
-    value: Any = body
-    for step in path.split("."):
-        value = value.get(step) if isinstance(value, dict) else None
-    return value
-
-
-def created_at(body: Mapping[str, Any]) -> int:
-    """When an object was made, in Unix seconds; an invoice item calls it its `date`."""
-    return int(body.get("created") or body.get("date") or 0)
 
 
 def _search_text(text: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.stage.layout import HASH, KEY, REFS
-from dbt_stripe_sync.model.record import FORGOTTEN
+from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
+from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.sql import quoted
 
 if TYPE_CHECKING:
@@ -18,34 +17,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.extract import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.fingerprints import Fingerprints
-
-
-class Kind(Enum):
-    """How a row differs from our records. `RETURNED` is in the model again after its object was archived."""
-
-    NEW = "new"
-    CHANGED = "changed"
-    RETURNED = "returned"
-    REMOVED = "removed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowDiff:
-    """One row that is not as we last wrote it. `row` is empty for one that left the model.
-
-    `unreadable` says that `params` holds hashes whose salt is not known, so that nothing can be compared with them.
-    """
-
-    kind: Kind
-    key: str
-    row: Mapping[str, Any]
-    source_hash: int | None
-    refs: str | None
-    stripe_id: str | None
-    params: Mapping[str, Any]
-    payload_hash: str | None
-    adopted: bool
-    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +48,10 @@ def find_differences(
                     WHEN r.removed THEN 'returned' ELSE 'changed' END AS kind
         FROM (SELECT {key} AS key, {row_hash} AS source_hash, {refs} AS refs FROM {staged.table}
               WHERE {key} IS NOT NULL) AS s
-        FULL JOIN (SELECT key, source_hash, refs, removed FROM records WHERE sync = $sync) AS r ON s.key = r.key
+        FULL JOIN (SELECT key, source_hash, refs, removed, missing FROM known_records WHERE sync = $sync) AS r
+            ON s.key = r.key
         WHERE (r.key IS NULL OR r.removed OR s.key IS NULL OR $recheck
-               OR s.source_hash IS DISTINCT FROM r.source_hash OR s.refs IS DISTINCT FROM r.refs)
+               OR r.missing OR s.source_hash IS DISTINCT FROM r.source_hash OR s.refs IS DISTINCT FROM r.refs)
           AND NOT (s.key IS NULL AND r.removed)
           AND coalesce(s.key, r.key) NOT IN (SELECT key FROM {staged.duplicates})
           AND coalesce(s.key, r.key) NOT IN (SELECT key FROM work.unsettled WHERE sync = $sync)
@@ -97,7 +69,7 @@ def find_differences(
     duplicate_keys, duplicate_rows = workspace.one(f"SELECT count(*), coalesce(sum(rows), 0) FROM {staged.duplicates}")
     rows, null_keys = workspace.one(f"SELECT count(*), count(*) FILTER ({key} IS NULL) FROM {staged.raw}")
     (records,) = workspace.one(
-        "SELECT count(*) FROM records WHERE sync = $sync AND NOT removed", {"sync": staged.sync.name}
+        "SELECT count(*) FROM known_records WHERE sync = $sync AND NOT removed", {"sync": staged.sync.name}
     )
     by_kind = {kind: int(kinds.get(kind.value, 0)) for kind in Kind}
     in_model = sum(count for kind, count in by_kind.items() if kind is not Kind.REMOVED)
@@ -115,10 +87,11 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
     """The rows that differ, in the order of their keys, in batches."""
     query = f"""
         SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
-               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred"
+               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred",
+               s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash AS "$same_row", r.missing AS "$missing"
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
-        LEFT JOIN (SELECT * FROM records WHERE sync = $sync) AS r ON r.key = c.key
+        LEFT JOIN (SELECT * FROM known_records WHERE sync = $sync) AS r ON r.key = c.key
         ORDER BY c.key
     """
     for batch in workspace.batches(query, {"sync": staged.sync.name}):
@@ -127,9 +100,8 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
 
 def read_forgotten(workspace: Workspace, sync: str) -> frozenset[str]:
     """Keys of a sync whose records were taken from the state while their objects stay in Stripe."""
-    prefix = f"{FORGOTTEN}{sync}:"
-    query = "SELECT key FROM meta WHERE starts_with(key, $prefix)"
-    return frozenset(key.removeprefix(prefix) for (key,) in workspace.all(query, {"prefix": prefix}))
+    query = "SELECT key FROM forgotten_rows WHERE sync = $sync"
+    return frozenset(key for (key,) in workspace.all(query, {"sync": sync}))
 
 
 def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
@@ -149,5 +121,7 @@ def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
         payload_hash=row.pop("$payload"),
         adopted=bool(row.pop("$adopted")),
         unreadable=not fingerprints.can_read(salt),
+        only_refs=bool(row.pop("$same_row")) and kind is Kind.CHANGED,
+        missing=bool(row.pop("$missing")),
         row={} if kind is Kind.REMOVED else row,
     )

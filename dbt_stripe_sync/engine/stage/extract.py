@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.stage.layout import HASH, KEY, PARENT, REFS
+from dbt_stripe_sync.engine.payload.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.model.sql import key_text, literal, quoted
@@ -17,8 +17,8 @@ from dbt_stripe_sync.model.sync import SyncRef
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from dbt_stripe_sync.engine.payload.layout import ChildPart, Layout, Part
     from dbt_stripe_sync.engine.ports import RowProgress, Warehouse
-    from dbt_stripe_sync.engine.stage.layout import ChildPart, Layout, Part
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.model.sync import Lookup, Sync

@@ -6,19 +6,17 @@ not make its referrers look changed in the next.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.stage.layout import HASH, KEY, PARENT, REFS
+from dbt_stripe_sync.engine.payload.layout import HASH, KEY, PARENT, REFS, keeps, kept_column, newest_column
 from dbt_stripe_sync.model.sql import ID_SEPARATOR, literal, quoted
-from dbt_stripe_sync.model.sync import Lookup, SyncRef, WhenReplaced
+from dbt_stripe_sync.model.sync import Lookup, SyncRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
+    from dbt_stripe_sync.engine.payload.layout import ChildPart, Part
     from dbt_stripe_sync.engine.stage.extract import Staged
-    from dbt_stripe_sync.engine.stage.layout import ChildPart, Layout, Part
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.sync import Sync
 
@@ -78,7 +76,7 @@ def _reference_joins(staged: Staged, part: Part, row_key: str) -> Sequence[str]:
         key = f"s.{quoted(part.reference_key(reference))}"
         joins.append(f"LEFT JOIN ({_targets(reference)}) AS {quoted(name)} ON {quoted(name)}.key = {key}")
         if keeps(reference):
-            kept = quoted(_kept(name))
+            kept = quoted(kept_column(name))
             joins.append(
                 f"LEFT JOIN ({_kept_ids(staged.sync, reference)}) AS {kept} "
                 f"ON {kept}.key = {key} AND {kept}.row_key = s.{quoted(row_key)}"
@@ -88,7 +86,7 @@ def _reference_joins(staged: Staged, part: Part, row_key: str) -> Sequence[str]:
 
 def _id_of(reference: SyncRef | Lookup, name: str) -> str:
     found = f"{quoted(name)}.id"
-    return f"coalesce({quoted(_kept(name))}.id, {found})" if keeps(reference) else found
+    return f"coalesce({quoted(kept_column(name))}.id, {found})" if keeps(reference) else found
 
 
 def _columns_of(part: Part) -> Iterator[tuple[str, str]]:
@@ -96,36 +94,7 @@ def _columns_of(part: Part) -> Iterator[tuple[str, str]]:
     for reference, name in part.references.items():
         yield name, _id_of(reference, name)
         if keeps(reference):
-            yield _newest(name), f"{quoted(name)}.id"
-
-
-def without_kept(diff: RowDiff, layout: Layout) -> RowDiff:
-    """The same row with the newest of the objects that it refers to: what is made anew can't have a replaced one."""
-    newest: dict[str, str] = {}
-
-    def renewed(part: Part, row: Mapping[str, Any]) -> dict[str, Any]:
-        names = [name for reference, name in part.references.items() if keeps(reference) and row[name] is not None]
-        newest.update({row[name]: row[_newest(name)] or "" for name in names})
-        return {**row, **{name: row[_newest(name)] for name in names}}
-
-    row = renewed(layout.row, diff.row)
-    for child in layout.children:
-        row[child.name] = [renewed(child, item) for item in row[child.name] or ()]
-    refs = diff.refs and ID_SEPARATOR.join(newest.get(part, part) for part in diff.refs.split(ID_SEPARATOR))
-    return replace(diff, row=row, refs=refs)
-
-
-def keeps(reference: SyncRef | Lookup) -> bool:
-    """Whether a row stays with the object that it refers to when a new one replaces it."""
-    return isinstance(reference, SyncRef) and reference.when_replaced is WhenReplaced.KEEP
-
-
-def _kept(name: str) -> str:
-    return f"{name}$kept"
-
-
-def _newest(name: str) -> str:
-    return f"{name}$newest"
+            yield newest_column(name), f"{quoted(name)}.id"
 
 
 def _kept_ids(sync: Sync, reference: SyncRef | Lookup) -> str:
@@ -136,8 +105,10 @@ def _kept_ids(sync: Sync, reference: SyncRef | Lookup) -> str:
     return f"""
         SELECT mine.row_key, former.key, any_value(former.id) AS id
         FROM (SELECT key AS row_key, unnest(string_split(refs, {literal(ID_SEPARATOR)})) AS id
-              FROM records WHERE sync = {literal(sync.name)}) AS mine
-        JOIN (SELECT key, stripe_id AS id FROM former_ids WHERE sync = {parent}
+              FROM known_records WHERE sync = {literal(sync.name)}) AS mine
+        JOIN (SELECT key, stripe_id AS id FROM known_former_ids WHERE sync = {parent}
+              UNION
+              SELECT key, id FROM work.former WHERE sync = {parent}
               UNION
               SELECT key, former FROM work.planned WHERE sync = {parent} AND former IS NOT NULL
              ) AS former ON former.id = mine.id
@@ -155,6 +126,6 @@ def _targets(reference: SyncRef | Lookup) -> str:
     sync = literal(reference.sync)
     return (
         "SELECT coalesce(p.key, r.key) AS key, CASE WHEN p.key IS NULL THEN r.stripe_id ELSE p.id END AS id "
-        f"FROM (SELECT key, stripe_id FROM records WHERE sync = {sync}) AS r "
+        f"FROM (SELECT key, stripe_id FROM known_records WHERE sync = {sync}) AS r "
         f"FULL JOIN (SELECT key, id FROM work.planned WHERE sync = {sync}) AS p ON p.key = r.key"
     )

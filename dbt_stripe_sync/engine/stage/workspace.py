@@ -50,6 +50,11 @@ class Workspace:
         connection.execute(
             "CREATE OR REPLACE TABLE work.planned(sync VARCHAR, key VARCHAR, id VARCHAR, former VARCHAR)"
         )
+        connection.execute(
+            "CREATE OR REPLACE TABLE work.adopted(sync VARCHAR, key VARCHAR, stripe_id VARCHAR, params VARCHAR, "
+            "salt VARCHAR, source_hash UBIGINT, refs VARCHAR, adopted BOOLEAN)"
+        )
+        connection.execute("CREATE OR REPLACE TABLE work.former(sync VARCHAR, key VARCHAR, id VARCHAR)")
         connection.execute("CREATE OR REPLACE TABLE work.unsettled(sync VARCHAR, key VARCHAR)")
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:

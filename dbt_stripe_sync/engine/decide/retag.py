@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.decide.changes import Decision, Rules, build_change, is_tagged, row_tag, step_params
+from dbt_stripe_sync.engine.decide.calls import build_change, is_tagged, row_tag, step_params
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Refresh, Reject, Rules
 from dbt_stripe_sync.model.change import Action, FieldChange, PlannedCall
 from dbt_stripe_sync.model.lifecycle import Step
 from dbt_stripe_sync.model.record import REBUILT, TAGGED_AS
 from dbt_stripe_sync.model.tag import TAG, build_tag
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
+    from dbt_stripe_sync.model.difference import RowDiff
 
 # Those that are done to the object that the row has, and leave it there.
 _KEEPS_ITS_OBJECT = frozenset({Action.UPDATE, Action.ARCHIVE, Action.CANCEL})
 
 
-def untold(diff: RowDiff) -> RowDiff:
+def without_old_tag(diff: RowDiff) -> RowDiff:
     """The same without the old name of its sync; the very same where it has none."""
     if TAGGED_AS not in diff.params:
         return diff
@@ -38,12 +39,15 @@ def old_tag(rules: Rules, diff: RowDiff) -> str | None:
 
 def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> Decision:
     """Let the change of a row write its new tag too, or make a change that writes nothing else."""
-    change = decision.change
-    if old is None or decision.problems or (change and change.action not in _KEEPS_ITS_OBJECT):
+    if old is None or isinstance(decision, Ask | Reject):
         return decision
-    if change is None:
-        desired = decision.record.params if decision.record else diff.params
+    if isinstance(decision, Refresh | Keep):
+        desired = decision.record.params if isinstance(decision, Refresh) else diff.params
         change = replace(build_change(rules, diff, Action.UPDATE, desired), stripe_id=diff.stripe_id)
+    elif decision.action in _KEEPS_ITS_OBJECT:
+        change = decision
+    else:
+        return decision
     new = {TAG: row_tag(rules, diff.key)}
     index = next((i for i, call in enumerate(change.calls) if call.operation == "update"), None)
     if index is None:
@@ -57,4 +61,4 @@ def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> D
         calls = (*change.calls[:index], written, *change.calls[index + 1 :])
     shown = FieldChange(path=f"metadata.{TAG}", before=old, after=new[TAG])
     reason = change.reason or "its sync was renamed"
-    return Decision(change=replace(change, calls=calls, changed=(*change.changed, shown), reason=reason))
+    return replace(change, calls=calls, changed=(*change.changed, shown), reason=reason)

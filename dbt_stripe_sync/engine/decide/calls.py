@@ -1,65 +1,34 @@
-"""What a change of one row is made of: its calls with their parameters, its record, and why it can't be."""
+"""What a decision is made of: calls with their parameters, records, and the reasons why a row can't be sent."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.engine.decide.rules import Ask, Observed, ReadObject, Reject, Rules, Unseen
 from dbt_stripe_sync.engine.payload.builder import refs_in
 from dbt_stripe_sync.engine.payload.compare import payload_hash
 from dbt_stripe_sync.engine.payload.revealing import choice_of
-from dbt_stripe_sync.model.change import Action, Change, PlannedCall
+from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
 from dbt_stripe_sync.model.errors import Problem
-from dbt_stripe_sync.model.lifecycle import CREATE, Bulk, ByStatus, Lifecycle, Step
+from dbt_stripe_sync.model.lifecycle import CREATE, Bulk, Lifecycle, Removal, Step
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.tag import TAG, build_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
-    from dbt_stripe_sync.engine.stage.diff import RowDiff
-    from dbt_stripe_sync.model.params import Resource
+    from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What one row needs: a change, a record to refresh without a call, problems, or nothing at all.
-
-    `kept` says why the object of a row that left the model stays as it is. `ends` is how the object that a new one
-    replaces has to end, where that depends on its status: the change lacks that call until `end_replaced` adds it.
-    """
-
-    change: Change | None = None
-    record: Record | None = None
-    problems: tuple[Problem, ...] = ()
-    kept: str | None = None
-    ends: ByStatus | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """All that decisions about one sync's rows depend on."""
-
-    sync: Sync
-    resource: Resource
-    lifecycle: Lifecycle
-    mapped: frozenset[tuple[str, ...]]
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Existing:
-    """An object in Stripe that a row without a record was matched to."""
-
-    body: Mapping[str, Any]
-    by: str
-
-
-def change_id(sync: str, key: str) -> str:
-    """The id of the change of one row: a plan has at most one."""
-    return f"{sync}/{key}"
+ACTIONS = {
+    Removal.DELETE: Action.DELETE,
+    Removal.ARCHIVE: Action.ARCHIVE,
+    Removal.DEACTIVATE: Action.ARCHIVE,
+    Removal.CANCEL: Action.CANCEL,
+    Removal.CANCEL_AT_PERIOD_END: Action.CANCEL,
+    Removal.VOID: Action.VOID,
+}
 
 
 def bulk_of(sync: Sync, lifecycle: Lifecycle) -> Bulk | None:
@@ -130,8 +99,7 @@ def update_call(rules: Rules, stripe_id: str, update: Mapping[str, Any], desired
 
 def step_params(rules: Rules, diff: RowDiff, step: Step) -> Mapping[str, Any]:
     """The parameters of a step on the object of a row."""
-    names = (name for name, param in rules.resource.params.items() if param.in_path and name in diff.params)
-    return {**{name: diff.params[name] for name in names}, **step.params}
+    return {**path_of(rules, diff), **step.params}
 
 
 def is_tagged(rules: Rules) -> bool:
@@ -163,4 +131,49 @@ def immutable_problem(rules: Rules, diff: RowDiff, names: Sequence[str], reason:
         summary=f"{listed} can't be changed on an existing {rules.resource.name}: {reason}",
         where=rules.sync.where.at_field("fields", names[0]).at_key(diff.key),
         hint=f"put the old value back, or give the row another key to make a new object{hint}",
+    )
+
+
+def reject(*problems: Problem) -> Reject:
+    """A row that can't be sent."""
+    return Reject(problems=problems)
+
+
+def not_asked(rules: Rules, key: str) -> Reject:
+    """A row of which Stripe could not say what it has: nothing is done with it."""
+    return reject(
+        Problem(
+            code="lookup-failed",
+            summary="Stripe could not be asked for this row's object, so nothing is done with it",
+            where=rules.sync.where.at_key(key),
+            hint="run it again",
+        )
+    )
+
+
+def path_of(rules: Rules, diff: RowDiff) -> dict[str, Any]:
+    """The parameters that stand in the URL of a row's object."""
+    names = (name for name, param in rules.resource.params.items() if param.in_path)
+    return {name: diff.params[name] for name in names if name in diff.params}
+
+
+def look(
+    rules: Rules, diff: RowDiff, observed: Observed, stripe_id: str | None, expand: tuple[str, ...] = ()
+) -> Mapping[str, Any] | Ask | Reject:
+    """The object of a row as it is now: empty where Stripe has none, a question where nobody has looked yet."""
+    if observed.body is None or not observed.expanded.issuperset(expand):
+        return Ask(need=ReadObject(stripe_id=str(stripe_id), path=path_of(rules, diff), expand=expand))
+    if observed.body is Unseen.NOT_ANSWERED:
+        return not_asked(rules, diff.key)
+    return {} if isinstance(observed.body, Unseen) else observed.body
+
+
+def uncleared(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
+    """Why a row is rejected: it asks to empty what Stripe can't empty."""
+    dotted = ".".join(path)
+    return Problem(
+        code="not-clearable",
+        summary=f"`{dotted}` is null now, and Stripe can't empty it",
+        where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
+        hint="add `nulls: ignore` to the field to leave it as it is",
     )

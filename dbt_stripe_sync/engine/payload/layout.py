@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template
+from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template, WhenReplaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,6 +68,8 @@ def build_layout(sync: Sync) -> Layout:
         _take(mapping.value, layout.row, layout.children)
     for match in sync.match:
         _take(match.value, layout.row, layout.children)
+    if sync.part_of is not None:
+        _take(own_reference(sync), layout.row, layout.children)
     return layout
 
 
@@ -101,3 +103,23 @@ def _values_of(value: ListOf) -> Iterable[Value]:
 
 def _take_columns(part: Part, names: Sequence[str]) -> None:
     part.columns.update(dict.fromkeys(names))
+
+
+def own_reference(sync: Sync) -> SyncRef:
+    """What leads from a row of a part to the object that the sync itself has for that row."""
+    return SyncRef(sync=str(sync.part_of), columns=sync.key)
+
+
+def keeps(reference: SyncRef | Lookup) -> bool:
+    """Whether a row stays with the object that it refers to when a new one replaces it."""
+    return isinstance(reference, SyncRef) and reference.when_replaced is WhenReplaced.KEEP
+
+
+def kept_column(name: str) -> str:
+    """The staged column with the replaced object that a row stays with."""
+    return f"{name}$kept"
+
+
+def newest_column(name: str) -> str:
+    """The staged column with the object that has replaced it."""
+    return f"{name}$newest"

@@ -1,0 +1,86 @@
+"""References that point back: a parameter that an update takes may name an object that needs this one first.
+
+`product.default_price` names a price, and a price needs its product. The product is then created without, and the
+parameter is set by a sync of its own, a part of the first one, once the price is there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.config.checks import references_in
+from dbt_stripe_sync.config.order import find_cycle
+from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.sync import PART_SEPARATOR, Limits, SyncRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbt_stripe_sync.model.params import Catalog, Resource
+    from dbt_stripe_sync.model.sync import FieldMapping, Sync
+
+
+def split_back_references(syncs: Sequence[Sync], catalog: Catalog) -> tuple[Sync, ...]:
+    """The syncs with parts of their own for what points back; a circle that needs both objects first stays one."""
+    by_name = {sync.name: sync for sync in syncs}
+    if len(by_name) < len(syncs):
+        return tuple(syncs)  # a name that is taken twice is an error of its own
+    while cycle := find_cycle(by_name.values()):
+        found = next(_deferrable(cycle, by_name, catalog), None)
+        if found is None:
+            break
+        sync, field = found
+        first, later = _split(sync, field)
+        by_name[first.name], by_name[later.name] = first, later
+    return tuple(by_name.values())
+
+
+def _deferrable(
+    cycle: Sequence[str], by_name: dict[str, Sync], catalog: Catalog
+) -> Iterator[tuple[Sync, FieldMapping]]:
+    """The fields in a circle of syncs that can be set once both objects are there, in the order of their names."""
+    for name in sorted(set(cycle)):
+        sync = by_name[name]
+        if sync.part_of is not None or sync.mode is Mode.INSERT:
+            continue
+        for field in sync.fields:
+            others = {ref.sync for ref, _ in references_in((field,)) if isinstance(ref, SyncRef)}
+            if others & set(cycle) and _is_set_later(catalog.resources[sync.resource], field):
+                yield sync, field
+
+
+def _is_set_later(resource: Resource, field: FieldMapping) -> bool:
+    """Whether Stripe takes a parameter in an update, and creates the object without it."""
+    top, param = resource.params.get(field.path[0]), resource.param(field.path)
+    if top is None or param is None or "update" not in resource.operations:
+        return False
+    return top.updatable and param.updatable and not (top.creatable and top.required)
+
+
+def _split(sync: Sync, field: FieldMapping) -> tuple[Sync, Sync]:
+    """A sync without a field, and the part of it that sets the field."""
+    fields = tuple(other for other in sync.fields if other is not field)
+    name = f"{sync.name}{PART_SEPARATOR}{'.'.join(field.path)}"
+    fingerprint = sha256(json.dumps([sync.fingerprint, field.path]).encode()).hexdigest()[:32]
+    later = replace(
+        sync,
+        name=name,
+        mode=Mode.UPDATE,
+        match=(),
+        fields=(field,),
+        on_removed=Removal.IGNORE,
+        limits=Limits(),
+        depends_on=(sync.name, *_named_by((field,))),
+        options={},
+        fingerprint=fingerprint,
+        after=(),
+        part_of=sync.name,
+    )
+    return replace(sync, fields=fields, depends_on=tuple(dict.fromkeys((*_named_by(fields), *sync.after)))), later
+
+
+def _named_by(fields: Sequence[FieldMapping]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(ref.sync for ref, _ in references_in(fields) if isinstance(ref, SyncRef)))

@@ -1,0 +1,105 @@
+"""Which existing object is that of a row without a record, among those that match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.calls import not_asked, reject, row_tag
+from dbt_stripe_sync.engine.decide.rules import Ask, FindObjects, Observed, Reject, Rules
+from dbt_stripe_sync.engine.payload.layout import keeps
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.objects import TAG_FIELD
+from dbt_stripe_sync.model.sync import OnAmbiguous, WhenEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.engine.decide.rules import Found
+    from dbt_stripe_sync.model.difference import RowDiff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Existing:
+    """An object in Stripe that a row without a record was matched to."""
+
+    body: Mapping[str, Any]
+    by: str
+
+
+def choose(rules: Rules, diff: RowDiff, observed: Observed) -> Existing | Ask | Reject | None:
+    """The object of a row without a record, None where Stripe has none; or what is to be asked first."""
+    if observed.found is None:
+        pairs = _pairs(rules, diff)
+        return Ask(need=FindObjects(pairs=pairs)) if pairs else None
+    if observed.found.failed:
+        return not_asked(rules, diff.key)
+    living = _living(rules, observed.found.objects)
+    return _choose(rules, diff, observed.found, living) if living else None
+
+
+def has_ended(rules: Rules, body: Mapping[str, Any]) -> bool:
+    """Whether an object's life is over, and with it what its row can ask for."""
+    return body.get("status") in rules.lifecycle.ended
+
+
+def _pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
+    """The values by which a row's object is looked for: our tag first, since a lost state must not make it twice."""
+    is_asked = rules.tag_for is None or diff.key in rules.tag_for
+    pairs = [(TAG_FIELD, row_tag(rules, diff.key))] if is_asked else []
+    for match in rules.sync.match:
+        text = rules.builder.text(match.value, diff.row)
+        pairs += [(match.by, text)] if text else []
+    return tuple(pairs)
+
+
+def _living(rules: Rules, objects: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Those that count: an archived or ended one gives way to one in use, and restarts as a new one where asked."""
+    in_use = tuple(body for body in objects if body.get("active") is not False and not has_ended(rules, body))
+    if in_use or rules.sync.when_ended is WhenEnded.RESTART:
+        return in_use or tuple(body for body in objects if not has_ended(rules, body))
+    return tuple(objects)
+
+
+def _choose(rules: Rules, diff: RowDiff, found: Found, objects: tuple[Mapping[str, Any], ...]) -> Existing | Reject:
+    where = rules.sync.where.at_field("match").at_key(diff.key)
+    if found.by == TAG_FIELD:
+        if any(keeps(reference) for part in rules.layout.parts for reference in part.references):
+            return _kept_unknown(rules, diff)
+        # One that was replaced keeps its tag: the row's object is the newest that is in use.
+        objects = objects[:1]
+    if len(objects) > 1 and rules.sync.on_ambiguous is OnAmbiguous.REJECT:
+        ids = ", ".join(str(body["id"]) for body in objects)
+        return reject(
+            Problem(
+                code="ambiguous-match",
+                summary=f"{len(objects)} existing objects match by `{found.by}`: {ids}",
+                where=where,
+                hint="set `on_ambiguous: newest` or `oldest`, or match by something unique",
+            )
+        )
+    body = objects[-1] if rules.sync.on_ambiguous is OnAmbiguous.OLDEST else objects[0]
+    owner = found.owners.get(str(body["id"]))
+    if owner is not None and owner != (rules.sync.name, diff.key):
+        name, key = owner
+        whose = f"row [{key}]" if name == rules.sync.name else f"row [{key}] of sync `{name}`"
+        return reject(
+            Problem(
+                code="already-claimed",
+                summary=f"{body['id']}, found by `{found.by}`, belongs to {whose} already",
+                where=where,
+                hint="two rows can't share one object: match by something unique",
+            )
+        )
+    return Existing(body=body, by=found.by)
+
+
+def _kept_unknown(rules: Rules, diff: RowDiff) -> Reject:
+    return reject(
+        Problem(
+            code="kept-unknown",
+            summary="the row's object is there, and the state has lost which replaced objects it keeps",
+            where=rules.sync.where.at_key(diff.key),
+            hint="`dbt-stripe-sync state rebuild` reads it back from Stripe; then run it again",
+        )
+    )

@@ -1,0 +1,125 @@
+"""A change, made complete by what only its object shows: its status, the ids of its items, what the state hides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.calls import look, reject
+from dbt_stripe_sync.engine.decide.fixed import keep_fixed, may_be_fixed
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Observed, ReadItems, Reject, Rules
+from dbt_stripe_sync.engine.payload.items import emptying_of, match_items
+from dbt_stripe_sync.engine.payload.revealing import is_hidden, reveal
+from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.sync import ItemsOwned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.difference import RowDiff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """The object's status lets nothing of the change happen any more. `instead` is what its row needs then."""
+
+    instead: Decision
+
+
+def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) -> Change | Ask | Reject | Over | None:
+    """The same change with all that its object has to add; None where the object is gone."""
+    lists = _sent_lists(rules, change)
+    whole = _sent_whole(rules, change)
+    if not (lists or whole or _hides(change) or may_be_fixed(rules, change)):
+        return change
+    fixed = rules.lifecycle.fixed
+    seen = look(rules, diff, observed, change.stripe_id, (*(fixed.expand if fixed else ()), *to_expand(rules, change)))
+    if isinstance(seen, Ask | Reject):
+        return seen
+    if not seen:
+        return None if not _hides(change) else _revealed(change, {})
+    change = _revealed(change, seen)
+    kept = keep_fixed(rules, diff, change, seen)
+    if kept is not None:
+        return Over(instead=kept)
+    if foreign := [name for name in whole if _has_foreign(seen.get(name), diff.params.get(name))]:
+        return reject(*(_foreign_problem(rules, diff, name) for name in foreign))
+    items: dict[str, Sequence[Mapping[str, Any]]] = {}
+    for name in lists:
+        shown = seen.get(name) or {}
+        if not shown.get("has_more"):
+            items[name] = list(shown.get("data", ()))
+        elif name in observed.items:
+            items[name] = observed.items[name]
+        else:
+            resource, parent = rules.lifecycle.item_lists[name].listed_by
+            return Ask(need=ReadItems(name=name, resource=resource, parent=parent, stripe_id=str(seen["id"])))
+    return _with_items(rules, diff, change, items)
+
+
+def to_expand(rules: Rules, change: Change) -> tuple[str, ...]:
+    """What an adopted object has to show before it is known whether it differs."""
+    sent = change.calls[0].params if change.action is Action.ADOPT else {}
+    return tuple(name for name in rules.lifecycle.shown_if_asked if name in sent)
+
+
+def _with_items(
+    rules: Rules, diff: RowDiff, change: Change, items: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Change:
+    if not items:
+        return change
+    lists = rules.lifecycle.item_lists
+    lose = {name: emptying_of(rules.sync, rules.resource, name, diff.params) for name in items}
+    calls = tuple(
+        replace(
+            call,
+            params={
+                name: match_items(value, items[name], lists[name], lose[name])
+                if call.target and name in items
+                else value
+                for name, value in call.params.items()
+            },
+        )
+        for call in change.calls
+    )
+    return replace(change, calls=calls)
+
+
+def _sent_lists(rules: Rules, change: Change) -> tuple[str, ...]:
+    """The lists of items with ids that the change sends to an object that exists."""
+    sent = {name for call in change.calls if call.target for name in call.params}
+    return tuple(name for name in rules.lifecycle.item_lists if name in sent)
+
+
+def _hides(change: Change) -> bool:
+    return any(is_hidden(dict(call.params)) for call in change.calls)
+
+
+def _revealed(change: Change, body: Mapping[str, Any]) -> Change:
+    return replace(change, calls=tuple(replace(call, params=reveal(call.params, body)) for call in change.calls))
+
+
+def _sent_whole(rules: Rules, change: Change) -> tuple[str, ...]:
+    """The lists that an update of the change would replace as a whole, and in which others may have something."""
+    if rules.sync.items_owned is ItemsOwned.ALL or change.action is not Action.UPDATE:
+        return ()
+    sent = {name for call in change.calls if call.target for name in call.params}
+    return tuple(name for name in rules.lifecycle.whole_lists if name in sent)
+
+
+def _has_foreign(shown: Any, before: Any) -> bool:
+    """Whether an object has more in a list than its row has put there."""
+    entries = shown.get("data") if isinstance(shown, dict) else shown
+    ours = before if isinstance(before, list) else ()
+    return isinstance(entries, list) and len(entries) > len(ours)
+
+
+def _foreign_problem(rules: Rules, diff: RowDiff, name: str) -> Problem:
+    return Problem(
+        code="foreign-items",
+        summary=f"`{name}` of {diff.stripe_id} has entries that no sync wrote, and Stripe replaces the list as a whole",
+        where=rules.sync.where.at_field("fields", name).at_key(diff.key),
+        hint="add them to the model, remove them in Stripe, or set `items_owned: all` on the sync to replace them",
+    )

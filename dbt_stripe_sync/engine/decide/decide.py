@@ -1,0 +1,324 @@
+"""One row that differs, as what it needs: the one place that decides, from data alone.
+
+`decide` is asked again with more observed for as long as it answers `Ask`; it keeps nothing between two calls, reads
+nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.calls import (
+    build_change,
+    build_record,
+    create_calls,
+    is_tagged,
+    leaves,
+    look,
+    reject,
+    row_tag,
+    step_params,
+    uncleared,
+    update_call,
+)
+from dbt_stripe_sync.engine.decide.choose import Existing, choose, has_ended
+from dbt_stripe_sync.engine.decide.complete import Over, complete, to_expand
+from dbt_stripe_sync.engine.decide.part import decide_part
+from dbt_stripe_sync.engine.decide.remove import decide_removed
+from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
+from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, ReadOwners, Refresh, Reject, Row, Rules
+from dbt_stripe_sync.engine.decide.windows import check_windows
+from dbt_stripe_sync.engine.payload.builder import Payload, refs_in
+from dbt_stripe_sync.engine.payload.compare import compare, same
+from dbt_stripe_sync.engine.payload.kept import without_kept
+from dbt_stripe_sync.engine.payload.shown import as_params
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall
+from dbt_stripe_sync.model.difference import Kind, RowDiff
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Removal, Step
+from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
+from dbt_stripe_sync.model.plan import Note
+from dbt_stripe_sync.model.record import REBUILT
+from dbt_stripe_sync.model.sync import OnDeleted, WhenEnded
+from dbt_stripe_sync.model.tag import TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
+    """What a row needs, or what has to be seen before that can be said. Pure: no I/O, no memory."""
+    if rules.sync.part_of is not None:
+        return decide_part(rules, row.diff, row.payload, observed)
+    if row.payload is None:
+        return decide_removed(rules, row.diff, observed)
+    if row.payload.problems:
+        return Reject(problems=row.payload.problems)
+    if row.diff.stripe_id is None:
+        return _decide_unknown(rules, row.diff, row.payload, observed)
+    if row.diff.missing:
+        return _decide_deleted(rules, row.diff, row.payload, observed)
+    known = without_old_tag(row.diff)
+    decision = _decide_known(rules, known, row.payload, observed)
+    decision = retag(rules, known, old_tag(rules, row.diff), decision)
+    return _complete(rules, known, row.payload, decision, observed)
+
+
+def _complete(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision, observed: Observed) -> Decision:
+    if not isinstance(decision, Change):
+        return decision
+    done = complete(rules, diff, decision, observed)
+    if done is None:
+        return _decide_deleted(rules, diff, payload, observed)
+    if not isinstance(done, Over):
+        return done
+    restarts = bool(rules.lifecycle.ended) and rules.sync.when_ended is WhenEnded.RESTART
+    if diff.kind is not Kind.RETURNED and not restarts:
+        return done.instead
+    # It came back to the model, or its sync asks for another one.
+    renewed = without_kept(diff, rules.layout)
+    return _decide_anew(rules, renewed, rules.builder.build(diff.key, renewed.row), observed)
+
+
+def _decide_anew(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    """A row as if it had no record: its object can't be brought back."""
+    new = replace(diff, kind=Kind.NEW, stripe_id=None, params={}, payload_hash=None, adopted=False)
+    return _decide_new(rules, new, payload, observed)
+
+
+def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    """A row whose object somebody has deleted in Stripe."""
+    if rules.sync.on_deleted is OnDeleted.RECREATE:
+        change = _decide_anew(rules, diff, payload, observed)
+        reason = f"{diff.stripe_id} was deleted in Stripe, and `on_deleted: recreate` makes another one"
+        return replace(change, reason=reason) if isinstance(change, Change) else change
+    if rules.sync.on_deleted is OnDeleted.FORGET:
+        return Keep(note=Note(text="the object was deleted in Stripe, and `on_deleted: forget` leaves it so"))
+    return reject(
+        Problem(
+            code="object-deleted",
+            summary=f"{diff.stripe_id} was deleted in Stripe",
+            where=rules.sync.where.at_key(diff.key),
+            hint="set `on_deleted: recreate` on the sync to make another one, or `forget` to leave it deleted",
+        )
+    )
+
+
+def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    """A row without a record: Stripe may have its object already."""
+    existing = choose(rules, diff, observed)
+    if isinstance(existing, Ask | Reject):
+        return existing
+    if existing is None:
+        return _decide_new(rules, diff, payload, observed)
+    if has_ended(rules, existing.body):
+        known = replace(diff, stripe_id=str(existing.body["id"]), adopted=True)
+        return Refresh(
+            record=build_record(rules, known, payload.params), note=Note(text="the object has ended already")
+        )
+    return _complete(rules, diff, payload, _adopt(rules, diff, payload, existing, observed), observed)
+
+
+def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, observed: Observed) -> Decision:
+    """Compare a row with an object that is not known as what it was sent as."""
+    decision = _decide_adopted(rules, diff, payload, existing)
+    if isinstance(decision, Change) and (hidden := to_expand(rules, decision)):
+        fixed = rules.lifecycle.fixed
+        seen = look(rules, diff, observed, decision.stripe_id, (*(fixed.expand if fixed else ()), *hidden))
+        if isinstance(seen, Ask | Reject):
+            return seen
+        if seen:
+            decision = _decide_adopted(rules, diff, payload, Existing(body=seen, by=existing.by))
+    return decide_replaced(rules, decision, observed) if isinstance(decision, Replacement) else decision
+
+
+def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    if rules.sync.mode is Mode.UPDATE:
+        return Keep(note=Note(text="no object of this row was found, and the sync's mode is `update`"))
+    missing = [
+        name
+        for name, param in rules.resource.params.items()
+        if param.creatable and param.required and name not in payload.params
+    ]
+    if missing:
+        return reject(*(_missing(rules, diff, name) for name in missing))
+    outside = tuple(check_windows(payload.params, rules.lifecycle.windows, rules.now, rules.sync.where, diff.key))
+    if outside:
+        return Reject(problems=outside)
+    transfer = _transfer(rules, diff, payload.params, observed)
+    if isinstance(transfer, Ask):
+        return transfer
+    return replace(
+        build_change(rules, diff, Action.CREATE, payload.params),
+        calls=create_calls(rules, diff.key, {**payload.params, **transfer}),
+        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(payload.params)),
+    )
+
+
+def _transfer(rules: Rules, diff: RowDiff, sent: Mapping[str, Any], observed: Observed) -> Mapping[str, Any] | Ask:
+    """What takes unique values over from other rows of ours, where Stripe has a parameter for it."""
+    taken = {
+        unique.parameter: value
+        for unique in rules.lifecycle.uniques
+        if unique.transfer is not None and isinstance(value := sent.get(unique.parameter), str) and value
+    }
+    if not taken:
+        return {}
+    if observed.owners is None:
+        return Ask(need=ReadOwners(values=taken))
+    here = (rules.sync.name, diff.key)
+    others = {name for name in taken if observed.owners.get(name) not in {None, here}}
+    return {u.transfer: True for u in rules.lifecycle.uniques if u.parameter in others and u.transfer is not None}
+
+
+def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    desired = _as_told_apart(rules, diff, payload.params)
+    is_same = same(diff.params, desired) and not any(refs_in(desired))
+    if rules.sync.mode is Mode.INSERT and not (is_same and diff.kind is not Kind.RETURNED):
+        return Keep(note=Note(text="the row has changed since it was written, and the sync's mode is `insert`"))
+    body = _seen_back(rules, diff, observed)
+    if isinstance(body, Ask | Reject):
+        return body
+    if diff.kind is Kind.RETURNED:
+        desired = {**_revival(rules, diff), **desired}
+    if diff.payload_hash == REBUILT or diff.unreadable:
+        shown = body if diff.unreadable else diff.params
+        existing = Existing(body={**(shown or {}), "id": diff.stripe_id}, by=TAG_FIELD)
+        return _adopt(rules, diff, replace(payload, params=desired), existing, observed)
+    if diff.kind is not Kind.RETURNED and is_same:
+        return Refresh(record=build_record(rules, diff, desired))
+    return _decide_changed(rules, diff, replace(payload, params=desired), body, observed)
+
+
+def _decide_changed(
+    rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None, observed: Observed
+) -> Decision:
+    """What a row needs that asks for something else than its record says, or that came back."""
+    comparison = compare(_before(rules, diff), payload, rules.resource, rules.mapped)
+    if comparison.uncleared:
+        return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
+    if comparison.immutable:
+        return decide_replaced(rules, Replacement(diff=diff, payload=payload, comparison=comparison), observed)
+    transfer = _transfer(rules, diff, comparison.update, observed)
+    if isinstance(transfer, Ask):
+        return transfer
+    calls = _revival_calls(rules, diff, body)
+    if comparison.update:
+        update = {**comparison.update, **transfer}
+        calls += (update_call(rules, str(diff.stripe_id), update, comparison.desired),)
+    if not calls:
+        return Refresh(record=build_record(rules, diff, comparison.desired))
+    reason = "the row is back in the model" if diff.kind is Kind.RETURNED else None
+    return replace(
+        build_change(rules, diff, Action.UPDATE, comparison.desired),
+        stripe_id=diff.stripe_id,
+        calls=calls,
+        changed=tuple(comparison.changed),
+        reason=reason,
+    )
+
+
+def _before(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+    """What a row has of what it asks for. One that was away may have lost its unique values to another meanwhile."""
+    lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None}
+    if diff.kind is not Kind.RETURNED or not lost:
+        return diff.params
+    return {name: value for name, value in diff.params.items() if name not in lost}
+
+
+def _seen_back(rules: Rules, diff: RowDiff, observed: Observed) -> Mapping[str, Any] | Ask | Reject | None:
+    """The object of a row that came back, where what undoes its removal depends on it, or of an unreadable record."""
+    if not (diff.unreadable or (diff.kind is Kind.RETURNED and _revivals(rules))):
+        return None
+    rule = rules.lifecycle.on_removed.get(rules.sync.on_removed)
+    return look(rules, diff, observed, diff.stripe_id, rule.expand if isinstance(rule, ByStatus) else ())
+
+
+def _as_told_apart(rules: Rules, diff: RowDiff, params: dict[str, Any]) -> dict[str, Any]:
+    """What a row asks for, under the identifier that its object has: another one comes of a new name of its sync."""
+    name = rules.lifecycle.key_as
+    is_ours = name is not None and (name,) not in rules.mapped and name in diff.params
+    return {**params, name: diff.params[name]} if is_ours and name is not None else params
+
+
+def _decide_adopted(
+    rules: Rules, diff: RowDiff, payload: Payload, existing: Existing
+) -> Change | Refresh | Keep | Replacement:
+    body = existing.body
+    stripe_id = str(body["id"])
+    known = replace(diff, stripe_id=stripe_id, adopted=True)
+    if rules.sync.mode is Mode.INSERT and existing.by != TAG_FIELD:
+        note = f"the object exists already, found by {existing.by}, and the sync's mode is `insert`"
+        return Keep(note=Note(text=note))
+    payload = replace(payload, params={**_out_of_archive(rules, body), **payload.params})
+    seen = as_params(body, payload.params, rules.resource.params)
+    if existing.by == TAG_FIELD:
+        # We made it ourselves: what Stripe does not show of it is as it was sent.
+        seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
+    comparison = compare(seen, payload, rules.resource, rules.mapped)
+    comparison.immutable = [name for name in comparison.immutable if body.get(name) is not None]
+    if comparison.immutable:
+        found_by = None if existing.by == TAG_FIELD else existing.by
+        return Replacement(diff=known, payload=payload, comparison=comparison, found_by=found_by)
+    tagged = same(object_value(body, TAG_FIELD), row_tag(rules, diff.key))
+    if not comparison.update and (tagged or not is_tagged(rules)):
+        return Refresh(record=build_record(rules, known, payload.params))
+    update = dict(comparison.update)
+    if is_tagged(rules) and not tagged:
+        update["metadata"] = {**update.get("metadata", {}), TAG: row_tag(rules, diff.key)}
+    return replace(
+        build_change(rules, known, Action.ADOPT, payload.params),
+        stripe_id=stripe_id,
+        calls=(update_call(rules, stripe_id, update, payload.params),),
+        changed=tuple(comparison.changed),
+        found_by="our tag" if existing.by == TAG_FIELD else existing.by,
+    )
+
+
+def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+    """What undoes the removal that the record shows."""
+    for rule in rules.lifecycle.on_removed.values():
+        for step in rule.steps.values() if isinstance(rule, ByStatus) else (rule,):
+            if (
+                step.revive is not None
+                and step.params
+                and all(same(diff.params.get(name), value) for name, value in step.params.items())
+            ):
+                return step.revive
+    return {}
+
+
+def _out_of_archive(rules: Rules, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What puts an archived object that is adopted back into use: its row is in the model."""
+    step = rules.lifecycle.on_removed.get(Removal.ARCHIVE)
+    if not isinstance(step, Step) or not step.revive or not step.params:
+        return {}
+    return step.revive if all(same(body.get(name), value) for name, value in step.params.items()) else {}
+
+
+def _revivals(rules: Rules) -> list[tuple[ByStatus, Step]]:
+    """The removals that a method of its own undoes."""
+    rules_by_status = [rule for rule in rules.lifecycle.on_removed.values() if isinstance(rule, ByStatus)]
+    return [(rule, step) for rule in rules_by_status for step in rule.steps.values() if step.revive_by]
+
+
+def _revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -> tuple[PlannedCall, ...]:
+    """The call that brings an object back, unless somebody has done so by hand: then it has a status to leave again."""
+    if diff.kind is not Kind.RETURNED or body is None:
+        return ()
+    return tuple(
+        PlannedCall(operation=step.revive_by, target=diff.stripe_id, params=step_params(rules, diff, step))
+        for rule, step in _revivals(rules)
+        if step.revive_by and str(object_value(body, rule.status_field)) not in rule.steps
+    )
+
+
+def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
+    return Problem(
+        code="missing-parameter",
+        summary=f"`{name}` is null, and Stripe requires it to create a {rules.resource.name}",
+        where=rules.sync.where.at_field("fields", name).at_key(diff.key),
+        hint="make the column not null, or filter the row out of the model",
+    )

@@ -1,0 +1,67 @@
+"""What a part of a sync needs: parameters that are set on an object which another sync has made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.decide.calls import build_change, build_record, leaves, look, reject, uncleared, update_call
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Rules
+from dbt_stripe_sync.engine.payload.builder import Payload, object_of, refs_in
+from dbt_stripe_sync.engine.payload.compare import compare, same
+from dbt_stripe_sync.engine.payload.shown import as_params
+from dbt_stripe_sync.model.change import Action, FieldChange, PlannedCall, Ref, change_id
+from dbt_stripe_sync.model.plan import Note
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.model.difference import RowDiff
+
+
+def decide_part(rules: Rules, diff: RowDiff, payload: Payload | None, observed: Observed) -> Decision:
+    """Set what the row asks for on the object that the sync itself has for it, once that is there."""
+    if payload is None:
+        return Keep()
+    if payload.problems:
+        return Reject(problems=payload.problems)
+    target = object_of(rules.sync, rules.layout, diff.row)
+    if target is None:
+        return Keep(note=Note(text=f"waits for the object of `{rules.sync.part_of}`"))
+    if isinstance(target, Ref):
+        return _set(rules, diff, payload, target)
+    known = replace(diff, stripe_id=target)
+    if diff.stripe_id == target and not diff.unreadable:
+        if same(diff.params, payload.params) and not any(refs_in(payload.params)):
+            return Refresh(record=build_record(rules, known, payload.params))
+        return _update(rules, known, payload)
+    seen = look(rules, known, observed, target)
+    if isinstance(seen, Ask | Reject):
+        return seen
+    shown = as_params(seen, payload.params, rules.resource.params)
+    return _update(rules, replace(known, params=shown), payload)
+
+
+def _set(rules: Rules, diff: RowDiff, payload: Payload, target: Ref) -> Decision:
+    """On an object that this plan makes."""
+    if not payload.params:
+        return Keep()
+    change = build_change(rules, diff, Action.UPDATE, payload.params)
+    return replace(
+        change,
+        calls=(PlannedCall(operation="update", target=target, params=payload.params),),
+        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(payload.params)),
+        depends_on=(*change.depends_on, change_id(target.sync, target.key)),
+    )
+
+
+def _update(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
+    comparison = compare(diff.params, payload, rules.resource, rules.mapped)
+    if comparison.uncleared:
+        return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
+    if not comparison.update:
+        return Refresh(record=build_record(rules, diff, comparison.desired))
+    return replace(
+        build_change(rules, diff, Action.UPDATE, comparison.desired),
+        stripe_id=diff.stripe_id,
+        calls=(update_call(rules, str(diff.stripe_id), comparison.update, comparison.desired),),
+        changed=tuple(comparison.changed),
+    )

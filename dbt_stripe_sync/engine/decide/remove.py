@@ -1,0 +1,60 @@
+"""What the object of a row that left the model needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.decide.calls import ACTIONS, build_change, build_record, look, step_params
+from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Rules
+from dbt_stripe_sync.model.change import PlannedCall
+from dbt_stripe_sync.model.lifecycle import ByStatus, Removal, Step
+from dbt_stripe_sync.model.objects import object_value
+from dbt_stripe_sync.model.plan import Note
+from dbt_stripe_sync.model.record import REBUILT
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.model.difference import RowDiff
+
+
+def decide_removed(rules: Rules, diff: RowDiff, observed: Observed) -> Decision:
+    """What the object of a row needs that left the model."""
+    if rules.sync.on_removed is Removal.IGNORE:
+        return _decide_ignored(rules, diff)
+    rule = rules.lifecycle.on_removed.get(rules.sync.on_removed)
+    if rule is None:
+        return Keep()
+    step = _step(rules, rule, diff, observed) if isinstance(rule, ByStatus) else rule
+    if not isinstance(step, Step):
+        return step
+    # What no update does leaves the tag as it is, and the record says so on.
+    known = without_old_tag(diff) if step.operation == "update" else diff
+    ours = {} if diff.payload_hash == REBUILT else known.params
+    change = replace(
+        build_change(rules, diff, ACTIONS[rules.sync.on_removed], {**ours, **({} if step.gone else step.params)}),
+        stripe_id=diff.stripe_id,
+        calls=(PlannedCall(operation=step.operation, target=diff.stripe_id, params=step_params(rules, diff, step)),),
+        reason="the row left the model",
+        removed=True,
+        gone=step.gone,
+    )
+    return change if known is diff else retag(rules, known, old_tag(rules, diff), change)
+
+
+def _decide_ignored(rules: Rules, diff: RowDiff) -> Decision:
+    """Where the object stays as it is: nothing, or the new name of its sync."""
+    known = without_old_tag(diff)
+    kept = Refresh(record=build_record(rules, known, known.params))
+    return retag(rules, known, old_tag(rules, diff), kept) if known is not diff else Keep()
+
+
+def _step(rules: Rules, rule: ByStatus, diff: RowDiff, observed: Observed) -> Step | Ask | Reject | Keep:
+    """The step that an object's status asks for."""
+    body = look(rules, diff, observed, diff.stripe_id, rule.expand)
+    if isinstance(body, Ask | Reject):
+        return body
+    status = str(object_value(body, rule.status_field))
+    # One that was deleted by hand has no status: any call then says that it is gone, and the row is done with.
+    step = rule.steps.get(status) if body else next(iter(rule.steps.values()))
+    return step or Keep(note=Note(text=f"{rule.otherwise} (its status is `{status}`)"))

@@ -1,0 +1,270 @@
+"""A new object in the place of one that can't be changed, and the end of the old one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.calls import (
+    ACTIONS,
+    build_change,
+    create_calls,
+    immutable_problem,
+    is_tagged,
+    look,
+    not_asked,
+    reject,
+    row_tag,
+    step_params,
+)
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, ReadHoldings, Reject, Rules, Unseen
+from dbt_stripe_sync.engine.payload.compare import same
+from dbt_stripe_sync.model.change import Action, Owed, PlannedCall, Ref, nested
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.lifecycle import MOVE_HOLDERS, REPLACE, ByStatus, NotReplaced
+from dbt_stripe_sync.model.objects import object_value
+from dbt_stripe_sync.model.plan import Note
+from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.engine.decide.rules import Holding
+    from dbt_stripe_sync.engine.payload.builder import Payload
+    from dbt_stripe_sync.engine.payload.compare import Comparison
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.difference import RowDiff
+    from dbt_stripe_sync.model.lifecycle import Lifecycle, Replace, Step
+    from dbt_stripe_sync.model.sync import Sync
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """What a row asks for that its object can't become. `found_by` says how that was found, where it is new to us."""
+
+    diff: RowDiff
+    payload: Payload
+    comparison: Comparison
+    found_by: str | None = None
+
+
+def may_replace(sync: Sync, lifecycle: Lifecycle) -> bool:
+    """Whether a changed row of a sync may get another object."""
+    return not isinstance(rule_of(sync, lifecycle), NotReplaced)
+
+
+def rule_of(sync: Sync, lifecycle: Lifecycle) -> Replace | NotReplaced:
+    """What becomes of an object whose row changes what Stripe can't change."""
+    if sync.options.get(REPLACE) is True and lifecycle.replace_if_asked is not None:
+        return lifecycle.replace_if_asked
+    return lifecycle.when_immutable_changes
+
+
+def decide_replaced(rules: Rules, asked: Replacement, observed: Observed) -> Decision:
+    """Let a new object take over where the lifecycle has a way, or reject the row with the reason."""
+    rule = rule_of(rules.sync, rules.lifecycle)
+    if isinstance(rule, NotReplaced):
+        return _stays(rules, asked, rule)
+    then = rules.lifecycle.on_removed[rule.then]
+    body: Mapping[str, Any] = {}
+    if isinstance(then, ByStatus) or rules.lifecycle.held_by or _taken_over(rule, asked):
+        seen = look(rules, asked.diff, observed, asked.diff.stripe_id, _expand(rules, then))
+        if isinstance(seen, Ask | Reject):
+            return seen
+        body = seen
+    shared = _shared(rule, asked)
+    if shared and asked.found_by is not None:
+        # Only what we made is ended before there is anything in its place.
+        reason = f"a new one can't have the same `{shared[0]}` beside it"
+        return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, reason, ""))
+    step = _step(then, body)
+    if step is None:
+        assert isinstance(then, ByStatus)  # noqa: S101 - a single step is always there
+        return reject(immutable_problem(rules, asked.diff, _fixed_names(rules, asked), then.otherwise, ""))
+    moves = _move_holders(rules, asked, body, observed)
+    if isinstance(moves, Ask | Reject):
+        return moves
+    return _build(rules, asked, rule, step, body, moves)
+
+
+def _build(
+    rules: Rules, asked: Replacement, rule: Replace, step: Step, body: Mapping[str, Any], moves: Sequence[Owed]
+) -> Change:
+    diff, payload = asked.diff, asked.payload
+    params = {**payload.params, **{k: v for k, v in rule.carry_over.items() if _carries(k, payload.params)}}
+    for name, by in _taken_over(rule, asked).items():
+        if (kept := _id_of(body.get(by))) is not None:
+            params = {**{other: value for other, value in params.items() if other != name}, by: kept}
+    names = ", ".join(f"`{name}`" for name in asked.comparison.immutable)
+    change = replace(
+        build_change(rules, diff, Action.REPLACE, payload.params),
+        stripe_id=diff.stripe_id,
+        calls=create_calls(rules, diff.key, params),
+        changed=tuple(asked.comparison.changed),
+        reason=f"{names} can't be changed, so a new object takes over"
+        + (f" from the one that was found by `{asked.found_by}`" if asked.found_by else ""),
+    )
+    given_up = tuple(name for name in rule.gives_up if name in diff.params and name not in payload.params)
+    end = _end_call(rules, diff, step, given_up)
+    owed = Owed(
+        id=f"{change.id}!{diff.stripe_id}",
+        sync=rules.sync.name,
+        key=diff.key,
+        resource=rules.resource.name,
+        action=ACTIONS[rule.then],
+        operation=end.operation,
+        target=str(diff.stripe_id),
+        params=end.params,
+        reason="a new object has taken its place",
+    )
+    return replace(change, owes=(*moves, owed), ends_first=bool(_shared(rule, asked)), before=dict(diff.params))
+
+
+def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
+    """A row whose object can't follow what it asks for."""
+    if asked.diff.only_refs:
+        names = ", ".join(f"`{name}`" for name in asked.comparison.immutable)
+        return Keep(note=Note(text=f"{names} names a replaced object and can't be changed: {rule.reason}"))
+    may_ask = rules.lifecycle.replace_if_asked is not None
+    hint = "; `options: {replace: true}` lets a new one take its place" if may_ask else ""
+    return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, rule.reason, hint))
+
+
+def _move_holders(
+    rules: Rules, asked: Replacement, body: Mapping[str, Any], observed: Observed
+) -> Sequence[Owed] | Ask | Reject:
+    """What has to be done before the old object can end: whatever holds it lets go, or the row is rejected."""
+    if not rules.lifecycle.held_by or not body:
+        return ()
+    stripe_id = str(asked.diff.stripe_id)
+    if observed.holdings is None:
+        return Ask(need=ReadHoldings(stripe_id=stripe_id, body=body))
+    if isinstance(observed.holdings, Unseen):
+        return not_asked(rules, asked.diff.key)
+    moved: list[Owed] = []
+    problems: list[Problem] = []
+    may_move = rules.sync.options.get(MOVE_HOLDERS) is True
+    for holding in observed.holdings:
+        if holding.follows:
+            continue
+        if not holding.moves or not (holding.ours or may_move):
+            problems.append(_held(rules, asked.diff, holding))
+            continue
+        moved.append(_move(rules, asked.diff, holding))
+    return reject(*problems) if problems else moved
+
+
+def _move(rules: Rules, diff: RowDiff, holding: Holding) -> Owed:
+    whose = "" if holding.ours else ", which no sync writes"
+    return Owed(
+        id=f"{rules.sync.name}/{diff.key}!{holding.stripe_id}.{holding.parameter}",
+        sync=rules.sync.name,
+        key=diff.key,
+        resource=holding.resource,
+        action=Action.UPDATE,
+        operation="update",
+        target=holding.stripe_id,
+        params=nested(holding.parameter, Ref(sync=rules.sync.name, key=diff.key)),
+        reason=f"`{holding.parameter}` of this {holding.resource}{whose} names {diff.stripe_id}",
+    )
+
+
+def _held(rules: Rules, diff: RowDiff, holding: Holding) -> Problem:
+    hint = (
+        f"set `options: {{{MOVE_HOLDERS}: true}}` to move it to the new {rules.resource.name}"
+        if holding.moves
+        else f"deactivate it in Stripe, or give the row another key to keep this {rules.resource.name}"
+    )
+    return Problem(
+        code="held-by-another-object",
+        summary=f"`{holding.parameter}` of {holding.stripe_id}, which no sync writes, names the {rules.resource.name} "
+        "that has to be replaced",
+        where=rules.sync.where.at_key(diff.key),
+        hint=hint,
+    )
+
+
+def _expand(rules: Rules, then: Step | ByStatus) -> tuple[str, ...]:
+    return (
+        *(then.expand if isinstance(then, ByStatus) else ()),
+        *(rule.named_by for rule in rules.lifecycle.held_by if rule.named_by is not None),
+    )
+
+
+def _step(then: Step | ByStatus, body: Mapping[str, Any]) -> Step | None:
+    if not isinstance(then, ByStatus):
+        return then
+    # One that was deleted by hand has no status: its call says that it is gone.
+    return then.steps.get(str(object_value(body, then.status_field))) if body else next(iter(then.steps.values()))
+
+
+def _fixed_names(rules: Rules, asked: Replacement) -> list[str]:
+    names = list(dict.fromkeys(part.path.partition(".")[0] for part in asked.comparison.changed))
+    return [name for name in names if rules.resource.params[name].immutable] or list(asked.comparison.immutable)
+
+
+def _end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] = ()) -> PlannedCall:
+    """The call that ends a replaced object. One that stays to be seen gives our tag up to the new one."""
+    is_seen = step.operation == "update" and is_tagged(rules)
+    tag = {"metadata": {TAG: "", FORMER_TAG: row_tag(rules, diff.key)}} if is_seen else {}
+    params = {**step_params(rules, diff, step), **dict.fromkeys(gives_up, ""), **tag}
+    return PlannedCall(operation=step.operation, target=diff.stripe_id, params=params)
+
+
+def _shared(rule: Replace, asked: Replacement) -> list[str]:
+    """What the new object has of the old one and can't have beside it."""
+    return [
+        name for name in rule.unless_mapped if name in asked.payload.params and name not in asked.comparison.immutable
+    ]
+
+
+def _taken_over(rule: Replace, asked: Replacement) -> Mapping[str, str]:
+    """Parameters that would make another object beside the new one, and those that name the old one's instead."""
+    wanted, had = asked.payload.params, asked.diff.params
+    return {
+        name: by
+        for name, by in rule.takes_over.items()
+        if name in wanted and (name not in had or same(had[name], wanted[name]))
+    }
+
+
+def _id_of(value: Any) -> str | None:
+    found = value.get("id") if isinstance(value, dict) else value
+    return str(found) if found is not None else None
+
+
+def _carries(name: str, params: Mapping[str, Any]) -> bool:
+    """Whether something is there to be carried over: `transfer_lookup_key` needs a `lookup_key`."""
+    return not name.startswith("transfer_") or name.removeprefix("transfer_") in params
+
+
+def end_first(change: Change) -> tuple[Change, Change]:
+    """A replacement whose old object ends before the new one is made, as the two changes that it takes.
+
+    Should the second one be refused, its row has an ended object, and the next plan makes the new one.
+    """
+    end = change.owes[-1]
+    call = PlannedCall(operation=end.operation, target=end.target, params=end.params)
+    gone = end.action in {Action.DELETE, Action.CANCEL, Action.VOID}
+    ended = replace(
+        change,
+        id=f"{change.id}!end",
+        action=end.action,
+        calls=(call,),
+        desired={} if gone else {**change.before, **_shown(end.params)},
+        changed=(),
+        source_hash=None,
+        refs=None,
+        reason="a new object takes its place, and can't be made beside it",
+        removed=True,
+        gone=gone,
+        owes=(),
+        ends_first=False,
+    )
+    begun = replace(change, depends_on=(*change.depends_on, ended.id), owes=change.owes[:-1], ends_first=False)
+    return ended, begun
+
+
+def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a step leaves in a record: not the tags."""
+    return {name: value for name, value in params.items() if name != "metadata"}

@@ -1,0 +1,196 @@
+"""What a decision is made from, and what it can be: values alone, so that the same data gives the same answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from dbt_stripe_sync.engine.payload.builder import Payload, PayloadBuilder
+    from dbt_stripe_sync.engine.payload.layout import Layout
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.difference import RowDiff
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.params import Resource
+    from dbt_stripe_sync.model.plan import Note
+    from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.sync import Sync
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """All that decisions about one sync's rows depend on.
+
+    `tag_for` says for which keys our own tag is looked for among existing objects: all of them on a sync's first run
+    (None), later those whose record was taken away.
+    """
+
+    sync: Sync
+    resource: Resource
+    layout: Layout
+    builder: PayloadBuilder
+    now: datetime
+    tag_for: frozenset[str] | None = frozenset()
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """How the objects of the sync's resource live."""
+        return self.resource.lifecycle
+
+    @property
+    def mapped(self) -> frozenset[tuple[str, ...]]:
+        """The paths of the parameters that the sync maps."""
+        return self.builder.mapped
+
+
+# ── what was observed ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Unseen(Enum):
+    """Why there is no object to look at: Stripe has none with that id, or could not be asked."""
+
+    MISSING = "missing"
+    NOT_ANSWERED = "not answered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Objects of a row without a record, newest first, by the first of its values that any object has.
+
+    `owners` has the sync and key of those that belong to a row already. `failed` says that Stripe could not be asked.
+    """
+
+    by: str = ""
+    objects: tuple[Mapping[str, Any], ...] = ()
+    owners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """An object that holds another: its `parameter` names it.
+
+    `moves` says that Stripe lets it name another, `ours` that a sync wrote the object, `follows` that a row of ours
+    refers to what is held, so that its own change lets go.
+    """
+
+    resource: str
+    stripe_id: str
+    parameter: str
+    moves: bool
+    ours: bool
+    follows: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What was seen for one row so far; None where nobody has looked yet.
+
+    `body` is the row's object with `expanded` shown; `items` has the items of lists that the object shows only a page
+    of; `holdings` the objects that hold it; `owners` says which row of ours has a unique value.
+    """
+
+    found: Found | None = None
+    body: Mapping[str, Any] | Unseen | None = None
+    expanded: frozenset[str] = frozenset()
+    items: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    holdings: Sequence[Holding] | Unseen | None = None
+    owners: Mapping[str, tuple[str, str] | None] | None = None
+
+
+# ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindObjects:
+    """Existing objects by pairs of field and value, the first that hits counts."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadObject:
+    """An object as it is now. `path` holds the parameters of its URL, `expand` what it shows only where asked."""
+
+    stripe_id: str
+    path: Mapping[str, Any]
+    expand: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadItems:
+    """All items of a list of an object: every `resource` whose `parent` it is."""
+
+    name: str
+    resource: str
+    parent: str
+    stripe_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadHoldings:
+    """What holds an object, by the rules of its lifecycle. `body` is the object."""
+
+    stripe_id: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOwners:
+    """Which rows of ours have values that are unique among objects, by parameter."""
+
+    values: Mapping[str, str]
+
+
+Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners"
+
+
+# ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Nothing can be said before this is seen."""
+
+    need: Need
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """The object is as it should be; its record is not, and is replaced without a call.
+
+    `note` says what a person should know of it.
+    """
+
+    record: Record
+    note: Note | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """The row can't be sent, for these reasons."""
+
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """The object stays as it is, and so does its record. `note` says why, where a person should know."""
+
+    note: Note | None = None
+
+
+Decision: TypeAlias = "Change | Refresh | Reject | Keep | Ask"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row that differs, with the parameters that it asks for; None where it left the model."""
+
+    diff: RowDiff
+    payload: Payload | None

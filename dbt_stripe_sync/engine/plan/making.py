@@ -1,0 +1,257 @@
+"""A whole plan: every sync compared, then what ties their changes together, then what comes last of all."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
+from dbt_stripe_sync.engine.plan.observing import Observing
+from dbt_stripe_sync.engine.plan.ordering import Order, Uniques, follow_or_withhold
+from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
+from dbt_stripe_sync.engine.plan.references import ExistingObjects
+from dbt_stripe_sync.engine.plan.settling import Settling
+from dbt_stripe_sync.engine.ports import RowProgress
+from dbt_stripe_sync.engine.stage.workspace import Workspace
+from dbt_stripe_sync.model.change import row_of
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.plan import SyncCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+    from dbt_stripe_sync.engine.ports import State, Stripe, Warehouse
+    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.params import Catalog
+    from dbt_stripe_sync.model.plan import Plan
+    from dbt_stripe_sync.model.sync import Sync
+
+
+class PlanProgress(RowProgress, Protocol):
+    """Hears how far a plan has come."""
+
+    def begin_sync(self, name: str) -> None:
+        """A sync's rows are about to be read and compared."""
+        ...
+
+    def planned(self, counts: SyncCounts) -> None:
+        """A sync has been compared."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a plan is about: syncs in the order of their references.
+
+    `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
+    not; `warnings` are problems that were found before.
+    """
+
+    syncs: Sequence[Sync]
+    catalog: Catalog
+    held: Mapping[str, str] = field(default_factory=dict)
+    dependents: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    warnings: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
+
+    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
+    """
+
+    full_refresh: bool = False
+    most_changes: int | None = None
+    only: Mapping[str, frozenset[str]] | None = None
+
+    def keys_of(self, sync: Sync) -> frozenset[str] | None:
+        """The rows of a sync that are looked at; None for all of them."""
+        return None if self.only is None else self.only.get(sync.name, frozenset())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where a plan's data comes from."""
+
+    warehouse: Warehouse
+    stripe: Stripe
+    state: State
+    clock: Clock
+
+
+class PlanMaker:
+    """Makes one plan. What it has to see of Stripe it reads; it writes nothing but the plan's file."""
+
+    def __init__(
+        self, scope: Scope, sources: Sources, options: PlanOptions, progress: PlanProgress, writer: PlanWriter
+    ) -> None:
+        self._scope = scope
+        self._options = options
+        self._progress = progress
+        self._writer = writer
+        self._state = sources.state
+        self._workspace = Workspace(sources.state.workspace)
+        settling = Settling(workspace=self._workspace, writer=writer, earlier=sources.state.owed())
+        self._planning = Planning(
+            workspace=self._workspace,
+            warehouse=sources.warehouse,
+            stripe=sources.stripe,
+            state=sources.state,
+            fingerprints=sources.state.fingerprints,
+            observing=Observing(
+                workspace=self._workspace,
+                stripe=sources.stripe,
+                existing=ExistingObjects(self._workspace, sources.stripe, scope.catalog, sources.clock),
+            ),
+            clock=sources.clock,
+            writer=writer,
+            referrers=Referrers(
+                workspace=self._workspace,
+                parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),
+                ending=lambda: settling.syncs,
+            ),
+            settling=settling,
+            uniques=Uniques(self._workspace, scope.catalog),
+            progress=progress,
+            referenced=frozenset(name for sync in scope.syncs for name in sync.depends_on),
+            room=options.most_changes,
+        )
+        self._plans: dict[str, SyncPlan] = {}
+        self._counts: dict[str, SyncCounts] = {}
+        self._problems: list[Problem] = [*scope.warnings]
+
+    async def make(self) -> Plan:
+        """Plan every sync, then what ties their changes together. Raises `SyncError`."""
+        self._problems += note_unsettled(self._workspace, self._state)
+        for sync in self._scope.syncs:
+            if self._options.only is None or sync.name in self._options.only:
+                await self._plan_sync(sync)
+        self._tie_together()
+        last = [*await self._finish(), *self._planning.settling.plan(self._scope.syncs)]
+        self._workspace.close()
+        return self._writer.finish(
+            [*self._counts.values(), *last],
+            self._problems,
+            state_serial=self._state.serial,
+            owed=self._planning.settling.earlier,
+        )
+
+    async def _plan_sync(self, sync: Sync) -> None:
+        self._progress.begin_sync(sync.name)
+        if (reason := self._scope.held.get(sync.name)) is not None:
+            self._counts[sync.name] = SyncCounts(
+                sync=sync.name, model=sync.model.name, resource=sync.resource, held=reason
+            )
+            self._problems.append(_held_problem(sync, reason))
+            return
+        plan = await plan_sync(
+            self._planning,
+            sync,
+            self._scope.catalog.resources[sync.resource],
+            recheck=self._options.full_refresh,
+            only=self._options.keys_of(sync),
+        )
+        self._plans[sync.name] = plan
+        self._counts[sync.name] = plan.counts
+        self._problems += plan.problems
+        self._progress.planned(plan.counts)
+
+    def _tie_together(self) -> None:
+        """Order the changes that need each other, and withhold what can't be done."""
+        order = Order()
+        self._planning.uniques.add_to(order)
+        follow_or_withhold(self._planning.settling, self._scope.catalog, order)
+        if not order:
+            return
+        withheld = self._writer.rewrite(order)
+        self._planning.referrers.withhold([change.id for change in withheld])
+        self._planning.settling.reorder(order)
+        self._problems += [order.withheld[change.id] for change in withheld if change.id in order.withheld]
+        self._recount(withheld, order)
+
+    def _recount(self, withheld: Sequence[Change], order: Order) -> None:
+        by_sync: defaultdict[str, list[Change]] = defaultdict(list)
+        for change in withheld:
+            by_sync[change.sync].append(change)
+        for name, changes in by_sync.items():
+            rows = {change.key for change in changes}
+            plan, counts = self._plans[name], self._counts[name]
+            self._plans[name] = replace(plan, rejected_keys=plan.rejected_keys | rows)
+            self._counts[name] = replace(
+                counts,
+                rejected=counts.rejected + len(rows),
+                calls=counts.calls - sum(len(change.calls) for change in changes),
+                by_action=_less(counts.by_action, changes),
+            )
+        for begun in order.end_first - order.withheld.keys():
+            name, _ = row_of(begun)
+            self._counts[name] = replace(self._counts[name], calls=self._counts[name].calls + 1)
+
+    async def _finish(self) -> list[SyncCounts]:
+        """Finish the objects whose syncs ask for it, and only where nothing that belongs to them lacks."""
+        counts = []
+        unsettled = frozenset(intent.change.sync for intent in self._state.open_intents())
+        referrers = self._planning.referrers.read()
+        for sync in self._scope.syncs:
+            steps = finishes_of(sync, self._lifecycle_of(sync))
+            if not steps or sync.name not in self._plans:
+                continue
+            finishing = Finishing(
+                workspace=self._workspace,
+                stripe=self._planning.stripe,
+                fingerprints=self._planning.fingerprints,
+                writer=self._writer,
+                staged=self._plans[sync.name].staged,
+                steps=steps,
+                rejected=self._plans[sync.name].rejected_keys,
+                referrers=referrers,
+            )
+            dependents = self._scope.dependents.get(sync.name, ())
+            waits = next(reasons_to_wait(sync, dependents, self._counts, unsettled), None)
+            if self._planning.room is not None and self._planning.room <= 0:
+                waits = "--limit leaves something for later"
+            counts.append(finishing.held(waits) if waits else await finishing.plan())
+        return counts
+
+    def _lifecycle_of(self, sync: Sync) -> Lifecycle:
+        return self._scope.catalog.resources[sync.resource].lifecycle
+
+
+def note_unsettled(workspace: Workspace, state: State) -> Sequence[Problem]:
+    """Rows with a change whose end is not known stay out of the plan until it is."""
+    count = 0
+    for intent in state.open_intents():
+        count += 1
+        workspace.execute(
+            "INSERT INTO work.unsettled VALUES ($sync, $key)", {"sync": intent.change.sync, "key": intent.change.key}
+        )
+    if not count:
+        return ()
+    return (
+        Problem(
+            code="unsettled",
+            summary=f"{count:,} changes of an earlier run are unresolved; their rows are left out",
+            hint="`dbt-stripe-sync run` settles them first",
+            severity=Severity.WARNING,
+        ),
+    )
+
+
+def _less(by_action: Mapping[str, int], changes: Sequence[Change]) -> dict[str, int]:
+    left = Counter(by_action)
+    left.subtract(change.action.value for change in changes)
+    return {action: count for action, count in left.items() if count > 0}
+
+
+def _held_problem(sync: Sync, reason: str) -> Problem:
+    return Problem(
+        code="model-held",
+        summary=f"nothing of `{sync.name}` is sent: {reason}",
+        where=Location(file=sync.model.file, model=sync.model.name),
+        hint="mend it and run `dbt build` again, or add `--ignore-dbt-results`",
+    )

@@ -1,0 +1,182 @@
+"""What decisions ask for, answered in bulk: existing objects, objects as they are, what holds them, who has a value."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import ChainMap, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.rules import (
+    FindObjects,
+    Found,
+    Holding,
+    Need,
+    Observed,
+    ReadHoldings,
+    ReadItems,
+    ReadObject,
+    ReadOwners,
+    Rules,
+    Unseen,
+)
+from dbt_stripe_sync.engine.plan.references import PAGE
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.errors import StripeError
+from dbt_stripe_sync.model.objects import object_value
+from dbt_stripe_sync.model.plan import Note
+from dbt_stripe_sync.model.sql import ID_SEPARATOR
+from dbt_stripe_sync.model.sync import PART_SEPARATOR
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.engine.plan.references import ExistingObjects
+    from dbt_stripe_sync.engine.ports import Stripe
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.lifecycle import HeldBy
+AT_ONCE = 32
+
+
+@dataclass(slots=True, kw_only=True)
+class Observing:
+    """What the syncs of one plan share here. `claimed` has the row of each object that a row was matched to."""
+
+    workspace: Workspace
+    stripe: Stripe
+    existing: ExistingObjects
+    claimed: dict[str, dict[str, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    def claim(self, resource: str, stripe_id: str, sync: str, key: str) -> None:
+        """Remember whose an existing object is, so that no other row of the plan takes it."""
+        self.claimed[resource].setdefault(stripe_id, (sync, key))
+
+    async def answer(
+        self, rules: Rules, asked: Mapping[str, Need], seen: Mapping[str, Observed], notes: Counter[Note]
+    ) -> dict[str, Observed]:
+        """What rows ask for, by their keys, added to what was seen of them. Raises `StripeError` where a list fails."""
+        answers = dict(seen)
+        finds = {key: need for key, need in asked.items() if isinstance(need, FindObjects)}
+        if finds:
+            answers |= await self._find(rules, finds, seen, notes)
+        owners = {key: need for key, need in asked.items() if isinstance(need, ReadOwners)}
+        if owners:
+            answers |= self._owners(rules, owners, seen)
+        reads = [(key, need) for key, need in asked.items() if isinstance(need, ReadObject | ReadItems | ReadHoldings)]
+        for (key, _), read in zip(
+            reads, await asyncio.gather(*(self._read(rules, need, seen[key]) for key, need in reads)), strict=True
+        ):
+            answers[key] = read
+        return answers
+
+    async def _read(self, rules: Rules, need: ReadObject | ReadItems | ReadHoldings, seen: Observed) -> Observed:
+        async with self.gate:
+            if isinstance(need, ReadObject):
+                return await self._object(rules, need, seen)
+            if isinstance(need, ReadItems):
+                pages = self.stripe.pages(need.resource, {need.parent: need.stripe_id, "limit": PAGE})
+                items = [item async for page in pages for item in page]
+                return replace(seen, items={**seen.items, need.name: items})
+            return replace(seen, holdings=await self._holdings(rules, need))
+
+    async def _object(self, rules: Rules, need: ReadObject, seen: Observed) -> Observed:
+        expand = tuple(sorted(seen.expanded.union(need.expand)))
+        params = {**need.path, **({"expand": list(expand)} if expand else {})}
+        answer = await self.stripe.send(
+            Call(resource=rules.resource.name, operation="retrieve", target=need.stripe_id, params=params)
+        )
+        body: Mapping[str, Any] | Unseen = answer.body
+        if answer.is_missing:
+            body = Unseen.MISSING
+        elif answer.verdict is not Verdict.DONE:
+            body = Unseen.NOT_ANSWERED
+        return replace(seen, body=body, expanded=frozenset(expand))
+
+    async def _find(
+        self, rules: Rules, asked: Mapping[str, FindObjects], seen: Mapping[str, Observed], notes: Counter[Note]
+    ) -> dict[str, Observed]:
+        resource = rules.resource.name
+        wanted = {key: need.pairs for key, need in asked.items()}
+        pairs = [pair for of_row in wanted.values() for pair in of_row]
+        note = await self.existing.ask(resource, pairs, complete=rules.tag_for is None)
+        if note:
+            notes[Note(text=note)] += 1
+        hits = self.existing.find(resource, wanted)
+        ids = [str(body["id"]) for hit in hits.values() for body in hit.objects]
+        owners = ChainMap(self._recorded(resource, ids), self.claimed[resource])
+        return {
+            key: replace(seen[key], found=replace(hits[key], owners=owners) if key in hits else Found())
+            for key in asked
+        }
+
+    def _recorded(self, resource: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """The rows whose objects these are already."""
+        if not ids:
+            return {}
+        rows = self.workspace.all(
+            "SELECT stripe_id, sync, key FROM known_records WHERE resource = $resource "
+            "AND stripe_id IN (SELECT unnest($ids)) AND NOT contains(sync, $part)",
+            {"resource": resource, "ids": list(dict.fromkeys(ids)), "part": PART_SEPARATOR},
+        )
+        return {stripe_id: (sync, key) for stripe_id, sync, key in rows}
+
+    def _owners(
+        self, rules: Rules, asked: Mapping[str, ReadOwners], seen: Mapping[str, Observed]
+    ) -> dict[str, Observed]:
+        """Which rows have unique values. What the state does not store can't be compared here; Stripe then says so."""
+        owners: dict[tuple[str, str], tuple[str, str]] = {}
+        for name in dict.fromkeys(name for need in asked.values() for name in need.values):
+            values = list(dict.fromkeys(need.values[name] for need in asked.values() if name in need.values))
+            rows = self.workspace.all(
+                "SELECT json_extract_string(params, $path) AS value, sync, key FROM known_records "
+                "WHERE resource = $resource AND salt IS NULL AND value IN (SELECT unnest($values)) "
+                "ORDER BY removed DESC",
+                {"path": f'$."{name}"', "resource": rules.resource.name, "values": values},
+            )
+            owners |= {(name, value): (sync, key) for value, sync, key in rows}
+        return {
+            key: replace(seen[key], owners={name: owners.get((name, text)) for name, text in need.values.items()})
+            for key, need in asked.items()
+        }
+
+    # ── what holds an object ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def _holdings(self, rules: Rules, need: ReadHoldings) -> Sequence[Holding] | Unseen:
+        found: list[Holding] = []
+        for rule in rules.lifecycle.held_by:
+            holders = await self._holders(rule, need)
+            if isinstance(holders, Unseen):
+                return holders
+            found += [self._holding(rule, str(body["id"]), need.stripe_id) for body in holders]
+        return found
+
+    async def _holders(self, rule: HeldBy, need: ReadHoldings) -> Sequence[Mapping[str, Any]] | Unseen:
+        if rule.named_by is not None:
+            holder = object_value(need.body, rule.named_by)
+            named = object_value(holder, rule.parameter) if isinstance(holder, dict) else None
+            is_held = (named.get("id") if isinstance(named, dict) else named) == need.stripe_id
+            return (holder,) if is_held else ()
+        try:
+            pages = self.stripe.pages(
+                rule.resource, {str(rule.listed_by): need.stripe_id, **rule.listed_with, "limit": PAGE}
+            )
+            return [body async for page in pages for body in page]
+        except StripeError:
+            return Unseen.NOT_ANSWERED
+
+    def _holding(self, rule: HeldBy, holder: str, held: str) -> Holding:
+        rows = self.workspace.all(
+            "SELECT list_contains(string_split(coalesce(refs, ''), $separator), $held) FROM known_records "
+            "WHERE resource = $resource AND stripe_id = $holder",
+            {"separator": ID_SEPARATOR, "held": held, "resource": rule.resource, "holder": holder},
+        )
+        return Holding(
+            resource=rule.resource,
+            stripe_id=holder,
+            parameter=rule.parameter,
+            moves=rule.moves,
+            ours=bool(rows),
+            follows=any(refers for (refers,) in rows),
+        )

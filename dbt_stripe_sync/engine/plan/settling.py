@@ -1,0 +1,186 @@
+"""What is owed, as changes of a plan: the ends of what this plan replaces, and what earlier runs have left to do.
+
+They come after every sync, in a lane of each sync: an object ends once the new one is there and all rows that
+referred to the old one have moved. Where one of those can't be sent, the end is held back, and stays owed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dbt_stripe_sync.model.change import Change, PlannedCall, change_id
+from dbt_stripe_sync.model.plan import Note, SyncCounts
+from dbt_stripe_sync.model.sql import ID_SEPARATOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dbt_stripe_sync.engine.plan.ordering import Order
+    from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.change import Owed
+    from dbt_stripe_sync.model.sync import Sync
+
+_ENDS = pa.schema([("target", pa.string())])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referrer:
+    """A row whose record refers to an object that is to end. `change_id` is None where it is not sent.
+
+    `is_planned` says whether the plan looked at the row and found that it differs.
+    """
+
+    sync: str
+    key: str
+    change_id: str | None
+    is_planned: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Settling:
+    """Plans what is owed. `of_changes` collects what the changes of this plan will owe, by sync."""
+
+    workspace: Workspace
+    writer: PlanWriter
+    earlier: Sequence[Owed]
+    of_changes: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def syncs(self) -> frozenset[str]:
+        """The syncs with something owed, so far."""
+        return frozenset({*self.of_changes, *(step.sync for step in self.earlier)})
+
+    def note(self, change: Change) -> None:
+        """Remember a change that will owe something once its object is there."""
+        if change.owes:
+            self.of_changes[change.sync].append(change)
+
+    def reorder(self, order: Order) -> None:
+        """Forget what is withheld, and what ends before its replacement is made."""
+        for name, changes in list(self.of_changes.items()):
+            kept = [part for change in changes for part in order.apply_to(change) if part.owes and not part.settles]
+            self.of_changes[name] = kept
+            if not kept:
+                del self.of_changes[name]
+
+    def plan(self, syncs: Sequence[Sync]) -> list[SyncCounts]:
+        """Write the changes, and say how many there are."""
+        by_name = {sync.name: sync for sync in syncs}
+        referrers = self._referrers()
+        names = sorted(self.syncs, key=[*by_name, *sorted(self.syncs)].index)
+        return [self._plan_sync(name, by_name.get(name), referrers) for name in names]
+
+    def referrers_of(self, stripe_id: str) -> Sequence[Referrer]:
+        """The rows whose records refer to one object."""
+        return self._referrers([stripe_id]).get(stripe_id, ())
+
+    def _plan_sync(self, name: str, sync: Sync | None, referrers: Mapping[str, Sequence[Referrer]]) -> SyncCounts:
+        actions: defaultdict[str, int] = defaultdict(int)
+        held: defaultdict[str, int] = defaultdict(int)
+        calls = 0
+        changes = [*self._earlier(name), *(_end_of(change) for change in self.of_changes.get(name, ()))]
+        for change in changes:
+            of_target = [referrer for call in change.calls for referrer in referrers.get(str(call.target), ())]
+            rejected = next((r for r in of_target if r.is_planned and r.change_id is None), None)
+            if rejected is not None:
+                held[f"held back: row [{rejected.key}] of `{rejected.sync}` refers to it and can't be sent"] += 1
+                continue
+            movers = dict.fromkeys(referrer.change_id for referrer in of_target if referrer.change_id is not None)
+            self.writer.add(change if not movers else _after(change, movers))
+            actions[change.action.value] += 1
+            calls += len(change.calls)
+        self.writer.end_sync(lane_of(name), keep=True)
+        return SyncCounts(
+            sync=lane_of(name),
+            model=sync.model.name if sync is not None else "",
+            resource=changes[0].resource,
+            rows=len(changes),
+            by_action=actions,
+            calls=calls,
+            notes=tuple(Note(text=text, rows=rows) for text, rows in held.items()),
+        )
+
+    def _earlier(self, sync: str) -> Iterator[Change]:
+        mine = [step for step in self.earlier if step.sync == sync]
+        for key, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
+            owed = list(steps)
+            yield _settle(f"{change_id(sync, key)}!owed", owed, depends_on=(), reason=owed[-1].reason)
+
+    def _referrers(self, only: Iterable[str] | None = None) -> dict[str, list[Referrer]]:
+        """The rows whose records refer to what is to end, by its id."""
+        targets = list(only) if only is not None else [*self._targets()]
+        if not targets:
+            return {}
+        self.workspace.fill(
+            "CREATE OR REPLACE TABLE work.ending AS SELECT DISTINCT target FROM incoming",
+            pa.table([pa.array(targets, pa.string())], schema=_ENDS).to_reader(),
+        )
+        rows = self.workspace.all(
+            """
+            SELECT e.target, r.sync, r.key, any_value(p.change_id), count(p.sync) > 0
+            FROM (SELECT sync, key, unnest(string_split(refs, $separator)) AS id FROM known_records
+                  WHERE refs IS NOT NULL AND NOT removed) AS r
+            JOIN work.ending AS e ON e.target = r.id
+            LEFT JOIN work.referrers AS p ON p.sync = r.sync AND p.key = r.key
+            GROUP BY e.target, r.sync, r.key ORDER BY r.sync, r.key
+            """,
+            {"separator": ID_SEPARATOR},
+        )
+        found: defaultdict[str, list[Referrer]] = defaultdict(list)
+        for target, sync, key, change, is_planned in rows:
+            found[target].append(Referrer(sync=sync, key=key, change_id=change, is_planned=is_planned))
+        return found
+
+    def _targets(self) -> Iterator[str]:
+        for step in self.earlier:
+            yield step.target
+        for changes in self.of_changes.values():
+            yield from (step.target for change in changes for step in change.owes)
+
+
+def lane_of(sync: str) -> str:
+    """The lane of a plan in which a sync's owed steps are done."""
+    return f"{sync}: owed"
+
+
+def _end_of(change: Change) -> Change:
+    """The change that does what another one will owe."""
+    return _settle(f"{change.id}!owed", change.owes, depends_on=(change.id,), reason=change.owes[-1].reason)
+
+
+def _settle(id_: str, owed: Sequence[Owed], *, depends_on: tuple[str, ...], reason: str) -> Change:
+    last = owed[-1]
+    return Change(
+        id=id_,
+        action=last.action,
+        sync=last.sync,
+        key=last.key,
+        resource=last.resource,
+        stripe_id=last.target,
+        calls=tuple(
+            PlannedCall(
+                operation=step.operation,
+                target=step.target,
+                params=step.params,
+                resource=None if step.resource == last.resource else step.resource,
+            )
+            for step in owed
+        ),
+        desired={},
+        changed=(),
+        depends_on=depends_on,
+        source_hash=None,
+        refs=None,
+        reason=reason,
+        settles=tuple(step.id for step in owed),
+    )
+
+
+def _after(change: Change, others: Iterable[str]) -> Change:
+    return replace(change, depends_on=tuple(dict.fromkeys((*change.depends_on, *others))))

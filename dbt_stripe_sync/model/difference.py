@@ -1,0 +1,42 @@
+"""How a row of a model differs from what was last written for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind(Enum):
+    """How a row differs from its record. `RETURNED` is in the model again after its object was archived."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    RETURNED = "returned"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowDiff:
+    """One row that is not as we last wrote it. `row` is empty for one that left the model.
+
+    `unreadable` says that `params` holds hashes whose salt is not known, so that nothing can be compared with them.
+    `only_refs` says that the row itself is unchanged and refers to other objects; `missing` that its object was found
+    to be deleted in Stripe.
+    """
+
+    kind: Kind
+    key: str
+    row: Mapping[str, Any]
+    source_hash: int | None
+    refs: str | None
+    stripe_id: str | None
+    params: Mapping[str, Any]
+    payload_hash: str | None
+    adopted: bool
+    unreadable: bool = False
+    only_refs: bool = False
+    missing: bool = False

@@ -1,0 +1,26 @@
+"""How an object is read that Stripe answered with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.tag import TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Where an object shows our tag.
+TAG_FIELD = f"metadata.{TAG}"
+
+
+def object_value(body: Mapping[str, Any], path: str) -> Any:
+    """What an object has at a dotted path, None where it has nothing."""
+    value: Any = body
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def created_at(body: Mapping[str, Any]) -> int:
+    """When an object was made, in Unix seconds; an invoice item calls it its `date`."""
+    return int(body.get("created") or body.get("date") or 0)

@@ -1,0 +1,99 @@
+"""The table `owed`: steps on other objects that a row's change has left to do, until they are done or settled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pyarrow as pa
+
+from dbt_stripe_sync.model.change import Action, Owed
+from dbt_stripe_sync.model.codec import decode_failure, decode_params, encode_failure, encode_params
+from dbt_stripe_sync.state.rows import build_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from dbt_stripe_sync.model.calls import StripeFailure
+    from dbt_stripe_sync.state.session import Session
+
+_TEXT = pa.string()
+_OWED = pa.schema(
+    [(name, _TEXT) for name in ("id", "sync", "key", "resource", "action", "operation", "target", "params", "reason")]
+    + [("since", pa.timestamp("us", tz="UTC"))]
+)
+
+
+def add_owed(session: Session, owed: Sequence[Owed], now: datetime) -> None:
+    """Remember steps as owed, each once. Inside a transaction."""
+    if not owed:
+        return
+    rows = [
+        (
+            step.id,
+            step.sync,
+            step.key,
+            step.resource,
+            step.action.value,
+            step.operation,
+            step.target,
+            orjson.dumps(encode_params(step.params)).decode(),
+            step.reason,
+            step.since or now,
+        )
+        for step in owed
+    ]
+    with session.given("state_incoming", build_table(_OWED, rows)):
+        session.execute(
+            "INSERT INTO owed BY NAME SELECT DISTINCT *, 0 AS attempts FROM state_incoming AS i "
+            "WHERE NOT EXISTS (SELECT 1 FROM owed AS o WHERE o.id = i.id)"
+        )
+
+
+def settle_owed(session: Session, ids: Sequence[str]) -> None:
+    """Forget steps that are done. Inside a transaction."""
+    if ids:
+        session.execute("DELETE FROM owed WHERE id IN (SELECT unnest($ids))", {"ids": list(ids)})
+
+
+def note_refused(session: Session, id_: str, failure: StripeFailure | None, request_id: str | None) -> None:
+    """Remember that a step was refused once more, and why. Inside a transaction."""
+    raw = encode_failure(failure)
+    session.execute(
+        "UPDATE owed SET attempts = attempts + 1, failure = $failure, request_id = $request WHERE id = $id",
+        {"id": id_, "failure": orjson.dumps(raw).decode() if raw else None, "request": request_id},
+    )
+
+
+def read_owed(session: Session) -> list[Owed]:
+    """All that is owed, oldest first, in the order in which it has to be done."""
+    return [_parse(row) for row in session.rows("SELECT * FROM owed ORDER BY since, sync, key, rowid")]
+
+
+def settle_row(session: Session, sync: str, key: str) -> int:
+    """Let a person settle what is owed for a row, and say how many steps that were. Inside a transaction."""
+    values = {"sync": sync, "key": key}
+    found = session.connection.execute(
+        "SELECT count(*) FROM owed WHERE sync = $sync AND key = $key", values
+    ).fetchall()[0][0]
+    session.execute("DELETE FROM owed WHERE sync = $sync AND key = $key", values)
+    return int(found)
+
+
+def _parse(row: Mapping[str, Any]) -> Owed:
+    return Owed(
+        id=row["id"],
+        sync=row["sync"],
+        key=row["key"],
+        resource=row["resource"],
+        action=Action(row["action"]),
+        operation=row["operation"],
+        target=row["target"],
+        params=decode_params(orjson.loads(row["params"])),
+        reason=row["reason"],
+        since=row["since"],
+        attempts=row["attempts"],
+        failure=decode_failure(orjson.loads(row["failure"])) if row["failure"] else None,
+        request_id=row["request_id"],
+    )
