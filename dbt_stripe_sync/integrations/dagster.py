@@ -65,7 +65,7 @@ def build_stripe_sync_assets(  # noqa: PLR0913 - one a setting
         ],
         check_specs=[dg.AssetCheckSpec(CHECK, asset=key, blocking=is_blocking) for key in keys.values()],
     )
-    def stripe_sync(context: dg.AssetExecutionContext) -> Iterator[Any]:
+    def stripe_sync(context) -> Iterator[Any]:  # type: ignore[no-untyped-def] # noqa: ANN001 - Dagster takes no text
         selected = [name for name, key in keys.items() if key in context.selected_asset_keys]
         yield from _run(replace(options, select=tuple(f"sync:{name}" for name in selected)), keys, agreed=agreed)
 

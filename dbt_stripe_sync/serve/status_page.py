@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SHOWN = 50
 MINUTE = 60
 WORDS = {"partial": "partly done"}
+DONE = {"succeeded": "changes done"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ def _line(options: ServeOptions, delivery: Delivery) -> Line:
         run_url=f"{access.base_url}/deploy/{access.account_id}/runs/{delivery.run_id}",
         received=_moment(delivery.received_at),
         took=took,
-        counts=", ".join(f"{count:,} {status}" for status, count in delivery.totals.items() if count),
+        counts=", ".join(f"{count:,} {DONE.get(status, status)}" for status, count in delivery.totals.items() if count),
         note=delivery.note,
         has_report=(folder / PAGE).is_file(),
         has_log=(folder / LOG).is_file(),

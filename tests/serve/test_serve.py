@@ -49,7 +49,7 @@ def test_a_finished_run_is_synced_and_its_report_can_be_looked_at(shop, start):
     assert shop.stripe.count("customer") == 3
     page = server.get("/").text
     assert "The last sync succeeded" in page
-    assert "3 succeeded" in page
+    assert "3 changes done" in page
     assert f"run {run.id}" in page
     assert "<title>" in server.get("/runs/1/report").text
     assert "3 created" in server.get("/runs/1/log").text

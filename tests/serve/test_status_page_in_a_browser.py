@@ -97,7 +97,7 @@ def test_everything_fits_and_can_be_read(browser, page, tmp_path, width, scheme)
     requests, errors = [], []
     opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     opened.on("request", lambda request: requests.append(request.url))
-    opened.on("pageerror", errors.append)
+    opened.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - Playwright marks what it is given
 
     opened.goto(page)
     opened.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
