@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.orchestrators, pytest.mark.filterwarnings("default")]
 def _prefect():
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=180):
+    with prefect_test_harness(server_startup_timeout=900):
         yield
 
 
