@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.api import Project
-    from dbt_stripe_sync.engine.plan.making import PlanOptions
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
-    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, SyncCounts
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanOptions, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport, RunStatus, Status
     from dbt_stripe_sync.wiring import ProjectOptions
 
@@ -49,7 +48,7 @@ __all__ = [
 _HOMES = {
     "Project": "api",
     "ProjectOptions": "wiring",
-    "PlanOptions": "engine.plan.making",
+    "PlanOptions": "model.plan",
     "Change": "model.change",
     **dict.fromkeys(("PermanentRemovals", "Plan", "SyncCounts"), "model.plan"),
     **dict.fromkeys(("Outcome", "RunReport", "RunStatus", "Status"), "model.run"),

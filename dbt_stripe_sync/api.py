@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
-from dbt_stripe_sync.engine.plan.making import PlanOptions
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.nodes import RowSource
+from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
     ProjectOptions,
@@ -110,7 +110,7 @@ class Project:
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
-        from dbt_stripe_sync.engine.plan.making import PlanOptions
+        from dbt_stripe_sync.model.plan import PlanOptions
 
         stop = Stop()
         sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
@@ -145,7 +145,7 @@ class Project:
         undone = self.state.undone(run)
         if not undone:
             return None
-        from dbt_stripe_sync.engine.plan.making import PlanOptions
+        from dbt_stripe_sync.model.plan import PlanOptions
 
         return self.run(PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
 

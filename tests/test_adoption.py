@@ -200,11 +200,15 @@ def test_a_price_with_another_amount_is_replaced_by_one_that_takes_its_lookup_ke
     business.models["prices"]["meta"]["stripe_sync"]["fields"].pop("recurring")
     business.write_manifest()
 
-    planned = changes(business)
+    planned = business.plan()
     run(business)
 
-    assert (planned["solo"]["action"], planned["team"]["action"]) == ("adopt", "replace")
-    assert "found by `lookup_key`" in planned["team"]["reason"]
+    assert [(change["key"], change["action"]) for change in planned] == [
+        ("solo", "adopt"),
+        ("team", "replace"),
+        ("team", "archive"),
+    ]
+    assert "found by `lookup_key`" in planned[1]["reason"]
     prices = {price["id"]: price for price in business.stripe.objects("price")}
     assert (prices[same]["active"], prices[other]["active"]) == (True, False)
     (new,) = [price for price in prices.values() if price["lookup_key"] == "team"]

@@ -177,10 +177,10 @@ def test_a_changed_amount_replaces_the_price_and_its_lookup_key_moves_over(busin
     business.cli()
     business.table("prices", "SELECT code, cur, 2100 AS cents FROM prices")
 
-    (change,) = business.plan()
+    actions = [change["action"] for change in business.plan()]
     business.cli()
 
-    assert change["action"] == "replace"
+    assert actions == ["replace", "archive"]
     prices = {p["unit_amount"]: p for p in business.stripe.objects("price")}
     assert (prices[1900]["active"], prices[1900]["lookup_key"]) == (False, None)
     assert (prices[2100]["active"], prices[2100]["lookup_key"]) == (True, "basic")

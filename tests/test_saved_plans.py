@@ -194,7 +194,7 @@ def test_a_plan_that_was_altered_in_any_place_is_refused(planned, plan, alter):
 
 
 def test_a_plan_of_another_format_and_one_that_is_not_there_are_refused(planned, plan, tmp_path):
-    plan.write_text(plan.read_text().replace('"dbt_stripe_sync_plan":1', '"dbt_stripe_sync_plan":99'))
+    plan.write_text(plan.read_text().replace('"dbt_stripe_sync_plan":2', '"dbt_stripe_sync_plan":99'))
 
     other = planned.cli("apply", str(plan))
     none = planned.cli("apply", str(tmp_path / "none.jsonl"))
@@ -415,9 +415,11 @@ def test_an_object_whose_second_call_was_refused_is_not_made_again(business, pla
     refused = business.cli("apply", str(plan))
     again = business.cli("apply", str(plan))
 
-    assert refused.exit_code == again.exit_code == 1
-    assert "an earlier `apply` has made its object, and Stripe refused the rest" in again.text
-    assert sorted(price["unit_amount"] for price in business.stripe.objects("price")) == [1000, 2000]
+    assert (refused.exit_code, again.exit_code) == (1, 0)
+    assert "owed: archive price_" in refused.text
+    assert "owed:" not in again.text
+    prices = {price["unit_amount"]: price["active"] for price in business.stripe.objects("price")}
+    assert prices == {1000: False, 2000: True}
 
 
 def test_what_a_plan_has_done_is_known_for_as_long_as_it_may_go_on(billing, plan, monkeypatch):

@@ -83,9 +83,10 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
 @click.argument("sync")
 @click.argument("key")
 def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
-    """Drop the steps that are owed for one row, because they are done or not wanted any more.
+    """Drop what is owed for one row.
 
-    Changes nothing in Stripe. `dbt-stripe-sync plan` lists what is owed.
+    For steps that you have done by hand, or don't want any more. Changes nothing in Stripe; `dbt-stripe-sync plan`
+    lists what is owed.
     """
     steps = project.state.settle(sync, key)
     screen.lines([f"Settled {len(steps):,} owed {'step' if len(steps) == 1 else 'steps'} of `{sync}` [{key}]:"])

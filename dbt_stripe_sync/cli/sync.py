@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dbt_stripe_sync.cli.options import FILE, with_project
-from dbt_stripe_sync.engine.plan.making import PlanOptions
 from dbt_stripe_sync.model.errors import PlanError, Problem, Severity
+from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
 from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, run_text
 

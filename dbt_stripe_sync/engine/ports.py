@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     import duckdb
@@ -59,6 +59,10 @@ class Stripe(Protocol):
         """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
         ...
 
+    async def test_clocks(self) -> Sequence[str]:
+        """The ids of the test clocks, none in live mode. Raises `StripeError` where they can't be had."""
+        ...
+
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
         ...
@@ -78,7 +82,7 @@ class State(Protocol):
 
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
-        """The run's DuckDB connection, with the views that `state/migrations.py` describes: `known_records` and others."""
+        """The run's DuckDB connection, with the views of `state/migrations.py`: `known_records` and others."""
         ...
 
     @property
@@ -113,6 +117,10 @@ class State(Protocol):
 
     def owed(self) -> Sequence[Owed]:
         """The steps that changes have left to do on other objects, oldest first."""
+        ...
+
+    def outcomes(self, run_id: str) -> Iterable[Outcome]:
+        """What became of each change of a run; it can be walked many times."""
         ...
 
     def put_records(self, records: Sequence[Record], run_id: str) -> None:

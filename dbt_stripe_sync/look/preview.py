@@ -91,8 +91,8 @@ def preview_rows(workload: Workload, warehouse: Warehouse, name: str, *, limit: 
     resource = workload.catalog.resources[sync.resource]
     staged = Staged(sync=sync, layout=build_layout(sync), number=1)
     with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE records(sync VARCHAR, key VARCHAR, stripe_id VARCHAR, refs VARCHAR)")
-        connection.execute("CREATE TABLE former_ids(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)")
+        connection.execute("CREATE TABLE known_records(sync VARCHAR, key VARCHAR, stripe_id VARCHAR, refs VARCHAR)")
+        connection.execute("CREATE TABLE known_former_ids(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)")
         workspace = Workspace(connection)
         workspace.execute("CREATE TABLE work.lookups(resource VARCHAR, field VARCHAR, value VARCHAR, id VARCHAR)")
         load_rows(workspace, staged, FirstRows(warehouse, sync.model.name, limit))

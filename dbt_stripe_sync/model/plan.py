@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Location, Problem
     from dbt_stripe_sync.model.lifecycle import Removal
     from dbt_stripe_sync.model.record import Record
+    from dbt_stripe_sync.model.sync import Sync
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncCounts:
-    """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins."""
+    """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins.
+
+    `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync.
+    """
 
     sync: str
     model: str
@@ -45,6 +49,7 @@ class SyncCounts:
     diff_seconds: float = 0.0
     notes: tuple[Note, ...] = ()
     after: tuple[str, ...] = ()
+    part_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,3 +132,19 @@ class Plan:
     problems: tuple[Problem, ...]
     refreshes: Iterable[Refreshed] = ()
     owed: tuple[Owed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
+
+    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
+    """
+
+    full_refresh: bool = False
+    most_changes: int | None = None
+    only: Mapping[str, frozenset[str]] | None = None
+
+    def keys_of(self, sync: Sync) -> frozenset[str] | None:
+        """The rows of a sync that are looked at; None for all of them."""
+        return None if self.only is None else self.only.get(sync.name, frozenset())

@@ -57,7 +57,8 @@ def render_run(
     paint = Paint(on=colour)
     summary = summarise(report, with_values=show_values)
     for counts in report.counts:
-        yield from _sync(counts, summary, width, paint)
+        if counts.part_of is None or counts.notes:
+            yield from _sync(counts, summary, width, paint)
     yield from _earlier(report, summary, width, paint)
     yield from _held(report, width)
     if report.problems:

@@ -101,7 +101,7 @@ def _write_state(business) -> None:
         load_rows(workspace, staged, warehouse)
         workspace.execute(
             f"""INSERT INTO records SELECT 'people', "$key", 'customer', 'cus_' || "$key", '{{}}', '', "$hash", "$refs",
-            false, false, 'first', now(), now(), NULL FROM {staged.raw}"""
+            false, false, 'first', now(), now(), NULL, false FROM {staged.raw}"""
         )
         workspace.close()
 

@@ -12,6 +12,7 @@ from conftest import email_failure, make_change, make_counts, make_outcome, make
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
+from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report import html
 from dbt_stripe_sync.report.html import render_html, write_html
@@ -97,7 +98,9 @@ def test_nothing_of_a_row_can_become_html_or_script():
         make_outcome(change, Status.REJECTED, failure=failure),
         make_outcome(change, Status.SKIPPED, reason=evil),
     ]
-    report = make_report(outcomes, [make_counts(evil, held=evil, notes=(evil,))], [row_problem(evil, summary=evil)])
+    report = make_report(
+        outcomes, [make_counts(evil, held=evil, notes=(Note(text=evil),))], [row_problem(evil, summary=evil)]
+    )
 
     page = render(report, with_values=True)
 

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.run_text import render_run
 
@@ -121,7 +122,7 @@ def test_no_text_of_stripes_or_of_a_row_can_move_the_cursor(key, message, reason
         make_outcome(make_change(key), Status.REJECTED, failure=email_failure(message=message, code=message or None)),
         make_outcome(make_change(key), Status.SKIPPED, reason=reason),
     ]
-    report = make_report(outcomes, [make_counts(rows=1, notes=(reason,))], status=RunStatus.PARTIAL)
+    report = make_report(outcomes, [make_counts(rows=1, notes=(Note(text=reason),))], status=RunStatus.PARTIAL)
 
     for line in render_run(report, width=width, colour=colour):
         bare = line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall
-from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
+from dbt_stripe_sync.model.plan import Note, PlanHeader, SyncCounts
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Intent, Outcome, RunReport, RunStatus, Status
 from dbt_stripe_sync.state.store import StateIdentity
@@ -97,7 +97,12 @@ def report_of(clock, run_id="run-1", problems=(), **more):
         version="0.1.0",
     )
     counts = SyncCounts(
-        sync="customers", model="dim_customers", resource="customer", rows=3, by_action={"create": 1}, notes=("a note",)
+        sync="customers",
+        model="dim_customers",
+        resource="customer",
+        rows=3,
+        by_action={"create": 1},
+        notes=(Note(text="a note"),),
     )
     values = {
         "run_id": run_id,

@@ -31,7 +31,7 @@ from dbt_stripe_sync.model.codec import (
     encode_problem,
 )
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
-from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
+from dbt_stripe_sync.model.plan import Note, PlanHeader, SyncCounts
 from dbt_stripe_sync.model.run import Intent
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -102,7 +102,7 @@ COUNTS = st.builds(
     calls=COUNT,
     read_seconds=st.floats(0, 1e6),
     diff_seconds=st.floats(0, 1e6),
-    notes=st.lists(TEXT, max_size=2).map(tuple),
+    notes=st.lists(st.builds(Note, text=TEXT, rows=st.none() | st.integers(0, 9)), max_size=2).map(tuple),
 )
 HEADERS = st.builds(
     PlanHeader,

@@ -176,7 +176,7 @@ def test_a_state_that_lost_its_end_is_damaged_and_stays(opened, path):
     with opened() as state:
         state.workspace.execute(
             "INSERT INTO records SELECT 'customers', md5(i::VARCHAR), 'customer', 'cus', sha256(i::VARCHAR), '', 1, "
-            "NULL, false, false, 'r', now(), now(), NULL FROM range(50000) AS t(i)"
+            "NULL, false, false, 'r', now(), now(), NULL, false FROM range(50000) AS t(i)"
         )
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])

@@ -129,7 +129,7 @@ def test_a_failed_write_says_what_is_safe_and_later_writes_go_on(state):
 def test_a_commit_of_200_among_100_000_records_is_quick(state):
     state.workspace.execute(
         "INSERT INTO records SELECT 'customers', i::VARCHAR, 'customer', 'cus_' || i, '{}', md5(i::VARCHAR), i, NULL, "
-        "false, false, 'r', now(), now(), NULL FROM range(100000) AS t(i)"
+        "false, false, 'r', now(), now(), NULL, false FROM range(100000) AS t(i)"
     )
     keys = [str(number * 499) for number in range(200)]
     changes = [change_of(key) for key in keys]
@@ -247,7 +247,8 @@ def test_a_state_comes_back_from_its_export(opened, path, tmp_path):
         state.export(export)
         known = (state.state_id, state.serial)
     assert {file.name: file.stat().st_mode & 0o777 for file in export.iterdir()} == dict.fromkeys(
-        (f"{table}.parquet" for table in ("meta", "records", "former_ids", "intents", "runs", "outcomes")), 0o600
+        (f"{table}.parquet" for table in ("meta", "records", "former_ids", "owed", "intents", "runs", "outcomes")),
+        0o600,
     )
     path.unlink()
     with opened() as state:

@@ -87,7 +87,9 @@ def test_an_object_leaves_as_stripe_lets_it(name, removals):
 
 def test_a_price_hands_its_lookup_key_to_the_next():
     assert lifecycle_of("price").when_immutable_changes == Replace(
-        carry_over={"transfer_lookup_key": True}, gives_up=("lookup_key",)
+        carry_over={"transfer_lookup_key": True},
+        gives_up=("lookup_key",),
+        takes_over={"product_data": "product"},
     )
 
 

@@ -269,7 +269,12 @@ class _Held:
 
 def _locked_objects(change: Change) -> set[str]:
     """The ids whose objects Stripe locks for this change: its own, and its customer's or subscription's."""
-    named = [change.stripe_id, *(change.desired.get(name) for name in ("customer", "subscription", "invoice"))]
+    targets = (call.target for call in change.calls)
+    named = [
+        change.stripe_id,
+        *targets,
+        *(change.desired.get(name) for name in ("customer", "subscription", "invoice")),
+    ]
     return {name for name in named if isinstance(name, str)}
 
 

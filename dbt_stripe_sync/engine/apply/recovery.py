@@ -14,6 +14,8 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from dbt_stripe_sync.engine.plan.references import ExistingObjects
+from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
 from dbt_stripe_sync.model.run import Outcome, Status
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.apply.lanes import Observer
     from dbt_stripe_sync.engine.apply.send import Sender
-    from dbt_stripe_sync.engine.plan.references import ExistingObjects
     from dbt_stripe_sync.engine.ports import State
     from dbt_stripe_sync.model.change import Params
     from dbt_stripe_sync.model.clock import Clock
@@ -35,19 +36,23 @@ KEY_RETENTION = timedelta(hours=23)
 MOST_TOGETHER = 500
 
 
-async def settle_intents(
-    intents: Iterable[Intent], sender: Sender, existing: ExistingObjects, state: State, observer: Observer
-) -> list[Outcome]:
+async def settle_intents(sender: Sender, state: State, observer: Observer) -> list[Outcome]:
     """Bring every open intent to its end, or say why it stays open.
 
     Raises `StateError` where the state can't be written.
     """
+    intents = list(state.open_intents())
+    if not intents:
+        return []
+    workspace = Workspace(state.workspace)
+    existing = ExistingObjects(workspace, sender.stripe, sender.catalog, sender.clock)
     outcomes: list[Outcome] = []
     for group in _grouped(intents):
         settled = await asyncio.gather(*(_settle(intent, sender, existing, state) for intent in group))
         for outcome in settled:
             observer.on_outcome(outcome)
         outcomes += settled
+    workspace.close()
     return outcomes
 
 

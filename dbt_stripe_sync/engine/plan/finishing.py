@@ -156,6 +156,7 @@ class Finishing:
         self.writer.end_sync(self.lane, keep=True)
         return SyncCounts(
             sync=self.lane,
+            part_of=self.sync.name,
             model=self.sync.model.name,
             resource=self.sync.resource,
             rows=self.count + self.waiting,
@@ -167,7 +168,13 @@ class Finishing:
     def held(self, reason: str) -> SyncCounts:
         """Leave all of them as they are, for a reason."""
         notes = (Note(text=f"not done yet: {reason}"),)
-        return SyncCounts(sync=self.lane, model=self.sync.model.name, resource=self.sync.resource, notes=notes)
+        return SyncCounts(
+            sync=self.lane,
+            part_of=self.sync.name,
+            model=self.sync.model.name,
+            resource=self.sync.resource,
+            notes=notes,
+        )
 
     def _take(self, rows: Sequence[tuple[Mapping[str, Any], str | None]]) -> None:
         statuses = {step.status for step in self.steps}

@@ -6,11 +6,13 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.ordering import Order, Uniques, follow_or_withhold
 from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
+from dbt_stripe_sync.engine.plan.renamed import RenameCheck
 from dbt_stripe_sync.engine.plan.settling import Settling
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
-    from dbt_stripe_sync.model.plan import Plan
+    from dbt_stripe_sync.model.plan import Plan, PlanOptions
     from dbt_stripe_sync.model.sync import Sync
 
 
@@ -48,7 +50,7 @@ class Scope:
     """What a plan is about: syncs in the order of their references.
 
     `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
-    not; `warnings` are problems that were found before.
+    not; `warnings` are problems that were found before; `known` names every sync of the project.
     """
 
     syncs: Sequence[Sync]
@@ -56,22 +58,7 @@ class Scope:
     held: Mapping[str, str] = field(default_factory=dict)
     dependents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     warnings: Sequence[Problem] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
-
-    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
-    """
-
-    full_refresh: bool = False
-    most_changes: int | None = None
-    only: Mapping[str, frozenset[str]] | None = None
-
-    def keys_of(self, sync: Sync) -> frozenset[str] | None:
-        """The rows of a sync that are looked at; None for all of them."""
-        return None if self.only is None else self.only.get(sync.name, frozenset())
+    known: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +104,7 @@ class PlanMaker:
             ),
             settling=settling,
             uniques=Uniques(self._workspace, scope.catalog),
+            renamed=RenameCheck(workspace=self._workspace, known=scope.known),
             progress=progress,
             referenced=frozenset(name for sync in scope.syncs for name in sync.depends_on),
             room=options.most_changes,
@@ -127,7 +115,7 @@ class PlanMaker:
 
     async def make(self) -> Plan:
         """Plan every sync, then what ties their changes together. Raises `SyncError`."""
-        self._problems += note_unsettled(self._workspace, self._state)
+        self._problems += _unsettled(note_unsettled(self._workspace, self._state))
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
@@ -222,20 +210,14 @@ class PlanMaker:
         return self._scope.catalog.resources[sync.resource].lifecycle
 
 
-def note_unsettled(workspace: Workspace, state: State) -> Sequence[Problem]:
-    """Rows with a change whose end is not known stay out of the plan until it is."""
-    count = 0
-    for intent in state.open_intents():
-        count += 1
-        workspace.execute(
-            "INSERT INTO work.unsettled VALUES ($sync, $key)", {"sync": intent.change.sync, "key": intent.change.key}
-        )
+def _unsettled(count: int) -> Sequence[Problem]:
     if not count:
         return ()
+    changes = "1 change" if count == 1 else f"{count:,} changes"
     return (
         Problem(
             code="unsettled",
-            summary=f"{count:,} changes of an earlier run are unresolved; their rows are left out",
+            summary=f"{changes} of an earlier run {'is' if count == 1 else 'are'} unresolved; their rows are left out",
             hint="`dbt-stripe-sync run` settles them first",
             severity=Severity.WARNING,
         ),

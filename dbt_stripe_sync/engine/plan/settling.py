@@ -85,7 +85,11 @@ class Settling:
         held: defaultdict[str, int] = defaultdict(int)
         calls = 0
         changes = [*self._earlier(name), *(_end_of(change) for change in self.of_changes.get(name, ()))]
+        in_use = self._in_use(change.stripe_id for change in changes)
         for change in changes:
+            if change.stripe_id in in_use and not change.depends_on:
+                held["held back: a row uses the object again; `state settle` drops the step"] += 1
+                continue
             of_target = [referrer for call in change.calls for referrer in referrers.get(str(call.target), ())]
             rejected = next((r for r in of_target if r.is_planned and r.change_id is None), None)
             if rejected is not None:
@@ -98,6 +102,7 @@ class Settling:
         self.writer.end_sync(lane_of(name), keep=True)
         return SyncCounts(
             sync=lane_of(name),
+            part_of=name,
             model=sync.model.name if sync is not None else "",
             resource=changes[0].resource,
             rows=len(changes),
@@ -106,11 +111,19 @@ class Settling:
             notes=tuple(Note(text=text, rows=rows) for text, rows in held.items()),
         )
 
+    def _in_use(self, targets: Iterable[str | None]) -> frozenset[str]:
+        """Those of some objects that are a row's own now."""
+        rows = self.workspace.all(
+            "SELECT stripe_id FROM known_records WHERE NOT removed AND stripe_id IN (SELECT unnest($ids))",
+            {"ids": [target for target in targets if target is not None]},
+        )
+        return frozenset(stripe_id for (stripe_id,) in rows)
+
     def _earlier(self, sync: str) -> Iterator[Change]:
         mine = [step for step in self.earlier if step.sync == sync]
         for key, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
             owed = list(steps)
-            yield _settle(f"{change_id(sync, key)}!owed", owed, depends_on=(), reason=owed[-1].reason)
+            yield _settle(f"{change_id(sync, key)}!earlier", owed, depends_on=(), reason=owed[-1].reason)
 
     def _referrers(self, only: Iterable[str] | None = None) -> dict[str, list[Referrer]]:
         """The rows whose records refer to what is to end, by its id."""

@@ -1,0 +1,81 @@
+"""What a run did, from its plan and what became of it: its status, its sums, and what it left undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.errors import Problem, Severity
+from dbt_stripe_sync.model.run import RunReport, RunStatus, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from dbt_stripe_sync.engine.apply.lanes import Stop, Tally
+    from dbt_stripe_sync.engine.ports import State
+    from dbt_stripe_sync.model.plan import Plan
+    from dbt_stripe_sync.model.run import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How the sending of a plan ended. `settled` is what became of the changes that an earlier run had left open."""
+
+    tally: Tally
+    stop: Stop
+    settled: Sequence[Outcome]
+    requests: int
+    started_at: datetime
+    finished_at: datetime
+
+
+def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunReport:
+    """The report of a run. Raises `StateError` where the state can't be read."""
+    problems = (*plan.problems, *_left_out(ending.tally, ending.stop))
+    done = {status: ending.tally.done[status] for status in Status}
+    for outcome in ending.settled:
+        done[outcome.status] += 1
+    owed = tuple(state.owed())
+    return RunReport(
+        run_id=run_id,
+        header=plan.header,
+        status=_status(plan, problems, done, ending.stop, is_owed=bool(owed)),
+        started_at=ending.started_at,
+        finished_at=ending.finished_at,
+        counts=plan.counts,
+        problems=problems,
+        outcomes=state.outcomes(run_id),
+        done={status.value: count for status, count in done.items()},
+        requests=ending.requests,
+        owed=owed,
+    )
+
+
+def _status(
+    plan: Plan, problems: Sequence[Problem], done: dict[Status, int], stop: Stop, *, is_owed: bool
+) -> RunStatus:
+    if stop:
+        return RunStatus.INTERRUPTED
+    failed = sum(count for status, count in done.items() if status is not Status.SUCCEEDED)
+    held = any(counts.held for counts in plan.counts)
+    if failed or held or is_owed or any(problem.severity is Severity.ERROR for problem in problems):
+        return RunStatus.PARTIAL
+    return RunStatus.SUCCEEDED
+
+
+def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
+    """What of a plan this run did not do."""
+    if tally.before:
+        yield Problem(
+            code="continued",
+            summary=f"{tally.before:,} changes of this plan were done already, by an earlier `apply`",
+            severity=Severity.WARNING,
+        )
+    if tally.not_sent:
+        yield Problem(
+            code="not-sent",
+            summary=f"{tally.not_sent:,} changes were not sent: {stop.reason or 'their sync was stopped'}",
+            hint="run it again: what was sent is remembered, and the rest is planned anew; a plan's file goes on where"
+            " `apply` has stopped",
+        )
