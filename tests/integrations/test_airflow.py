@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -36,40 +35,39 @@ def _database():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+DAG = """
+from datetime import datetime, timezone
+from {home} import DAG
+from dbt_stripe_sync.integrations.airflow import StripeSyncOperator
+with DAG(dag_id={name!r}, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+    StripeSyncOperator(task_id="sync", **{arguments!r})
+"""
+HOME_OF_DAG = "airflow.sdk" if IS_AIRFLOW_3 else "airflow"
+
+
 @pytest.fixture
 def run_task(customers):
     """Runs a DAG with the operator alone, for the customers; gives the task's state and what it returned."""
 
     def run(name, **arguments):
-        if IS_AIRFLOW_3:
-            from airflow.sdk import DAG
-        else:
-            from airflow import DAG
-        from dbt_stripe_sync.integrations.airflow import StripeSyncOperator
-
-        start = datetime(2026, 1, 1, tzinfo=timezone.utc)
-        with DAG(dag_id=name, schedule=None, start_date=start) as dag:  # noqa: AIR311 - its place in Airflow 2
-            arguments = {
-                "project_dir": str(customers.root),
-                "profiles_dir": str(customers.root),
-                "stripe_url": customers.stripe.url,
-                **arguments,
-            }
-            StripeSyncOperator(task_id="sync", **arguments)
-        return ended(dag)
+        project = {"project_dir": str(customers.root), "profiles_dir": str(customers.root)}
+        arguments = {**project, "stripe_url": customers.stripe.url, **arguments}
+        return run_dag(name, DAG.format(home=HOME_OF_DAG, name=name, arguments=arguments))
 
     return run
 
 
-def ended(dag):
-    if IS_AIRFLOW_3:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.settings import Session
-
-        with Session() as session:
-            DagBundlesManager().sync_bundles_to_db(session=session)
-            session.commit()
-    dag_run = dag.test()
+def run_dag(name, code):
+    """Put a file into Airflow's folder of DAGs, as a user does, and run its DAG: its task's state, and its XCom."""
+    folder = Path(HOME, "dags")
+    for old in folder.glob("*.py"):
+        old.unlink()
+    file = folder / f"{name}.py"
+    file.write_text(code)
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    dag_run = module.dag.test()
     (task,) = dag_run.get_task_instances()
     state = task.state.value if hasattr(task.state, "value") else task.state
     return state, task.xcom_pull(task_ids="sync", key="return_value") if state == "success" else None
@@ -192,10 +190,7 @@ def test_the_page_on_orchestrators_works(customers, cloud, monkeypatch):
     code = code_of("Airflow").replace("/opt/airflow/dbt/shop", str(customers.root))
     if not IS_AIRFLOW_3:
         code = code.replace("from airflow.sdk import DAG", "from airflow import DAG")
-    names: dict = {}
-
-    exec(code, names)  # noqa: S102 - the page's own code
-    state, _ = ended(names["dag"])
+    state, _ = run_dag("page", code)
 
     assert state == "success"
     assert customers.stripe.count("customer") == 3
