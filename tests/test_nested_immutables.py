@@ -192,4 +192,4 @@ def test_fields_shows_what_is_fixed_inside_and_what_is_set_once():
 
 
 def listed(*path):
-    return [json.loads(line) for line in run_cli("fields", *path, "--format", "json").out.splitlines()]
+    return [json.loads(line) for line in run_cli("fields", *path, "--output", "json").out.splitlines()]

@@ -81,6 +81,7 @@ def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., A
 def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any]]:
     """What a command was given: the project, how to print, and what is the command's own."""
     screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
+    screen.listen()
     rest = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}
     return project_options(given), screen, rest
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.violation import Violation
 
 
 class ParamKind(Enum):
@@ -91,8 +92,20 @@ def without_immutable(value: Any, param: Param) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """What a method returns: the names that the objects have in their `object`, and the fields that all of them have.
+
+    `listed` is the SDK's class of the list or search result that they come in.
+    """
+
+    names: frozenset[str]
+    fields: frozenset[str]
+    listed: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of a resource: `path` has its `path_params` in braces."""
+    """One method of a resource: `path` has its `path_params` in braces; `returned` is what comes back, where known."""
 
     name: str
     method: str
@@ -100,6 +113,7 @@ class Operation:
     path_params: tuple[str, ...]
     params: Mapping[str, Param]
     description: str = ""
+    returned: Returned | None = None
 
 
 class Resource(Protocol):
@@ -123,6 +137,10 @@ class Resource(Protocol):
     @property
     def lifecycle(self) -> Lifecycle:
         """How its objects live: what types can't say."""
+        ...
+
+    def broken_rules(self, operation: str, params: Mapping[str, Any], *, now: int | None = None) -> Iterator[Violation]:
+        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
         ...
 
     def param(self, path: tuple[str, ...]) -> Param | None:

@@ -286,7 +286,7 @@ def test_a_call_that_sends_no_more_than_the_fields_show_has_no_line_of_its_own()
     assert lines[4] == ""
 
 
-PLAIN = st.text(alphabet="abc,=: >-_()[]'`é日\n", max_size=90) | st.integers() | st.booleans()
+PLAIN = st.text(alphabet="abc,=: >-_()[]'`é日\n", max_size=90) | st.integers(-(2**63), 2**63 - 1) | st.booleans()
 PARAMS = st.dictionaries(
     st.text(alphabet="abcdefgh_", min_size=1, max_size=50),
     st.recursive(

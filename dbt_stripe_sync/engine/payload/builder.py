@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.engine.payload.foresee import foresee_payload
 from dbt_stripe_sync.engine.payload.layout import own_reference
+from dbt_stripe_sync.engine.payload.template_limits import TemplateLimitError
 from dbt_stripe_sync.engine.payload.templates import TemplateError, render_template
 from dbt_stripe_sync.engine.payload.values import (
     BadValueError,
@@ -104,6 +106,7 @@ class PayloadBuilder:
             self._sync.fields, self._resource.params, self._layout.row, row, (problems, absent, key)
         )
         params = self._checked(params, key, problems)
+        problems += foresee_payload(self._resource, params, self._sync.where.at_key(key))
         name = self._resource.lifecycle.key_as
         if name is not None and name not in params:
             params[name] = build_identifier(self._sync.project, self._sync.name, key)
@@ -171,6 +174,8 @@ class PayloadBuilder:
             return None
         try:
             text = render_template(value.source, {column: row[column] for column in value.columns})
+        except TemplateLimitError as error:
+            raise BadValueError("template-too-large", f"its template takes too much: {error}") from None
         except Exception as error:  # noqa: BLE001 - a template raises whatever its expressions do
             raise BadValueError(
                 "template-failed", f"its template failed with {type(error).__name__}", "try it with `show`"

@@ -24,7 +24,7 @@ from dbt_stripe_sync.sandbox import Fault, Sandbox
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DOOMED = Path(__file__).parent / "doomed.py"
+DOOMED = Path(__file__).parent / "crash" / "doomed.py"
 SECONDS_FOR_A_RUN = 120
 RUN = ("run", "--yes")
 # A Stripe that holds a request back for this long, before or after it has acted, so that the client dies meanwhile.

@@ -1,0 +1,223 @@
+"""What is decided on every kind of row, whatever was seen of its object: each decision whole, compared with its text.
+
+`decisions.txt` holds them. After a deliberate change `python tests/decide/test_decisions.py` writes it anew, and its diff
+is what there is to review.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from decisions_told import tell, tell_case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rows_to_decide import SOLD, all_cases, answers, walk
+
+from dbt_stripe_sync.engine.decide.decide import decide
+from dbt_stripe_sync.engine.decide.rules import Ask, Keep, Observed, Refresh, Reject, Unseen
+from dbt_stripe_sync.model.change import Action, Change
+from dbt_stripe_sync.model.difference import Kind
+from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.record import TAGGED_AS
+from dbt_stripe_sync.model.sync import OnDeleted, WhenEnded
+
+if TYPE_CHECKING:
+    from rows_to_decide import Differing
+
+    from dbt_stripe_sync.engine.decide.rules import Decision
+
+DECISIONS = Path(__file__).parent / "decisions.txt"
+MOST_ROUNDS = 5
+MAKES = {Action.CREATE, Action.REPLACE}
+ENDS = {Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID}
+CASES = {f"{case.sold}: {case.name}": case for case in all_cases()}
+each_kind = pytest.mark.parametrize("sold", SOLD)
+
+
+def walked(sold: str) -> list[tuple[str, Differing, Observed, Decision]]:
+    """Every decision on the rows of one kind: where it was made, the row, what was seen, and what was decided."""
+    cases = [(name, case) for name, case in CASES.items() if case.sold == sold]
+    return [
+        (f"{name}; {' > '.join(path)}", case, seen, told) for name, case in cases for path, seen, told in walk(case)
+    ]
+
+
+@lru_cache(maxsize=1)
+def decided_before() -> dict[str, str]:
+    """The expected text of each case, by its title."""
+    blocks = DECISIONS.read_text().strip().split("\n\n")
+    return {block.partition("\n")[0].removeprefix("== "): block for block in blocks}
+
+
+@each_kind
+def test_every_decision_is_the_expected_one_to_the_last_parameter(sold):
+    for name, case in CASES.items():
+        if case.sold == sold:
+            assert tell_case(case) == decided_before()[name]
+
+
+def test_no_expectation_is_left_over():
+    assert decided_before().keys() == CASES.keys()
+
+
+@each_kind
+def test_every_kind_of_difference_is_there(sold):
+    mine = [case for case in CASES.values() if case.sold == sold]
+    kinds = {case.row.diff.kind for case in mine}
+    assert {Kind.NEW, Kind.CHANGED, Kind.REMOVED} <= kinds
+    assert any(case.row.diff.unreadable for case in mine)
+    assert {case.rules.sync.on_deleted for case in mine if case.row.diff.missing} == set(OnDeleted)
+    removals = {case.rules.sync.on_removed for case in mine if case.row.diff.kind is Kind.REMOVED}
+    assert removals == {Removal.IGNORE, *mine[0].rules.lifecycle.on_removed}
+
+
+# ── what holds for all of them ───────────────────────────────────────────────────────────────────────────────────
+
+
+@each_kind
+def test_the_same_data_gives_the_same_decision_and_is_left_as_it_was(sold):
+    for where, case, observed, first in walked(sold):
+        before = deepcopy((case.row, observed))
+
+        again = decide(case.rules, case.row, observed)
+
+        assert again == first, where
+        assert (case.row, observed) == before, where
+
+
+@each_kind
+def test_a_few_answers_are_enough_and_nothing_is_asked_twice(sold):
+    for name, case in CASES.items():
+        asked: dict[tuple[str, ...], Ask] = {}
+        for path, _, decision in walk(case) if case.sold == sold else ():
+            assert len(path) <= MOST_ROUNDS, name
+            if isinstance(decision, Ask):
+                assert decision not in [asked[path[:length]] for length in range(len(path))], (name, path)
+                asked[path] = decision
+
+
+@each_kind
+def test_nothing_is_made_beside_an_object_that_was_found(sold):
+    for where, _, observed, decision in walked(sold):
+        found = observed.found is not None and any(is_alive(body) for body in observed.found.objects)
+        if found and isinstance(decision, Change):
+            assert decision.action is not Action.CREATE, where
+
+
+@each_kind
+def test_nothing_is_done_where_stripe_could_not_be_asked(sold):
+    for where, _, observed, decision in walked(sold):
+        failed = observed.found is not None and observed.found.failed
+        if failed or Unseen.NOT_ANSWERED in (observed.body, observed.holdings):
+            assert isinstance(decision, Reject), where
+
+
+@each_kind
+def test_a_row_has_one_object_and_only_a_replacement_or_a_removal_ends_one(sold):
+    for where, case, _, decision in walked(sold):
+        if not isinstance(decision, Change):
+            continue
+        creations = [call for call in decision.calls if call.creates]
+        assert len(creations) == (decision.action in MAKES), where
+        assert all(call.target is None for call in creations), where
+        if decision.action in ENDS:
+            assert case.row.diff.kind is Kind.REMOVED, where
+            assert decision.removed, where
+        if decision.action is Action.REPLACE:
+            assert decision.owes[-1].target == decision.stripe_id, where
+        assert len({step.id for step in decision.owes}) == len(decision.owes), where
+
+
+@each_kind
+def test_a_row_that_left_never_makes_anything(sold):
+    for where, case, _, decision in walked(sold):
+        if case.row.diff.kind is Kind.REMOVED:
+            assert not (isinstance(decision, Change) and decision.action in MAKES), where
+
+
+@each_kind
+def test_no_call_has_a_parameter_that_its_operation_does_not_take(sold):
+    for where, case, _, decision in walked(sold):
+        for call in decision.calls if isinstance(decision, Change) else ():
+            operation = case.rules.resource.operations[call.operation]
+            assert call.params.keys() <= operation.params.keys() | set(operation.path_params), where
+
+
+@each_kind
+def test_an_update_sends_only_what_differs(sold):
+    for where, case, _, decision in walked(sold):
+        if not isinstance(decision, Change) or decision.action not in {Action.UPDATE, Action.ADOPT}:
+            continue
+        quiet = {"metadata", *case.rules.lifecycle.said_again, *case.rules.lifecycle.item_lists}
+        quiet |= {name for name, param in case.rules.resource.params.items() if param.in_path}
+        quiet |= {unique.transfer for unique in case.rules.lifecycle.uniques}
+        shown = {part.path.partition(".")[0] for part in decision.changed}
+        sent = {name for call in decision.calls for name in call.params}
+        assert sent - quiet <= shown, where
+
+
+@each_kind
+def test_an_object_that_was_deleted_by_hand_is_made_again_only_where_the_sync_says_so(sold):
+    for where, case, observed, decision in walked(sold):
+        diff = case.row.diff
+        if diff.stripe_id is None or diff.kind is Kind.REMOVED or case.rules.sync.on_deleted is OnDeleted.RECREATE:
+            continue
+        if diff.missing or observed.body is Unseen.MISSING:
+            assert isinstance(decision, Ask | Reject | Keep), where
+
+
+@each_kind
+def test_what_has_ended_is_not_begun_again_unless_the_sync_says_so(sold):
+    for where, case, observed, decision in walked(sold):
+        bodies = observed.found.objects if observed.found is not None else ()
+        if bodies and not any(map(is_alive, bodies)) and case.rules.sync.when_ended is WhenEnded.KEEP:
+            assert isinstance(decision, Refresh | Reject), where
+
+
+@each_kind
+def test_a_sync_that_inserts_changes_nothing_and_one_that_updates_makes_nothing(sold):
+    for case in CASES.values():
+        modes = {Mode.INSERT, Mode.UPDATE} & case.rules.lifecycle.modes
+        is_tag_alone = TAGGED_AS in case.row.diff.params
+        if case.sold != sold or case.row.diff.kind is Kind.REMOVED or case.row.diff.missing or is_tag_alone:
+            continue
+        for mode in modes:
+            rules = replace(case.rules, sync=replace(case.rules.sync, mode=mode))
+            for path, _, decision in walk(replace(case, rules=rules)):
+                if not isinstance(decision, Change):
+                    continue
+                is_ours = decision.action is Action.ADOPT and decision.found_by == "our tag"
+                if mode is Mode.INSERT:
+                    assert decision.action is Action.CREATE or is_ours, (case.name, path, tell(decision))
+                else:
+                    assert decision.action is not Action.CREATE, (case.name, path, tell(decision))
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+def test_whatever_is_answered_in_whatever_order_it_comes_to_an_end(data):
+    case = CASES[data.draw(st.sampled_from(sorted(CASES)), label="row")]
+    observed = Observed()
+    for _ in range(MOST_ROUNDS + 1):
+        decision = decide(case.rules, case.row, observed)
+        if not isinstance(decision, Ask):
+            break
+        told = list(answers(case.rules, case.row, decision.need, observed))
+        _, observed = data.draw(st.sampled_from(told), label="answer")
+        # What was never asked for may have been seen as well, and changes nothing.
+        if data.draw(st.booleans(), label="more was expanded"):
+            observed = replace(observed, expanded=observed.expanded | {"something_else"})
+    assert not isinstance(decision, Ask)
+
+
+def is_alive(body: dict[str, object]) -> bool:
+    return body.get("status") not in {"canceled", "incomplete_expired"}
+
+
+if __name__ == "__main__":
+    DECISIONS.write_text("\n\n".join(tell_case(case) for case in CASES.values()) + "\n")

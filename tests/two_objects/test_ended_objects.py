@@ -1,0 +1,159 @@
+"""An ended object is seen: its row gets no second one unless its sync says so."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def subscribed(shop):
+    """Two customers with a subscription each, of which the first one has churned by the portal."""
+    product = shop.hand.v1.products.create({"name": "Desk"}).id
+    price = shop.hand.v1.prices.create(
+        {"product": product, "currency": "usd", "unit_amount": 1000, "recurring": {"interval": "month"}}
+    ).id
+    shop.rows("people", ("c1", "a@example.com"), ("c2", "b@example.com"), columns="id text, email text")
+    shop.sync("people", resource="customer", fields={"email": "email"})
+    shop.rows("subs", ("s1", "c1", price), ("s2", "c2", price), columns="id text, person text, price text")
+    shop.sync(
+        "subs",
+        resource="subscription",
+        fields={"customer": {"sync": "people", "key": "person"}, "items": [{"price": "price"}]},
+    )
+    shop.succeeds()
+    (first, _) = shop.objects("subscription")
+    shop.hand.v1.subscriptions.cancel(first["id"])
+    shop.writes()
+    return shop
+
+
+def statuses(shop):
+    return [s["status"] for s in shop.objects("subscription")]
+
+
+def test_an_ended_subscription_stays_ended(subscribed):
+    subscribed.succeeds()
+
+    assert statuses(subscribed) == ["canceled", "active"]
+    subscribed.check_settled()
+
+
+def test_an_ended_subscription_is_known_again_after_the_state_was_rebuilt(subscribed):
+    subscribed.business.state.unlink()
+
+    subscribed.succeeds("state", "rebuild")
+    subscribed.succeeds()
+
+    assert statuses(subscribed) == ["canceled", "active"]
+    assert subscribed.writes() == []
+    subscribed.check_settled()
+
+
+def test_an_ended_subscription_is_known_again_by_the_first_run_without_a_state(subscribed):
+    subscribed.business.state.unlink()
+
+    subscribed.succeeds()
+
+    assert statuses(subscribed) == ["canceled", "active"]
+    assert subscribed.writes() == []
+    subscribed.check_settled()
+
+
+def test_an_ended_subscription_that_was_forgotten_is_known_again(subscribed):
+    subscribed.succeeds("state", "forget", "subs", "s1")
+
+    subscribed.succeeds()
+
+    assert statuses(subscribed) == ["canceled", "active"]
+    subscribed.check_settled()
+
+
+def test_with_restart_it_begins_again_exactly_once(subscribed):
+    subscribed.business.models["subs"]["meta"]["stripe_sync"]["when_ended"] = "restart"
+    subscribed.business.write_manifest()
+    subscribed.succeeds()
+    subscribed.business.state.unlink()
+
+    subscribed.succeeds()
+    subscribed.succeeds()
+
+    assert sorted(statuses(subscribed)) == ["active", "active", "canceled"]
+    subscribed.check_settled()
+
+
+def test_a_row_that_names_an_ended_subscription_by_its_id_adopts_it(shop):
+    """The case `a3`: a model of subscriptions that exist, one of which has ended."""
+    product = shop.hand.v1.products.create({"name": "Desk"}).id
+    price = shop.hand.v1.prices.create(
+        {"product": product, "currency": "usd", "unit_amount": 1000, "recurring": {"interval": "month"}}
+    ).id
+    customer = shop.hand.v1.customers.create({"email": "a@example.com"}).id
+    live, old = (
+        shop.hand.v1.subscriptions.create({"customer": customer, "items": [{"price": price}]}).id for _ in range(2)
+    )
+    shop.hand.v1.subscriptions.cancel(old)
+    shop.rows("subs", (live, customer, price), (old, customer, price), columns="id text, person text, price text")
+    shop.sync(
+        "subs",
+        resource="subscription",
+        match=["id"],
+        fields={"customer": "person", "items": [{"price": "price"}]},
+    )
+
+    shop.succeeds()
+
+    assert sorted(s["id"] for s in shop.objects("subscription")) == sorted([live, old])
+    shop.check_settled()
+
+
+@pytest.mark.parametrize("loss", ["rebuild", "first run", "forget"])
+def test_customers_of_a_test_clock_and_their_subscriptions_are_found_again(shop, loss):
+    clock = shop.hand.v1.test_helpers.test_clocks.create({"frozen_time": 1_800_000_000}).id
+    product = shop.hand.v1.products.create({"name": "Desk"}).id
+    price = shop.hand.v1.prices.create(
+        {"product": product, "currency": "usd", "unit_amount": 1000, "recurring": {"interval": "month"}}
+    ).id
+    shop.rows("people", ("c1", clock), ("c2", None), columns="id text, clock text")
+    shop.sync("people", resource="customer", fields={"test_clock": "clock", "metadata.n": "id"})
+    shop.rows("subs", ("s1", "c1", price), ("s2", "c2", price), columns="id text, person text, price text")
+    shop.sync(
+        "subs",
+        resource="subscription",
+        fields={"customer": {"sync": "people", "key": "person"}, "items": [{"price": "price"}]},
+    )
+    shop.succeeds()
+    shop.writes()
+    if loss == "forget":
+        shop.succeeds("state", "forget", "subs", "--all")
+        shop.succeeds("state", "forget", "people", "--all")
+    else:
+        shop.business.state.unlink()
+    if loss == "rebuild":
+        shop.succeeds("state", "rebuild")
+
+    shop.succeeds()
+
+    assert (shop.stripe.count("customer"), shop.stripe.count("subscription")) == (2, 2)
+    assert shop.writes() == []
+    shop.check_settled()
+
+
+@pytest.mark.parametrize("loss", ["rebuild", "first run"])
+def test_archived_prices_and_canceled_quotes_are_found_again(shop, loss):
+    shop.rows("prices", ("m", 1000), ("n", 7), columns="id text, cents int")
+    shop.sync(
+        "prices",
+        resource="price",
+        fields={"currency": {"value": "usd"}, "unit_amount": "cents", "product_data.name": "id"},
+    )
+    shop.succeeds()
+    gone = next(p for p in shop.objects("price") if p["unit_amount"] == 1000)
+    shop.hand.v1.prices.update(gone["id"], {"active": False})
+    shop.business.state.unlink()
+    if loss == "rebuild":
+        shop.succeeds("state", "rebuild")
+
+    shop.succeeds()
+
+    assert shop.stripe.count("price") == 2
+    shop.check_settled()
