@@ -26,6 +26,7 @@ REASON_OF = {
     "max-rejected": "limits",
     "max-removed": "limits",
     "not-sent": "owed",
+    "object-deleted": "drift",
     "unsettled": "owed",
 }
 # Whole families of codes.
@@ -43,6 +44,8 @@ def build_alert(report: RunReport) -> AlertMessage:
         reasons.add("failure")
     if report.owed or done.get(Status.UNKNOWN.value) or done.get(Status.SKIPPED.value):
         reasons.add("owed")
+    if any(counts.drifted for counts in report.counts):
+        reasons.add("drift")
     if report.status is RunStatus.PARTIAL and not reasons:
         reasons.add("failure")
     return AlertMessage(
