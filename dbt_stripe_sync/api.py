@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -131,7 +132,8 @@ class Project:
                 )
             return _with_problem(report, parts.state.left)
 
-        return self._kept(_run_until_done(work(), stop))
+        with alerting_about_stops(self.options):
+            return self._kept(_run_until_done(work(), stop))
 
     def retry(
         self,
@@ -192,7 +194,8 @@ class Project:
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
             return _with_problem(report, parts.state.left)
 
-        return self._kept(_run_until_done(work(), stop))
+        with alerting_about_stops(self.options):
+            return self._kept(_run_until_done(work(), stop))
 
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
@@ -271,6 +274,7 @@ class Project:
         from dbt_stripe_sync.artifacts import write_artifacts
 
         problems = write_artifacts(report, self.workload.dbt.target_path)
+        problems += alert_about_run(report, self.workload.settings.alerts)
         return replace(report, problems=(*report.problems, *problems)) if problems else report
 
     @staticmethod
