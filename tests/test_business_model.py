@@ -1,7 +1,7 @@
-"""A random business for as long as it likes: rows come, change, swap and leave, people work in Stripe, requests fail, runs die.
+"""A random business: rows come, change, swap and leave, people work in Stripe, requests fail, and runs die.
 
-Once the faults have ended, Stripe is what the models say, nothing of anybody else's was touched, the last run owes nothing
-and sends nothing.
+Once the faults have ended, Stripe is what the models say, nothing of anybody else's was touched, and the last run owes
+nothing and sends nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -30,6 +29,7 @@ from dbt_stripe_sync.sandbox import Fault, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TAG = "dbt_stripe_sync"
 ENDED = frozenset({"canceled", "incomplete_expired"})
@@ -126,8 +126,12 @@ PATHS = (
 class Rows:
     """What the models say. The first row of each never leaves: an empty model is held back."""
 
-    products: dict[str, tuple[str, str | None]] = field(default_factory=lambda: {"p0": ("Desk", None), "p1": ("Lamp", None)})
-    prices: dict[str, tuple[int, str | None]] = field(default_factory=lambda: {"m0": (1000, "basic"), "m1": (1000, None)})
+    products: dict[str, tuple[str, str | None]] = field(
+        default_factory=lambda: {"p0": ("Desk", None), "p1": ("Lamp", None)}
+    )
+    prices: dict[str, tuple[int, str | None]] = field(
+        default_factory=lambda: {"m0": (1000, "basic"), "m1": (1000, None)}
+    )
     coupons: dict[str, int] = field(default_factory=lambda: {"k0": 10})
     codes: dict[str, tuple[str, str]] = field(default_factory=lambda: {"x0": ("SPRING", "k0")})
     subs: dict[str, dict[str, int]] = field(default_factory=lambda: {"s0": {"m0": 1}})
@@ -226,13 +230,21 @@ class BusinessMachine(RuleBasedStateMachine):
         assume(all(coupon != key for _, coupon in self.rows.codes.values()))
         self.rows.coupons.pop(key, None)
 
-    @rule(order=st.permutations(TEXTS), coupons=st.lists(st.sampled_from(COUPONS), min_size=3, max_size=3), n=st.integers(1, 3))
+    @rule(
+        order=st.permutations(TEXTS),
+        coupons=st.lists(st.sampled_from(COUPONS), min_size=3, max_size=3),
+        n=st.integers(1, 3),
+    )
     def hand_out_codes(self, order: list[str], coupons: list[str], n: int) -> None:
         """They come, move, swap, rotate, change their coupons, and leave."""
         there = [coupon if coupon in self.rows.coupons else "k0" for coupon in coupons]
         self.rows.codes = {key: (order[i], there[i]) for i, key in enumerate(CODES[:n])}
 
-    @rule(sub=st.sampled_from(["s0", "s1"]), prices=st.sets(st.sampled_from(sorted(PRICES)), min_size=1), seats=st.integers(1, 3))
+    @rule(
+        sub=st.sampled_from(["s0", "s1"]),
+        prices=st.sets(st.sampled_from(sorted(PRICES)), min_size=1),
+        seats=st.integers(1, 3),
+    )
     def subscribe(self, sub: str, prices: set[str], seats: int) -> None:
         there = sorted(prices & self.rows.prices.keys())
         assume(there)
@@ -263,7 +275,12 @@ class BusinessMachine(RuleBasedStateMachine):
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    @rule(kind=st.sampled_from(sorted(FAULTS)), path=st.sampled_from(PATHS), skip=st.integers(0, 1), times=st.sampled_from([1, 20]))
+    @rule(
+        kind=st.sampled_from(sorted(FAULTS)),
+        path=st.sampled_from(PATHS),
+        skip=st.integers(0, 1),
+        times=st.sampled_from([1, 20]),
+    )
     def let_requests_fail(self, kind: str, path: str, skip: int, times: int) -> None:
         method = None if kind == "429" else "DELETE" if path == "^/v1/coupons/" else "POST"
         self.stripe.inject(FAULTS[kind](method=method, path=path, skip=skip, count=times))
@@ -344,9 +361,9 @@ class BusinessMachine(RuleBasedStateMachine):
         assert {tag: o["percent_off"] for tag, o in self.mine("coupon").items()} == {
             f"coupons/{key}": pct for key, pct in rows.coupons.items()
         }
-        assert {tag: (o["code"], names[o["promotion"]["coupon"]]) for tag, o in self.mine("promotion_code").items()} == {
-            f"codes/{key}": (code, f"coupons/{coupon}") for key, (code, coupon) in rows.codes.items()
-        }
+        assert {
+            tag: (o["code"], names[o["promotion"]["coupon"]]) for tag, o in self.mine("promotion_code").items()
+        } == {f"codes/{key}": (code, f"coupons/{coupon}") for key, (code, coupon) in rows.codes.items()}
         subscriptions = self.mine("subscription")
         assert {tag: self.items_of(o, names) for tag, o in subscriptions.items()} == {
             f"subs/{key}": {
@@ -360,7 +377,9 @@ class BusinessMachine(RuleBasedStateMachine):
     def items_of(self, subscription: dict[str, Any], names: dict[str, str]) -> dict[str, int]:
         foreign = self.foreign_items.get(subscription["id"])
         return {
-            "an add-on" if item["id"] == foreign else names.get(item["price"]["id"], item["price"]["id"]): item["quantity"]
+            "an add-on" if item["id"] == foreign else names.get(item["price"]["id"], item["price"]["id"]): item[
+                "quantity"
+            ]
             for item in subscription["items"]["data"]
         }
 

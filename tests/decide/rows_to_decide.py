@@ -1,13 +1,13 @@
 """Rows of every kind of resource that differ in every way, and what can be seen of their objects.
 
-`walk` answers each question of `decide` in every way that makes a difference, so that a row becomes a tree of decisions.
+`walk` answers each question of `decide` in every way that makes a difference: a row becomes a tree of decisions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.sync import parse_syncs
@@ -296,7 +296,7 @@ SOLD: dict[str, Sold] = {
 CATALOG = read_catalog()
 
 
-@lru_cache(maxsize=None)
+@cache
 def rules_for(name: str, *, on_deleted: str = "reject", **meta: str) -> Rules:
     """The rules of a sync of one kind, as its YAML says; `meta` adds to that."""
     sold = SOLD[name]
@@ -357,6 +357,10 @@ def differing(sold: str) -> Iterator[Differing]:
         yield Differing(sold, "both", rules, _row(rules, Kind.CHANGED, base, both))
     yield Differing(sold, "rebuilt, the same", rules, _row(rules, Kind.CHANGED, base, base, payload_hash=REBUILT))
     yield Differing(sold, "rebuilt, changed", rules, _row(rules, Kind.CHANGED, base, after, payload_hash=REBUILT))
+    if kind.moved:
+        moved = {**base, **kind.moved}
+        row = _row(rules, Kind.CHANGED, base, moved, payload_hash=REBUILT)
+        yield Differing(sold, f"rebuilt, refers to another: {', '.join(kind.moved)}", rules, row)
     yield Differing(sold, "unreadable", rules, _row(rules, Kind.CHANGED, base, after, unreadable=True))
     renamed = _row(rules, Kind.CHANGED, base, after, more={TAGGED_AS: "earlier"})
     yield Differing(sold, "changed, its sync renamed", rules, renamed)
