@@ -80,6 +80,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
                 held=workload.held,
                 dependents=workload.dependents,
                 warnings=workload.warnings,
+                known=workload.known,
             )
             sources = Sources(warehouse=warehouse, stripe=parts.stripe, state=parts.state, clock=parts.clock)
             return await PlanMaker(scope, sources, options, progress, writer).make()

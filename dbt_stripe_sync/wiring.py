@@ -72,6 +72,7 @@ class Workload:
 
     `held` gives a reason for each sync whose models dbt did not build well. `dependents` has the syncs that refer to
     each sync, whether they are selected or not. `store_values` says of every sync whether the state keeps its values.
+    `known` names all syncs that the project describes, disabled ones too.
     """
 
     options: ProjectOptions
@@ -84,6 +85,7 @@ class Workload:
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
     store_values: Mapping[str, bool] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
 
     @property
     def project(self) -> str:
@@ -201,6 +203,7 @@ def load_workload(options: ProjectOptions) -> Workload:
             sync.name: settings.store_values if sync.store_values is None else sync.store_values
             for sync in parsed.syncs
         },
+        known=frozenset((*(sync.name for sync in parsed.syncs), *parsed.disabled)),
         held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
         warnings=(*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))),
     )

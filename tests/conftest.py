@@ -15,8 +15,10 @@ import pytest
 from business import SAMPLE, Business
 from crash_counts import write_counts
 from recording import FOLDER, start_recording
+from showing import unshown
 from usage import meters
 
+from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.sandbox import Sandbox
 
 
@@ -35,6 +37,22 @@ def pytest_terminal_summary(terminalreporter):
 def _stripe_key(monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", Sandbox.api_key)
     monkeypatch.delenv("STRIPE_API_BASE", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_sent_that_was_not_shown(monkeypatch):
+    """Every plan that a test makes shows each parameter of each of its calls, in the text and in the Markdown."""
+    missing = []
+    finish = PlanWriter.finish
+
+    def finish_and_look(writer, *given, **named):
+        plan = finish(writer, *given, **named)
+        missing.extend(unshown(plan))
+        return plan
+
+    monkeypatch.setattr(PlanWriter, "finish", finish_and_look)
+    yield
+    assert not missing, "\n".join(missing)
 
 
 @pytest.fixture

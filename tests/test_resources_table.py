@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dbt_stripe_sync.model.lifecycle import Mode, Reject
+from dbt_stripe_sync.model.lifecycle import Mode, NotReplaced
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES
 
@@ -32,7 +32,7 @@ of which can be synced. `dbt-stripe-sync fields RESOURCE` lists the parameters o
 - **on_removed**: what can happen to the object of a row that left the model; `ignore` always can. What can't be
   undone has an asterisk.
 - **immutable parameter changed**: what a change of a parameter does that Stripe takes at creation alone.
-  *Replace* makes a new object first, moves the row to it, and then removes the old one as it says. *Reject*
+  *Replace* makes a new object first, moves the row to it, and then removes the old one as it says. *NotReplaced*
   leaves the object as it is and says why.
 - **options**: what may stand under `options:`.
 - A resource with **no tag** has no metadata, so that its objects can't be told from others in Stripe: keep the
@@ -87,7 +87,7 @@ def replacement(name, life) -> str:
     if not any(param.immutable and not param.in_path for param in CATALOG.resources[name].params.values()):
         return "there are none"
     change = life.when_immutable_changes
-    if isinstance(change, Reject):
+    if isinstance(change, NotReplaced):
         asked = life.replace_if_asked
         return f"reject: {change.reason}" + (f"; with `replace: true` {replaced(asked)}" if asked else "")
     return replaced(change)

@@ -9,7 +9,7 @@ from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
 from dbt_stripe_sync.engine.payload.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
 from dbt_stripe_sync.model.lifecycle import Mode, Removal, stays_when_replaced
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenReplaced
+from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenEnded, WhenReplaced
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
@@ -49,6 +49,13 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             sync.where.at_field("on_removed"),
             f"Stripe can't {sync.on_removed.value.replace('_', ' ')} a {resource.name}",
             f"use {listed(allowed)}",
+        )
+    if sync.when_ended is WhenEnded.RESTART and not lifecycle.ended:
+        problems.add(
+            "restart-not-allowed",
+            sync.where.at_field("when_ended"),
+            f"a new object can't follow one of `{resource.name}` that has ended",
+            "remove `when_ended`; a new key makes a new object",
         )
     for match in sync.match:
         _check_findable(resource, match.by, sync.where.at_field("match"), problems)
@@ -113,12 +120,15 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
 
 def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> None:
     for field in sync.fields:
-        param = resource.params[field.path[0]]
-        if param.immutable and not param.in_path and field.path != ("id",):
+        if resource.params[field.path[0]].in_path or field.path == ("id",):
+            continue
+        paths = (field.path[: end + 1] for end in range(len(field.path)))
+        fixed = next((path for path in paths if (param := resource.param(path)) and param.immutable), None)
+        if fixed is not None:
             problems.add(
                 "immutable-parameter",
                 field.where,
-                f"`{field.path[0]}` is fixed once a {resource.name} exists, and the sync's mode is `update`",
+                f"`{'.'.join(fixed)}` is fixed once a {resource.name} exists, and the sync's mode is `update`",
                 "remove the field, or use `mode: upsert`",
             )
 

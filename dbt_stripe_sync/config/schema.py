@@ -15,7 +15,7 @@ from dbt_stripe_sync.config.paths import SHAPES
 from dbt_stripe_sync.config.sync import LIMITS
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sync import Conversion, ItemsOwned, Nulls, OnAmbiguous, WhenReplaced
+from dbt_stripe_sync.model.sync import Conversion, ItemsOwned, Nulls, OnAmbiguous, WhenEnded, WhenReplaced
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
@@ -134,6 +134,11 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "on_ambiguous": {
                 "enum": [choice.value for choice in OnAmbiguous],
                 "description": "What to do where `match` finds several objects for one row.",
+            },
+            "when_ended": {
+                "enum": [choice.value for choice in WhenEnded],
+                "description": "What to do for a row whose object has ended: `keep` it ended, or `restart` with a new "
+                "one. Default: `keep`.",
             },
             "items_owned": {
                 "enum": [choice.value for choice in ItemsOwned],

@@ -27,6 +27,7 @@ from dbt_stripe_sync.model.sync import (
     Sync,
     SyncRef,
     Threshold,
+    WhenEnded,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ KEYS = (
     "fields",
     "on_removed",
     "on_ambiguous",
+    "when_ended",
     "items_owned",
     "limits",
     "nulls",
@@ -67,6 +69,7 @@ class ParsedConfig:
     """The syncs that are well formed, and everything that is wrong with the others."""
 
     syncs: tuple[Sync, ...]
+    disabled: tuple[str, ...] = ()
     problems: tuple[Problem, ...]
 
 
@@ -75,17 +78,19 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
     problems = Problems()
     models = {node.name: node for node in nodes.values()}
     syncs = []
-    written = []
+    written: list[str] = []
+    disabled: list[str] = []
     for node in nodes.values():
         for block in read_blocks(node, problems):
             if block.raw.get("enabled", True) is False:
+                disabled.append(block.where.sync or node.name)
                 continue
             written.append(block.where.sync or node.name)
             sync = _Parser(block, catalog, models, problems).parse(project)
             syncs += [sync] if sync is not None else []
     syncs = list(split_back_references(syncs, catalog))
     check_together(syncs, written, catalog.resources, problems)
-    return ParsedConfig(syncs=tuple(syncs), problems=tuple(problems.found))
+    return ParsedConfig(syncs=tuple(syncs), disabled=tuple(disabled), problems=tuple(problems.found))
 
 
 @dataclass(slots=True)
@@ -132,6 +137,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         check_resource(sync, resource, lifecycle, self.problems)

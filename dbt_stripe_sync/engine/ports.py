@@ -59,6 +59,10 @@ class Stripe(Protocol):
         """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
         ...
 
+    async def test_clocks(self) -> Sequence[str]:
+        """The ids of the test clocks, none in live mode. Raises `StripeError` where they can't be had."""
+        ...
+
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
         ...

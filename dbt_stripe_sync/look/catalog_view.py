@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.model.errors import ConfigError, Problem
-from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.params import ParamKind, immutable_parts
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dbt_stripe_sync.model.params import Param
 
 
@@ -33,24 +31,21 @@ def list_fields(name: str, path: str | None) -> list[dict[str, Any]]:
                 hint=f"did you mean `{close}`?" if close else "`dbt-stripe-sync fields` lists them all",
             )
         )
-    if path is None:
-        return [_param_row(param) for param in resource.params.values()]
-    param = resource.param(tuple(path.split(".")))
-    inner = _inside(param) if param is not None else None
-    if inner is None:
-        hint = f"it has {listed(resource.params)}{did_you_mean(path, resource.params)}"
+    steps = tuple(path.split(".")) if path is not None else ()
+    params = [resource.param(steps[: end + 1]) for end in range(len(steps))]
+    is_fixed = any(param is not None and param.immutable for param in params)
+    inner = resource.params if not params else params[-1].inner if params[-1] is not None else None
+    if not inner:
+        hint = f"it has {listed(resource.params)}{did_you_mean(path or '', resource.params)}"
         raise ConfigError(
             Problem(code="unknown-parameter", summary=f"`{name}` has nothing inside a parameter `{path}`", hint=hint)
         )
-    return [_param_row(field) for field in inner.values()]
-
-
-def _inside(param: Param) -> Mapping[str, Param] | None:
-    if param.kind is ParamKind.LIST and param.item is not None:
-        return _inside(param.item)
-    if param.kind is ParamKind.MAP and param.values is not None:
-        return _inside(param.values)
-    return param.fields
+    is_map = bool(params) and params[-1] is not None and params[-1].kind is ParamKind.MAP
+    above = (*steps, "*") if is_map else steps
+    return [
+        _param_row(param, is_fixed=is_fixed, once=resource.lifecycle.set_once_from((*above, param.name)))
+        for param in inner.values()
+    ]
 
 
 def _resource_row(name: str) -> dict[str, Any]:
@@ -65,12 +60,14 @@ def _resource_row(name: str) -> dict[str, Any]:
     }
 
 
-def _param_row(param: Param) -> dict[str, Any]:
+def _param_row(param: Param, *, is_fixed: bool, once: tuple[Any, ...]) -> dict[str, Any]:
     return {
         "name": param.name,
         "type": _type_of(param),
         "required": param.required,
-        "immutable": param.immutable,
+        "immutable": param.immutable or is_fixed,
+        "immutable_parts": [".".join(path) for path in immutable_parts(param)],
+        "set_once": bool(once),
         "clearable": param.clearable,
         "values": list(param.enum),
         "description": param.description,

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
 
@@ -137,12 +137,14 @@ class ItemList:
     """A list whose items have ids: in an update, one without an id is added and one that is missing stays.
 
     `told_apart_by` names what no two items of an object share; `gone` is sent, with its id, for an item to be removed.
-    `listed_by` is the resource that lists the items where the object shows only some of them, by the object's own name.
+    Where the object shows only some of its items, `listed_by` is the resource that lists them, by the object's own
+    name, or `listed_with` the object's own operation that does.
     """
 
     told_apart_by: str
-    gone: Mapping[str, Any]
-    listed_by: tuple[str, str]
+    gone: Mapping[str, Any] = field(default_factory=dict)
+    listed_by: tuple[str, str] | None = None
+    listed_with: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,11 @@ class Lifecycle:
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
     for a sync that asks for it. `held_by` is what may hold an object, `uniques` what no two objects share, `ended` the
     statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which
-    people add by hand.
+    people add by hand. `set_once` are parameters that an update takes only as long as they have the value
+    given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
+    the list operation: lists with each of them have every object between them, where a plain list leaves out those that
+    are archived or have ended.
+    `hides_test_clocks` says that they leave out objects of test clocks unless one is named.
     """
 
     found_by: tuple[str, ...] = ()
@@ -246,6 +252,13 @@ class Lifecycle:
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()
+    set_once: Mapping[str, Any] = field(default_factory=dict)
+    listed_with: tuple[Mapping[str, Any], ...] = ({},)
+    hides_test_clocks: bool = False
+
+    def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
+        """The one value that a parameter may be changed from, empty where an update takes it at any time."""
+        return tuple(value for name, value in self.set_once.items() if _covers(name.split("."), path))[:1]
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -254,6 +267,10 @@ class Lifecycle:
         in_bulk = (self.bulk.name,) if self.bulk is not None else ()
         may_move = (MOVE_HOLDERS,) if any(rule.moves for rule in self.held_by) else ()
         return (*self.finishes, *replaced, *in_bulk, *may_move)
+
+
+def _covers(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    return len(pattern) == len(path) and all(part in ("*", name) for part, name in zip(pattern, path, strict=True))
 
 
 def stays_when_replaced(lifecycle: Lifecycle) -> bool:

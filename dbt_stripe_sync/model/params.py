@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.model.lifecycle import Lifecycle
 
@@ -31,7 +31,8 @@ class Param:
     """One parameter.
 
     `enum` lists the words that it takes; on an `INTEGER` they stand beside numbers (`trial_end: now`). `required` is
-    what creation asks for, `clearable` says that an update takes `''`, `immutable` that creation alone takes it.
+    what creation asks for, `clearable` says that an update takes `''`, `immutable` that creation alone takes it, and
+    `partly_immutable` that this is true of something inside it, found by `immutable_parts`.
     `in_path` marks a parameter that stands in the URL. `item` is a list's, `fields` a hash's, `values` a map's.
     """
 
@@ -42,6 +43,7 @@ class Param:
     updatable: bool = True
     clearable: bool = False
     in_path: bool = False
+    partly_immutable: bool = False
     enum: tuple[str, ...] = ()
     item: Param | None = None
     fields: Mapping[str, Param] | None = None
@@ -52,6 +54,40 @@ class Param:
     def immutable(self) -> bool:
         """Whether the parameter is fixed once the object exists."""
         return self.creatable and not self.updatable
+
+    @property
+    def inner(self) -> Mapping[str, Param]:
+        """What can be named below it: a hash's fields, those of a list's items and of a map's values."""
+        below = self.item or self.values
+        return below.inner if below is not None else self.fields or {}
+
+
+def immutable_parts(param: Param) -> Iterator[tuple[str, ...]]:
+    """The paths inside a parameter that are fixed once the object exists, the topmost of each."""
+    if not param.partly_immutable:
+        return
+    for name, part in param.inner.items():
+        if part.immutable:
+            yield (name,)
+        else:
+            yield from ((name, *path) for path in immutable_parts(part))
+
+
+def without_immutable(value: Any, param: Param) -> Any:
+    """A value as an update takes it: without the parts that only creation takes, None where nothing is left of it.
+
+    Items of a list that has such parts are updated by their ids, so a list that stays the same is left out as a whole.
+    """
+    if param.immutable or (param.partly_immutable and isinstance(value, list)):
+        return None
+    if not param.partly_immutable or not isinstance(value, dict):
+        return value
+    below = param.fields or {}
+    parts = {
+        name: part if (field := param.values or below.get(name)) is None else without_immutable(part, field)
+        for name, part in value.items()
+    }
+    return {name: part for name, part in parts.items() if part is not None} or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

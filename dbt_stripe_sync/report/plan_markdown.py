@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Severity
+from dbt_stripe_sync.report.call_text import render_calls
 from dbt_stripe_sync.report.lines import counted, cut, plain
 from dbt_stripe_sync.report.plan_text import pick_changes
 from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, place_of, sum_of
@@ -116,9 +117,13 @@ def _change(change: Change, *, show_values: bool) -> Iterator[str]:
     yield _fenced(f"{mark} {'  '.join(part for part in parts if part)}")
     if not show_values:
         return
-    for part in render_parts(change):
-        new, old = cut(part.after, LONGEST_VALUE), cut(part.before, LONGEST_VALUE)
+    fields = list(render_parts(change))
+    for part in fields:
+        # What is sent is shown in full; of what it takes the place of, a part is enough.
+        new, old = part.after, cut(part.before, LONGEST_VALUE)
         yield _fenced(f"      {part.path}: {new if change.action is Action.CREATE else f'{old} -> {new}'}")
+    for call in render_calls(change, [(part.path, part.after) for part in fields]):
+        yield _fenced(f"      {call}")
 
 
 def _fenced(line: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.report.call_text import render_calls
 from dbt_stripe_sync.report.lines import Paint, counted, cut, pad, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import (
@@ -165,14 +166,20 @@ def _rows(changes: Sequence[Change], groups: Sequence[ProblemGroup], style: Plan
 
 
 def _values(change: Change, width: int) -> Iterator[str]:
-    """Old and new value of each parameter, below its change."""
+    """Old and new value of each parameter, below its change, then what else its calls send."""
     parts = list(render_parts(change))
-    name_width = min(max((cell_len(plain(part.path)) for part in parts), default=0), width // 3)
+    widest = width // 3
+    name_width = min(max((cell_len(plain(part.path)) for part in parts), default=0), widest)
     is_new = change.action is Action.CREATE
     for part in parts:
         text = part.after if is_new else f"{part.before} -> {part.after}"
-        label = f"{INDENT * 3}{pad(cut(plain(part.path), name_width), name_width)}  "
-        yield from wrap(text, width, first=label, indent=" " * (cell_len(label) + 2))
+        label, indent = f"{INDENT * 3}{pad(plain(part.path), name_width)}  ", " " * (len(INDENT * 3) + name_width + 4)
+        if cell_len(plain(part.path)) > widest:
+            # A long name is never cut: it may have a line, or more, of its own.
+            text, label, indent = f"{plain(part.path)} {text}", INDENT * 3, INDENT * 5
+        yield from wrap(text, width, first=label, indent=indent)
+    for call in render_calls(change, [(part.path, part.after) for part in parts]):
+        yield from wrap(call, width, first=INDENT * 3, indent=INDENT * 5)
 
 
 def _problem_rows(group: ProblemGroup, key_width: int, width: int, paint: Paint) -> Iterator[str]:

@@ -59,6 +59,9 @@ def render_preview_json(key: str, params: Mapping[str, Any], problems: Iterable[
     return orjson.dumps({"key": key, "params": params, "problems": found}, default=_json).decode()
 
 
+FIELD_MARKS = {"required": "required", "immutable": "immutable", "set_once": "set once", "clearable": "clearable"}
+
+
 def render_fields(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: int) -> Iterator[str]:
     """Parameters of a resource, one a line: name, type, what can be done with it, and its description below."""
     if as_json:
@@ -66,9 +69,11 @@ def render_fields(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: in
         return
     longest = max((cell_len(str(row["name"])) for row in rows), default=0)
     for row in rows:
-        marks = ", ".join(mark for mark in ("required", "immutable", "clearable") if row.get(mark))
+        marks = ", ".join(mark for name, mark in FIELD_MARKS.items() if row.get(name))
         kind = f"{row['type']}{f' ({marks})' if marks else ''}"
         yield _cut(f"{set_cell_size(str(row['name']), longest)}{GAP}{kind}", width)
+        if row.get("immutable_parts"):
+            yield _cut(f"{' ' * longest}{GAP}immutable in it: {', '.join(row['immutable_parts'])}", width)
         if row.get("values"):
             yield _cut(f"{' ' * longest}{GAP}one of {', '.join(row['values'])}", width)
         if row.get("description"):

@@ -70,30 +70,36 @@ class ShownPart:
 
 
 def render_parts(change: Change) -> Iterator[ShownPart]:
-    """Every parameter that a change touches; of a list of hashes only the parts that differ."""
+    """Every parameter that a change touches; of a hash and of a list of hashes only the parts that differ."""
     for part in change.changed:
-        for path, before, after in _differing(part.path, part.before, part.after):
+        after = "" if part.after is None else part.after
+        for path, before, now in walk_params(part.path, part.before, after):
             yield ShownPart(
                 path=path,
                 before=render_value(path, before, change.desired),
-                after=REMOVED if after is _GONE else render_value(path, after, change.desired),
+                after=REMOVED if now is _GONE else render_value(path, now, change.desired),
             )
 
 
-def _differing(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    """`items` of two subscriptions as `items[0].quantity` and so on, where both are lists of hashes or not set."""
-    if not _is_hashes(after) or not (before is None or _is_hashes(before)):
+def walk_params(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every part of a parameter by its path (`items[0].quantity`), with what it was; None where it was not set.
+
+    Of two hashes, and of two lists of hashes, only the parts that differ. A list of plain values is one part.
+    """
+    if isinstance(after, dict) and after and (before is None or isinstance(before, dict)):
+        for name in dict.fromkeys([*(before or {}), *after]):
+            then, now = (before or {}).get(name), after.get(name)
+            if then is None or then != now:
+                yield from walk_params(f"{path}.{name}" if path else name, then, "" if now is None else now)
+    elif _is_hashes(after) and (before is None or _is_hashes(before)):
+        for index, (old, new) in enumerate(zip_longest(before or (), after)):
+            where = f"{path}[{index}]"
+            if new is None:
+                yield where, old, _GONE
+            else:
+                yield from walk_params(where, old, new)
+    else:
         yield path, before, after
-        return
-    for index, (old, new) in enumerate(zip_longest(before or (), after)):
-        where = f"{path}[{index}]"
-        if new is None:
-            yield where, old, _GONE
-            continue
-        for name in dict.fromkeys([*(old or {}), *new]):
-            then, now = (old or {}).get(name), new.get(name)
-            if then != now:
-                yield from _differing(f"{where}.{name}", then, "" if now is None else now)
 
 
 def _is_hashes(value: Any) -> bool:

@@ -78,6 +78,10 @@ class Resource:
         return param
 
 
+# The clocks that objects in test mode can have: they are only listed, so they are no resource that a sync may write.
+TEST_CLOCK = Resource("test_helpers.test_clock", "test_helpers.test_clocks")
+
+
 class Catalog:
     """All resources by name. One is read when it is asked for."""
 

@@ -17,7 +17,7 @@ from dbt_stripe_sync.model.calls import Account, Answer, Call, StripeFailure, Ve
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.errors import StripeError as StripeProblem
 from dbt_stripe_sync.model.lifecycle import IN_BULK
-from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.catalog import TEST_CLOCK, read_catalog
 from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_stripe
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.retry import (
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 80.0
 CONNECT_SECONDS = 15.0
 KEEP_ALIVE = 60
+# docs.stripe.com/api/pagination: the most that a page takes.
+MOST_LISTED = 100
 ACCOUNT = "account.retrieve_current"
 
 # The SDK logs parameters at debug level, and they hold people's data.
@@ -73,6 +75,8 @@ class Gateway:
         self._client: stripe.StripeClient | None = None
         self._stream = EventStream(self, clock)
         self._requests = 0
+        self._clocks: tuple[str, ...] | None = None
+        self._clocks_asked = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"Gateway({self._address})"
@@ -114,6 +118,13 @@ class Gateway:
                 return
             asked["starting_after"] = page[-1]["id"]
 
+    async def test_clocks(self) -> Sequence[str]:
+        """The ids of the test clocks, asked for once; none in live mode, or where the key may not read them."""
+        async with self._clocks_asked:
+            if self._clocks is None:
+                self._clocks = () if is_live(self._key) else await self._list_test_clocks()
+        return self._clocks
+
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
         answer = await self._exchange(ACCOUNT, "get", "/v1/account", {}, {})
@@ -141,10 +152,20 @@ class Gateway:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def _list_test_clocks(self) -> tuple[str, ...]:
+        try:
+            pages = self.pages(TEST_CLOCK.name, {"limit": MOST_LISTED})
+            return tuple([str(clock["id"]) async for page in pages for clock in page])
+        except StripeProblem as error:
+            # Whoever made the key had no clocks in mind.
+            if error.problems[0].code == "stripe-permission":
+                return ()
+            raise
+
     def _operation(self, call: Call) -> Operation:
         operation = self._operations.get(call.endpoint)
         if operation is None:
-            resource = self._catalog.resource(call.resource)
+            resource = TEST_CLOCK if call.resource == TEST_CLOCK.name else self._catalog.resource(call.resource)
             operation = resource.operation(call.operation) if resource else None
             if operation is None:
                 raise LookupError(call.endpoint)

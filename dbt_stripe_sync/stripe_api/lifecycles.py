@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.lifecycle import (
     STREAM,
@@ -33,7 +33,7 @@ from dbt_stripe_sync.stripe_api.refusals import REFUSED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.model.params import Resource
+    from dbt_stripe_sync.model.params import Param, Resource
 
 INSERT_ONLY = frozenset({Mode.INSERT})
 NEVER_UPDATED = frozenset({Mode.UPSERT, Mode.INSERT})
@@ -54,6 +54,9 @@ _CANCEL_AT_END = Step(
 _CANCEL = Step(operation="cancel")
 _VOID = Step(operation="void_invoice")
 _FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
+
+# docs.stripe.com/api/prices/update says of `tax_behavior` that it is final once it is inclusive or exclusive.
+_NO_TAX_BEHAVIOR = "unspecified"
 
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
     {
@@ -85,6 +88,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # "This price cannot be archived because it is the default price of its product."
             held_by=(HeldBy(resource="product", parameter="default_price", named_by="product", moves=True),),
             shown_if_asked=("currency_options",),
+            set_once=dict.fromkeys(("tax_behavior", "currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
         "plan": Lifecycle(
             found_by=("id", "metadata"),
@@ -129,6 +133,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "metadata", "display_name"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
             when_immutable_changes=Replace(),
+            set_once=dict.fromkeys(("tax_behavior", "fixed_amount.currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
         "subscription": Lifecycle(
             found_by=("id", "metadata"),
@@ -282,6 +287,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 "accept": Finish(name="accept", operation="accept", status="open", becomes="accepted"),
             },
             shown_if_asked=("line_items",),
+            # docs.stripe.com/api/quotes/update: once specified, it cannot be changed.
+            set_once=dict.fromkeys(("customer", "customer_account"), None),
             # docs.stripe.com/quotes/clone: a finalised quote is revised by a new draft.
             fixed=Fixed(
                 statuses=frozenset({"open", "accepted", "canceled"}),
@@ -332,6 +339,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.ARCHIVE: ARCHIVE},
             when_immutable_changes=NotReplaced(reason="a new link has a new URL, and the old one is out in the world"),
             replace_if_asked=Replace(),
+            shown_if_asked=("line_items",),
+            # docs.stripe.com/api/payment-link/update: an item is named by its id, and none comes or goes.
+            item_lists={"line_items": ItemList(told_apart_by="price", listed_with="list_line_items")},
         ),
         "billing.meter": Lifecycle(
             found_by=("id", "event_name", "display_name"),
@@ -430,13 +440,36 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
 
 # Words that name an object of their own accord, where a resource shows them.
 _NAMES = ("lookup_key", "code", "email", "alias", "value", "domain_name", "serial_number")
+# List parameters that split all objects in two, with the value of those in use, and the word for objects of any status.
+_SWITCHES = {"active": True, "archived": False}
+_EVERY_STATUS = "all"
 _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "deactivate": Removal.DEACTIVATE}
 
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
-    return replace(found, refused=REFUSED.get(resource.name))
+    listing = resource.operations.get("list")
+    return replace(
+        found,
+        refused=REFUSED.get(resource.name),
+        listed_with=_lists_of_all(listing.params) if listing else ({},),
+        # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.
+        hides_test_clocks=listing is not None and "test_clock" in listing.params,
+    )
+
+
+def _lists_of_all(params: Mapping[str, Param]) -> tuple[Mapping[str, Any], ...]:
+    """The parameters of the lists that have every object between them, whatever Stripe lists by itself.
+
+    docs.stripe.com/api/prices/list has only the active ones, and docs.stripe.com/api/subscriptions/list all but those
+    that are canceled. Of the others not all pages say, so none is relied on.
+    """
+    status = params.get("status")
+    if status is not None and _EVERY_STATUS in status.enum:
+        return ({"status": _EVERY_STATUS},)
+    switch = next((name for name in _SWITCHES if name in params and params[name].kind is ParamKind.BOOLEAN), None)
+    return ({switch: _SWITCHES[switch]}, {switch: not _SWITCHES[switch]}) if switch else ({},)
 
 
 def derive_lifecycle(resource: Resource) -> Lifecycle:

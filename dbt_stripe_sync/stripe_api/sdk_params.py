@@ -116,7 +116,8 @@ def _is_none(member: ast.expr) -> bool:
 def merge_params(create: Mapping[str, Param], update: Mapping[str, Param] | None) -> dict[str, Param]:
     """Parameters of both: what creation requires, what updates can clear, what only one of them takes.
 
-    Where there is no update at all, nothing can be changed.
+    The same holds inside hashes, items of lists and values of maps. Where there is no update at all, nothing can be
+    changed.
     """
     later = update or {}
     merged: dict[str, Param] = {}
@@ -136,8 +137,10 @@ def _merge_param(first: Param, then: Param | None) -> Param:
     fields = merge_params(first.fields, then.fields) if first.fields is not None and then.fields is not None else None
     item = _merge_param(first.item, then.item) if first.item is not None and then.item is not None else None
     values = _merge_param(first.values, then.values) if first.values is not None and then.values is not None else None
+    parts = (*(fields or {}).values(), *(part for part in (item, values) if part is not None))
     return replace(
         first,
+        partly_immutable=any(part.immutable or part.partly_immutable for part in parts),
         clearable=then.clearable and not (first.required and then.kind is ParamKind.STRING),
         enum=tuple(dict.fromkeys([*first.enum, *then.enum])),
         fields=fields if fields is not None else first.fields or then.fields,

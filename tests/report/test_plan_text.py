@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from showing import unshown
 
 from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.model.plan import Note
+from dbt_stripe_sync.report import plan_text
 from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
 
 
@@ -68,7 +70,6 @@ def test_old_and_new_values_are_seen_only_where_they_were_asked_for():
         ("active", True, {}, "true"),
         ("customer", Ref(sync="customers", key="7"), {}, "<id of customers [7]>"),
         ("preferred_locales", ["en", "de"], {}, '["en","de"]'),
-        ("address", {"city": Ref(sync="a", key="7")}, {}, '{"city":"<id of a [7]>"}'),
         ("name", "a\x1b[31mb\nc", {}, "a\\x1b[31mb\\nc"),
         ("card.number", "4242424242424242", {}, "(hidden)"),
         ("metadata.note", "key sk_live_abcdefgh12345678", {}, "key sk_…"),
@@ -95,13 +96,14 @@ def test_of_a_list_of_hashes_only_the_parts_that_differ_are_shown():
 
     lines = render(make_plan(changes, [counts]), show_values=True, width=100).splitlines()
 
-    assert [line.split(maxsplit=1) for line in lines[2:6]] == [
+    assert [line.split(maxsplit=1) for line in lines[2:7]] == [
         ["items[0].price", "price_1 -> <id of prices [team]>"],
-        ["items[1].price_data", '(not set) -> {"currency":"jpy","unit_amount":500}'],
+        ["items[1].price_data.currency", "(not set) -> jpy"],
+        ["items[1].price_data.unit_amount", "(not set) -> 500 (500 JPY)"],
         ["items[1].tax_rates[0].x", "(not set) -> 1"],
         ["items[2]", '{"price":"price_3"} -> (removed)'],
     ]
-    assert [line.split(maxsplit=1) for line in lines[7:9]] == [
+    assert [line.split(maxsplit=1) for line in lines[9:11]] == [
         ["items[0].price", "price_1"],
         ["items[0].quantity", "2"],
     ]
@@ -241,3 +243,80 @@ def test_no_line_is_wider_than_the_terminal_and_none_holds_a_control_character(k
     for line in render_plan(plan, style=PlanStyle(show_values=True, width=width)):
         assert cell_len(line) <= width
         assert line.isprintable() or not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in line)
+
+
+def test_what_a_call_sends_beside_the_differing_fields_is_shown_under_them():
+    create = {"product": "prod_1", "unit_amount": 2, "metadata": {"dbt_stripe_sync": "shop/prices/gold"}}
+    end = {"active": False, "lookup_key": "", "metadata": {"dbt_stripe_sync": ""}}
+    changes = [
+        make_change(
+            "gold",
+            Action.REPLACE,
+            sync="prices",
+            stripe_id="price_1",
+            resource="price",
+            changed={"unit_amount": (1, 2)},
+            calls=(
+                PlannedCall(operation="create", target=None, params={**create, "transfer_lookup_key": True}),
+                PlannedCall(operation="update", target="price_1", params=end),
+            ),
+        )
+    ]
+
+    text = render(make_plan(changes, [make_counts("prices", rows=1, by_action={"replace": 1})]), show_values=True)
+
+    assert (
+        "      unit_amount  1 -> 2\n"
+        "      create with product=prod_1, metadata.dbt_stripe_sync=shop/prices/gold,\n"
+        "          transfer_lookup_key=true\n"
+        "      update price_1 with active=false, lookup_key=(cleared),\n"
+        "          metadata.dbt_stripe_sync=(cleared)\n"
+    ) in text
+
+
+def test_a_call_that_sends_no_more_than_the_fields_show_has_no_line_of_its_own():
+    changes = [make_change("42", changed={"email": ("a", "b")}), make_change("9", Action.DELETE)]
+    plan = make_plan(changes, [make_counts(rows=2, by_action={"update": 1, "delete": 1})])
+
+    lines = render(plan, show_values=True).splitlines()
+
+    assert lines[1].startswith("  ~ 42")
+    assert lines[2] == "      email  a -> b"
+    assert lines[3].startswith("  - 9")
+    assert lines[4] == ""
+
+
+PLAIN = st.text(alphabet="abc,=: >-_()[]'`é日\n", max_size=90) | st.integers(-(2**63), 2**63 - 1) | st.booleans()
+PARAMS = st.dictionaries(
+    st.text(alphabet="abcdefgh_", min_size=1, max_size=50),
+    st.recursive(
+        PLAIN | st.lists(PLAIN, max_size=3),
+        lambda inner: (
+            st.dictionaries(st.text(alphabet="xyz_", min_size=1, max_size=40), inner, min_size=1, max_size=3)
+            | st.lists(st.dictionaries(st.text(alphabet="pqr", min_size=1), inner, min_size=1, max_size=2), min_size=1)
+        ),
+        max_leaves=6,
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(first=PARAMS, second=PARAMS, before=PARAMS)
+def test_every_parameter_of_every_call_is_shown(first, second, before):
+    calls = tuple(PlannedCall(operation="update", target="cus_1", params=params) for params in (first, second))
+    changed = {name: (before.get(name), value) for name, value in first.items() if before.get(name) != value}
+    change = make_change("1", changed=changed, calls=calls)
+
+    assert unshown(make_plan([change], [make_counts(rows=1, by_action={"update": 1})])) == []
+
+
+def test_a_parameter_that_is_not_shown_is_noticed(monkeypatch):
+    change = make_change(
+        "1", params={"email": "a@x.com", "items": [{"id": "si_1"}]}, changed={"email": ("b", "a@x.com")}
+    )
+    monkeypatch.setattr(plan_text, "render_calls", lambda *_: ())
+
+    assert unshown(make_plan([change])) == [
+        "customers/1: update sends items[0].id='si_1', and the text does not show it"
+    ]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.engine.plan.behind import has_ended
-from dbt_stripe_sync.engine.plan.references import PAGE
+from dbt_stripe_sync.engine.plan.listing import everything
 from dbt_stripe_sync.model.lifecycle import ByStatus, stays_when_replaced
+from dbt_stripe_sync.model.objects import created_at
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.record import REBUILT, Record
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Catalog, Param, Resource
     from dbt_stripe_sync.model.sync import Sync
 
+_NONE = (False, False, -1)
 # A key that did not fit into the tag stands there as a digest.
 _DIGEST = "sha256:"
 
@@ -48,13 +50,14 @@ class Rebuilt:
 
 @dataclass(slots=True)
 class _Share:
-    """One sync's share of a list, newest object first, without the keys that the state has a record of."""
+    """One sync's share of all objects. `standing` says of each that is kept whether it is in use, and how old it is."""
 
     sync: Sync
     lifecycle: Lifecycle
     kept: dict[str, Record] = field(default_factory=dict)
     former: list[tuple[str, str, str]] = field(default_factory=list)
     living: set[str] = field(default_factory=set)
+    standing: dict[str, tuple[bool, bool, int]] = field(default_factory=dict)
     unknown_rows: int = 0
 
     def lacks(self, record: Record, known: str | None) -> bool:
@@ -81,7 +84,7 @@ async def rebuild_records(
             found |= {sync.name: Rebuilt(sync=sync.name, resource=name, skipped=reason) for sync in writers}
             continue
         shares = {f"{sync.project}/{sync.name}": _Share(sync=sync, lifecycle=lifecycle) for sync in writers}
-        async for page in stripe.pages(name, {"limit": PAGE}):
+        async for page in everything(stripe, resource):
             for body in page:
                 _sort_in(body, shares, resource)
         for share in shares.values():
@@ -142,11 +145,14 @@ def _sort_in(body: Mapping[str, Any], shares: Mapping[str, _Share], resource: Re
         share.unknown_rows += 1
         return
     removed = _is_removed(body, share.lifecycle, share.sync)
-    before, stripe_id = share.kept.get(key), str(body["id"])
+    stripe_id = str(body["id"])
     # One that was replaced may have our tag still, by an earlier version or a run that was killed before it took it
-    # away: the row's object is the newest that is in use.
-    if before is None or (before.removed and not removed):
+    # away: the row's object is the newest that is in use. Those that have ended come from lists of their own.
+    standing = (not removed, body.get("status") not in share.lifecycle.ended, created_at(body))
+    if standing > share.standing.get(key, _NONE):
+        before = share.kept.get(key)
         share.kept[key] = _record(share.sync, key, body, resource, removed=removed)
+        share.standing[key] = standing
         stripe_id = before.stripe_id if before is not None else ""
     if stripe_id and stays_when_replaced(share.lifecycle):
         share.former.append((share.sync.name, key, stripe_id))

@@ -35,7 +35,9 @@ def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) ->
     if not (lists or whole or _hides(change) or may_be_fixed(rules, change)):
         return change
     fixed = rules.lifecycle.fixed
-    seen = look(rules, diff, observed, change.stripe_id, (*(fixed.expand if fixed else ()), *to_expand(rules, change)))
+    listed = [name for name in lists if name in rules.lifecycle.shown_if_asked]
+    expand = dict.fromkeys([*(fixed.expand if fixed else ()), *to_expand(rules, change), *listed])
+    seen = look(rules, diff, observed, change.stripe_id, tuple(expand))
     if isinstance(seen, Ask | Reject):
         return seen
     if not seen:
@@ -54,9 +56,14 @@ def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) ->
         elif name in observed.items:
             items[name] = observed.items[name]
         else:
-            resource, parent = rules.lifecycle.item_lists[name].listed_by
-            return Ask(need=ReadItems(name=name, resource=resource, parent=parent, stripe_id=str(seen["id"])))
+            return Ask(need=_items_of(rules, name, str(seen["id"])))
     return _with_items(rules, diff, change, items)
+
+
+def _items_of(rules: Rules, name: str, stripe_id: str) -> ReadItems:
+    rule = rules.lifecycle.item_lists[name]
+    resource, parent = rule.listed_by or (rules.resource.name, None)
+    return ReadItems(name=name, resource=resource, stripe_id=stripe_id, parent=parent, operation=rule.listed_with)
 
 
 def to_expand(rules: Rules, change: Change) -> tuple[str, ...]:

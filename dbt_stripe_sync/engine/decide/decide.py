@@ -271,7 +271,14 @@ def _decide_adopted(
         # We made it ourselves: what Stripe does not show of it is as it was sent.
         seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
     comparison = compare(seen, payload, rules.resource, rules.mapped)
-    comparison.immutable = [name for name in comparison.immutable if body.get(name) is not None]
+    hidden = {
+        name: payload.params[name]
+        for name in rules.lifecycle.shown_if_asked
+        if name not in body and any(path.partition(".")[0] == name for path in comparison.immutable)
+    }
+    # What the object does not show may be as it should be, or is to be asked for first.
+    comparison.immutable = [path for path in comparison.immutable if _shows(body, path)]
+    comparison.update |= hidden
     if comparison.immutable:
         found_by = None if existing.by == TAG_FIELD else existing.by
         return Replacement(diff=known, payload=payload, comparison=comparison, found_by=found_by)
@@ -288,6 +295,16 @@ def _decide_adopted(
         changed=tuple(comparison.changed),
         found_by="our tag" if existing.by == TAG_FIELD else existing.by,
     )
+
+
+def _shows(body: Mapping[str, Any], path: str) -> bool:
+    """Whether an object shows what a parameter is, by the parameter's dotted path; a list counts as a whole."""
+    value: Any = body
+    for step in path.split("."):
+        if isinstance(value, list) or (isinstance(value, dict) and value.get("object") == "list"):
+            return True
+        value = value.get(step) if isinstance(value, dict) else None
+    return value is not None
 
 
 def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:

@@ -200,7 +200,8 @@ def _step(then: Step | ByStatus, body: Mapping[str, Any]) -> Step | None:
 
 def _fixed_names(rules: Rules, asked: Replacement) -> list[str]:
     names = list(dict.fromkeys(part.path.partition(".")[0] for part in asked.comparison.changed))
-    return [name for name in names if rules.resource.params[name].immutable] or list(asked.comparison.immutable)
+    params = rules.resource.params
+    return [name for name in names if params[name].immutable] or list(asked.comparison.immutable)
 
 
 def _end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] = ()) -> PlannedCall:

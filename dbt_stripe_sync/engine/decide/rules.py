@@ -124,12 +124,13 @@ class ReadObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadItems:
-    """All items of a list of an object: every `resource` whose `parent` it is."""
+    """All items of a list of an object: every `resource` whose `parent` it is, or what its own `operation` lists."""
 
     name: str
     resource: str
-    parent: str
     stripe_id: str
+    parent: str | None = None
+    operation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import FieldChange, Fingerprint
 from dbt_stripe_sync.model.codec import canonical
-from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.params import ParamKind, without_immutable
 from dbt_stripe_sync.model.record import MARK
 from dbt_stripe_sync.model.sync import Nulls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.payload.builder import Payload
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Param, Resource
 
 _ABSENT: Any = object()
@@ -25,8 +26,9 @@ _ABSENT: Any = object()
 class Comparison:
     """`update` is what to send, `desired` what will be ours afterwards.
 
-    `immutable` names changed parameters that no update takes, `uncleared` mapped ones that are null now and can't be
-    emptied.
+    `immutable` has the dotted paths of changed parameters that no update takes, of hashes and lists the part that it
+    does not take (`fixed_amount.amount`); no such part is in `update`. `uncleared` are mapped ones that are null now
+    and can't be emptied.
     """
 
     update: dict[str, Any] = field(default_factory=dict)
@@ -55,12 +57,12 @@ def same(one: Any, other: Any) -> bool:
 def compare(
     before: Mapping[str, Any], payload: Payload, resource: Resource, mapped: frozenset[tuple[str, ...]]
 ) -> Comparison:
-    """Compare top-level parameter by parameter; only those that differ are sent, a hash as a whole.
+    """Compare top-level parameter by parameter; only those that differ are sent, a hash with all that an update takes.
 
     A parameter that the mapping no longer names stays in Stripe as it is, and is no longer ours.
     """
     result = Comparison()
-    walk = _Walk(payload=payload, mapped=mapped, result=result)
+    walk = _Walk(payload=payload, lifecycle=resource.lifecycle, mapped=mapped, result=result)
     for name in dict.fromkeys([*payload.params, *before]):
         old, new = before.get(name), payload.params.get(name)
         if name.startswith(MARK):
@@ -72,11 +74,7 @@ def compare(
         sent, kept = walk.step((name,), old, new, param)
         if kept is not _ABSENT:
             result.desired[name] = kept
-        if sent is _ABSENT:
-            continue
-        if param.immutable:
-            result.immutable.append(name)
-        else:
+        if sent is not _ABSENT:
             result.update[name] = sent
     return result
 
@@ -84,11 +82,23 @@ def compare(
 @dataclass(slots=True)
 class _Walk:
     payload: Payload
+    lifecycle: Lifecycle
     mapped: frozenset[tuple[str, ...]]
     result: Comparison
 
     def step(self, path: tuple[str, ...], old: Any, new: Any, param: Param) -> tuple[Any, Any]:
         """What to send for this parameter, and what is ours afterwards; `_ABSENT` where there is nothing."""
+        sent, kept = self._difference(path, old, new, param)
+        if sent is not _ABSENT and (param.immutable or self._was_set_once(path, old)):
+            self.result.immutable.append(".".join(path))
+            return _ABSENT, kept
+        return sent, kept
+
+    def _was_set_once(self, path: tuple[str, ...], old: Any) -> bool:
+        first = self.lifecycle.set_once_from(path)
+        return bool(first) and old is not None and not same(old, first[0])
+
+    def _difference(self, path: tuple[str, ...], old: Any, new: Any, param: Param) -> tuple[Any, Any]:
         if param.kind is ParamKind.MAP and isinstance(new or old, dict) and isinstance(new or {}, dict):
             return self._map(path, old or {}, new or {}, param)
         if new is None:
@@ -100,13 +110,18 @@ class _Walk:
             return _ABSENT, new
         if param.kind is ParamKind.HASH and isinstance(new, dict):
             return self._hash(path, old if isinstance(old, dict) else {}, new, param)
+        if param.kind is ParamKind.LIST and param.partly_immutable and isinstance(new, list):
+            return self._items(path, old, new, param)
         self.result.changed.append(FieldChange(path=".".join(path), before=old, after=new))
         return new, new
 
     def _hash(
         self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
     ) -> tuple[Any, Any]:
-        """A hash is sent whole, with what has to be emptied in it, so that no part depends on what Stripe keeps."""
+        """A hash is sent whole, with what has to be emptied in it, so that no part depends on what Stripe keeps.
+
+        What only creation takes is left out: an update refuses it though it has not changed.
+        """
         sent: dict[str, Any] = {}
         kept: dict[str, Any] = {}
         differs = False
@@ -118,9 +133,28 @@ class _Walk:
             differs = differs or part is not _ABSENT
             if stays is not _ABSENT:
                 kept[name] = stays
-            if part is not _ABSENT or stays is not _ABSENT:
-                sent[name] = part if part is not _ABSENT else stays
+            if part is not _ABSENT:
+                sent[name] = part
+            elif stays is not _ABSENT and (unchanged := without_immutable(stays, field_param)) is not None:
+                sent[name] = unchanged
         return (sent if differs else _ABSENT), kept
+
+    def _items(self, path: tuple[str, ...], old: Any, new: list[Any], param: Param) -> tuple[Any, Any]:
+        """A list whose items are updated by their ids, since something in them is fixed; none can come or go."""
+        rule = self.lifecycle.item_lists.get(path[0]) if len(path) == 1 else None
+        told_apart_by = rule.told_apart_by if rule else None
+        pairs = _paired(old, new, told_apart_by)
+        if pairs and all(same(before, after) for before, after in pairs):
+            return _ABSENT, new
+        self.result.changed.append(FieldChange(path=".".join(path), before=old, after=new))
+        if pairs is None:
+            self.result.immutable.append(".".join(path))
+            return _ABSENT, new
+        # Without a rule nothing finds the ids, so that no part of an item can be changed.
+        found = (_fixed(before, after, param, all_of_it=rule is None) for before, after in pairs)
+        fixed = dict.fromkeys(name for names in found for name in names)
+        self.result.immutable += [".".join((*path, *name)) for name in fixed]
+        return (_ABSENT if fixed else [_item(after, param, told_apart_by) for after in new]), new
 
     def _map(
         self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
@@ -143,12 +177,23 @@ class _Walk:
                 part, stays = _ABSENT, after
             else:
                 self.result.changed.append(FieldChange(path=".".join((*path, name)), before=before, after=after))
-                part, stays = after, after
+                part, stays = self._entry((*path, name), before, after, values), after
             if part is not _ABSENT:
                 sent[name] = part
             if stays is not _ABSENT:
                 kept[name] = stays
         return (sent or _ABSENT), (kept or _ABSENT)
+
+    def _entry(self, path: tuple[str, ...], before: Any, after: Any, param: Param | None) -> Any:
+        """What to send of a map's hash that differs: all of it but what is fixed."""
+        if param is None or not isinstance(before, dict) or not isinstance(after, dict):
+            return after
+        fixed = {name for name, part in param.inner.items() if part.immutable}
+        fixed |= {name for name in after if self._was_set_once((*path, name), before.get(name))}
+        self.result.immutable += [
+            ".".join((*path, name)) for name in after if name in fixed and not same(before.get(name), after[name])
+        ]
+        return {name: value for name, value in after.items() if name not in fixed} or _ABSENT
 
     def _gone(self, path: tuple[str, ...], old: Any, param: Param, *, is_key: bool = False) -> tuple[Any, Any]:
         if old is None or not self._is_ours(path):
@@ -156,16 +201,17 @@ class _Walk:
         nulls = self._nulls_of(path)
         if nulls is Nulls.IGNORE:
             return _ABSENT, old
-        if not is_key and not param.clearable and not (param.kind is ParamKind.STRING and self._may_empty(path, nulls)):
+        if not is_key and not param.clearable and not self._may_empty(path, nulls, param):
             self.result.uncleared.append(path)
             return _ABSENT, old
         self.result.changed.append(FieldChange(path=".".join(path), before=old, after=None))
         return "", _ABSENT
 
     @staticmethod
-    def _may_empty(path: tuple[str, ...], nulls: Nulls) -> bool:
+    def _may_empty(path: tuple[str, ...], nulls: Nulls, param: Param) -> bool:
         # A text inside a hash is emptied with the hash that is sent whole; one at the top only where the user says so.
-        return len(path) > 1 or nulls is Nulls.CLEAR
+        is_sent_whole = len(path) > 1 and not param.immutable
+        return param.kind is ParamKind.STRING and (is_sent_whole or nulls is Nulls.CLEAR)
 
     def _is_ours(self, path: tuple[str, ...]) -> bool:
         return any(path[: len(mapped)] == mapped or mapped[: len(path)] == path for mapped in self.mapped)
@@ -175,3 +221,39 @@ class _Walk:
             if path[: len(mapped)] == mapped or mapped[: len(path)] == path:
                 return nulls
         return Nulls.DEFAULT
+
+
+def _paired(old: Any, new: Sequence[Any], told_apart_by: str | None) -> list[tuple[Any, Any]] | None:
+    """Each item with the one that it was: by what tells them apart, else by its place. None where one comes or goes."""
+    if not isinstance(old, list) or len(old) != len(new) or not all(isinstance(item, dict) for item in (*old, *new)):
+        return None
+    left = list(old)
+    pairs = []
+    for item in new:
+        value = item.get(told_apart_by) if told_apart_by else None
+        found = next((was for was in left if value is not None and same(was.get(told_apart_by), value)), None)
+        if found is None:
+            return list(zip(old, new, strict=True))
+        left.remove(found)
+        pairs.append((found, item))
+    return pairs
+
+
+def _fixed(
+    before: Mapping[str, Any], after: Mapping[str, Any], param: Param, *, all_of_it: bool
+) -> Iterator[tuple[str, ...]]:
+    """The parts of an item that differ and that no update takes."""
+    for name, part in param.inner.items():
+        old, new = before.get(name), after.get(name)
+        if same(old, new):
+            continue
+        if part.immutable or all_of_it:
+            yield (name,)
+        elif part.partly_immutable and isinstance(old, dict) and isinstance(new, dict):
+            yield from ((name, *path) for path in _fixed(old, new, part, all_of_it=False))
+
+
+def _item(item: Mapping[str, Any], param: Param, told_apart_by: str | None) -> dict[str, Any]:
+    """An item as an update takes it, with what its id is found by."""
+    sent = {} if param.item is None else without_immutable(dict(item), param.item) or {}
+    return {name: sent.get(name, value) for name, value in item.items() if name in sent or name == told_apart_by}

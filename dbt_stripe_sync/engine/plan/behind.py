@@ -10,14 +10,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.plan.references import PAGE
+from dbt_stripe_sync.engine.plan.listing import everything
 from dbt_stripe_sync.engine.stage.diff import read_forgotten
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Problem, StateError
 from dbt_stripe_sync.model.lifecycle import ByStatus
-from dbt_stripe_sync.model.objects import created_at, object_value
+from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Behind:
         found = 0
         # The objects of forgotten rows are left without a record on purpose, and looked for by their tag.
         forgotten = read_forgotten(self._workspace, sync.name)
-        async for key, body in self._younger(sync, since):
+        async for key, body in self._younger(sync, resource, since):
             found += key not in forgotten and await self._is_unknown(sync, lifecycle, key, body)
         if found:
             raise StateError(_behind(sync, found))
@@ -69,17 +69,16 @@ class Behind:
         (last,) = self._workspace.one(query, {"sync": sync.name})
         return None if last is None else int(last) - int(CLOCK_SKEW.total_seconds())
 
-    async def _younger(self, sync: Sync, since: int) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+    async def _younger(
+        self, sync: Sync, resource: Resource, since: int
+    ) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
         """Objects with a tag of the sync and the keys of their rows, as far back as `since`."""
         prefix = f"{sync.project}/{sync.name}/"
-        async for page in self._stripe.pages(sync.resource, {"limit": PAGE}):
+        async for page in everything(self._stripe, resource, since=since):
             for body in page:
                 tag = str(object_value(body, f"metadata.{TAG}") or "")
                 if tag.startswith(prefix) and not body.get("deleted"):
                     yield tag.removeprefix(prefix), body
-            # The newest come first (docs.stripe.com/api/pagination). What shows no time is listed to its end.
-            if page and 0 < created_at(page[-1]) < since:
-                return
 
     async def _is_unknown(self, sync: Sync, lifecycle: Lifecycle, key: str, body: Mapping[str, Any]) -> bool:
         row = {"sync": sync.name, "key": key}

@@ -12,6 +12,7 @@ from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.ordering import Order, Uniques, follow_or_withhold
 from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
+from dbt_stripe_sync.engine.plan.renamed import RenameCheck
 from dbt_stripe_sync.engine.plan.settling import Settling
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
@@ -49,7 +50,7 @@ class Scope:
     """What a plan is about: syncs in the order of their references.
 
     `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
-    not; `warnings` are problems that were found before.
+    not; `warnings` are problems that were found before; `known` names every sync of the project.
     """
 
     syncs: Sequence[Sync]
@@ -57,6 +58,7 @@ class Scope:
     held: Mapping[str, str] = field(default_factory=dict)
     dependents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     warnings: Sequence[Problem] = ()
+    known: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,7 @@ class PlanMaker:
             ),
             settling=settling,
             uniques=Uniques(self._workspace, scope.catalog),
+            renamed=RenameCheck(workspace=self._workspace, known=scope.known),
             progress=progress,
             referenced=frozenset(name for sync in scope.syncs for name in sync.depends_on),
             room=options.most_changes,

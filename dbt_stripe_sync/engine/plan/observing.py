@@ -20,7 +20,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     Rules,
     Unseen,
 )
-from dbt_stripe_sync.engine.plan.references import PAGE
+from dbt_stripe_sync.engine.plan.listing import PAGE
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.objects import object_value
@@ -76,10 +76,18 @@ class Observing:
             if isinstance(need, ReadObject):
                 return await self._object(rules, need, seen)
             if isinstance(need, ReadItems):
-                pages = self.stripe.pages(need.resource, {need.parent: need.stripe_id, "limit": PAGE})
-                items = [item async for page in pages for item in page]
-                return replace(seen, items={**seen.items, need.name: items})
+                return replace(seen, items={**seen.items, need.name: await self._items(need)})
             return replace(seen, holdings=await self._holdings(rules, need))
+
+    async def _items(self, need: ReadItems) -> list[Mapping[str, Any]]:
+        if need.operation is None:
+            pages = self.stripe.pages(need.resource, {str(need.parent): need.stripe_id, "limit": PAGE})
+            return [item async for page in pages for item in page]
+        call = Call(resource=need.resource, operation=need.operation, target=need.stripe_id, params={"limit": PAGE})
+        answer = await self.stripe.send(call)
+        if answer.verdict is not Verdict.DONE:
+            raise StripeError([])
+        return list(answer.body.get("data", ()))
 
     async def _object(self, rules: Rules, need: ReadObject, seen: Observed) -> Observed:
         expand = tuple(sorted(seen.expanded.union(need.expand)))

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+    from dbt_stripe_sync.engine.plan.renamed import RenameCheck
     from dbt_stripe_sync.engine.plan.settling import Settling
     from dbt_stripe_sync.engine.ports import RowProgress, State, Stripe, Warehouse
     from dbt_stripe_sync.engine.stage.diff import DiffCounts
@@ -84,6 +85,7 @@ class Planning:
     referrers: Referrers
     settling: Settling
     uniques: Uniques
+    renamed: RenameCheck
     progress: RowProgress
     room: int | None = None
     staged: int = 0
@@ -158,6 +160,8 @@ async def plan_sync(
             now=planning.clock.now(),
             tag_for=_tag_for(planning.workspace, sync, resource),
         )
+        if counts.kinds[Kind.NEW] and sync.part_of is None:
+            planning.renamed.check_records(sync)
         await Behind(planning.workspace, planning.stripe, planning.state).check(
             sync,
             resource,
@@ -247,6 +251,9 @@ class _SyncPlanner:
             self._take(batch, decisions)
             self._note_uniques(batch, decisions)
             self._note_former(batch, observed)
+            makes_new = any(isinstance(change, Change) and change.action is Action.CREATE for change in decisions)
+            if self._rules.tag_for is None and makes_new:
+                self._planning.renamed.check_tags(self._rules.sync)
             self._note_referrers(batch, decisions)
             self._planning.progress.rows_compared(len(batch))
             # Answers are read and pages are listed while a long table is planned.

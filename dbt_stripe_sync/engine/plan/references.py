@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.decide.rules import Found
+from dbt_stripe_sync.engine.plan.listing import PAGE, everything
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.objects import created_at, object_value
@@ -24,7 +25,7 @@ from dbt_stripe_sync.model.sql import FAILED_MARK, SEVERAL_MARK, literal, quoted
 from dbt_stripe_sync.model.sync import Lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.extract import Staged
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.params import Catalog
 
-# docs.stripe.com/api/pagination: 100 is the most that a page takes.
-PAGE = 100
 SEARCH_LAG = timedelta(hours=1)
 AT_ONCE = 32
 _METADATA = "metadata."
@@ -88,7 +87,7 @@ class ExistingObjects:
             return True
         if any(name not in params for name in parents):
             return False
-        async for page in self._stripe.pages(resource, {**{name: params[name] for name in parents}, "limit": PAGE}):
+        async for page in self._everything(resource, {name: params[name] for name in parents}):
             self._keep(resource, page, {by})
         return True
 
@@ -112,7 +111,8 @@ class ExistingObjects:
         if complete or not all(self._can_look_up(resource, by) for by in bys):
             pages, _ = await self._list(resource, bys, most=None)
             return _listed(pages)
-        pages, finished = await self._list(resource, bys, most=max(1, len(missing)))
+        calls = sum(self._calls_to_look_up(resource, by) for by, _ in missing)
+        pages, finished = await self._list(resource, bys, most=max(1, calls))
         if finished:
             return _listed(pages)
         await asyncio.gather(*(self._look_up(resource, by, value) for by, value in missing))
@@ -176,9 +176,16 @@ class ExistingObjects:
         self._workspace.execute(
             f"""
             INSERT INTO work.lookups
+            WITH found AS (
+                SELECT v.*, coalesce(json_extract_string(o.body, '$.active') = 'false', false) AS is_archived
+                FROM work.object_values AS v JOIN work.objects AS o ON o.resource = v.resource AND o.id = v.id
+                WHERE v.resource = $resource AND v.field = $by
+            ), in_use AS (
+                SELECT * FROM found QUALIFY NOT is_archived OR bool_and(is_archived) OVER (PARTITION BY value)
+            )
             SELECT resource, field, value, CASE WHEN count(DISTINCT id) = 1 THEN any_value(id)
                    ELSE {literal(SEVERAL_MARK)} || string_agg(DISTINCT id, ', ' ORDER BY id) END
-            FROM work.object_values WHERE resource = $resource AND field = $by GROUP BY resource, field, value
+            FROM in_use GROUP BY resource, field, value
             """,
             {"resource": resource, "by": by},
         )
@@ -193,12 +200,13 @@ class ExistingObjects:
         """List a resource, up to `most` pages; how many were read, and whether that was all."""
         if not self._operation(resource, "list"):
             return 0, most is not None
-        pages = 0
+        pages = full = 0
         wanted = set(bys)
-        async for page in self._stripe.pages(resource, {"limit": PAGE}):
+        async for page in self._everything(resource, {}):
             pages += 1
+            full += len(page) == PAGE
             self._keep(resource, page, wanted)
-            if most is not None and pages >= most and len(page) == PAGE:
+            if most is not None and full >= most:
                 return pages, False
         self._known[resource].listed_by |= wanted
         return pages, True
@@ -224,7 +232,7 @@ class ExistingObjects:
             raise StripeError([])
         name = self._filter(resource, by)
         if name is not None:
-            pages = self._stripe.pages(resource, {name[0]: [value] if name[1] else value, "limit": PAGE})
+            pages = self._everything(resource, {name[0]: [value] if name[1] else value})
             return [found async for page in pages for found in page]
         query = f"metadata[{_search_text(by.removeprefix(_METADATA))}]:{_search_text(value)}"
         answer = await self._stripe.send(
@@ -241,7 +249,7 @@ class ExistingObjects:
         if by not in known.recent:
             known.recent.add(by)
             since = int((self._clock.now() - SEARCH_LAG).timestamp())
-            async for page in self._stripe.pages(resource, {"created": {"gte": since}, "limit": PAGE}):
+            async for page in self._everything(resource, {"created": {"gte": since}}):
                 self._keep(resource, page, {by})
 
     def _keep(self, resource: str, objects: Iterable[Mapping[str, Any]], bys: set[str]) -> None:
@@ -269,6 +277,18 @@ class ExistingObjects:
             f"WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {join})",
             batch.to_reader(),
         )
+
+    async def _everything(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        known = self._catalog.resource(resource)
+        if known is not None:
+            async for page in everything(self._stripe, known, params):
+                yield page
+
+    def _calls_to_look_up(self, resource: str, by: str) -> int:
+        """How many calls find the objects with one value of a field."""
+        known = self._catalog.resource(resource)
+        is_filter = known is not None and by != "id" and self._filter(resource, by) is not None
+        return len(known.lifecycle.listed_with) if known is not None and is_filter else 1
 
     def _operation(self, resource: str, name: str) -> Any:
         known = self._catalog.resource(resource)
