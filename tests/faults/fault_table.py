@@ -289,8 +289,10 @@ KILLED = OtherFault(
     next_run=f"{REPLAYED} Then plans and sends the rest.",
     exit_code=-9,
 )
-OWED_AGAIN = "Shows what is owed first and sends it again. It exits 1 until that is done, or until `state settle SYNC KEY` drops "
-    "it."
+OWED_AGAIN = (
+    "Shows what is owed first and sends it again. It exits 1 until that is done, or until `state settle SYNC KEY` "
+    "drops it."
+)
 END_REFUSED = OtherFault(
     name="the end of a replaced object is refused",
     happens="The new object is there and recorded. The end of the old one is owed, in the state.",
