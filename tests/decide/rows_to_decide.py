@@ -151,6 +151,43 @@ SOLD: dict[str, Sold] = {
         changed={"a": "2"},
         fixed={"name": "Fast"},
     ),
+    "amount of a shipping rate": Sold(
+        "shipping_rate",
+        {
+            "display_name": {"value": "Slow"},
+            "type": {"value": "fixed_amount"},
+            "fixed_amount.amount": "cents",
+            "fixed_amount.currency": USD,
+            "metadata.a": "a",
+        },
+        {"cents": 500, "a": "1"},
+        changed={"a": "2"},
+        fixed={"cents": 700},
+    ),
+    "restrictions of a promotion code": Sold(
+        "promotion_code",
+        {
+            "promotion": {"value": {"type": "coupon", "coupon": "TEN"}},
+            "code": {"value": "SUMMER"},
+            "restrictions.minimum_amount": "least",
+            "restrictions.minimum_amount_currency": USD,
+        },
+        {"least": 1000},
+        fixed={"least": 2000},
+    ),
+    "tax behaviour of a price": Sold(
+        "price",
+        {"product": {"value": "prod_1"}, "currency": USD, "unit_amount": {"value": 1000}, "tax_behavior": "tax"},
+        {"tax": "exclusive"},
+        fixed={"tax": "inclusive"},
+    ),
+    "price of a payment link": Sold(
+        "payment_link",
+        {"line_items": [{"price": "price", "quantity": "seats"}]},
+        {"price": "price_1", "seats": 1},
+        changed={"seats": 2},
+        moved={"price": "price_2"},
+    ),
     "subscription": Sold(
         "subscription",
         {"customer": "person", "items": [{"price": "price", "quantity": "seats"}], "description": "text"},
