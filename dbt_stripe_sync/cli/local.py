@@ -13,12 +13,15 @@ from dbt_stripe_sync.cli.options import FILE, FOLDER
 @click.option("--port", type=int, default=12111, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
 @click.option("--data", "data_file", type=FILE, help="File that keeps the objects between starts.")
 @click.option("--rate-limits", is_flag=True, help="Enforce Stripe's limits of a sandbox account.")
-def sandbox(*, port: int, data_file: Path | None, rate_limits: bool) -> int:
+@click.option(
+    "--require-payment-methods", is_flag=True, help="Refuse to charge customers without a card, as Stripe does."
+)
+def sandbox(*, port: int, data_file: Path | None, rate_limits: bool, require_payment_methods: bool) -> int:
     """Start a local Stripe that keeps its objects, for rehearsals."""
     from dbt_stripe_sync.sandbox import RateLimits, Sandbox, serve
 
     limits = RateLimits.stripe() if rate_limits else None
-    local = Sandbox(port=port, data_file=data_file, rate_limits=limits)
+    local = Sandbox(port=port, data_file=data_file, rate_limits=limits, require_payment_methods=require_payment_methods)
     serve(local, lambda url: click.echo(f"{url}  (STRIPE_API_KEY={local.api_key})"))
     return 0
 

@@ -12,7 +12,7 @@ import orjson
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, Owed, PlannedCall, Ref
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
-from dbt_stripe_sync.model.plan import FormerObject, Note, PlanHeader, SyncCounts, Touched
+from dbt_stripe_sync.model.plan import FormerObject, LostValue, Note, PlanHeader, SyncCounts, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Intent
 
@@ -183,6 +183,8 @@ def decode_refreshed(raw: Mapping[str, Any]) -> Refreshed:
     """The inverse of `encode_refreshed`."""
     if "params" in raw:
         return Record(**{**raw, "params": decode_params(raw["params"])})
+    if "parameter" in raw:
+        return LostValue(**raw)
     return Touched(**raw) if "refs" in raw else FormerObject(**raw)
 
 

@@ -219,7 +219,8 @@ class Lifecycle:
     the times that creation takes, by parameter. `said_again` are parameters that hold for one request and are no part
     of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
-    for a sync that asks for it. `held_by` is what may hold an object, `uniques` what no two objects share, `ended` the
+    for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
+    where an object is removed for good, `uniques` what no two objects share, `ended` the
     statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which
     people add by hand. `set_once` are parameters that an update takes only as long as they have the value
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
@@ -249,6 +250,7 @@ class Lifecycle:
     shown_if_asked: tuple[str, ...] = ()
     bulk: Bulk | None = None
     held_by: tuple[HeldBy, ...] = ()
+    ends_with_it: tuple[HeldBy, ...] = ()
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.violation import Violation
 
 
 class ParamKind(Enum):
@@ -123,6 +124,10 @@ class Resource(Protocol):
     @property
     def lifecycle(self) -> Lifecycle:
         """How its objects live: what types can't say."""
+        ...
+
+    def broken_rules(self, operation: str, params: Mapping[str, Any], *, now: int | None = None) -> Iterator[Violation]:
+        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
         ...
 
     def param(self, path: tuple[str, ...]) -> Param | None:

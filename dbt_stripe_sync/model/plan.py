@@ -115,7 +115,16 @@ class FormerObject:
     stripe_id: str
 
 
-Refreshed: TypeAlias = "Record | Touched | FormerObject"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostValue:
+    """A value that the object of a row which left the model has no more: another row has taken it over."""
+
+    sync: str
+    key: str
+    parameter: str
+
+
+Refreshed: TypeAlias = "Record | Touched | FormerObject | LostValue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

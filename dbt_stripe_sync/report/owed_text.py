@@ -45,4 +45,5 @@ def explain_owed(step: Owed, *, with_values: bool = False) -> str:
     said = step.failure.message or step.failure.code or step.failure.type
     said = hide_secrets(said) if with_values else hide_values(said, dict(step.params))
     request = f" (request {step.request_id})" if step.request_id else ""
-    return plain(f"refused {times}: {said}{request}")
+    code = f" ({step.failure.code})" if step.failure.code and step.failure.message else ""
+    return plain(f"refused {times}{code}: {said}{request}")

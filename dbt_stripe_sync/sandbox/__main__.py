@@ -17,11 +17,26 @@ from dbt_stripe_sync.sandbox.running import SEARCH_DELAY, Sandbox, serve
 @click.option(
     "--search-delay", type=float, default=SEARCH_DELAY, show_default=True, help="Seconds until search follows."
 )
-def main(port: int, data: Path | None, rate_limits: bool, search_delay: float) -> None:  # noqa: FBT001 - click's flag
+@click.option(
+    "--require-payment-methods", is_flag=True, help="Refuse to charge customers without a card, as Stripe does."
+)
+def main(
+    port: int,
+    data: Path | None,
+    rate_limits: bool,  # noqa: FBT001 - click's flag
+    search_delay: float,
+    require_payment_methods: bool,  # noqa: FBT001 - click's flag
+) -> None:
     """Serve a local Stripe on the loopback interface until interrupted."""
     limits = RateLimits.stripe() if rate_limits else None
     try:
-        sandbox = Sandbox(port=port, data_file=data, rate_limits=limits, search_delay=search_delay)
+        sandbox = Sandbox(
+            port=port,
+            data_file=data,
+            rate_limits=limits,
+            search_delay=search_delay,
+            require_payment_methods=require_payment_methods,
+        )
         serve(sandbox, click.echo)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error

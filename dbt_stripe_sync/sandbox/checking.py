@@ -25,7 +25,6 @@ _RANGE = frozenset({"gt", "gte", "lt", "lte"})
 # Parameters that take an object's id or its description; the catalogue knows the latter alone.
 _ID_OR_HASH = frozenset({"product", "external_account", "card"})
 _BOOLEANS = {"true": True, "false": False}
-MAX_STRING = 5000
 
 
 class Checker:
@@ -78,6 +77,7 @@ def _parser(param: Param) -> Parser:
     parse = _by_kind(param)
 
     def parse_or_clear(name: str, value: Any) -> Any:
+        # A guess: `clearing`.
         if value == "":
             if param.clearable:
                 return ""
@@ -154,10 +154,6 @@ def _map_parser(param: Param) -> Parser:
 def _string(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise bad_request(f"Invalid string: {value}", name)
-    if len(value) > MAX_STRING:
-        raise bad_request(
-            f"Invalid string: must be at most {MAX_STRING} characters", name, "parameter_invalid_string_length"
-        )
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 # A shorter key is not shown at all.
+# A guess: `wording`.
 _SHOWN_LENGTH = 12
 
 

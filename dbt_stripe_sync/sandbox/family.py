@@ -73,7 +73,10 @@ class Family:
     `on_demand` are fields that only `expand` shows, `computed` makes those that aren't stored. `render` gives what the
     API shows of a stored body.
     `tombstone` keeps `deleted: true` objects retrievable. `tick` is called for each live object when time has moved.
-    `routes` are operations that the catalogue, which knows what can be created, lacks.
+    `routes` are operations that the catalogue, which knows what can be created, lacks. `hidden_unless` are the list
+    parameters of which one must be given for a list to show what belongs to a test clock; without any it shows all.
+    `listed_as` are
+    filters that a list applies where the request doesn't give them.
     """
 
     kind: str
@@ -89,6 +92,8 @@ class Family:
     tombstone: bool = False
     tick: Callable[[Work, Body], None] | None = None
     routes: tuple[ExtraRoute, ...] = ()
+    hidden_unless: tuple[str, ...] = ()
+    listed_as: Mapping[str, Any] = field(default_factory=dict)
 
 
 def new_body(family: Family, work: Work, *, id: str | None = None) -> Body:  # noqa: A002 - Stripe's own word

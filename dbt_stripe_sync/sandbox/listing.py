@@ -29,12 +29,22 @@ def list_objects(family: Family, work: Work, ask: Ask) -> Body:
     table = work.store.table(family.kind)
     limit = read_limit(ask.params)
     wanted = {name: value for name, value in ask.params.items() if name not in _PAGING and value != ""}
+    clocked = not family.hidden_unless or any(name in wanted for name in family.hidden_unless)
+    wanted = {**family.listed_as, **wanted}
     equal = {shown: ask.path[name] for name, shown in family.parents.items() if name in ask.path}
     after, before = ask.get("starting_after"), ask.get("ending_before")
     if after and before:
         raise bad_request("You may only specify one of these parameters: ending_before, starting_after.")
+    if "ids" in wanted and (after or before):
+        raise bad_request("`ids` can't be used with `starting_after` or `ending_before`.", param="ids")
     records = _records(table, family, wanted, equal, after, before)
-    matching = (r for r in records if _matches(family, work, r.body, wanted) and _equals(r.body, equal))
+    matching = (
+        r
+        for r in records
+        if (clocked or not r.body.get("test_clock"))
+        and _matches(family, work, r.body, wanted)
+        and _equals(r.body, equal)
+    )
     page = [r.body for r in islice(matching, limit + 1)]
     has_more = len(page) > limit
     page = page[:limit]

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.violation import METADATA_KEYS
 from dbt_stripe_sync.sandbox.errors import bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dbt_stripe_sync.sandbox.store import Body
-
-# docs.stripe.com/metadata
-MAX_METADATA_KEYS = 50
-MAX_METADATA_NAME = 40
-MAX_METADATA_VALUE = 500
 
 
 def apply_params(body: Body, params: Mapping[str, Any], *, leave: Iterable[str] = ()) -> None:
@@ -39,29 +35,21 @@ def plain(value: Any) -> Any:
 
 
 def merge_metadata(before: Mapping[str, str], given: Any, *, param: str = "metadata") -> dict[str, str]:
-    """The metadata after a request: `''` alone clears it, an empty value removes its key. Raises `ApiError`."""
+    """The metadata after a request: `''` alone clears it, an empty value removes its key.
+
+    What one request may say of it is checked before. Raises `ApiError` for what becomes too much (the limit is on the
+    object, docs.stripe.com/api/metadata).
+    """
     if given == "" or given is None:
         return {}
     after = dict(before)
     for name, value in given.items():
-        if len(name) > MAX_METADATA_NAME:
-            raise bad_request(
-                f"Metadata keys must be under {MAX_METADATA_NAME} characters in length. Try making the key shorter.",
-                param=param,
-            )
         if value == "":
             after.pop(name, None)
-            continue
-        if len(value) > MAX_METADATA_VALUE:
-            raise bad_request(
-                f"Metadata values can have up to {MAX_METADATA_VALUE} characters, but you passed in a value that is "
-                f"{len(value)} characters. Invalid value: {value[:20]}...",
-                param=f"{param}[{name}]",
-            )
-        after[name] = value
-    if len(after) > MAX_METADATA_KEYS:
+        else:
+            after[name] = value
+    if len(after) > METADATA_KEYS:
         raise bad_request(
-            f"You can only specify up to {MAX_METADATA_KEYS} metadata keys, but you specified {len(after)}.",
-            param=param,
+            f"You can only specify up to {METADATA_KEYS} metadata keys, but you specified {len(after)}.", param=param
         )
     return after

@@ -49,6 +49,7 @@ class RateLimits:
         return own
 
 
+# A guess: `rate-limits`.
 class RateGate:
     """Counts the requests of one account in one mode."""
 

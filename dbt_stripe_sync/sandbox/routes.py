@@ -154,6 +154,7 @@ def _singleton(family: Family, work: Work, ask: Ask) -> Body:
     return core.new_body(family, work)
 
 
+# A guess: `other-resources`.
 def _action(family: Family, work: Work, ask: Ask) -> Body:
     if not ask.path:
         return core.create(family, work, ask)

@@ -13,6 +13,7 @@ from aiohttp import web
 from dbt_stripe_sync.sandbox.clock import Clock, MovableClock
 from dbt_stripe_sync.sandbox.controls import PREFIX, handle_control
 from dbt_stripe_sync.sandbox.datafile import DataFile
+from dbt_stripe_sync.sandbox.origin import check_origin
 from dbt_stripe_sync.sandbox.server import Front, RequestLine
 from dbt_stripe_sync.sandbox.service import ACCOUNT, API_KEY, Service
 
@@ -40,8 +41,9 @@ class Sandbox:
     """A running sandbox. Use it as a context manager, or call `start` and `stop`; every method is safe from any thread.
 
     `port` 0 takes a free one. `data_file` keeps what it holds between starts. `rate_limits` None never answers 429 of
-    itself. `clock` replaces the machine's; `search_delay` is in its seconds. Raises `ValueError` where `data_file` is
-    something else, and `OSError` where the port is taken.
+    itself. `clock` replaces the machine's; `search_delay` is in its seconds.
+    `require_payment_methods` refuses, as Stripe does, to charge a customer without a card. Raises `ValueError` where
+    `data_file` is something else, and `OSError` where the port is taken.
     """
 
     api_key = API_KEY
@@ -54,10 +56,17 @@ class Sandbox:
         rate_limits: RateLimits | None = None,
         clock: Clock | None = None,
         search_delay: float = SEARCH_DELAY,
+        require_payment_methods: bool = False,
     ) -> None:
         self._port = port
         self._data = DataFile(Path(data_file)) if data_file is not None else None
-        service = Service(clock=MovableClock(clock), limits=rate_limits, search_delay=search_delay, data=self._data)
+        service = Service(
+            clock=MovableClock(clock),
+            limits=rate_limits,
+            search_delay=search_delay,
+            data=self._data,
+            requires_payment_methods=require_payment_methods,
+        )
         self._front = Front(service)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -173,6 +182,9 @@ class _serving:  # noqa: N801 - used like a function
         front = self._front
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            refused = check_origin(request.headers)
+            if refused is not None:
+                return refused
             if request.path.startswith(PREFIX):
                 return await handle_control(front, request)
             return await front.handle(request)

@@ -72,6 +72,7 @@ class Clause:
                 return _COMPARE[self.op](float(found), float(self.value))
             except (TypeError, ValueError):
                 return False
+        # A guess: `search-matching`.
         text = as_text(found)
         return self.value in text if self.op == "~" else self.value == text
 

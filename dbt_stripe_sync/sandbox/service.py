@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from dbt_stripe_sync.sandbox.rates import RateGate, RateLimits
 from dbt_stripe_sync.sandbox.rendering import full, render
 from dbt_stripe_sync.sandbox.routes import Route, read_routes
 from dbt_stripe_sync.sandbox.store import Store, copy_json
+from dbt_stripe_sync.sandbox.strictness import enforce_rules
 from dbt_stripe_sync.sandbox.v2 import parse_time
 from dbt_stripe_sync.sandbox.work import Work
 
@@ -57,13 +59,34 @@ class Done:
     saved: bool = True
 
 
+def read_key(header: str) -> str:
+    """The key of an `Authorization` header, by HTTP Basic (its user name) or Bearer; empty where there is none.
+
+    docs.stripe.com/api/authentication names both.
+    """
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(given, validate=True).decode().partition(":")[0]
+        except ValueError:
+            return ""
+    return given if scheme.lower() == "bearer" else ""
+
+
 class Service:
     """Use it from one thread."""
 
     def __init__(
-        self, *, clock: MovableClock, limits: RateLimits | None, search_delay: float, data: DataFile | None
+        self,
+        *,
+        clock: MovableClock,
+        limits: RateLimits | None,
+        search_delay: float,
+        data: DataFile | None,
+        requires_payment_methods: bool = False,
     ) -> None:
         self.clock = clock
+        self._requires_payment_methods = requires_payment_methods
         self.search_delay = search_delay
         self._limits = limits
         self._data = data
@@ -84,13 +107,14 @@ class Service:
 
     def authenticate(self, headers: Mapping[str, str], method: str, path: str) -> Place:
         """The place that the key opens. Raises the 401 or 403 that Stripe answers."""
-        scheme, _, key = headers.get("Authorization", "").partition(" ")
+        key = read_key(headers.get("Authorization", ""))
         if path == STREAM:
             return self._place_of_session(key)
-        match = _KEY.match(key) if scheme.lower() == "bearer" else None
+        match = _KEY.match(key)
         if match is None or match["rest"].startswith("wrong"):
             raise unauthorized(key)
         # A restricted key `rk_test_read…` may only read, and not the account.
+        # A guess: `restricted-keys`.
         if match["kind"] == "rk" and match["rest"].startswith("read") and (method != "GET" or path == "/v1/account"):
             raise forbidden(f"{method} {path}")
         account = headers.get("Stripe-Account") or (f"acct_{match['account']}" if match["account"] else ACCOUNT)
@@ -113,6 +137,7 @@ class Service:
         """Check and execute one request. Nothing is kept before `commit`. Raises `ApiError`."""
         params = route.checker.check(raw)
         work = self.work(place)
+        enforce_rules(route, path, params, work)
         expand = raw.get("expand")
         paths = tuple(expand.values()) if isinstance(expand, dict) else ()
         ask = Ask(
@@ -129,6 +154,7 @@ class Service:
             shown = render(work, self._shown_as(route, body), body, paths)
         except ApiError as error:
             # The endpoint had begun: unlike a parameter that failed its check, such an answer is kept under the key.
+            # A guess: `saved-refusals`.
             error.saved = not (error.code or "").startswith("parameter_")
             raise
         return Done(200, orjson.dumps(shown), work)
@@ -141,7 +167,13 @@ class Service:
 
     def work(self, place: Place) -> Work:
         """A fresh unit of work."""
-        return Work(place.store, now=self.clock.now(), search_delay=self.search_delay, families=self.families)
+        return Work(
+            place.store,
+            now=self.clock.now(),
+            search_delay=self.search_delay,
+            families=self.families,
+            requires_payment_methods=self._requires_payment_methods,
+        )
 
     def objects(self, kind: str, place: Place) -> list[dict[str, Any]]:
         """Live objects of a kind in the order of their creation, with what `expand` could add to each."""

@@ -17,12 +17,21 @@ if TYPE_CHECKING:
 class Work:
     """What one request has touched so far. Bodies from `get` and `find` are read-only; `edit` gives one to change."""
 
-    def __init__(self, store: Store, *, now: float, search_delay: float, families: Mapping[str, Family]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        now: float,
+        search_delay: float,
+        families: Mapping[str, Family],
+        requires_payment_methods: bool = False,
+    ) -> None:
         self.store = store
         self.families = families
         self.moment = now
         self.now = int(now)
         self.livemode = store.livemode
+        self.requires_payment_methods = requires_payment_methods
         self._search_delay = search_delay
         self._pending: dict[tuple[str, str], Record] = {}
         self._removed: dict[tuple[str, str], None] = {}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dbt_stripe_sync.model.fingerprints import Fingerprints
-    from dbt_stripe_sync.model.plan import Touched
+    from dbt_stripe_sync.model.plan import LostValue, Touched
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.state.session import Session
 
@@ -71,6 +71,16 @@ def touch_records(session: Session, touched: Sequence[Touched], now: datetime) -
             {"now": now},
         )
     count_write(session)
+
+
+def drop_values(session: Session, lost: Sequence[LostValue]) -> None:
+    """Take values out of records whose objects have them no more. Inside a transaction."""
+    for value in lost:
+        session.execute(
+            "UPDATE records SET params = json_merge_patch(params, $without), source_hash = NULL "
+            "WHERE sync = $sync AND key = $key",
+            {"without": orjson.dumps({value.parameter: None}).decode(), "sync": value.sync, "key": value.key},
+        )
 
 
 def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:

@@ -15,7 +15,7 @@ from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.codec import decode_intent
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.model.fingerprints import Retention
-from dbt_stripe_sync.model.plan import FormerObject, Touched
+from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.state import applied, owed
@@ -201,6 +201,7 @@ class StateStore:
             saved.replace_records(self._session, list(records.values()))
             saved.touch_records(self._session, [e for e in entries if isinstance(e, Touched)], now)
             saved.add_former_ids(self._session, former)
+            saved.drop_values(self._session, [e for e in entries if isinstance(e, LostValue)])
             if self._plan_id is not None:
                 applied.note_write(self._session, self._plan_id)
 

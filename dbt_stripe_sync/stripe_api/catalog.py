@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.params import Operation, Param, ParamKind
 from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
@@ -18,6 +18,7 @@ from dbt_stripe_sync.stripe_api.sdk_params import merge_params, read_params
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.violation import Violation
     from dbt_stripe_sync.stripe_api.sdk import MethodSource
 
 # Options of the request, not of the object.
@@ -65,6 +66,12 @@ class Resource:
     def operation(self, name: str) -> Operation | None:
         """One operation, None where the resource lacks it."""
         return self.operations.get(name)
+
+    def broken_rules(self, operation: str, params: Mapping[str, Any], *, now: int | None = None) -> Iterator[Violation]:
+        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
+        from dbt_stripe_sync.stripe_api.rules import check_rules  # they read the catalogue
+
+        return check_rules(self.name, operation, params, now=now)
 
     def param(self, path: tuple[str, ...]) -> Param | None:
         """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""

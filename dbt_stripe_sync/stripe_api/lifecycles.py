@@ -66,6 +66,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             when_immutable_changes=NotReplaced(reason="Stripe takes it only when the customer is created"),
             note="deleting a customer can't be undone and cancels its subscriptions at once",
+            # docs.stripe.com/api/customers/delete. The list leaves out those that are canceled already.
+            ends_with_it=(HeldBy(resource="subscription", parameter="customer", listed_by="customer"),),
         ),
         "product": Lifecycle(
             found_by=("id", "metadata", "name", "url"),
@@ -332,7 +334,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "lookup_key", "metadata", "name"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
             when_immutable_changes=NotReplaced(reason="the lookup key is how your code knows the feature"),
-            uniques=(Unique(parameter="lookup_key", among_active=True),),
+            uniques=(Unique(parameter="lookup_key"),),
         ),
         "payment_link": Lifecycle(
             found_by=("id", "metadata"),

@@ -389,7 +389,7 @@ def test_meter_events_are_unique_for_a_day_and_at_most_35_days_old(api, clock, s
     late = {**event, "identifier": "e2", "timestamp": int(clock.seconds) - 35 * DAY - 1}
     assert refused(send, late).code == "timestamp_too_far_in_past"
     assert refused(send, {**event, "identifier": "e3", "payload": {"stripe_customer_id": "c", "value": "x"}}).code
-    assert sandbox.count("billing.meter_event") == 1
+    assert sandbox.count("billing.meter_event") == 2, "Stripe has forgotten the identifier, so the event counts again"
     api.billing.meters.deactivate(meter.id)
     assert refused(send, {**event, "identifier": "e4"}).code == "no_meter"
 

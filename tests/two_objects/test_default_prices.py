@@ -73,7 +73,7 @@ def test_a_default_price_that_somebody_chose_after_the_plan_was_made_ends_in_the
     (product,), (price,) = shop.objects("product"), shop.objects("price")
     shop.hand.v1.products.update(product["id"], {"default_price": price["id"]})
 
-    refused = shop.fails("apply", plan, "--yes")
+    refused = shop.fails("apply", plan)
     shop.succeeds()
 
     assert "default price" in refused.text
@@ -289,34 +289,6 @@ def test_a_step_that_points_back_and_is_refused_is_done_by_the_next_run(shop, fa
 
     assert (amounts(shop), default_of(shop)) == ([1000], 1000)
     shop.check_settled()
-
-
-def test_a_second_sync_may_set_it_on_the_products_of_the_first(shop):
-    """The case `default-price-set` as its user wrote it: another sync that only updates."""
-    open_shop(shop)
-    shop.business.models["products"]["meta"] = {
-        "stripe_sync": [
-            {"name": "products", "resource": "product", "key": "id", "fields": {"name": "name", "metadata.sku": "id"}},
-            {
-                "name": "product_defaults",
-                "resource": "product",
-                "mode": "update",
-                "key": "id",
-                "match": ["metadata.sku"],
-                "fields": {"default_price": {"sync": "prices", "key": "default_key"}, "metadata.sku": "id"},
-            },
-        ]
-    }
-    shop.business.write_manifest()
-
-    shop.succeeds()
-    shop.succeeds()
-
-    assert default_of(shop) == 1000
-    shop.check_settled()
-
-
-# ── kin ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_real_cycle_is_a_config_error_that_names_it(shop):

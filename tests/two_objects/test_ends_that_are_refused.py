@@ -99,7 +99,7 @@ def test_what_is_owed_is_counted_by_runs_and_in_the_results(shop):
     ran = shop.fails()
 
     results = json.loads((shop.business.root / "target" / "stripe_sync_results.json").read_text())
-    (last, *_) = [json.loads(line) for line in shop.run("runs", "--format", "json").out.splitlines()]
+    (last, *_) = [json.loads(line) for line in shop.run("runs", "--output", "json").out.splitlines()]
 
     assert shop.owed() == last["owed"] == len(results["owed"]) == len(REPLACED)
     assert "owed" in ran.text
@@ -161,7 +161,7 @@ def test_a_saved_plan_whose_ends_were_refused_owes_them_too(shop, tmp_path):
     shop.succeeds("plan", "--out", plan)
     refuse_ends(shop, REFUSALS[2])
 
-    shop.fails("apply", plan, "--yes")
+    shop.fails("apply", plan)
     shop.stripe.clear_faults()
     shop.succeeds()
 

@@ -161,7 +161,8 @@ def look(
     rules: Rules, diff: RowDiff, observed: Observed, stripe_id: str | None, expand: tuple[str, ...] = ()
 ) -> Mapping[str, Any] | Ask | Reject:
     """The object of a row as it is now: empty where Stripe has none, a question where nobody has looked yet."""
-    if observed.body is None or not observed.expanded.issuperset(expand):
+    is_seen = observed.body is not None and (isinstance(observed.body, Unseen) or observed.expanded.issuperset(expand))
+    if observed.body is None or not is_seen:
         return Ask(need=ReadObject(stripe_id=str(stripe_id), path=path_of(rules, diff), expand=expand))
     if observed.body is Unseen.NOT_ANSWERED:
         return not_asked(rules, diff.key)

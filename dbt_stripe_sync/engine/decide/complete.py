@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.calls import look, reject
 from dbt_stripe_sync.engine.decide.fixed import keep_fixed, may_be_fixed
-from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Observed, ReadItems, Reject, Rules
-from dbt_stripe_sync.engine.payload.items import emptying_of, match_items
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Observed, ReadItems, ReadOurs, Reject, Rules
+from dbt_stripe_sync.engine.payload.items import emptying_of, identities, match_items, pair_items
 from dbt_stripe_sync.engine.payload.revealing import is_hidden, reveal
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Problem
@@ -57,7 +57,7 @@ def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) ->
             items[name] = observed.items[name]
         else:
             return Ask(need=_items_of(rules, name, str(seen["id"])))
-    return _with_items(rules, diff, change, items)
+    return _with_items(rules, diff, change, items, observed)
 
 
 def _items_of(rules: Rules, name: str, stripe_id: str) -> ReadItems:
@@ -73,25 +73,51 @@ def to_expand(rules: Rules, change: Change) -> tuple[str, ...]:
 
 
 def _with_items(
-    rules: Rules, diff: RowDiff, change: Change, items: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> Change:
-    if not items:
-        return change
+    rules: Rules, diff: RowDiff, change: Change, items: Mapping[str, Sequence[Mapping[str, Any]]], observed: Observed
+) -> Change | Ask | Reject:
+    """The change with the ids of the items that it sends, and with those that leave."""
     lists = rules.lifecycle.item_lists
-    lose = {name: emptying_of(rules.sync, rules.resource, name, diff.params) for name in items}
-    calls = tuple(
-        replace(
-            call,
-            params={
-                name: match_items(value, items[name], lists[name], lose[name])
-                if call.target and name in items
-                else value
-                for name, value in call.params.items()
-            },
-        )
-        for call in change.calls
-    )
-    return replace(change, calls=calls)
+    calls = list(change.calls)
+    for name, existing in items.items():
+        emptying = emptying_of(rules.sync, rules.resource, name, diff.params)
+        for index, call in enumerate(calls):
+            if not call.target or name not in call.params:
+                continue
+            wanted = call.params[name]
+            if not emptying.is_known:
+                reusable = _reusable(rules, diff, name, wanted, existing, observed)
+                if isinstance(reusable, Ask | Reject):
+                    return reusable
+                emptying = replace(emptying, reusable=reusable)
+            matched = match_items(wanted, existing, lists[name], emptying)
+            calls[index] = replace(call, params={**call.params, name: matched})
+    return replace(change, calls=tuple(calls))
+
+
+def _reusable(
+    rules: Rules,
+    diff: RowDiff,
+    name: str,
+    wanted: Sequence[Mapping[str, Any]],
+    existing: Sequence[Mapping[str, Any]],
+    observed: Observed,
+) -> frozenset[str] | Ask | Reject:
+    """Which items of an object whose row has no record of them may become those that it asks for.
+
+    Those that name what a sync has made, now or before it was replaced. Where an item would be added beside others,
+    nobody can say whether it is meant to take the place of one of them.
+    """
+    rule = rules.lifecycle.item_lists[name]
+    ids, left = pair_items(wanted, existing, rule)
+    missing = sum(found is None for found in ids)
+    if not missing or not left:
+        return frozenset()
+    if observed.ours is None:
+        return Ask(need=ReadOurs(ids=identities(left.values(), rule)))
+    mine = [item for item in identities(left.values(), rule) if item in observed.ours]
+    if missing > len(mine) and len(mine) < len(left):
+        return reject(_foreign_problem(rules, diff, name))
+    return frozenset(mine)
 
 
 def _sent_lists(rules: Rules, change: Change) -> tuple[str, ...]:
@@ -126,7 +152,7 @@ def _has_foreign(shown: Any, before: Any) -> bool:
 def _foreign_problem(rules: Rules, diff: RowDiff, name: str) -> Problem:
     return Problem(
         code="foreign-items",
-        summary=f"`{name}` of {diff.stripe_id} has entries that no sync wrote, and Stripe replaces the list as a whole",
+        summary=f"`{name}` of {diff.stripe_id} has entries of which the state does not know that a row put them there",
         where=rules.sync.where.at_field("fields", name).at_key(diff.key),
         hint="add them to the model, remove them in Stripe, or set `items_owned: all` on the sync to replace them",
     )

@@ -24,6 +24,7 @@ from dbt_stripe_sync.engine.decide.calls import (
 )
 from dbt_stripe_sync.engine.decide.choose import Existing, choose, has_ended
 from dbt_stripe_sync.engine.decide.complete import Over, complete, to_expand
+from dbt_stripe_sync.engine.decide.foresee import foresee
 from dbt_stripe_sync.engine.decide.part import decide_part
 from dbt_stripe_sync.engine.decide.remove import decide_removed
 from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
@@ -61,6 +62,10 @@ if TYPE_CHECKING:
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     """What a row needs, or what has to be seen before that can be said. Pure: no I/O, no memory."""
+    return foresee(rules, row.diff.key, _decide(rules, row, observed))
+
+
+def _decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     if rules.sync.part_of is not None:
         return decide_part(rules, row.diff, row.payload, observed)
     if row.payload is None:

@@ -5,16 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.decide.calls import ACTIONS, build_change, build_record, look, step_params
+from dbt_stripe_sync.engine.decide.calls import (
+    ACTIONS,
+    build_change,
+    build_record,
+    look,
+    not_asked,
+    reject,
+    step_params,
+)
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
-from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Rules
+from dbt_stripe_sync.engine.decide.rules import (
+    Ask,
+    Decision,
+    Keep,
+    Observed,
+    ReadHoldings,
+    Refresh,
+    Reject,
+    Rules,
+    Unseen,
+)
 from dbt_stripe_sync.model.change import PlannedCall
+from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import ByStatus, Removal, Step
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.record import REBUILT
 
 if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.decide.rules import Holding
     from dbt_stripe_sync.model.difference import RowDiff
 
 
@@ -28,6 +48,9 @@ def decide_removed(rules: Rules, diff: RowDiff, observed: Observed) -> Decision:
     step = _step(rules, rule, diff, observed) if isinstance(rule, ByStatus) else rule
     if not isinstance(step, Step):
         return step
+    waits = _why_it_waits(rules, diff, step, observed)
+    if waits is not None:
+        return waits
     # What no update does leaves the tag as it is, and the record says so on.
     known = without_old_tag(diff) if step.operation == "update" else diff
     ours = {} if diff.payload_hash == REBUILT else known.params
@@ -58,3 +81,30 @@ def _step(rules: Rules, rule: ByStatus, diff: RowDiff, observed: Observed) -> St
     # One that was deleted by hand has no status: any call then says that it is gone, and the row is done with.
     step = rule.steps.get(status) if body else next(iter(rule.steps.values()))
     return step or Keep(note=Note(text=f"{rule.otherwise} (its status is `{status}`)"))
+
+
+def _why_it_waits(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -> Ask | Reject | Keep | None:
+    """What a removal for good would end beside its own object: what others made, and what is to end by itself later."""
+    if not step.gone or not rules.lifecycle.ends_with_it:
+        return None
+    if observed.holdings is None:
+        return Ask(need=ReadHoldings(stripe_id=str(diff.stripe_id), rules=rules.lifecycle.ends_with_it))
+    if isinstance(observed.holdings, Unseen):
+        return not_asked(rules, diff.key)
+    foreign = [holding for holding in observed.holdings if not holding.ours]
+    if foreign:
+        return reject(*(_would_end(rules, diff, holding) for holding in foreign))
+    leaving = next((holding for holding in observed.holdings if holding.leaving), None)
+    if leaving is None:
+        return None
+    return Keep(note=Note(text=f"waits until its {leaving.resource} has ended, which the removal would end at once"))
+
+
+def _would_end(rules: Rules, diff: RowDiff, holding: Holding) -> Problem:
+    return Problem(
+        code="ends-with-it",
+        summary=f"{holding.stripe_id}, which no sync writes, is a {holding.resource} of this {rules.resource.name} and "
+        "would end with it",
+        where=rules.sync.where.at_field("on_removed").at_key(diff.key),
+        hint=f"end the {holding.resource} in Stripe first, or set `on_removed: ignore`",
+    )

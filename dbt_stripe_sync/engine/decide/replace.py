@@ -138,7 +138,7 @@ def _move_holders(
         return ()
     stripe_id = str(asked.diff.stripe_id)
     if observed.holdings is None:
-        return Ask(need=ReadHoldings(stripe_id=stripe_id, body=body))
+        return Ask(need=ReadHoldings(stripe_id=stripe_id, rules=rules.lifecycle.held_by, body=body))
     if isinstance(observed.holdings, Unseen):
         return not_asked(rules, asked.diff.key)
     moved: list[Owed] = []
@@ -155,7 +155,7 @@ def _move_holders(
 
 
 def _move(rules: Rules, diff: RowDiff, holding: Holding) -> Owed:
-    whose = "" if holding.ours else ", which no sync writes"
+    whose = "" if holding.ours else ", which no sync writes,"
     return Owed(
         id=f"{rules.sync.name}/{diff.key}!{holding.stripe_id}.{holding.parameter}",
         sync=rules.sync.name,
@@ -175,10 +175,11 @@ def _held(rules: Rules, diff: RowDiff, holding: Holding) -> Problem:
         if holding.moves
         else f"deactivate it in Stripe, or give the row another key to keep this {rules.resource.name}"
     )
+    whose = "" if holding.ours else ", which no sync writes,"
     return Problem(
         code="held-by-another-object",
-        summary=f"`{holding.parameter}` of {holding.stripe_id}, which no sync writes, names the {rules.resource.name} "
-        "that has to be replaced",
+        summary=f"`{holding.parameter}` of {holding.stripe_id}{whose} names the {rules.resource.name} that has to be "
+        "replaced",
         where=rules.sync.where.at_key(diff.key),
         hint=hint,
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.lifecycle import HeldBy, Lifecycle
     from dbt_stripe_sync.model.params import Resource
     from dbt_stripe_sync.model.plan import Note
     from dbt_stripe_sync.model.record import Record
@@ -76,7 +76,7 @@ class Holding:
     """An object that holds another: its `parameter` names it.
 
     `moves` says that Stripe lets it name another, `ours` that a sync wrote the object, `follows` that a row of ours
-    refers to what is held, so that its own change lets go.
+    refers to what is held, so that its own change lets go. `leaving` says that its row left the model already.
     """
 
     resource: str
@@ -85,6 +85,7 @@ class Holding:
     moves: bool
     ours: bool
     follows: bool
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,8 @@ class Observed:
     """What was seen for one row so far; None where nobody has looked yet.
 
     `body` is the row's object with `expanded` shown; `items` has the items of lists that the object shows only a page
-    of; `holdings` the objects that hold it; `owners` says which row of ours has a unique value.
+    of; `holdings` the objects that hold it; `owners` says which row of ours has a unique value;
+    `ours` are those of some objects that a row has, or had.
     """
 
     found: Found | None = None
@@ -101,6 +103,7 @@ class Observed:
     items: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     holdings: Sequence[Holding] | Unseen | None = None
     owners: Mapping[str, tuple[str, str] | None] | None = None
+    ours: frozenset[str] | None = None
 
 
 # ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
@@ -135,10 +138,11 @@ class ReadItems:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadHoldings:
-    """What holds an object, by the rules of its lifecycle. `body` is the object."""
+    """What holds an object, by some rules of its lifecycle. `body` is the object, where a rule needs it."""
 
     stripe_id: str
-    body: Mapping[str, Any]
+    rules: tuple[HeldBy, ...]
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +152,14 @@ class ReadOwners:
     values: Mapping[str, str]
 
 
-Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOurs:
+    """Which of some objects a row of ours has, or had before they were replaced."""
+
+    ids: tuple[str, ...]
+
+
+Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners | ReadOurs"
 
 
 # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────────

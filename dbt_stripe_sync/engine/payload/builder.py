@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.engine.payload.foresee import foresee_payload
 from dbt_stripe_sync.engine.payload.layout import own_reference
 from dbt_stripe_sync.engine.payload.templates import TemplateError, render_template
 from dbt_stripe_sync.engine.payload.values import (
@@ -104,6 +105,7 @@ class PayloadBuilder:
             self._sync.fields, self._resource.params, self._layout.row, row, (problems, absent, key)
         )
         params = self._checked(params, key, problems)
+        problems += foresee_payload(self._resource, params, self._sync.where.at_key(key))
         name = self._resource.lifecycle.key_as
         if name is not None and name not in params:
             params[name] = build_identifier(self._sync.project, self._sync.name, key)

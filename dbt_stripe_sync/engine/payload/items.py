@@ -10,7 +10,7 @@ from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, ItemsOwned, ListOf, Nulls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.model.lifecycle import ItemList
     from dbt_stripe_sync.model.params import Param, Resource
@@ -22,13 +22,16 @@ class Emptying:
     """What an item may lose: `fields` by what the sync maps in items, what earlier rows set there as `before`.
 
     `ours` holds the mapped paths inside an item, None where whole items come from a column. `all_ours` says that every
-    item of the object is the row's, whoever has added it.
+    item of the object is the row's, whoever has added it. `is_known` is false where no record says which items the row
+    has put there: none of them is removed then, and only one of `reusable` makes room for another.
     """
 
     fields: Mapping[str, Param]
     ours: frozenset[tuple[str, ...]] | None
     before: Sequence[Mapping[str, Any]]
     all_ours: bool = False
+    is_known: bool = True
+    reusable: frozenset[str] = frozenset()
 
     def may_remove(self, shown: Mapping[str, Any], identity: str) -> bool:
         """Whether an item of the object that the row does not ask for is one that the row has put there."""
@@ -36,6 +39,10 @@ class Emptying:
         return self.all_ours or any(
             same(old.get(identity), here) or old.get("id") == shown["id"] for old in self.before
         )
+
+    def may_reuse(self, shown: Mapping[str, Any], identity: str) -> bool:
+        """Whether an item that the row does not ask for makes room for one that it does."""
+        return self.may_remove(shown, identity) if self.is_known else _identity(shown, identity) in self.reusable
 
     def of(self, item: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
         """What to send beside an item so that it loses what its row leaves out now, and nothing that is not ours."""
@@ -65,7 +72,14 @@ def emptying_of(sync: Sync, resource: Resource, name: str, before: Mapping[str, 
     fields = (param.item.fields if param.item is not None else None) or {}
     listed = before.get(name)
     items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
-    return Emptying(fields=fields, ours=_mapped(sync, name), before=items, all_ours=sync.items_owned is ItemsOwned.ALL)
+    all_ours = sync.items_owned is ItemsOwned.ALL
+    return Emptying(
+        fields=fields,
+        ours=_mapped(sync, name),
+        before=items,
+        all_ours=all_ours,
+        is_known=all_ours or isinstance(listed, list),
+    )
 
 
 def _mapped(sync: Sync, name: str) -> frozenset[tuple[str, ...]] | None:
@@ -99,18 +113,8 @@ def match_items(
     An item that the row never had, such as an add-on that somebody has put on the subscription, stays as it is.
     """
     shown = {str(item["id"]): item for item in existing}
-    left = dict(shown)
-    ids: list[str | None] = []
-    for item in wanted:
-        named = item.get("id")
-        found = (
-            named
-            if named in left
-            else next((i for i, old in left.items() if _same(item, old, rule.told_apart_by)), None)
-        )
-        ids.append(found)
-        left.pop(str(found), None)
-    left = {id_: item for id_, item in left.items() if emptying.may_remove(item, rule.told_apart_by)}
+    ids, left = pair_items(wanted, existing, rule)
+    left = {id_: item for id_, item in left.items() if emptying.may_reuse(item, rule.told_apart_by)}
     made = []
     for wish, found in zip(wanted, ids, strict=True):
         id_, item = found, wish
@@ -121,7 +125,30 @@ def match_items(
             id_ = next(iter(left))
             del left[id_]
         made.append({"id": id_, **item, **emptying.of(wish, shown.get(id_, {}))} if id_ is not None else dict(item))
-    return made + [{"id": id_, **rule.gone} for id_ in left]
+    return made + [{"id": id_, **rule.gone} for id_ in left if emptying.is_known]
+
+
+def pair_items(
+    wanted: Sequence[Mapping[str, Any]], existing: Sequence[Mapping[str, Any]], rule: ItemList
+) -> tuple[list[str | None], dict[str, Mapping[str, Any]]]:
+    """The id of the item that is each of those that are wanted, None for a new one; and the items that none is."""
+    left = {str(item["id"]): item for item in existing}
+    ids: list[str | None] = []
+    for item in wanted:
+        named = item.get("id")
+        found = (
+            named
+            if named in left
+            else next((i for i, old in left.items() if _same(item, old, rule.told_apart_by)), None)
+        )
+        ids.append(found)
+        left.pop(str(found), None)
+    return ids, left
+
+
+def identities(items: Iterable[Mapping[str, Any]], rule: ItemList) -> tuple[str, ...]:
+    """What tells some items of an object apart."""
+    return tuple(str(_identity(item, rule.told_apart_by)) for item in items)
 
 
 def _same(wanted: Mapping[str, Any], existing: Mapping[str, Any], name: str) -> bool:

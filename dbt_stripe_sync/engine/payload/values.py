@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 
+from dbt_stripe_sync.model import violation
 from dbt_stripe_sync.model.change import Ref
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import Conversion
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.params import Param
 
-# docs.stripe.com/api/metadata: up to 50 keys, names of up to 40 characters, values of up to 500; one key is our tag.
-METADATA_KEYS = 49
-METADATA_NAME_CHARACTERS = 40
-METADATA_VALUE_CHARACTERS = 500
+# One of Stripe's keys is our tag.
+METADATA_KEYS = violation.METADATA_KEYS - 1
+METADATA_NAME_CHARACTERS = violation.METADATA_NAME_CHARACTERS
+METADATA_VALUE_CHARACTERS = violation.METADATA_VALUE_CHARACTERS
 # A line of a terminal holds about so many words.
 SHOWN_CHOICES = 12
 TRUE_TEXTS = frozenset({"true", "t", "yes", "1"})

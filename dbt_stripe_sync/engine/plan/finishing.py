@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.lifecycle import Finish, Lifecycle
     from dbt_stripe_sync.model.sync import Sync
 
-_REFERRERS = pa.schema([(name, pa.string()) for name in ("parent", "sync", "key", "change_id")])
+_REFERRERS = pa.schema(
+    [(name, pa.string()) for name in ("parent", "sync", "key", "change_id")] + [("ends", pa.bool_())]
+)
 
 
 def finishes_of(sync: Sync, lifecycle: Lifecycle) -> tuple[Finish, ...]:
@@ -58,22 +60,23 @@ class Referrers:
 
     def __post_init__(self) -> None:
         self.workspace.execute(
-            "CREATE OR REPLACE TABLE work.referrers(parent VARCHAR, sync VARCHAR, key VARCHAR, change_id VARCHAR)"
+            "CREATE OR REPLACE TABLE work.referrers(parent VARCHAR, sync VARCHAR, key VARCHAR, "
+            "change_id VARCHAR, ends BOOLEAN)"
         )
 
     def concern(self, sync: Sync) -> bool:
         """Whether a sync's rows refer to objects that are finished, or that come to their end by this plan."""
         return not self.parents.isdisjoint(sync.depends_on) or not self.ending().isdisjoint(sync.depends_on)
 
-    def add(self, sync: Sync, rows: Sequence[tuple[str, str | None, str | None]]) -> None:
-        """Note rows by their key, their `$refs` and the id of their change; None for a row that is not sent."""
+    def add(self, sync: Sync, rows: Sequence[tuple[str, str | None, Change | None]]) -> None:
+        """Note rows by their key, their `$refs` and their change; None for a row that is not sent."""
         found = [
-            (parent, sync.name, key, change)
+            (parent, sync.name, key, change.id if change else None, change.gone if change else False)
             for key, refs, change in rows
             for parent in ((refs or "").split(ID_SEPARATOR))
         ]
         if found:
-            columns = [pa.array(column, pa.string()) for column in zip(*found, strict=True)]
+            columns = [pa.array(column, f.type) for column, f in zip(zip(*found, strict=True), _REFERRERS, strict=True)]
             table = pa.table(columns, schema=_REFERRERS)
             self.workspace.fill("INSERT INTO work.referrers SELECT * FROM incoming", table.to_reader())
 
@@ -81,7 +84,7 @@ class Referrers:
         """Note the rows that have no key of their own, and so are not sent."""
         self.workspace.execute(
             f"INSERT INTO work.referrers SELECT unnest(string_split({quoted(REFS)}, {literal(ID_SEPARATOR)})), "
-            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL FROM {staged.table} "
+            f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL, false FROM {staged.table} "
             f"WHERE {quoted(KEY)} IS NULL OR {quoted(KEY)} IN (SELECT key FROM {staged.duplicates})"
         )
 
@@ -89,7 +92,7 @@ class Referrers:
         """Note the rows that differ and that this plan does not look at, those of them to be removed too."""
         refs = f"unnest(string_split(coalesce(s.{quoted(REFS)}, r.refs), {literal(ID_SEPARATOR)}))"
         self.workspace.execute(
-            f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL FROM {staged.left_out} AS c "
+            f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL, false FROM {staged.left_out} AS c "
             f"LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key "
             "LEFT JOIN (SELECT key, refs FROM known_records WHERE sync = $sync) AS r ON r.key = c.key "
             "WHERE c.kind <> 'removed' OR $removes",

@@ -100,7 +100,7 @@ class PlanMaker:
             referrers=Referrers(
                 workspace=self._workspace,
                 parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),
-                ending=lambda: settling.syncs,
+                ending=lambda: settling.ending,
             ),
             settling=settling,
             uniques=Uniques(self._workspace, scope.catalog),
@@ -154,6 +154,8 @@ class PlanMaker:
         order = Order()
         self._planning.uniques.add_to(order)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
+        for value in order.lost:
+            self._writer.lost(value)
         if not order:
             return
         withheld = self._writer.rewrite(order)

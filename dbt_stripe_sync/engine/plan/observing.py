@@ -16,6 +16,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     ReadHoldings,
     ReadItems,
     ReadObject,
+    ReadOurs,
     ReadOwners,
     Rules,
     Unseen,
@@ -64,6 +65,9 @@ class Observing:
         owners = {key: need for key, need in asked.items() if isinstance(need, ReadOwners)}
         if owners:
             answers |= self._owners(rules, owners, seen)
+        for key, need in asked.items():
+            if isinstance(need, ReadOurs):
+                answers[key] = replace(seen[key], ours=self._ours(need.ids))
         reads = [(key, need) for key, need in asked.items() if isinstance(need, ReadObject | ReadItems | ReadHoldings)]
         for (key, _), read in zip(
             reads, await asyncio.gather(*(self._read(rules, need, seen[key]) for key, need in reads)), strict=True
@@ -77,7 +81,7 @@ class Observing:
                 return await self._object(rules, need, seen)
             if isinstance(need, ReadItems):
                 return replace(seen, items={**seen.items, need.name: await self._items(need)})
-            return replace(seen, holdings=await self._holdings(rules, need))
+            return replace(seen, holdings=await self._holdings(need))
 
     async def _items(self, need: ReadItems) -> list[Mapping[str, Any]]:
         if need.operation is None:
@@ -130,6 +134,16 @@ class Observing:
         )
         return {stripe_id: (sync, key) for stripe_id, sync, key in rows}
 
+    def _ours(self, ids: Sequence[str]) -> frozenset[str]:
+        rows = self.workspace.all(
+            "SELECT stripe_id FROM known_records WHERE stripe_id IN (SELECT unnest($ids)) UNION "
+            "SELECT stripe_id FROM known_former_ids WHERE stripe_id IN (SELECT unnest($ids)) UNION "
+            "SELECT former FROM work.planned WHERE former IN (SELECT unnest($ids)) UNION "
+            "SELECT id FROM work.former WHERE id IN (SELECT unnest($ids))",
+            {"ids": list(ids)},
+        )
+        return frozenset(found for (found,) in rows)
+
     def _owners(
         self, rules: Rules, asked: Mapping[str, ReadOwners], seen: Mapping[str, Observed]
     ) -> dict[str, Observed]:
@@ -151,9 +165,9 @@ class Observing:
 
     # ── what holds an object ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def _holdings(self, rules: Rules, need: ReadHoldings) -> Sequence[Holding] | Unseen:
+    async def _holdings(self, need: ReadHoldings) -> Sequence[Holding] | Unseen:
         found: list[Holding] = []
-        for rule in rules.lifecycle.held_by:
+        for rule in need.rules:
             holders = await self._holders(rule, need)
             if isinstance(holders, Unseen):
                 return holders
@@ -176,7 +190,7 @@ class Observing:
 
     def _holding(self, rule: HeldBy, holder: str, held: str) -> Holding:
         rows = self.workspace.all(
-            "SELECT list_contains(string_split(coalesce(refs, ''), $separator), $held) FROM known_records "
+            "SELECT list_contains(string_split(coalesce(refs, ''), $separator), $held), removed FROM known_records "
             "WHERE resource = $resource AND stripe_id = $holder",
             {"separator": ID_SEPARATOR, "held": held, "resource": rule.resource, "holder": holder},
         )
@@ -186,5 +200,6 @@ class Observing:
             parameter=rule.parameter,
             moves=rule.moves,
             ours=bool(rows),
-            follows=any(refers for (refers,) in rows),
+            follows=any(refers for refers, _ in rows),
+            leaving=any(removed for _, removed in rows),
         )

@@ -15,13 +15,15 @@ import pyarrow as pa
 
 from dbt_stripe_sync.engine.decide.replace import end_first
 from dbt_stripe_sync.model.change import Action, Change, row_of
-from dbt_stripe_sync.model.errors import Location, Problem
+from dbt_stripe_sync.model.difference import Kind
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.plan import LostValue
 from dbt_stripe_sync.model.sql import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dbt_stripe_sync.engine.plan.settling import Settling
+    from dbt_stripe_sync.engine.plan.settling import Referrer, Settling
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.lifecycle import Unique
@@ -38,12 +40,14 @@ class Order:
     """What a plan's changes need of each other.
 
     `after` has the changes that come before each one, `end_first` the replacements whose old object has to end before
-    the new one is made, `withheld` why a change can't be part of the plan.
+    the new one is made, `withheld` why a change can't be part of the plan. `lost` are values that rows which left the
+    model have no more, since another row takes them.
     """
 
     after: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     end_first: set[str] = field(default_factory=set)
     withheld: dict[str, Problem] = field(default_factory=dict)
+    lost: list[LostValue] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.after or self.withheld)
@@ -149,29 +153,56 @@ class Uniques:
         for taker, sync, key, of_sync, of_key, giver, late, gives in rows:
             if not gives:
                 order.withheld.setdefault(taker, _taken(unique, (sync, key), (of_sync, of_key), "has it"))
-            elif unique.transfer is None and giver is not None:
+            elif giver is None:
+                order.lost.append(LostValue(sync=of_sync, key=of_key, parameter=unique.parameter))
+            elif unique.transfer is None:
                 if late:
                     order.end_first.add(giver)
                 order.after[taker].append(f"{giver}!end" if late else giver)
 
 
 def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> None:
-    """Withhold replacements that end what others hold, where one of these can't follow."""
-    for changes in settling.of_changes.values():
-        for change in changes:
-            together = any(rule.together for rule in catalog.resources[change.resource].lifecycle.held_by)
-            if not together or change.stripe_id is None:
-                continue
-            stays = next((r for r in settling.referrers_of(change.stripe_id) if r.change_id is None), None)
-            if stays is not None:
-                why = "is rejected" if stays.is_planned else "is not changed by this plan"
-                order.withheld[change.id] = Problem(
-                    code="dependent-stays",
-                    summary=f"row [{stays.key}] of `{stays.sync}` {why}, and would break without the old "
-                    f"{change.resource}",
-                    where=Location(sync=change.sync, key=change.key),
-                    hint=f"fix row [{stays.key}] of `{stays.sync}`, or select that sync, too",
-                )
+    """Let what refers to an object that ends move or end first; where it can't, that end is withheld."""
+    referrers = settling.referrers_of([*settling.replaced, *settling.removed])
+    for change in settling.replaced:
+        together = any(rule.together for rule in catalog.resources[change.resource].lifecycle.held_by)
+        for referrer in referrers.get(str(change.stripe_id), ()) if together else ():
+            if referrer.change_id is None:
+                order.withheld[change.id] = _stays(change, referrer)
+    for change in settling.removed:
+        lifecycle = catalog.resources[change.resource].lifecycle
+        breaking = [rule for rule in lifecycle.held_by if rule.together]
+        hard = {rule.resource for rule in (*lifecycle.ends_with_it, *breaking)}
+        for referrer in referrers.get(str(change.stripe_id), ()):
+            would_break = change.gone and referrer.resource in hard
+            if referrer.change_id is None:
+                if referrer.is_planned or would_break:
+                    order.withheld[change.id] = _stays(change, referrer)
+            elif would_break and not referrer.ends:
+                order.withheld[change.id] = _ends_later(change, referrer)
+            else:
+                order.after[change.id].append(referrer.change_id)
+
+
+def _stays(change: Change, referrer: Referrer) -> Problem:
+    why = "is rejected" if referrer.is_planned else "is not changed by this plan"
+    return Problem(
+        code="dependent-stays",
+        summary=f"row [{referrer.key}] of `{referrer.sync}` {why}, and still refers to this {change.resource}",
+        where=Location(sync=change.sync, key=change.key),
+        hint=f"fix row [{referrer.key}] of `{referrer.sync}`, or select that sync, too",
+    )
+
+
+def _ends_later(change: Change, referrer: Referrer) -> Problem:
+    return Problem(
+        code="dependent-ends-later",
+        summary=f"the {referrer.resource} of row [{referrer.key}] of `{referrer.sync}` is to end later, and would end "
+        f"at once with this {change.resource}",
+        where=Location(sync=change.sync, key=change.key),
+        hint="nothing is to be done: it is removed by the first run after that has ended",
+        severity=Severity.WARNING,
+    )
 
 
 def _claims(unique: Unique, diff: RowDiff, changes: Sequence[Change]) -> Iterator[tuple[str, str | None, bool, bool]]:
@@ -180,20 +211,23 @@ def _claims(unique: Unique, diff: RowDiff, changes: Sequence[Change]) -> Iterato
     for change in changes:
         sent = [call.params[unique.parameter] for call in change.calls if unique.parameter in call.params]
         now = _folded(unique, sent[-1]) if sent else None
-        if now is not None and now != had:
-            yield now, change.id, True, False
-        if had is None:
-            continue
-        if change.removed:
-            if change.gone or unique.among_active or unique.transfer is not None:
-                yield had, change.id, False, False
-        elif change.action is Action.REPLACE:
-            if now != had:
-                yield had, change.id, False, True
-        elif sent and now != had:
-            yield had, change.id, False, False
+        is_back = diff.kind is Kind.RETURNED and change.action is Action.UPDATE and unique.among_active
+        taken = had if is_back and not sent else now if now != had else None
+        if taken is not None:
+            yield taken, change.id, True, False
+        if had is not None and not is_back and (given := _gives_up(unique, change, sent=bool(sent), keeps=now == had)):
+            yield had, change.id, False, given == "late"
     if not changes and had is not None and unique.transfer is not None:
         yield had, None, False, False
+
+
+def _gives_up(unique: Unique, change: Change, *, sent: bool, keeps: bool) -> str | None:
+    """Whether a change gives the value up that its row has, and whether it does so as it begins or late, at its end."""
+    if change.removed:
+        return "now" if change.gone or unique.among_active or unique.transfer is not None else None
+    if change.action is Action.REPLACE:
+        return None if keeps else "late"
+    return "now" if sent and not keeps else None
 
 
 def _folded(unique: Unique, value: Any) -> str | None:

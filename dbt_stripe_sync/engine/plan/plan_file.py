@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.plan.ordering import Order
     from dbt_stripe_sync.model.change import Change, Owed
-    from dbt_stripe_sync.model.plan import PlanHeader, Refreshed, SyncCounts
+    from dbt_stripe_sync.model.plan import LostValue, PlanHeader, Refreshed, SyncCounts
     from dbt_stripe_sync.model.record import Record
 
 FORMAT = 2
@@ -137,6 +137,10 @@ class PlanWriter:
     def former(self, sync: str, key: str, stripe_id: str) -> None:
         """Add an object that a row had before, and that others may still refer to."""
         self._note(FormerObject(sync=sync, key=key, stripe_id=stripe_id))
+
+    def lost(self, value: LostValue) -> None:
+        """Add a value that a row which left the model has no more."""
+        self._note(value)
 
     def _note(self, entry: Refreshed) -> None:
         with _written(self._path):

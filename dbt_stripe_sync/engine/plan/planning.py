@@ -376,7 +376,7 @@ class _SyncPlanner:
             referrers.add(
                 self._rules.sync,
                 [
-                    (diff.key, diff.refs, decision.id if isinstance(decision, Change) else None)
+                    (diff.key, diff.refs, decision if isinstance(decision, Change) else None)
                     for diff, decision in pairs
                     if isinstance(decision, Change | Reject)
                 ],
@@ -390,6 +390,8 @@ class _SyncPlanner:
                 self._found.notes[Note(text="left for later by --limit")] += 1
                 return False
             planning.room -= 1
+        if change.sync in planning.referenced:
+            planning.settling.note_end(change)
         for part in end_first(change) if change.ends_first else (change,):
             planning.writer.add(part)
             planning.settling.note(part)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from dbt_stripe_sync.model.change import Change, PlannedCall, change_id
+from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 
@@ -33,33 +33,53 @@ _ENDS = pa.schema([("target", pa.string())])
 class Referrer:
     """A row whose record refers to an object that is to end. `change_id` is None where it is not sent.
 
-    `is_planned` says whether the plan looked at the row and found that it differs.
+    `is_planned` says whether the plan looked at the row and found that it differs, `ends` whether its change ends its
+    own object, a `resource`, for good.
     """
 
     sync: str
     key: str
     change_id: str | None
     is_planned: bool
+    resource: str
+    ends: bool
 
 
 @dataclass(slots=True, kw_only=True)
 class Settling:
-    """Plans what is owed. `of_changes` collects what the changes of this plan will owe, by sync."""
+    """Plans what is owed. `of_changes` collects what the changes of this plan will owe, by sync.
+
+    `replaced` are the replacements of the plan and `removed` its removals, where rows of other syncs refer to them.
+    """
 
     workspace: Workspace
     writer: PlanWriter
     earlier: Sequence[Owed]
     of_changes: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
+    replaced: list[Change] = field(default_factory=list)
+    removed: list[Change] = field(default_factory=list)
 
     @property
     def syncs(self) -> frozenset[str]:
         """The syncs with something owed, so far."""
         return frozenset({*self.of_changes, *(step.sync for step in self.earlier)})
 
+    @property
+    def ending(self) -> frozenset[str]:
+        """The syncs of which objects come to their end by this plan."""
+        return self.syncs | {change.sync for change in (*self.replaced, *self.removed)}
+
     def note(self, change: Change) -> None:
         """Remember a change that will owe something once its object is there."""
         if change.owes:
             self.of_changes[change.sync].append(change)
+
+    def note_end(self, change: Change) -> None:
+        """Remember a change that ends an object to which rows of other syncs may refer."""
+        if change.action is Action.REPLACE:
+            self.replaced.append(change)
+        elif change.removed:
+            self.removed.append(change)
 
     def reorder(self, order: Order) -> None:
         """Forget what is withheld, and what ends before its replacement is made."""
@@ -76,9 +96,9 @@ class Settling:
         names = sorted(self.syncs, key=[*by_name, *sorted(self.syncs)].index)
         return [self._plan_sync(name, by_name.get(name), referrers) for name in names]
 
-    def referrers_of(self, stripe_id: str) -> Sequence[Referrer]:
-        """The rows whose records refer to one object."""
-        return self._referrers([stripe_id]).get(stripe_id, ())
+    def referrers_of(self, changes: Sequence[Change]) -> Mapping[str, Sequence[Referrer]]:
+        """The rows whose records refer to the objects of some changes, by the objects' ids."""
+        return self._referrers([change.stripe_id for change in changes if change.stripe_id is not None])
 
     def _plan_sync(self, name: str, sync: Sync | None, referrers: Mapping[str, Sequence[Referrer]]) -> SyncCounts:
         actions: defaultdict[str, int] = defaultdict(int)
@@ -136,8 +156,9 @@ class Settling:
         )
         rows = self.workspace.all(
             """
-            SELECT e.target, r.sync, r.key, any_value(p.change_id), count(p.sync) > 0
-            FROM (SELECT sync, key, unnest(string_split(refs, $separator)) AS id FROM known_records
+            SELECT e.target, r.sync, r.key, any_value(p.change_id), count(p.sync) > 0, any_value(r.resource),
+                   coalesce(bool_or(p.ends), false)
+            FROM (SELECT sync, key, resource, unnest(string_split(refs, $separator)) AS id FROM known_records
                   WHERE refs IS NOT NULL AND NOT removed) AS r
             JOIN work.ending AS e ON e.target = r.id
             LEFT JOIN work.referrers AS p ON p.sync = r.sync AND p.key = r.key
@@ -146,8 +167,10 @@ class Settling:
             {"separator": ID_SEPARATOR},
         )
         found: defaultdict[str, list[Referrer]] = defaultdict(list)
-        for target, sync, key, change, is_planned in rows:
-            found[target].append(Referrer(sync=sync, key=key, change_id=change, is_planned=is_planned))
+        for target, sync, key, change, is_planned, resource, ends in rows:
+            found[target].append(
+                Referrer(sync=sync, key=key, change_id=change, is_planned=is_planned, resource=resource, ends=ends)
+            )
         return found
 
     def _targets(self) -> Iterator[str]:

@@ -59,6 +59,8 @@ def _delete_product(work: Work, ask: Ask) -> Body:
 def _attach_feature(work: Work, ask: Ask) -> Body:
     product = core.reference(work, PRODUCT.kind, ask.path["product"], "product")
     feature = core.reference(work, FEATURE.kind, ask.params["entitlement_feature"], "entitlement_feature")
+    if not feature["active"]:
+        raise refuse(f"Feature {feature['id']} is inactive, so it can't be attached.", "entitlement_feature")
     body = core.new_body(PRODUCT_FEATURE, work)
     if any(
         f["entitlement_feature"]["id"] == feature["id"]
@@ -126,5 +128,7 @@ FEATURE = Family(
     blank={"active": True, "lookup_key": None, "metadata": {}, "name": None},
     operations={"create": _create_feature},
     filters={"archived": lambda _work, body, archived: body["active"] is not archived},
+    # SDK's description of `active`: inactive features are not returned from the list.
+    listed_as={"archived": False},
 )
 FAMILIES = (PRODUCT, PRODUCT_FEATURE, FEATURE)

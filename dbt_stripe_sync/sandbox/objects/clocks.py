@@ -18,9 +18,13 @@ KEPT_DAYS = 30
 
 def enter_time_of(work: Work, customer: Body) -> None:
     """Let the rest of the request happen at the time of the customer's clock."""
-    clock = work.shown(FAMILY.kind, customer["test_clock"]) if customer["test_clock"] else None
-    if clock is not None:
-        work.now = clock["frozen_time"]
+    work.now = time_of(work, customer["test_clock"])
+
+
+def time_of(work: Work, clock: str | None) -> int:
+    """The time of a test clock, in Unix seconds; that of the request where there is none."""
+    held = work.shown(FAMILY.kind, clock) if clock else None
+    return work.now if held is None or "frozen_time" not in held else int(held["frozen_time"])
 
 
 def _create(work: Work, ask: Ask) -> Body:

@@ -13,20 +13,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-MAX_PERCENT = 100
-
 
 def _create_coupon(work: Work, ask: Ask) -> Body:
     params = ask.params
     percent, amount = ask.get("percent_off"), ask.get("amount_off")
     if (percent is None) == (amount is None):
         raise refuse("You must pass either `percent_off` or `amount_off`, and not both.", "percent_off")
-    if percent is not None and not 0 < percent <= MAX_PERCENT:
-        raise refuse("Invalid percent_off: must be greater than 0 and at most 100.", "percent_off")
     if amount is not None and not ask.get("currency"):
         raise refuse("You must pass currency when passing amount_off", "currency", "parameter_missing")
-    if amount is not None and amount <= 0:
-        raise refuse("Invalid positive integer", "amount_off", "parameter_invalid_integer")
     if (ask.get("duration") == "repeating") != (ask.get("duration_in_months") is not None):
         raise refuse("duration_in_months goes with, and only with, duration=repeating.", "duration_in_months")
     chosen = ask.get("id") or new_code()
@@ -64,6 +58,7 @@ def _create_promotion_code(work: Work, ask: Ask) -> Body:
     coupon = core.reference(work, COUPON.kind, promotion.get("coupon", ""), "promotion[coupon]")
     if not _render_coupon(work, coupon)["valid"]:
         raise refuse("The coupon is no longer valid.", "promotion[coupon]")
+    _check_within(ask, coupon)
     code = ask.get("code") or new_code()
     if any(_render_promotion_code(work, p)["active"] for p in _with_code(work, code)):
         raise refuse(
@@ -77,6 +72,14 @@ def _create_promotion_code(work: Work, ask: Ask) -> Body:
     if ask.get("customer"):
         core.reference(work, "customer", params["customer"], "customer")
     return work.add(PROMOTION_CODE.kind, body)
+
+
+def _check_within(ask: Ask, coupon: Body) -> None:
+    """A code is no longer usable than its coupon (SDK's descriptions of `expires_at` and `max_redemptions`)."""
+    for name, limit in (("expires_at", coupon["redeem_by"]), ("max_redemptions", coupon["max_redemptions"])):
+        given = ask.get(name)
+        if given is not None and limit is not None and given > limit:
+            raise refuse(f"The promotion code's {name} cannot be greater than its coupon's.", name)
 
 
 def _with_code(work: Work, code: str) -> list[Body]:
@@ -150,7 +153,11 @@ PROMOTION_CODE = Family(
         "times_redeemed": 0,
     },
     operations={"create": _create_promotion_code, "update": _update_promotion_code},
-    filters={"coupon": "promotion.coupon"},
+    filters={
+        "coupon": "promotion.coupon",
+        "code": lambda _work, body, code: body["code"].casefold() == code.casefold(),
+        "active": lambda work, body, active: _render_promotion_code(work, body)["active"] is active,
+    },
     render=_render_promotion_code,
 )
 FAMILIES = (COUPON, PROMOTION_CODE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.errors import declined
-from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_payment, invoice_totals, invoicing, limits
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of, rounded
 from dbt_stripe_sync.sandbox.objects.invoice_items import FAMILY as INVOICE_ITEM
 from dbt_stripe_sync.sandbox.objects.invoice_items import price_details
@@ -93,6 +93,7 @@ def subscription_parent(subscription: Body) -> Body:
 
 def _add_item(work: Work, subscription: Body, invoice: Body, item: Body) -> None:
     price = work.get("price", item["price"])
+    # A guess: `usage-not-billed`.
     quantity = item.get("quantity", 0)
     on_trial = subscription["status"] == "trialing"
     amount = 0 if on_trial else amount_of(price, quantity, subscription["currency"])
@@ -133,6 +134,7 @@ def collect_first(work: Work, subscription: Body, invoice: Body, payment_behavio
 
     Raises the 402 `ApiError` of a declined card with `error_if_incomplete`.
     """
+    # A guess: `first-draft`.
     if subscription["collection_method"] == "send_invoice":
         subscription["status"] = "trialing" if subscription["status"] == "trialing" else "active"
         if invoice["total"] == 0:
@@ -142,6 +144,9 @@ def collect_first(work: Work, subscription: Body, invoice: Body, payment_behavio
     if invoice["status"] == "paid":
         subscription["status"] = subscription["status"] or "active"
         return
+    if payment_behavior != "default_incomplete":
+        method = invoice_payment.payment_method_of(work, invoice)
+        limits.check_chargeable(work, subscription, method, invoice["amount_due"])
     if payment_behavior != "default_incomplete" and invoice_payment.collect(work, invoice):
         subscription["status"] = "active"
         return
@@ -165,6 +170,7 @@ def collect_later(work: Work, subscription: Body, invoice: Body, *, at_once: boo
     invoice_payment.finalize(work, invoice)
     charged = subscription["collection_method"] == "charge_automatically"
     if invoice["status"] == "open" and charged and not invoice_payment.collect(work, invoice):
+        # A guess: `retries`.
         subscription["status"] = "past_due"
 
 
@@ -222,6 +228,7 @@ def _prorate_item(work: Work, subscription: Body, item: str, state: Body | None,
     price = work.shown("price", state["price"])
     if price is None or price["recurring"]["usage_type"] == "metered":
         return 0
+    # A guess: `prorations`.
     share = share_left(state["start"], state["end"], moment)
     whole = amount_of(price, state["quantity"], subscription["currency"])
     amount = sign * rounded(Decimal(whole) * Decimal(str(share)))

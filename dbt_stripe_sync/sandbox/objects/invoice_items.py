@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
-from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing, limits
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of, in_currency, rounded
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.prices import add_price
@@ -93,6 +93,8 @@ def _create(work: Work, ask: Ask) -> Body:
     if not customer_id:
         raise refuse("Missing required param: customer.", "customer", "parameter_missing")
     customer = core.reference(work, "customer", customer_id, "customer")
+    if invoice is not None:
+        limits.check_invoice_room(invoice)
     if invoice is not None and invoice["customer"] != customer["id"]:
         raise refuse("The invoice belongs to another customer.", "invoice")
     body = core.new_body(FAMILY, work)
@@ -110,6 +112,8 @@ def _create(work: Work, ask: Ask) -> Body:
     _put(work, body, params, (invoice or {}).get("currency"))
     if invoice is not None and invoice["currency"] != body["currency"]:
         raise refuse(f"The invoice is in {invoice['currency']}, the item in {body['currency']}.", "currency")
+    if invoice is None:
+        limits.check_currency(work, customer["id"], body["currency"])
     if customer["currency"] is None:
         work.edit("customer", customer["id"])["currency"] = body["currency"]
     work.add(FAMILY.kind, body)

@@ -47,6 +47,7 @@ def finalize(work: Work, invoice: Body) -> None:
 
 def mark_paid(work: Work, invoice: Body, *, off_stripe: bool = False) -> None:
     """Open to paid."""
+    # A guess: `no-payment-objects`.
     invoice["amount_paid"] = invoice["amount_due"]
     if off_stripe:
         invoice["amount_paid_off_stripe"] = invoice["amount_due"]
@@ -61,6 +62,7 @@ def mark_paid(work: Work, invoice: Body, *, off_stripe: bool = False) -> None:
 
 def collect(work: Work, invoice: Body) -> bool:
     """Try to charge an open invoice; every card works but the test cards that decline. Returns whether it is paid."""
+    # A guess: `every-card-works`.
     invoice["attempted"] = True
     invoice["attempt_count"] += 1
     if payment_method_of(work, invoice) in DECLINED:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
+# docs.stripe.com/changelog/2016-02-22/no-more-than-250-invoice-items; what an invoice has no room for stays pending
+# (ParabolInc/parabol#6826).
+MOST_INVOICE_ITEMS = 250
 # The tax rates of a line itself; it is stored with the line and not shown.
 OWN_RATES = "own_rates"
 
@@ -157,6 +160,8 @@ def draw_pending(work: Work, invoice: Body, *, subscription: str | None = None) 
     pending = work.find("invoice_item", {"customer": invoice["customer"], "invoice": None})
     for item in reversed(pending):
         of = ((item["parent"] or {}).get("subscription_details") or {}).get("subscription")
+        if len(invoice["lines"]["data"]) >= MOST_INVOICE_ITEMS:
+            break
         if item["currency"] == invoice["currency"] and of in (None, subscription):
             put_item(work, invoice, item)
 

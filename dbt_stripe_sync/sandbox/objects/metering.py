@@ -74,19 +74,20 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
         raise refuse("The timestamp is too far in the past.", "timestamp", "timestamp_too_far_in_past")
     if moment > work.now + AHEAD_SECONDS:
         raise refuse("The timestamp is in the future.", "timestamp", "timestamp_in_future")
+    # A guess: `event-customers`.
     _check_payload(meter, params["payload"])
     body = core.new_body(METER_EVENT, work)
-    identifier = body.pop("id")
-    if params.get("identifier"):
-        identifier = params["identifier"]
-        before = work.shown(METER_EVENT.kind, identifier)
-        if before is not None and before["created"] > work.now - UNIQUE_SECONDS:
-            raise refuse(
-                f"An event already exists with identifier {identifier}.", "identifier", "resource_already_exists"
-            )
+    identifier = params.get("identifier") or body["id"]
+    before = _newest_event(work, identifier)
+    if before is not None and before["created"] > work.now - UNIQUE_SECONDS:
+        raise refuse(f"An event already exists with identifier {identifier}.", "identifier", "resource_already_exists")
     body.update(event_name=name, identifier=identifier, payload=params["payload"], timestamp=moment)
-    work.add(METER_EVENT.kind, {"id": identifier, **body})
-    return body
+    # Each event is kept under an id of its own: one that comes again when its identifier is forgotten counts once more.
+    return work.add(METER_EVENT.kind, body)
+
+
+def _newest_event(work: Work, identifier: str) -> Body | None:
+    return next(iter(work.find(METER_EVENT.kind, {"identifier": identifier})), None)
 
 
 def _check_payload(meter: Body, payload: dict[str, str]) -> None:
@@ -102,6 +103,7 @@ def _check_payload(meter: Body, payload: dict[str, str]) -> None:
         value = Decimal("nan")
     if not value.is_finite():
         raise refuse(f"The payload's `{value_key}` must be a number.", "payload", "meter_event_invalid_value")
+    # A guess: `event-digits`.
     if len("".join(map(str, value.as_tuple().digits)).strip("0")) > VALUE_DIGITS:
         raise refuse(
             f"The value in the event payload can have at most {VALUE_DIGITS} digits. Received {value}.",
@@ -158,12 +160,12 @@ def _void_grant(work: Work, ask: Ask) -> Body:
 
 def _adjust(work: Work, ask: Ask) -> Body:
     identifier = str((ask.get("cancel") or {}).get("identifier", ""))
-    event = work.shown(METER_EVENT.kind, identifier)
+    event = _newest_event(work, identifier)
     if event is None or event["event_name"] != ask.params["event_name"]:
         raise refuse(f"No event found with identifier {identifier}.", "cancel[identifier]", "resource_missing")
     if event["created"] <= work.now - UNIQUE_SECONDS:
         raise refuse("Events can only be canceled within 24 hours.", "cancel[identifier]")
-    work.remove(METER_EVENT.kind, identifier)
+    work.remove(METER_EVENT.kind, event["id"])
     shown: dict[str, Any] = {"object": ADJUSTMENT.object, "cancel": {"identifier": identifier}}
     shown.update(event_name=event["event_name"], livemode=work.livemode, status="pending", type=ask.params["type"])
     return shown

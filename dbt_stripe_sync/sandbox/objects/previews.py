@@ -25,6 +25,7 @@ def preview_invoice(work: Work, ask: Ask) -> Body:
     scratch = Work(work.store, now=work.moment, search_delay=0, families=work.families)
     named = ask.get("subscription")
     if ask.get("schedule"):
+        # A guess: `previews`.
         named = core.reference(scratch, "subscription_schedule", ask.params["schedule"], "schedule")["subscription"]
     details = {k: v for k, v in (ask.get("subscription_details") or {}).items() if k in _TO_SUBSCRIPTION}
     if named:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.stripe_api.rules.shapes import own_currency
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -189,6 +190,8 @@ def _update_price(work: Work, ask: Ask) -> Body:
         if product["default_price"] == body["id"]:
             raise refuse("This price cannot be archived because it is the default price of its product.", "active")
     for currency, option in (params.get("currency_options") or {}).items():
+        if currency.lower() == body["currency"]:
+            raise refuse(own_currency(currency).message, f"currency_options[{currency}]")
         if option == "":
             body["currency_options"].pop(currency, None)
         else:

@@ -8,7 +8,7 @@ from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import in_list, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params
-from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing
+from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing, limits
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts, discount_amounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import price_details
 from dbt_stripe_sync.sandbox.objects.offers import build_items
@@ -32,8 +32,6 @@ _PUT_BY_HAND = (
     "subscription_data",
     "automatic_tax",
 )
-# What an open quote may still change.
-_WHILE_OPEN = frozenset({"metadata", "expires_at"})
 
 
 def _create(work: Work, ask: Ask) -> Body:
@@ -109,9 +107,9 @@ def _total(work: Work, body: Body) -> None:
 
 def _update(work: Work, ask: Ask) -> Body:
     body = work.edit(FAMILY.kind, ask.id)
-    fixed = sorted(set(ask.params) - (_WHILE_OPEN if body["status"] == "open" else {"metadata"}))
-    if body["status"] != "draft" and fixed:
-        raise refuse(f"This quote is {body['status']}: `{fixed[0]}` can only change while it is a draft.", fixed[0])
+    limits.check_frozen(FAMILY.kind, body, ask.params)
+    if body["customer"] and ask.params.get("customer", body["customer"]) != body["customer"]:
+        raise refuse("The customer of a quote can't be changed once it is set.", "customer")
     _put(work, body, ask.params)
     if body["status"] == "draft":
         _total(work, body)
@@ -157,6 +155,7 @@ def _accept(work: Work, ask: Ask) -> Body:
 
 
 def _subscribe(work: Work, body: Body, recurring: list[Body], once: list[Body]) -> str:
+    # A guess: `quote-dates`.
     data = body["subscription_data"]
     params: dict[str, Any] = {
         "customer": body["customer"],
@@ -220,7 +219,8 @@ def _cancel(work: Work, ask: Ask) -> Body:
 
 
 def _tick(work: Work, body: Body) -> None:
-    if body["status"] == "open" and body["expires_at"] <= work.now:
+    # SDK's description of `expires_at`: canceled then if in `open` or `draft` status.
+    if body["status"] in {"open", "draft"} and body["expires_at"] <= work.now:
         held = work.edit(FAMILY.kind, body["id"])
         held["status"] = "canceled"
         held["status_transitions"]["canceled_at"] = work.now
@@ -286,6 +286,7 @@ FAMILY = Family(
         "cancel": _cancel,
     },
     computed={"line_items": _line_items},
+    hidden_unless=("test_clock", "customer", "customer_account"),
     tick=_tick,
     routes=(
         ExtraRoute(name="list_line_items", method="get", path="/v1/quotes/{quote}/line_items", handler=_items),

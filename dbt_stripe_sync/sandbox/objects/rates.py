@@ -12,18 +12,10 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-MAX_PERCENTAGE = 100
-
 
 def read_rates(work: Work, given: Any, param: str) -> list[Body]:
     """The tax rates that a parameter names, as objects show them. Raises `ApiError`."""
     return [core.reference(work, TAX_RATE.kind, str(id_), f"{param}[{index}]") for index, id_ in enumerate(given or [])]
-
-
-def _create_tax_rate(work: Work, ask: Ask) -> Body:
-    if not 0 <= ask.params["percentage"] <= MAX_PERCENTAGE:
-        raise refuse("Invalid percentage: must be between 0 and 100.", "percentage")
-    return core.create(TAX_RATE, work, ask)
 
 
 def _create_shipping_rate(work: Work, ask: Ask) -> Body:
@@ -85,7 +77,6 @@ TAX_RATE = Family(
         "state": None,
         "tax_type": None,
     },
-    operations={"create": _create_tax_rate},
 )
 SHIPPING_RATE = Family(
     kind="shipping_rate",

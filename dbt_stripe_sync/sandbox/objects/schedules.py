@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
-from dbt_stripe_sync.sandbox.objects import cycles
+from dbt_stripe_sync.sandbox.objects import cycles, limits
 from dbt_stripe_sync.sandbox.objects.phases import build_phase, build_phases
 from dbt_stripe_sync.sandbox.objects.subscription_changes import (
     create_subscription,
@@ -43,7 +43,7 @@ def _create(work: Work, ask: Ask) -> Body:
     else:
         _plan(work, body, ask)
     work.add(FAMILY.kind, body)
-    _put(body, ask.params)
+    _put(work, body, ask.params)
     if body["status"] == "not_started":
         _start_if_due(work, body)
     return body
@@ -74,12 +74,17 @@ def _plan(work: Work, body: Body, ask: Ask) -> None:
     body.update(customer=customer["id"], status="not_started", test_clock=customer["test_clock"])
     body["billing_mode"] = {"type": "flexible", **(ask.get("billing_mode") or {})}
     start = ask.get("start_date", "now")
+    limits.check_subscription_count(work, customer["id"])
     body["phases"] = build_phases(work, ask.params["phases"], work.now if start == "now" else int(start))
+    limits.check_currency(work, customer["id"], body["phases"][0]["currency"])
 
 
-def _put(body: Body, params: dict[str, Any]) -> None:
+def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     apply_params(body, params, leave=_PUT_BY_HAND)
     settings = params.get("default_settings")
+    for phase in (settings or {}, *(params.get("phases") or [])):
+        method = phase.get("default_payment_method")
+        limits.check_payment_method(work, method, body["customer"], "default_payment_method")
     if settings:
         merged = {**body["default_settings"], **{k: v if v != "" else None for k, v in settings.items()}}
         merged["invoice_settings"] = {"issuer": {"type": "self"}, **(merged.get("invoice_settings") or {})}
@@ -88,16 +93,29 @@ def _put(body: Body, params: dict[str, Any]) -> None:
 
 def _update(work: Work, ask: Ask) -> Body:
     body = work.edit(FAMILY.kind, ask.id)
-    _check_live(body, "update")
+    limits.check_frozen(FAMILY.kind, body, ask.params)
     if ask.get("phases"):
+        _check_anchor(body, ask.params["phases"])
         first = body["phases"][0]["start_date"] if body["phases"] else work.now
         body["phases"] = build_phases(work, ask.params["phases"], first)
         if body["status"] == "active":
             _enter_phase(work, body)
-    _put(body, ask.params)
+    _put(work, body, ask.params)
     if body["status"] == "not_started":
         _start_if_due(work, body)
     return body
+
+
+def _check_anchor(body: Body, phases: list[Body]) -> None:
+    """What a schedule has begun with stays: the first phase that is given starts where one of its phases started.
+
+    SDK's description of `phases`: past phases can be omitted; tierrun/tier#297: an illegal other start.
+    """
+    starts = {phase["start_date"] for phase in body["phases"]}
+    first = phases[0].get("start_date")
+    # A guess: `schedule-anchors`.
+    if body["status"] == "active" and first not in starts:
+        raise refuse("You can not modify the start date of the current phase.", "phases[0][start_date]")
 
 
 def _check_live(body: Body, verb: str) -> None:
@@ -147,6 +165,7 @@ def _as_params(body: Body, phase: Body) -> dict[str, Any]:
 
 def _enter_phase(work: Work, body: Body) -> None:
     """Give the subscription what the phase of now says."""
+    # A guess: `schedule-phases`.
     current = next((p for p in body["phases"] if p["start_date"] <= work.now < p["end_date"]), None)
     if current is None or not work.has("subscription", body["subscription"]):
         return
@@ -243,6 +262,7 @@ FAMILY = Family(
     },
     operations={"create": _create, "update": _update, "cancel": _cancel, "release": _release},
     filters={"scheduled": lambda _work, body, wanted: (body["status"] == "not_started") is wanted},
+    hidden_unless=("customer", "customer_account"),
     tick=_tick,
 )
 FAMILIES = (FAMILY,)

@@ -44,6 +44,7 @@ def _take_events(work: Work, ask: Ask) -> Body:
     events = ask.params["events"]
     if not 1 <= len(events) <= MOST_EVENTS:
         raise refuse(f"Invalid events: must have between 1 and {MOST_EVENTS} of them.", "events")
+    # A guess: `stream`.
     timed = [_with_moment(work, f"events[{index}]", event) for index, event in enumerate(events)]
     for event in timed:
         # What is wrong with one is found when the answer is out; an event of Stripe's own tells of it then.

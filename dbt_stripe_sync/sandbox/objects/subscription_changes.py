@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import refuse
 from dbt_stripe_sync.sandbox.merging import apply_params, plain
-from dbt_stripe_sync.sandbox.objects import cycles
+from dbt_stripe_sync.sandbox.objects import cycles, limits
 from dbt_stripe_sync.sandbox.objects.clocks import enter_time_of
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import charge_of
 from dbt_stripe_sync.sandbox.objects.invoice_totals import total_up
 from dbt_stripe_sync.sandbox.objects.invoicing import add_line
-from dbt_stripe_sync.sandbox.objects.periods import DAY
+from dbt_stripe_sync.sandbox.objects.periods import DAY, add_intervals
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
 from dbt_stripe_sync.sandbox.objects.subscription_items import price_for, put_items
 from dbt_stripe_sync.sandbox.objects.subscription_shape import ENDED, SHAPE
@@ -73,7 +73,10 @@ def create_subscription(work: Work, params: dict[str, Any]) -> Body:
     if first is None:
         raise refuse("Missing required param: items[0][price].", "items[0][price]", "parameter_missing")
     body["currency"] = (params.get("currency") or first["currency"]).lower()
+    limits.check_currency(work, customer["id"], body["currency"])
+    limits.check_subscription_count(work, customer["id"])
     body["billing_cycle_anchor"] = int(params.get("billing_cycle_anchor") or work.now)
+    _check_anchor(work, params, first)
     _start_trial(work, body, params, first)
     work.add(SHAPE.kind, body)
     put_items(work, body, [{**given[0], "price": first["id"]}, *given[1:]])
@@ -83,6 +86,19 @@ def create_subscription(work: Work, params: dict[str, Any]) -> Body:
     _add_extra_lines(work, body, invoice, params)
     cycles.collect_first(work, body, invoice, params.get("payment_behavior") or "allow_incomplete")
     return body
+
+
+def _check_anchor(work: Work, params: dict[str, Any], price: Body) -> None:
+    """An anchor lies within the first period (stripe/stripe-java#454), which begins when a trial ends."""
+    anchor, trial_end = params.get("billing_cycle_anchor"), params.get("trial_end")
+    begins = trial_end if isinstance(trial_end, int) else work.now + int(params.get("trial_period_days") or 0) * DAY
+    # A guess: `natural-date`.
+    natural = add_intervals(begins, price["recurring"]["interval"], price["recurring"]["interval_count"])
+    if anchor and int(anchor) > natural:
+        raise refuse(
+            f"billing_cycle_anchor cannot be later than next natural billing date ({natural}) for plan",
+            "billing_cycle_anchor",
+        )
 
 
 def _start_trial(work: Work, body: Body, params: dict[str, Any], price: Body) -> None:
@@ -126,6 +142,7 @@ def _add_extra_lines(work: Work, body: Body, invoice: Body, params: dict[str, An
 
 
 def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
+    limits.check_payment_method(work, params.get("default_payment_method"), body["customer"], "default_payment_method")
     apply_params(body, params, leave=_PUT_BY_HAND)
     for name in _MERGED:
         if name in params:

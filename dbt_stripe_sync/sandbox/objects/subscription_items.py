@@ -12,12 +12,12 @@ from dbt_stripe_sync.sandbox.objects import cycles
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.prices import add_price
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
+from dbt_stripe_sync.stripe_api.rules.shapes import SUBSCRIPTION_ITEMS
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-MAX_ITEMS = 20
 _PUT_BY_HAND = (
     "id",
     "subscription",
@@ -134,8 +134,10 @@ def check_items(work: Work, subscription: Body) -> None:
         raise refuse(
             "A subscription must have at least one active plan. To cancel it, cancel the subscription.", "items"
         )
-    if len(items) > MAX_ITEMS:
-        raise refuse(f"A subscription can have up to {MAX_ITEMS} items.", "items")
+    # A guess: `billing-modes`.
+    most = SUBSCRIPTION_ITEMS[subscription["billing_mode"]["type"]]
+    if len(items) > most:
+        raise refuse(f"A subscription can have up to {most} items.", "items")
     seen: set[str] = set()
     first = work.get("price", items[0]["price"])
     for item in items:

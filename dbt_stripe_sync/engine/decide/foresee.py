@@ -1,0 +1,31 @@
+"""A change that Stripe would refuse by its own documented rules, rejected before anything of it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.decide.rules import Decision, Reject, Rules
+from dbt_stripe_sync.engine.payload.foresee import foresee_call
+from dbt_stripe_sync.model.change import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.model.errors import Problem
+
+
+def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
+    """The same decision, or a rejection where a call of it breaks a rule.
+
+    The row's values were looked at when its payload was built; here come the times, and what an update alone needs.
+    """
+    if not isinstance(decision, Change) or decision.removed:
+        return decision
+    problems = tuple(dict.fromkeys(_problems(rules, key, decision)))
+    return Reject(problems=problems) if problems else decision
+
+
+def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
+    where = rules.sync.where.at_key(key)
+    for call in change.calls:
+        yield from foresee_call(rules.resource, call.operation, call.params, where, now=int(rules.now.timestamp()))

@@ -1,0 +1,43 @@
+"""What Stripe would refuse by its own documented rules, as problems of the row that asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dbt_stripe_sync.model.errors import Location
+    from dbt_stripe_sync.model.params import Resource
+    from dbt_stripe_sync.model.violation import Violation
+
+
+def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Location) -> Iterator[Problem]:
+    """The problems of all that a row asks for, whatever becomes of it; no time is looked at.
+
+    `where` is the row's place.
+    """
+    later = {name: value for name, value in params.items() if not resource.params[name].creatable}
+    at_first = {name: value for name, value in params.items() if name not in later}
+    for operation, part in (("create", at_first), ("update", later)):
+        yield from foresee_call(resource, operation, part, where)
+
+
+def foresee_call(
+    resource: Resource, operation: str, params: Mapping[str, Any], where: Location, *, now: int | None = None
+) -> Iterator[Problem]:
+    """The problems of one call; with `now`, in Unix seconds, those of its times too."""
+    for violation in resource.broken_rules(operation, params, now=now):
+        yield _problem(violation, where)
+
+
+def _problem(violation: Violation, where: Location) -> Problem:
+    rule = f"the rule is from: {violation.source}"
+    return Problem(
+        code="stripe-rule",
+        summary=f"`{'.'.join(violation.path)}` {violation.reason}",
+        where=where.at_field("fields", *violation.path),
+        hint=f"{violation.hint}; {rule}" if violation.hint else rule,
+    )

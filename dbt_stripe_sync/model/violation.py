@@ -1,0 +1,27 @@
+"""A parameter that breaks one of Stripe's rules, and the limits on metadata, which everybody has to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# docs.stripe.com/api/metadata
+METADATA_KEYS = 50
+METADATA_NAME_CHARACTERS = 40
+METADATA_VALUE_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One rule that the parameters of a call break.
+
+    `path` has a step for each name and each index. `reason` reads after the parameter's name and holds no value of a
+    row. `source` says where Stripe's rule is written, None where it is a guess. `code` and `message` are those of
+    Stripe's answer.
+    """
+
+    path: tuple[str, ...]
+    reason: str
+    message: str
+    source: str | None
+    code: str | None = None
+    hint: str | None = None

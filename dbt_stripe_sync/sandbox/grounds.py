@@ -1,0 +1,148 @@
+"""On what ground the sandbox refuses: a source for every function that does, or none where it is a guess.
+
+The rules on single values are data of their own (`stripe_api.rules`); these hold between parameters and objects. The
+test of docs/stripe-rules.md finds the functions and their words in the code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ERRORS = "docs.stripe.com/error-codes"
+_API = "docs.stripe.com/api"
+_SDK = "SDK's description of"
+_REQUIRED = f"{_ERRORS}#parameter-missing"
+
+GROUNDS: Mapping[str, str | None] = {
+    # ── any request ──────────────────────────────────────────────────────────────────────────────────────────────
+    "checking._fields": f"{_ERRORS}#parameter-unknown, #parameter-missing",
+    "checking._parser": f"{_ERRORS}#parameter-invalid-empty",
+    "checking._enum_parser": "OpenAPI specification (`enum`)",
+    "checking._hash_parser": "OpenAPI specification (`type`)",
+    "checking._list_parser": "OpenAPI specification (`type`)",
+    "checking._map_parser": "OpenAPI specification (`type`)",
+    "checking._string": "OpenAPI specification (`type`)",
+    "checking._integer": f"{_ERRORS}#parameter-invalid-integer",
+    "checking._boolean": "OpenAPI specification (`type`)",
+    "checking._number": "OpenAPI specification (`type`)",
+    "family.own_id": f"{_ERRORS}#resource-already-exists",
+    "forms._put": None,
+    "idempotency.begin": f"{_API}/idempotent_requests",
+    "listing.list_objects": f"{_API}/pagination; {_SDK} the list's `ids`",
+    "listing.read_limit": f"{_API}/pagination",
+    "listing._serial": f"{_API}/pagination",
+    "listing._page_start": None,
+    "merging.merge_metadata": f"{_API}/metadata",
+    "rates.enter": "docs.stripe.com/rate-limits",
+    "routes.find": f"{_API}/errors",
+    "search.parse_query": "docs.stripe.com/search#search-query-language",
+    "search._clause": "docs.stripe.com/search#supported-query-fields",
+    "service.authenticate": f"{_API}/authentication",
+    "service._place_of_session": f"{_API}/v2/billing-meter-stream",
+    "strictness.enforce_rules": "each rule of the first table",
+    "v2.parse_body": "docs.stripe.com/api-v2-overview",
+    "v2.parse_time": "docs.stripe.com/api-v2-overview",
+    "work.get": f"{_ERRORS}#resource-missing",
+    "work._own": f"{_ERRORS}#resource-missing",
+    # ── accounts, customers and what they have ───────────────────────────────────────────────────────────────────
+    "account._retrieve": f"{_ERRORS}#account-invalid",
+    "customers._create_balance_transaction": "docs.stripe.com/billing/customer/balance",
+    "limits.check_frozen": "the second table",
+    "limits.check_currency": "Automattic/woocommerce-payments#7732, with Stripe's words",
+    "limits.check_subscription_count": f"{_API}/subscriptions/create; {_ERRORS}#customer-max-subscriptions",
+    "limits.check_invoice_room": "docs.stripe.com/changelog/2016-02-22/no-more-than-250-invoice-items",
+    "limits.check_payment_method": f"{_SDK} `default_payment_method`; {_ERRORS}#resource-missing",
+    "limits.check_chargeable": "stripe/stripe-java#1612, with Stripe's words",
+    # ── the catalogue ────────────────────────────────────────────────────────────────────────────────────────────
+    "amounts.in_currency": f"{_API}/prices/create#create_price-currency_options",
+    "catalogue._update_product": None,
+    "catalogue._delete_product": f"{_API}/products/delete",
+    "catalogue._attach_feature": f"{_SDK} a feature's `active`; {_API}/product-feature",
+    "catalogue._create_feature": f"{_SDK} a feature's `lookup_key`",
+    "coupons._create_coupon": f"{_API}/coupons/create",
+    "coupons._update_coupon": f"{_SDK} `currency_options`",
+    "coupons._create_promotion_code": f"{_SDK} `code`; {_ERRORS}#coupon-expired",
+    "coupons._check_within": f"{_SDK} `expires_at` and `max_redemptions`",
+    "coupons._update_promotion_code": f"{_SDK} `active`: can only be reactivated when the coupon is still valid",
+    "discounts._apply": f"{_ERRORS}#coupon-expired",
+    "offers._build": f"{_REQUIRED}; the price's `active`: {_API}/prices/update",
+    "payment_links._create": f"{_SDK} `currency`",
+    "plans._create": f"{_API}/plans/create",
+    "plans._product": f"{_API}/plans/create",
+    "prices._product_of": f"{_API}/prices/create",
+    "prices._put_amounts": f"{_API}/prices/create",
+    "prices.read_unit_amount": f"{_API}/prices/create",
+    "prices.read_tiers": f"{_API}/prices/create#create_price-tiers",
+    "prices._take_lookup_key": "docs.stripe.com/products-prices/manage-prices#lookup-keys",
+    "prices._update_price": f"{_SDK} `tax_behavior`; docs.stripe.com/products-prices/manage-prices#archive-price; "
+    "stripe/stripe-node#1559",
+    "rates._create_shipping_rate": _REQUIRED,
+    # ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────
+    "cycles.collect_first": f"{_SDK} `payment_behavior`: error_if_incomplete",
+    "phases.build_phase": f"{_REQUIRED}; {_API}/subscription_schedules/create",
+    "schedules._create": f"{_SDK} `from_subscription`: other parameters cannot be set",
+    "schedules._adopt": None,
+    "schedules._plan": _REQUIRED,
+    "schedules._check_anchor": f"{_SDK} `phases`; tierrun/tier#297",
+    "schedules._check_live": f"{_API}/subscription_schedules/cancel, /release",
+    "subscription_changes.create_subscription": _REQUIRED,
+    "subscription_changes._check_anchor": "stripe/stripe-java#454, with Stripe's words",
+    "subscription_changes._start_trial": f"{_API}/subscriptions/create#create_subscription-trial_end",
+    "subscription_changes._check_collection": f"{_SDK} `days_until_due`",
+    "subscription_changes._put_end": None,
+    "subscription_changes._change_trial": f"{_API}/subscriptions/update#update_subscription-trial_end",
+    "subscription_items.price_for": f"{_API}/subscriptions/create; the price's `active`: {_API}/prices/update",
+    "subscription_items.put_items": f"{_API}/subscriptions/update#update_subscription-items",
+    "subscription_items.add_item": f"{_REQUIRED}; {_SDK} `quantity`",
+    "subscription_items.change_item": f"{_SDK} `quantity`",
+    "subscription_items.check_items": "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits; "
+    "docs.stripe.com/billing/subscriptions/mixed-interval",
+    "subscriptions._cancel": f"{_API}/subscriptions/cancel",
+    "subscriptions._pause": None,
+    "subscriptions._resume": f"{_API}/subscriptions/resume",
+    "subscriptions._delete_discount": f"{_ERRORS}#resource-missing",
+    # ── invoices, quotes and credit notes ────────────────────────────────────────────────────────────────────────
+    "credit_notes._build": f"{_API}/credit_notes/create",
+    "credit_notes._lines": f"{_ERRORS}#resource-missing",
+    "credit_notes._create": f"{_API}/credit_notes/create",
+    "credit_notes._void": f"{_API}/credit_notes/void",
+    "invoice_items.charge_of": f"{_API}/invoiceitems/create",
+    "invoice_items._price": f"{_API}/invoiceitems/create",
+    "invoice_items._create": f"{_API}/invoiceitems/create",
+    "invoice_items._check_editable": f"{_ERRORS}#invoice-not-editable",
+    "invoice_payment.finalize": f"{_ERRORS}#invoice-not-editable",
+    "invoices._create": f"{_API}/invoices/create#create_invoice-collection_method",
+    "invoices._customer_of": _REQUIRED,
+    "invoices._put": f"{_SDK} `days_until_due`",
+    "invoices._delete": f"{_API}/invoices/delete",
+    "invoices._pay": f"{_API}/invoices/pay; docs.stripe.com/declines",
+    "invoices._void": f"{_API}/invoices/void",
+    "invoices._mark_uncollectible": f"{_API}/invoices/mark_uncollectible",
+    "invoices._send": f"{_API}/invoices/send",
+    "invoices._change_lines": f"{_ERRORS}#invoice-not-editable",
+    "invoices._add_line": f"{_API}/invoices/add_lines",
+    "invoices._line": f"{_ERRORS}#resource-missing",
+    "previews._customer": f"{_API}/invoices/create_preview",
+    "quotes._total": None,
+    "quotes._update": f"{_SDK} `customer`: Once specified, it cannot be changed.",
+    "quotes._finalize": "docs.stripe.com/quotes/overview",
+    "quotes._check": "docs.stripe.com/quotes/overview",
+    # ── usage and test clocks ────────────────────────────────────────────────────────────────────────────────────
+    "clocks._create": _REQUIRED,
+    "clocks._advance": f"{_API}/test_clocks/advance",
+    "metering._create_meter": f"{_API}/billing/meter/create",
+    "metering._deactivate": f"{_API}/billing/meter/deactivate",
+    "metering._reactivate": f"{_API}/billing/meter/reactivate",
+    "metering.count_event": f"{_API}/billing/meter-event/create",
+    "metering._check_payload": "docs.stripe.com/changelog/dahlia/2026-04-22/billing-meter-event-values-validation",
+    "metering._create_grant": f"{_API}/billing/credit-grant/create",
+    "metering._update_grant": None,
+    "metering._expire_grant": None,
+    "metering._void_grant": None,
+    "metering._adjust": f"{_SDK} `cancel.identifier`",
+    "streaming._take_events": f"{_API}/v2/billing/meter-event-stream/create",
+    "streaming._with_moment": f"{_API}/v2/billing/meter-event-stream/create",
+}

@@ -1,0 +1,106 @@
+"""Stripe's rules that hold between a request and what is there already, shared by several kinds of objects."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.sandbox.errors import ApiError
+from dbt_stripe_sync.sandbox.family import refuse
+from dbt_stripe_sync.sandbox.objects.invoicing import MOST_INVOICE_ITEMS
+from dbt_stripe_sync.sandbox.objects.subscription_shape import ENDED
+from dbt_stripe_sync.stripe_api.rules.statuses import frozen_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+MOST_SUBSCRIPTIONS = 500
+# docs.stripe.com/testing: ids of test payment methods, which work for every customer.
+# A guess: `test-methods`.
+_TEST_METHODS = re.compile(r"pm_(card|usBankAccount|usInternet|sepaDebit|bacs|auBecs|acss)\w*")
+
+
+def check_frozen(resource: str, body: Body, names: Iterable[str]) -> None:
+    """Raise the `ApiError` of an update that the object's status doesn't allow."""
+    for rule in frozen_rules(resource):
+        name = rule.first_fixed(body["status"], names)
+        if name is not None:
+            raise refuse(rule.message.format(name=name, status=body["status"]), name, rule.code)
+
+
+def check_currency(work: Work, customer: str, currency: str) -> None:
+    """Raise the `ApiError` of a second currency on a customer."""
+    for other in _currencies_in_use(work, customer):
+        if other != currency:
+            raise refuse(
+                "You cannot combine currencies on a single customer. This customer has an active subscription, "
+                f"subscription schedule, discount, quote, or invoice item with currency {other}."
+            )
+
+
+# A guess: `one-currency`.
+def _currencies_in_use(work: Work, customer: str) -> Iterable[str]:
+    where = {"customer": customer}
+    for subscription in work.find("subscription", where):
+        if subscription["status"] not in ENDED:
+            yield subscription["currency"]
+    for schedule in work.find("subscription_schedule", where):
+        if schedule["status"] == "not_started":
+            yield from (phase["currency"] for phase in schedule["phases"])
+    for quote in work.find("quote", where):
+        if quote["status"] == "open" and quote["currency"]:
+            yield quote["currency"]
+    for item in work.find("invoice_item", where):
+        if item["invoice"] is None:
+            yield item["currency"]
+
+
+def check_subscription_count(work: Work, customer: str) -> None:
+    """Raise the `ApiError` of one subscription too many."""
+    where = {"customer": customer}
+    live = sum(body["status"] not in ENDED for body in work.find("subscription", where))
+    live += sum(body["status"] == "not_started" for body in work.find("subscription_schedule", where))
+    if live >= MOST_SUBSCRIPTIONS:
+        raise refuse(
+            f"This customer has reached the limit of {MOST_SUBSCRIPTIONS} active or scheduled subscriptions.",
+            "customer",
+            "customer_max_subscriptions",
+        )
+
+
+def check_invoice_room(invoice: Body, more: int = 1) -> None:
+    """Raise the `ApiError` of one item too many on an invoice."""
+    if len(invoice["lines"]["data"]) + more > MOST_INVOICE_ITEMS:
+        raise refuse(f"An invoice can have at most {MOST_INVOICE_ITEMS} items.", "invoice")
+
+
+def check_payment_method(work: Work, id_: object, customer: str | None, param: str) -> None:
+    """Raise the `ApiError` of a payment method that does not exist, or that the customer lacks."""
+    if not isinstance(id_, str) or not id_ or _TEST_METHODS.fullmatch(id_):
+        return
+    held = work.shown("payment_method", id_)
+    if held is None:
+        raise ApiError(f"No such PaymentMethod: '{id_}'", code="resource_missing", param=param)
+    if customer is not None and held.get("customer") != customer:
+        raise refuse(
+            f"The customer does not have a payment method with the ID {id_}. The payment method must be attached to "
+            "the customer.",
+            param,
+            "resource_missing",
+        )
+
+
+def check_chargeable(work: Work, subscription: Body, method: str | None, due: int) -> None:
+    """Raise the `ApiError` of a customer without a card, where the sandbox was asked to require one."""
+    charged = subscription["collection_method"] == "charge_automatically" and due > 0
+    if work.requires_payment_methods and charged and method is None:
+        raise refuse(
+            "This customer has no attached payment source or default payment method. Please consider adding a default "
+            "payment method. For more information, visit "
+            "https://stripe.com/docs/billing/subscriptions/payment-methods-setting#payment-method-priority.",
+            None,
+            "resource_missing",
+        )

@@ -1,0 +1,34 @@
+"""Payment methods: made on their own, and of use once they are attached to a customer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.objects.plain import plain_family
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.family import Ask
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+KIND = "payment_method"
+
+
+def _attach(work: Work, ask: Ask) -> Body:
+    """Give it to a customer (docs.stripe.com/api/payment_methods/attach)."""
+    body = work.edit(KIND, ask.id)
+    body["customer"] = core.reference(work, "customer", str(ask.get("customer", "")), "customer")["id"]
+    return body
+
+
+def _detach(work: Work, ask: Ask) -> Body:
+    """Take it from its customer (docs.stripe.com/api/payment_methods/detach)."""
+    body = work.edit(KIND, ask.id)
+    body["customer"] = None
+    return body
+
+
+FAMILY = replace(plain_family(KIND), operations={"attach": _attach, "detach": _detach})
+FAMILIES = (FAMILY,)

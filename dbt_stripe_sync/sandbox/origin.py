@@ -1,0 +1,41 @@
+"""Who may talk to the sandbox: programs on this machine, and no page in a browser.
+
+A page of a stranger reaches the loopback interface from the user's own browser: by a form or `fetch` (then the browser
+says so in `Origin`), or under a name of its own that leads to 127.0.0.1 (then `Host` has that name).
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def check_origin(headers: Mapping[str, str]) -> web.Response | None:
+    """The 403 for a request of a stranger, None for one that may go on."""
+    host = headers.get("Host", "")
+    if not _is_loopback(f"//{host}"):
+        return _refused(f"the sandbox answers to loopback names only, not to Host `{host[:100]}`")
+    origin = headers.get("Origin")
+    if origin is not None and (not _is_loopback(origin) or urlsplit(origin).netloc != host):
+        return _refused(f"the sandbox answers no page of Origin `{origin[:100]}`")
+    return None
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        name = urlsplit(url).hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _refused(why: str) -> web.Response:
+    body = orjson.dumps({"error": {"message": why, "type": "invalid_request_error"}})
+    return web.Response(status=403, body=body, content_type="application/json")

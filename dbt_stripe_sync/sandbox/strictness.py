@@ -1,0 +1,33 @@
+"""Stripe's documented rules, enforced on a request before its endpoint begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.sandbox.errors import bad_request
+from dbt_stripe_sync.sandbox.objects.clocks import time_of
+from dbt_stripe_sync.stripe_api.rules import check_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.sandbox.routes import Route
+    from dbt_stripe_sync.sandbox.work import Work
+
+
+def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> None:
+    """Raise the `ApiError` of the first rule that a request breaks; guesses count too."""
+    now = _now(route, path, params, work)
+    for violation in check_rules(route.resource, route.operation, params, now=now, guesses=True):
+        first, *rest = violation.path
+        raise bad_request(violation.message, "".join([first, *(f"[{step}]" for step in rest)]), violation.code)
+
+
+def _now(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> int:
+    """The time of the test clock that the request is about, else now."""
+    named = params.get("customer")
+    held = work.shown(route.family.kind, list(path.values())[-1]) if path else None
+    clock = params.get("test_clock") or (held or {}).get("test_clock")
+    if not clock and isinstance(named, str):
+        clock = (work.shown("customer", named) or {}).get("test_clock")
+    return time_of(work, clock)

@@ -1,0 +1,90 @@
+"""All rules of one operation: those of the table, and those that follow from the catalogue's parameters."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.rules.descriptions import read_checks
+from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
+from dbt_stripe_sync.stripe_api.rules.numbers import WholeAmount
+from dbt_stripe_sync.stripe_api.rules.rule import OPENAPI, SDK, WRITES, Rule
+from dbt_stripe_sync.stripe_api.rules.shapes import MaxItems, MaxSubscriptionItems, Metadata
+from dbt_stripe_sync.stripe_api.rules.table import table_rules
+from dbt_stripe_sync.stripe_api.rules.texts import Country, Currency, Matches, MaxCharacters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dbt_stripe_sync.model.params import Param
+    from dbt_stripe_sync.stripe_api.rules.rule import Check
+
+_METADATA = "docs.stripe.com/api/metadata"
+# A guess: `whole-amounts`.
+_THREE_DECIMALS = "docs.stripe.com/currencies#three-decimal"
+# Whole amounts in a currency's smallest unit, by their names; those of meters and thresholds are none.
+_CURRENCIES = frozenset({"currency", "minimum_amount_currency"})
+_AMOUNTS = frozenset({"unit_amount", "amount", "amount_off", "flat_amount", "minimum_amount"})
+# Checks beside which the length that nearly every text has says nothing.
+_BOUNDED = (MaxCharacters, Matches, Currency, Country)
+# A row of the table stands in for a check of these kinds that the description of its parameter asks for.
+_STAND_INS: Mapping[type, type] = {MaxSubscriptionItems: MaxItems}
+
+
+@cache
+def rules_of(resource: str, operation: str) -> tuple[Rule, ...]:
+    """Every rule of an operation. One without a source is a guess. None for what the catalogue lacks."""
+    found = read_catalog().resource(resource)
+    described = found.operation(operation) if found is not None else None
+    if described is None:
+        return ()
+    rows = [rule for rule in table_rules(resource) if operation in rule.operations and operation in WRITES]
+    taken = {(rule.path, _STAND_INS.get(type(rule.check), type(rule.check))) for rule in rows}
+    params = {name: param for name, param in described.params.items() if name not in described.path_params}
+    derived = [rule for rule in _derive("", params, in_currency=False) if (rule.path, type(rule.check)) not in taken]
+    return (*_reachable(rows, params), *derived)
+
+
+def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
+    """The rows whose parameter the operation takes."""
+    for rule in rows:
+        level: Mapping[str, Param] | None = params
+        for step in rule.path.replace("[]", "").split("."):
+            param = (level or {}).get(step)
+            if param is None:
+                break
+            level = param.fields or (param.item.fields if param.item is not None else None)
+        else:
+            yield rule
+
+
+def _derive(prefix: str, params: Mapping[str, Param], *, in_currency: bool) -> Iterator[Rule]:
+    known = in_currency or not _CURRENCIES.isdisjoint(params)
+    for name, param in params.items():
+        yield from _derive_one(f"{prefix}{name}", param, in_currency=known or name == "currency_options")
+
+
+def _derive_one(path: str, param: Param, *, in_currency: bool) -> Iterator[Rule]:
+    """The rules of a parameter and of all below it. `in_currency` says that a request can name a currency for it."""
+    checks = [(check, f"{SDK}: {sentence}") for check, sentence in read_checks(param)]
+    if param.kind is ParamKind.MAP and param.name.endswith("metadata"):
+        yield Rule(path=path, check=Metadata(), source=_METADATA)
+        return
+    if param.kind is ParamKind.INTEGER and param.name in _AMOUNTS and in_currency:
+        checks.append((WholeAmount(), _THREE_DECIMALS))
+    if param.kind is ParamKind.STRING and not param.enum and not _has_length(checks):
+        checks.append((MaxCharacters(DEFAULT), OPENAPI))
+    for check, source in checks:
+        yield Rule(path=path, check=check, source=source)
+    if param.fields:
+        yield from _derive(f"{path}.", param.fields, in_currency=in_currency)
+    if param.item is not None:
+        yield from _derive_one(f"{path}[]", param.item, in_currency=in_currency)
+    if param.values is not None:
+        yield from _derive_one(f"{path}.*", param.values, in_currency=in_currency)
+
+
+def _has_length(checks: Sequence[tuple[Check, str]]) -> bool:
+    return any(isinstance(check, _BOUNDED) for check, _ in checks)

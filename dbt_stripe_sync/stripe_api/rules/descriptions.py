@@ -1,0 +1,136 @@
+"""The rules that the SDK's own descriptions of its parameters say, read from their sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, MaxDecimals
+from dbt_stripe_sync.stripe_api.rules.shapes import Excludes, MaxItems
+from dbt_stripe_sync.stripe_api.rules.texts import (
+    Country,
+    Currency,
+    CurrencyKeys,
+    HasLetter,
+    Matches,
+    MaxCharacters,
+    Without,
+)
+from dbt_stripe_sync.stripe_api.rules.times import InFuture, InPast, NotBefore, WithinYears, max_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.model.params import Param
+    from dbt_stripe_sync.stripe_api.rules.rule import Check
+
+Reading: TypeAlias = Callable[["re.Match[str]"], "Check"]
+
+_NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+
+
+def _number(text: str) -> int:
+    return _NUMBERS.get(text) or int(text.replace(",", ""))
+
+
+_TEXTS: tuple[tuple[str, Reading], ...] = (
+    (r"\b[Uu]p to \*?(\d+) ?characters\b", lambda m: MaxCharacters(int(m[1]))),
+    (r"[Mm]aximum length (?:of this field )?is (\d+) characters", lambda m: MaxCharacters(int(m[1]))),
+    (r"\bMaximum (\d+) characters[.]", lambda m: MaxCharacters(int(m[1]))),
+    (r"may not include (`.`(?:, `.`)*) characters", lambda m: Without("".join(re.findall(r"`(.)`", m[1])))),
+    (r"must contain at least one letter", lambda _: HasLetter()),
+    (
+        r"Valid characters are lower case letters \(a-z\), upper case letters \(A-Z\), digits \(0-9\), and dashes",
+        lambda _: Matches(r"[A-Za-z0-9-]+", "letters, digits and dashes"),
+    ),
+    (
+        r"Must be (\d+)–(\d+) uppercase letters or numbers",  # noqa: RUF001 - as Stripe writes it
+        lambda m: Matches(rf"[A-Z0-9]{{{m[1]},{m[2]}}}", f"{m[1]} to {m[2]} uppercase letters or digits"),
+    ),
+    (r"Three-letter \[ISO currency code\].* Must be a \[supported currency\]", lambda _: Currency()),
+    (r"^Two-letter country code", lambda _: Country()),
+)
+_DECIMALS: tuple[tuple[str, Reading], ...] = (
+    (r"at most (\w+) decimal places", lambda m: MaxDecimals(_number(m[1]))),
+    (r"Maximum precision is (\w+) decimal places", lambda m: MaxDecimals(_number(m[1]))),
+    (r"[Nn]on-negative decimal between (\d+) and (\d+)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
+    (r"[Nn]on-negative decimal with", lambda _: Between(least=0)),
+    (
+        r"positive float larger than (\d+), and smaller or equal to (\d+)",
+        lambda m: Between(above=int(m[1]), most=int(m[2])),
+    ),
+)
+_INTEGERS: tuple[tuple[str, Reading], ...] = (
+    (r"positive integer (?!.*\(or 0 for)(?!.*or a negative integer)", lambda _: Between(least=1)),
+    (r"positive integer .*\(or 0 for a free \w+\)(?!.*or a negative integer)", lambda _: Between(least=0)),
+    (r"^(?:A )?[Nn]on-negative integer", lambda _: Between(least=0)),
+    (r"must be greater than (\d+)[.]", lambda m: Between(above=int(m[1]))),
+    (r"Has to be at least (\d+)[.]", lambda m: Between(least=int(m[1]))),
+    (r"You can specify a value up to (\d+)", lambda m: Between(most=int(m[1]))),
+    (r"\(between (\d+) and (\d+), inclusive\)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
+    (r"highest priority is (\d+) and the lowest is (\d+)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
+    (r"amount value supports up to eight digits", lambda _: ChargeableAmount()),
+    (r"Maximum of (\w+) years? interval allowed", lambda m: max_interval(_number(m[1]))),
+    (r"^A future timestamp", lambda _: InFuture()),
+    (r"^A past timestamp", lambda _: InPast()),
+    (r"cannot be set to more than (\d+) years in the future", lambda m: WithinYears(int(m[1]))),
+    (r"\(up to (\d+) years in the future\)", lambda m: WithinYears(int(m[1]))),
+    (
+        r"Can be at most (\w+) years from `billing_cycle_anchor`",
+        lambda m: WithinYears(_number(m[1]), "The maximum number of trial period days is 730 (2 years)."),
+    ),
+    (r"must be greater than or equal to the start", lambda _: NotBefore("start")),
+)
+_LISTS: tuple[tuple[str, Reading], ...] = (
+    (r"\blist of up to (\d+)\b", lambda m: MaxItems(int(m[1]))),
+    (r"You may pass up to (\d+) items", lambda m: MaxItems(int(m[1]))),
+    (r"Up to (\d+) line items are supported", lambda m: MaxItems(int(m[1]))),
+    (r"There is a maximum of (\d+) optional items", lambda m: MaxItems(int(m[1]))),
+    (r"Limit (\d+) prices", lambda m: MaxItems(int(m[1]))),
+    (r"You can specify up to (\d+) lookup_keys", lambda m: MaxItems(int(m[1]))),
+    (r"Only one entry is supported", lambda _: MaxItems(1)),
+)
+_MAPS: tuple[tuple[str, Reading], ...] = (
+    (r"Each key must be a three-letter \[ISO currency code\].* a \[supported currency\]", lambda _: CurrencyKeys()),
+)
+_BY_KIND = {
+    ParamKind.STRING: _TEXTS,
+    ParamKind.INTEGER: _INTEGERS,
+    ParamKind.NUMBER: _DECIMALS,
+    ParamKind.LIST: _LISTS,
+    ParamKind.MAP: _MAPS,
+}
+# Whatever the kind: which parameter is not given together with this one.
+_EXCLUDED = (
+    r"Only one of `(?P<one>\w+)` and `(?P<two>\w+)` can be set",
+    r"If set, `(?P<one>\w+)` must not be set",
+    r"Cannot be (?:used in combination|combined) with `(?P<one>\w+)`",
+    r"can not be combined with `(?P<one>\w+)`",
+)
+
+
+def read_checks(param: Param) -> Iterator[tuple[Check, str]]:
+    """The checks that a parameter's description asks for, each with the sentence that says so."""
+    text = " ".join(param.description.split())
+    if not text:
+        return
+    for pattern, read in _BY_KIND.get(param.kind, ()):
+        match = re.search(pattern, text)
+        if match is not None:
+            yield read(match), _sentence(text, match)
+    for pattern in _EXCLUDED:
+        match = re.search(pattern, text)
+        if match is not None:
+            others = [name for name in match.groupdict().values() if name and name != param.name]
+            for other in others:
+                yield Excludes(other), _sentence(text, match)
+
+
+def _sentence(text: str, match: re.Match[str]) -> str:
+    """The sentences around what was found, without their links."""
+    start = max((at.end() for at in re.finditer(r"[.] ", text[: match.start()])), default=0)
+    rest = re.search(r"[.](?: |$)", text[match.end() - 1 :])
+    end = match.end() if rest is None else match.end() - 1 + rest.start() + 1
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text[start:end]).strip()

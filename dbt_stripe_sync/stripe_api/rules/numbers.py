@@ -1,0 +1,138 @@
+"""Checks of numbers: their range, their decimals, and amounts in currencies that leave out some."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.money import THREE_DECIMAL, TWO_EMPTY_DECIMALS
+from dbt_stripe_sync.stripe_api.rules.rule import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.stripe_api.rules.rule import Spot
+
+# Eight digits, and twelve in IDR (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
+MOST_AMOUNT = 99_999_999
+MOST_AMOUNTS = {"idr": 999_999_999_999}
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A number within bounds, which count as allowed; `above` is a bound that doesn't. None is no bound."""
+
+    least: int | None = None
+    most: int | None = None
+    above: int | None = None
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        lower = f"more than {self.above:,}" if self.above is not None else None
+        lower = lower or (f"at least {self.least:,}" if self.least is not None else None)
+        upper = f"at most {self.most:,}" if self.most is not None else None
+        return ", ".join(part for part in (lower, upper) if part)
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where the number is within."""
+        number = read_number(value)
+        if number is None:
+            return
+        if (self.above is not None and number <= self.above) or (self.least is not None and number < self.least):
+            bound = f"greater than {self.above}" if self.above is not None else f"greater than or equal to {self.least}"
+            yield _out_of_bounds(self.says, bound)
+        elif self.most is not None and number > self.most:
+            yield _out_of_bounds(self.says, f"less than or equal to {self.most}")
+
+
+@dataclass(frozen=True, slots=True)
+class MaxDecimals:
+    """A number has at most so many decimal places."""
+
+    most: int
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"at most {self.most} decimal places"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where the number has no more."""
+        number = read_number(value)
+        places = 0 if number is None else _places(number)
+        if places > self.most:
+            yield Fault(
+                reason=f"has {places} decimal places, Stripe accepts {self.most}",
+                message=f"Invalid decimal: must have at most {self.most} decimal places",
+                hint=f"round it in the model, for example with round(…, {self.most})",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class WholeAmount:
+    """An amount ends as its currency asks for: in 0 with three decimals, in 00 where there are none any more."""
+
+    says: str = "ends in 0 in a three-decimal currency, in 00 in ISK and UGX"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it does, or where the request doesn't say the currency."""
+        currency = currency_of(spot)
+        step = 10 if currency in THREE_DECIMAL else 100 if currency in TWO_EMPTY_DECIMALS else 1
+        if isinstance(value, int) and not isinstance(value, bool) and value % step:
+            yield Fault(
+                reason=f"must be a multiple of {step} in {currency.upper()}",
+                message=f"Invalid amount: in {currency}, the amount must be a multiple of {step}",
+                hint="round it in the model, or use `as: minor_units`",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeableAmount:
+    """An amount has no more digits than a charge can have."""
+
+    says: str = "at most 99,999,999 (999,999,999,999 in IDR)"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it can be charged."""
+        number = read_number(value)
+        most = MOST_AMOUNTS.get(currency_of(spot), MOST_AMOUNT)
+        if number is not None and int(number) > most:
+            yield Fault(
+                reason=f"is more than {most:,} in the smallest unit, the most that Stripe can charge",
+                message=f"This value must be less than or equal to {most}.",
+                code="amount_too_large",
+            )
+
+
+def currency_of(spot: Spot) -> str:
+    """The currency of an amount: its key in a map of currencies, else the one that is named next to or around it."""
+    for depth in range(len(spot.path) - 1, 0, -1):
+        if spot.path[depth - 1] == "currency_options":
+            return spot.path[depth].lower()
+    for hash_ in reversed(spot.around):
+        named = hash_.get("currency") or hash_.get("minimum_amount_currency")
+        if isinstance(named, str):
+            return named.lower()
+    return ""
+
+
+def read_number(value: Any) -> Decimal | None:
+    """A number exactly, None where the value is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal) or value == "":
+        return None
+    try:
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _places(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _out_of_bounds(says: str, bound: str) -> Fault:
+    return Fault(reason=f"must be {says}", message=f"This value must be {bound}.", code="parameter_invalid_integer")

@@ -1,0 +1,76 @@
+"""What a documented rule of Stripe's is: where it holds, what it checks, and who says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CREATE, UPDATE, LIST = "create", "update", "list"
+WRITES = frozenset({CREATE, UPDATE})
+
+SDK = "SDK's description"
+OPENAPI = "OpenAPI specification"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Where a value stands in a request: the hashes around it, innermost last, and the names that lead to it.
+
+    `now` is Unix seconds, None where the time is not to be looked at.
+    """
+
+    around: tuple[Mapping[str, Any], ...]
+    path: tuple[str, ...]
+    now: int | None = None
+
+    @property
+    def hash(self) -> Mapping[str, Any]:
+        """The hash that the value stands in."""
+        return self.around[-1] if self.around else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a value. `reason` reads after the parameter's name and holds no value of a row.
+
+    `within` leads from the value to the part that is to blame. `code` and `message` are those of Stripe's answer.
+    """
+
+    reason: str
+    message: str
+    code: str | None = None
+    hint: str | None = None
+    within: tuple[str, ...] = ()
+
+
+class Check(Protocol):
+    """One kind of rule, with its figures."""
+
+    @property
+    def says(self) -> str:
+        """The rule in words, for a table."""
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """What is wrong with a value, nothing where it has another type than the check looks at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A check of one parameter. `path` has dots, `[]` for the items of a list, `*` for the values of a map.
+
+    An empty `path` stands for the whole request. Without a `source` the rule is a guess: the sandbox keeps it, a plan
+    does not foresee it.
+    """
+
+    path: str
+    check: Check
+    source: str | None
+    operations: frozenset[str] = WRITES
+
+
+def steps_of(path: str) -> tuple[str, ...]:
+    """A rule's path as the steps of a walk: `phases[].items` is `phases`, `[]`, `items`."""
+    return tuple(path.replace("[]", ".[]").split(".")) if path else ()

@@ -1,0 +1,184 @@
+"""Checks of lists and hashes: how many, which go together, and what metadata may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.violation import METADATA_KEYS, METADATA_NAME_CHARACTERS, METADATA_VALUE_CHARACTERS
+from dbt_stripe_sync.stripe_api.rules.rule import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.stripe_api.rules.rule import Spot
+
+# A subscription's items by billing mode, the default first. docs.stripe.com/changelog/dahlia/2026-08-26/
+# flexible-subscription-item-limits raised the first; the second is what the SDK's description of `items` says.
+SUBSCRIPTION_ITEMS = {"flexible": 100, "classic": 20}
+
+
+@dataclass(frozen=True, slots=True)
+class MaxItems:
+    """A list has at most so many items."""
+
+    most: int
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"at most {self.most:,} items"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where it has no more."""
+        if isinstance(value, list) and len(value) > self.most:
+            yield too_many(len(value), self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxSubscriptionItems:
+    """The items of a subscription, as its billing mode allows."""
+
+    says: str = "at most 100 items; 20 with `billing_mode.type: classic`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where there are no more."""
+        mode = (spot.around[0].get("billing_mode") or {}) if spot.around else {}
+        name = mode.get("type") if isinstance(mode, dict) else None
+        most = SUBSCRIPTION_ITEMS.get(name or "flexible", SUBSCRIPTION_ITEMS["flexible"])
+        items = [item for item in value if not (isinstance(item, dict) and item.get("deleted"))] if value else []
+        if isinstance(value, list) and len(items) > most:
+            yield too_many(len(items), most)
+
+
+@dataclass(frozen=True, slots=True)
+class Excludes:
+    """A parameter and another of the same hash are not given together."""
+
+    other: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"not together with `{self.other}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where the other is not given."""
+        if _is_given(value) and _is_given(spot.hash.get(self.other)):
+            name = spot.path[-1]
+            yield Fault(
+                reason=f"can't be set together with `{self.other}`",
+                message=f"You may only specify one of these parameters: {self.other}, {name}.",
+                code="parameters_exclusive",
+                hint="map one of the two",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FirstHas:
+    """The first item of a list has a parameter that the others may lack."""
+
+    name: str
+    message: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"the first item has `{self.name}`"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where it has."""
+        if isinstance(value, list) and value and isinstance(value[0], dict) and not _is_given(value[0].get(self.name)):
+            yield Fault(
+                reason=f"needs `{self.name}` in its first item",
+                message=self.message,
+                hint=f"map `{self.name}` of the first item",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutOwnCurrency:
+    """A map of currencies lacks the one that the object has itself. `own` names its parameter."""
+
+    own: str = "currency"
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"not the object's own `{self.own}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it does."""
+        own = spot.hash.get(self.own)
+        if isinstance(value, dict) and isinstance(own, str):
+            for name in value:
+                if name.lower() == own.lower():
+                    yield own_currency(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Stripe's limits on metadata."""
+
+    says: str = "at most 50 keys of 40 characters without `[` and `]`, values of 500 characters"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """One for each limit that is not kept."""
+        if not isinstance(value, dict):
+            return
+        kept = [name for name, text in value.items() if text not in ("", None)]
+        if len(kept) > METADATA_KEYS:
+            yield Fault(
+                reason=f"has {len(kept)} keys, Stripe accepts {METADATA_KEYS}",
+                message=f"You can only specify up to {METADATA_KEYS} metadata keys, but you specified {len(kept)}.",
+                hint="map fewer keys, or put several into one",
+            )
+        for name, text in value.items():
+            yield from _name_faults(name)
+            if isinstance(text, str) and len(text) > METADATA_VALUE_CHARACTERS:
+                yield Fault(
+                    reason=f"has {len(text):,} characters, Stripe accepts {METADATA_VALUE_CHARACTERS}",
+                    message=f"Metadata values can have up to {METADATA_VALUE_CHARACTERS} characters, but you passed in "
+                    f"a value that is {len(text)} characters. Invalid value: {text[:20]}...",
+                    hint=f"shorten it in the model, for example with left(…, {METADATA_VALUE_CHARACTERS})",
+                    within=(name,),
+                )
+
+
+def _name_faults(name: str) -> Iterator[Fault]:
+    if len(name) > METADATA_NAME_CHARACTERS:
+        yield Fault(
+            reason=f"has a key of {len(name)} characters, Stripe accepts {METADATA_NAME_CHARACTERS}",
+            message=f"Metadata keys must be under {METADATA_NAME_CHARACTERS} characters in length. Try making the key "
+            "shorter.",
+            hint="use a shorter key",
+        )
+    if "[" in name or "]" in name:
+        yield Fault(
+            reason="has a key with a square bracket, which Stripe rejects",
+            message="Metadata keys can't contain square brackets.",
+            hint="use a key without `[` and `]`",
+        )
+
+
+def own_currency(name: str) -> Fault:
+    """A price's own currency among its other ones."""
+    return Fault(
+        reason="names the object's own currency, which Stripe accepts only at the top level",
+        message="You are specifying an update to a currency option that matches the top-level currency for this price. "
+        "Please remove this currency option and update the top-level params instead.",
+        hint="leave the object's own currency out of the map",
+        within=(name,),
+    )
+
+
+def too_many(count: int, most: int) -> Fault:
+    """A list that is too long."""
+    return Fault(
+        reason=f"has {count:,} items, Stripe accepts {most:,}",
+        message=f"Array must have at most {most} elements. You provided {count}.",
+    )
+
+
+def _is_given(value: Any) -> bool:
+    return value not in (None, "", False)

@@ -1,0 +1,168 @@
+"""Checks of texts: their length, their characters, their form."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.money import is_currency
+from dbt_stripe_sync.stripe_api.rules.rule import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.stripe_api.rules.rule import Spot
+
+_COUNTRY = re.compile(r"[A-Za-z]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class MaxCharacters:
+    """A text has at most so many characters."""
+
+    most: int
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"at most {self.most:,} characters"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where the text is short enough."""
+        if isinstance(value, str) and len(value) > self.most:
+            yield Fault(
+                reason=f"has {len(value):,} characters, Stripe accepts {self.most:,}",
+                message=f"Invalid string: must be at most {self.most} characters",
+                hint=f"shorten it in the model, for example with left(…, {self.most})",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """A text has none of some characters."""
+
+    characters: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"none of {_listed(self.characters)}"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where the text has none of them."""
+        if isinstance(value, str) and any(character in value for character in self.characters):
+            yield Fault(
+                # By name: the character itself is part of the row's value.
+                reason=f"has a character that Stripe rejects here ({_named(self.characters)})",
+                message=f"This value may not include any of these characters: {' '.join(self.characters)}",
+                hint="remove it in the model, for example with translate()",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class HasLetter:
+    """A text has a letter in it."""
+
+    says: str = "at least one letter"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where it has one."""
+        if isinstance(value, str) and value and not re.search(r"[A-Za-z]", value):
+            yield Fault(
+                reason="has no letter, and Stripe requires at least one",
+                message="The statement descriptor must contain at least one alphabetic character.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """A text consists of what a pattern takes, as `says` puts it."""
+
+    pattern: str
+    says: str
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where the whole text matches."""
+        if isinstance(value, str) and value and not re.fullmatch(self.pattern, value):
+            yield Fault(reason=f"is not {self.says}", message=f"Invalid value: must be {self.says}")
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """A text looks like an e-mail address."""
+
+    says: str = "an e-mail address: a name, `@`, and a domain with a dot, without blanks"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where it looks like one."""
+        if not isinstance(value, str) or not value:
+            return
+        name, _, domain = value.partition("@")
+        if not (name and "." in domain.strip(".")) or re.search(r"\s", value):
+            yield Fault(
+                reason="is not an e-mail address", message=f"Invalid email address: {value}", code="email_invalid"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """A currency that Stripe supports."""
+
+    says: str = "a currency that Stripe supports"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where Stripe supports it."""
+        if isinstance(value, str) and value and not is_currency(value):
+            yield _unknown_currency(value)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyKeys:
+    """The names in a map are currencies that Stripe supports."""
+
+    says: str = "each key is a currency that Stripe supports"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """One for each name that is none."""
+        if isinstance(value, dict):
+            for name in value:
+                if not is_currency(name):
+                    yield _unknown_currency(name, within=(name,))
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """A country's code of two letters."""
+
+    says: str = "a two-letter country code"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where it has the form of one."""
+        if isinstance(value, str) and value and not _COUNTRY.fullmatch(value):
+            yield Fault(
+                reason="is not a two-letter country code",
+                message="The country code you provided was invalid. Try a two-letter country code.",
+                code="country_code_invalid",
+                hint="use ISO 3166-1 alpha-2, such as `DE`",
+            )
+
+
+def _unknown_currency(code: str, within: tuple[str, ...] = ()) -> Fault:
+    return Fault(
+        reason="is not a currency that Stripe supports",
+        message=f"Invalid currency: {code}. Stripe supports the currencies of https://stripe.com/docs/currencies.",
+        hint="use a three-letter ISO code, such as `usd` (docs.stripe.com/currencies)",
+        within=within,
+    )
+
+
+_NAMES = {"<": "angle bracket", ">": "angle bracket", "\\": "backslash", '"': "quotation mark", "'": "apostrophe"}
+
+
+def _named(characters: str) -> str:
+    return ", ".join(dict.fromkeys(_NAMES.get(character, "asterisk") for character in characters))
+
+
+def _listed(characters: str) -> str:
+    return " ".join(f"`{character}`" for character in characters)

@@ -1,0 +1,132 @@
+"""Checks of times and of lengths of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.stripe_api.rules.rule import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dbt_stripe_sync.stripe_api.rules.rule import Spot
+
+# Leap years and clocks differ: what is this close to a bound is for Stripe to judge.
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class InFuture:
+    """A time lies ahead."""
+
+    says: str = "in the future"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it does, or where the time is not to be looked at."""
+        if _is_time(value) and spot.now is not None and value <= spot.now:
+            yield Fault(
+                reason="lies in the past, and Stripe requires a time in the future",
+                message="Invalid timestamp: must be an integer Unix timestamp in the future.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class InPast:
+    """A time does not lie ahead."""
+
+    says: str = "not in the future"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it doesn't, or where the time is not to be looked at."""
+        if _is_time(value) and spot.now is not None and value > spot.now:
+            yield Fault(
+                reason="lies in the future, and Stripe requires a time in the past",
+                message="Invalid timestamp: must be an integer Unix timestamp in the past.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class WithinYears:
+    """A time lies at most so many years ahead. `message` is Stripe's, where it is known."""
+
+    years: int
+    message: str = ""
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"at most {self.years} years in the future"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it does, or where the time is not to be looked at."""
+        if _is_time(value) and spot.now is not None and value > _years_after(spot.now, self.years):
+            yield Fault(
+                reason=f"lies more than {self.years} years in the future, and Stripe rejects such a time",
+                message=self.message or f"Invalid timestamp: can be no more than {self.years} years in the future.",
+                hint="times are Unix seconds: milliseconds would be about 50,000 years off",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class MaxInterval:
+    """A count of intervals is no longer than so many years. `most` is by interval, `other` names the sibling."""
+
+    years: int
+    most: Mapping[str, int] = field(hash=False)
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return "at most " + ", ".join(f"{count:,} with `{interval}`" for interval, count in self.most.items())
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it isn't."""
+        interval = str(spot.hash.get("interval"))
+        most = self.most.get(interval)
+        if _is_time(value) and most is not None and value > most:
+            yield Fault(
+                reason=f"is longer than {self.years} year{'s' if self.years > 1 else ''}: at most {most:,} with "
+                f"`interval: {interval}`",
+                message=f"Invalid integer: the interval can be at most {self.years} year(s) ({most} {interval}s).",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NotBefore:
+    """A time is not before the one that a sibling names."""
+
+    sibling: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"not before `{self.sibling}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it isn't."""
+        other = spot.hash.get(self.sibling)
+        if _is_time(value) and _is_time(other) and value < int(other or 0):
+            yield Fault(
+                reason=f"lies before `{self.sibling}`", message=f"Invalid period: must not end before `{self.sibling}`."
+            )
+
+
+def max_interval(years: int) -> MaxInterval:
+    """The longest interval of so many years, in each of Stripe's intervals."""
+    return MaxInterval(years, {"year": years, "month": 12 * years, "week": 52 * years, "day": 365 * years})
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _years_after(now: int, years: int) -> float:
+    """So many years later, with a day's grace for leap years and clocks."""
+    moment = datetime.fromtimestamp(now, timezone.utc)
+    try:
+        later = moment.replace(year=moment.year + years)
+    except ValueError:  # the 29th of February
+        later = moment.replace(year=moment.year + years, day=28)
+    return (later + _DAY).timestamp()

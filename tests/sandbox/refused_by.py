@@ -1,0 +1,116 @@
+"""Which test meets each refusal of the sandbox, for docs/stripe-rules.md; `test_refusals.py` has a table of its own."""
+
+from __future__ import annotations
+
+from test_refusals import REFUSALS
+
+_ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
+    "test_sandbox_billing.py": {
+        "test_a_canceled_subscription_is_over": ("limits.check_frozen", "subscriptions._cancel"),
+        "test_a_credit_grant_can_be_voided_once": ("metering._void_grant",),
+        "test_a_credit_note_reduces_what_an_open_invoice_asks": ("credit_notes._build",),
+        "test_a_declined_card_can_be_an_error": ("cycles.collect_first",),
+        "test_a_feature_is_attached_to_a_product_once": ("catalogue._attach_feature",),
+        "test_a_quote_is_drafted_opened_and_accepted_into_a_subscription": ("quotes._check",),
+        "test_a_resource_without_rules_of_its_own_can_be_created_changed_and_listed": ("work.get",),
+        "test_a_schedule_starts_its_subscription_and_moves_it_through_its_phases": ("schedules._check_live",),
+        "test_a_subscription_that_makes_no_sense_is_refused": (
+            "subscription_changes._check_collection",
+            "subscription_changes._start_trial",
+            "subscription_changes.create_subscription",
+        ),
+        "test_an_event_name_has_one_active_meter": ("metering._create_meter", "metering._reactivate"),
+        "test_archived_and_one_time_prices_cannot_be_subscribed_to": ("subscription_items.price_for",),
+        "test_each_status_allows_its_own_actions": (
+            "invoice_payment.finalize",
+            "invoices._delete",
+            "invoices._mark_uncollectible",
+            "invoices._pay",
+            "invoices._void",
+        ),
+        "test_items_are_matched_by_id_and_an_item_without_one_is_added": ("subscription_items.check_items",),
+        "test_meter_events_are_unique_for_a_day_and_at_most_35_days_old": (
+            "metering._check_payload",
+            "metering.count_event",
+        ),
+        "test_pending_items_are_drawn_when_asked_and_fixed_once_finalised": ("invoice_items._check_editable",),
+    },
+    "test_sandbox_customers_and_prices.py": {
+        "test_a_coupon_keeps_its_terms": ("checking._fields", "coupons._create_coupon", "family.own_id"),
+        "test_a_deleted_customer_stays_visible_as_deleted_and_leaves_the_lists": ("work._own",),
+        "test_a_lookup_key_has_one_holder_and_can_be_transferred": ("prices._take_lookup_key",),
+        "test_a_plan_brings_its_product": ("plans._product",),
+        "test_a_price_that_makes_no_sense_is_refused": (
+            "prices._product_of",
+            "prices._put_amounts",
+            "strictness.enforce_rules",
+        ),
+        "test_a_product_with_prices_is_archived_not_deleted": ("catalogue._delete_product",),
+        "test_only_one_active_promotion_code_has_a_code": (
+            "coupons._create_promotion_code",
+            "coupons._update_promotion_code",
+        ),
+    },
+    "test_sandbox_every_resource.py": {
+        "test_no_operation_fails_inside": (
+            "account._retrieve",
+            "catalogue._create_feature",
+            "invoice_items._create",
+            "invoices._customer_of",
+            "metering._adjust",
+            "metering._create_grant",
+            "offers._build",
+            "previews._customer",
+            "rates._create_shipping_rate",
+            "schedules._plan",
+        ),
+    },
+    "test_sandbox_faults.py": {
+        "test_live_meter_events_have_a_budget_of_their_own": ("rates.enter",),
+    },
+    "test_sandbox_requests.py": {
+        "test_a_failed_parameter_check_does_not_use_up_the_key": ("checking._integer",),
+        "test_a_key_with_other_parameters_is_an_idempotency_error": ("idempotency.begin",),
+        "test_a_page_has_1_to_100_objects": ("listing.read_limit",),
+        "test_a_query_that_stripe_does_not_understand_is_refused": ("search._clause", "search.parse_query"),
+        "test_a_reading_key_may_not_write": ("service.authenticate",),
+        "test_a_wrong_parameter_is_refused_in_stripes_words": (
+            "checking._enum_parser",
+            "checking._hash_parser",
+            "checking._list_parser",
+        ),
+        "test_an_unknown_object_and_an_unknown_url_are_404": ("routes.find",),
+    },
+    "test_sandbox_stream.py": {
+        "test_a_body_that_is_no_json_is_refused": ("v2.parse_body",),
+        "test_a_session_lasts_a_quarter_of_an_hour_by_the_sandboxs_clock": ("service._place_of_session",),
+        "test_what_is_no_event_has_the_whole_request_refused": (
+            "checking._string",
+            "streaming._take_events",
+            "streaming._with_moment",
+            "v2.parse_time",
+        ),
+    },
+    "test_stateful_rules.py": {
+        "test_a_billing_anchor_lies_within_the_first_period": ("subscription_changes._check_anchor",),
+        "test_a_customer_has_subscriptions_and_pending_items_in_one_currency": ("limits.check_currency",),
+        "test_a_customer_has_up_to_500_subscriptions": ("limits.check_subscription_count",),
+        "test_a_default_payment_method_is_one_of_the_customers": ("limits.check_payment_method",),
+        "test_a_price_names_its_own_currency_at_the_top_only": ("prices._update_price",),
+        "test_a_promotion_code_ends_no_later_than_its_coupon": ("coupons._check_within",),
+        "test_a_quote_keeps_its_customer": ("quotes._update",),
+        "test_a_sandbox_can_require_payment_methods_as_stripe_does": ("limits.check_chargeable",),
+        "test_an_invoice_has_up_to_250_items_and_draws_no_more": ("limits.check_invoice_room",),
+        "test_an_update_of_a_schedules_phases_needs_an_anchor": ("schedules._check_anchor",),
+        "test_products_by_id_are_not_paged_by_id": ("listing.list_objects",),
+    },
+}
+REFUSED_BY = {
+    **{
+        ground: f"{file}::{test}"
+        for file, tests in _ELSEWHERE.items()
+        for test, found in tests.items()
+        for ground in found
+    },
+    **dict.fromkeys(REFUSALS, "test_refusals.py::test_stripe_refuses"),
+}

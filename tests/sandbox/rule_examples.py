@@ -1,0 +1,265 @@
+"""For each kind of check a value that passes and one that doesn't, with what has to stand beside it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.rules import numbers, shapes, tax_ids, texts, times
+from dbt_stripe_sync.stripe_api.rules.rule import steps_of
+
+NOW = int(time.time())
+DAY = 86_400
+_PLAIN = {ParamKind.INTEGER: 1, ParamKind.NUMBER: "1", ParamKind.BOOLEAN: True}
+_BY_NAME = {"currency": "usd", "minimum_amount_currency": "usd", "country": "DE", "email": "a@example.com"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """Values of one parameter. `beside` are parameters of its hash; `key` stands for a `*`.
+
+    `currency` goes into the innermost hash around it that takes one.
+    """
+
+    good: Any
+    bad: Any
+    beside: dict[str, Any] = field(default_factory=dict)
+    currency: str | None = None
+    key: str = "eur"
+
+
+def smallest(param):
+    """A value of a parameter with nothing that is not required."""
+    if param.name in _BY_NAME and param.kind is ParamKind.STRING:
+        return _BY_NAME[param.name]
+    if param.kind is ParamKind.INTEGER and param.name.endswith("amount"):
+        return 1000
+    if param.enum:
+        return param.enum[0]
+    if param.kind is ParamKind.HASH:
+        fields = param.fields or {}
+        required = [p for p in fields.values() if p.required] or list(fields.values())[:1]
+        return {p.name: smallest(p) for p in required}
+    if param.kind is ParamKind.LIST:
+        return [smallest(param.item)]
+    if param.kind is ParamKind.MAP:
+        return {"eur": smallest(param.values)}
+    return _PLAIN.get(param.kind, "x")
+
+
+def form(value, prefix=""):
+    """A request's parameters as Stripe's clients encode them."""
+    if isinstance(value, dict):
+        return "&".join(form(inner, f"{prefix}[{name}]" if prefix else name) for name, inner in value.items())
+    if isinstance(value, list):
+        return "&".join(form(inner, f"{prefix}[{index}]") for index, inner in enumerate(value))
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{quote(prefix, safe='[]')}={quote_plus(text)}"
+
+
+@singledispatch
+def example_of(check, param, around) -> Example:
+    raise NotImplementedError(f"no example of {type(check).__name__}")
+
+
+@example_of.register
+def _(check: texts.MaxCharacters, param, _around):
+    if param.name == "email":
+        domain = "@example.com"
+        return Example("x" * (check.most - len(domain)) + domain, "x" * check.most + domain)
+    return Example("x" * check.most, "x" * (check.most + 1))
+
+
+@example_of.register
+def _(check: texts.Without, _param, _around):
+    return Example("ACME", f"AC{check.characters[-1]}ME")
+
+
+@example_of.register
+def _(_check: texts.HasLetter, _param, _around):
+    return Example("A1", "12345")
+
+
+@example_of.register
+def _(_check: texts.Matches, _param, _around):
+    return Example("ABC", "ab c")
+
+
+@example_of.register
+def _(_check: texts.Email, _param, _around):
+    return Example("a@example.com", "a b@example.com")
+
+
+@example_of.register
+def _(_check: texts.Currency, _param, _around):
+    return Example("usd", "xyz")
+
+
+@example_of.register
+def _(_check: texts.CurrencyKeys, param, _around):
+    return Example({"eur": smallest(param.values)}, {"xyz": smallest(param.values)})
+
+
+@example_of.register
+def _(_check: texts.Country, _param, _around):
+    return Example("DE", "Germany")
+
+
+@example_of.register
+def _(check: numbers.Between, _param, _around):
+    if check.above is not None:
+        return Example(check.above + 1, check.above)
+    if check.least is not None:
+        return Example(check.least, check.least - 1)
+    return Example(check.most, check.most + 1)
+
+
+@example_of.register
+def _(check: numbers.MaxDecimals, _param, _around):
+    return Example("1." + "1" * check.most, "1." + "1" * (check.most + 1))
+
+
+@example_of.register
+def _(_check: numbers.WholeAmount, _param, _around):
+    return Example(1230, 1234, currency="kwd", key="kwd")
+
+
+@example_of.register
+def _(_check: numbers.ChargeableAmount, _param, _around):
+    return Example(99_999_999, 100_000_000, currency="usd")
+
+
+@example_of.register
+def _(_check: times.InFuture, _param, _around):
+    return Example(NOW + 5 * DAY, NOW - DAY)
+
+
+@example_of.register
+def _(_check: times.InPast, _param, _around):
+    return Example(NOW - DAY, NOW + DAY)
+
+
+@example_of.register
+def _(check: times.WithinYears, _param, _around):
+    return Example(NOW + check.years * 365 * DAY, NOW + check.years * 366 * DAY + 5 * DAY)
+
+
+@example_of.register
+def _(check: times.MaxInterval, _param, _around):
+    return Example(check.most["month"], check.most["month"] + 1, {"interval": "month"})
+
+
+@example_of.register
+def _(check: times.NotBefore, _param, _around):
+    return Example(100, 99, {check.sibling: 100})
+
+
+@example_of.register
+def _(check: shapes.MaxItems, param, _around):
+    return Example([smallest(param.item)] * check.most, [smallest(param.item)] * (check.most + 1))
+
+
+@example_of.register
+def _(_check: shapes.MaxSubscriptionItems, _param, _around):
+    return Example([{"price": "price_1"}] * 100, [{"price": "price_1"}] * 101)
+
+
+@example_of.register
+def _(check: shapes.Excludes, param, around):
+    return Example(None, smallest(param), {check.other: smallest(around[-1][check.other])})
+
+
+@example_of.register
+def _(check: shapes.FirstHas, param, _around):
+    without = smallest(param)[0]
+    without.pop(check.name, None)
+    return Example([{**without, check.name: NOW}], [without])
+
+
+@example_of.register
+def _(check: shapes.WithoutOwnCurrency, param, _around):
+    return Example({"eur": smallest(param.values)}, {"usd": smallest(param.values)}, {check.own: "usd"})
+
+
+@example_of.register
+def _(_check: shapes.Metadata, _param, _around):
+    return Example({f"k{n}": "v" for n in range(50)}, {"a[b]": "x"})
+
+
+@example_of.register
+def _(_check: tax_ids.TaxId, _param, _around):
+    return Example("DE123456789", "nonsense", {"type": "eu_vat"})
+
+
+def example_request(resource, operation, rule):
+    """A rule's example and two whole requests, the good and the bad one."""
+    described = read_catalog().resources[resource].operations[operation]
+    params = {name: param for name, param in described.params.items() if name not in described.path_params}
+    steps = steps_of(rule.path)
+    param, around = _find(params, steps)
+    example = example_of(rule.check, param, around)
+    return example, *(_request(params, steps, value, example) for value in (example.good, example.bad))
+
+
+def _find(params, steps):
+    """The parameter at a path, and the parameters of each hash on the way, innermost last."""
+    level, around, param = params, [params], None
+    for step in steps:
+        if step == "[]":
+            param = param.item
+        elif step == "*":
+            param = param.values
+        else:
+            param = level[step]
+        if step not in ("[]", "*"):
+            around.append(level)
+        level = param.fields or level
+    return param, around[1:]
+
+
+def _request(params, steps, value, example):
+    """What stands on the way to the value comes first, so that nothing else is refused before it."""
+    made = _build(params, steps, value, example) if value is not None else {}
+    for name, param in params.items():
+        if param.required and name not in made:
+            made[name] = smallest(param)
+    return made
+
+
+def _build(fields, steps, value, example):
+    first, rest = steps[0], steps[1:]
+    param = fields[first]
+    made = {first: _inner(param, rest, value, example), **(example.beside if not rest else {})}
+    named = next((name for name in ("currency", "minimum_amount_currency") if name in fields), None)
+    if example.currency and named and not _says_currency(made):
+        made[named] = example.currency
+    return made
+
+
+def _says_currency(value):
+    """Whether some hash of a request names a currency already, by a parameter or as a key."""
+    if isinstance(value, list):
+        return any(_says_currency(inner) for inner in value)
+    if not isinstance(value, dict):
+        return False
+    named = {"currency", "minimum_amount_currency", "currency_options"} & value.keys()
+    return bool(named) or any(_says_currency(inner) for inner in value.values())
+
+
+def _inner(param, rest, value, example):
+    if not rest:
+        return value
+    if rest[0] == "[]":
+        return [_inner(param.item, rest[1:], value, example)]
+    if rest[0] == "*":
+        return {example.key: _inner(param.values, rest[1:], value, example)}
+    made = _build(param.fields, rest, value, example)
+    for name, field_ in param.fields.items():
+        if (field_.required or (param.name == "phases" and name == "start_date")) and name not in made:
+            made[name] = smallest(field_)
+    return made

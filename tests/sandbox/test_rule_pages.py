@@ -1,0 +1,55 @@
+"""docs/stripe-rules.md and the guesses of docs/sandbox.md are what the code says, and leave nothing out."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from refused_by import REFUSED_BY
+from rule_pages import (
+    RULES_PAGE,
+    STATUSES_TEST,
+    VALUES_TEST,
+    guesses_in_code,
+    guesses_on_page,
+    read_refusals,
+    render_guesses,
+    render_rules,
+)
+
+from dbt_stripe_sync.sandbox.grounds import GROUNDS
+from dbt_stripe_sync.sandbox.guesses import GUESSES
+
+HERE = Path(__file__).parent
+WRITE = "`python tests/sandbox/rule_pages.py` writes it anew"
+
+
+def test_the_page_of_the_rules_is_what_the_code_says():
+    assert RULES_PAGE.read_text() == render_rules(), WRITE
+
+
+def test_the_guesses_of_the_sandbox_page_are_those_of_the_code():
+    assert guesses_on_page() == render_guesses(), WRITE
+
+
+def test_every_guess_is_marked_where_the_code_makes_it():
+    marked = guesses_in_code()
+    assert sorted(marked) == sorted(GUESSES)
+
+
+def test_every_function_that_refuses_says_on_what_ground():
+    assert sorted(read_refusals()) == sorted(GROUNDS)
+
+
+def test_the_tests_that_the_page_names_exist():
+    for named in {VALUES_TEST, STATUSES_TEST, *REFUSED_BY.values()}:
+        file, _, function = named.partition("::")
+        tree = ast.parse((HERE / file).read_text())
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, named
+
+
+def test_the_page_names_a_test_for_every_refusal_between_objects():
+    without = sorted(
+        name for name, refusal in read_refusals().items() if name not in REFUSED_BY and "objects" in refusal.place
+    )
+    assert not without

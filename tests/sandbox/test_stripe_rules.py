@@ -1,0 +1,81 @@
+"""Each of Stripe's documented rules is kept by the sandbox, and known without it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+from rule_examples import NOW, example_request, form
+
+from dbt_stripe_sync.sandbox import Sandbox
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.rules import check_rules, rules_of
+from dbt_stripe_sync.stripe_api.rules.rule import LIST, WRITES
+
+CATALOG = read_catalog()
+OPERATIONS = tuple(
+    (name, operation)
+    for name in CATALOG.names()
+    for operation in (*sorted(WRITES), LIST)
+    if operation in CATALOG.resources[name].operations
+)
+
+
+@pytest.fixture(scope="module")
+def served():
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+def answer(sandbox, operation, params):
+    path = operation.path
+    for name in operation.path_params:
+        path = path.replace(f"{{{name}}}", "none_1")
+    url, data = sandbox.url + path, form(params)
+    is_post = operation.method.upper() == "POST"
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        url if is_post else f"{url}?{data}",
+        data.encode() if is_post else None,
+        headers={"Authorization": f"Bearer {sandbox.api_key}"},
+    )
+    try:
+        with urllib.request.urlopen(request) as response:  # noqa: S310 - loopback
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.loads(refused.read())
+
+
+@pytest.mark.parametrize(("resource", "operation"), OPERATIONS)
+def test_the_sandbox_refuses_what_a_rule_forbids(served, resource, operation):
+    described = CATALOG.resources[resource].operations[operation]
+    for rule in rules_of(resource, operation):
+        _, good, bad = example_request(resource, operation, rule)
+        broken = {
+            violation.message
+            for violation in check_rules(resource, operation, bad, now=NOW, guesses=True)
+            if violation.source == rule.source
+        }
+        kept = {v.message for v in check_rules(resource, operation, good, now=NOW, guesses=True)}
+        assert broken - kept, f"{rule.path}: {rule.check.says}"
+        status, body = answer(served, described, bad)
+        assert (status, body["error"]["message"]) == (400, next(m for m in broken - kept)), f"{rule.path}: {body}"
+        assert body["error"]["param"].split("[")[0] == rule.path.split(".")[0].removesuffix("[]")
+
+
+def test_a_plan_foresees_no_guess_and_no_time_unless_it_says_when():
+    late = {"cancel_at": NOW - 1, "billing_cycle_anchor": NOW - 1, "customer": "cus_1"}
+    assert not list(check_rules("subscription", "create", late))
+    assert [v.path for v in check_rules("subscription", "create", late, now=NOW)] == [("billing_cycle_anchor",)]
+    both = check_rules("subscription", "create", late, now=NOW, guesses=True)
+    assert {v.path for v in both} == {("billing_cycle_anchor",), ("cancel_at",)}
+
+
+def test_no_violation_tells_a_value():
+    secret = "topsecret"
+    params = {"name": secret * 40, "phone": secret * 4, "metadata": {"note": secret * 80}, "email": secret}
+    found = list(check_rules("customer", "create", params))
+    assert {v.path[0] for v in found} == {"name", "phone", "metadata"}
+    assert all(secret not in f"{v.reason}{v.hint}" for v in found)
