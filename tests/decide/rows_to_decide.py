@@ -22,6 +22,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     ReadHoldings,
     ReadItems,
     ReadObject,
+    ReadOurs,
     Row,
     Rules,
     Unseen,
@@ -481,8 +482,11 @@ def answers(rules: Rules, row: Row, need: Need, seen: Observed) -> Iterator[tupl
     elif isinstance(need, ReadItems):
         yield "its items", replace(seen, items={need.name: [{"id": "si_1", "price": "price_1"}]})
     elif isinstance(need, ReadHoldings):
-        for name, holdings in _holdings(rules):
+        for name, holdings in _holdings(need):
             yield name, replace(seen, holdings=holdings)
+    elif isinstance(need, ReadOurs):
+        yield "all of them are ours", replace(seen, ours=frozenset(need.ids))
+        yield "none of them is ours", replace(seen, ours=frozenset())
     else:
         here = (rules.sync.name, row.diff.key)
         for name, owner in (("free", None), ("its own", here), ("another row's", (rules.sync.name, "2"))):
@@ -544,8 +548,8 @@ def _statuses(rules: Rules) -> Iterator[tuple[str, str]]:
     yield from (("status", status) for status in rules.lifecycle.ended)
 
 
-def _holdings(rules: Rules) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]]:
-    (rule,) = rules.lifecycle.held_by
+def _holdings(need: ReadHoldings) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]]:
+    (rule,) = need.rules
     held = Holding(
         resource=rule.resource,
         stripe_id="holder_1",
@@ -558,6 +562,7 @@ def _holdings(rules: Rules) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]
     yield "held by somebody else's", (held,)
     yield "held by an object of ours", (replace(held, ours=True),)
     yield "held by one that follows", (replace(held, ours=True, follows=True),)
+    yield "held by one whose row has left", (replace(held, ours=True, leaving=True),)
     yield "what holds it is not answered", Unseen.NOT_ANSWERED
 
 

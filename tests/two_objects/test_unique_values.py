@@ -335,4 +335,4 @@ def test_the_lookup_key_of_a_feature_that_was_archived_is_taken_over_or_the_row_
 
     names = {f["name"] for f in features.living("entitlements.feature") if f["lookup_key"] == "sso"}
     # Whether Stripe lets an archived feature's key go is its own choice: nobody may be left without, and unsaid.
-    assert names == {"SSO 2"} or (ran.exit_code == 1 and "sso" in ran.text), ran.text
+    assert names == {"SSO 2"} or (ran.exit_code == 1 and "lookup_key" in ran.text), ran.text
