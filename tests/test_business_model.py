@@ -403,7 +403,7 @@ def explore(world: World, monkeypatch: pytest.MonkeyPatch, profile: settings) ->
 
 @pytest.mark.timeout(900)
 def test_a_business_ends_as_its_models_say_whatever_has_happened(world, monkeypatch):
-    explore(world, monkeypatch, settings(lasting, max_examples=6, stateful_step_count=10, derandomize=True))
+    explore(world, monkeypatch, settings(lasting, max_examples=5, stateful_step_count=8, derandomize=True))
 
 
 @pytest.mark.slow
