@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, SyncCounts
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.pipeline import Agree, Progress
     from dbt_stripe_sync.project_state import ProjectState
@@ -47,6 +47,9 @@ T = TypeVar("T")
 
 class Silent:
     """Progress for nobody."""
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """Say nothing."""
 
     def begin_sync(self, name: str) -> None:
         """Say nothing."""
@@ -101,7 +104,7 @@ class Project:
         fail_fast: bool = False,
         agreed: bool | Agree = False,
     ) -> RunReport:
-        """Plan and apply. A first Ctrl-C ends after what is in flight, a second one at once.
+        """Plan and apply. A first Ctrl-C, or a terminal that is closed, ends after what is in flight; a second at once.
 
         `agreed` says whether removals may be sent that can't be undone and that no `limits.max_removed` of their sync
         bounds; a function is asked, with the plan, where there are such. Raises `PlanError` (`needs-agreement`) where
@@ -310,7 +313,11 @@ def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
                 task.cancel()
             stop("interrupted")
 
-        with _handling(loop, interrupted):
+        def hung_up() -> None:
+            # A terminal that is closed says so twice, by the shell and by the system: that is no second Ctrl-C.
+            stop("the terminal was closed")
+
+        with _handling(loop, interrupted, hung_up):
             return await work
 
     try:
@@ -320,11 +327,16 @@ def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
 
 
 @contextmanager
-def _handling(loop: asyncio.AbstractEventLoop, interrupted: Callable[[], None]) -> Iterator[None]:
-    signals = (signal.SIGINT, signal.SIGTERM)
+def _handling(
+    loop: asyncio.AbstractEventLoop, interrupted: Callable[[], None], hung_up: Callable[[], None]
+) -> Iterator[None]:
+    handlers = {signal.SIGINT: interrupted, signal.SIGTERM: interrupted}
+    # Whoever runs us under `nohup` wants it to go on.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        handlers[signal.SIGHUP] = hung_up
     try:
-        for number in signals:
-            loop.add_signal_handler(number, interrupted)
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
     except (NotImplementedError, ValueError, RuntimeError):
         # Not in the main thread, or a system without signals: whoever runs us there ends us in its own way.
         yield
@@ -332,5 +344,5 @@ def _handling(loop: asyncio.AbstractEventLoop, interrupted: Callable[[], None]) 
     try:
         yield
     finally:
-        for number in signals:
+        for number in handlers:
             loop.remove_signal_handler(number)

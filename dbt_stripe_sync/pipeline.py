@@ -80,6 +80,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
                 held=workload.held,
                 dependents=workload.dependents,
                 warnings=workload.warnings,
+                calls_per_second=workload.limits(livemode=writer.header.livemode).account,
                 known=workload.known,
             )
             sources = Sources(warehouse=warehouse, stripe=parts.stripe, state=parts.state, clock=parts.clock)

@@ -20,13 +20,14 @@ from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.run_results import RunResults, held_models, read_run_results
 from dbt_stripe_sync.dbt.selection import select_syncs
 from dbt_stripe_sync.dbt.staleness import find_stale
+from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
 from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.report.redact import hide_values
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, is_live
+from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, check_organisation, is_live
 from dbt_stripe_sync.stripe_api.rate import DEFAULT_SHARE, RateLimits
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.stripe_api.catalog import Catalog
+
+
+# Objects of each sync that are looked for before a state changes hands: one may have been deleted by somebody.
+MOST_ASKED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +153,7 @@ class Workload:
         """Where the state lies: never under `target/`, which `dbt clean` empties."""
         chosen = self.options.state_path or (Path(self.settings.state_path) if self.settings.state_path else None)
         if chosen is None:
+            check_file_name(self.dbt.target_name)
             return self.dbt.root / ".stripe_sync" / f"{self.dbt.target_name}.duckdb"
         return chosen if chosen.is_absolute() or self.options.state_path else self.dbt.root / chosen
 
@@ -207,6 +213,19 @@ def load_workload(options: ProjectOptions) -> Workload:
         held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
         warnings=(*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))),
     )
+
+
+def check_file_name(target: str) -> None:
+    """Whether a target's name can be a state's. Raises `ConfigError` where it would lead to another folder."""
+    if target in {"", ".", ".."} or not target.isprintable() or any(char in target for char in "/\\:"):
+        raise ConfigError(
+            Problem(
+                code="bad-target-name",
+                summary="the target's name can't be the name of its state's file",
+                where=Location(file="profiles.yml"),
+                hint="rename the target, or name the file with `state_path` in vars.stripe_sync or `--state-path`",
+            )
+        )
 
 
 def _no_syncs() -> Problem:
@@ -275,8 +294,33 @@ async def open_parts(workload: Workload, *, clock: Clock | None = None) -> Async
         check_account(workload, account)
         # In a thread, so that Ctrl-C is heard while another run's lock is waited for.
         state = await asyncio.to_thread(stack.enter_context, opened_state(workload, account, clock))
+        if state.bound_to_key is not None:
+            await bind_state(state, stripe, workload.state_path, account)
         await asyncio.to_thread(state.seal)
         yield Parts(stripe=stripe, state=state, clock=clock, account=account, catalog=workload.catalog)
+
+
+async def bind_state(state: StateStore, stripe: Stripe, path: Path, account: Account) -> None:
+    """Give a state that was bound to a restricted key to the account of the key at hand, if its objects are there.
+
+    Raises `StateError` where they are not, and where that can't be found out.
+    """
+    from dbt_stripe_sync.state.problems import other_identity
+
+    asked = 0
+    for sync, resource, _ in state.summary():
+        operation = read_catalog().resources[resource].operations.get("retrieve")
+        if operation is None or len(operation.path_params) > 1:
+            continue
+        for record in state.list_records(sync, limit=MOST_ASKED):
+            answer = await stripe.send(Call(resource=resource, operation="retrieve", target=record.stripe_id))
+            if answer.verdict is Verdict.DONE:
+                state.bind_to(account.id)
+                return
+            asked += 1
+    if asked:
+        raise other_identity(path, "account", str(state.bound_to_key), account.id)
+    state.bind_to(account.id)
 
 
 def check_account(workload: Workload, account: Account) -> None:
@@ -315,7 +359,9 @@ async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Strip
     from dbt_stripe_sync.stripe_api.gateway import Gateway
 
     key = workload.key
-    gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock)
+    account = workload.settings.account
+    check_organisation(key, account)
+    gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock, account)
     try:
         yield gateway
     finally:

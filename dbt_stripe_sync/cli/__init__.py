@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from dbt_stripe_sync.model.errors import SyncError
+from dbt_stripe_sync.model.errors import Problem, SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INTERRUPTED = 130
+OUT_OF_MEMORY = Problem(
+    code="out-of-memory",
+    summary="there was not enough memory to go on; what was sent is remembered",
+    hint="run it again with more memory, or with `--select` for fewer syncs at a time",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,10 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except MemoryError:
+        from dbt_stripe_sync.cli.screen import print_problems
+
+        print_problems([OUT_OF_MEMORY])
+        sys.exit(SyncError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (`head`, a pager) has seen enough.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        # The terminal is gone, and with it whoever would read the rest.
+        sys.exit(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -44,6 +44,7 @@ def with_project(command: Command) -> Command:
     @wraps(command)
     def wrapped(**given: Any) -> Any:
         screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
+        screen.listen()
         names = [name for name in ProjectOptions.__slots__ if name in given]
         chosen = {name: given.pop(name) for name in names}
         chosen["project_dir"] = chosen["project_dir"] or Path()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+import orjson
 
+from dbt_stripe_sync.report.lines import printable
 from dbt_stripe_sync.report.problems_text import render_problems
 from dbt_stripe_sync.report.progress import open_progress
 
@@ -55,15 +59,21 @@ class Screen:
         """Progress in the form that was asked for."""
         return open_progress(self.log_format, sys.stderr, colour=self.colour)
 
+    def listen(self) -> None:
+        """Let what is said while something is waited for be seen: as a line, or as a JSON line among the progress."""
+        handler = _Notes(self)
+        logger = logging.getLogger("dbt_stripe_sync")
+        logger.handlers = [handler]
+
     def lines(self, lines: Iterable[str]) -> None:
-        """Print data."""
+        """Print data. What a row or Stripe has put into it can't act on the terminal."""
         for line in lines:
-            click.echo(line, color=self.has_colour or None)
+            click.echo(printable(line), color=self.has_colour or None)
 
     def notes(self, lines: Iterable[str]) -> None:
         """Print what a person needs to see, and no program reads, on stderr."""
         for line in lines:
-            click.echo(line, err=True, color=None if self.colour else False)
+            click.echo(printable(line), err=True, color=None if self.colour else False)
 
     def confirm(self, question: str) -> bool:
         """Ask, where `can_ask`; no answer is no."""
@@ -74,7 +84,21 @@ class Screen:
         print_problems(problems)
 
 
+class _Notes(logging.Handler):
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(logging.WARNING)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print what was logged. That nobody reads it any more stops nothing."""
+        said = record.getMessage()
+        if self._screen.log_format == "json":
+            said = orjson.dumps({"event": "waiting", "message": said}).decode()
+        with suppress(OSError, ValueError):
+            self._screen.notes([said])
+
+
 def print_problems(problems: Iterable[Problem]) -> None:
     """Print what is wrong on stderr."""
     for line in render_problems(tuple(problems)):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)

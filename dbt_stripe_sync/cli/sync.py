@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.report.progress import Progress
 
 FORMATS = click.Choice(["text", "markdown", "json"])
+REFRESH = click.option("--refresh", is_flag=True, help="Read every object back and show what others changed in Stripe.")
 YES = click.option("--yes", is_flag=True, help="Agree beforehand to removals that can't be undone.")
 
 
@@ -31,6 +32,7 @@ YES = click.option("--yes", is_flag=True, help="Agree beforehand to removals tha
 @click.option("--build", is_flag=True, help="Run `dbt build` for the synced models and their parents first.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and send nothing.")
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
+@REFRESH
 @click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
 @click.option("--limit", type=click.IntRange(min=1), help="Send at most so many changes.")
 @YES
@@ -42,6 +44,7 @@ def run(
     build: bool,
     dry_run: bool,
     full_refresh: bool,
+    refresh: bool,
     fail_fast: bool,
     limit: int | None,
     yes: bool,
@@ -54,7 +57,7 @@ def run(
     """
     if build:
         project.build()
-    options = PlanOptions(full_refresh=full_refresh, most_changes=limit)
+    options = PlanOptions(full_refresh=full_refresh, refresh=refresh, most_changes=limit)
     if dry_run:
         with screen.progress() as progress, project.plan(options, progress=progress) as plan:
             progress.end()
@@ -71,6 +74,7 @@ def run(
 @click.option("--out", type=FILE, help="Keep the plan in a file, for `apply`.")
 @click.option("--format", "form", type=FORMATS, default="text", help="How to print it.")
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
+@REFRESH
 @click.option("--limit", type=click.IntRange(min=1), help="Plan at most so many changes.")
 @click.option("--show-values", is_flag=True, help="Show old and new values.")
 def plan(
@@ -80,11 +84,12 @@ def plan(
     out: Path | None,
     form: str,
     full_refresh: bool,
+    refresh: bool,
     limit: int | None,
     show_values: bool,
 ) -> int:
     """Show what would change in Stripe, and send nothing."""
-    options = PlanOptions(full_refresh=full_refresh, most_changes=limit)
+    options = PlanOptions(full_refresh=full_refresh, refresh=refresh, most_changes=limit)
     with screen.progress() as progress, project.plan(options, progress=progress, out=out) as made:
         progress.end()
         screen.lines(_rendered(made, project, screen, form, show_values=show_values or screen.is_interactive))

@@ -50,6 +50,13 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             f"Stripe can't {sync.on_removed.value.replace('_', ' ')} a {resource.name}",
             f"use {listed(allowed)}",
         )
+    if sync.refresh_every is not None and not resource.operations.keys() & {"retrieve", "list"}:
+        problems.add(
+            "not-readable",
+            sync.where.at_field("refresh_every"),
+            f"Stripe has no way to read a {resource.name} back",
+            "remove `refresh_every`",
+        )
     if sync.when_ended is WhenEnded.RESTART and not lifecycle.ended:
         problems.add(
             "restart-not-allowed",

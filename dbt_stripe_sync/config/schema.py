@@ -15,7 +15,16 @@ from dbt_stripe_sync.config.paths import SHAPES
 from dbt_stripe_sync.config.sync import LIMITS
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sync import Conversion, ItemsOwned, Nulls, OnAmbiguous, WhenEnded, WhenReplaced
+from dbt_stripe_sync.model.sync import (
+    Conversion,
+    ItemsOwned,
+    Nulls,
+    OnAmbiguous,
+    OnDeleted,
+    OnDrift,
+    WhenEnded,
+    WhenReplaced,
+)
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
@@ -139,6 +148,19 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "enum": [choice.value for choice in WhenEnded],
                 "description": "What to do for a row whose object has ended: `keep` it ended, or `restart` with a new "
                 "one. Default: `keep`.",
+            },
+            "on_drift": {
+                "enum": [choice.value for choice in OnDrift],
+                "description": "What to do where somebody has changed a mapped field in Stripe. Default: `report`.",
+            },
+            "on_deleted": {
+                "enum": [choice.value for choice in OnDeleted],
+                "description": "What to do with a row whose object was deleted in Stripe. Default: `reject`.",
+            },
+            "refresh_every": {
+                "type": "string",
+                "pattern": r"^\s*\d{1,6} ?[mhdw]\s*$",
+                "description": "How often the objects are read back from Stripe: `12h`, `7d`.",
             },
             "items_owned": {
                 "enum": [choice.value for choice in ItemsOwned],

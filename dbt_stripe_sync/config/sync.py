@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from dbt_stripe_sync.model.sync import (
     Match,
     Nulls,
     OnAmbiguous,
+    OnDeleted,
+    OnDrift,
     Sync,
     SyncRef,
     Threshold,
@@ -50,7 +53,10 @@ KEYS = (
     "fields",
     "on_removed",
     "on_ambiguous",
+    "on_drift",
+    "on_deleted",
     "when_ended",
+    "refresh_every",
     "items_owned",
     "limits",
     "nulls",
@@ -59,6 +65,8 @@ KEYS = (
     "store_values",
     "enabled",
 )
+_INTERVAL = re.compile(r"(\d{1,6}) ?([mhdw])")
+_INTERVAL_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _NAME = re.compile(r"[\w.-]{1,100}")
 WHOLE = 100.0  # percent
 LIMITS = ("max_changes", "max_removed", "max_rejected")
@@ -130,6 +138,10 @@ class _Parser:
             fields=fields,
             on_removed=on_removed,
             on_ambiguous=self._choice("on_ambiguous", OnAmbiguous, OnAmbiguous.REJECT),
+            on_drift=self._choice("on_drift", OnDrift, OnDrift.REPORT),
+            on_deleted=self._choice("on_deleted", OnDeleted, OnDeleted.REJECT),
+            when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
+            refresh_every=self._interval("refresh_every"),
             limits=self._limits(),
             depends_on=tuple(dict.fromkeys([*_synced(fields), *after])),
             options=self._options(),
@@ -137,7 +149,6 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
-            when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         check_resource(sync, resource, lifecycle, self.problems)
@@ -296,6 +307,21 @@ class _Parser:
             return raw
         where = self.block.where.at_field(name)
         self.problems.add("bad-option", where, f"`{name}` is neither true nor false", "write `true` or `false`")
+        return None
+
+    def _interval(self, name: str) -> timedelta | None:
+        raw = self.block.raw.get(name)
+        if raw is None:
+            return None
+        found = _INTERVAL.fullmatch(str(raw).strip())
+        if found is not None and int(found[1]) > 0:
+            return timedelta(**{_INTERVAL_UNITS[found[2]]: int(found[1])})
+        self.problems.add(
+            "bad-interval",
+            self.block.where.at_field(name),
+            f"`{name}` is not a length of time",
+            "write a number with `m`, `h`, `d` or `w`, such as `12h` or `7d`",
+        )
         return None
 
     def _options(self) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import SyncError
+from dbt_stripe_sync.stripe_api.keys import is_restricted
+from dbt_stripe_sync.stripe_api.permissions import list_permissions
 from dbt_stripe_sync.wiring import (
     check_account,
     check_models,
@@ -94,9 +96,11 @@ async def _permissions(workload: Workload) -> str:
     resources = sorted({sync.resource for sync in workload.syncs})
     async with opened_stripe(workload, SystemClock()) as stripe:
         refused = [name for name in resources if not await _may_list(workload, stripe, name)]
-    if refused:
-        return f"may not read {', '.join(refused)}: existing objects can't be found there"
-    return f"may read {', '.join(resources)}"
+    allowed = [name for name in resources if name not in refused]
+    may = f"may read {', '.join(allowed)}" if allowed else ""
+    may_not = f"may not read {', '.join(refused)}: existing objects can't be found there" if refused else ""
+    needs = f"needs {', '.join(list_permissions(resources))}" if is_restricted(workload.key) else ""
+    return "; ".join(part for part in (may, may_not, needs) if part)
 
 
 async def _may_list(workload: Workload, stripe: Stripe, name: str) -> bool:

@@ -12,7 +12,18 @@ import orjson
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, Owed, PlannedCall, Ref
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
-from dbt_stripe_sync.model.plan import FormerObject, LostValue, Note, PlanHeader, SyncCounts, Touched
+from dbt_stripe_sync.model.plan import (
+    DriftedObject,
+    FormerObject,
+    LostValue,
+    Note,
+    ObjectSeen,
+    PlanHeader,
+    ReadBack,
+    SettledDrift,
+    SyncCounts,
+    Touched,
+)
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Intent
 
@@ -176,7 +187,13 @@ def decode_owed(raw: Mapping[str, Any]) -> Owed:
 def encode_refreshed(entry: Refreshed) -> dict[str, Any]:
     """What is only to be written down, as JSON values."""
     raw = {name: getattr(entry, name) for name in type(entry).__slots__}
-    return raw | {"params": encode_params(entry.params)} if isinstance(entry, Record) else raw
+    if isinstance(entry, Record):
+        raw["params"] = encode_params(entry.params)
+    elif isinstance(entry, ReadBack):
+        raw["at"] = _time(entry.at)
+    elif isinstance(entry, DriftedObject):
+        raw["changed"] = [[f.path, encode_params(f.before), encode_params(f.after)] for f in entry.changed]
+    return raw
 
 
 def decode_refreshed(raw: Mapping[str, Any]) -> Refreshed:
@@ -185,7 +202,19 @@ def decode_refreshed(raw: Mapping[str, Any]) -> Refreshed:
         return Record(**{**raw, "params": decode_params(raw["params"])})
     if "parameter" in raw:
         return LostValue(**raw)
-    return Touched(**raw) if "refs" in raw else FormerObject(**raw)
+    if "digest" in raw:
+        changed = (
+            FieldChange(path=path, before=decode_params(before), after=decode_params(after))
+            for path, before, after in raw["changed"]
+        )
+        return DriftedObject(**{**raw, "changed": tuple(changed)})
+    if "at" in raw:
+        return ReadBack(sync=raw["sync"], at=datetime.fromisoformat(raw["at"]))
+    if "missing" in raw:
+        return ObjectSeen(**raw)
+    if "refs" in raw:
+        return Touched(**raw)
+    return FormerObject(**raw) if "stripe_id" in raw else SettledDrift(**raw)
 
 
 def encode_intent(intent: Intent) -> dict[str, Any]:

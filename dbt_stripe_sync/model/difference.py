@@ -25,7 +25,9 @@ class RowDiff:
 
     `unreadable` says that `params` holds hashes whose salt is not known, so that nothing can be compared with them.
     `only_refs` says that the row itself is unchanged and refers to other objects; `missing` that its object was found
-    to be deleted in Stripe.
+    to be deleted in Stripe. `drifted` is its object where that was read back and is not as it was written, or has
+    ended; `drift` is a digest of how it differs, and `is_drift_known` says that the state remembers the same one,
+    and `drift_author` who made it so, where that is known.
     """
 
     kind: Kind
@@ -40,3 +42,7 @@ class RowDiff:
     unreadable: bool = False
     only_refs: bool = False
     missing: bool = False
+    drifted: Mapping[str, Any] | None = None
+    drift: str | None = None
+    is_drift_known: bool = False
+    drift_author: str | None = None

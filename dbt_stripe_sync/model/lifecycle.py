@@ -216,8 +216,9 @@ class Lifecycle:
     steps that a sync may ask for once all that belongs to an object is there, in the order in which Stripe takes them.
     `key_as` is a parameter that tells the object's rows apart for Stripe: it comes from the row's key where the sync
     maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
-    the times that creation takes, by parameter. `said_again` are parameters that hold for one request and are no part
-    of the object: every update says them again. `fixed` is what an object's status no longer lets change.
+    the times that creation takes, by parameter. `one_at_a_time` are dotted parameters: Stripe takes one creation at a
+    time of those that have the same values in all of them. `said_again` are parameters that hold for one request and
+    are no part of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
     for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
     where an object is removed for good, `uniques` what no two objects share, `ended` the
@@ -226,7 +227,8 @@ class Lifecycle:
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
     the list operation: lists with each of them have every object between them, where a plain list leaves out those that
     are archived or have ended.
-    `hides_test_clocks` says that they leave out objects of test clocks unless one is named.
+    `hides_test_clocks` says that they leave out objects of test clocks unless one is named. `moved_by_stripe` are
+    parameters that Stripe itself changes while an object lives.
     """
 
     found_by: tuple[str, ...] = ()
@@ -245,6 +247,7 @@ class Lifecycle:
     key_as: str | None = None
     repeated: str | None = None
     windows: Mapping[str, Window] = field(default_factory=dict)
+    one_at_a_time: tuple[str, ...] = ()
     said_again: tuple[str, ...] = ()
     fixed: Fixed | None = None
     shown_if_asked: tuple[str, ...] = ()
@@ -254,6 +257,7 @@ class Lifecycle:
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()
+    moved_by_stripe: tuple[str, ...] = ()
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)
     hides_test_clocks: bool = False

@@ -92,8 +92,20 @@ def without_immutable(value: Any, param: Param) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """What a method returns: the names that the objects have in their `object`, and the fields that all of them have.
+
+    `listed` is the SDK's class of the list or search result that they come in.
+    """
+
+    names: frozenset[str]
+    fields: frozenset[str]
+    listed: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of a resource: `path` has its `path_params` in braces."""
+    """One method of a resource: `path` has its `path_params` in braces; `returned` is what comes back, where known."""
 
     name: str
     method: str
@@ -101,6 +113,7 @@ class Operation:
     path_params: tuple[str, ...]
     params: Mapping[str, Param]
     description: str = ""
+    returned: Returned | None = None
 
 
 class Resource(Protocol):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from dbt_stripe_sync.model.change import Change, Owed
+    from dbt_stripe_sync.model.change import Change, FieldChange, Owed
     from dbt_stripe_sync.model.errors import Location, Problem
     from dbt_stripe_sync.model.lifecycle import Removal
     from dbt_stripe_sync.model.record import Record
@@ -33,7 +33,8 @@ class Note:
 class SyncCounts:
     """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins.
 
-    `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync.
+    `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync. `drifted` are the
+    rows whose objects somebody has changed in Stripe, and which the plan leaves so.
     """
 
     sync: str
@@ -50,6 +51,7 @@ class SyncCounts:
     notes: tuple[Note, ...] = ()
     after: tuple[str, ...] = ()
     part_of: str | None = None
+    drifted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,63 @@ class LostValue:
     parameter: str
 
 
-Refreshed: TypeAlias = "Record | Touched | FormerObject | LostValue"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBack:
+    """When the objects of a sync were last read back."""
+
+    sync: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftedObject:
+    """An object that was read back and is not as it was written. `digest` tells one drift of it from another.
+
+    `changed` has what was ours as `before` and what is theirs as `after`. `is_reported` says that the plan leaves it so
+    and shows it; otherwise a change of the plan deals with it, or it was shown before. `author` is who did it, as far
+    as Stripe says.
+    """
+
+    sync: str
+    key: str
+    resource: str
+    stripe_id: str
+    digest: str
+    changed: tuple[FieldChange, ...]
+    is_reported: bool
+    author: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledDrift:
+    """A row whose object is again as it was written."""
+
+    sync: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectSeen:
+    """A row whose object was found to be deleted, or to be there after all."""
+
+    sync: str
+    key: str
+    missing: bool
+
+
+Refreshed: TypeAlias = (
+    "Record | Touched | FormerObject | LostValue | ReadBack | DriftedObject | SettledDrift | ObjectSeen"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingCost:
+    """What it takes to read a sync's objects back: between `least` and `most` calls."""
+
+    sync: str
+    objects: int
+    least: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +205,12 @@ class Plan:
 class PlanOptions:
     """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
 
-    `only` names the keys, by sync, of the rows that are looked at; None looks at all.
+    `refresh` reads every object back from Stripe and says what others have changed there. `only` names the keys, by
+    sync, of the rows that are looked at; None looks at all.
     """
 
     full_refresh: bool = False
+    refresh: bool = False
     most_changes: int | None = None
     only: Mapping[str, frozenset[str]] | None = None
 

@@ -18,6 +18,9 @@ TAGGED_AS = "$tagged_as"
 # Stands for the hash of a record that was read back from Stripe: its params are the object, not what was sent.
 REBUILT = "rebuilt"
 
+# What the state's table `meta` calls the time at which a sync's objects were last read back: `read_back:<sync>`.
+READ_BACK = "read_back:"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:

@@ -10,6 +10,7 @@ from dbt_stripe_sync.model.errors import Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from dbt_stripe_sync.model.lifecycle import Mode, Removal
     from dbt_stripe_sync.model.nodes import ModelNode
@@ -146,6 +147,18 @@ class OnAmbiguous(Enum):
     OLDEST = "oldest"
 
 
+class OnDrift(Enum):
+    """What to do where somebody has changed a field in Stripe that a row of ours has set.
+
+    `REPORT` leaves it, says so, and ends the run with 1 until it is settled; `KEEP` leaves it and says so once;
+    `OVERWRITE` sets it again.
+    """
+
+    REPORT = "report"
+    KEEP = "keep"
+    OVERWRITE = "overwrite"
+
+
 class ItemsOwned(Enum):
     """Which items of a list are a row's: those that it has put there, or all, whoever has added them."""
 
@@ -194,6 +207,7 @@ class Sync:
 
     `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
     done as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
+    `refresh_every` is how long objects are trusted to be as they were last seen; None trusts them until a person asks.
     `store_values` is None where the project's setting holds. `fingerprint` changes when the mapping does. `part_of`
     names the sync whose objects this one sets parameters on, which refer to objects that need those first.
     """
@@ -217,5 +231,7 @@ class Sync:
     store_values: bool | None = None
     part_of: str | None = None
     items_owned: ItemsOwned = ItemsOwned.OURS
+    on_drift: OnDrift = OnDrift.REPORT
     on_deleted: OnDeleted = OnDeleted.REJECT
     when_ended: WhenEnded = WhenEnded.KEEP
+    refresh_every: timedelta | None = None

@@ -315,8 +315,52 @@ _USAGE = {
 }
 BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC, **_USAGE}
 
-# docs.stripe.com/api/errors lists the types; `permission`, `connection` and `not_json` are what the gateway calls
-# a 403, no answer at all, and an answer that is not Stripe's.
+# One code can stand for several things: Stripe's words tell them apart. The first that is found in a message holds.
+NO_PAYMENT_METHOD = _e(
+    "the customer has no payment method, and the subscription would charge one at once",
+    "map `collection_method: {value: send_invoice}` with `days_until_due`, or `payment_behavior: {value: "
+    "default_incomplete}`, or a `default_payment_method`; docs/subscriptions.md says which",
+)
+OTHER_MODE = _e(
+    "the object is in the account's other mode, and the key is of this one",
+    "use a key of the mode in which the id in the column of {field} was made",
+)
+BY_MESSAGE = {
+    "no attached payment source or default payment method": NO_PAYMENT_METHOD,
+    "a similar object exists in": OTHER_MODE,
+    "No such PaymentMethod": _e(
+        "the payment method is not in this account, or not this customer's",
+        "map one that is attached to the same customer, or leave {field} out of {sync}",
+    ),
+    "cannot combine currencies on a single customer": _e(
+        "the customer is billed in another currency already, and Stripe allows one currency for each customer",
+        "map a price of the customer's currency, or a customer of its own for this one",
+    ),
+    "The price specified is inactive": _e(
+        "the price is archived, so nothing new can be made with it",
+        "map an active price; if a sync archived it, refer to that sync's row instead of the id",
+    ),
+    "must be a future": _e(
+        "{field} lies in the past, and Stripe takes only a time to come",
+        "make its column null once the time has passed",
+    ),
+}
+# What of a resource's own is missing where Stripe names the parameter.
+MISSING_BY_PARAM = {
+    "default_payment_method": BY_MESSAGE["No such PaymentMethod"],
+    "coupon": _e("there is no such coupon in this account and mode", "correct the id in the column of {field}"),
+    "promotion_code": _e(
+        "there is no such promotion code in this account and mode",
+        "map the id that begins with `promo_`, not the code that customers type",
+    ),
+    "price": _e(
+        "there is no such price in this account and mode",
+        "map the id that begins with `price_`, or refer to the sync of your prices: `{sync: …, key: …}`",
+    ),
+}
+
+# docs.stripe.com/api/errors lists the types; `permission`, `connection`, `redirect` and `not_stripe` are what the
+# gateway calls a 403, no answer at all, and answers that are not Stripe's.
 BY_TYPE = {
     "permission": _e(
         "the key may not do this",
@@ -326,8 +370,12 @@ BY_TYPE = {
         "no answer came, so it may have happened",
         "run it again: the next run finds out first, and nothing is made twice",
     ),
-    "not_json": _e(
+    "not_stripe": _e(
         "something between here and Stripe answered in its place",
+        "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is made twice",
+    ),
+    "redirect": _e(
+        "something between here and Stripe sent the request elsewhere, which was not followed",
         "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is made twice",
     ),
     "idempotency_error": _e(

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.report.error_codes import BY_CODE, BY_STATUS, BY_TYPE, SERVER, UNEXPLAINED
+from dbt_stripe_sync.report.error_codes import (
+    BY_CODE,
+    BY_MESSAGE,
+    BY_STATUS,
+    BY_TYPE,
+    MISSING_BY_PARAM,
+    SERVER,
+    UNEXPLAINED,
+)
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.calls import StripeFailure
@@ -13,11 +21,23 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.report.error_codes import Explanation
 
 SERVER_ERROR = 500
+MISSING = "resource_missing"
 _STEP = re.compile(r"\[([^\]]*)\]")
 
 
 def explain(failure: StripeFailure) -> Explanation:
-    """What a failure means and what to do. Words in braces of the hint are filled in by `fill_in`."""
+    """What a failure means and what to do, by Stripe's words where one code stands for several things.
+
+    Words in braces of the hint are filled in by `fill_in`.
+    """
+    message = failure.message or ""
+    for words, explanation in BY_MESSAGE.items():
+        if words in message:
+            return explanation
+    if failure.code == MISSING and (path := param_path(failure.param)) is not None:
+        named = MISSING_BY_PARAM.get(path.rpartition(".")[2])
+        if named is not None:
+            return named
     if failure.code is not None and failure.code in BY_CODE:
         return BY_CODE[failure.code]
     if failure.type in BY_TYPE:

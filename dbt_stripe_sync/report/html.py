@@ -30,7 +30,7 @@ from dbt_stripe_sync.report.html_words import (
 from dbt_stripe_sync.report.json_values import json_failure, json_params
 from dbt_stripe_sync.report.lines import counted
 from dbt_stripe_sync.report.plan_words import PARTICIPLES
-from dbt_stripe_sync.report.redact import describe_values
+from dbt_stripe_sync.report.redact import describe_values, hide_keys
 from dbt_stripe_sync.report.run_json import write_whole
 from dbt_stripe_sync.report.summary import Summary
 from dbt_stripe_sync.report.value_text import render_parts
@@ -75,7 +75,7 @@ def render_html(report: RunReport, *, with_values: bool = False) -> Iterator[str
     causes = page.summary.in_order()
     problems = build_problems(report)
     hidden = max(0, len(causes) - MOST_CAUSES) + max(0, len(problems) - MOST_CAUSES)
-    yield from template.generate(
+    pieces = template.generate(
         policy=_policy(css, script),
         css=Markup(css),  # noqa: S704 - our own file
         js=Markup(script),  # noqa: S704 - our own file
@@ -96,6 +96,7 @@ def render_html(report: RunReport, *, with_values: bool = False) -> Iterator[str
         facts=page.facts(),
         rows=page.rows(),
     )
+    yield from map(hide_keys, pieces)
 
 
 class _Page:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, chop_cells, set_cell_size
+
+from dbt_stripe_sync.report.redact import hide_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +25,7 @@ WITH_FRACTION = 10
 # Characters that turn the direction of what follows could make a value look like another one (Unicode TR36, 3.2).
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNSAFE_KINDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_SPACE = 0x20
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -40,18 +44,31 @@ class Paint:
 CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35", "cyan": "36"}
 
 
+_OUR_COLOURS = re.compile("(\x1b\\[(?:{})m)".format("|".join(["0", *CODES.values()])))
+
+
 def plain(text: str) -> str:
-    """A text from a row or from Stripe that can't move the cursor, colour the screen or break a line."""
+    """A text from a row or from Stripe that can't move the cursor, colour the screen, break a line or show a key."""
+    text = hide_keys(text)
     if text.isprintable() and not _TURNING.intersection(text):
         return text
     return "".join(_escaped(char) for char in text)
+
+
+def printable(line: str) -> str:
+    """Whole lines as they go to a terminal: whatever made them, no character does more than our own colours."""
+    return "\n".join(
+        "".join(part if index % 2 else plain(part) for index, part in enumerate(_OUR_COLOURS.split(part)))
+        for part in line.split("\n")
+    )
 
 
 def _escaped(char: str) -> str:
     if unicodedata.category(char) not in _UNSAFE_KINDS and char not in _TURNING:
         return char
     code = ord(char)
-    return _SHORT_ESCAPES.get(char) or (f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}")  # noqa: PLR2004 - one byte
+    # Beyond ASCII's first ones JSON has the same escape, and its lines go through here, too.
+    return _SHORT_ESCAPES.get(char) or (f"\\x{code:02x}" if code < _SPACE else f"\\u{code:04x}")
 
 
 def cut(text: str, width: int) -> str:

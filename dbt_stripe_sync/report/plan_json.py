@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from dbt_stripe_sync.model.plan import DriftedObject
 from dbt_stripe_sync.report.json_values import json_field, json_header, json_params, json_problem, json_time
 from dbt_stripe_sync.report.owed_text import explain_owed
+from dbt_stripe_sync.report.redact import hide_keys_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +21,10 @@ FORMAT = 1
 
 
 def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
-    """The plan in lines that are one JSON object together: `format`, `plan`, `syncs`, `owed`, `problems`, `changes`.
+    """The plan in lines that are one JSON object together.
 
-    A change has the parameters of its calls, and old and new values, only `with_values`.
+    Its names are `format`, `plan`, `syncs`, `owed`, `problems`, `changes` and `drifted`. A change has the parameters of
+    its calls, and old and new values, only `with_values`.
     """
     head = {
         "format": FORMAT,
@@ -30,13 +33,22 @@ def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
         "owed": [json_owed(step, with_values=with_values) for step in plan.owed],
         "problems": [json_problem(problem) for problem in plan.problems],
     }
-    yield orjson.dumps(head).decode()[:-1] + ',"changes":['
+    yield orjson.dumps(hide_keys_in(head)).decode()[:-1] + ',"changes":['
     before = ""
     for change in plan.changes:
         # A change is held back until the next one is read, since the last one has no comma after it.
         if before:
             yield before + ","
-        before = orjson.dumps(json_change(change, with_values=with_values)).decode()
+        before = orjson.dumps(hide_keys_in(json_change(change, with_values=with_values))).decode()
+    if before:
+        yield before
+    yield '],"drifted":['
+    before = ""
+    for entry in plan.refreshes:
+        if isinstance(entry, DriftedObject) and entry.is_reported:
+            if before:
+                yield before + ","
+            before = orjson.dumps(json_drifted(entry, with_values=with_values)).decode()
     if before:
         yield before
     yield "]}"
@@ -65,12 +77,33 @@ def json_counts(counts: SyncCounts) -> dict[str, Any]:
         "rows": counts.rows,
         "same": counts.same,
         "rejected": counts.rejected,
+        "drifted": counts.drifted,
         "held": counts.held,
         "changes": dict(counts.by_action),
         "calls": counts.calls,
         "read_seconds": round(counts.read_seconds, 3),
         "compare_seconds": round(counts.diff_seconds, 3),
         "notes": [str(note) for note in counts.notes],
+    }
+
+
+def json_drifted(entry: DriftedObject, *, with_values: bool) -> dict[str, Any]:
+    """One object that others have changed in Stripe: which fields, and ours and theirs `with_values`."""
+    return {
+        "sync": entry.sync,
+        "key": entry.key,
+        "resource": entry.resource,
+        "stripe_id": entry.stripe_id,
+        "author": entry.author,
+        "fields": [
+            {"path": part.path}
+            | (
+                {"ours": json_field(part.path, part.before), "theirs": json_field(part.path, part.after)}
+                if with_values
+                else {}
+            )
+            for part in entry.changed
+        ],
     }
 
 

@@ -10,15 +10,15 @@ from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.call_text import render_calls
 from dbt_stripe_sync.report.lines import counted, cut, plain
 from dbt_stripe_sync.report.plan_text import pick_changes
-from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, place_of, sum_of
+from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, pick_drifted, place_of, sum_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
-from dbt_stripe_sync.report.value_text import render_parts
+from dbt_stripe_sync.report.value_text import render_drifted, render_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dbt_stripe_sync.model.change import Change
-    from dbt_stripe_sync.model.plan import Plan, SyncCounts
+    from dbt_stripe_sync.model.plan import DriftedObject, Plan, SyncCounts
     from dbt_stripe_sync.report.plan_text import PlanStyle
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
@@ -60,8 +60,10 @@ def _lines(plan: Plan, style: PlanStyle) -> Iterator[str]:
         yield _table_row(counts)
     yield ""
     yield from _problems(group_problems(plan.problems))
+    drifted = pick_drifted(plan, style.most_rows) if style.show_values else {}
     for counts in plan.counts:
         yield from _sync(plan, counts, style)
+        yield from _drifted(counts, drifted.get(counts.sync, ()))
 
 
 def _table_row(counts: SyncCounts) -> str:
@@ -106,6 +108,23 @@ def _sync(plan: Plan, counts: SyncCounts, style: PlanStyle) -> Iterator[str]:
     for note in counts.notes:
         yield f"Note: {_escaped(str(note))}"
         yield ""
+    yield "</details>"
+    yield ""
+
+
+def _drifted(counts: SyncCounts, drifted: Sequence[DriftedObject]) -> Iterator[str]:
+    """What others have changed in Stripe: ours, then theirs."""
+    if not drifted:
+        return
+    yield f"<details><summary>{_escaped(counts.sync)}: {counted(len(drifted), 'object')} changed in Stripe</summary>"
+    yield ""
+    yield FENCE
+    for entry in drifted:
+        yield _fenced(f"! {entry.key}  {entry.stripe_id}{f'  {entry.author}' if entry.author else ''}")
+        for part in render_drifted(entry):
+            yield _fenced(f"      {part.path}: {cut(part.before, LONGEST_VALUE)} -> {cut(part.after, LONGEST_VALUE)}")
+    yield FENCE_END
+    yield ""
     yield "</details>"
     yield ""
 

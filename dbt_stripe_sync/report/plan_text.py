@@ -19,19 +19,20 @@ from dbt_stripe_sync.report.plan_words import (
     cost_of,
     detail_of,
     field_of,
+    pick_drifted,
     place_of,
     sort_problems,
     sum_of,
 )
 from dbt_stripe_sync.report.problems_text import render_problems
-from dbt_stripe_sync.report.value_text import render_parts
+from dbt_stripe_sync.report.value_text import render_drifted, render_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.plan import Changes, Plan, SyncCounts
+    from dbt_stripe_sync.model.plan import Changes, DriftedObject, Plan, SyncCounts
     from dbt_stripe_sync.report.plan_words import Found
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
@@ -62,11 +63,12 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     paint = Paint(on=style.colour)
     width = max(NARROWEST, style.width)
     found = sort_problems(plan.problems, plan.counts)
+    drifted = pick_drifted(plan, style.most_rows) if style.show_values else {}
     if plan.owed:
         yield from render_owed(plan.owed, width=width, paint=paint, with_values=style.show_values)
         yield ""
     for counts in plan.counts:
-        yield from _sync(plan, counts, found, style, width)
+        yield from _sync(plan, counts, found, style, width, drifted.get(counts.sync, ()))
     yield ""
     yield from wrap(f"{sum_of(plan)}. {cost_of(plan, style.calls_per_second)}", width)
     place = place_of(plan)
@@ -109,7 +111,9 @@ def _shares(counts: SyncCounts, most: int) -> dict[Action, int]:
     return shares
 
 
-def _sync(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width: int) -> Iterator[str]:
+def _sync(
+    plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width: int, drifted: Sequence[DriftedObject]
+) -> Iterator[str]:
     paint = Paint(on=style.colour)
     yield _heading(counts, width, paint)
     if counts.held is not None:
@@ -126,6 +130,7 @@ def _sync(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width:
         shown = ", ".join(f"{number:,} to {word}" for _, number, word in actions_of(counts))
         text = f"… and {hidden:,} more ({shown} in all); `--format json` prints every one"
         yield from wrap(text, width, indent=INDENT * 2, first=INDENT)
+    yield from _drifted(drifted, width)
     for note in counts.notes:
         yield from wrap(f"note: {plain(str(note))}", width, indent=INDENT * 2, first=INDENT)
 
@@ -133,7 +138,8 @@ def _sync(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width:
 def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
     """`stripe_customers -> customer    12,401 rows   3 to change`, the figures in the same columns for every sync."""
     total = sum(counts.by_action.values())
-    change = f"{total:,} to change" if total else f"{counts.rejected:,} rejected" if counts.rejected else "as they were"
+    still = f"{counts.drifted:,} drifted" if counts.drifted else "as they were"
+    change = f"{total:,} to change" if total else f"{counts.rejected:,} rejected" if counts.rejected else still
     change = "held back" if counts.held is not None else change
     figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}   {change}"
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", max(8, width - cell_len(figures) - 2))
@@ -180,6 +186,22 @@ def _values(change: Change, width: int) -> Iterator[str]:
         yield from wrap(text, width, first=label, indent=indent)
     for call in render_calls(change, [(part.path, part.after) for part in parts]):
         yield from wrap(call, width, first=INDENT * 3, indent=INDENT * 5)
+
+
+def _drifted(drifted: Sequence[DriftedObject], width: int) -> Iterator[str]:
+    """What others have changed in Stripe: ours, then theirs."""
+    if drifted:
+        yield from wrap("changed in Stripe, ours -> theirs:", width, indent=INDENT * 2, first=INDENT)
+    for entry in drifted:
+        yield cut(f"{INDENT * 2}{plain(entry.key)}   {plain(entry.stripe_id)}", width)
+        if entry.author is not None:
+            yield from wrap(plain(entry.author), width, indent=INDENT * 3, first=INDENT * 3)
+        parts = list(render_drifted(entry))
+        name_width = min(max(cell_len(plain(part.path)) for part in parts), width // 3)
+        for part in parts:
+            label = f"{INDENT * 3}{pad(cut(plain(part.path), name_width), name_width)}  "
+            text = f"{part.before} -> {part.after}"
+            yield from wrap(text, width, first=label, indent=" " * (cell_len(label) + 2))
 
 
 def _problem_rows(group: ProblemGroup, key_width: int, width: int, paint: Paint) -> Iterator[str]:

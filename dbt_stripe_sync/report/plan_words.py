@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.plan import DriftedObject
 from dbt_stripe_sync.report.lines import about, counted
 from dbt_stripe_sync.report.problems_text import group_problems
 
@@ -106,10 +107,12 @@ def sum_of(plan: Plan) -> str:
     """The plan in one sentence: `2 changes, 1 rejected, 12,398 as they were`."""
     total = len(plan.changes)
     rejected = sum(count.rejected for count in plan.counts)
+    drifted = sum(count.drifted for count in plan.counts)
     same = sum(count.same for count in plan.counts)
     held = sum(count.held is not None for count in plan.counts)
     parts = [counted(total, "change") if total else "Nothing to change"]
     parts += [f"{rejected:,} rejected"] if rejected else []
+    parts += [f"{drifted:,} drifted"] if drifted else []
     parts += [f"{counted(held, 'sync')} held back"] if held else []
     parts += [f"{same:,} as they were"] if same or total else []
     return ", ".join(parts)
@@ -119,6 +122,15 @@ def cost_of(plan: Plan, calls_per_second: float) -> str:
     """How many calls the plan needs, and about how long they take: `About 2 calls, under a second.`."""
     calls = sum(count.calls for count in plan.counts)
     return f"About {counted(calls, 'call')}, {about(calls / calls_per_second)}." if calls else "No calls."
+
+
+def pick_drifted(plan: Plan, most: int) -> dict[str, list[DriftedObject]]:
+    """At most `most` objects of each sync that others have changed in Stripe, and which the plan leaves so."""
+    picked: dict[str, list[DriftedObject]] = {}
+    for entry in plan.refreshes:
+        if isinstance(entry, DriftedObject) and entry.is_reported and len(picked.get(entry.sync, ())) < most:
+            picked.setdefault(entry.sync, []).append(entry)
+    return picked
 
 
 def actions_of(counts: SyncCounts) -> list[tuple[str, int, str]]:

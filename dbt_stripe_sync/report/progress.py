@@ -5,9 +5,10 @@ All of them write to stderr, so that stdout is data alone. None shows a row's va
 
 from __future__ import annotations
 
+import io
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 import orjson
 from typing_extensions import Self
@@ -16,12 +17,12 @@ from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.lines import about, counted, plain, took
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from dbt_stripe_sync.model.plan import SyncCounts
+    from dbt_stripe_sync.model.plan import ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome
 
 # Often enough to see that it lives, seldom enough for a log that is kept.
@@ -30,6 +31,10 @@ QUIET_SECONDS = 10.0
 
 class Progress(Protocol):
     """Hears how far a run has come. A context manager: what it shows ends with it."""
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """The objects of these syncs are about to be read back, at most at this pace."""
+        ...
 
     def begin_sync(self, name: str) -> None:
         """A sync's rows are about to be read and compared."""
@@ -72,6 +77,9 @@ class Progress(Protocol):
 
 class Silent:
     """Progress for nobody."""
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """Say nothing."""
 
     def begin_sync(self, name: str) -> None:
         """Say nothing."""
@@ -149,6 +157,10 @@ class PlainLines(Silent):
         self._tally = Tally(clock)
         self._said = clock()
 
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """Say what it takes to read objects back."""
+        self._say(reading_words(costs, calls_per_second))
+
     def begin_sync(self, name: str) -> None:
         """Remember whose rows are coming."""
         self._tally.begin_sync(name)
@@ -172,7 +184,8 @@ class PlainLines(Silent):
         changes = sum(counts.by_action.values())
         what = "held back" if counts.held is not None else f"{changes:,} to change"
         rejected = f", {counts.rejected:,} rejected" if counts.rejected else ""
-        self._say(f"{counts.sync}: {counted(counts.rows, 'row')}, {what}{rejected} ({seconds})")
+        drifted = f", {counts.drifted:,} drifted" if counts.drifted else ""
+        self._say(f"{counts.sync}: {counted(counts.rows, 'row')}, {what}{rejected}{drifted} ({seconds})")
 
     def begin_apply(self, total: int) -> None:
         """Say how much is to be sent."""
@@ -200,8 +213,8 @@ class PlainLines(Silent):
 class JsonLines(Silent):
     """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
 
-    Events: `sync_started`, `rows_read`, `rows_compared`, `sync_planned`, `apply_started`, `apply_progress`,
-    `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a guess from it.
+    Events: `reading_back`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`, `apply_started`,
+    `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a guess from it.
     """
 
     def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -211,6 +224,17 @@ class JsonLines(Silent):
         self._said = self._started
         self._tally = Tally(clock)
         self._is_over = False
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """`reading_back`: how many objects of which syncs are read back, with how many calls."""
+        least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
+        self._say(
+            "reading_back",
+            objects={cost.sync: cost.objects for cost in costs},
+            least_calls=least,
+            most_calls=most,
+            most_seconds=round(most / calls_per_second, 1),
+        )
 
     def begin_sync(self, name: str) -> None:
         """`sync_started`."""
@@ -237,6 +261,7 @@ class JsonLines(Silent):
             rows=counts.rows,
             same=counts.same,
             rejected=counts.rejected,
+            drifted=counts.drifted,
             held=counts.held,
             changes=dict(counts.by_action),
             read_seconds=round(counts.read_seconds, 3),
@@ -288,8 +313,18 @@ class JsonLines(Silent):
         _write(self._stream, orjson.dumps(line).decode())
 
 
+def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:
+    """What it takes to read objects back: `reading 1,000 objects back from Stripe: 10 to 1,100 calls, …`."""
+    objects = ", ".join(f"{cost.sync} {cost.objects:,}" for cost in costs)
+    least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
+    calls = f"{least:,} to {counted(most, 'call')}" if least < most else counted(most, "call")
+    total = counted(sum(cost.objects for cost in costs), "object")
+    return f"reading {total} back from Stripe ({objects}): {calls}, {about(most / calls_per_second)} at most"
+
+
 def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> Progress:
     """Progress in the form that was asked for: `json`, or `text`, which on a terminal is a bar."""
+    stream = cast("IO[str]", Steadfast(stream))
     if log_format == "json":
         return JsonLines(stream)
     if stream.isatty():
@@ -299,7 +334,36 @@ def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> P
     return PlainLines(stream)
 
 
+class Steadfast(io.TextIOBase):
+    """A stream whose reader may go away (`2>&1 | head`, a terminal that is closed) without ending the run."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, where that is still possible."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, where that is still possible."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The file behind it, by which a terminal's width is found."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Which characters it takes."""
+        return str(getattr(self._stream, "encoding", None) or "utf-8")
+
+
 def _write(stream: IO[str], line: str) -> None:
-    # Nobody reads the progress any more (`2>&1 | head`): the run goes on all the same.
-    with suppress(BrokenPipeError, ValueError):
-        print(line, file=stream, flush=True)
+    print(line, file=stream, flush=True)

@@ -11,10 +11,12 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from dbt_stripe_sync.report.lines import about, counted, plain, took
-from dbt_stripe_sync.report.progress import Silent, Tally
+from dbt_stripe_sync.report.progress import Silent, Tally, reading_words
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.model.plan import SyncCounts
+    from collections.abc import Sequence
+
+    from dbt_stripe_sync.model.plan import ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome
 
 # The eye sees no more, and each of them costs time that the run needs.
@@ -29,6 +31,10 @@ class Bars(Silent):
         self._live: RichProgress | None = None
         self._task = TaskID(0)
         self._tally = Tally(time.monotonic)
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """Leave a line with what it takes to read objects back."""
+        self._console.print(Text(plain(reading_words(costs, calls_per_second)), "dim"))
 
     def begin_sync(self, name: str) -> None:
         """Show whose rows are read."""
@@ -62,6 +68,8 @@ class Bars(Silent):
         )
         if counts.rejected:
             line.append(f"  {counts.rejected:,} rejected", "red")
+        if counts.drifted:
+            line.append(f"  {counts.drifted:,} drifted", "red")
         self._console.print(line)
 
     def begin_apply(self, total: int) -> None:

@@ -16,7 +16,8 @@ NOT_KEPT = "(not stored)"
 HIDDEN_SECRET = "(hidden)"  # noqa: S105 - what stands in its place
 
 # docs.stripe.com/keys: secret, restricted, publishable, ephemeral and organisation keys, and webhooks' signing secrets.
-_KEY = re.compile(r"\b(sk|rk|pk|ek|sk_org|whsec)_[A-Za-z0-9_*.]{4,}")
+# A name such as `pk_customers` is none: a key says its mode, or has a digit or Stripe's own stars in it.
+_KEY = re.compile(r"\b(sk_org|sk|rk|pk|ek|whsec)_(?=(?:live|test)_|[A-Za-z0-9_*.]*[0-9*])[A-Za-z0-9_*.]{4,}", re.ASCII)
 _CLIENT_SECRET = re.compile(r"_secret_[A-Za-z0-9]+")
 _EMAIL = re.compile(r"[^\s'\"<>:,;()]*@[^\s'\"<>:,;()]*")
 # Parameters of card, bank and identity data: docs.stripe.com/api takes them, and nobody should read them in a report.
@@ -50,13 +51,31 @@ def is_secret(name: str, parent: str = "") -> bool:
     return name in _SECRET_NAMES or (parent == "card" and name in _CARD_NAMES)
 
 
+def hide_keys(text: str) -> str:
+    """A text without what looks like a key or a client secret. Every report's text goes through this."""
+    if "_" not in text:
+        return text
+    return _CLIENT_SECRET.sub("_secret_" + HIDDEN, _KEY.sub(lambda found: f"{found[1]}_{HIDDEN}", text))
+
+
+def hide_keys_in(document: Any) -> Any:
+    """A document of JSON values without them, wherever they stand."""
+    if isinstance(document, str):
+        return hide_keys(document)
+    if isinstance(document, dict):
+        return {hide_keys(str(name)): hide_keys_in(part) for name, part in document.items()}
+    if isinstance(document, list | tuple):
+        return [hide_keys_in(part) for part in document]
+    return document
+
+
 def hide_secrets(value: Any, parent: str = "") -> Any:
     """Parameters with every key, client secret, card and bank number taken out. Texts are searched as well."""
     if isinstance(value, str):
-        return _CLIENT_SECRET.sub("_secret_" + HIDDEN, _KEY.sub(lambda found: f"{found[1]}_{HIDDEN}", value))
+        return hide_keys(value)
     if isinstance(value, dict):
         return {
-            name: HIDDEN_SECRET if is_secret(name, parent) and _is_leaf(part) else hide_secrets(part, name)
+            hide_keys(name): HIDDEN_SECRET if is_secret(name, parent) and _is_leaf(part) else hide_secrets(part, name)
             for name, part in value.items()
         }
     if isinstance(value, list | tuple):

@@ -32,6 +32,7 @@ from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.explain import explain, fill_in
 from dbt_stripe_sync.report.json_values import json_failure, json_header, json_params, json_problem, json_time
 from dbt_stripe_sync.report.plan_json import json_counts, json_owed
+from dbt_stripe_sync.report.redact import hide_keys_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any]:
     """Everything of the document but its results."""
     header = json_header(report.header)
-    return {
+    head = {
         "metadata": {
             "schema_version": SCHEMA_VERSION,
             "generated_at": json_time(datetime.now(timezone.utc)),
@@ -104,6 +105,7 @@ def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any
         "syncs": [json_counts(counts) for counts in report.counts],
         "problems": [json_problem(problem) for problem in report.problems],
     }
+    return dict(hide_keys_in(head))
 
 
 def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
@@ -132,4 +134,4 @@ def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
             {"operation": call.operation, "target": call.target, "params": json_params(call.params)}
             for call in change.calls
         ]
-    return result
+    return dict(hide_keys_in(result))

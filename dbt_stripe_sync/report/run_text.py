@@ -133,6 +133,8 @@ def _not_done(counts: SyncCounts, summary: Summary) -> Iterator[str]:
             yield f"{statuses[status]:,} {WORDS[status]}"
     if counts.rejected:
         yield f"{counts.rejected:,} not sent"
+    if counts.drifted:
+        yield f"{counts.drifted:,} drifted"
     if counts.held is not None:
         yield "held back"
 
@@ -168,6 +170,8 @@ def _totals(report: RunReport, width: int, paint: Paint) -> Iterator[str]:
     rejected = sum(counts.rejected for counts in report.counts)
     parts += [f"{count:,} {WORDS[s]}" for s in list(Status)[1:] if (count := report.done.get(s.value, 0))]
     parts += [f"{rejected:,} not sent"] if rejected else []
+    drifted = sum(counts.drifted for counts in report.counts)
+    parts += [f"{drifted:,} drifted"] if drifted else []
     parts += [f"{sum(counts.same for counts in report.counts):,} as they were"]
     seconds = (report.finished_at - report.started_at).total_seconds()
     mode = "LIVE" if report.header.livemode else "test"

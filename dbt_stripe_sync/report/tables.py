@@ -8,7 +8,8 @@ import orjson
 from rich.cells import cell_len, set_cell_size
 
 from dbt_stripe_sync.model.change import Fingerprint
-from dbt_stripe_sync.report.redact import NOT_KEPT
+from dbt_stripe_sync.report.lines import plain
+from dbt_stripe_sync.report.redact import NOT_KEPT, hide_keys_in, hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ NARROWEST = 8
 
 def render_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, width: int) -> Iterator[str]:
     """Rows under their column names; the last column is cut where the terminal ends."""
-    texts = [[_text(row.get(column)) for column in columns] for row in rows]
+    texts = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max([cell_len(name), *(cell_len(text[i]) for text in texts)]) for i, name in enumerate(columns)]
     used = sum(widths[:-1]) + len(GAP) * (len(columns) - 1)
     widths[-1] = max(NARROWEST, min(widths[-1], width - used))
@@ -34,15 +35,15 @@ def render_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, w
 
 def render_params(title: str, params: Mapping[str, Any]) -> Iterator[str]:
     """Parameters as an indented tree, in the order in which they are sent."""
-    yield title
-    yield from _tree(params, "  ")
+    yield plain(title)
+    yield from _tree(hide_secrets(dict(params)), "  ")
 
 
 def render_record(record: Record) -> Iterator[str]:
     """A record of the state with every parameter that is ours."""
     status = "removed from the model" if record.removed else "live"
-    yield f"{record.sync} [{record.key}] -> {record.resource} {record.stripe_id} ({status})"
-    yield from _tree(record.params, "  ")
+    yield plain(f"{record.sync} [{record.key}] -> {record.resource} {record.stripe_id} ({status})")
+    yield from _tree(hide_secrets(dict(record.params)), "  ")
     if _has_hashes(record.params):
         yield "  (no values are stored: `store_values` is false, and a salted hash stands for each)"
 
@@ -56,7 +57,8 @@ def _has_hashes(value: Any) -> bool:
 def render_preview_json(key: str, params: Mapping[str, Any], problems: Iterable[Problem]) -> str:
     """One row of `show` as a JSON line."""
     found = [{"code": problem.code, "summary": problem.summary} for problem in problems]
-    return orjson.dumps({"key": key, "params": params, "problems": found}, default=_json).decode()
+    shown = hide_keys_in({"key": key, "params": hide_secrets(dict(params)), "problems": found})
+    return orjson.dumps(shown, default=_text).decode()
 
 
 FIELD_MARKS = {"required": "required", "immutable": "immutable", "set_once": "set once", "clearable": "clearable"}
@@ -71,7 +73,7 @@ def render_fields(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: in
     for row in rows:
         marks = ", ".join(mark for name, mark in FIELD_MARKS.items() if row.get(name))
         kind = f"{row['type']}{f' ({marks})' if marks else ''}"
-        yield _cut(f"{set_cell_size(str(row['name']), longest)}{GAP}{kind}", width)
+        yield plain(_cut(f"{set_cell_size(str(row['name']), longest)}{GAP}{kind}", width))
         if row.get("immutable_parts"):
             yield _cut(f"{' ' * longest}{GAP}immutable in it: {', '.join(row['immutable_parts'])}", width)
         if row.get("values"):
@@ -91,12 +93,17 @@ def render_resources(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width:
 def _tree(value: Any, indent: str) -> Iterator[str]:
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for name, part in pairs:
-        label = f"{indent}{name}:" if isinstance(value, dict) else f"{indent}-"
+        label = f"{indent}{_cell(name)}:" if isinstance(value, dict) else f"{indent}-"
         if isinstance(part, dict | list) and part:
             yield label
             yield from _tree(part, f"{indent}  ")
         else:
-            yield f"{label} {_text(part)}"
+            yield f"{label} {_cell(part)}"
+
+
+def _cell(value: Any) -> str:
+    """A value as it may stand on a terminal: every cell of these tables and trees goes through here."""
+    return plain(_text(value))
 
 
 def _text(value: Any) -> str:
@@ -111,10 +118,6 @@ def _text(value: Any) -> str:
     if hasattr(value, "sync") and hasattr(value, "key"):
         return f"<id of {value.sync} [{value.key}]>"
     return str(value)
-
-
-def _json(value: Any) -> Any:
-    return _text(value)
 
 
 def _cut(text: str, width: int) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.plan import DriftedObject
 
 NOT_SET = "(not set)"
 CLEARED = "(cleared)"
@@ -78,6 +79,19 @@ def render_parts(change: Change) -> Iterator[ShownPart]:
                 path=path,
                 before=render_value(path, before, change.desired),
                 after=REMOVED if now is _GONE else render_value(path, now, change.desired),
+            )
+
+
+def render_drifted(drifted: DriftedObject) -> Iterator[ShownPart]:
+    """Every parameter that others have changed: ours before, theirs after."""
+    params = {part.path: part.before for part in drifted.changed}
+    for part in drifted.changed:
+        for path, ours, theirs in walk_params(part.path, part.before, part.after):
+            gone = theirs is None or theirs is _GONE
+            yield ShownPart(
+                path=path,
+                before=render_value(path, ours, params),
+                after=REMOVED if gone else render_value(path, theirs, params),
             )
 
 

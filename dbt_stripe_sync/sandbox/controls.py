@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
+from dbt_stripe_sync.sandbox.errors import ACCOUNT
 from dbt_stripe_sync.sandbox.faults import Fault
-from dbt_stripe_sync.sandbox.service import ACCOUNT, API_KEY
+from dbt_stripe_sync.sandbox.service import API_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -64,6 +64,12 @@ def unknown_url(method: str, path: str) -> ApiError:
     )
 
 
+# The account of every key that does not name another.
+ACCOUNT = "acct_sandbox"
+# Those that are not called as their path: a price is a plan to Stripe's permissions.
+_PERMISSIONS = {"prices": "plan", "invoiceitems": "invoice", "subscription_items": "subscription"}
+
+
 def unauthorized(key: str) -> ApiError:
     """The key is missing or wrong. Like Stripe's, the message shows only the key's ends."""
     if not key:
@@ -86,10 +92,14 @@ def session_expired() -> ApiError:
     )
 
 
-def forbidden(endpoint: str) -> ApiError:
-    """The restricted key may not do this."""
+def forbidden(method: str, path: str, account: str) -> ApiError:
+    """The restricted key may not do this. Stripe names the account and the permission (stripe/stripe-node#2246)."""
+    kind = path.split("/")[2] if path.count("/") > 1 else path
+    permission = "accounts_kyc_basic" if kind == "account" else _PERMISSIONS.get(kind, kind.removesuffix("s"))
+    needed = f"rak_{permission}_{'read' if method == 'GET' else 'write'}"
     return ApiError(
-        f"The provided key does not have the required permissions for this endpoint ({endpoint}).",
+        "The provided key 'rk_test_****' does not have the required permissions for this endpoint on account "
+        f"'{account}'. Having the '{needed}' permission would allow this request to continue.",
         status=403,
         code="more_permissions_required",
     )

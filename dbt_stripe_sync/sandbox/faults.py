@@ -8,7 +8,15 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from dbt_stripe_sync.sandbox.errors import ApiError, forbidden, lock_timeout, rate_limited, server_error, unauthorized
+from dbt_stripe_sync.sandbox.errors import (
+    ACCOUNT,
+    ApiError,
+    forbidden,
+    lock_timeout,
+    rate_limited,
+    server_error,
+    unauthorized,
+)
 
 
 class FaultKind(Enum):
@@ -132,7 +140,7 @@ class Fault:
         elif self.kind is FaultKind.UNAUTHORIZED:
             error = unauthorized("sk_test_revoked0000")
         elif self.kind is FaultKind.FORBIDDEN:
-            error = forbidden(f"{method} {path}")
+            error = forbidden(method, path, ACCOUNT)
         else:
             error = server_error(self.status)
         if self.should_retry is not None:

@@ -13,9 +13,10 @@ from aiohttp import web
 from dbt_stripe_sync.sandbox.clock import Clock, MovableClock
 from dbt_stripe_sync.sandbox.controls import PREFIX, handle_control
 from dbt_stripe_sync.sandbox.datafile import DataFile
+from dbt_stripe_sync.sandbox.errors import ACCOUNT
 from dbt_stripe_sync.sandbox.origin import check_origin
 from dbt_stripe_sync.sandbox.server import Front, RequestLine
-from dbt_stripe_sync.sandbox.service import ACCOUNT, API_KEY, Service
+from dbt_stripe_sync.sandbox.service import API_KEY, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.sandbox.errors import ApiError, forbidden, session_expired, unauthorized
+from dbt_stripe_sync.sandbox.errors import ACCOUNT, ApiError, forbidden, session_expired, unauthorized
 from dbt_stripe_sync.sandbox.family import Ask
 from dbt_stripe_sync.sandbox.idempotency import SavedAnswers
 from dbt_stripe_sync.sandbox.objects.streaming import SESSION, STREAM
@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.datafile import DataFile
     from dbt_stripe_sync.sandbox.idempotency import SavedAnswer
 
-ACCOUNT = "acct_sandbox"
-"""Whose keys those are that name no account."""
-
 API_KEY = "sk_test_sandbox000000000000"
 
 # `sk_test_acct_other_…` belongs to the account `acct_other`, which has data of its own.
-_KEY = re.compile(r"(?P<kind>sk|rk)_(?P<mode>test|live)_(?:acct_(?P<account>[a-z0-9]+)_)?(?P<rest>[A-Za-z0-9_]+)\Z")
+_KEY = re.compile(
+    r"(?P<kind>sk|rk)_(?:org_)?(?P<mode>test|live)_(?:acct_(?P<account>[a-z0-9]+)_)?(?P<rest>[A-Za-z0-9_]+)\Z"
+)
 
 
 @dataclass(slots=True)
@@ -116,8 +115,12 @@ class Service:
         # A restricted key `rk_test_read…` may only read, and not the account.
         # A guess: `restricted-keys`.
         if match["kind"] == "rk" and match["rest"].startswith("read") and (method != "GET" or path == "/v1/account"):
-            raise forbidden(f"{method} {path}")
-        account = headers.get("Stripe-Account") or (f"acct_{match['account']}" if match["account"] else ACCOUNT)
+            raise forbidden(method, path, f"acct_{match['account']}" if match["account"] else ACCOUNT)
+        account = (
+            headers.get("Stripe-Account")
+            or headers.get("Stripe-Context")
+            or (f"acct_{match['account']}" if match["account"] else ACCOUNT)
+        )
         return self.place(account, livemode=match["mode"] == "live")
 
     def _place_of_session(self, token: str) -> Place:

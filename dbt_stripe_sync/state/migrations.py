@@ -1,7 +1,9 @@
 """The state's tables, as numbered steps that only go forward. A step that has been released is never edited.
 
 Nobody but this package knows the tables. The engine's SQL reads views: `known_records` (the record of each row),
-`known_former_ids` (objects that were replaced) and `forgotten_rows` (rows whose record a person took away).
+`known_former_ids` (objects that were replaced), `forgotten_rows` (rows whose record a person took away), `known_drift`
+(rows whose objects others had changed), `known_writes` (which rows have written to which objects) and `read_backs`
+(when each sync's objects were last read back).
 """
 
 from __future__ import annotations
@@ -75,6 +77,16 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE VIEW forgotten_rows AS
     SELECT split_part(key, ':', 2) AS sync, substr(key, length('forgotten:' || split_part(key, ':', 2)) + 2) AS key
     FROM meta WHERE starts_with(key, 'forgotten:');
+    """,
+    # Rows whose objects were read back and were not as they had been written.
+    """
+    CREATE TABLE drifted(sync VARCHAR, key VARCHAR, digest VARCHAR);
+    CREATE VIEW known_drift AS SELECT sync, key, digest FROM drifted;
+    CREATE VIEW known_writes AS
+    SELECT sync, key, stripe_id, finished_at FROM outcomes WHERE status = 'succeeded' AND stripe_id IS NOT NULL;
+    CREATE VIEW read_backs AS
+    SELECT substr(key, length('read_back:') + 1) AS sync, value AS read_at
+    FROM meta WHERE starts_with(key, 'read_back:');
     """,
 )
 

@@ -68,7 +68,7 @@ def note_refused(session: Session, id_: str, failure: StripeFailure | None, requ
 
 def read_owed(session: Session) -> list[Owed]:
     """All that is owed, oldest first, in the order in which it has to be done."""
-    return [_parse(row) for row in session.rows("SELECT * FROM owed ORDER BY since, sync, key, rowid")]
+    return [parse_owed(row) for row in session.rows("SELECT * FROM owed ORDER BY since, sync, key, rowid")]
 
 
 def settle_row(session: Session, sync: str, key: str) -> int:
@@ -81,7 +81,8 @@ def settle_row(session: Session, sync: str, key: str) -> int:
     return int(found)
 
 
-def _parse(row: Mapping[str, Any]) -> Owed:
+def parse_owed(row: Mapping[str, Any]) -> Owed:
+    """A row of the table `owed`."""
     return Owed(
         id=row["id"],
         sync=row["sync"],

@@ -108,6 +108,19 @@ def cannot_write(path: Path, error: Exception) -> StateError:
     )
 
 
+def moved(path: Path) -> StateError:
+    """Another file lies where the state was when it was opened, or none: another run may use that one meanwhile."""
+    return StateError(
+        Problem(
+            code="state-moved",
+            summary="the state's file was moved away or replaced while the run was writing to it, so the run has ended",
+            where=Location(file=str(path)),
+            hint="put it back and run again, since it has what was under way; if it is lost, use"
+            " `dbt-stripe-sync state rebuild`",
+        )
+    )
+
+
 def _no_memory(path: Path) -> StateError:
     return StateError(
         Problem(

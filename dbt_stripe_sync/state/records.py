@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from dbt_stripe_sync.model.record import TAGGED_AS
+from dbt_stripe_sync.model.record import READ_BACK, TAGGED_AS
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
 from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
 
@@ -87,9 +87,11 @@ def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:
     """Remember that Stripe lacks the objects of some rows. Inside a transaction."""
     if rows:
         with session.given("state_incoming", build_table(KEYS, rows)):
+            # What is set on an object of another sync has a record of its own, and goes with the object.
             session.execute(
-                "UPDATE records SET missing = true FROM state_incoming AS i "
-                "WHERE records.sync = i.sync AND records.key = i.key"
+                "UPDATE records SET missing = true FROM (SELECT r.resource, r.stripe_id FROM records AS r "
+                "JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key) AS gone "
+                "WHERE records.resource = gone.resource AND records.stripe_id = gone.stripe_id"
             )
 
 
@@ -142,12 +144,16 @@ def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None
             {"old": old, "without": f'{{"{TAGGED_AS}":null}}'},
         )
     # What is remembered of runs goes with it: whether its values may be stored is what the sync says now.
-    for table in ("records", "former_ids", "outcomes", "owed"):
+    for table in ("records", "former_ids", "outcomes", "owed", "drifted"):
         session.execute(
             f"UPDATE {table} SET sync = $new || substr(sync, length($old) + 1) "
             "WHERE sync = $old OR starts_with(sync, $old || $part)",
             {"old": old, "new": new, "part": PART_SEPARATOR},
         )
+    session.execute("DELETE FROM meta WHERE key = $name", {"name": f"{READ_BACK}{new}"})
+    session.execute(
+        "UPDATE meta SET key = $new WHERE key = $old", {"old": f"{READ_BACK}{old}", "new": f"{READ_BACK}{new}"}
+    )
     forgotten = {"old": f"{FORGOTTEN}{old}:"}
     # A row of the new name may have been forgotten, too.
     session.execute(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from dbt_stripe_sync.state.problems import cannot_open, cannot_write
+from dbt_stripe_sync.state.problems import cannot_open, cannot_write, moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1_000
 PRIVATE = 0o600
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    """Which file lies at a path, None where none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Session:
@@ -35,6 +44,7 @@ class Session:
         # Once it is closed: why values may be left in the file.
         self.left: Problem | None = None
         self._log = path.with_name(f"{path.name}.wal")
+        self._place = _place_of(path)
 
     def close(self) -> None:
         """Close the file. What was committed is in it already."""
@@ -80,6 +90,8 @@ class Session:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and on disk once it ends."""
+        if self._place is not None and _place_of(self.path) != self._place:
+            raise moved(self.path)
         try:
             self.connection.begin()
             yield

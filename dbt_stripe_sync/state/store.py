@@ -18,7 +18,7 @@ from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.state import applied, owed
+from dbt_stripe_sync.state import applied, drift, owed
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
@@ -27,7 +27,7 @@ from dbt_stripe_sync.state.migrations import migrate
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, other_identity
 from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
-from dbt_stripe_sync.state.session import Session
+from dbt_stripe_sync.state.session import PRIVATE, Session
 from dbt_stripe_sync.state.transfer import export_state, import_state
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 # What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
 MEMORY_LIMIT = "1GB"
 # How long a report that is read after its run waits for another run that has begun meanwhile.
+BY_KEY = "key_"
 REPORT_WAIT_SECONDS = 30.0
 
 
@@ -68,6 +69,8 @@ class StateStore:
         self._session = session
         self._clock = clock
         self._plan_id: str | None = None
+        # The digest of a key that stands for the account, in a state of an earlier version.
+        self.bound_to_key: str | None = None
         self._fingerprints = read_fingerprints(session, retention)
 
     @property
@@ -134,7 +137,9 @@ class StateStore:
             self._remove_intents([*done, *newest])
             self._insert("intents", build_table(INTENTS, [intent_row(intent, now) for intent in newest.values()]))
             self._insert("outcomes", build_table(OUTCOMES, [outcome_row(outcome, now, known) for outcome in outcomes]))
-            saved.remove_records(self._session, [row for row, record in records.items() if record is None])
+            gone = [row for row, record in records.items() if record is None]
+            saved.remove_records(self._session, gone)
+            drift.forget_drift(self._session, gone)
             saved.replace_records(self._session, kept)
             saved.add_former_ids(self._session, [former for outcome in closed for former in _former_ids(outcome)])
             # An intent alone is a write, too: its call may act, and a plan that was made before knows nothing of it.
@@ -202,6 +207,7 @@ class StateStore:
             saved.touch_records(self._session, [e for e in entries if isinstance(e, Touched)], now)
             saved.add_former_ids(self._session, former)
             saved.drop_values(self._session, [e for e in entries if isinstance(e, LostValue)])
+            drift.note_read_back(self._session, entries)
             if self._plan_id is not None:
                 applied.note_write(self._session, self._plan_id)
 
@@ -285,6 +291,7 @@ class StateStore:
                     "DELETE FROM intents WHERE sync = $sync AND key IN (SELECT unnest($keys))",
                     {"sync": sync, "keys": list(undecided)},
                 )
+            drift.forget_drift(self._session, [(sync, key) for key in gone])
             return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
     def rename_sync(self, old: str, new: str, *, retag: bool) -> None:
@@ -308,6 +315,9 @@ class StateStore:
             "mode": "live" if identity.livemode else "test",
         }
         known = {name: self._meta(name) for name in wanted}
+        if (bound := known["account"]) is not None and bound.startswith(BY_KEY):
+            # An earlier version let the key itself stand for an account that it could not read.
+            self.bound_to_key, known["account"] = bound, wanted["account"]
         for name, value in wanted.items():
             if (other := known[name]) is not None and other != value:
                 raise other_identity(self._session.path, name, other, value)
@@ -317,6 +327,12 @@ class StateStore:
                     self._session.execute(
                         "INSERT OR REPLACE INTO meta VALUES ($name, $value)", {"name": name, "value": value}
                     )
+
+    def bind_to(self, account: str) -> None:
+        """Let the state be this account's from now on, in place of the key that it was bound to."""
+        with self._session.transaction():
+            self._session.execute("UPDATE meta SET value = $account WHERE key = 'account'", {"account": account})
+        self.bound_to_key = None
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -377,12 +393,15 @@ def open_state(
 def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
     with ExitStack() as stack:
         try:
+            # Behind a link everything lies beside the file itself: its log, its lock, and what takes its place.
+            path = path.resolve() if path.is_symlink() else path
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
             # A run that was killed while it wrote the file anew leaves a part of it.
             fresh_path(path).unlink(missing_ok=True)
             if not path.exists():
                 _create(path)
+            _keep_private(path)
         except OSError as error:
             raise cannot_write(path, error) from None
         for folder in (_spill_folder(path), _scratch_folder(path)):
@@ -397,6 +416,13 @@ def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
 
 def _close(session: Session) -> None:
     session.left = close_without_values(session)
+
+
+def _keep_private(path: Path) -> None:
+    """Take a state that others may read (a copy, a file that somebody made for it) away from them."""
+    for file in (path, path.with_name(f"{path.name}.wal")):
+        if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
+            file.chmod(PRIVATE)
 
 
 def _make_folder(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
+from dbt_stripe_sync.state.checking import find_bad_row
 from dbt_stripe_sync.state.migrations import MIGRATIONS
 from dbt_stripe_sync.state.problems import cannot_write
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.state.session import Session
 
-TABLES = ("meta", "records", "former_ids", "owed", "intents", "runs", "outcomes")
+TABLES = ("meta", "records", "former_ids", "owed", "drifted", "intents", "runs", "outcomes")
 # The format since which there is a table that was not there from the first; an earlier export has no file of it.
-_SINCE = {"former_ids": 2, "owed": 4}
+_SINCE = {"former_ids": 2, "owed": 4, "drifted": 5}
 
 
 def export_state(session: Session, folder: Path) -> None:
@@ -55,11 +56,23 @@ def import_state(session: Session, folder: Path) -> int:
             file = folder / f"{table}.parquet"
             if table in _SINCE and not file.is_file():
                 continue
-            source = {"file": str(file)}
-            session.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet($file)", source)
+            try:
+                _take_over(session, table, file)
+            except duckdb.IOException:
+                raise
+            except duckdb.Error:
+                raise _bad_export(folder, f"`{table}.parquet` holds something else") from None
         # An export of an earlier format lacks columns, which have got what they have by default.
         session.execute("UPDATE meta SET value = $version WHERE key = 'version'", {"version": str(len(MIGRATIONS))})
     return int(session.value("SELECT count(*) AS records FROM records"))
+
+
+def _take_over(session: Session, table: str, file: Path) -> None:
+    """Fill one table from its file, if every row of it can be a state's. Inside a transaction."""
+    session.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet($file)", {"file": str(file)})
+    wrong = find_bad_row(session, table)
+    if wrong is not None:
+        raise _bad_export(file.parent, wrong)
 
 
 def _check_export(session: Session, folder: Path) -> None:
@@ -68,14 +81,18 @@ def _check_export(session: Session, folder: Path) -> None:
     missing = [table for table in needed if not (folder / f"{table}.parquet").is_file()]
     if missing or version not in range(1, len(MIGRATIONS) + 1):
         what = f"lacks {', '.join(f'{table}.parquet' for table in missing)}" if missing else "is of another format"
-        raise StateError(
-            Problem(
-                code="bad-export",
-                summary=f"there is no export of a state that can be read here: it {what}",
-                where=Location(file=str(folder)),
-                hint="name the folder that `state export` of this version of dbt-stripe-sync has written",
-            )
+        raise _bad_export(folder, f"it {what}")
+
+
+def _bad_export(folder: Path, what: str) -> StateError:
+    return StateError(
+        Problem(
+            code="bad-export",
+            summary=f"there is no export of a state that can be read here: {what}",
+            where=Location(file=str(folder)),
+            hint="name the folder that `state export` of this version of dbt-stripe-sync has written",
         )
+    )
 
 
 def _read_version(session: Session, file: Path) -> int | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.params import Operation, Param, ParamKind
 from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
-from dbt_stripe_sync.stripe_api.sdk import method_names, read_methods, service_modules
+from dbt_stripe_sync.stripe_api.sdk import method_names, read_methods, read_returned, service_modules
 from dbt_stripe_sync.stripe_api.sdk_params import merge_params, read_params
 
 if TYPE_CHECKING:
@@ -214,4 +214,5 @@ def _build_operation(method: MethodSource) -> Operation:
         path_params=method.path_params,
         params={name: param for name, param in params.items() if name not in _NO_PARAMETERS},
         description=method.description,
+        returned=read_returned(method),
     )

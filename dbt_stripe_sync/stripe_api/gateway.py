@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import ssl
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import aiohttp
+import orjson
 import stripe
 
-from dbt_stripe_sync.model.calls import Account, Answer, Call, StripeFailure, Verdict
-from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.calls import Account, Answer, Call, Verdict
 from dbt_stripe_sync.model.errors import StripeError as StripeProblem
 from dbt_stripe_sync.model.lifecycle import IN_BULK
+from dbt_stripe_sync.stripe_api.accounts import build_account
 from dbt_stripe_sync.stripe_api.catalog import TEST_CLOCK, read_catalog
-from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_stripe
+from dbt_stripe_sync.stripe_api.gateway_http import (
+    ANSWER_SECONDS,
+    Received,
+    TooLongError,
+    Transport,
+    listening,
+    remind_of_trouble,
+)
+from dbt_stripe_sync.stripe_api.genuine import ACCOUNT as ACCOUNT_ANSWER
+from dbt_stripe_sync.stripe_api.genuine import Expectation, expect, expect_v2, find_contradiction
+from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_organisation, is_stripe, mode_of
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.retry import (
-    FORBIDDEN,
+    BAD_REQUEST,
     LONGEST_TRY,
     MOST_ATTEMPTS,
-    TOO_MANY,
-    UNAUTHORIZED,
+    REDIRECT,
     Reply,
     build_answer,
     leaves_doubt,
     may_repeat,
     wait_seconds,
 )
-from dbt_stripe_sync.stripe_api.sdk import api_version
 from dbt_stripe_sync.stripe_api.stream import EventStream
+from dbt_stripe_sync.stripe_api.unreadable import CERTIFICATE, endless_list, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -41,40 +50,82 @@ if TYPE_CHECKING:
     from stripe._base_address import BaseAddresses
 
     from dbt_stripe_sync.model.clock import Clock
-    from dbt_stripe_sync.model.params import Operation
+    from dbt_stripe_sync.model.params import Operation, Resource
     from dbt_stripe_sync.stripe_api.rate import RateLimits
 
-# Stripe's own clients wait that long.
-TIMEOUT_SECONDS = 80.0
-CONNECT_SECONDS = 15.0
-KEEP_ALIVE = 60
 # docs.stripe.com/api/pagination: the most that a page takes.
 MOST_LISTED = 100
 ACCOUNT = "account.retrieve_current"
+# Nothing has begun yet, and whoever waits would rather hear that nobody is there.
+FIRST_ATTEMPTS = 4
 
 # The SDK logs parameters at debug level, and they hold people's data.
 logging.getLogger("stripe").setLevel(logging.WARNING)
+
+
+# What the SDK lets through, or wraps, where a connection is not made or ends in the middle of an answer.
+_OF_THE_NETWORK = (stripe.APIConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError, TooLongError)
+
+# Those that come before a request has left.
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, as often as it is sent. `options` are the SDK's; `expected` is what a good answer has."""
+
+    endpoint: str
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    expected: Expectation
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "get"
+
+    @property
+    def has_key(self) -> bool:
+        """Whether sending it again can't act twice."""
+        return "idempotency_key" in self.options
 
 
 class Gateway:
     """Stripe's API. Implements `engine.ports.Stripe`. Its key is in none of its texts."""
 
     def __init__(
-        self, key: str, address: str, limits: RateLimits, clock: Clock, *, timeout: float = TIMEOUT_SECONDS
+        self,
+        key: str,
+        address: str,
+        limits: RateLimits,
+        clock: Clock,
+        account: str | None = None,
+        *,
+        timeout: float = ANSWER_SECONDS,
     ) -> None:
-        """`key` and `address` are those that `keys.py` lets pass; `timeout` is in seconds."""
+        """`key` and `address` are those that `keys.py` lets pass; `timeout` is in seconds.
+
+        `account` is the one that the settings name: an organisation's key acts for it, and a restricted key that may
+        not say whose it is is taken to be its.
+        """
         self._key = key
         self._address = address
         self._limits = limits
         self._clock = clock
-        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, CONNECT_SECONDS))
+        self._named_account = account
+        self._timeout = timeout
+        self._livemode = {"live": True, "test": False}.get(mode_of(key) or "")
         self._catalog = read_catalog()
         self._operations: dict[str, Operation] = {}
         self._gate: Gate | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._transport: Transport | None = None
         self._client: stripe.StripeClient | None = None
         self._stream = EventStream(self, clock)
         self._requests = 0
+        # Answers of Stripe that were no refusals of our pace: while they come, the run goes on.
+        self._passed = 0
         self._clocks: tuple[str, ...] | None = None
         self._clocks_asked = asyncio.Lock()
 
@@ -89,8 +140,8 @@ class Gateway:
     async def close(self) -> None:
         """Close the connections."""
         await self._stream.close()
-        if self._session is not None:
-            await self._session.close()
+        if self._transport is not None:
+            await self._transport.close_async()
 
     async def send(self, call: Call) -> Answer:
         """Send one call, and again under the same key while that is safe.
@@ -102,7 +153,16 @@ class Gateway:
         operation = self._operation(call)
         path, params = build_request(operation, call)
         options = {"idempotency_key": call.idempotency_key} if call.idempotency_key else {}
-        return await self._exchange(call.endpoint, operation.method, path, params, options, in_doubt=call.repeated)
+        expected = expect(call, operation, self._resource(call.resource), livemode=self._livemode)
+        request = Request(
+            endpoint=call.endpoint,
+            method=operation.method,
+            path=path,
+            params=params,
+            options=options,
+            expected=expected,
+        )
+        return await self._exchange(request, in_doubt=call.repeated)
 
     async def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
@@ -110,13 +170,16 @@ class Gateway:
         while True:
             answer = await self.send(Call(resource=resource, operation="list", params=asked))
             if answer.verdict is not Verdict.DONE:
-                raise StripeProblem(_unreadable(answer.failure, f"the list of `{resource}`", self._address))
-            page: Sequence[Mapping[str, Any]] = answer.body.get("data") or ()
+                raise StripeProblem(unreadable(answer.failure, f"the list of `{resource}`", self._address))
+            page: Sequence[Mapping[str, Any]] = answer.body["data"]
             if page:
                 yield page
-            if not answer.body.get("has_more") or not page:
+            if not answer.body["has_more"] or not page:
                 return
-            asked["starting_after"] = page[-1]["id"]
+            last = page[-1]["id"]
+            if last == asked.get("starting_after"):
+                raise StripeProblem(endless_list(resource, self._address))
+            asked["starting_after"] = last
 
     async def test_clocks(self) -> Sequence[str]:
         """The ids of the test clocks, asked for once; none in live mode, or where the key may not read them."""
@@ -127,19 +190,9 @@ class Gateway:
 
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
-        answer = await self._exchange(ACCOUNT, "get", "/v1/account", {}, {})
-        failure = answer.failure
-        livemode = is_live(self._key)
-        if failure is not None and failure.status == FORBIDDEN:
-            # A restricted key need not be allowed to read its account; then it stands for the account itself.
-            digest = hashlib.sha256(self._key.encode()).hexdigest()[:16]
-            return Account(id=f"key_{digest}", livemode=livemode, api_version=api_version())
-        account_id = answer.body.get("id")
-        if answer.verdict is not Verdict.DONE or not isinstance(account_id, str):
-            raise StripeProblem(_unreadable(failure, "the account", self._address))
-        settings = answer.body.get("settings") or {}
-        name = (settings.get("dashboard") or {}).get("display_name")
-        return Account(id=account_id, livemode=livemode, name=name, api_version=api_version())
+        request = Request(endpoint=ACCOUNT, method="get", path="/v1/account", expected=ACCOUNT_ANSWER)
+        answer = await self._exchange(request, most=FIRST_ATTEMPTS)
+        return build_account(answer, named=self._named_account, key=self._key, address=self._address)
 
     async def post(
         self, endpoint: str, path: str, params: Mapping[str, Any], *, token: str | None = None, in_doubt: bool = False
@@ -148,7 +201,11 @@ class Gateway:
         options = {"idempotency_key": str(uuid4())}
         if token is not None:
             options |= {"api_key": token, "base": "meter_events"}
-        return await self._exchange(endpoint, "post", path, params, options, in_doubt=in_doubt)
+        expected = expect_v2(path, livemode=self._livemode)
+        request = Request(
+            endpoint=endpoint, method="post", path=path, params=params, options=options, expected=expected
+        )
+        return await self._exchange(request, in_doubt=in_doubt)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,6 +219,9 @@ class Gateway:
                 return ()
             raise
 
+    def _resource(self, name: str) -> Resource:
+        return TEST_CLOCK if name == TEST_CLOCK.name else self._catalog.resources[name]
+
     def _operation(self, call: Call) -> Operation:
         operation = self._operations.get(call.endpoint)
         if operation is None:
@@ -172,50 +232,50 @@ class Gateway:
             self._operations[call.endpoint] = operation
         return operation
 
-    async def _exchange(
-        self,
-        endpoint: str,
-        method: str,
-        path: str,
-        params: Mapping[str, Any],
-        options: Mapping[str, str],
-        *,
-        in_doubt: bool = False,
-    ) -> Answer:
+    async def _exchange(self, request: Request, *, in_doubt: bool = False, most: int = MOST_ATTEMPTS) -> Answer:
         gate, client = self._open()
-        is_read = method == "get"
-        has_key = "idempotency_key" in options
         began = self._clock.monotonic()
-        attempts = 0
+        attempts, in_vain = 0, 0
         while True:
-            async with gate.turn(endpoint) as left_at:
+            passed = self._passed
+            async with gate.turn(request.endpoint) as left_at:
                 attempts += 1
                 self._requests += 1
-                reply = await _request(client, method, path, params, options)
-            if reply.status == TOO_MANY:
-                gate.refused(endpoint, _reason(reply), left_at)
-            elif reply.status is not None:
-                gate.accepted(endpoint)
-            late = self._clock.monotonic() - began > LONGEST_TRY
-            if attempts >= MOST_ATTEMPTS or late or not may_repeat(reply, is_read=is_read, has_key=has_key):
-                return build_answer(reply, is_read=is_read, in_doubt=in_doubt, attempts=attempts)
+                reply = await _request(client, request)
+            if reply.is_too_many:
+                gate.refused(request.endpoint, _reason(reply), left_at)
+                # It was turned away and nothing was done: it is sent again for as long as anything else gets through.
+                in_vain = in_vain + 1 if self._passed == passed else 1
+            else:
+                in_vain += 1
+                if reply.status is not None:
+                    self._passed += 1
+                    gate.accepted(request.endpoint)
+            late = self._clock.monotonic() - began > LONGEST_TRY and not reply.is_too_many
+            repeats = may_repeat(reply, is_read=request.is_read, has_key=request.has_key)
+            if in_vain >= most or late or not repeats:
+                return build_answer(reply, is_read=request.is_read, in_doubt=in_doubt, attempts=attempts)
             in_doubt = in_doubt or leaves_doubt(reply)
-            await self._clock.sleep(wait_seconds(attempts))
+            if reply.status is None:
+                remind_of_trouble(self._address, reply.trouble, self._clock.monotonic() - began)
+            await self._clock.sleep(wait_seconds(in_vain))
 
     def _open(self) -> tuple[Gate, stripe.StripeClient]:
         # Made inside the event loop, which connections and locks are bound to.
         if self._gate is None or self._client is None:
-            local = is_local(self._address)
-            connector = aiohttp.TCPConnector(
-                limit=self._limits.concurrency, ssl=True if local else _trusted(), keepalive_timeout=KEEP_ALIVE
+            self._transport = Transport(
+                self._address,
+                is_local=is_local(self._address),
+                concurrency=self._limits.concurrency,
+                timeout=self._timeout,
             )
-            # A company's proxy is found in HTTPS_PROXY, and what is on this machine is reached without one.
-            self._session = aiohttp.ClientSession(connector=connector, trust_env=not local)
             self._gate = Gate(self._limits, self._clock)
             self._client = stripe.StripeClient(
                 self._key,
+                # docs.stripe.com/keys/organization-api-keys: such a key says with each request whom it acts for.
+                stripe_context=self._named_account if is_organisation(self._key) else None,
                 base_addresses=_addresses(self._address),
-                http_client=stripe.AIOHTTPClient(timeout=self._timeout, session=self._session),
+                http_client=self._transport,
                 max_network_retries=0,
             )
         return self._gate, self._client
@@ -238,19 +298,21 @@ def build_request(operation: Operation, call: Call) -> tuple[str, dict[str, Any]
     return operation.path.format(**{name: quote(str(value), safe="") for name, value in ids.items()}), params
 
 
-async def _request(
-    client: stripe.StripeClient, method: str, path: str, params: Mapping[str, Any], options: Mapping[str, str]
-) -> Reply:
-    try:
-        response = await client.raw_request_async(method, path, **params, **options)
-    except stripe.APIConnectionError as error:
-        return _no_reply(error.__cause__ or error)
-    except stripe.StripeError as error:
-        return _reply(error.http_status, error.json_body, error.headers or {})
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-        # The SDK lets these through where a connection ends in the middle of an answer.
-        return _no_reply(error)
-    return _reply(response.code, response.data, response.headers)
+async def _request(client: stripe.StripeClient, request: Request) -> Reply:
+    """Send a request once. The SDK builds it; what its answer means is read here, from the wire."""
+    with listening() as exchange:
+        try:
+            await client.raw_request_async(request.method, request.path, **request.params, **request.options)
+        except Exception as error:
+            # Once there is an answer, what the SDK thinks of it makes no difference.
+            if exchange.received is None:
+                if not isinstance(error, _OF_THE_NETWORK):
+                    raise
+                is_wrapped = isinstance(error, stripe.APIConnectionError)
+                return _no_reply((error.__cause__ or error) if is_wrapped else error)
+    if exchange.received is None:
+        raise LookupError(request.path)
+    return _reply(exchange.received, request.expected)
 
 
 def _addresses(base: str) -> BaseAddresses:
@@ -262,28 +324,55 @@ def _addresses(base: str) -> BaseAddresses:
     return {"api": base} if is_stripe(base) else {"api": base, "meter_events": base}
 
 
-def _reply(status: int | None, body: object, headers: Mapping[str, str]) -> Reply:
-    lowercase = {name.lower(): value for name, value in headers.items()}
+def _reply(received: Received, expected: Expectation) -> Reply:
+    """What came over the wire, and whether it is Stripe's answer to this call."""
+    headers = {name.lower(): value for name, value in received.headers.items()}
+    reply = Reply(status=received.status, headers=headers)
+    if REDIRECT <= received.status < BAD_REQUEST:
+        return replace(reply, foreign=f"it redirects ({received.status}), which Stripe never does")
+    try:
+        body = orjson.loads(received.body)
+    except orjson.JSONDecodeError:
+        return replace(reply, foreign="it is not JSON")
     if not isinstance(body, dict):
-        return Reply(status=status, headers=lowercase, is_json=False)
-    return Reply(status=status, body=body, headers=lowercase)
+        return replace(reply, foreign="it is not a JSON object")
+    reply = replace(reply, body=body)
+    if received.status < REDIRECT:
+        return replace(reply, foreign=find_contradiction(body, headers, expected))
+    if not any(isinstance(reply.error.get(name), str) for name in ("type", "code")):
+        return replace(reply, foreign="it is an error without Stripe's `error`")
+    return reply
 
 
 def _no_reply(error: BaseException) -> Reply:
-    unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    is_certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError)
+    unsent = isinstance(error, _NEVER_SENT)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         trouble = "its name is not known"
-    elif isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        trouble = "its certificate is not trusted"
+    elif is_certificate:
+        trouble = f"{CERTIFICATE}: {_certificate_trouble(error)}"
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
+        trouble = f"the proxy refuses the connection ({error.status})"
     elif isinstance(error, aiohttp.ClientConnectorError):
         trouble = (error.os_error.strerror or "it can't be reached").lower()
+    elif isinstance(error, aiohttp.ConnectionTimeoutError):
+        trouble = "no connection in time"
     elif isinstance(error, asyncio.TimeoutError):
         trouble = "no answer in time"
+    elif isinstance(error, TooLongError):
+        trouble = "its answer is longer than any of Stripe's"
     elif isinstance(error, aiohttp.ClientError | OSError):
         trouble = "the connection was cut"
     else:
         trouble = type(error).__name__
-    return Reply(status=None, sent=not unsent, trouble=trouble)
+    return Reply(status=None, sent=not unsent, trouble=trouble, is_hopeless=is_certificate)
+
+
+def _certificate_trouble(error: BaseException) -> str:
+    """What OpenSSL says is wrong with the certificate."""
+    cause = getattr(error, "certificate_error", None) or error.__cause__
+    reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "TLS could not be agreed on"
+    return str(reason).replace("_", " ").lower()
 
 
 def _reason(reply: Reply) -> str | None:
@@ -292,39 +381,3 @@ def _reason(reply: Reply) -> str | None:
     # API v1 has it as the error's code, v2 as its type.
     is_plain = "rate_limit" in {reply.error.get("code"), reply.error.get("type")}
     return reason or ("endpoint-rate" if is_plain else None)
-
-
-def _trusted() -> ssl.SSLContext:
-    """The system's certificates, which a company may have added to, and those that come with the SDK."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(stripe.ca_bundle_path)
-    return context
-
-
-def _unreadable(failure: StripeFailure | None, what: str, address: str) -> Problem:
-    """Why something could not be read."""
-    status = failure.status if failure else None
-    if status == UNAUTHORIZED:
-        return Problem(
-            code="stripe-auth",
-            summary="Stripe does not know the key",
-            hint="take a current one from https://dashboard.stripe.com/apikeys; it may have been rolled or revoked",
-        )
-    if status == FORBIDDEN:
-        return Problem(
-            code="stripe-permission",
-            summary=f"the key may not read {what}",
-            hint="give the restricted key that permission at https://dashboard.stripe.com/apikeys",
-        )
-    if status is None or (failure and failure.type == "not_json"):
-        why = f": {failure.message}" if failure and failure.message else ""
-        return Problem(
-            code="stripe-unreachable",
-            summary=f"{address} can't be reached, or does not answer as Stripe does{why}",
-            hint="check the network and its proxy (HTTPS_PROXY); for the sandbox, start `dbt-stripe-sync sandbox`",
-        )
-    return Problem(
-        code="stripe-read-failed",
-        summary=f"{what} could not be read: Stripe answered {status}",
-        hint="run it again; https://status.stripe.com says whether Stripe has trouble",
-    )

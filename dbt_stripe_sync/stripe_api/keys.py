@@ -6,17 +6,47 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from dbt_stripe_sync.model.errors import ConfigError, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
-# docs.stripe.com/keys: secret and restricted keys, for live mode and for sandboxes.
-_KEY = re.compile(r"(?:sk|rk)_(?P<mode>live|test)_\w{8,}")
+# docs.stripe.com/keys: secret and restricted keys, for live mode and for sandboxes, and those of an organisation
+# (docs.stripe.com/keys/organization-api-keys), which need not say in which mode they work.
+_KEY = re.compile(r"(?:(?:sk|rk)_(?P<mode>live|test)_|(?P<org>sk_org_)(?:(?P<org_mode>live|test)_)?)\w{8,}")
 OFFICIAL = "https://api.stripe.com"
 
 
-def is_live(key: str) -> bool:
-    """Whether a key moves real money."""
+def mode_of(key: str) -> str | None:
+    """`live` or `test`, None where the key does not say."""
     found = _KEY.fullmatch(key)
-    return found is not None and found["mode"] == "live"
+    return (found["mode"] or found["org_mode"]) if found else None
+
+
+def is_live(key: str) -> bool:
+    """Whether a key moves real money. One that does not say is taken as if it did."""
+    return mode_of(key) == "live" or (is_organisation(key) and mode_of(key) is None)
+
+
+def is_restricted(key: str) -> bool:
+    """Whether a key may do only what was ticked for it; an organisation's does not say so."""
+    return key.startswith("rk_") or is_organisation(key)
+
+
+def is_organisation(key: str) -> bool:
+    """Whether a key belongs to an organisation, and acts for whichever of its accounts a request names."""
+    found = _KEY.fullmatch(key)
+    return found is not None and found["org"] is not None
+
+
+def check_organisation(key: str, account: str | None) -> None:
+    """An organisation's key needs an account to act for. Raises `ConfigError`."""
+    if is_organisation(key) and account is None:
+        raise ConfigError(
+            Problem(
+                code="no-account",
+                summary="the key is an organisation's, and the settings do not name the account that it acts for",
+                where=Location(file="dbt_project.yml", field="vars.stripe_sync.account"),
+                hint="add `account: acct_…` to vars.stripe_sync in dbt_project.yml",
+            )
+        )
 
 
 def check_key(key: str | None, variable: str) -> str:
@@ -36,7 +66,7 @@ def check_key(key: str | None, variable: str) -> str:
             Problem(
                 code="bad-stripe-key",
                 summary=f"what the environment variable {variable} holds is {what}",
-                hint="use a secret or restricted key: it begins with sk_test_, rk_test_, sk_live_ or rk_live_",
+                hint="use a secret or restricted key: it begins with sk_test_, rk_test_, sk_live_, rk_live_ or sk_org_",
             )
         )
     return key
@@ -63,18 +93,55 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
     """Where calls go: Stripe, this machine, or an address that the settings name. Raises `ConfigError`."""
     if url is None:
         return OFFICIAL
-    base = url.rstrip("/")
-    parts = urlsplit(base)
-    host = parts.hostname or ""
-    if is_stripe(base) or is_local(base) or base in {address.rstrip("/") for address in allowed}:
+    base = url.strip().rstrip("/")
+    if (wrong := _unreadable_as(base)) is not None:
+        raise ConfigError(_bad_address(wrong))
+    if base in {address.strip().rstrip("/") for address in allowed}:
         return base
+    if is_stripe(base) or is_local(base):
+        if (more := _more_than_a_host(base)) is not None:
+            raise ConfigError(_bad_address(more))
+        return base
+    parts = urlsplit(base)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        summary = "the address of Stripe is not an http:// or https:// URL with a host"
+    elif is_stripe(f"https://{parts.hostname}"):
+        summary = f"{parts.scheme}://{parts.hostname} is not encrypted, and a key would be sent there in the clear"
+    else:
+        summary = f"{parts.scheme}://{parts.hostname} is neither Stripe nor this machine, and a key would be sent there"
     raise ConfigError(
         Problem(
             code="foreign-address",
-            summary=f"{parts.scheme}://{host} is neither Stripe nor this machine, and a key would be sent there",
-            hint="if that is meant, add it to `allowed_api_bases` in vars.stripe_sync of dbt_project.yml",
+            summary=summary,
+            hint="leave it out for Stripe itself; if another address is meant, add it to `allowed_api_bases` in "
+            "vars.stripe_sync of dbt_project.yml",
         )
     )
+
+
+def _bad_address(wrong: str) -> Problem:
+    return Problem(
+        code="bad-address",
+        summary=f"the address of Stripe {wrong}",
+        hint="write it as https://HOST or http://HOST:PORT, or leave it out for Stripe itself",
+    )
+
+
+# The address may hold a password, so none of these texts repeats it.
+def _unreadable_as(base: str) -> str | None:
+    if not base.isprintable() or any(char.isspace() or char == "\\" for char in base):
+        return "has characters that no URL has"
+    try:
+        return "has port 0" if urlsplit(base).port == 0 else None
+    except ValueError:
+        return "is not a URL"
+
+
+def _more_than_a_host(base: str) -> str | None:
+    parts = urlsplit(base)
+    if "@" in parts.netloc:
+        return "holds a user name or a password, and Stripe takes neither there"
+    return "has a path, a query or a fragment" if parts.path or parts.query or parts.fragment else None
 
 
 def is_stripe(url: str) -> bool:

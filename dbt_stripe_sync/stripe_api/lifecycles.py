@@ -65,6 +65,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             when_immutable_changes=NotReplaced(reason="Stripe takes it only when the customer is created"),
+            # docs.stripe.com/billing/customer/balance: every invoice moves it; and every invoice has the next number.
+            moved_by_stripe=("balance", "next_invoice_sequence"),
             note="deleting a customer can't be undone and cancels its subscriptions at once",
             # docs.stripe.com/api/customers/delete. The list leaves out those that are canceled already.
             ends_with_it=(HeldBy(resource="subscription", parameter="customer", listed_by="customer"),),
@@ -156,6 +158,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(reason="a subscription in its place would start and bill anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=_HOW_TO_CHARGE,
+            # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial moves it.
+            moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
             whole_lists=("discounts", "default_tax_rates"),
             # Stripe says so itself: "A canceled subscription can only update its cancellation_details and metadata."
@@ -218,6 +222,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             finishes={
                 "finalize": Finish(name="finalize", operation="finalize_invoice", status="draft", becomes="open"),
             },
+            # docs.stripe.com/api/invoices/object: Stripe turns it off once an invoice is paid, void or given up.
+            moved_by_stripe=("auto_advance",),
             # docs.stripe.com/invoicing/invoice-edits: no amounts, no discounts, nothing of the customer, and what
             # docs.stripe.com/api/invoices/update keeps for drafts. Of the rest Stripe itself says what it takes.
             fixed=Fixed(
@@ -370,6 +376,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             key_as="identifier",
             repeated="already exists with identifier",
             windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
+            # docs.stripe.com/rate-limits: one concurrent call for each customer of each meter.
+            one_at_a_time=("event_name", "payload.stripe_customer_id"),
             # docs.stripe.com/api/v2/billing/meter-event-stream/create
             bulk=Bulk(
                 name="stream",

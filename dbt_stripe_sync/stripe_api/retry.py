@@ -28,34 +28,44 @@ SERVER_ERROR = 500
 
 # docs.stripe.com/error-codes: another request holds the key, or the object.
 IN_USE = "idempotency_key_in_use"
-BUSY = frozenset({None, IN_USE, "lock_timeout"})
+LOCKED = "lock_timeout"
+BUSY = frozenset({None, IN_USE, LOCKED})
 KEY_ERROR = "idempotency_error"
+_ERROR_TEXTS = ("code", "param", "message", "decline_code", "doc_url")
+SAID_BEFORE = frozenset({UNAUTHORIZED, FORBIDDEN, TOO_MANY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """One HTTP answer. `status` is None where there was none; then `sent` says whether Stripe may have got the request.
 
-    `headers` have lowercase names. `trouble` says what kept the answer away.
+    `headers` have lowercase names. `trouble` says what kept the answer away, and `foreign` why the one that came is not
+    Stripe's answer to this call. `is_hopeless` says that another attempt would end in the same way.
     """
 
     status: int | None
     body: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     sent: bool = True
-    is_json: bool = True
+    foreign: str | None = None
     trouble: str | None = None
+    is_hopeless: bool = False
 
     @property
     def is_good(self) -> bool:
         """Whether Stripe has done what it was asked."""
-        return self.status is not None and self.status < REDIRECT and self.is_json
+        return self.status is not None and self.status < REDIRECT and self.foreign is None
 
     @property
     def error(self) -> Mapping[str, Any]:
         """Stripe's error, empty where there is none."""
         error = self.body.get("error")
         return error if isinstance(error, dict) else {}
+
+    @property
+    def is_too_many(self) -> bool:
+        """Whether Stripe itself has turned the request away as too fast, before it did anything."""
+        return self.status == TOO_MANY and self.foreign is None
 
     @property
     def is_replayed(self) -> bool:
@@ -65,7 +75,7 @@ class Reply:
 
 def may_repeat(reply: Reply, *, is_read: bool, has_key: bool) -> bool:
     """Whether the same request may be sent again: it can't act twice, and another answer can be hoped for."""
-    if reply.is_good:
+    if reply.is_good or reply.is_hopeless:
         return False
     advice = reply.headers.get("stripe-should-retry")
     if not reply.sent or advice == "false":
@@ -85,15 +95,15 @@ def _may_change(reply: Reply, status: int, *, is_read: bool) -> bool:
     if status == SERVER_ERROR:
         # A write's 500 is saved under its key and would only be repeated (docs.stripe.com/api/idempotent_requests).
         return is_read
-    # A good status without JSON comes from something between us and Stripe; so does a 502, 503 or 504.
-    return status > SERVER_ERROR or status < REDIRECT
+    # A redirect, or a good status that is not Stripe's, comes from something in between; so does a 502, 503 or 504.
+    return status > SERVER_ERROR or status < BAD_REQUEST
 
 
 def leaves_doubt(reply: Reply) -> bool:
     """Whether the request may have acted, or may act still, although no good answer came."""
     if reply.status is None:
         return reply.sent
-    if not reply.is_json or reply.status >= SERVER_ERROR or reply.status < BAD_REQUEST:
+    if reply.foreign is not None or reply.status >= SERVER_ERROR or reply.status < BAD_REQUEST:
         return True
     return reply.error.get("code") == IN_USE or reply.error.get("type") == KEY_ERROR
 
@@ -125,34 +135,33 @@ def build_answer(reply: Reply, *, is_read: bool, in_doubt: bool, attempts: int) 
 
 
 def _is_refusal(reply: Reply, *, is_read: bool, in_doubt: bool) -> bool:
-    if reply.status is None or not reply.is_json or not BAD_REQUEST <= reply.status < SERVER_ERROR:
+    if reply.status is None or reply.foreign is not None or not BAD_REQUEST <= reply.status < SERVER_ERROR:
         return False
     if is_read:
+        # Nothing was looked up: that is not "not found".
         return reply.status != TOO_MANY
-    if leaves_doubt(reply) or reply.status == TOO_MANY:
-        return False
-    if reply.status == CONFLICT and reply.error.get("code") in BUSY:
+    if leaves_doubt(reply) or (reply.status == CONFLICT and reply.error.get("code") is None):
         return False
     # These are said before Stripe looks at the key, so they tell nothing of an attempt before. Any other refusal does:
-    # had that one acted, its saved answer would have come.
-    return not (in_doubt and reply.status in {UNAUTHORIZED, FORBIDDEN})
+    # had that one acted, its saved answer would have come. On their own, a 429 and a `lock_timeout` are refusals like
+    # any other: nothing was done (docs.stripe.com/rate-limits), and the row is planned again.
+    return not (in_doubt and (reply.status in SAID_BEFORE or reply.error.get("code") == LOCKED))
 
 
 def build_failure(reply: Reply) -> StripeFailure:
     """Stripe's error, or what kept the answer away."""
     if reply.status is None:
         return StripeFailure(type="connection", message=reply.trouble)
-    if not reply.is_json:
-        return StripeFailure(
-            type="not_json", status=reply.status, message="the answer is not JSON, so it is not Stripe's own"
-        )
+    if reply.foreign is not None:
+        kind = "redirect" if REDIRECT <= reply.status < BAD_REQUEST else "not_stripe"
+        return StripeFailure(type=kind, status=reply.status, message=reply.foreign)
     error = reply.error
     return StripeFailure(
         type="permission" if reply.status == FORBIDDEN else str(error.get("type") or "api_error"),
         status=reply.status,
-        code=error.get("code"),
-        param=error.get("param"),
-        message=error.get("message"),
-        decline_code=error.get("decline_code"),
-        doc_url=error.get("doc_url"),
+        **{name: _text_or_none(error.get(name)) for name in _ERROR_TEXTS},
     )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

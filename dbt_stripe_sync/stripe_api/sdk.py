@@ -8,30 +8,40 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.params import Returned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SUBSERVICES = re.compile(r"^_subservices = (\{.*?^\})", re.MULTILINE | re.DOTALL)
 _METHOD = re.compile(
-    r"^    def (?P<name>\w+)\(\n(?P<signature>.*?)^    \) -> .*?\n(?P<body>.*?)(?=^    (?:async )?def |\Z)",
+    r"^    def (?P<name>\w+)\(\n(?P<signature>.*?)^    \) -> (?P<returns>.*?):\n"
+    r"(?P<body>.*?)(?=^    (?:async )?def |\Z)",
     re.MULTILINE | re.DOTALL,
 )
 _REQUEST = re.compile(r'self\._request(?:_stream)?\(\s*"(?P<method>\w+)",\s*"(?P<path>[^"]+)"')
 _PARAMS = re.compile(r'params: (?:Optional\[)?"(?P<type>\w+)"')
 _DOC = re.compile(r'"""(?P<doc>.*?)"""', re.DOTALL)
 _IMPORT = re.compile(r"from (?P<module>stripe\.params[\w.]*) import (?:\((?P<several>[^)]*)\)|(?P<one>\w+))")
+_IMPORTED_OBJECT = re.compile(r"from (?P<module>stripe[\w.]*) import (?P<name>\w+)$", re.MULTILINE)
+_RETURNED = re.compile(r'"(?:(?P<list>ListObject|SearchResultObject)\[)?(?:Union\[)?(?P<names>[\w, ]+)\]*"')
+_OBJECT_NAME = re.compile(r'OBJECT_NAME: ClassVar\[\s*Literal\["([^"]+)"\]')
+_OBJECT_FIELD = re.compile(r"^    (\w+): ", re.MULTILINE)
 _PATH_PARAM = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodSource:
-    """One method of a service: what it sends where, and the module and class of its parameters."""
+    """One method of a service: what it sends where, what comes back, and the module and class of its parameters.
+
+    `returns` is the annotation of the return value; `imports` has the module of each class that it may name.
+    """
 
     name: str
     http_method: str
@@ -39,6 +49,8 @@ class MethodSource:
     params_module: str | None
     params_class: str | None
     description: str
+    returns: str = ""
+    imports: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path_params(self) -> tuple[str, ...]:
@@ -101,6 +113,7 @@ def read_methods(module: str) -> Mapping[str, MethodSource]:
         for found in _IMPORT.finditer(source)
         for name in (found["several"] or found["one"]).split(",")
     }
+    imports = {found["name"]: found["module"] for found in _IMPORTED_OBJECT.finditer(source.replace("\n    ", "\n"))}
     methods = {}
     for found in _METHOD.finditer(source):
         request = _REQUEST.search(found["body"])
@@ -115,8 +128,32 @@ def read_methods(module: str) -> Mapping[str, MethodSource]:
             params_module=modules.get(params["type"]) if params else None,
             params_class=params["type"] if params else None,
             description=" ".join(doc["doc"].split()) if doc else "",
+            returns=found["returns"],
+            imports=imports,
         )
     return methods
+
+
+def read_returned(method: MethodSource) -> Returned | None:
+    """What a method returns, None where its annotation names no object of the API."""
+    found = _RETURNED.fullmatch(method.returns)
+    modules = [method.imports.get(name.strip()) for name in found["names"].split(",")] if found else []
+    objects = [_read_object(module) for module in modules if module is not None]
+    if found is None or not objects or len(objects) < len(modules) or not all(objects):
+        return None
+    return Returned(
+        names=frozenset(name for name, _ in objects if name is not None),
+        fields=frozenset.intersection(*(fields for _, fields in objects)),
+        listed=found["list"],
+    )
+
+
+@cache
+def _read_object(module: str) -> tuple[str | None, frozenset[str]]:
+    """The name of the object that a module defines, and the fields of its class."""
+    source = _source(module)
+    name = _OBJECT_NAME.search(source)
+    return (name[1] if name else None), frozenset(_OBJECT_FIELD.findall(source))
 
 
 @cache

@@ -26,6 +26,10 @@ NOT_SENT_AGAIN = (
     "The call is not sent again under its key, under which Stripe has saved the failure: the row is `unknown`."
 )
 REFUSED = "Nothing has been done. The call is not sent again: the row is `rejected`."
+TURNED_AWAY = (
+    "Nothing has been done. The same call is sent again for as long as others get through, at least {attempts} times; "
+    "then the row is `rejected`."
+)
 REPLAYED = "Sends the open calls again under their old keys, which Stripe answers as it did, or carries out now."
 LOOKED_FOR = "Looks for our tag in Stripe's lists: what is there is recorded, what is not is made under a new key."
 PLANNED = "Plans the rows that are not done and sends them."
@@ -68,7 +72,7 @@ def _of(make: Callable[..., Fault], *args: Any, **given: Any) -> Callable[..., F
 
 _CONNECTION = ("unknown[connection]", "the connection was cut", "the next run finds out first")
 _OWN_ERROR = ("unknown[api_error]", "Stripe had an error of its own, so it may have happened")
-_TOO_MANY = ("unknown[rate_limit]", "Stripe had too many requests, even after waiting and slowing down")
+_TOO_MANY = ("rejected[rate_limit]", "Stripe had too many requests, even after waiting and slowing down")
 
 STRIPE_FAULTS = (
     StripeFault(
@@ -138,9 +142,10 @@ STRIPE_FAULTS = (
         StripeFault(
             name=f"429 with reason `{reason}`",
             fault=_of(Fault.rate_limited, reason),
-            happens=f"{SENT_AGAIN} {slows}",
+            happens=f"{TURNED_AWAY} {slows}",
             seen=_TOO_MANY,
-            next_run=REPLAYED,
+            next_run=PLANNED,
+            lasting="rejected",
         )
         for reason, slows in (
             ("global-rate", "All calls slow down to half their pace and find it again."),
@@ -156,9 +161,10 @@ STRIPE_FAULTS = (
     StripeFault(
         name="429 `lock_timeout`: another call has the object",
         fault=Fault.lock_timeout,
-        happens=SENT_AGAIN,
-        seen=("unknown[lock_timeout]",),
-        next_run=REPLAYED,
+        happens=TURNED_AWAY,
+        seen=("rejected[lock_timeout]",),
+        next_run=PLANNED,
+        lasting="rejected",
     ),
     StripeFault(
         name="401 in mid-run: the key was revoked",
@@ -184,7 +190,7 @@ STRIPE_FAULTS = (
         name="200 with a page that is not JSON",
         fault=_of(Fault.not_json, after_effect=True),
         happens=SENT_AGAIN,
-        seen=("unknown[not_json]", "the answer is not JSON, so it is not Stripe's own"),
+        seen=("unknown[not_stripe]", "something between here and Stripe answered in its place"),
         next_run=REPLAYED,
         acts=True,
     ),
@@ -192,7 +198,7 @@ STRIPE_FAULTS = (
         name="502 with a page that is not JSON",
         fault=_of(Fault.not_json, after_effect=False, status=502),
         happens=SENT_AGAIN,
-        seen=("unknown[not_json]", "the answer is not JSON, so it is not Stripe's own"),
+        seen=("unknown[not_stripe]", "something between here and Stripe answered in its place"),
         next_run=REPLAYED,
     ),
 )

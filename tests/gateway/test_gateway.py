@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -145,9 +146,50 @@ def test_trouble_that_passes_makes_exactly_one_object(stripe, sandbox, key, name
     assert [found["id"] for found in customers_with(sandbox, name)] == [answer.body["id"]]
 
 
-LASTING = {
+TURNED_AWAY = {
     "global limit": Fault.rate_limited("global-rate", count=None),
+    "a resource's own limit": Fault.rate_limited("resource-specific", count=None),
     "lock": Fault.lock_timeout(count=None),
+}
+
+
+@pytest.mark.parametrize("name", TURNED_AWAY)
+def test_a_429_that_lasts_is_a_refusal_without_effect_and_never_unknown(stripe, sandbox, clock, key, name):
+    sandbox.inject(TURNED_AWAY[name])
+    answer = stripe.send("customer", "create", key=key, name=f"turned away {name}")
+    assert (answer.verdict, answer.attempts, answer.failure.status) == (Verdict.REFUSED, MOST_ATTEMPTS, 429)
+    assert customers_with(sandbox, f"turned away {name}") == []
+    assert 3 < sum(clock.slept) < 62
+
+
+def test_a_429_is_sent_again_for_as_long_as_anything_else_gets_through(stripe, sandbox, key):
+    sandbox.inject(Fault.rate_limited("resource-specific", path="customers", method="POST", count=3 * MOST_ATTEMPTS))
+
+    async def both():
+        slow = asyncio.create_task(
+            stripe.gateway.send(
+                Call(resource="customer", operation="create", params={"name": "at last"}, idempotency_key=key)
+            )
+        )
+        while not slow.done():
+            await stripe.gateway.send(Call(resource="product", operation="list", params={"limit": 1}))
+        return await slow
+
+    answer = stripe.do(both())
+    assert (answer.verdict, answer.attempts) == (Verdict.DONE, 3 * MOST_ATTEMPTS + 1)
+    assert len(customers_with(sandbox, "at last")) == 1
+
+
+@pytest.mark.parametrize("name", TURNED_AWAY)
+def test_a_429_says_nothing_of_an_earlier_try_that_was_cut(stripe, sandbox, key, name):
+    sandbox.inject(Fault.cut(after_effect=True))
+    sandbox.inject(replace(TURNED_AWAY[name], skip=1))
+    assert stripe.send("customer", "create", key=key, name="doubt").verdict is Verdict.UNKNOWN
+    again = stripe.call(resource="customer", operation="create", idempotency_key=key + "2", repeated=True)
+    assert again.verdict is Verdict.UNKNOWN
+
+
+LASTING = {
     "key in use": Fault.conflict(count=None),
     "503": Fault.status_code(503, count=None),
     "cut before the effect": Fault.cut(after_effect=False, count=None),
@@ -245,7 +287,7 @@ def http(body, status="200 OK", length=None):
 
 
 def test_an_answer_that_ends_in_the_middle_is_asked_for_again_under_the_same_key(connect, key):
-    whole = b'{"id": "cus_1"}'
+    whole = b'{"id": "cus_1", "object": "customer"}'
     with server_that_says(http(whole[:5], length=len(whole)), http(b""), http(b"[]"), http(whole)) as (url, received):
         answer = connect(url, "sk_test_12345678").send("customer", "create", key=key, name="x")
     assert (answer.verdict, answer.attempts, answer.body["id"]) == (Verdict.DONE, 4, "cus_1")
@@ -253,7 +295,7 @@ def test_an_answer_that_ends_in_the_middle_is_asked_for_again_under_the_same_key
 
 
 def test_every_request_names_the_pinned_api_version(connect, key):
-    with server_that_says(http(b"{}")) as (url, received):
+    with server_that_says(http(b'{"id": "cus_1", "object": "customer"}')) as (url, received):
         connect(url, "sk_test_12345678").send("customer", "create", key=key)
     assert f"Stripe-Version: {api_version()}".encode() in received[0]
 
@@ -261,7 +303,7 @@ def test_every_request_names_the_pinned_api_version(connect, key):
 def test_an_error_page_of_something_in_between_is_never_a_refusal(connect, key):
     with server_that_says(http(b"<html>Forbidden</html>", status="403 Forbidden")) as (url, _):
         answer = connect(url, "sk_test_12345678").send("customer", "create", key=key)
-    assert (answer.verdict, answer.failure.type) == (Verdict.UNKNOWN, "not_json")
+    assert (answer.verdict, answer.failure.type) == (Verdict.UNKNOWN, "not_stripe")
 
 
 def test_an_answer_that_never_comes_is_waited_for_only_so_long(connect, sandbox, key):
@@ -318,12 +360,31 @@ def test_the_account_is_the_keys(stripe):
     assert account.api_version
 
 
-def test_a_key_that_may_not_read_its_account_stands_for_it(stripe, sandbox):
+def test_the_account_of_a_key_that_may_not_read_it_is_the_one_that_its_refusal_names(connect, sandbox):
+    expected = connect(sandbox.url, sandbox.api_key).account().id
     sandbox.inject(Fault.forbidden(count=None))
-    first, second = stripe.account(), stripe.account()
-    assert first == second
-    assert first.id.startswith("key_")
-    assert sandbox.api_key not in repr(first)
+    found = {connect(sandbox.url, key).account().id for key in ("rk_test_aaaaaaaaaaaa1", "rk_test_bbbbbbbbbbbb2")}
+    assert found == {expected}
+
+
+NAMELESS = b'{"error": {"type": "invalid_request_error", "message": "This key may not do that."}}'
+
+
+def test_a_key_whose_account_nobody_tells_needs_it_in_the_settings(connect):
+    forbidden = http(NAMELESS, status="403 Forbidden")
+    with server_that_says(forbidden, forbidden) as (url, _):
+        with pytest.raises(StripeError) as caught:
+            connect(url, "rk_test_aaaaaaaaaaaa1").account()
+        assert caught.value.problems[0].code == "no-account"
+        assert "rak_accounts_kyc_basic_read" in caught.value.problems[0].hint
+        assert connect(url, "rk_test_aaaaaaaaaaaa1", account="acct_1Named").account().id == "acct_1Named"
+
+
+def test_an_organisations_key_names_its_account_in_each_request(connect, key):
+    made = http(b'{"id": "cus_1", "object": "customer"}')
+    with server_that_says(made) as (url, received):
+        connect(url, "sk_org_test_12345678", account="acct_1Named").send("customer", "create", key=key)
+    assert b"Stripe-Context: acct_1Named" in received[0]
 
 
 def test_a_key_that_stripe_does_not_know_is_a_problem_with_its_way_out(connect, sandbox):

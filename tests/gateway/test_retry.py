@@ -23,7 +23,7 @@ REPLIES = st.builds(
         status=status,
         body={"error": {"type": "x", "code": code}} if status is not None and status >= 400 and is_json else {},
         headers=headers if status is not None else {},
-        is_json=is_json or status is None,
+        foreign=None if is_json or status is None else "it is not JSON",
         sent=sent or status is not None,
     ),
     STATUS,
@@ -47,16 +47,18 @@ def test_a_write_that_may_have_acted_is_never_called_refused(reply, in_doubt):
     answer = build_answer(reply, is_read=False, in_doubt=in_doubt, attempts=1)
     if answer.verdict is Verdict.REFUSED:
         assert not leaves_doubt(reply)
-        assert reply.is_json
+        assert reply.foreign is None
         assert 400 <= reply.status < 500
-        assert not (in_doubt and reply.status in {401, 403})
+        assert not (in_doubt and reply.status in {401, 403, 429})
 
 
 @settings(max_examples=500, deadline=None)
 @given(REPLIES)
 def test_done_is_said_only_where_stripe_has_said_so(reply):
     answer = build_answer(reply, is_read=False, in_doubt=False, attempts=1)
-    assert (answer.verdict is Verdict.DONE) == (reply.status is not None and reply.status < 300 and reply.is_json)
+    assert (answer.verdict is Verdict.DONE) == (
+        reply.status is not None and reply.status < 300 and reply.foreign is None
+    )
     assert (answer.failure is None) == (answer.verdict is Verdict.DONE)
 
 
@@ -65,7 +67,7 @@ def test_done_is_said_only_where_stripe_has_said_so(reply):
 def test_a_read_is_refused_only_by_stripe_itself(reply):
     answer = build_answer(reply, is_read=True, in_doubt=False, attempts=1)
     if answer.verdict is Verdict.REFUSED:
-        assert reply.is_json
+        assert reply.foreign is None
         assert 400 <= reply.status < 500
         assert reply.status != 429
 
@@ -74,3 +76,12 @@ def test_a_read_is_refused_only_by_stripe_itself(reply):
 def test_waits_grow_up_to_half_a_minute(attempts):
     longest = min(30.0, 0.5 * 2 ** (attempts - 1))
     assert all(0.05 * 2 ** min(attempts - 1, 5) <= wait_seconds(attempts) <= longest for _ in range(50))
+
+
+@settings(max_examples=500, deadline=None)
+@given(REPLIES)
+def test_a_429_of_stripe_is_never_unknown_unless_something_came_before_it(reply):
+    if reply.is_too_many:
+        assert not leaves_doubt(reply) or reply.error.get("code") == "idempotency_key_in_use"
+        answer = build_answer(reply, is_read=False, in_doubt=False, attempts=1)
+        assert (answer.verdict is Verdict.REFUSED) == (not leaves_doubt(reply))

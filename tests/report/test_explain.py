@@ -121,3 +121,58 @@ def test_the_shape_of_what_was_sent_shows_without_its_values():
 def test_the_sdk_is_what_the_codes_are_checked_against():
     assert {"resource_missing", "lock_timeout"} <= sdk_codes()
     assert typing.TYPE_CHECKING is False
+
+
+@pytest.mark.parametrize(
+    ("failure", "meaning", "hint"),
+    [
+        (
+            {
+                "code": "resource_missing",
+                "message": "This customer has no attached payment source or default payment method. Please consider "
+                "adding a default payment method.",
+            },
+            "has no payment method",
+            "days_until_due",
+        ),
+        (
+            {
+                "code": "resource_missing",
+                "param": "default_payment_method",
+                "message": "No such PaymentMethod: 'pm_1'; It's possible this PaymentMethod exists on one of your "
+                "connected accounts",
+            },
+            "not this customer's",
+            "attached to the same customer",
+        ),
+        (
+            {"code": "resource_missing", "param": "items[0][price]", "message": "No such price: 'x'"},
+            "no such price",
+            "price_",
+        ),
+        (
+            {
+                "code": "resource_missing",
+                "param": "customer",
+                "message": "No such customer: 'cus_1'; a similar object exists in live mode, but a test mode key was "
+                "used to make this request.",
+            },
+            "other mode",
+            "use a key of the mode",
+        ),
+        (
+            {"message": "You cannot combine currencies on a single customer. This customer has an active subscription"},
+            "another currency",
+            "a customer of its own",
+        ),
+        (
+            {"code": "resource_missing", "param": "id", "message": "No such customer: 'cus_1'"},
+            "not in this account",
+            "forget",
+        ),
+    ],
+)
+def test_one_code_that_means_several_things_is_told_apart(failure, meaning, hint):
+    found = explain(StripeFailure(type="invalid_request_error", status=400, **failure))
+    assert meaning in found.meaning
+    assert hint in found.hint

@@ -24,6 +24,7 @@ from dbt_stripe_sync.engine.decide.calls import (
 )
 from dbt_stripe_sync.engine.decide.choose import Existing, choose, has_ended
 from dbt_stripe_sync.engine.decide.complete import Over, complete, to_expand
+from dbt_stripe_sync.engine.decide.drift import is_over, versions, with_ours
 from dbt_stripe_sync.engine.decide.foresee import foresee
 from dbt_stripe_sync.engine.decide.part import decide_part
 from dbt_stripe_sync.engine.decide.remove import decide_removed
@@ -69,19 +70,30 @@ def _decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     if rules.sync.part_of is not None:
         return decide_part(rules, row.diff, row.payload, observed)
     if row.payload is None:
-        return decide_removed(rules, row.diff, observed)
+        # Where the object has gone as well, nothing is left to do.
+        return Keep() if row.diff.missing else decide_removed(rules, row.diff, observed)
     if row.payload.problems:
         return Reject(problems=row.payload.problems)
     if row.diff.stripe_id is None:
         return _decide_unknown(rules, row.diff, row.payload, observed)
     if row.diff.missing:
         return _decide_deleted(rules, row.diff, row.payload, observed)
-    known = without_old_tag(row.diff)
-    decision = _decide_known(rules, known, row.payload, observed)
+    return _decide_recorded(rules, row.diff, row.payload, observed)
+
+
+def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    """A row with a record, whose object is there as far as we know."""
+    known = without_old_tag(diff)
+    if is_over(rules, known) and rules.sync.when_ended is WhenEnded.RESTART:
+        return _decide_restarted(rules, known, payload, observed)
+    found, wanted = versions(rules, known, payload)
+    decision = with_ours(rules, known, payload, _decide_known(rules, found, wanted, observed))
+    if is_over(rules, known) and isinstance(decision, Refresh):
+        decision = replace(decision, note=Note(text="the object has ended already"))
     if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
-        return _decide_deleted(rules, row.diff, row.payload, observed)
-    decision = retag(rules, known, old_tag(rules, row.diff), decision)
-    return _complete(rules, known, row.payload, decision, observed)
+        return _decide_deleted(rules, diff, payload, observed)
+    decision = retag(rules, known, old_tag(rules, diff), decision)
+    return _complete(rules, known, payload, decision, observed)
 
 
 def _complete(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision, observed: Observed) -> Decision:
@@ -122,6 +134,16 @@ def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
             hint="set `on_deleted: recreate` on the sync to make another one, or `forget` to leave it deleted",
         )
     )
+
+
+def _decide_restarted(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+    """A row whose object was found to have ended, and whose sync asks for another one then."""
+    renewed = without_kept(diff, rules.layout)
+    if renewed is not diff:
+        payload = rules.builder.build(diff.key, renewed.row)
+    change = _decide_anew(rules, renewed, payload, observed)
+    reason = f"{diff.stripe_id} has ended in Stripe, and `when_ended: restart` makes another one"
+    return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
 def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:

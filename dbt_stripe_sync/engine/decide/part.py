@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.decide.calls import build_change, build_record, leaves, look, reject, uncleared, update_call
+from dbt_stripe_sync.engine.decide.drift import versions, with_ours
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Rules
 from dbt_stripe_sync.engine.payload.builder import Payload, object_of, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
@@ -29,10 +30,15 @@ def decide_part(rules: Rules, diff: RowDiff, payload: Payload | None, observed: 
     if isinstance(target, Ref):
         return _set(rules, diff, payload, target)
     known = replace(diff, stripe_id=target)
+    if diff.stripe_id == target and diff.missing:
+        return Keep()  # the sync itself says what is to be done where its object was deleted
     if diff.stripe_id == target and not diff.unreadable:
-        if same(diff.params, payload.params) and not any(refs_in(payload.params)):
-            return Refresh(record=build_record(rules, known, payload.params))
-        return _update(rules, known, payload)
+        found, wanted = versions(rules, known, payload)
+        if same(found.params, wanted.params) and not any(refs_in(wanted.params)):
+            decision: Decision = Refresh(record=build_record(rules, known, wanted.params))
+        else:
+            decision = _update(rules, found, wanted)
+        return with_ours(rules, known, payload, decision)
     seen = look(rules, known, observed, target)
     if isinstance(seen, Ask | Reject):
         return seen

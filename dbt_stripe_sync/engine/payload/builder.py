@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.payload.foresee import foresee_payload
 from dbt_stripe_sync.engine.payload.layout import own_reference
+from dbt_stripe_sync.engine.payload.template_limits import TemplateLimitError
 from dbt_stripe_sync.engine.payload.templates import TemplateError, render_template
 from dbt_stripe_sync.engine.payload.values import (
     BadValueError,
@@ -173,6 +174,8 @@ class PayloadBuilder:
             return None
         try:
             text = render_template(value.source, {column: row[column] for column in value.columns})
+        except TemplateLimitError as error:
+            raise BadValueError("template-too-large", f"its template takes too much: {error}") from None
         except Exception as error:  # noqa: BLE001 - a template raises whatever its expressions do
             raise BadValueError(
                 "template-failed", f"its template failed with {type(error).__name__}", "try it with `show`"

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from dbt_stripe_sync.engine.payload.template_limits import (
+    MOST_CHARACTERS,
+    TOO_LARGE,
+    LimitedEnvironment,
+    TemplateLimitError,
+    budget,
+    weigh,
+)
 
 __all__ = ["TemplateError", "environment_of", "render_template"]
 
@@ -16,11 +24,13 @@ if TYPE_CHECKING:
 
 
 def _empty_for_null(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict) and weigh(value) > MOST_CHARACTERS:
+        raise TemplateLimitError(TOO_LARGE)
     return "" if value is None else value
 
 
 # dbt renders `{{ }}` in meta itself, so ours are square; one that comes through `{% raw %}` has curly ones.
-_SQUARE = ImmutableSandboxedEnvironment(
+_SQUARE = LimitedEnvironment(
     variable_start_string="[[",
     variable_end_string="]]",
     block_start_string="[%",
@@ -31,10 +41,10 @@ _SQUARE = ImmutableSandboxedEnvironment(
     finalize=_empty_for_null,
     autoescape=False,
 )
-_CURLY = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=_empty_for_null, autoescape=False)
+_CURLY = LimitedEnvironment(undefined=jinja2.StrictUndefined, finalize=_empty_for_null, autoescape=False)
 
 
-def environment_of(source: str) -> ImmutableSandboxedEnvironment:
+def environment_of(source: str) -> LimitedEnvironment:
     """The environment whose brackets a template uses."""
     return _CURLY if "{{" in source or "{%" in source else _SQUARE
 
@@ -47,6 +57,12 @@ def _compiled(source: str) -> jinja2.Template:
 def render_template(source: str, columns: Mapping[str, Any]) -> str:
     """A template's text for one row.
 
-    Raises `jinja2.TemplateError`, or whatever an expression in it raises.
+    Raises `jinja2.TemplateError`, one of them where it takes too much, or whatever an expression in it raises.
     """
-    return _compiled(source).render(columns).strip()
+    with budget() as limits:
+        pieces, length = [], 0
+        for piece in _compiled(source).generate(columns):
+            length += len(piece)
+            limits.spend_on(length)
+            pieces.append(piece)
+        return "".join(pieces).strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.plan.behind import note_unsettled
@@ -12,6 +13,7 @@ from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.ordering import Order, Uniques, follow_or_withhold
 from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
+from dbt_stripe_sync.engine.plan.refreshing import Refreshing
 from dbt_stripe_sync.engine.plan.renamed import RenameCheck
 from dbt_stripe_sync.engine.plan.settling import Settling
 from dbt_stripe_sync.engine.ports import RowProgress
@@ -29,12 +31,16 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
-    from dbt_stripe_sync.model.plan import Plan, PlanOptions
+    from dbt_stripe_sync.model.plan import Plan, PlanOptions, ReadingCost
     from dbt_stripe_sync.model.sync import Sync
 
 
 class PlanProgress(RowProgress, Protocol):
     """Hears how far a plan has come."""
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """The objects of these syncs are about to be read back, at most at this pace."""
+        ...
 
     def begin_sync(self, name: str) -> None:
         """A sync's rows are about to be read and compared."""
@@ -51,6 +57,7 @@ class Scope:
 
     `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
     not; `warnings` are problems that were found before; `known` names every sync of the project.
+    `calls_per_second` is the pace at which Stripe is asked.
     """
 
     syncs: Sequence[Sync]
@@ -59,6 +66,7 @@ class Scope:
     dependents: Mapping[str, Sequence[str]] = field(default_factory=dict)
     warnings: Sequence[Problem] = ()
     known: frozenset[str] = frozenset()
+    calls_per_second: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +111,14 @@ class PlanMaker:
                 ending=lambda: settling.ending,
             ),
             settling=settling,
+            refreshing=Refreshing(
+                workspace=self._workspace,
+                stripe=sources.stripe,
+                fingerprints=sources.state.fingerprints,
+                writer=writer,
+                clock=sources.clock,
+                asks_all=options.refresh,
+            ),
             uniques=Uniques(self._workspace, scope.catalog),
             renamed=RenameCheck(workspace=self._workspace, known=scope.known),
             progress=progress,
@@ -116,6 +132,7 @@ class PlanMaker:
     async def make(self) -> Plan:
         """Plan every sync, then what ties their changes together. Raises `SyncError`."""
         self._problems += _unsettled(note_unsettled(self._workspace, self._state))
+        self._say_what_reading_costs()
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
@@ -128,6 +145,13 @@ class PlanMaker:
             state_serial=self._state.serial,
             owed=self._planning.settling.earlier,
         )
+
+    def _say_what_reading_costs(self) -> None:
+        only, held = self._options.only, self._scope.held
+        syncs = [sync for sync in self._scope.syncs if sync.name not in held and (only is None or sync.name in only)]
+        costs = self._planning.refreshing.costs(syncs, self._scope.catalog)
+        if costs:
+            self._progress.reading_back(costs, self._scope.calls_per_second)
 
     async def _plan_sync(self, sync: Sync) -> None:
         self._progress.begin_sync(sync.name)
@@ -155,7 +179,7 @@ class PlanMaker:
         self._planning.uniques.add_to(order)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
         for value in order.lost:
-            self._writer.lost(value)
+            self._writer.note(value)
         if not order:
             return
         withheld = self._writer.rewrite(order)

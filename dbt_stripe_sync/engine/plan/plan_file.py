@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.plan.ordering import Order
     from dbt_stripe_sync.model.change import Change, Owed
-    from dbt_stripe_sync.model.plan import LostValue, PlanHeader, Refreshed, SyncCounts
+    from dbt_stripe_sync.model.plan import PlanHeader, Refreshed, SyncCounts
     from dbt_stripe_sync.model.record import Record
 
 FORMAT = 2
@@ -113,6 +113,11 @@ class PlanWriter:
         self._aside: IO[bytes] | None = None
         self._noted = 0
 
+    @property
+    def header(self) -> PlanHeader:
+        """What the plan is made for."""
+        return self._header
+
     def add(self, change: Change) -> None:
         """Add a change of the sync that is being planned."""
         self._write(encode_change(change))
@@ -132,17 +137,14 @@ class PlanWriter:
     def refresh(self, record: Record, *, only_touched: bool = False) -> None:
         """Add what needs no call and is only to be written down: a record, or just its hash and references."""
         touched = Touched(sync=record.sync, key=record.key, source_hash=record.source_hash, refs=record.refs)
-        self._note(touched if only_touched else record)
+        self.note(touched if only_touched else record)
 
     def former(self, sync: str, key: str, stripe_id: str) -> None:
         """Add an object that a row had before, and that others may still refer to."""
-        self._note(FormerObject(sync=sync, key=key, stripe_id=stripe_id))
+        self.note(FormerObject(sync=sync, key=key, stripe_id=stripe_id))
 
-    def lost(self, value: LostValue) -> None:
-        """Add a value that a row which left the model has no more."""
-        self._note(value)
-
-    def _note(self, entry: Refreshed) -> None:
+    def note(self, entry: Refreshed) -> None:
+        """Add what is only to be written down."""
         with _written(self._path):
             if self._aside is None:
                 # The changes of a sync stand together in the file, so what is found between them waits beside it.

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dbt_stripe_sync.engine.decide.calls import bulk_of
 from dbt_stripe_sync.engine.decide.decide import decide
+from dbt_stripe_sync.engine.decide.drift import drift_problem, drifted_object
 from dbt_stripe_sync.engine.decide.replace import end_first, may_replace
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder, pending_id
@@ -34,6 +35,7 @@ from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.lifecycle import stays_when_replaced
 from dbt_stripe_sync.model.objects import TAG_FIELD
 from dbt_stripe_sync.model.plan import Note, SyncCounts
+from dbt_stripe_sync.model.sync import OnDrift
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+    from dbt_stripe_sync.engine.plan.refreshing import Refreshing
     from dbt_stripe_sync.engine.plan.renamed import RenameCheck
     from dbt_stripe_sync.engine.plan.settling import Settling
     from dbt_stripe_sync.engine.ports import RowProgress, State, Stripe, Warehouse
@@ -84,6 +87,7 @@ class Planning:
     referenced: frozenset[str]
     referrers: Referrers
     settling: Settling
+    refreshing: Refreshing
     uniques: Uniques
     renamed: RenameCheck
     progress: RowProgress
@@ -101,6 +105,7 @@ class _Share:
     problems: list[Problem] = field(default_factory=list)
     rejected: int = 0
     same: int = 0
+    drifted: int = 0
     calls: int = 0
     in_bulk: int = 0
     rejected_keys: set[str] = field(default_factory=set)
@@ -144,6 +149,9 @@ async def plan_sync(
     for note in await planning.observing.existing.resolve_lookups(staged):
         found.notes[Note(text=note)] += 1
     link_rows(planning.workspace, staged)
+    notes, problems = await planning.refreshing.read(staged, resource)
+    found.notes.update(notes)
+    found.problems += problems
     counts = find_differences(planning.workspace, staged, recheck=recheck, only=only)
     found.same = counts.same
     if only is not None:
@@ -200,6 +208,7 @@ async def plan_sync(
             diff_seconds=perf_counter() - read,
             notes=(*found.notes, *(Note(text=text, rows=count) for text, count in found.row_notes.items())),
             after=sync.after,
+            drifted=found.drifted,
         ),
         problems=(*held, *found.problems),
     )
@@ -266,7 +275,7 @@ class _SyncPlanner:
             diff.key: Row(diff=diff, payload=None if diff.kind is Kind.REMOVED else build(diff.key, diff.row))
             for diff in batch
         }
-        observed: dict[str, Observed] = dict.fromkeys(rows, Observed())
+        observed: dict[str, Observed] = {key: _observed(rules, row.diff) for key, row in rows.items()}
         decided: dict[str, Decision] = {}
         open_rows = list(rows)
         while open_rows:
@@ -284,7 +293,25 @@ class _SyncPlanner:
         if other_salt := sum(diff.unreadable and observed[diff.key].body is not None for diff in batch):
             note = "the record was made with another salt, so it is compared with its object"
             self._found.row_notes[note] += other_salt
+        for row in rows.values():
+            if row.diff.drifted is not None:
+                self._note_drift(row, decided[row.diff.key])
         return [decided[diff.key] for diff in batch], observed
+
+    def _note_drift(self, row: Row, decision: Decision) -> None:
+        """Say which fields of an object others have changed, and let the state remember it."""
+        rules, found = self._rules, self._found
+        entry = drifted_object(rules, row, decision)
+        if entry is None:
+            return
+        self._planning.writer.note(entry)
+        if rules.sync.on_drift is OnDrift.REPORT and entry.changed:
+            found.drifted += 1
+            found.same -= isinstance(decision, Refresh)
+            if len(found.problems) < MOST_PROBLEMS:
+                found.problems.append(drift_problem(rules, entry, decision))
+        elif entry.is_reported:
+            found.row_notes["changed in Stripe by others, and `on_drift: keep` leaves it so"] += 1
 
     def _claim(self, diff: RowDiff, decision: Decision) -> None:
         """Let no other row of the plan take an object that this one was matched to."""
@@ -406,6 +433,13 @@ class _SyncPlanner:
         columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
         table = pa.table(columns, schema=_PLANNED)
         self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
+
+
+def _observed(rules: Rules, diff: RowDiff) -> Observed:
+    """What is known of a row's object before anybody asks: that of a drifted one has just been read back."""
+    if diff.drifted is None:
+        return Observed()
+    return Observed(body=diff.drifted, expanded=frozenset(rules.lifecycle.shown_if_asked))
 
 
 def _published(change: Change) -> list[tuple[str, str, str | None, str | None]]:

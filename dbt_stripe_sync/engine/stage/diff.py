@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
@@ -51,7 +52,8 @@ def find_differences(
         FULL JOIN (SELECT key, source_hash, refs, removed, missing FROM known_records WHERE sync = $sync) AS r
             ON s.key = r.key
         WHERE (r.key IS NULL OR r.removed OR s.key IS NULL OR $recheck
-               OR r.missing OR s.source_hash IS DISTINCT FROM r.source_hash OR s.refs IS DISTINCT FROM r.refs)
+               OR r.missing OR r.key IN (SELECT key FROM work.read_back WHERE sync = $sync)
+               OR s.source_hash IS DISTINCT FROM r.source_hash OR s.refs IS DISTINCT FROM r.refs)
           AND NOT (s.key IS NULL AND r.removed)
           AND coalesce(s.key, r.key) NOT IN (SELECT key FROM {staged.duplicates})
           AND coalesce(s.key, r.key) NOT IN (SELECT key FROM work.unsettled WHERE sync = $sync)
@@ -88,10 +90,13 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
     query = f"""
         SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
                r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred",
-               s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash AS "$same_row", r.missing AS "$missing"
+               s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash AS "$same_row",
+               coalesce(b.missing, r.missing) AS "$missing",
+               b.body AS "$body", b.digest AS "$drift", b.is_known AS "$drift_known", b.author AS "$author"
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
         LEFT JOIN (SELECT * FROM known_records WHERE sync = $sync) AS r ON r.key = c.key
+        LEFT JOIN (SELECT * FROM work.read_back WHERE sync = $sync) AS b ON b.key = c.key
         ORDER BY c.key
     """
     for batch in workspace.batches(query, {"sync": staged.sync.name}):
@@ -105,7 +110,7 @@ def read_forgotten(workspace: Workspace, sync: str) -> frozenset[str]:
 
 
 def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
-    params, salt = row.pop("$params"), row.pop("$salt")
+    params, salt, body = row.pop("$params"), row.pop("$salt"), row.pop("$body")
     kind = Kind(row.pop("$kind"))
     key = row.pop("$row_key")
     # What a row that is gone refers to, nobody but its record knows: its end comes before its parent's, and if it comes
@@ -123,5 +128,9 @@ def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
         unreadable=not fingerprints.can_read(salt),
         only_refs=bool(row.pop("$same_row")) and kind is Kind.CHANGED,
         missing=bool(row.pop("$missing")),
+        drifted=orjson.loads(body) if body else None,
+        drift=row.pop("$drift"),
+        is_drift_known=bool(row.pop("$drift_known")),
+        drift_author=row.pop("$author"),
         row={} if kind is Kind.REMOVED else row,
     )

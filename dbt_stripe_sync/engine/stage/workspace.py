@@ -56,6 +56,11 @@ class Workspace:
         )
         connection.execute("CREATE OR REPLACE TABLE work.former(sync VARCHAR, key VARCHAR, id VARCHAR)")
         connection.execute("CREATE OR REPLACE TABLE work.unsettled(sync VARCHAR, key VARCHAR)")
+        # Objects that were read back and are not as they were written, have ended, or are missing.
+        connection.execute(
+            "CREATE OR REPLACE TABLE work.read_back(sync VARCHAR, key VARCHAR, missing BOOLEAN, body VARCHAR, "
+            "digest VARCHAR, is_known BOOLEAN, author VARCHAR)"
+        )
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
         """Run a statement."""

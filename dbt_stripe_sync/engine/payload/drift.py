@@ -1,0 +1,251 @@
+"""What somebody changed in Stripe: an object as it is now, beside what was last written to it.
+
+Only what a record has is compared, and only where the object shows it in a form that can be compared: fields, metadata
+and items of others are no drift, and neither is a word that Stripe turns into something else (`trial_end: now`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.payload.compare import same
+from dbt_stripe_sync.engine.payload.revealing import choice_of
+from dbt_stripe_sync.engine.payload.values import plain
+from dbt_stripe_sync.model.calls import is_object_id
+from dbt_stripe_sync.model.change import Fingerprint
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.model.record import MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.model.lifecycle import ItemList
+    from dbt_stripe_sync.model.params import Param, Resource
+
+Path = tuple[str, ...]
+_HIDDEN: Any = object()
+_GONE: Any = object()
+# Stripe shows currencies in lower case, however they were sent (docs.stripe.com/api/prices/object).
+_ANY_CASE = frozenset({"currency"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftedField:
+    """One parameter that is not as we last wrote it. `theirs` is None where the object has nothing there any more."""
+
+    path: Path
+    ours: Any
+    theirs: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What differs, and `seen`: the record's parameters as they would be if the record had what the object has."""
+
+    fields: tuple[DriftedField, ...]
+    seen: Mapping[str, Any]
+
+
+def find_drift(params: Mapping[str, Any], body: Mapping[str, Any], resource: Resource) -> Drift:
+    """Compare a record's parameters with its object."""
+    lifecycle = resource.lifecycle
+    left_alone = {*lifecycle.said_again, *lifecycle.moved_by_stripe}
+    walk = _Walk()
+    seen: dict[str, Any] = {}
+    for name, ours in params.items():
+        param = resource.params.get(name)
+        if name.startswith(MARK) or param is None or param.in_path or name in left_alone:
+            seen[name] = ours
+            continue
+        theirs = _without_floats(body[name]) if name in body else _HIDDEN
+        rule = lifecycle.item_lists.get(name)
+        value = walk.items((name,), ours, theirs, param, rule) if rule else walk.value((name,), ours, theirs, param)
+        if value is not _GONE:
+            seen[name] = value
+    return Drift(fields=tuple(walk.fields), seen=seen)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Goes through our parameters beside theirs, and gives for each what it is in Stripe, `_GONE` where it is not."""
+
+    fields: list[DriftedField] = field(default_factory=list)
+
+    def value(self, path: Path, ours: Any, theirs: Any, param: Param | None) -> Any:
+        if theirs is _HIDDEN or ours is None:
+            return ours
+        if isinstance(ours, dict):
+            return self._hash(path, ours, theirs, param)
+        if isinstance(ours, list):
+            return self._list(path, ours, theirs, param)
+        theirs = theirs.get("id") if isinstance(theirs, dict) else theirs
+        return self._leaf(path, ours, theirs, param)
+
+    def items(self, path: Path, ours: Any, theirs: Any, param: Param, rule: ItemList) -> Any:
+        """A list whose items have ids: those that we never set are not looked at."""
+        shown = _page(theirs)
+        if not isinstance(ours, list) or not isinstance(shown, list):
+            return ours
+        is_page = isinstance(theirs, dict) and theirs.get("has_more") is True
+        inner = _Walk()
+        seen = [inner._item(item, shown, param.item, rule, is_page=is_page) for item in ours]
+        return self._whole(path, ours, [item for item in seen if item is not _GONE], is_same=not inner.fields)
+
+    def _item(self, ours: Any, shown: Sequence[Any], param: Param | None, rule: ItemList, *, is_page: bool) -> Any:
+        name = "id" if isinstance(ours, dict) and "id" in ours else rule.told_apart_by
+        if not isinstance(ours, dict) or name not in ours:
+            return ours
+        for item in shown:
+            if isinstance(item, dict) and same(ours[name], _id_of(item.get(name))):
+                rest = {part: value for part, value in ours.items() if part != name}
+                return {name: ours[name], **self._hash((), rest, item, param)}
+        if is_page:
+            return ours
+        self.fields.append(DriftedField(path=(), ours=ours, theirs=None))
+        return _GONE
+
+    def _hash(self, path: Path, ours: dict[str, Any], theirs: Any, param: Param | None) -> Any:
+        if theirs is None and ours:
+            return self._gone(path, ours)
+        if not isinstance(theirs, dict):
+            return ours
+        is_map = param is not None and param.kind is ParamKind.MAP
+        fields = (param.fields if param is not None else None) or {}
+        seen = {}
+        for name, value in ours.items():
+            part = (param.values if param is not None and is_map else None) or fields.get(name)
+            # A map shows every key that it has; a hash need not show every part.
+            found = self.value((*path, name), value, theirs.get(name, None if is_map else _HIDDEN), part)
+            if found is not _GONE:
+                seen[name] = found
+        return seen
+
+    def _list(self, path: Path, ours: list[Any], theirs: Any, param: Param | None) -> Any:
+        shown = [] if theirs is None else _page(theirs)
+        if not isinstance(shown, list) or not ours:
+            return ours
+        if not any(isinstance(item, dict) for item in ours):
+            shown = [_id_of(item) for item in shown]
+            if _is_another_kind(ours, shown):
+                return ours
+            if all(isinstance(item, str) and is_object_id(item) for item in (*ours, *shown)):
+                return ours if sorted(ours) == sorted(shown) else self._whole(path, ours, shown, is_same=False)
+            return self._whole(path, ours, shown, is_same=same(ours, shown))
+        if not all(isinstance(item, dict) for item in (*ours, *shown)):
+            return ours
+        if len(ours) != len(shown):
+            names = {name for item in ours for name in item}
+            return self._whole(path, ours, [_only(item, names) for item in shown], is_same=False)
+        inner = _Walk()
+        item_param = param.item if param is not None else None
+        seen = [inner.value((), item, theirs, item_param) for item, theirs in zip(ours, shown, strict=True)]
+        return self._whole(path, ours, seen, is_same=not inner.fields)
+
+    def _leaf(self, path: Path, ours: Any, theirs: Any, param: Param | None) -> Any:
+        if param is not None:
+            ours_or_word = choice_of(ours, param)
+            if param.kind is ParamKind.INTEGER and isinstance(ours_or_word, str):
+                return ours
+            if param.kind is ParamKind.NUMBER:
+                theirs = _number(theirs)
+        if theirs is None or theirs == "":
+            return self._gone(path, ours)
+        if isinstance(theirs, dict | list):
+            return ours
+        if any(same(ours, form) for form in _forms(theirs, any_case=bool(path) and path[-1] in _ANY_CASE)):
+            return ours
+        if not isinstance(ours, Fingerprint) and _means(ours) in (_means(theirs), None):
+            return ours
+        if not isinstance(ours, Fingerprint) and isinstance(ours, bool) != isinstance(theirs, bool):
+            return ours
+        self.fields.append(DriftedField(path=path, ours=ours, theirs=theirs))
+        return theirs
+
+    def _gone(self, path: Path, ours: Any) -> Any:
+        self.fields.append(DriftedField(path=path, ours=ours, theirs=None))
+        return _GONE
+
+    def _whole(self, path: Path, ours: list[Any], seen: list[Any], *, is_same: bool) -> Any:
+        if is_same:
+            return ours
+        self.fields.append(DriftedField(path=path, ours=ours, theirs=seen or None))
+        return seen or _GONE
+
+
+def _page(theirs: Any) -> Any:
+    return theirs.get("data") if isinstance(theirs, dict) else theirs
+
+
+def _id_of(value: Any) -> Any:
+    return value.get("id") if isinstance(value, dict) else value
+
+
+def _is_another_kind(ours: list[Any], shown: list[Any]) -> bool:
+    """Whether Stripe shows something else than what it takes: an object of its own for each of our values."""
+    made = [item for item in shown if isinstance(item, str) and is_object_id(item)]
+    return bool(made) and not any(isinstance(item, str) and is_object_id(item) for item in ours)
+
+
+def _only(item: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: _id_of(item[name]) for name in item if name in names and item[name] is not None}
+
+
+def _number(theirs: Any) -> Any:
+    """Stripe answers some decimals as numbers and takes all of them as text."""
+    if isinstance(theirs, bool) or not isinstance(theirs, int | str):
+        return theirs
+    try:
+        return plain(Decimal(theirs))
+    except InvalidOperation:
+        return theirs
+
+
+def _without_floats(theirs: Any) -> Any:
+    """The same with decimals as text, which is how they are sent."""
+    if isinstance(theirs, float):
+        return plain(Decimal(str(theirs)))
+    if isinstance(theirs, dict):
+        return {name: _without_floats(part) for name, part in theirs.items()}
+    return [_without_floats(part) for part in theirs] if isinstance(theirs, list) else theirs
+
+
+def _forms(theirs: Any, *, any_case: bool) -> tuple[Any, ...]:
+    if any_case and isinstance(theirs, str):
+        return (theirs, theirs.lower(), theirs.upper())
+    return (theirs,)
+
+
+def _means(value: Any) -> str | None:
+    """A value in the form in which two that are sent and shown differently can be compared."""
+    return value.strip() if isinstance(value, str) else None if value is None else str(value)
+
+
+# ── three versions of one row ────────────────────────────────────────────────────────────────────────────────────
+
+
+def merge(base: Any, ours: Any, theirs: Any) -> tuple[Any, bool]:
+    """What a row asks for, with what others have changed where the row has not; whether both changed the same thing.
+
+    `base` is what was last written, `ours` what the row asks for now, `theirs` what the object has; where both have
+    changed something, ours counts. None stands for what is not set.
+    """
+    if same(base, theirs) or same(ours, theirs):
+        return ours, False
+    if isinstance(base, dict) and isinstance(theirs, dict) and isinstance(ours, dict):
+        merged, clashes = {}, False
+        for name in dict.fromkeys([*ours, *base]):
+            part, clash = merge(base.get(name), ours.get(name), theirs.get(name))
+            clashes |= clash
+            if part is not None:
+                merged[name] = part
+        return merged, clashes
+    if isinstance(base, list) and isinstance(theirs, list) and isinstance(ours, list) and len(base) == len(ours):
+        if len(ours) != len(theirs):
+            return (theirs, False) if same(base, ours) else (ours, True)
+        parts = [merge(*versions) for versions in zip(base, ours, theirs, strict=True)]
+        return [part for part, _ in parts], any(clash for _, clash in parts)
+    if same(base, ours):
+        return theirs, False
+    return ours, True

@@ -1,0 +1,56 @@
+"""Whose account a key writes to. Never taken from the key itself: a key that is rolled is still the same account's."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.calls import Account, Verdict
+from dbt_stripe_sync.model.errors import Location, Problem, StripeError
+from dbt_stripe_sync.stripe_api.keys import is_live
+from dbt_stripe_sync.stripe_api.permissions import READ_ACCOUNT
+from dbt_stripe_sync.stripe_api.retry import FORBIDDEN
+from dbt_stripe_sync.stripe_api.sdk import api_version
+from dbt_stripe_sync.stripe_api.unreadable import unreadable
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.model.calls import Answer
+
+# "The provided key 'rk_test_*' does not have the required permissions for this endpoint on account 'acct_…'. Having the
+# 'rak_accounts_kyc_basic_read' permission would allow this request to continue." (stripe/stripe-node#2246)
+_ACCOUNT = re.compile(r"\bacct_\w+")
+
+
+def build_account(answer: Answer, *, named: str | None, key: str, address: str) -> Account:
+    """The account of `GET /v1/account`: as it says itself, as its refusal names it, or as the settings name it.
+
+    Raises `StripeError` where none of them does.
+    """
+    failure = answer.failure
+    if answer.verdict is Verdict.DONE:
+        settings = answer.body.get("settings") or {}
+        dashboard = (settings.get("dashboard") if isinstance(settings, dict) else None) or {}
+        name = dashboard.get("display_name") if isinstance(dashboard, dict) else None
+        return Account(
+            id=answer.body["id"],
+            livemode=is_live(key),
+            name=name if isinstance(name, str) else None,
+            api_version=api_version(),
+        )
+    if failure is None or failure.status != FORBIDDEN or failure.type != "permission":
+        raise StripeError(unreadable(failure, "the account", address))
+    told = _ACCOUNT.search(failure.message or "")
+    found = told[0] if told else named
+    if found is None:
+        raise StripeError(_unnamed())
+    return Account(id=found, livemode=is_live(key), api_version=api_version())
+
+
+def _unnamed() -> Problem:
+    return Problem(
+        code="no-account",
+        summary="the restricted key may not read which account it belongs to, and the settings do not name it",
+        where=Location(file="dbt_project.yml", field="vars.stripe_sync.account"),
+        hint=f"add `account: acct_…` to vars.stripe_sync, or give the key the permission `{READ_ACCOUNT}` at "
+        "https://dashboard.stripe.com/apikeys",
+    )

@@ -1,0 +1,50 @@
+"""Which permissions a restricted key needs, as Stripe's page for keys and its refusals name them.
+
+Stripe documents no list. These are the names that its refusals have ("Having the 'rak_plan_write' permission would
+allow this request to continue").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+READ_ACCOUNT = "rak_accounts_kyc_basic_read"
+# By resource: the name inside `rak_…_read` and `rak_…_write`, and the row of the page.
+_NAMES: Mapping[str, tuple[str, str]] = {
+    "billing.meter": ("billing_meter", "Billing meters"),
+    "billing.meter_event": ("billing_meter_event", "Billing meter events"),
+    "coupon": ("coupon", "Coupons"),
+    "credit_note": ("credit_note", "Credit notes"),
+    "customer": ("customer", "Customers"),
+    "customer.balance_transaction": ("customer", "Customers"),
+    "customer.tax_id": ("customer", "Customers"),
+    "invoice": ("invoice", "Invoices"),
+    "invoice_item": ("invoice", "Invoices"),
+    "payment_link": ("payment_link", "Payment Links"),
+    "plan": ("plan", "Prices"),
+    "price": ("plan", "Prices"),
+    "product": ("product", "Products"),
+    "promotion_code": ("promotion_code", "Promotion codes"),
+    "quote": ("quote", "Quotes"),
+    "shipping_rate": ("shipping_rate", "Shipping rates"),
+    "subscription": ("subscription", "Subscriptions"),
+    "subscription_item": ("subscription", "Subscriptions"),
+    "subscription_schedule": ("subscription", "Subscriptions"),
+    "tax_rate": ("tax_rate", "Tax rates"),
+}
+
+
+def list_permissions(resources: Iterable[str]) -> tuple[str, ...]:
+    """What a restricted key needs to sync resources. Write includes read (docs.stripe.com/keys/restricted-api-keys)."""
+    needed = {_permission(name) for name in resources}
+    return tuple(sorted(needed))
+
+
+def _permission(resource: str) -> str:
+    known = _NAMES.get(resource)
+    if known is None:
+        return f"write access to `{resource}`"
+    return f"rak_{known[0]}_write ({known[1]})"

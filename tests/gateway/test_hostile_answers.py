@@ -1,0 +1,156 @@
+"""Every kind of call, answered by something that is not Stripe: nothing of it is ever taken for done or not found."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hostile import ANSWERS, Said, between, says
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.errors import StripeError
+from dbt_stripe_sync.stripe_api import gateway_http
+from dbt_stripe_sync.stripe_api.rate import METER_EVENT_STREAM
+from dbt_stripe_sync.stripe_api.stream import SESSION, SESSION_ENDPOINT, STREAM
+
+KEY = "sk_test_12345678"
+TAGGED = {"metadata": {"dbt_stripe_sync": "shop/customers/1"}}
+WRITES = {
+    "create": ("customer", "create", None, {"name": "x", **TAGGED}),
+    "update": ("customer", "update", "cus_1", {"name": "x"}),
+    "delete": ("customer", "delete", "cus_1", {}),
+    "action": ("invoice", "finalize_invoice", "in_1", {}),
+    "cancel": ("subscription", "cancel", "sub_1", {}),
+    "nested": ("customer.tax_id", "create", None, {"customer": "cus_1", "type": "eu_vat", "value": "DE1"}),
+    "event": ("billing.meter_event", "create", None, {"event_name": "api", "identifier": "e1", "payload": {}}),
+}
+READS = {
+    "retrieve": ("customer", "retrieve", "cus_1", {}),
+    "list": ("customer", "list", None, {}),
+    "search": ("customer", "search", None, {"query": "email:'x'"}),
+}
+POSTS = {
+    "stream": (METER_EVENT_STREAM, STREAM, {"events": []}, "token"),
+    "session": (SESSION_ENDPOINT, SESSION, {}, None),
+}
+each_answer = pytest.mark.parametrize("answer", ANSWERS)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with between() as server:
+        yield server
+
+
+def send_each(caller, kinds):
+    """All kinds of call at once, with their answers by name."""
+
+    async def each():
+        calls = (
+            Call(resource=resource, operation=operation, target=target, params=params, idempotency_key=key)
+            for key, (resource, operation, target, params) in kinds.items()
+        )
+        return await asyncio.gather(*map(caller.gateway.send, calls))
+
+    return dict(zip(kinds, caller.do(each()), strict=True))
+
+
+@each_answer
+def test_no_write_is_done_by_an_answer_that_is_not_stripes(connect, server, answer):
+    server.lie(ANSWERS[answer])
+
+    said = send_each(connect(server.url, KEY), WRITES)
+
+    assert {kind: found.verdict for kind, found in said.items()} == dict.fromkeys(WRITES, Verdict.UNKNOWN)
+    assert {found.failure.type for found in said.values()} <= {"not_stripe", "redirect"}
+    assert not any(found.body for found in said.values())
+    assert server.strayed == []
+    assert {line.partition(" ")[0] for line in server.met} == {"POST", "DELETE"}, "a write that became a read"
+
+
+@each_answer
+def test_nothing_is_found_or_missing_by_an_answer_that_is_not_stripes(connect, server, answer):
+    server.lie(ANSWERS[answer])
+
+    said = send_each(connect(server.url, KEY), READS)
+
+    assert {kind: found.verdict for kind, found in said.items()} == dict.fromkeys(READS, Verdict.UNKNOWN)
+    assert {found.failure.code for found in said.values()} == {None}
+    assert server.strayed == []
+
+
+@each_answer
+def test_no_event_is_streamed_by_an_answer_that_is_not_stripes(connect, server, answer):
+    server.lie(ANSWERS[answer])
+    caller = connect(server.url, KEY)
+
+    for endpoint, path, params, token in POSTS.values():
+        said = caller.do(caller.gateway.post(endpoint, path, params, token=token))
+        assert said.verdict is Verdict.UNKNOWN, path
+
+    assert server.strayed == []
+
+
+@each_answer
+def test_no_list_ends_and_no_account_is_known_by_an_answer_that_is_not_stripes(connect, server, answer):
+    server.lie(ANSWERS[answer])
+    caller = connect(server.url, KEY)
+    for ask in (lambda: caller.pages("customer"), caller.account):
+        with pytest.raises(StripeError) as caught:
+            ask()
+        assert caught.value.problems[0].code == "stripe-unreachable"
+    assert server.strayed == []
+
+
+def test_a_list_that_gives_the_same_page_for_ever_comes_to_an_end(connect, server):
+    page = [{"id": "cus_1", "object": "customer", "livemode": False}]
+    server.lie(says({"object": "list", "data": page, "has_more": True}))
+    with pytest.raises(StripeError, match="the same page again and again"):
+        connect(server.url, KEY).pages("customer")
+
+
+def test_a_deleted_object_has_to_say_so(connect, server):
+    caller = connect(server.url, KEY)
+    server.lie(says({"id": "cus_1", "object": "customer", "livemode": False}))
+    assert caller.send("customer", "delete", "cus_1").verdict is Verdict.UNKNOWN
+    server.lie(says({"id": "cus_1", "object": "customer", "deleted": True}))
+    assert caller.send("customer", "delete", "cus_1").verdict is Verdict.DONE
+
+
+def test_a_live_answer_is_none_for_a_test_key_and_the_other_way_round(connect, server):
+    for key, livemode in ((KEY, True), ("sk_live_12345678", False)):
+        server.lie(says({"id": "cus_1", "object": "customer", "livemode": livemode}))
+        assert connect(server.url, key).send("customer", "create").verdict is Verdict.UNKNOWN
+        server.lie(says({"id": "cus_1", "object": "customer", "livemode": not livemode}))
+        assert connect(server.url, key).send("customer", "create").verdict is Verdict.DONE
+
+
+def test_an_id_that_the_mapping_sets_has_to_come_back(connect, server):
+    caller = connect(server.url, KEY)
+    for answered, verdict in (("tea", Verdict.DONE), ("coffee", Verdict.UNKNOWN), ("prod_1", Verdict.UNKNOWN)):
+        server.lie(says({"id": answered, "object": "product"}))
+        assert caller.send("product", "create", id="tea", name="Tea").verdict is verdict
+
+
+def test_an_answer_without_an_end_is_not_read_into_memory(connect, server, monkeypatch):
+    monkeypatch.setattr(gateway_http, "MOST_BYTES", 100_000)
+    server.lie(Said(body=b" " * 200_000 + b'{"id": "cus_1", "object": "customer"}'))
+    said = connect(server.url, KEY).send("customer", "create")
+    assert (said.verdict, said.failure.message) == (Verdict.UNKNOWN, "its answer is longer than any of Stripe's")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.sampled_from(["id", "object", "error", "data"]), part),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(status=st.sampled_from([200, 201, 202, 302, 400, 401, 402, 403, 404, 409, 429, 500]), body=JSON)
+def test_whatever_is_answered_is_an_answer_and_never_a_traceback(connect, server, status, body):
+    server.lie(says(body, status=status))
+    said = connect(server.url, KEY).send("customer", "create", metadata=TAGGED["metadata"])
+    assert said.verdict is not Verdict.DONE

@@ -1,0 +1,134 @@
+"""The state's file where it should not be: behind a link, in another folder, moved away; and exports that are none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+
+import duckdb
+import pytest
+from state_values import change_of, intent_of, record_of
+
+from dbt_stripe_sync.model.errors import StateError
+
+
+def others_may_read(folder):
+    return [file.name for file in folder.rglob("*") if file.is_file() and file.stat().st_mode & 0o077]
+
+
+def test_a_state_behind_a_link_stays_behind_it_and_is_written_anew_there(customers, tmp_path):
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    customers.cli()
+    real = volume / "real.duckdb"
+    shutil.move(customers.state, real)
+    real.chmod(0o644)
+    customers.state.symlink_to(real)
+    customers.set(store_values=False)
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert customers.state.is_symlink()
+    assert b"a@example.com" not in real.read_bytes()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    assert others_may_read(volume) == []
+
+
+def test_the_log_of_a_state_behind_a_link_is_its_owners_alone(opened, path, tmp_path):
+    real = tmp_path / "volume" / "real.duckdb"
+    real.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(real)
+    mask = os.umask(0o022)
+    try:
+        with opened() as state:
+            state.put_records([record_of("1")], "run-1")
+            state.commit([intent_of(change_of("2"))], [])
+            assert (real.parent / "real.duckdb.wal").exists()
+            assert others_may_read(real.parent) == []
+    finally:
+        os.umask(mask)
+
+
+def test_a_state_that_is_moved_away_in_mid_run_takes_nothing_more(opened, path):
+    with opened() as state:
+        state.put_records([record_of("1")], "run-1")
+        path.rename(path.with_name("away.duckdb"))
+        with pytest.raises(StateError, match="state-moved"):
+            state.put_records([record_of("2")], "run-1")
+        shutil.copy(path.with_name("away.duckdb"), path)
+        with pytest.raises(StateError, match="state-moved"):
+            state.commit([intent_of(change_of("2"))], [])
+
+
+@pytest.mark.parametrize("target", ["../../away", "..", "a/b", "a\\b"])
+def test_a_targets_name_leads_to_no_other_folder(customers, target):
+    outputs = {target: {"type": "duckdb", "path": str(customers.warehouse)}}
+    (customers.root / "profiles.yml").write_text(json.dumps({"shop": {"target": target, "outputs": outputs}}))
+
+    ran = customers.cli()
+
+    assert ran.exit_code == 2
+    assert "error[bad-target-name]" in ran.text
+    assert list(customers.root.parent.glob("*.duckdb")) == []
+
+
+def test_a_syncs_name_is_no_path(customers):
+    customers.sync("customers", name="../../x", resource="customer", key="id", fields={"email": "email"})
+    ran = customers.cli()
+    assert (ran.exit_code, "error[bad-name]" in ran.text) == (2, True)
+
+
+# ── exports ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+BREAKS = {
+    "an intent without its id": ("intents", "UPDATE t SET body = '{}'"),
+    "an intent that is no JSON": ("intents", "UPDATE t SET body = 'x'"),
+    "an intent about another row": ("intents", "UPDATE t SET key = 'other'"),
+    "a record without an object": ("records", "UPDATE t SET stripe_id = NULL"),
+    "a record with an empty key": ("records", "UPDATE t SET key = ''"),
+    "a record whose parameters are a list": ("records", "UPDATE t SET params = '[]'"),
+    "a record twice": ("records", "INSERT INTO t SELECT * FROM t"),
+    "a record that does not say whether it was removed": ("records", "UPDATE t SET removed = NULL"),
+    "no state's id": ("meta", "DELETE FROM t WHERE key = 'state_id'"),
+    "a serial that is no number": ("meta", "UPDATE t SET value = 'x' WHERE key = 'serial'"),
+    "a table of other columns": ("records", "ALTER TABLE t RENAME COLUMN params TO other"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_an_export_with_a_row_that_no_state_can_have_is_refused_as_a_whole(opened, path, tmp_path, name):
+    export = tmp_path / "export"
+    with opened() as state:
+        state.put_records([record_of("1")], "run-1")
+        state.commit([intent_of(change_of("2"))], [])
+        state.export(export)
+    path.unlink()
+    table, statement = BREAKS[name]
+    file = export / f"{table}.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE t AS SELECT * FROM read_parquet('{file}')")
+        connection.execute(statement)
+        connection.table("t").write_parquet(str(file))
+
+    with opened() as state:
+        with pytest.raises(StateError) as caught:
+            state.import_(export)
+        assert caught.value.problems[0].code == "bad-export"
+        assert state.summary() == []
+        assert list(state.open_intents()) == []
+
+
+@pytest.mark.parametrize("table", ["records", "meta"])
+def test_a_file_that_is_no_parquet_is_no_trouble_with_the_disk(opened, path, tmp_path, table):
+    export = tmp_path / "export"
+    with opened() as state:
+        state.put_records([record_of("1")], "run-1")
+        state.export(export)
+    path.unlink()
+    (export / f"{table}.parquet").write_bytes(b"PAR1 garbage PAR1" * 50)
+    with opened() as state, pytest.raises(StateError, match="bad-export"):
+        state.import_(export)

@@ -1,0 +1,110 @@
+"""What a row or Stripe holds does nothing to a terminal, and a key that got among it is shown nowhere."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_stripe_sync.report.lines import Paint, plain, printable
+from dbt_stripe_sync.report.redact import hide_keys
+from dbt_stripe_sync.report.tables import render_params, render_table
+
+TITLE = "\x1b]0;PWN\x07"
+TURNED = "gro.elpmaxe\u202e"
+EVIL = f"{TITLE}\x9b31m\x7f{TURNED}\r"
+KEYS = (
+    "sk_live_51MarkedKeyThatMustNeverBeSeen",
+    "rk_test_51MarkedKeyThatMustNeverBeSeen",
+    "sk_org_51MarkedKeyThatMustNeverBeSeen",
+    "whsec_51MarkedKeyThatMustNeverBeSeen",
+)
+HARMLESS = {"\n"}
+
+
+def acting(text):
+    """The characters of a text that would act on a terminal."""
+    return {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp"} and char not in HARMLESS}
+
+
+@pytest.fixture
+def evil(business):
+    """Rows whose every cell tries something: the key, the values, a metadata's name."""
+    rows = [(f"{EVIL}{number}", f"{key} {EVIL}", "not an address") for number, key in enumerate(KEYS)]
+    business.rows("people", *rows, (KEYS[0], KEYS[1], KEYS[2]), columns="id text, name text, email text")
+    fields = {"name": "name", f"metadata.{KEYS[3]}": "name", "description": "id"}
+    business.sync("people", resource="customer", key="id", fields=fields)
+    return business
+
+
+COMMANDS = (
+    ("ls",),
+    ("show", "people", "--limit", "9"),
+    ("show", "people", "--limit", "9", "--output", "json"),
+    ("plan", "--show-values"),
+    ("plan", "--show-values", "--format", "markdown"),
+    ("plan", "--show-values", "--format", "json"),
+    ("run", "--dry-run", "--show-values"),
+    ("run",),
+    ("runs",),
+    ("state", "list"),
+    ("state", "list", "people"),
+    ("state", "list", "people", "--output", "json"),
+    ("state", "show", "people", f"{EVIL}0"),
+    ("state", "show", "people", KEYS[0]),
+    ("report", "--text", "--show-values"),
+    ("report", "--json", "--show-values"),
+    ("report", "--html", "--show-values"),
+    ("run", "--log-format", "json"),
+    ("debug",),
+)
+
+
+def test_no_command_lets_a_cell_act_on_the_terminal_or_shows_a_key(evil):
+    for command in COMMANDS:
+        ran = evil.cli(*command)
+        assert acting(ran.out + ran.err) == set(), command
+        assert "MarkedKey" not in ran.out + ran.err, command
+    for file in (evil.root / "target").glob("stripe_sync_*"):
+        assert "MarkedKey" not in file.read_text(), file
+
+
+def test_what_stripe_answers_does_not_act_either(evil):
+    evil.sync("people", resource="customer", key="id", fields={"name": "name", "email": "email"})
+    for command in (("run",), ("report", "--text", "--show-values"), ("report", "--json", "--show-values"), ("retry",)):
+        ran = evil.cli(*command)
+        assert acting(ran.out + ran.err) == set(), command
+        assert "MarkedKey" not in ran.out + ran.err, command
+
+
+@given(st.text())
+def test_a_cell_is_harmless_whatever_is_in_it(text):
+    assert acting(plain(text)) - {"\xad"} <= {char for char in text if unicodedata.category(char) == "Cf"}
+    assert "\n" not in plain(text)
+    assert "\x1b" not in printable(text)
+
+
+def test_the_tables_can_not_get_round_it():
+    rows = [{"a": EVIL, "b": {"x": EVIL}, "c": [EVIL], "d": KEYS[0]}]
+    lines = [*render_table(("a", "b", "c", "d"), rows, width=500), *render_params(EVIL, {EVIL: {"x": [EVIL, KEYS[0]]}})]
+    assert acting("".join(lines)) == set()
+    assert "MarkedKey" not in "".join(lines)
+
+
+def test_our_own_colours_pass_and_no_others():
+    ours = Paint(on=True)("done", "green")
+    assert printable(ours) == ours
+    assert printable("\x1b[5mblink") == "\\x1b[5mblink"
+
+
+@pytest.mark.parametrize("name", ["pk_customers", "sk_name", "rk_id", "task_1234567890", "disk_live_space_7"])
+def test_a_name_that_looks_a_bit_like_a_key_is_left_alone(name):
+    assert hide_keys(name) == name
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_is_hidden_wherever_it_stands(key):
+    assert re.search("Marked", hide_keys(f"x='{key}', {key}: {key}")) is None
