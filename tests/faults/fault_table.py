@@ -330,7 +330,7 @@ HOLDER_REFUSED = OtherFault(
 DEPENDENT_STAYS = OtherFault(
     name="a promotion code can't follow its replaced coupon",
     happens="Neither is touched: the code stays alive with the coupon that it has.",
-    seen=("dependent-stays", "would break without the old coupon"),
+    seen=("dependent-stays", "still refers to this coupon"),
     next_run=PLANNED,
     exit_code=1,
 )
