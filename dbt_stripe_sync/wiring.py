@@ -340,8 +340,12 @@ def check_account(workload: Workload, account: Account) -> None:
 @contextmanager
 def opened_warehouse(dbt: DbtProject) -> Iterator[Warehouse]:
     """The warehouse of the project's target. Raises `WarehouseError`."""
-    from dbt_stripe_sync.warehouse import AdapterRequest, open_warehouse
+    from dbt_stripe_sync.warehouse import AdapterRequest, TimeLimits, open_warehouse
 
+    settings, _ = parse_settings(dbt.settings)
+    limits = TimeLimits(
+        connect_seconds=settings.warehouse_connect_timeout, read_seconds=settings.warehouse_read_timeout
+    )
     request = AdapterRequest(
         project_dir=dbt.root,
         profiles_dir=dbt.profiles_dir,
@@ -349,7 +353,7 @@ def opened_warehouse(dbt: DbtProject) -> Iterator[Warehouse]:
         target=dbt.target_name,
         vars=dbt.variables,
     )
-    with closing(open_warehouse(dbt.target, project_root=dbt.root, adapter=request)) as warehouse:
+    with closing(open_warehouse(dbt.target, project_root=dbt.root, adapter=request, limits=limits)) as warehouse:
         yield warehouse
 
 

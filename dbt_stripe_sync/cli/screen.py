@@ -64,6 +64,7 @@ class Screen:
         handler = _Notes(self)
         logger = logging.getLogger("dbt_stripe_sync")
         logger.handlers = [handler]
+        logger.propagate = False  # a driver may have given the root logger a form of its own
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print data. What a row or Stripe has put into it can't act on the terminal."""

@@ -21,6 +21,7 @@ class Settings:
     `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
     `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
     limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
+    `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise.
     """
 
@@ -35,11 +36,20 @@ class Settings:
     share_free: float | None = None
     concurrency: int | None = None
     store_values: bool = True
+    warehouse_connect_timeout: float | None = None
+    warehouse_read_timeout: float | None = None
 
 
 _TEXTS = ("api_key_env", "account", "state_path", "api_base")
 _LISTS = ("live_targets", "allowed_api_bases")
-_NUMBERS = ("account_per_second", "endpoint_per_second", "share_free", "concurrency")
+_NUMBERS = (
+    "account_per_second",
+    "endpoint_per_second",
+    "share_free",
+    "concurrency",
+    "warehouse_connect_timeout",
+    "warehouse_read_timeout",
+)
 _SWITCHES = ("store_values",)
 NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_SWITCHES)
 

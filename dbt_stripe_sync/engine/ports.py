@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class Warehouse(Protocol):
-    """Rows as Arrow batches. Both methods raise `WarehouseError`."""
+    """Rows as Arrow batches, the same value in the same form from every kind of warehouse.
+
+    Both methods raise `WarehouseError`. Times with a zone come as UTC; exact numbers that no decimal holds as text in a
+    field with the metadata `NUMBER_FIELD`.
+    """
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
         """Every column of the relation or query with its type in the warehouse's words, in order."""

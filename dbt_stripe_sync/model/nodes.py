@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# The Arrow metadata of a text column whose texts are exact numbers, such as those of a PostgreSQL `numeric`.
+NUMBER_FIELD: Mapping[bytes, bytes] = {b"dbt_stripe_sync:type": b"number"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
     """Where a model lives in the warehouse. `rendered` is dbt's own quoted name (`relation_name`)."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dbt_stripe_sync.warehouse.registry import AdapterRequest, open_warehouse
+from dbt_stripe_sync.warehouse.registry import AdapterRequest, TimeLimits, open_warehouse
 
-__all__ = ["AdapterRequest", "open_warehouse"]
+__all__ = ["AdapterRequest", "TimeLimits", "open_warehouse"]

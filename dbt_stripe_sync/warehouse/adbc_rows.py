@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
 
-from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, from_clause
+from dbt_stripe_sync.warehouse.canonical import marked, restored
+from dbt_stripe_sync.warehouse.select import SourceColumn, forms_of, from_clause, match_columns, select_of
 from dbt_stripe_sync.warehouse.streams import guarded_reader
 
 if TYPE_CHECKING:
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 class Dialect:
     """How one warehouse differs.
 
-    `type_name` says a field's type in the warehouse's words; `plain` is the expression that reads a quoted column of
-    that field. `failure` makes a Problem of the driver's error. `statement_options` are set on every query.
+    `describe` makes a column of a field and of its quoted name. `failure` makes a Problem of the driver's error.
+    `statement_options` are set on every query; `session_sql` runs once, before the first one.
     """
 
     quote: Callable[[str], str]
-    type_name: Callable[[pa.Field], str]
-    plain: Callable[[str, pa.Field], str]
+    describe: Callable[[str, pa.Field], SourceColumn]
     failure: Callable[[RowSource, Exception], WarehouseError]
     statement_options: Mapping[str, str] = field(default_factory=dict)
+    session_sql: tuple[str, ...] = ()
 
 
 class AdbcWarehouse:
@@ -43,6 +44,8 @@ class AdbcWarehouse:
         self._connection = connection
         self._dialect = dialect
         self._reading: list[dbapi.Cursor] = []
+        self._busy: dbapi.Cursor | None = None
+        self._is_prepared = False
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
         """Every column with the warehouse's name for its type. Raises `WarehouseError`."""
@@ -50,7 +53,8 @@ class AdbcWarehouse:
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
         """The columns that `source` names, streamed. Raises `WarehouseError`."""
-        select = build_select(source, self._described(source), self._dialect.quote)
+        found = match_columns(source, self._described(source))
+        select, forms = select_of(source, found, self._dialect.quote), forms_of(found)
         cursor = self._cursor()
         try:
             cursor.execute(select)
@@ -60,8 +64,16 @@ class AdbcWarehouse:
             raise self._dialect.failure(source, error) from None
         self._reading.append(cursor)
         return guarded_reader(
-            reader.schema, reader, failure=lambda error: self._dialect.failure(source, error), close=cursor.close
+            marked(reader.schema, found),
+            (restored(batch, forms) for batch in reader),
+            failure=lambda error: self._dialect.failure(source, error),
+            close=cursor.close,
         )
+
+    def cancel(self) -> None:
+        """Stop the query that runs, from another thread."""
+        if self._busy is not None:
+            self._busy.adbc_cancel()
 
     def close(self) -> None:
         """End what is still being read, and the connection."""
@@ -70,7 +82,7 @@ class AdbcWarehouse:
         self._connection.close()
 
     def _cursor(self) -> dbapi.Cursor:
-        cursor = self._connection.cursor()
+        cursor = self._busy = self._connection.cursor()
         if self._dialect.statement_options:
             cursor.adbc_statement.set_options(**self._dialect.statement_options)
         return cursor
@@ -79,17 +91,19 @@ class AdbcWarehouse:
         query = f"SELECT * FROM {from_clause(source)}"
         with contextlib.closing(self._cursor()) as cursor:
             try:
+                self._prepare()
                 schema = _schema(cursor, query)
             except Exception as error:  # noqa: BLE001 - as above
                 raise self._dialect.failure(source, error) from None
-        return [
-            SourceColumn(
-                name=column.name,
-                type=self._dialect.type_name(column),
-                sql=self._dialect.plain(self._dialect.quote(column.name), column),
-            )
-            for column in schema
-        ]
+        return [self._dialect.describe(self._dialect.quote(column.name), column) for column in schema]
+
+    def _prepare(self) -> None:
+        if self._is_prepared:
+            return
+        for statement in self._dialect.session_sql:
+            with contextlib.closing(self._connection.cursor()) as cursor:
+                cursor.execute(statement)
+        self._is_prepared = True
 
 
 def _schema(cursor: dbapi.Cursor, query: str) -> Any:

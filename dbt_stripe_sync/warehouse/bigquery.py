@@ -19,6 +19,7 @@ from adbc_driver_bigquery import DatabaseOptions, StatementOptions
 from adbc_driver_bigquery import dbapi as adbc
 
 from dbt_stripe_sync.warehouse.adbc_rows import AdbcWarehouse, Dialect
+from dbt_stripe_sync.warehouse.canonical import interval_of_text
 from dbt_stripe_sync.warehouse.failures import (
     bad_setting,
     denied,
@@ -27,7 +28,7 @@ from dbt_stripe_sync.warehouse.failures import (
     relation_missing,
     unreachable,
 )
-from dbt_stripe_sync.warehouse.select import backquoted
+from dbt_stripe_sync.warehouse.select import SourceColumn, backquoted
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import WarehouseError
@@ -39,6 +40,9 @@ QUOTA_PROJECT = "adbc.bigquery.sql.auth.quota_project"
 IMPERSONATED = "adbc.bigquery.sql.impersonate.target_principal"
 IMPERSONATED_SCOPES = "adbc.bigquery.sql.impersonate.scopes"
 SCOPES = ("https://www.googleapis.com/auth/bigquery", "https://www.googleapis.com/auth/cloud-platform")
+NETWORK_WORDS = ("no such host", "dial tcp", "connection refused", "connection reset", "i/o timeout", "tls:")
+# What the driver makes of a NUMERIC that was declared without precision and scale.
+UNSCALED = pa.decimal128(38, 9)
 AUTH_WORDS = ("unauthenticated", "invalid_grant", "could not find default credentials", "private key", "error 401")
 
 
@@ -59,8 +63,7 @@ def dialect(statement_options: Mapping[str, str]) -> Dialect:
     """How BigQuery reads: names in backquotes, types that Arrow can't hold as text."""
     return Dialect(
         quote=backquoted,
-        type_name=_type_name,
-        plain=_plain,
+        describe=describe,
         failure=_read_failure,
         statement_options=statement_options,
     )
@@ -147,11 +150,20 @@ def _key_json(details: Any) -> str:
     return json.dumps(key)
 
 
-def _plain(column: str, field: pa.Field) -> str:
-    # BIGNUMERIC is wider than any other engine's decimal; INTERVAL and RANGE have no plain form.
-    if pa.types.is_decimal256(field.type) or _type_name(field) in {"BIGNUMERIC", "INTERVAL", "GEOGRAPHY"}:
-        return f"CAST({column} AS STRING)" if _type_name(field) != "GEOGRAPHY" else f"ST_ASTEXT({column})"
-    return f"TO_JSON_STRING({column})" if _type_name(field) == "RANGE" else column
+def describe(quoted: str, field: pa.Field) -> SourceColumn:
+    """How a column is read: BIGNUMERIC is wider than any Arrow decimal; INTERVAL and RANGE have no plain form."""
+    kind = _type_name(field)
+    sql, form, is_number = quoted, None, False
+    if kind == "BIGNUMERIC" or pa.types.is_decimal256(field.type) or field.type == UNSCALED:
+        # A NUMERIC without a scale of its own would come with nine decimals, most of them zeros.
+        sql, is_number = f"CAST({quoted} AS STRING)", True
+    elif kind == "INTERVAL":
+        sql, form = f"CAST({quoted} AS STRING)", interval_of_text
+    elif kind == "GEOGRAPHY":
+        sql = f"ST_ASTEXT({quoted})"
+    elif kind == "RANGE":
+        sql = f"TO_JSON_STRING({quoted})"
+    return SourceColumn(name=field.name, type=kind, sql=sql, form=form, is_number=is_number)
 
 
 def _type_name(field: pa.Field) -> str:
@@ -163,6 +175,10 @@ def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
     message = str(error)
     if "notFound" in message or "Not found" in message:
         return relation_missing(source)
+    if any(word in message.lower() for word in AUTH_WORDS):
+        return not_authorised("BigQuery", None)
+    if any(word in message.lower() for word in NETWORK_WORDS):
+        return unreachable("BigQuery", "no connection to Google's API", "check the network, the VPN and the proxy")
     if "accessDenied" in message or "Access Denied" in message:
         return denied(source)
     return read_failed(source, type(error).__name__)

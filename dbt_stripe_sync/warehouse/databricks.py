@@ -17,15 +17,25 @@ from typing import TYPE_CHECKING, Any
 from databricks import sql
 from databricks.sql import exc
 
+from dbt_stripe_sync.warehouse.canonical import interval_of_text, restored
 from dbt_stripe_sync.warehouse.failures import (
     bad_setting,
     denied,
     not_authorised,
+    not_permitted,
     read_failed,
     relation_missing,
     unreachable,
 )
-from dbt_stripe_sync.warehouse.select import SourceColumn, backquoted, build_select, from_clause
+from dbt_stripe_sync.warehouse.network import check_reachable
+from dbt_stripe_sync.warehouse.select import (
+    SourceColumn,
+    backquoted,
+    forms_of,
+    from_clause,
+    match_columns,
+    select_of,
+)
 from dbt_stripe_sync.warehouse.streams import guarded_reader
 
 if TYPE_CHECKING:
@@ -39,6 +49,8 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 50_000
 TOKEN_TIMEOUT_SECONDS = 30
+HTTPS_PORT = 443
+TIME_ZONE_SETTINGS = frozenset({"timezone", "spark.sql.session.timezone"})
 TOKEN_MARGIN_SECONDS = 60
 # Types without a plain Arrow form, by the beginning of their name, and what reads them.
 FORMS = {
@@ -62,7 +74,8 @@ class DatabricksWarehouse:
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
         """The columns that `source` names, streamed. Raises `WarehouseError`."""
-        select = build_select(source, self._described(source), backquoted)
+        found = match_columns(source, self._described(source))
+        select, forms = select_of(source, found, backquoted), forms_of(found)
         cursor = self._connection.cursor()
         try:
             cursor.execute(select)
@@ -72,7 +85,7 @@ class DatabricksWarehouse:
             raise _read_failure(source, error) from None
         return guarded_reader(
             first.schema,
-            _batches(cursor, first),
+            (restored(batch, forms) for batch in _batches(cursor, first)),
             failure=lambda error: _read_failure(source, error),
             close=cursor.close,
         )
@@ -88,7 +101,12 @@ class DatabricksWarehouse:
             except Exception as error:  # noqa: BLE001 - as above
                 raise _read_failure(source, error) from None
             return [
-                SourceColumn(name=name, type=str(kind), sql=read_sql(backquoted(name), str(kind)))
+                SourceColumn(
+                    name=name,
+                    type=str(kind),
+                    sql=read_sql(backquoted(name), str(kind)),
+                    form=interval_of_text if str(kind).lower().startswith("interval") else None,
+                )
                 for name, kind, *_ in cursor.description
             ]
 
@@ -97,10 +115,21 @@ def connect(target: Mapping[str, Any], project_root: Path) -> DatabricksWarehous
     """Open a session as the profile says. Raises `WarehouseError`."""
     del project_root  # no setting names a file
     place = f"Databricks at {target.get('host')}"
+    options = build_options(target)
+    # The connector tries for a quarter of an hour before it says that a host is not there.
+    check_reachable(place, options["server_hostname"], int(options.get("_port") or HTTPS_PORT))
     try:
-        return DatabricksWarehouse(sql.connect(**build_options(target)))
+        connection = sql.connect(**options)
+        if not any(name.lower() in TIME_ZONE_SETTINGS for name in target.get("session_properties") or {}):
+            with connection.cursor() as cursor:
+                # What a view makes of a time is the same whatever the workspace's own zone is.
+                cursor.execute("SET TIME ZONE 'UTC'")
+        return DatabricksWarehouse(connection)
     except exc.Error as error:
         message = str(error).lower()
+        if "permission" in message:
+            hint = "grant it CAN USE on the SQL warehouse, or use another `http_path`"
+            raise not_permitted(place, None, "may not use the SQL warehouse", hint) from None
         if any(word in message for word in ("401", "403", "invalid access token", "unauthorized")):
             raise not_authorised(place, None) from None
         raise unreachable(place, type(error).__name__) from None

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 import pyarrow as pa
 
+from dbt_stripe_sync.warehouse.canonical import duration_text, number_field, zoned_time_text
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 BATCH_ROWS = 10_000
 SPOOL_BYTES = 32 * 1024 * 1024
-DECIMAL_DIGITS = 38
+# A time with a zone must become UTC, which orjson leaves to us only if it is told to.
+JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 INT64 = 2**63
 EXACT_FLOAT_INTEGER = 2**53
 
@@ -41,17 +45,27 @@ def fetched(cursor: Cursor) -> Iterator[Sequence[Sequence[Any]]]:
         yield rows
 
 
-def build_reader(names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]) -> pa.RecordBatchReader:
-    """All `batches`, consumed here and now, as Arrow batches that are read when they are needed."""
+def build_reader(
+    names: Sequence[str],
+    batches: Iterable[Sequence[Sequence[Any]]],
+    converts: Mapping[str, Callable[[Any], Any] | None] = MappingProxyType({}),
+) -> pa.RecordBatchReader:
+    """All `batches`, consumed here and now, as Arrow batches that are read when they are needed.
+
+    `converts` has what is made of the values of some columns, which are not null, before anything else.
+    """
+    prepared = [_prepared(converts.get(name)) for name in names]
     columns = [_Seen() for _ in names]
     spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed when the reader is done
     for rows in batches:
-        parts = [[_plain(value) for value in part] for part in zip(*rows, strict=True)]
+        parts = [
+            [prepare(value) for value in part] for prepare, part in zip(prepared, zip(*rows, strict=True), strict=True)
+        ]
         for seen, part in zip(columns, parts, strict=True):
             seen.look_at(part)
         pickle.dump(parts, spool)
-    types = [seen.arrow_type() for seen in columns]
-    schema = pa.schema([pa.field(name, kind) for name, kind in zip(names, types, strict=True)])
+    schema = pa.schema([seen.arrow_field(name) for name, seen in zip(names, columns, strict=True)])
+    types = schema.types
 
     def read() -> Iterator[pa.RecordBatch]:
         with spool:
@@ -71,9 +85,6 @@ class _Seen:
 
     kinds: set[str] = field(default_factory=set)
     widest_integer: int = 0
-    integer_digits: int = 0
-    scale: int = 0
-    is_finite: bool = True
 
     def look_at(self, values: Iterable[Any]) -> None:
         for value in values:
@@ -83,30 +94,22 @@ class _Seen:
             self.kinds.add(kind)
             if kind == "int":
                 self.widest_integer = max(self.widest_integer, abs(value))
-            elif kind == "decimal":
-                self._look_at_decimal(value)
 
-    def _look_at_decimal(self, value: Decimal) -> None:
-        _, digits, exponent = value.as_tuple()
-        if not isinstance(exponent, int):  # NaN and the infinities have a letter there
-            self.is_finite = False
-            return
-        self.scale = max(self.scale, -exponent)
-        self.integer_digits = max(self.integer_digits, len(digits) + exponent)
+    def arrow_field(self, name: str) -> pa.Field:
+        """The one type that holds every value exactly; text where there is none.
 
-    def arrow_type(self) -> pa.DataType:
-        """The one type that holds every value exactly; text where there is none."""
+        Numbers with decimals are text, marked as numbers, whatever rows there are: a decimal type would have the scale
+        of the longest of them, and one row's value would depend on the others.
+        """
         if self.kinds == {"int"} and self.widest_integer < INT64:
-            return pa.int64()
+            return pa.field(name, pa.int64())
         if self.kinds and self.kinds <= {"int", "decimal"}:
-            digits = max(self.integer_digits, len(str(self.widest_integer)))
-            fits = self.is_finite and digits + self.scale <= DECIMAL_DIGITS
-            return pa.decimal128(DECIMAL_DIGITS, self.scale) if fits else pa.string()
+            return number_field(name)
         if self.kinds == {"int", "float"} and self.widest_integer <= EXACT_FLOAT_INTEGER:
-            return pa.float64()
+            return pa.field(name, pa.float64())
         if len(self.kinds) == 1:
-            return SINGLE_TYPES[next(iter(self.kinds))]
-        return pa.string()
+            return pa.field(name, SINGLE_TYPES[next(iter(self.kinds))])
+        return pa.field(name, pa.string())
 
 
 SINGLE_TYPES: dict[str, pa.DataType] = {
@@ -122,21 +125,29 @@ SINGLE_TYPES: dict[str, pa.DataType] = {
 }
 
 
+def _prepared(convert: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    if convert is None:
+        return _plain
+    return lambda value: None if value is None else _plain(convert(value))
+
+
 def _plain(value: Any) -> Any:
     """A driver's value as one of the few types that are told apart here."""
     if value is None or isinstance(value, str | bool | int | float | Decimal | bytes | datetime | date):
         return value
     if isinstance(value, time):
-        return value if value.tzinfo is None else value.isoformat()
+        return value if value.tzinfo is None else zoned_time_text(value.isoformat())
+    if isinstance(value, timedelta):
+        return duration_text(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     if isinstance(value, dict | list | tuple | set):
-        return _Json(orjson.dumps(value, default=_json_value, option=orjson.OPT_NON_STR_KEYS).decode())
+        return JsonText(orjson.dumps(value, default=_json_value, option=JSON_OPTIONS).decode())
     return str(value)
 
 
-class _Json(str):
-    """A nested value as JSON text, still to be told from text."""
+class JsonText(str):
+    """A nested value as JSON text, still distinguishable from plain text."""
 
     __slots__ = ()
 
@@ -145,11 +156,11 @@ def _json_value(value: Any) -> Any:
     # A number as text: JSON readers make floats of numbers.
     if isinstance(value, set | tuple):
         return list(value)
-    return value.hex() if isinstance(value, bytes | bytearray) else str(value)
+    return value.hex() if isinstance(value, bytes | bytearray) else _text(value)
 
 
 def _kind(value: Any) -> str:  # noqa: PLR0911 - one answer a type
-    if isinstance(value, _Json):
+    if isinstance(value, JsonText):
         return "json"
     if isinstance(value, str):
         return "text"
@@ -173,8 +184,6 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.ExtensionArray.from_storage(kind, pa.array(values, pa.string()))
     if pa.types.is_string(kind):
         return pa.array([None if value is None else _text(value) for value in values], kind)
-    if pa.types.is_decimal(kind):
-        return pa.array([Decimal(value) if isinstance(value, int) else value for value in values], kind)
     if kind == pa.timestamp("us", tz="UTC"):
         return pa.array([value and value.astimezone(timezone.utc) for value in values], kind)
     return pa.array(values, kind)
@@ -185,6 +194,10 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(timezone.utc).isoformat()
     if isinstance(value, datetime | date | time):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return duration_text(value)
     return value.hex() if isinstance(value, bytes) else str(value)

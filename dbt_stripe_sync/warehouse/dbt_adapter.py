@@ -1,42 +1,34 @@
 """Every warehouse without a reader of ours, through dbt 1.x's own adapter.
 
-Slower than the other readers: dbt takes seconds to import, and rows pass through Python. How much a client-side driver
-holds in memory while a query runs is the driver's matter. With `dbt/plugin.py` the only file that imports dbt.
-Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres and dbt-sqlite.
+Slower than the other readers: dbt takes seconds to import, and rows pass through Python.
+Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite and dbt-clickhouse, dbt 1.7 with dbt-mysql on MariaDB.
+Not run for lack of a server: Trino, SQL Server, MySQL itself, Spark.
 """
 
 from __future__ import annotations
 
 import contextlib
-from argparse import Namespace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dbt.adapters.exceptions import FailedToConnectError
-from dbt.adapters.factory import get_adapter, register_adapter, reset_adapters
-from dbt.config.runtime import RuntimeConfig
-from dbt.exceptions import DbtProfileError, DbtProjectError
-from dbt.flags import set_from_args
-from dbt.mp_context import get_mp_context
-from dbt_common.events.event_manager_client import cleanup_event_logger
-from dbt_common.exceptions import DbtBaseException
-
-from dbt_stripe_sync.warehouse.dbapi_rows import build_reader, fetched
-from dbt_stripe_sync.warehouse.failures import bad_setting, read_failed, relation_missing, unreachable
-from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, from_clause
+from dbt_stripe_sync.warehouse.adapter_dialects import dialect_of
+from dbt_stripe_sync.warehouse.adapter_failures import connect_failure, read_failure
+from dbt_stripe_sync.warehouse.clickhouse import ClickHouseWarehouse
+from dbt_stripe_sync.warehouse.dbapi_rows import BATCH_ROWS, build_reader
+from dbt_stripe_sync.warehouse.dbt_build import DbtBaseException, FailedToConnectError, build_adapter, reason_of
+from dbt_stripe_sync.warehouse.places import describe_place
+from dbt_stripe_sync.warehouse.select import SourceColumn, from_clause, match_columns, select_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
-    from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.model.nodes import RowSource
     from dbt_stripe_sync.warehouse.registry import AdapterRequest
 
 CONNECTION_NAME = "dbt_stripe_sync"
-# DB-API has no code for a missing relation: the SQLSTATEs of those who have one, and the words of the others.
-UNDEFINED_STATES = frozenset({"42P01", "42S02", "3F000"})
-UNDEFINED_WORDS = ("does not exist", "no such table", "not found", "doesn't exist", "invalid object name")
 
 
 class AdapterWarehouse:
@@ -44,42 +36,55 @@ class AdapterWarehouse:
 
     def __init__(self, adapter: Any) -> None:
         self._adapter = adapter
+        self._dialect = dialect_of(adapter.type())
         self._held = contextlib.ExitStack()
         self._held.enter_context(adapter.connection_named(CONNECTION_NAME))
         self._handle = adapter.connections.get_thread_connection().handle
+        for statement in self._dialect.session_sql:
+            cursor = self._open_cursor()
+            cursor.execute(statement)
+            with contextlib.suppress(Exception):  # most drivers have nothing to fetch here, Trino's runs it only then
+                cursor.fetchall()
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
         """Every column with the adapter's name for its type, where it has one. Raises `WarehouseError`."""
-        return {column.name: column.type for column in self._described(source)}
+        return {column.name: column.type for column, _ in self._described(source)}
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
         """The columns that `source` names. Raises `WarehouseError`."""
-        select = build_select(source, self._described(source), self._quote)
-        with self._cursor(source, select) as cursor:
-            return build_reader(source.columns, fetched(cursor))
+        described = self._described(source)
+        found = match_columns(source, [column for column, _ in described])
+        converts = {column.name: convert for column, convert in described}
+        with self._cursor(source, select_of(source, found, self._quote)) as cursor:
+            return build_reader(
+                source.columns, _fetched(cursor), {name: converts[column.name] for name, column in found.items()}
+            )
 
     def close(self) -> None:
         """Give the connection back to the adapter, and end it."""
         self._held.close()
         self._adapter.cleanup_connections()
 
-    def _described(self, source: RowSource) -> list[SourceColumn]:
+    def _described(self, source: RowSource) -> list[tuple[SourceColumn, Callable[[Any], Any] | None]]:
         with self._cursor(source, f"SELECT * FROM {from_clause(source)} WHERE 1 = 0") as cursor:
-            return [
-                SourceColumn(name=str(name), type=self._type_name(code), sql=self._quote(str(name)))
-                for name, code, *_ in cursor.description
-            ]
+            columns = [(str(name), self._type_name(code)) for name, code, *_ in cursor.description]
+            with contextlib.suppress(Exception):  # some drivers take no other query before this one's end was read
+                cursor.fetchall()
+        return [self._dialect.describe(name, kind, self._quote(name)) for name, kind in columns]
+
+    def _open_cursor(self) -> Any:
+        return self._handle.cursor(**self._dialect.cursor_options)
 
     @contextlib.contextmanager
     def _cursor(self, source: RowSource, sql: str) -> Iterator[Any]:
-        cursor = self._handle.cursor()  # never closed, as in dbt: some adapters hand out the same one again
+        cursor = self._open_cursor()  # never closed, as in dbt: some adapters hand out the same one again
         try:
             cursor.execute(sql)
             yield cursor
         except Exception as error:  # noqa: BLE001 - every driver raises its own
             with contextlib.suppress(Exception):
                 self._handle.rollback()
-            raise _read_failure(source, error) from None
+            raise read_failure(source, error) from None
 
     def _quote(self, name: str) -> str:
         mark = self._adapter.quote("x")[-1]
@@ -89,55 +94,45 @@ class AdapterWarehouse:
         try:
             return str(self._adapter.connections.data_type_code_to_name(code))
         except Exception:  # noqa: BLE001 - an adapter need not know its driver's codes
-            return "unknown"
+            return code if isinstance(code, str) else "unknown"
 
 
-def connect(request: AdapterRequest) -> AdapterWarehouse:
-    """Build the adapter as dbt does, and open a connection. Raises `WarehouseError`."""
-    arguments = Namespace(
-        project_dir=str(request.project_dir),
-        profiles_dir=str(request.profiles_dir),
-        profile=request.profile,
-        target=request.target,
-        vars=dict(request.vars),
-        threads=1,
-        send_anonymous_usage_stats=False,
-    )
+def _fetched(cursor: Any) -> Iterator[Sequence[Sequence[Any]]]:
+    """The rows of a query that has run, some thousand at a time where the driver can do that."""
+    inner = getattr(cursor, "_cursor", None) or cursor  # dbt-spark wraps the driver's, and passes less on
+    frame = getattr(inner, "_df", None)
+    if hasattr(inner, "fetchmany"):
+        while rows := inner.fetchmany(BATCH_ROWS):
+            yield rows
+    elif frame is not None:
+        iterator = frame.toLocalIterator()
+        while rows := list(islice(iterator, BATCH_ROWS)):
+            yield rows
+    else:
+        yield from filter(None, [cursor.fetchall()])
+
+
+def prepare(request: AdapterRequest, target: Mapping[str, Any]) -> Callable[[], Warehouse]:
+    """Build the adapter as dbt does, and give what opens its connection. Raises `WarehouseError`, as that does."""
+    kind = str(target.get("type", "")).lower()
+    adapter = build_adapter(request, kind)
+    return lambda: _connect(adapter, kind, target)
+
+
+def _connect(adapter: Any, kind: str, target: Mapping[str, Any]) -> Warehouse:
+    place = describe_place(kind, target)
     try:
-        set_from_args(arguments, None)
-        config = RuntimeConfig.from_args(arguments)
-    except (DbtProfileError, DbtProjectError) as error:
-        raise bad_setting("dbt", request.profile or "profile", f"can't be loaded: {_reason(error)}") from None
-    cleanup_event_logger()  # dbt would tell standard output that it registered an adapter; that place is for our data
-    reset_adapters()  # an adapter of another project or target may be registered under the same type
-    register_adapter(config, get_mp_context())
-    adapter = get_adapter(config)
-    place = f"the warehouse of type `{config.credentials.type}`"
-    try:
-        return AdapterWarehouse(adapter)
+        return ClickHouseWarehouse(adapter, CONNECTION_NAME) if kind == "clickhouse" else AdapterWarehouse(adapter)
     except (FailedToConnectError, DbtBaseException) as error:
-        raise unreachable(place, _without_secrets(_reason(error), config.credentials)) from None
+        raise connect_failure(place, target, _without_secrets(reason_of(error), adapter)) from None
     except Exception as error:  # noqa: BLE001 - not every adapter wraps what its driver raises
-        raise unreachable(place, type(error).__name__) from None
+        raise connect_failure(place, target, type(error).__name__, str(error)) from None
 
 
-def _reason(error: Exception) -> str:
-    # dbt's messages have a heading ("Database Error"), then the reason.
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[1] if len(lines) > 1 else (lines[0] if lines else type(error).__name__)
-
-
-def _without_secrets(text: str, credentials: Any) -> str:
+def _without_secrets(text: str, adapter: Any) -> str:
+    credentials = adapter.config.credentials
     shown = set(credentials._connection_keys())  # noqa: SLF001 - dbt's own list of what may be shown
-    for name, value in credentials.to_dict().items():
+    for name, value in vars(credentials).items():
         if name not in shown and isinstance(value, str) and value:
             text = text.replace(value, "***")
     return text
-
-
-def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
-    state = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
-    message = str(error).lower()
-    if state in UNDEFINED_STATES or any(word in message for word in UNDEFINED_WORDS):
-        return relation_missing(source)
-    return read_failed(source, f"{type(error).__name__} ({state})" if state else type(error).__name__)

@@ -13,12 +13,14 @@ import time
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import duckdb
 
 from dbt_stripe_sync.model.errors import Problem, WarehouseError
+from dbt_stripe_sync.warehouse.canonical import marked, restored, zoned_time_text
 from dbt_stripe_sync.warehouse.duckdb_profile import DuckDBProfile, parse_profile
-from dbt_stripe_sync.warehouse.duckdb_types import read_sql
+from dbt_stripe_sync.warehouse.duckdb_types import NUMBERS, read_sql
 from dbt_stripe_sync.warehouse.failures import (
     bad_setting,
     first_line,
@@ -27,7 +29,14 @@ from dbt_stripe_sync.warehouse.failures import (
     relation_missing,
     unreachable,
 )
-from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, double_quoted, from_clause
+from dbt_stripe_sync.warehouse.select import (
+    SourceColumn,
+    double_quoted,
+    forms_of,
+    from_clause,
+    match_columns,
+    select_of,
+)
 from dbt_stripe_sync.warehouse.streams import guarded_reader
 
 if TYPE_CHECKING:
@@ -49,6 +58,7 @@ class DuckDBWarehouse:
     def __init__(self, connection: duckdb.DuckDBPyConnection, profile: DuckDBProfile) -> None:
         self._connection = connection
         self._profile = profile
+        self._cursors: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
         """Every column with DuckDB's name for its type. Raises `WarehouseError`."""
@@ -56,16 +66,25 @@ class DuckDBWarehouse:
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
         """The columns that `source` names, streamed. Raises `WarehouseError`."""
-        select = build_select(source, self._described(source))
+        found = match_columns(source, self._described(source))
         cursor = self._cursor()
         try:
-            reader = cursor.sql(select).to_arrow_reader(BATCH_ROWS)
+            reader = cursor.sql(select_of(source, found)).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as error:
             cursor.close()
             raise _read_failure(source, error) from None
+        forms = forms_of(found)
         return guarded_reader(
-            reader.schema, reader, failure=lambda error: _read_failure(source, error), close=cursor.close
+            marked(reader.schema, found),
+            (restored(batch, forms) for batch in reader),
+            failure=lambda error: _read_failure(source, error),
+            close=cursor.close,
         )
+
+    def cancel(self) -> None:
+        """Stop the queries that run, from another thread."""
+        for cursor in tuple(self._cursors):
+            cursor.interrupt()
 
     def close(self) -> None:
         """Detach the files."""
@@ -78,12 +97,21 @@ class DuckDBWarehouse:
             except duckdb.Error as error:
                 raise _read_failure(source, error) from None
             return [
-                SourceColumn(name=name, type=str(kind), sql=read_sql(double_quoted(name), kind))
+                SourceColumn(
+                    name=name,
+                    type=str(kind),
+                    sql=read_sql(double_quoted(name), kind),
+                    form=zoned_time_text if kind.id == "time with time zone" else None,
+                    is_number=kind.id in NUMBERS,
+                )
                 for name, kind in zip(relation.columns, relation.types, strict=True)
             ]
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = self._connection.cursor()
+        self._cursors.add(cursor)
+        # What a view or an ephemeral model makes of a time is the same on every machine, unless the profile has a say.
+        cursor.execute("SET TimeZone = 'UTC'")
         for name, statement in self._profile.session_sql:
             _run(cursor, statement, bad_setting("duckdb", "settings", f"has `{name}`, which does not apply"))
         cursor.execute(f"USE {double_quoted(self._profile.database)}")
@@ -189,7 +217,8 @@ def _attach_failure(path: str, error: duckdb.Error) -> WarehouseError:
             Problem(
                 code="warehouse-locked",
                 summary=f"the database {path} is held by {who}",
-                hint="close it there (a DuckDB file has one writer and no readers beside it), then run again",
+                hint="wait until it has finished, or close the file there (a DuckDB file has one writer and no readers "
+                "beside it); to wait by itself, give the profile `retries: {connect_attempts: 6}`",
             )
         )
     if "does not exist" in message:

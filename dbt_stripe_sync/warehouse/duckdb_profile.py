@@ -13,6 +13,8 @@ from dbt_stripe_sync.warehouse.select import double_quoted
 
 MOTHERDUCK = ("md:", "motherduck:")
 TOKEN = "motherduck_token"  # noqa: S105 - the setting's name
+# Catalogues that may be a file of this machine, the longest prefix first.
+LOCAL_CATALOGS = ("ducklake:sqlite:", "ducklake:duckdb:", "ducklake:", "sqlite:")
 UNQUOTED_SECRET_PARTS = frozenset({"type", "provider"})
 
 
@@ -115,6 +117,11 @@ def _is_remote(path: str) -> bool:
 
 
 def _resolved(path: str, project_root: Path) -> str:
+    for prefix in LOCAL_CATALOGS:
+        rest = path.removeprefix(prefix)
+        # `ducklake:name` is a secret's name, and `ducklake:postgres:dbname=…` a connection string.
+        if rest != path and not any(mark in rest for mark in ":=") and any(mark in rest for mark in "./"):
+            return prefix + str((project_root / Path(rest).expanduser()).resolve())
     if _is_remote(path):
         return path
     return str((project_root / Path(path).expanduser()).resolve())

@@ -15,7 +15,6 @@ CASTS = {
     "uhugeint": "VARCHAR",
     "bignum": "VARCHAR",
     "bit": "VARCHAR",
-    "interval": "VARCHAR",
     "time with time zone": "VARCHAR",
     "time_ns": "TIME",
     "timestamp_s": "TIMESTAMP",
@@ -27,6 +26,10 @@ CASTS = {
     "union": "VARCHAR",
     "variant": "JSON",
 }
+
+
+# Text that is a number all the same.
+NUMBERS = frozenset({"uhugeint", "bignum"})
 
 
 def read_sql(column: str, kind: duckdb.DuckDBPyType) -> str:

@@ -33,6 +33,24 @@ def not_authorised(place: str, user: str | None, reason: str | None = None) -> W
     )
 
 
+def not_permitted(place: str, user: str | None, reason: str, hint: str) -> WarehouseError:
+    """The warehouse knows this user, who lacks a right that has nothing to do with one model."""
+    who = f"`{user}`" if user else "the profile's user"
+    return WarehouseError(Problem(code="warehouse-denied", summary=f"{place.rstrip(',')}: {who} {reason}", hint=hint))
+
+
+def connection_lost(source: RowSource, reason: str) -> WarehouseError:
+    """The connection ended while rows were read."""
+    return WarehouseError(
+        Problem(
+            code="warehouse-unreachable",
+            summary=f"the connection was lost while model `{source.name}` was read: {reason}",
+            where=Location(model=source.name),
+            hint="run it again; nothing was sent. If it persists, check the network and the warehouse's time-outs",
+        )
+    )
+
+
 def bad_setting(kind: str, setting: str, reason: str, hint: str | None = None) -> WarehouseError:
     """The profile asks for what can't be done."""
     return WarehouseError(

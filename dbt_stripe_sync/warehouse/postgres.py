@@ -14,17 +14,27 @@ import adbc_driver_manager
 from adbc_driver_postgresql import StatementOptions
 from adbc_driver_postgresql import dbapi as adbc
 
+from dbt_stripe_sync.warehouse.canonical import restored, zoned_time_text
 from dbt_stripe_sync.warehouse.failures import (
+    connection_lost,
     denied,
     first_line,
     not_authorised,
+    not_permitted,
     read_failed,
     relation_missing,
     unreachable,
 )
 from dbt_stripe_sync.warehouse.postgres_infinity import with_infinities
 from dbt_stripe_sync.warehouse.postgres_types import TypeInfo, read_sql, type_name
-from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, double_quoted, from_clause
+from dbt_stripe_sync.warehouse.select import (
+    SourceColumn,
+    double_quoted,
+    forms_of,
+    from_clause,
+    match_columns,
+    select_of,
+)
 from dbt_stripe_sync.warehouse.streams import guarded_reader
 
 if TYPE_CHECKING:
@@ -44,6 +54,9 @@ UNDEFINED = frozenset({"42P01", "3F000"})
 INSUFFICIENT_PRIVILEGE = "42501"
 # Classes whose messages quote names and the statement; those of class 22 (data) quote values.
 MESSAGE_IS_SAFE = ("42", "0A", "25", "3D", "53", "57", "58")
+# connection_exception, and the server's own end: shut down, crashed, this session ended by an administrator.
+CONNECTION_ENDED = ("08", "57P01", "57P02", "57P03")
+CONNECTION_ENDED_WORDS = ("server closed the connection", "terminating connection", "no connection to the server")
 # Beginnings of messages without values, for where there is no SQLSTATE to tell.
 HARMLESS = (
     "Attempt to read from a stream that has already been closed",
@@ -66,6 +79,7 @@ class PostgresWarehouse:
         self._connection = connection
         self._in_snapshot = False
         self._reading: adbc.Cursor | None = None
+        self._busy: adbc.Cursor | None = None
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
         """Every column with PostgreSQL's name for its type. Raises `WarehouseError`."""
@@ -75,7 +89,8 @@ class PostgresWarehouse:
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
         """The columns that `source` names, streamed. Raises `WarehouseError`."""
         with self._cursor(source) as cursor:
-            select = build_select(source, _described(cursor, source))
+            found = match_columns(source, _described(cursor, source))
+        select, forms = select_of(source, found), forms_of(found)
         with self._cursor(source, stays_open=True) as cursor:
             cursor.adbc_statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)})
             cursor.execute(select)
@@ -83,10 +98,15 @@ class PostgresWarehouse:
         self._reading = cursor
         return guarded_reader(
             reader.schema,
-            map(with_infinities, reader),
+            (restored(with_infinities(batch), forms) for batch in reader),
             failure=lambda error: self._failed(source, error),
             close=cursor.close,
         )
+
+    def cancel(self) -> None:
+        """Stop the query that runs, from another thread."""
+        if self._busy is not None:
+            self._busy.adbc_cancel()
 
     def close(self) -> None:
         """End the snapshot and the connection."""
@@ -96,7 +116,7 @@ class PostgresWarehouse:
     @contextlib.contextmanager
     def _cursor(self, source: RowSource, *, stays_open: bool = False) -> Iterator[adbc.Cursor]:
         self._end_reading()
-        cursor = self._connection.cursor()
+        cursor = self._busy = self._connection.cursor()
         keep = False
         try:
             self._begin_snapshot()
@@ -115,7 +135,9 @@ class PostgresWarehouse:
         with self._connection.cursor() as cursor:
             # One snapshot for every model, so that parents and children are of the same moment.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            # Intervals become text; a role's own style must not decide which.
+            # What a view or an ephemeral model makes of a time, and an interval's text, is the same on every machine
+            # and for every role.
+            cursor.execute("SET LOCAL timezone = 'UTC'")
             cursor.execute("SET LOCAL intervalstyle = 'iso_8601'")
         self._in_snapshot = True
 
@@ -187,13 +209,19 @@ def _set_role(connection: adbc.Connection, target: Mapping[str, Any], role: str)
         connection.commit()
     except adbc_driver_manager.Error:
         connection.close()
-        raise not_authorised(_place(target), target.get("user"), f"it can't take the role `{role}`") from None
+        hint = f"grant the role to the user, or change the profile's `role`: GRANT {role} TO …"
+        raise not_permitted(_place(target), target.get("user"), f"may not take the role `{role}`", hint) from None
 
 
 def _described(cursor: adbc.Cursor, source: RowSource) -> Sequence[SourceColumn]:
     schema = cursor.adbc_execute_schema(f"SELECT * FROM {from_clause(source)}")
     return [
-        SourceColumn(name=field.name, type=type_name(field, info), sql=read_sql(double_quoted(field.name), field, info))
+        SourceColumn(
+            name=field.name,
+            type=type_name(field, info),
+            sql=read_sql(double_quoted(field.name), field, info),
+            form=zoned_time_text if info.name == "time with time zone" else None,
+        )
         for field, info in zip(schema, _type_infos(cursor, source, schema.names), strict=True)
     ]
 
@@ -242,6 +270,9 @@ def _connect_failure(target: Mapping[str, Any], error: Exception) -> WarehouseEr
     message = first_line(error).removeprefix("IO: [libpq] Failed to connect: ")
     if _is_auth(message):
         return not_authorised(_place(target), target.get("user"))
+    if "permission denied" in message:
+        hint = "grant it CONNECT on the database"
+        return not_permitted(_place(target), target.get("user"), "may not connect to the database", hint)
     return unreachable(_place(target), message.rsplit("failed: ", 1)[-1])
 
 
@@ -251,11 +282,15 @@ def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
         return relation_missing(source)
     if state == INSUFFICIENT_PRIVILEGE:
         return denied(source)
+    if state.startswith(CONNECTION_ENDED):
+        return connection_lost(source, f"SQLSTATE {state}")
     if state.startswith(MESSAGE_IS_SAFE):
         message = first_line(error).rsplit("ERROR:  ", 1)[-1]
         return read_failed(source, f"{message} (SQLSTATE {state})")
     if state:
         return read_failed(source, f"SQLSTATE {state}")
     # In the middle of a stream the driver gives no SQLSTATE, only words.
-    message = first_line(error).rsplit("ERROR:  ", 1)[-1]
+    message = first_line(error).rsplit("ERROR:  ", 1)[-1].rsplit("FATAL:  ", 1)[-1]
+    if any(words in message for words in CONNECTION_ENDED_WORDS):
+        return connection_lost(source, message if message.startswith(HARMLESS) else "the server closed it")
     return read_failed(source, message if message.startswith(HARMLESS) else "the server rejected a row's value")

@@ -17,10 +17,12 @@ from dbt_stripe_sync.warehouse.failures import (
     bad_setting,
     denied,
     not_authorised,
+    not_permitted,
     read_failed,
     relation_missing,
     unreachable,
 )
+from dbt_stripe_sync.warehouse.network import check_reachable
 from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, double_quoted, from_clause
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import RowSource
 
 DEFAULT_PORT = 5439
+CONNECT_TIMEOUT_SECONDS = 30
 # The connector holds a whole result in memory, so rows come through a cursor in the cluster. A cluster of one node
 # gives at most 1,000 rows a FETCH (docs.aws.amazon.com/redshift/latest/dg/declare.html).
 FETCH_ROWS = 10_000
@@ -106,15 +109,34 @@ def connect(target: Mapping[str, Any], project_root: Path) -> RedshiftWarehouse:
     place = f"Redshift at {options['host']}:{options['port']}, database `{options.get('database')}`,"
     try:
         connection = redshift_connector.connect(**options)
-        role = target.get("role")
-        if role:
-            connection.cursor().execute(f"SET ROLE {role}")
-            connection.commit()
     except Exception as error:  # noqa: BLE001 - the connector's, its sockets' and those of the AWS client behind IAM
         if any(word in str(error).lower() for word in AUTH_WORDS):
             raise not_authorised(place, target.get("user")) from None
+        if "permission denied" in str(error).lower():
+            hint = "grant it the right to connect to the database"
+            raise not_permitted(place, target.get("user"), "may not connect to the database", hint) from None
+        if not options.get("iam"):  # else AWS names the cluster's host only once it has been asked
+            check_reachable(place, options["host"], options["port"])
         raise unreachable(place, type(error).__name__) from None
+    # The timeout of the connector holds for each answer as well, and a query may think for longer.
+    connection._usock.settimeout(None)  # noqa: SLF001 - it has no setting of its own for reads
+    _prepare_session(connection, place, target)
     return RedshiftWarehouse(connection)
+
+
+def _prepare_session(connection: Any, place: str, target: Mapping[str, Any]) -> None:
+    cursor = connection.cursor()
+    # What a view makes of a time is the same whatever the user's own zone is.
+    cursor.execute("SET timezone TO 'UTC'")
+    role = target.get("role")
+    if role:
+        try:
+            cursor.execute(f"SET ROLE {role}")
+        except redshift_connector.Error:
+            connection.close()
+            hint = f"grant the role to the user, or change the profile's `role`: GRANT ROLE {role} TO …"
+            raise not_permitted(place, target.get("user"), f"may not take the role `{role}`", hint) from None
+    connection.commit()
 
 
 def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +148,7 @@ def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
         "port": int(target.get("port") or DEFAULT_PORT),
         "database": target.get("database", target.get("dbname")),
         "region": target.get("region"),
-        "timeout": target.get("connect_timeout"),
+        "timeout": int(target.get("connect_timeout") or CONNECT_TIMEOUT_SECONDS),
         "is_serverless": serverless,
         "application_name": "dbt-stripe-sync",
         **_encryption(str(target.get("sslmode") or "prefer")),

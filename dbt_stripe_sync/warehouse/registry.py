@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +32,14 @@ class AdapterRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimits:
+    """Seconds to wait for a connection and for each answer; None takes the profile's, or the default."""
+
+    connect_seconds: float | None = None
+    read_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of warehouse: the module whose `connect` opens it, its driver's import name, the extra that brings it."""
 
@@ -47,9 +56,25 @@ KINDS: Mapping[str, Kind] = {
     "bigquery": Kind(module="bigquery", driver="adbc_driver_bigquery", extra="bigquery"),
     "databricks": Kind(module="databricks", driver="databricks.sql", extra="databricks"),
 }
+# dbt's adapters whose package is not called after the profile's `type`, and those that need an extra to connect.
+PACKAGES = {
+    "fabricspark": "dbt-fabricspark",
+    "mariadb": "dbt-mysql",
+    "mysql5": "dbt-mysql",
+    "upsolver": "dbt-upsolver",
+    "watsonx_presto": "dbt-watsonx-presto",
+    "watsonx_spark": "dbt-watsonx-spark",
+}
+DBT_1 = ("dbt.adapters.factory", "dbt.config.runtime")
 
 
-def open_warehouse(target: Mapping[str, Any], *, project_root: Path, adapter: AdapterRequest | None) -> Warehouse:
+def open_warehouse(
+    target: Mapping[str, Any],
+    *,
+    project_root: Path,
+    adapter: AdapterRequest | None,
+    limits: TimeLimits = TimeLimits(),
+) -> Warehouse:
     """Connect to the warehouse of a rendered profile output.
 
     A `type` without a reader of ours goes through dbt 1.x's adapter, if `adapter` says how to build it.
@@ -58,34 +83,59 @@ def open_warehouse(target: Mapping[str, Any], *, project_root: Path, adapter: Ad
     name = str(target.get("type", "")).lower()
     kind = KINDS.get(name)
     if kind is None:
-        return _open_through_dbt(name, adapter)
-    if not _is_installed(kind.driver):
-        raise WarehouseError(
-            Problem(
-                code="driver-missing",
-                summary=f"the driver for {name}, `{kind.driver}`, is not installed",
-                hint=f'pip install "dbt-stripe-sync[{kind.extra}]"' if kind.extra else "pip install dbt-stripe-sync",
+        prepare = _through_dbt(name, target, adapter)
+    else:
+        if not _is_installed(kind.driver):
+            raise WarehouseError(
+                Problem(
+                    code="driver-missing",
+                    summary=f"the driver for {name}, `{kind.driver}`, is not installed",
+                    hint=f'pip install "dbt-stripe-sync[{kind.extra}]"'
+                    if kind.extra
+                    else "pip install dbt-stripe-sync",
+                )
             )
-        )
-    module = import_module(f"dbt_stripe_sync.warehouse.{kind.module}")
-    connect = cast("Callable[[Mapping[str, Any], Path], Warehouse]", module.connect)
-    return connect(target, project_root)
+        module = import_module(f"dbt_stripe_sync.warehouse.{kind.module}")
+        connect = partial(cast("Callable[[Mapping[str, Any], Path], Warehouse]", module.connect), target, project_root)
+
+        def prepare() -> Callable[[], Warehouse]:
+            return connect
+
+    from dbt_stripe_sync.warehouse.patience import open_patiently
+    from dbt_stripe_sync.warehouse.places import describe_place, patience_for
+
+    return open_patiently(prepare, describe_place(name, target), patience_for(name, target, limits))
 
 
-def _open_through_dbt(name: str, adapter: AdapterRequest | None) -> Warehouse:
-    if adapter is None or not _is_installed("dbt.adapters.factory") or not _is_installed("dbt.config.runtime"):
+def _through_dbt(
+    name: str, target: Mapping[str, Any], adapter: AdapterRequest | None
+) -> Callable[[], Callable[[], Warehouse]]:
+    ours = ", ".join(sorted(KINDS))
+    package = PACKAGES.get(name, f"dbt-{name}")
+    if adapter is None or not all(_is_installed(module) for module in DBT_1):
         raise WarehouseError(
             Problem(
                 code="no-reader",
                 summary=f"a profile of type `{name}` can be read only through dbt 1.x's adapter, "
                 "and dbt 1.x is not installed here",
-                hint=f"{', '.join(sorted(KINDS))} need no dbt; for `{name}`, install `dbt-core<2` and `dbt-{name}` "
-                "beside dbt-stripe-sync",
+                hint=f"{ours} need no dbt; for `{name}`, run `pip install 'dbt-core<2' {package}` in the environment "
+                "of dbt-stripe-sync",
             )
         )
-    module = import_module("dbt_stripe_sync.warehouse.dbt_adapter")  # imports dbt, which takes seconds
-    connect = cast("Callable[[AdapterRequest], Warehouse]", module.connect)
-    return connect(adapter)
+    if not _is_installed(f"dbt.adapters.{name}"):
+        raise WarehouseError(
+            Problem(
+                code="no-reader",
+                summary=f"dbt's adapter for a profile of type `{name}` is not installed",
+                hint=f"pip install {package}",
+            )
+        )
+
+    def prepare() -> Callable[[], Warehouse]:
+        module = import_module("dbt_stripe_sync.warehouse.dbt_adapter")  # imports dbt, which takes seconds
+        return cast("Callable[[], Warehouse]", module.prepare(adapter, target))
+
+    return prepare
 
 
 def _is_installed(module: str) -> bool:

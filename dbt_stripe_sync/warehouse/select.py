@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dbt_stripe_sync.model.nodes import RowSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceColumn:
-    """A column as the warehouse has it. `sql` is the expression that reads it, with a cast where it needs one."""
+    """A column as the warehouse has it. `sql` is the expression that reads it, with a cast where it needs one.
+
+    `form` rewrites the text that the expression gives, where the warehouse writes a value in a notation of its own.
+    `is_number` says that the text is an exact number.
+    """
 
     name: str
     type: str
     sql: str
+    form: Callable[[str], str] | None = None
+    is_number: bool = False
 
 
 def double_quoted(name: str) -> str:
@@ -59,9 +65,18 @@ def build_select(
 
     Raises `WarehouseError` (`unknown-column`) with every column that is not there.
     """
-    found = match_columns(source, columns)
+    return select_of(source, match_columns(source, columns), quote)
+
+
+def select_of(source: RowSource, found: Mapping[str, SourceColumn], quote: Callable[[str], str] = double_quoted) -> str:
+    """SQL for columns that were found already, each under the name that it was asked for."""
     selected = ", ".join(f"{column.sql} AS {quote(name)}" for name, column in found.items())
     return f"SELECT {selected} FROM {from_clause(source)}"
+
+
+def forms_of(found: Mapping[str, SourceColumn]) -> dict[str, Callable[[str], str]]:
+    """How the texts of some columns are rewritten once they are read."""
+    return {name: column.form for name, column in found.items() if column.form is not None}
 
 
 def match_columns(source: RowSource, columns: Sequence[SourceColumn]) -> dict[str, SourceColumn]:

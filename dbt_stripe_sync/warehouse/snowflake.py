@@ -28,7 +28,8 @@ from dbt_stripe_sync.warehouse.failures import (
     relation_missing,
     unreachable,
 )
-from dbt_stripe_sync.warehouse.select import double_quoted
+from dbt_stripe_sync.warehouse.network import check_reachable
+from dbt_stripe_sync.warehouse.select import SourceColumn, double_quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import RowSource
 
 TOKEN_TIMEOUT_SECONDS = 30
+HTTPS_PORT = 443
 # Nanoseconds, the driver's default, can't hold a year past 2262.
 TIMESTAMP_PRECISION = ("adbc.snowflake.sql.client_option.max_timestamp_precision", "microseconds")
 # docs.snowflake.com/en/sql-reference/errors: object does not exist or not authorized.
@@ -58,8 +60,9 @@ PLAIN_OPTIONS = {
 
 def connect(target: Mapping[str, Any], project_root: Path) -> AdbcWarehouse:
     """Log in as the profile says. Raises `WarehouseError`."""
-    options = build_options(target, project_root, refreshed_token=_refreshed_token(target))
     place = f"Snowflake account `{target.get('account')}`, database `{target.get('database')}`,"
+    check_reachable(place, _host(target), int(target.get("port") or HTTPS_PORT))
+    options = build_options(target, project_root, refreshed_token=_refreshed_token(target))
     attempts = 1 + max(0, int(target.get("connect_retries", 1)))
     for attempt in range(1, attempts + 1):
         try:
@@ -81,10 +84,11 @@ def dialect(statement_options: Mapping[str, str]) -> Dialect:
     """How Snowflake reads: names in double quotes, semi-structured types as JSON text."""
     return Dialect(
         quote=double_quoted,
-        type_name=_type_name,
-        plain=lambda column, _: column,
+        describe=lambda quoted, field: SourceColumn(name=field.name, type=_type_name(field), sql=quoted),
         failure=_read_failure,
         statement_options=statement_options,
+        # What a view makes of a time, and a time with the session's zone, is the same whatever the account says.
+        session_sql=("ALTER SESSION SET TIMEZONE = 'UTC'",),
     )
 
 
@@ -176,15 +180,13 @@ def _refreshed_token(target: Mapping[str, Any]) -> str | None:
     client, secret = target.get("oauth_client_id"), target.get("oauth_client_secret")
     if target.get("authenticator") != "oauth" or not (client and secret):
         return None
-    account = str(target.get("account", "")).replace("_", "-")
-    host = target.get("host") or f"{account}.snowflakecomputing.com"
     fields = {
         "grant_type": "refresh_token",
         "refresh_token": target.get("token"),
         "redirect_uri": "http://localhost:9999",
     }
     request = urllib.request.Request(
-        f"https://{host}/oauth/token-request",
+        f"https://{_host(target)}/oauth/token-request",
         data=urllib.parse.urlencode(fields).encode(),
         headers={"Authorization": "Basic " + base64.b64encode(f"{client}:{secret}".encode()).decode()},
     )
@@ -198,6 +200,11 @@ def _refreshed_token(target: Mapping[str, Any]) -> str | None:
         raise not_authorised(place, target.get("user"), reason) from None
     except (OSError, ValueError, KeyError) as error:
         raise unreachable(place, f"no access token for the refresh token ({type(error).__name__})") from None
+
+
+def _host(target: Mapping[str, Any]) -> str:
+    account = str(target.get("account", "")).replace("_", "-")
+    return str(target.get("host") or f"{account}.snowflakecomputing.com")
 
 
 def _type_name(field: pa.Field) -> str:

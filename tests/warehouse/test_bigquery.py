@@ -111,7 +111,8 @@ def test_what_the_driver_can_not_do_is_said_without_secrets(tmp_path, settings, 
 @pytest.mark.parametrize(
     ("kind", "arrow", "sql"),
     [
-        ("NUMERIC", pa.decimal128(38, 9), "`v`"),
+        ("NUMERIC", pa.decimal128(10, 2), "`v`"),
+        ("NUMERIC", pa.decimal128(38, 9), "CAST(`v` AS STRING)"),
         ("BIGNUMERIC", pa.decimal256(76, 38), "CAST(`v` AS STRING)"),
         ("INTERVAL", pa.month_day_nano_interval(), "CAST(`v` AS STRING)"),
         ("GEOGRAPHY", pa.string(), "ST_ASTEXT(`v`)"),
@@ -122,7 +123,7 @@ def test_what_the_driver_can_not_do_is_said_without_secrets(tmp_path, settings, 
 def test_types_that_arrow_or_duckdb_can_not_hold_are_read_as_text(kind, arrow, sql):
     dialect = bigquery.dialect({})
 
-    assert dialect.plain(dialect.quote("v"), pa.field("v", arrow, metadata={"Type": kind})) == sql
+    assert dialect.describe(dialect.quote("v"), pa.field("v", arrow, metadata={"Type": kind})).sql == sql
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,8 @@ def test_types_that_arrow_or_duckdb_can_not_hold_are_read_as_text(kind, arrow, s
             "relation-missing",
         ),
         ("googleapi: Error 403: Access Denied: Table shop:main.x: User does not have permission", "warehouse-denied"),
+        ("oauth2: cannot fetch token: 400 invalid_grant hush", "warehouse-auth"),
+        ("Post https://bigquery.googleapis.com: dial tcp: lookup: no such host", "warehouse-unreachable"),
         ("googleapi: Error 400: Bad double value: hush", "read-failed"),
     ],
 )

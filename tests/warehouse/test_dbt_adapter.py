@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from decimal import Decimal
 
 import duckdb
 import pytest
@@ -25,7 +24,7 @@ def through_dbt(tmp_path):
         (tmp_path / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: shop\n")
         (tmp_path / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
         request = AdapterRequest(project_dir=tmp_path, profiles_dir=tmp_path, profile=profile)
-        opened.append(dbt_adapter.connect(request))
+        opened.append(dbt_adapter.prepare(request, target)())
         return opened[-1]
 
     yield connect
@@ -52,7 +51,7 @@ def test_rows_come_through_dbts_duckdb_adapter_exact_and_standard_output_stays_o
     assert table.slice(24_999).to_pylist() == [
         {
             "ID": 24_999,
-            "credit": Decimal("1.50"),
+            "credit": "1.50",
             "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
             "tags": '["a"]',
             'a "b"': "x",
@@ -77,7 +76,7 @@ def test_rows_come_through_dbts_postgres_adapter_exact(through_dbt, shop):
     assert warehouse.rows(source).read_all().to_pylist() == [
         {
             "id": 1,
-            "credit": Decimal("12345678901234567890.12"),
+            "credit": "12345678901234567890.12",
             "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
             "doc": '{"a":1}',
             "nothing": None,
@@ -100,7 +99,9 @@ def test_a_warehouse_that_is_not_there_is_named_without_the_password(through_dbt
     with pytest.raises(WarehouseError) as caught:
         through_dbt(shop.target(host="127.0.0.1", port=1, password="hush-hush", retries=0, threads=1))
 
-    assert str(caught.value).startswith("warehouse-unreachable: the warehouse of type `postgres` can't be reached:")
+    assert str(caught.value).startswith(
+        "warehouse-unreachable: PostgreSQL at 127.0.0.1:1, database `postgres` can't be reached: nothing listens"
+    )
     assert "hush-hush" not in str(caught.value)
 
 

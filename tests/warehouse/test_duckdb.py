@@ -31,12 +31,12 @@ EVERY_TYPE = {
     "a_text": ("'Zoë'", "Zoë"),
     "a_date": ("DATE '2026-02-28'", date(2026, 2, 28)),
     "a_time": ("TIME '12:34:56'", time(12, 34, 56)),
-    "a_timetz": ("CAST('12:00:00+02' AS TIMETZ)", "12:00:00+02"),
+    "a_timetz": ("CAST('12:00:00+02' AS TIMETZ)", "10:00:00+00:00"),
     "a_timestamp": ("TIMESTAMP '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
     "a_timestamp_ns": ("TIMESTAMP_NS '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
     "a_timestamp_s": ("TIMESTAMP_S '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
     "a_timestamptz": ("TIMESTAMPTZ '2026-02-28 02:00:00+02'", datetime(2026, 2, 28, tzinfo=timezone.utc)),
-    "an_interval": ("INTERVAL 2 DAYS", "2 days"),
+    "an_interval": ("INTERVAL 2 DAYS", "P2D"),
     "a_uuid": ("UUID '11111111-2222-3333-4444-555555555555'", UUID("11111111-2222-3333-4444-555555555555")),
     "an_enum": ("'happy'::mood", "happy"),
     "a_json": ("""'{"a": 1.50}'::JSON""", '{"a": 1.50}'),
@@ -355,7 +355,7 @@ def test_what_is_attached_is_read_only_whatever_the_profile_says(tmp_path):
     assert [attachment.sql for attachment in profile.attachments] == [
         f"ATTACH '{tmp_path}/dev.duckdb' AS \"dev\" (READ_ONLY)",
         "ATTACH IF NOT EXISTS 's3://bucket/x.duckdb' (READ_ONLY, KEY 'it''s', SECRET s)",
-        "ATTACH IF NOT EXISTS 'ducklake:meta.db' AS \"lake\" (READ_ONLY, DATA_PATH 's3://b/p', ENCRYPTED)",
+        f"ATTACH IF NOT EXISTS 'ducklake:{tmp_path}/meta.db' AS \"lake\" (READ_ONLY, DATA_PATH 's3://b/p', ENCRYPTED)",
     ]
 
 
@@ -367,3 +367,21 @@ def test_secrets_are_temporary_and_quoted(tmp_path):
     assert profile.secret_sql == (
         "CREATE OR REPLACE TEMPORARY SECRET \"mine\" (type s3, key_id 'it''s', scope 's3://a', scope 's3://b')",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "attached"),
+    [
+        ("ducklake:meta.ducklake", "ducklake:{root}/meta.ducklake"),
+        ("ducklake:sqlite:lake/meta.sqlite", "ducklake:sqlite:{root}/lake/meta.sqlite"),
+        ("ducklake:postgres:dbname=lake host=db", "ducklake:postgres:dbname=lake host=db"),
+        ("ducklake:my_secret", "ducklake:my_secret"),
+        ("s3://bucket/a.duckdb", "s3://bucket/a.duckdb"),
+    ],
+)
+def test_a_catalogue_on_this_machine_is_found_from_the_projects_root(tmp_path, path, attached):
+    profile = parse_profile({"path": path}, tmp_path)
+
+    assert profile.attachments[0].path == attached.format(root=tmp_path.resolve())
+    assert profile.attachments[0].sql.endswith("(READ_ONLY)")
+    assert profile.file is None

@@ -40,7 +40,7 @@ EVERY_TYPE = {
     "a_json": ("""'{"a":  1.50}'::json""", '{"a":  1.50}'),
     "a_date": ("date '2026-02-28'", date(2026, 2, 28)),
     "a_time": ("time '12:34:56'", time(12, 34, 56)),
-    "a_timetz": ("'12:00+02'::timetz", "12:00:00+02"),
+    "a_timetz": ("'12:00+02'::timetz", "10:00:00+00:00"),
     "a_timestamp": ("timestamp '2026-02-28 01:02:03.000004'", datetime(2026, 2, 28, 1, 2, 3, 4)),
     "a_timestamptz": ("timestamptz '2026-02-28 02:00+02'", datetime(2026, 2, 28, tzinfo=timezone.utc)),
     "an_interval": ("interval '1 day 2 hours'", "P1DT2H"),
@@ -270,7 +270,7 @@ def test_the_profiles_role_and_search_path_apply(shop):
     )
 
     assert row == {"u": "Chief Reader", "p": "shop, pg_catalog"}
-    with pytest.raises(WarehouseError, match=r"warehouse-auth: .* can't take the role `nobody_here`"):
+    with pytest.raises(WarehouseError, match=r"warehouse-denied: .* may not take the role `nobody_here`"):
         shop.open(role="nobody_here")
 
 

@@ -55,9 +55,26 @@ def test_without_dbt_an_unknown_type_lists_what_needs_none(without, tmp_path):
         "a profile of type `trino` can be read only through dbt 1.x's adapter, and dbt 1.x is not installed here"
     )
     assert problem.hint == (
-        "bigquery, databricks, duckdb, postgres, redshift, snowflake need no dbt; for `trino`, install `dbt-core<2` "
-        "and `dbt-trino` beside dbt-stripe-sync"
+        "bigquery, databricks, duckdb, postgres, redshift, snowflake need no dbt; for `trino`, run "
+        "`pip install 'dbt-core<2' dbt-trino` in the environment of dbt-stripe-sync"
     )
+
+
+@pytest.mark.parametrize(("kind", "package"), [("trino", "dbt-trino"), ("mariadb", "dbt-mysql")])
+def test_an_adapter_that_is_not_installed_is_named_with_its_package(tmp_path, kind, package):
+    pytest.importorskip("dbt.config.runtime")
+
+    with pytest.raises(WarehouseError) as caught:
+        open_warehouse(
+            {"type": kind, "host": "h"},
+            project_root=tmp_path,
+            adapter=AdapterRequest(project_dir=tmp_path, profiles_dir=tmp_path),
+        )
+
+    (problem,) = caught.value.problems
+    assert problem.code == "no-reader"
+    assert problem.summary == f"dbt's adapter for a profile of type `{kind}` is not installed"
+    assert problem.hint == f"pip install {package}"
 
 
 def test_neither_dbt_nor_a_driver_is_imported_before_it_is_needed():

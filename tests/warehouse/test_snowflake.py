@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from warehouses import ephemeral, shop_model
@@ -146,7 +147,7 @@ def test_columns_are_found_in_snowflakes_upper_case_and_come_back_as_asked(shop)
 
     shop.execute('CREATE TABLE shop.customers AS SELECT 1 AS "ID", \'a@example.com\' AS "EMAIL"')
     connection = postgres.connect(f"host={shop.host} user=postgres dbname=postgres")
-    warehouse = AdbcWarehouse(connection, snowflake.dialect({}))
+    warehouse = AdbcWarehouse(connection, replace(snowflake.dialect({}), session_sql=("SET timezone = 'UTC'",)))
     shop.opened.append(warehouse)
     source = shop_model("customers", "id", "email")
 
@@ -158,7 +159,7 @@ def test_a_relation_that_is_missing_is_named(shop):
     import adbc_driver_postgresql.dbapi as postgres
 
     connection = postgres.connect(f"host={shop.host} user=postgres dbname=postgres", autocommit=True)
-    warehouse = AdbcWarehouse(connection, snowflake.dialect({}))
+    warehouse = AdbcWarehouse(connection, replace(snowflake.dialect({}), session_sql=("SET timezone = 'UTC'",)))
     shop.opened.append(warehouse)
 
     with pytest.raises(WarehouseError, match="relation-missing"):

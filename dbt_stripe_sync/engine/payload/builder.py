@@ -150,18 +150,18 @@ class PayloadBuilder:
         if param is None:
             raise BadValueError("unknown-parameter", "is not a parameter of this resource")
         if isinstance(value, Column):
-            return self._column(value, param, row)
+            return self._column(value, param, part, row)
         if isinstance(value, Constant):
             return convert(value.value, param)
         if isinstance(value, Template):
-            return self._template(value, param, row)
+            return self._template(value, param, part, row)
         if isinstance(value, SyncRef | Lookup):
             return _reference(value, part, row)
         return self._list(value, param, part, row)
 
     @staticmethod
-    def _column(value: Column, param: Param, row: Mapping[str, Any]) -> Any:
-        cell = row[value.name]
+    def _column(value: Column, param: Param, part: Part, row: Mapping[str, Any]) -> Any:
+        cell = part.cell(row, value.name)
         if is_null(cell):
             return None
         if value.convert is Conversion.MINOR_UNITS:
@@ -169,13 +169,15 @@ class PayloadBuilder:
         return convert(cell, param, value.convert)
 
     @staticmethod
-    def _template(value: Template, param: Param, row: Mapping[str, Any]) -> Any:
+    def _template(value: Template, param: Param, part: Part, row: Mapping[str, Any]) -> Any:
         if value.columns and all(is_null(row[column]) for column in value.columns):
             return None
         try:
-            text = render_template(value.source, {column: row[column] for column in value.columns})
+            text = render_template(value.source, {column: part.cell(row, column) for column in value.columns})
         except TemplateLimitError as error:
             raise BadValueError("template-too-large", f"its template takes too much: {error}") from None
+        except BadValueError:
+            raise
         except Exception as error:  # noqa: BLE001 - a template raises whatever its expressions do
             raise BadValueError(
                 "template-failed", f"its template failed with {type(error).__name__}", "try it with `show`"

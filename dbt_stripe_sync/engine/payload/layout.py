@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template, WhenReplaced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dbt_stripe_sync.model.sync import Sync, Value
 
@@ -20,10 +21,19 @@ PARENT = "$parent"
 
 @dataclass(slots=True)
 class Part:
-    """The columns and references that one model contributes: the sync's own, or a child's."""
+    """The columns and references that one model contributes: the sync's own, or a child's.
+
+    `numbers` are the columns that are staged as text and hold exact numbers, which shows once they are read.
+    """
 
     columns: dict[str, None] = field(default_factory=dict)
     references: dict[SyncRef | Lookup, str] = field(default_factory=dict)
+    numbers: set[str] = field(default_factory=set)
+
+    def cell(self, row: Mapping[str, Any], column: str) -> Any:
+        """A staged row's value of a column, a number as a number."""
+        value = row[column]
+        return Decimal(value) if column in self.numbers and isinstance(value, str) and value else value
 
     def reference_key(self, reference: SyncRef | Lookup) -> str:
         """The staged column that holds what a reference is looked up by."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime, timezone
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ from dbt_stripe_sync.engine.payload.template_limits import (
     budget,
     weigh,
 )
+from dbt_stripe_sync.engine.payload.values import BadValueError
 
 __all__ = ["TemplateError", "environment_of", "render_template"]
 
@@ -23,10 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def _empty_for_null(value: Any) -> Any:
+def _printed(value: Any) -> Any:
     if isinstance(value, list | tuple | dict) and weigh(value) > MOST_CHARACTERS:
         raise TemplateLimitError(TOO_LARGE)
-    return "" if value is None else value
+    if value is None:
+        return ""
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise BadValueError("not-text", "is not finite where Stripe takes text")
+    return abs(value) if isinstance(value, float | Decimal) and not value else value  # no -0
 
 
 # dbt renders `{{ }}` in meta itself, so ours are square; one that comes through `{% raw %}` has curly ones.
@@ -38,10 +46,10 @@ _SQUARE = LimitedEnvironment(
     comment_start_string="[#",
     comment_end_string="#]",
     undefined=jinja2.StrictUndefined,
-    finalize=_empty_for_null,
+    finalize=_printed,
     autoescape=False,
 )
-_CURLY = LimitedEnvironment(undefined=jinja2.StrictUndefined, finalize=_empty_for_null, autoescape=False)
+_CURLY = LimitedEnvironment(undefined=jinja2.StrictUndefined, finalize=_printed, autoescape=False)
 
 
 def environment_of(source: str) -> LimitedEnvironment:
@@ -57,12 +65,19 @@ def _compiled(source: str) -> jinja2.Template:
 def render_template(source: str, columns: Mapping[str, Any]) -> str:
     """A template's text for one row.
 
-    Raises `jinja2.TemplateError`, one of them where it takes too much, or whatever an expression in it raises.
+    Raises `BadValueError` for a number that is not finite, `jinja2.TemplateError`, one of them where it takes too much,
+    or whatever an expression in it raises.
     """
+    cells = {name: _in_utc(cell) for name, cell in columns.items()}
     with budget() as limits:
         pieces, length = [], 0
-        for piece in _compiled(source).generate(columns):
+        for piece in _compiled(source).generate(cells):
             length += len(piece)
             limits.spend_on(length)
             pieces.append(piece)
         return "".join(pieces).strip()
+
+
+def _in_utc(cell: Any) -> Any:
+    """A time with a zone in UTC, so that its text is the same wherever it is rendered."""
+    return cell.astimezone(timezone.utc) if isinstance(cell, datetime) and cell.tzinfo is not None else cell

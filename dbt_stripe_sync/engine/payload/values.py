@@ -28,6 +28,8 @@ METADATA_NAME_CHARACTERS = violation.METADATA_NAME_CHARACTERS
 METADATA_VALUE_CHARACTERS = violation.METADATA_VALUE_CHARACTERS
 # A line of a terminal holds about so many words.
 SHOWN_CHOICES = 12
+# Times are left to `as_text`, which makes them UTC.
+JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 TRUE_TEXTS = frozenset({"true", "t", "yes", "1"})
 FALSE_TEXTS = frozenset({"false", "f", "no", "0"})
 
@@ -193,11 +195,13 @@ def as_text(cell: Any) -> str:
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, Decimal):
-        return format(cell, "f")
+        return format(abs(cell) if not cell else _decimal(cell, "not-text", "text"), "f")
     if isinstance(cell, int | UUID):
         return str(cell)
     if isinstance(cell, float):
         return plain(_decimal(cell, "not-text", "text"))
+    if isinstance(cell, datetime) and cell.tzinfo is not None:
+        return cell.astimezone(timezone.utc).isoformat()
     if isinstance(cell, date | time):
         return cell.isoformat()
     if isinstance(cell, timedelta):
@@ -253,11 +257,21 @@ def _map(cell: Any, param: Param) -> dict[str, Any]:
 
 def _as_json(name: str, part: Any) -> str:
     try:
-        return orjson.dumps(part, option=orjson.OPT_SORT_KEYS, default=as_text).decode()
-    except TypeError:
+        _check_finite(part)
+        return orjson.dumps(part, option=JSON_OPTIONS, default=as_text).decode()
+    except (TypeError, BadValueError):
         raise BadValueError(
             "not-text", "holds something that JSON has no text for", "cast it in the model", (name,)
         ) from None
+
+
+def _check_finite(part: Any) -> None:
+    # orjson writes null for what JSON has no number for.
+    if isinstance(part, dict | list):
+        for value in part.values() if isinstance(part, dict) else part:
+            _check_finite(value)
+    elif isinstance(part, float | Decimal):
+        _decimal(part, "not-text", "text")
 
 
 def _pairs(cell: Any) -> dict[str, Any] | None:

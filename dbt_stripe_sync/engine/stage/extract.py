@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, PARENT, REFS
-from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
-from dbt_stripe_sync.model.nodes import RowSource
+from dbt_stripe_sync.model.errors import Location, Problem, StateError, WarehouseError
+from dbt_stripe_sync.model.nodes import NUMBER_FIELD, RowSource
 from dbt_stripe_sync.model.sql import key_text, literal, quoted
 from dbt_stripe_sync.model.sync import SyncRef
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.model.sync import Lookup, Sync
+
+# A time in a key whose zone is not UTC.
+LOCAL_TIME = r"\d\d:\d\d:\d\d(\.\d+)?[+-](0[1-9]|[1-9]\d|00:)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int
         row,
         [*keys, f"{_salted(f'hash({salt}, {_columns(row)})', staged.salt)} AS {quoted(HASH)}"],
     )
+    _check_keys(workspace, staged)
     for child in staged.layout.children:
         parent = f"{key_text(child.child.on, 'incoming')} AS {quoted(PARENT)}"
         hashed = f"hash({_columns(child)}) AS {quoted(HASH)}"
@@ -121,6 +125,30 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int
         f"FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"
     )
     return int(workspace.one(f"SELECT count(*) FROM {staged.raw}")[0])
+
+
+def _check_keys(workspace: Workspace, staged: Staged) -> None:
+    """Whether the records' keys hold times in UTC, as the rows' do.
+
+    Version 0.1.0 wrote them in the machine's own zone: such a record would match no row, and each row would be
+    created again. Raises `StateError`.
+    """
+    types = {name: kind for name, kind, *_ in workspace.all(f"DESCRIBE {staged.raw}")}
+    if not any(types[column] == "TIMESTAMP WITH TIME ZONE" for column in staged.sync.key):
+        return
+    query = f"SELECT count(*) FROM known_records WHERE sync = $sync AND regexp_matches(key, {literal(LOCAL_TIME)})"
+    (count,) = workspace.one(query, {"sync": staged.sync.name})
+    if count:
+        raise StateError(
+            Problem(
+                code="keys-in-local-time",
+                summary=f"{count:,} records of sync `{staged.sync.name}` have keys with a time in a zone other than "
+                "UTC, and would be taken for other rows; nothing was sent",
+                where=staged.sync.where,
+                hint="run `dbt-stripe-sync state export FOLDER`, write those times in UTC (`2027-03-28 01:30:00+00`), "
+                "and `state import` it into a new state (`--state-path`)",
+            )
+        )
 
 
 def _salted(hashed: str, salt: str | None) -> str:
@@ -138,9 +166,15 @@ def _load(
     ]
     extra = [] if part.references else [f"'' AS {quoted(REFS)}"]
     selected = ", ".join([*keys, _columns(part), *references, *extra])
+    reader = warehouse.rows(source)
+    part.numbers.update(field.name for field in reader.schema if NUMBER_FIELD.items() <= (field.metadata or {}).items())
+    failures: list[WarehouseError] = []
+    incoming = pa.RecordBatchReader.from_batches(reader.schema, _noting(reader, failures))
     try:
-        workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", warehouse.rows(source))
+        workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", incoming)
     except duckdb.Error:
+        if failures:
+            raise failures[0] from None
         # What the reader said stands in DuckDB's message with a traceback and perhaps values: neither is for a log.
         raise WarehouseError(
             Problem(
@@ -150,6 +184,15 @@ def _load(
                 hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
             )
         ) from None
+
+
+def _noting(reader: pa.RecordBatchReader, failures: list[WarehouseError]) -> Iterator[pa.RecordBatch]:
+    """The batches. Why there are no more of them DuckDB would tell as text alone."""
+    try:
+        yield from reader
+    except WarehouseError as error:
+        failures.append(error)
+        raise
 
 
 def _columns(part: Part) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dbt_stripe_sync.engine.payload.values import Unreadable
 
@@ -18,15 +19,26 @@ if TYPE_CHECKING:
     import duckdb
 
 BATCH_ROWS = 2_000
+# The text of a time with a zone, as in a row's key, must not depend on the machine's own zone.
+TIME_ZONE = "SET TimeZone = 'UTC'"
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    batch = _with_shortest_floats(batch)
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
     except (ValueError, OverflowError):
         # One cell must not take its whole batch along.
         return [{name: _cell(batch.column(name)[row]) for name in batch.schema.names} for row in range(batch.num_rows)]
     return rows
+
+
+def _with_shortest_floats(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Floats of 32 bits by their shortest decimal: 0.1 stays 0.1, and does not become 0.10000000149011612."""
+    for index, name in enumerate(batch.schema.names):
+        if pa.types.is_float32(batch.column(index).type):
+            batch = batch.set_column(index, name, pc.cast(pc.cast(batch.column(index), pa.string()), pa.float64()))
+    return batch
 
 
 def _cell(scalar: Any) -> Any:
@@ -46,6 +58,7 @@ class Workspace:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
         self._streams = 0
+        connection.execute(TIME_ZONE)
         connection.execute("ATTACH IF NOT EXISTS ':memory:' AS work")
         connection.execute(
             "CREATE OR REPLACE TABLE work.planned(sync VARCHAR, key VARCHAR, id VARCHAR, former VARCHAR)"
@@ -88,6 +101,7 @@ class Workspace:
     def batches(self, sql: str, values: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
         """The rows of a query, some thousand at a time, while other statements may run."""
         with self.connection.cursor() as cursor:
+            cursor.execute(TIME_ZONE)
             relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
             for batch in relation.to_arrow_reader(BATCH_ROWS):
                 yield _rows(batch)

@@ -1,0 +1,100 @@
+"""What a warehouse behind a dbt adapter needs, so that a value comes from it as from any other warehouse.
+
+A warehouse without a row here is read as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.warehouse.canonical import interval_of_text
+from dbt_stripe_sync.warehouse.dbapi_rows import JsonText
+from dbt_stripe_sync.warehouse.select import SourceColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How columns of one type are read: `sql` of the quoted name, and what is made of the driver's value."""
+
+    sql: str = "{}"
+    convert: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterDialect:
+    """How one kind of warehouse differs.
+
+    `session_sql` runs after the connection is made. `readings` goes by the beginning of a type's name in lower case,
+    the first that fits. `cursor_options` are those of the driver's `cursor()`.
+    """
+
+    session_sql: tuple[str, ...] = ()
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    cursor_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def describe(self, name: str, kind: str, quoted: str) -> tuple[SourceColumn, Callable[[Any], Any] | None]:
+        """A column, and what is made of each of its values."""
+        reading = self.reading(kind)
+        return SourceColumn(name=name, type=kind, sql=reading.sql.format(quoted)), reading.convert
+
+    def reading(self, kind: str) -> Reading:
+        """How a type is read."""
+        lowered = kind.lower()
+        return next((reading for start, reading in self.readings.items() if lowered.startswith(start)), Reading())
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def _clock(text: str) -> str:
+    """MySQL's `12:34:56.500000` as Python writes it: no fraction that says nothing."""
+    return re.sub(r"\.0+$", "", text)
+
+
+# mysql.connector gives a TIME, which may have more than 24 hours, as a timedelta. A TIMESTAMP comes without its zone,
+# in the session's, which is UTC. `buffered` would hold a whole result in memory.
+MYSQL = AdapterDialect(
+    session_sql=("SET time_zone = '+00:00'",),
+    readings={
+        "timestamp": Reading(convert=lambda value: value.replace(tzinfo=timezone.utc)),
+        "time": Reading(sql="CAST({} AS CHAR)", convert=_clock),
+        "bit": Reading(sql="CAST({} AS UNSIGNED)"),
+        "float": Reading(sql="CAST({} AS CHAR)", convert=float),
+    },
+    cursor_options={"buffered": False},
+)
+# PySpark makes local times of instants, and PyHive leaves the session's zone out: as text in UTC they are exact.
+SPARK = AdapterDialect(
+    session_sql=("SET TIME ZONE 'UTC'",),
+    readings={
+        "timestamp_ntz": Reading(),
+        "timestamp": Reading(sql="date_format({}, \"yyyy-MM-dd'T'HH:mm:ss.SSSSSS\")", convert=_instant),
+        "float": Reading(sql="CAST({} AS STRING)", convert=float),
+        "interval": Reading(sql="CAST({} AS STRING)", convert=interval_of_text),
+        "void": Reading(sql="CAST({} AS STRING)"),
+        "array": Reading(sql="to_json({})", convert=JsonText),
+        "map": Reading(sql="to_json({})", convert=JsonText),
+        "struct": Reading(sql="to_json({})", convert=JsonText),
+        "variant": Reading(sql="to_json({})", convert=JsonText),
+    },
+)
+DIALECTS: Mapping[str, AdapterDialect] = {
+    "mariadb": MYSQL,
+    "mysql": MYSQL,
+    "mysql5": MYSQL,
+    "spark": SPARK,
+    "trino": AdapterDialect(session_sql=("SET TIME ZONE 'UTC'",)),
+}
+PLAIN = AdapterDialect()
+
+
+def dialect_of(kind: str) -> AdapterDialect:
+    """The dialect of a profile's `type`."""
+    return DIALECTS.get(kind, PLAIN)

@@ -1,0 +1,157 @@
+"""Any warehouse with time-outs: who waits is told for what, and in the end there is an error instead of silence.
+
+What the reader gives is put into its one form here, too, so that no reader can forget it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
+from dbt_stripe_sync.warehouse.canonical import canonical_batch, canonical_schema
+from dbt_stripe_sync.warehouse.worker import Pending, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dbt_stripe_sync.engine.ports import Warehouse
+    from dbt_stripe_sync.model.nodes import RowSource
+
+T = TypeVar("T")
+
+logger = logging.getLogger("dbt_stripe_sync.warehouse")
+
+CONNECT_SECONDS = 30.0
+# A view over a large table may think for minutes before its first row; a dead connection says nothing for ever.
+READ_SECONDS = 600.0
+NOTICE_SECONDS = 5.0
+# Importing dbt and an adapter takes seconds, and many of them on a machine that has much else to do.
+PREPARE_SECONDS = 600.0
+# How long a connection that no longer answers is waited for once it is to be closed.
+CLOSE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait: for the connection, and for each answer and each next batch of rows."""
+
+    connect_seconds: float = CONNECT_SECONDS
+    read_seconds: float = READ_SECONDS
+
+
+class PatientWarehouse:
+    """A warehouse whose driver works in a thread of its own. Use `open_patiently` to make one."""
+
+    def __init__(self, inner: Warehouse, worker: Worker, place: str, patience: Patience) -> None:
+        self._inner = inner
+        self._worker = worker
+        self._place = place
+        self._patience = patience
+        self._silent: WarehouseError | None = None
+
+    def columns(self, source: RowSource) -> Mapping[str, str]:
+        """Every column with the warehouse's name for its type. Raises `WarehouseError`."""
+        return self._answer(self._begin(lambda: self._inner.columns(source)), source)
+
+    def rows(self, source: RowSource) -> pa.RecordBatchReader:
+        """The columns that `source` names, streamed. Raises `WarehouseError`."""
+        reader = self._answer(self._begin(lambda: self._inner.rows(source)), source)
+        schema = canonical_schema(reader.schema)
+        return pa.RecordBatchReader.from_batches(schema, self._batches(reader, schema, source))
+
+    def close(self) -> None:
+        """Give the connection back; one that doesn't answer any more is left to the operating system."""
+        if self._silent is not None:
+            return
+        closing = self._worker.begin(self._inner.close)
+        self._worker.end()
+        with contextlib.suppress(TimeoutError):
+            closing.wait(CLOSE_SECONDS, notice_after=CLOSE_SECONDS, notice=lambda: None)
+
+    def _batches(self, reader: pa.RecordBatchReader, schema: pa.Schema, source: RowSource) -> Iterator[pa.RecordBatch]:
+        def read_next() -> pa.RecordBatch | None:
+            batch = next(reader, None)
+            return None if batch is None else canonical_batch(batch, schema)
+
+        pending = self._begin(read_next)
+        try:
+            while (batch := self._answer(pending, source)) is not None:
+                pending = self._begin(read_next)  # the driver reads on while this batch is worked on
+                yield batch
+        finally:
+            if self._silent is None:
+                self._worker.begin(reader.close)
+
+    def _begin(self, work: Callable[[], T]) -> Pending[T]:
+        if self._silent is not None:
+            raise self._silent
+        return self._worker.begin(work)
+
+    def _answer(self, pending: Pending[T], source: RowSource) -> T:
+        seconds = self._patience.read_seconds
+        try:
+            return pending.wait(
+                seconds,
+                notice_after=NOTICE_SECONDS,
+                notice=lambda: logger.warning(
+                    "waiting for %s to answer about model `%s` (at most %g s)", self._place, source.name, seconds
+                ),
+            )
+        except TimeoutError:
+            self._cancel()
+            self._silent = _no_answer(self._place, source, seconds)
+            raise self._silent from None
+
+    def _cancel(self) -> None:
+        """Ask the warehouse to stop what it does, where its driver can say so from another thread."""
+        cancel = getattr(self._inner, "cancel", None)
+        if cancel is not None:
+            with contextlib.suppress(Exception):
+                cancel()
+
+
+def open_patiently(prepare: Callable[[], Callable[[], Warehouse]], place: str, patience: Patience) -> PatientWarehouse:
+    """Prepare and connect in a thread of its own. `prepare` does what asks nothing of the warehouse, and may take long.
+
+    Raises `WarehouseError` (`warehouse-timeout`), or what `prepare` and what it returns raise.
+    """
+    worker = Worker("warehouse")
+    seconds = patience.connect_seconds
+    try:
+        connect = worker.begin(prepare).wait(PREPARE_SECONDS, notice_after=PREPARE_SECONDS, notice=lambda: None)
+        inner = worker.begin(connect).wait(
+            seconds,
+            notice_after=NOTICE_SECONDS,
+            notice=lambda: logger.warning("waiting for a connection to %s (at most %g s)", place, seconds),
+        )
+    except TimeoutError:
+        worker.end()  # once it has come back, if ever
+        raise WarehouseError(
+            Problem(
+                code="warehouse-timeout",
+                summary=f"{place} did not accept a connection within {seconds:g} seconds",
+                hint="check the host, the port, the VPN and the firewall; if the warehouse takes this long to start, "
+                "raise `warehouse_connect_timeout` under `vars: stripe_sync:`",
+            )
+        ) from None
+    except BaseException:
+        worker.end()
+        raise
+    return PatientWarehouse(inner, worker, place, patience)
+
+
+def _no_answer(place: str, source: RowSource, seconds: float) -> WarehouseError:
+    return WarehouseError(
+        Problem(
+            code="warehouse-timeout",
+            summary=f"{place} sent nothing for {seconds:g} seconds while model `{source.name}` was read",
+            where=Location(model=source.name),
+            hint=f"run `dbt show -s {source.name}` to see how long it takes; to wait longer, raise "
+            "`warehouse_read_timeout` under `vars: stripe_sync:`",
+        )
+    )

@@ -1,0 +1,73 @@
+"""A thread of its own for a driver, so that whoever waits for it can say so, stop waiting, and be interrupted."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Pending(Generic[T]):
+    """Work that was handed over and may not be done yet."""
+
+    answer: queue.SimpleQueue[tuple[bool, Any]] = field(default_factory=queue.SimpleQueue)
+
+    def wait(self, seconds: float, *, notice_after: float, notice: Callable[[], None]) -> T:
+        """What the work gives or raises. Calls `notice` once where it takes long; raises `TimeoutError` in the end."""
+        ends_at = time.monotonic() + seconds
+        try:
+            done, value = self.answer.get(timeout=min(notice_after, seconds))
+        except queue.Empty:
+            if seconds <= notice_after:
+                raise TimeoutError from None
+            notice()
+            done, value = self._last_chance(ends_at)
+        if done:
+            return cast("T", value)
+        raise value
+
+    def _last_chance(self, ends_at: float) -> tuple[bool, Any]:
+        try:
+            return self.answer.get(timeout=max(0.0, ends_at - time.monotonic()))
+        except queue.Empty:
+            raise TimeoutError from None
+
+
+class Worker:
+    """Does one thing after another, all in one thread: some drivers bind their connections to the thread.
+
+    The thread is a daemon, so that a driver that never returns doesn't keep the program from ending.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], Pending[Any]] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def begin(self, work: Callable[[], T]) -> Pending[T]:
+        """Hand `work` over."""
+        pending: Pending[T] = Pending()
+        self._tasks.put((work, pending))
+        return pending
+
+    def end(self) -> None:
+        """Take no more work once what was handed over is done."""
+        self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            work, pending = task
+            try:
+                answer = (True, work())
+            except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+                answer = (False, error)
+            pending.answer.put(answer)
+            # The last batch and its reader must not live on in this frame.
+            del task, work, pending, answer

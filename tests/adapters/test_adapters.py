@@ -1,0 +1,134 @@
+"""Warehouses behind dbt's adapters, each with its own dbt, a real server and the whole program."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.adapters
+
+EVERYWHERE = {
+    "name": "Zoë",
+    "metadata.amount": "29.50",
+    "metadata.day": "2027-03-28",
+    "metadata.ratio": "0.1",
+    "metadata.small": "0.1",
+    "metadata.since": "2027-03-28T01:30:00.250000+00:00",
+}
+DOUBLED = {"template": "[[ amount * 2 ]] [[ since ]]"}
+MODELS = {
+    "mariadb": "select id, amount, name, day, ratio, small, since from shop.raw",
+    "clickhouse": (
+        "select 1 as id, toDecimal64('29.50', 2) as amount, 'Zoë' as name, toDate('2027-03-28') as day, "
+        "toFloat64(0.1) as ratio, toFloat32(0.1) as small, "
+        "toDateTime64('2027-03-27 21:30:00.25', 6, 'America/New_York') as since"
+    ),
+}
+RAW = (
+    "create database shop; create user 'dbt'@'127.0.0.1' identified by 'hush'; "
+    "grant all on shop.* to 'dbt'@'127.0.0.1'; "
+    "set time_zone = '+00:00'; create table shop.raw (id int, amount decimal(12, 2), name varchar(20), day date, "
+    "ratio double, small float, since timestamp(6)) character set utf8mb4; insert into shop.raw values "
+    "(1, 29.50, 'Zoë', '2027-03-28', 0.1, 0.1, '2027-03-28 01:30:00.25')"
+)
+
+
+@pytest.fixture
+def environment_of():
+    """The programs of an adapter's own environment."""
+    named = os.environ.get("DBT_STRIPE_SYNC_TEST_ADAPTERS")
+    if not named:
+        pytest.skip("DBT_STRIPE_SYNC_TEST_ADAPTERS names no folder; `.ci/adapters DIR` fills one")
+    return lambda kind: Path(named) / kind / "bin"
+
+
+def free_port():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
+
+
+def wait_until(ready, seconds=120):
+    ends_at = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < ends_at, "the server did not start"
+        time.sleep(0.5)
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def mariadb(tmp_path):
+    if shutil.which("mariadbd") is None:
+        pytest.skip("MariaDB is not installed")
+    data, sock, port = tmp_path / "data", tmp_path / "s", free_port()
+    install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
+    subprocess.run(install, check=True, capture_output=True)
+    options = [f"--datadir={data}", f"--socket={sock}", f"--port={port}", "--bind-address=127.0.0.1", "--user=root"]
+    server = subprocess.Popen(
+        ["mariadbd", "--no-defaults", *options, "--default-time-zone=-05:00"], stderr=subprocess.DEVNULL
+    )
+    try:
+        client = ["mariadb", "--no-defaults", "--default-character-set=utf8mb4", "-S", str(sock), "-u", "root"]
+        wait_until(lambda: subprocess.run([*client, "-e", "select 1"], capture_output=True).returncode == 0)
+        subprocess.run([*client, "-e", RAW], check=True)
+        yield {"type": "mariadb", "server": "127.0.0.1", "port": port, "username": "dbt", "password": "hush"} | {
+            "charset": "utf8mb4",
+            "collation": "utf8mb4_general_ci",
+        }
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def clickhouse(tmp_path, environment_of):
+    port = free_port()
+    program = Path(__file__).with_name("clickhouse_server.py")
+    server = subprocess.Popen([environment_of("clickhouse") / "python", program, str(port), str(tmp_path / "data")])
+    try:
+        wait_until(lambda: listens(port))
+        yield {"type": "clickhouse", "host": "127.0.0.1", "port": port, "user": "default", "password": ""}
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "clickhouse"])
+def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, request, environment_of, tmp_path):
+    programs = environment_of(kind)
+    root = tmp_path / "shop"
+    (root / "models").mkdir(parents=True)
+    target = request.getfixturevalue(kind) | {"schema": "shop", "threads": 1}
+    (root / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
+    project = {"name": "shop", "version": "1.0", "profile": "shop", "models": {"+materialized": "table"}}
+    if kind == "mariadb":
+        project["models"] = {"+materialized": "view"}
+    (root / "dbt_project.yml").write_text(json.dumps(project | {"config-version": 2}))
+    (root / "models" / "c.sql").write_text(MODELS[kind], encoding="utf-8")
+    fields = {path: path.rsplit(".", 1)[-1] for path in EVERYWHERE} | {"description": DOUBLED}
+    meta = {"stripe_sync": {"resource": "customer", "key": "id", "fields": fields}}
+    (root / "models" / "c.yml").write_text(json.dumps({"models": [{"name": "c", "config": {"meta": meta}}]}))
+    environment = {**os.environ, "TZ": "Asia/Tokyo"}
+
+    def run(*command):
+        ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    run(programs / "dbt", "build", "--profiles-dir", ".")
+    shown = run(programs / "dbt-stripe-sync", "show", "c")
+
+    for path, value in EVERYWHERE.items():
+        assert f"{path.rsplit('.', 1)[-1]}: {value}" in shown
+    assert "description: 59.00 2027-03-28 01:30:00.250000+00:00" in shown
