@@ -169,6 +169,7 @@ class Shop:
     next_format: bool = False
     passes_days: bool = False
     seconds_later: float = 0.0
+    refuses: str = ""
 
     @classmethod
     def made_in(cls, folder: Path, stripe: SandboxProcess, nursery: Nursery) -> Shop:
@@ -185,6 +186,9 @@ class Shop:
             self._inject(Fault.latency(HELD_BACK, method="POST", skip=nth - 1))
         elif point == ACTED:
             self._inject(Fault.hang(HELD_BACK, method="POST", skip=nth - 1, after_effect=True))
+        if self.refuses:
+            self._inject(Fault.forbidden(path=self.refuses, method="POST", count=None))
+            self._inject(Fault.forbidden(path=self.refuses, method="DELETE", count=None))
         root = str(self.business.root)
         arguments = [*command, "--project-dir", root, "--profiles-dir", root, "--stripe-url", self.stripe.url]
         environment = {
@@ -200,8 +204,14 @@ class Shop:
             self.counts.kills += 1
             self.counts.by_point[point] = self.counts.by_point.get(point, 0) + 1
             return False
-        assert status == 0, output.read_text()
+        assert status == (1 if self.refuses else 0), output.read_text()
         return True
+
+    def run_refused(self, path: str) -> None:
+        """One run in which Stripe refuses every write to some objects: it ends, and leaves something undone."""
+        self.refuses = path
+        assert self.run()
+        self.refuses = ""
 
     def pass_time(self, seconds: float) -> None:
         """Let Stripe's clock and that of the next runs be later."""
@@ -242,10 +252,14 @@ class Shop:
         with duckdb.connect(str(self.business.state), read_only=True) as state:
             rows = state.execute("SELECT sync, key, resource, stripe_id, params, removed FROM records").fetchall()
             assert state.execute("SELECT count(*) FROM intents").fetchall() == [(0,)]
+            assert state.execute("SELECT count(*) FROM owed").fetchall() == [(0,)]
         return sorted(rows)
 
-    def check_like(self, control: Shop) -> None:
-        """Whether all is as it would be had nothing ever been killed, and a further run has nothing to do."""
+    def check_like(self, control: Shop, *, refused: bool = False) -> None:
+        """Whether all is as it would be had nothing ever been killed, and a further run has nothing to do.
+
+        Where calls were `refused`, the plans after that were others, and so were their calls.
+        """
         before = len(self.stripe.writes())
         self.until_done()
         assert len(self.stripe.writes()) == before
@@ -257,7 +271,9 @@ class Shop:
         assert [_record(row) for row in self.records()] == [_record(row) for row in control.records()]
         effects, expected = self.effects(), control.effects()
         # A key that Stripe has forgotten is not used again, so that an update may be sent twice, to the same effect.
-        assert self.seconds_later or effects == expected, f"many: {effects - expected}, few: {expected - effects}"
+        assert self.seconds_later or refused or effects == expected, (
+            f"many: {effects - expected}, few: {expected - effects}"
+        )
         assert list(self.scratch.rglob("*")) == []
 
     def _count(self, control: Shop) -> None:

@@ -240,6 +240,71 @@ SYNCS: dict[str, dict[str, Any]] = {
         ),
     },
 }
+# Objects that change in a certain order: default prices that move on as their prices end, values that only one object
+# has, and codes that go with their coupons.
+TIED: dict[str, dict[str, Any]] = {
+    "desks": {
+        "meta": {"resource": "product", "on_removed": "archive"},
+        "columns": ("id", "name", "standard"),
+        "fields": {"name": "name", "default_price": {"sync": "rates", "key": "standard"}},
+        "rows": (
+            [("d1", "Desk", "a1"), ("d2", "Lamp", "b1")],
+            [("d1", "Desk", "a2"), ("d2", "Lamp", "b1")],
+            [("d1", "Desk", "a1"), ("d2", "Lamp", None)],
+        ),
+    },
+    "rates": {
+        "meta": {"resource": "price", "on_removed": "archive"},
+        "columns": ("id", "product", "amount decimal(10, 2)", "lookup"),
+        "fields": {
+            "product": {"sync": "desks", "key": "product"},
+            "currency": USD,
+            "unit_amount": _dollars("amount"),
+            "recurring.interval": {"value": "month"},
+            "lookup_key": "lookup",
+        },
+        "rows": (
+            [
+                ("a1", "d1", "10", "basic"),
+                ("a2", "d1", "20", "plus"),
+                ("a3", "d1", "30", "top"),
+                ("b1", "d2", "5", None),
+            ],
+            [("a2", "d1", "20", "top"), ("a3", "d1", "30", "basic"), ("b1", "d2", "6", "plus")],
+            [
+                ("a1", "d1", "10", "basic"),
+                ("a2", "d1", "21", "plus"),
+                ("a3", "d1", "30", "top"),
+                ("b1", "d2", "6", None),
+            ],
+        ),
+    },
+    "offers": {
+        "meta": {"resource": "coupon", "on_removed": "delete"},
+        "columns": ("id", "percent decimal(5, 2)"),
+        "fields": {"percent_off": "percent", "duration": {"value": "once"}},
+        "rows": (
+            [("q1", "10"), ("q2", "20")],
+            [("q1", "15"), ("q2", "20")],
+            [("q1", "15"), ("q2", "25")],
+        ),
+    },
+    "words": {
+        "meta": {"resource": "promotion_code", "on_removed": "archive"},
+        "columns": ("id", "offer", "code"),
+        "fields": {
+            "promotion.type": {"value": "coupon"},
+            "promotion.coupon": {"sync": "offers", "key": "offer"},
+            "code": "code",
+        },
+        "rows": (
+            [("y1", "q1", "ALPHA"), ("y2", "q1", "BETA"), ("y3", "q2", "GAMMA")],
+            [("y1", "q1", "BETA"), ("y2", "q1", "ALPHA"), ("y3", "q2", "GAMMA")],
+            [("y1", "q2", "BETA"), ("y2", "q1", "GAMMA"), ("y3", "q2", "ALPHA")],
+        ),
+    },
+}
+SYNCS |= TIED
 # Those that differ most, for the chains that everybody waits for.
 FEW = ("products", "prices", "customers", "subs", "lines", "invoices", "tax_ids", "events", "meters")
 # Those that stay as they are while days pass, and of which a list tells whether one was made.

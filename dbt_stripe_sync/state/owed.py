@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TEXT = pa.string()
 _OWED = pa.schema(
     [(name, _TEXT) for name in ("id", "sync", "key", "resource", "action", "operation", "target", "params", "reason")]
-    + [("since", pa.timestamp("us", tz="UTC"))]
+    + [("since", pa.timestamp("us", tz="UTC")), ("ordinal", pa.int64())]
 )
 
 
@@ -29,6 +29,7 @@ def add_owed(session: Session, owed: Sequence[Owed], now: datetime) -> None:
     """Remember steps as owed, each once. Inside a transaction."""
     if not owed:
         return
+    # A step may be owed twice in one commit, and the order of its row's steps is the one in which they have to be done.
     rows = [
         (
             step.id,
@@ -41,13 +42,14 @@ def add_owed(session: Session, owed: Sequence[Owed], now: datetime) -> None:
             orjson.dumps(encode_params(step.params)).decode(),
             step.reason,
             step.since or now,
+            ordinal,
         )
-        for step in owed
+        for ordinal, step in enumerate({step.id: step for step in owed}.values())
     ]
     with session.given("state_incoming", build_table(_OWED, rows)):
         session.execute(
-            "INSERT INTO owed BY NAME SELECT DISTINCT *, 0 AS attempts FROM state_incoming AS i "
-            "WHERE NOT EXISTS (SELECT 1 FROM owed AS o WHERE o.id = i.id)"
+            "INSERT INTO owed BY NAME SELECT * EXCLUDE (ordinal), 0 AS attempts FROM state_incoming AS i "
+            "WHERE NOT EXISTS (SELECT 1 FROM owed AS o WHERE o.id = i.id) ORDER BY ordinal"
         )
 
 

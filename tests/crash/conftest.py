@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 from crash_counts import CRASH_COUNTS
 from crash_harness import ColdNursery, Nursery, SandboxProcess, Shop, let_live
-from crash_shop import FEW, SYNCS, TIMELESS
+from crash_shop import FEW, SYNCS, TIED, TIMELESS
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +47,20 @@ def timeless_unharmed(tmp_path_factory, nursery):
     """The same with those kinds that time leaves alone."""
     with never_killed(tmp_path_factory, nursery, TIMELESS) as shop:
         yield shop
+
+
+@pytest.fixture(scope="session")
+def tied_unharmed(tmp_path_factory, nursery):
+    """The same with objects that change in a certain order."""
+    with never_killed(tmp_path_factory, nursery, TIED) as shop:
+        yield shop
+
+
+@pytest.fixture
+def tied(shop):
+    """A shop to be killed, with objects that change in a certain order."""
+    shop.syncs = tuple(TIED)
+    return shop
 
 
 @pytest.fixture

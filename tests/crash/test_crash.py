@@ -18,6 +18,7 @@ from crash_shop import TIMELESS
 
 KILLS_IN_THE_DEFAULT_RUN = 30
 KILLS_OF_ONE_CHAIN = 30
+KILLS_BETWEEN_STEPS = 12
 KILLS_OF_SAVED_PLANS = 6
 
 
@@ -57,6 +58,41 @@ def test_a_saved_plan_that_was_killed_in_the_middle_goes_on_with_the_same_file(f
 
     few.check_like(few_unharmed)
     assert few.counts.kills >= KILLS_OF_SAVED_PLANS
+
+
+def test_kills_between_steps_that_have_an_order_leave_no_trace(tied_unharmed, tied):
+    kill_all_along(tied, KILLS_BETWEEN_STEPS, seed=14, points=SENDING)
+
+    tied.check_like(tied_unharmed)
+
+
+def test_a_saved_plan_with_steps_that_have_an_order_goes_on_with_the_same_file(tied_unharmed, tied):
+    kill_saved_plans(tied, (ACTED, "after the outcome is durable", SENT, ACTED))
+
+    tied.check_like(tied_unharmed)
+
+
+@pytest.mark.parametrize("refused", ["^/v1/products/", "^/v1/prices/", "^/v1/coupons/", "^/v1/promotion_codes/"])
+def test_what_is_owed_is_done_once_however_often_its_runs_die(tied_unharmed, tied, refused):
+    tied.write(0)
+    tied.until_done()
+    for number in (1, 2):
+        tied.write(number)
+        tied.run_refused(refused)
+        for point in (SENT, ACTED, "after the answer", "before the outcome is durable", "after the outcome is durable"):
+            if tied.run(point, 1):
+                break
+        tied.until_done()
+
+    tied.check_like(tied_unharmed, refused=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_chains_of_kills_between_steps_that_have_an_order_leave_no_trace(tied_unharmed, tied, seed):
+    kill_all_along(tied, KILLS_OF_ONE_CHAIN, seed=300 + seed)
+
+    tied.check_like(tied_unharmed)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rows_to_decide import walk
 
-from dbt_stripe_sync.engine.decide.rules import Ask, Keep, Refresh, Reject
+from dbt_stripe_sync.engine.decide.rules import Ask, Keep, ReadHoldings, Refresh, Reject
 from dbt_stripe_sync.model.change import Change, Fingerprint, Ref
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def tell(decision: Decision) -> list[str]:
 def _asked(decision: Ask) -> str:
     need = decision.need
     values = {name: getattr(need, name) for name in need.__dataclass_fields__ if name != "body"}
+    if isinstance(need, ReadHoldings):
+        values["rules"] = [f"{rule.resource}.{rule.parameter}" for rule in need.rules]
     return f"ask {type(need).__name__} {_json({name: value for name, value in values.items() if value})}"
 
 

@@ -1,6 +1,6 @@
 """Rows of every kind of resource that differ in every way, and what can be seen of their objects.
 
-`walk` answers each question of `decide` in every way that makes a difference, so that a row becomes a tree of decisions.
+`walk` answers each question of `decide` in every way that makes a difference: a row becomes a tree of decisions.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     ReadHoldings,
     ReadItems,
     ReadObject,
+    ReadOurs,
     Row,
     Rules,
     Unseen,
@@ -150,6 +151,43 @@ SOLD: dict[str, Sold] = {
         {"name": "Slow", "a": "1"},
         changed={"a": "2"},
         fixed={"name": "Fast"},
+    ),
+    "amount of a shipping rate": Sold(
+        "shipping_rate",
+        {
+            "display_name": {"value": "Slow"},
+            "type": {"value": "fixed_amount"},
+            "fixed_amount.amount": "cents",
+            "fixed_amount.currency": USD,
+            "metadata.a": "a",
+        },
+        {"cents": 500, "a": "1"},
+        changed={"a": "2"},
+        fixed={"cents": 700},
+    ),
+    "restrictions of a promotion code": Sold(
+        "promotion_code",
+        {
+            "promotion": {"value": {"type": "coupon", "coupon": "TEN"}},
+            "code": {"value": "SUMMER"},
+            "restrictions.minimum_amount": "least",
+            "restrictions.minimum_amount_currency": USD,
+        },
+        {"least": 1000},
+        fixed={"least": 2000},
+    ),
+    "tax behaviour of a price": Sold(
+        "price",
+        {"product": {"value": "prod_1"}, "currency": USD, "unit_amount": {"value": 1000}, "tax_behavior": "tax"},
+        {"tax": "exclusive"},
+        fixed={"tax": "inclusive"},
+    ),
+    "price of a payment link": Sold(
+        "payment_link",
+        {"line_items": [{"price": "price", "quantity": "seats"}]},
+        {"price": "price_1", "seats": 1},
+        changed={"seats": 2},
+        moved={"price": "price_2"},
     ),
     "subscription": Sold(
         "subscription",
@@ -357,6 +395,10 @@ def differing(sold: str) -> Iterator[Differing]:
         yield Differing(sold, "both", rules, _row(rules, Kind.CHANGED, base, both))
     yield Differing(sold, "rebuilt, the same", rules, _row(rules, Kind.CHANGED, base, base, payload_hash=REBUILT))
     yield Differing(sold, "rebuilt, changed", rules, _row(rules, Kind.CHANGED, base, after, payload_hash=REBUILT))
+    if kind.moved:
+        moved = {**base, **kind.moved}
+        row = _row(rules, Kind.CHANGED, base, moved, payload_hash=REBUILT)
+        yield Differing(sold, f"rebuilt, refers to another: {', '.join(kind.moved)}", rules, row)
     yield Differing(sold, "unreadable", rules, _row(rules, Kind.CHANGED, base, after, unreadable=True))
     renamed = _row(rules, Kind.CHANGED, base, after, more={TAGGED_AS: "earlier"})
     yield Differing(sold, "changed, its sync renamed", rules, renamed)
@@ -440,8 +482,11 @@ def answers(rules: Rules, row: Row, need: Need, seen: Observed) -> Iterator[tupl
     elif isinstance(need, ReadItems):
         yield "its items", replace(seen, items={need.name: [{"id": "si_1", "price": "price_1"}]})
     elif isinstance(need, ReadHoldings):
-        for name, holdings in _holdings(rules):
+        for name, holdings in _holdings(need):
             yield name, replace(seen, holdings=holdings)
+    elif isinstance(need, ReadOurs):
+        yield "all of them are ours", replace(seen, ours=frozenset(need.ids))
+        yield "none of them is ours", replace(seen, ours=frozenset())
     else:
         here = (rules.sync.name, row.diff.key)
         for name, owner in (("free", None), ("its own", here), ("another row's", (rules.sync.name, "2"))):
@@ -503,8 +548,8 @@ def _statuses(rules: Rules) -> Iterator[tuple[str, str]]:
     yield from (("status", status) for status in rules.lifecycle.ended)
 
 
-def _holdings(rules: Rules) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]]:
-    (rule,) = rules.lifecycle.held_by
+def _holdings(need: ReadHoldings) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]]:
+    (rule,) = need.rules
     held = Holding(
         resource=rule.resource,
         stripe_id="holder_1",
@@ -517,6 +562,7 @@ def _holdings(rules: Rules) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]
     yield "held by somebody else's", (held,)
     yield "held by an object of ours", (replace(held, ours=True),)
     yield "held by one that follows", (replace(held, ours=True, follows=True),)
+    yield "held by one whose row has left", (replace(held, ours=True, leaving=True),)
     yield "what holds it is not answered", Unseen.NOT_ANSWERED
 
 

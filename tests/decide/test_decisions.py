@@ -1,7 +1,7 @@
 """What is decided on every kind of row, whatever was seen of its object: each decision whole, compared with its text.
 
-`decisions.txt` holds them. After a deliberate change `python tests/decide/test_decisions.py` writes it anew, and its diff
-is what there is to review.
+`decisions.txt` holds them. After a deliberate change `python tests/decide/test_decisions.py` writes it anew, and its
+diff is what there is to review.
 """
 
 from __future__ import annotations

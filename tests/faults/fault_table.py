@@ -295,6 +295,53 @@ KILLED = OtherFault(
     next_run=f"{REPLAYED} Then plans and sends the rest.",
     exit_code=-9,
 )
+OWED_AGAIN = (
+    "Shows what is owed first and sends it again. It exits 1 until that is done, or until `state settle SYNC KEY` "
+    "drops it."
+)
+END_REFUSED = OtherFault(
+    name="the end of a replaced object is refused",
+    happens="The new object is there and recorded. The end of the old one is owed, in the state.",
+    seen=("owed: archive", "a new object has taken its place", "state settle"),
+    next_run=OWED_AGAIN,
+    exit_code=1,
+)
+END_LOST = OtherFault(
+    name="the end of a replaced object gets no answer",
+    happens="The new object is there and recorded. The end of the old one is `unknown` and owed.",
+    seen=("owed: archive", "unknown[connection]", "state settle"),
+    next_run=f"{REPLAYED} What was done is no longer owed.",
+    exit_code=1,
+)
+END_KILLED = OtherFault(
+    name="SIGKILL between a new object and the end of the old one",
+    happens="The end is owed from the commit on that records the new object.",
+    seen=(),
+    next_run="Sends the end, once.",
+    exit_code=-9,
+)
+HOLDER_REFUSED = OtherFault(
+    name="a product can't be moved to its new default price",
+    happens="The old price stays active for as long as the product names it: both steps are owed.",
+    seen=("owed: archive", "default_price", "state settle"),
+    next_run=OWED_AGAIN,
+    exit_code=1,
+)
+DEPENDENT_STAYS = OtherFault(
+    name="a promotion code can't follow its replaced coupon",
+    happens="Neither is touched: the code stays alive with the coupon that it has.",
+    seen=("dependent-stays", "still refers to this coupon"),
+    next_run=PLANNED,
+    exit_code=1,
+)
+VALUE_TAKEN = OtherFault(
+    name="two rows ask for a value that only one object can have",
+    happens="One row has it. The other one is rejected before any call.",
+    seen=("value-taken", "only one object can have this `lookup_key`"),
+    next_run=PLANNED,
+    exit_code=1,
+)
+OWED_FAULTS = (END_REFUSED, END_LOST, END_KILLED, HOLDER_REFUSED, DEPENDENT_STAYS, VALUE_TAKEN)
 OTHER_FAULTS = (
     NEVER_THERE,
     GONE,
@@ -327,7 +374,8 @@ NAMES = ("fault", "what happens", "what the user sees", "what the next run does"
 
 def render_page() -> str:
     """The whole page."""
-    lines = [HEAD, "## Stripe, and the way there\n", *_table(STRIPE_FAULTS), "", "## Everything else\n"]
+    lines = [HEAD, "## Stripe, and the way there\n", *_table(STRIPE_FAULTS), ""]
+    lines += ["## Changes of several steps\n", *_table(OWED_FAULTS), "", "## Everything else\n"]
     return "\n".join([*lines, *_table(OTHER_FAULTS), ""])
 
 

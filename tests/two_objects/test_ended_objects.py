@@ -38,6 +38,40 @@ def test_an_ended_subscription_stays_ended(subscribed):
     subscribed.check_settled()
 
 
+def test_an_ended_subscription_does_not_mind_that_its_price_is_replaced(subscribed):
+    subscribed.rows("prices", ("m", 500), columns="id text, cents int")
+    subscribed.sync(
+        "prices",
+        resource="price",
+        fields={
+            "currency": {"value": "usd"},
+            "unit_amount": "cents",
+            "product_data.name": "id",
+            "recurring.interval": {"value": "month"},
+        },
+    )
+    subscribed.rows("more", ("s3", "c1", "m"), ("s4", "c2", "m"), columns="id text, person text, price text")
+    subscribed.sync(
+        "more",
+        resource="subscription",
+        fields={
+            "customer": {"sync": "people", "key": "person"},
+            "items": [{"price": {"sync": "prices", "key": "price"}}],
+        },
+    )
+    subscribed.succeeds()
+    ended = next(s for s in subscribed.objects("subscription") if s["metadata"]["dbt_stripe_sync"].endswith("s3"))
+    subscribed.hand.v1.subscriptions.cancel(ended["id"])
+    subscribed.rows("prices", ("m", 600), columns="id text, cents int")
+
+    subscribed.succeeds()
+
+    (alive,) = (s for s in subscribed.living("subscription") if s["metadata"]["dbt_stripe_sync"].endswith("s4"))
+    assert [i["price"]["unit_amount"] for i in alive["items"]["data"]] == [600]
+    assert len(subscribed.objects("subscription")) == 4
+    subscribed.check_settled()
+
+
 def test_an_ended_subscription_is_known_again_after_the_state_was_rebuilt(subscribed):
     subscribed.business.state.unlink()
 

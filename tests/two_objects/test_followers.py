@@ -1,4 +1,4 @@
-"""What names a replaced price follows it, or the plan says which stay and why; what can't be changed counts all the way down."""
+"""What names a replaced price follows it, or the plan says what stays; what is immutable counts all the way down."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 MONTHLY = {"value": "month"}
@@ -183,7 +185,8 @@ def test_a_phase_that_somebody_else_has_added_to_a_schedule_is_not_dropped(shop)
             "phases": {"column": "phases", "as": "json"},
         },
     )
-    one = f'[{{"items": [{{"price": "{price}", "quantity": 1}}], "duration": {{"interval": "month", "interval_count": 1}}}}]'
+    phase = {"items": [{"price": price, "quantity": 1}], "duration": {"interval": "month", "interval_count": 1}}
+    one = json.dumps([phase])
     shop.rows("plans", ("p1", "c1", one), columns="id text, person text, phases text")
     shop.succeeds()
     (schedule,) = shop.objects("subscription_schedule")

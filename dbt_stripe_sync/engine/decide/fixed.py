@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.calls import build_record, immutable_problem, reject
-from dbt_stripe_sync.engine.decide.rules import Decision, Refresh, Rules
+from dbt_stripe_sync.engine.decide.rules import Decision, Keep, Refresh, Rules
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.objects import object_value
+from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, A
         return _without(rules, diff, change, spared)
     names = [name for name in fixed if name not in spared]
     reason = f"{rule.reason} (its status is `{status}`)"
+    if diff.only_refs:
+        # The row says what it said. What it refers to was replaced, and an object that is over need not follow.
+        listed = ", ".join(f"`{name}`" for name in names)
+        return Keep(note=Note(text=f"{listed} names a replaced object and stays as it is: {reason}"))
     return reject(immutable_problem(rules, diff, names, reason, ""))
 
 

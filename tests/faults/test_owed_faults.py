@@ -1,0 +1,135 @@
+"""Changes of several steps of which one fails: it is owed, and done by a later run."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+import stripe as sdk
+from fault_table import DEPENDENT_STAYS, END_LOST, END_REFUSED, HOLDER_REFUSED, VALUE_TAKEN
+
+from dbt_stripe_sync.sandbox import Fault
+
+pytestmark = pytest.mark.usefixtures("clock")
+REFUSED = (Fault.forbidden, lambda **match: Fault.status_code(400, **match))
+
+
+@pytest.fixture
+def catalogue(business):
+    """A product with a price, which the row can only have anew."""
+    business.rows("products", ("p", "Desk"), columns="id text, name text")
+    business.sync("products", resource="product", key="id", fields={"name": "name"})
+    business.sync(
+        "prices",
+        resource="price",
+        key="id",
+        fields={
+            "product": {"sync": "products", "key": "product"},
+            "currency": {"value": "usd"},
+            "unit_amount": "cents",
+            "lookup_key": "lookup",
+        },
+    )
+    write(business, ("m", "p", 1000, "basic"))
+    assert business.cli().exit_code == 0
+    return business
+
+
+def write(business, *prices):
+    business.rows("prices", *prices, columns="id text, product text, cents int, lookup text")
+
+
+def amounts(business):
+    return sorted(p["unit_amount"] for p in business.stripe.objects("price") if p["active"])
+
+
+def owed(business):
+    with duckdb.connect(str(business.state), read_only=True) as state:
+        return state.execute("SELECT count(*) FROM owed").fetchall()[0][0]
+
+
+def check_seen(ran, fault):
+    assert ran.exit_code == fault.exit_code, ran.text
+    assert [text for text in fault.seen if text not in ran.text] == []
+
+
+def check_that_all_is_well(business):
+    ran = business.cli()
+    assert (ran.exit_code, owed(business)) == (0, 0), ran.text
+    business.write_calls()
+    assert business.cli().exit_code == 0
+    assert business.write_calls() == []
+
+
+@pytest.mark.parametrize("fault", REFUSED, ids=["403", "400"])
+def test_an_end_that_is_refused_is_owed(catalogue, fault):
+    write(catalogue, ("m", "p", 1200, "basic"))
+    catalogue.stripe.inject(fault(count=None, method="POST", path="^/v1/prices/"))
+
+    check_seen(catalogue.cli(), END_REFUSED)
+    check_seen(catalogue.cli(), END_REFUSED)
+
+    assert (owed(catalogue), amounts(catalogue)) == (1, [1000, 1200])
+    catalogue.stripe.clear_faults()
+    check_that_all_is_well(catalogue)
+    assert amounts(catalogue) == [1200]
+
+
+@pytest.mark.parametrize("acts", [False, True], ids=["before the effect", "after the effect"])
+def test_an_end_that_gets_no_answer_is_owed(catalogue, acts):
+    write(catalogue, ("m", "p", 1200, "basic"))
+    catalogue.stripe.inject(Fault.cut(after_effect=acts, count=None, method="POST", path="^/v1/prices/"))
+
+    check_seen(catalogue.cli(), END_LOST)
+
+    catalogue.stripe.clear_faults()
+    check_that_all_is_well(catalogue)
+    assert amounts(catalogue) == [1200]
+
+
+def test_a_product_that_can_not_be_moved_on_keeps_its_price(catalogue):
+    (product,), (price,) = catalogue.stripe.objects("product"), catalogue.stripe.objects("price")
+    hand = sdk.StripeClient(catalogue.stripe.api_key, base_addresses={"api": catalogue.stripe.url})
+    hand.v1.products.update(product["id"], {"default_price": price["id"]})
+    write(catalogue, ("m", "p", 1200, "basic"))
+    catalogue.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/products/"))
+
+    check_seen(catalogue.cli(), HOLDER_REFUSED)
+
+    assert (owed(catalogue), amounts(catalogue)) == (2, [1000, 1200])
+    catalogue.stripe.clear_faults()
+    check_that_all_is_well(catalogue)
+    assert amounts(catalogue) == [1200]
+
+
+def test_a_code_that_can_not_follow_leaves_its_coupon_as_it_is(business):
+    business.rows("coupons", ("k", 10), columns="id text, pct int")
+    business.sync("coupons", resource="coupon", key="id", fields={"percent_off": "pct", "duration": {"value": "once"}})
+    business.sync(
+        "codes",
+        resource="promotion_code",
+        key="id",
+        fields={
+            "code": "code",
+            "promotion.type": {"value": "coupon"},
+            "promotion.coupon": {"sync": "coupons", "key": "coupon"},
+            "metadata.note": "note",
+        },
+    )
+    business.rows("codes", ("x", "SPRING", "k", "a"), columns="id text, code text, coupon text, note text")
+    assert business.cli().exit_code == 0
+    business.write_calls()
+    business.rows("coupons", ("k", 20), columns="id text, pct int")
+    business.rows("codes", ("x", "SPRING", "k", "a" * 600), columns="id text, code text, coupon text, note text")
+
+    check_seen(business.cli("run", "--yes"), DEPENDENT_STAYS)
+
+    assert business.write_calls() == []
+
+
+def test_a_value_that_two_rows_ask_for_goes_to_one_of_them(catalogue):
+    write(catalogue, ("m", "p", 1000, "basic"), ("n", "p", 2000, "basic"))
+    catalogue.write_calls()
+
+    check_seen(catalogue.cli(), VALUE_TAKEN)
+
+    assert catalogue.write_calls() == []
