@@ -71,7 +71,7 @@ class Referrers:
     def add(self, sync: Sync, rows: Sequence[tuple[str, str | None, Change | None]]) -> None:
         """Note rows by their key, their `$refs` and their change; None for a row that is not sent."""
         found = [
-            (parent, sync.name, key, change.id if change else None, change.gone if change else False)
+            (parent, sync.name, key, change.id if change else None, change is not None and _ends(change))
             for key, refs, change in rows
             for parent in ((refs or "").split(ID_SEPARATOR))
         ]
@@ -292,3 +292,8 @@ def reasons_to_wait(
             yield f"`{name}` is held"
         elif name in unsettled:
             yield f"`{name}` has changes of an earlier run whose end is not known"
+
+
+def _ends(change: Change) -> bool:
+    """Whether a change ends its own object at once. A subscription that is to be canceled later goes on till then."""
+    return change.gone or (change.removed and change.action is Action.ARCHIVE)

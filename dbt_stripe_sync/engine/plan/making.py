@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.observing import Observing
-from dbt_stripe_sync.engine.plan.ordering import Order, Uniques, follow_or_withhold
+from dbt_stripe_sync.engine.plan.order import Order
+from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold
 from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.refreshing import Refreshing
@@ -123,6 +124,7 @@ class PlanMaker:
             renamed=RenameCheck(workspace=self._workspace, known=scope.known),
             progress=progress,
             referenced=frozenset(name for sync in scope.syncs for name in sync.depends_on),
+            referred_to=frozenset(name for name, others in scope.dependents.items() if others),
             room=options.most_changes,
         )
         self._plans: dict[str, SyncPlan] = {}
@@ -137,7 +139,9 @@ class PlanMaker:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
         self._tie_together()
-        last = [*await self._finish(), *self._planning.settling.plan(self._scope.syncs)]
+        finished = await self._finish()
+        await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
+        last = [*finished, *self._planning.settling.plan(self._scope.syncs)]
         self._workspace.close()
         return self._writer.finish(
             [*self._counts.values(), *last],

@@ -23,6 +23,7 @@ from dbt_stripe_sync.engine.decide.rules import (
 )
 from dbt_stripe_sync.engine.plan.listing import PAGE
 from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.change import nested
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.plan.references import ExistingObjects
+    from dbt_stripe_sync.engine.plan.settling import Settling
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.lifecycle import HeldBy
+    from dbt_stripe_sync.model.params import Catalog
 AT_ONCE = 32
 
 
@@ -203,3 +206,28 @@ class Observing:
             follows=any(refers for refers, _ in rows),
             leaving=any(removed for _, removed in rows),
         )
+
+    # ── what is owed ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def look_at_refused(self, settling: Settling, catalog: Catalog) -> None:
+        """Let what has come to hold an object since its end was planned let go of it first, where a sync wrote it."""
+        for step in settling.earlier:
+            resource = catalog.resource(step.resource)
+            rules = [rule for rule in (resource.lifecycle.held_by if resource else ()) if rule.moves and rule.named_by]
+            new = self.workspace.one(
+                "SELECT stripe_id FROM known_records WHERE sync = $sync AND key = $key",
+                {"sync": step.sync, "key": step.key},
+            )
+            if not rules or not new or step.failure is None:
+                continue
+            expand = [str(rule.named_by) for rule in rules]
+            answer = await self.stripe.send(
+                Call(resource=step.resource, operation="retrieve", target=step.target, params={"expand": expand})
+            )
+            if answer.verdict is not Verdict.DONE:
+                continue
+            need = ReadHoldings(stripe_id=step.target, rules=tuple(rules), body=answer.body)
+            holdings = await self._holdings(need)
+            for holding in () if isinstance(holdings, Unseen) else holdings:
+                if holding.ours and not holding.follows:
+                    settling.move_first(step, holding.resource, holding.stripe_id, nested(holding.parameter, new[0]))

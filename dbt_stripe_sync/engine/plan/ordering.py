@@ -6,14 +6,11 @@ have it, or whose dependents can't follow it, is withheld from the plan, and wit
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.engine.decide.replace import end_first
 from dbt_stripe_sync.model.change import Action, Change, row_of
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
@@ -23,6 +20,7 @@ from dbt_stripe_sync.model.sql import literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from dbt_stripe_sync.engine.plan.order import Order
     from dbt_stripe_sync.engine.plan.settling import Referrer, Settling
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.difference import RowDiff
@@ -33,53 +31,6 @@ _CLAIMS = pa.schema(
     [(name, pa.string()) for name in ("resource", "parameter", "value", "sync", "key", "change_id")]
     + [("takes", pa.bool_()), ("late", pa.bool_())]
 )
-
-
-@dataclass(slots=True, kw_only=True)
-class Order:
-    """What a plan's changes need of each other.
-
-    `after` has the changes that come before each one, `end_first` the replacements whose old object has to end before
-    the new one is made, `withheld` why a change can't be part of the plan. `lost` are values that rows which left the
-    model have no more, since another row takes them.
-    """
-
-    after: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    end_first: set[str] = field(default_factory=set)
-    withheld: dict[str, Problem] = field(default_factory=dict)
-    lost: list[LostValue] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.after or self.withheld)
-
-    @property
-    def first(self) -> frozenset[str]:
-        """The changes that others wait for: they come first in their lane, so that none waits for one behind it."""
-        return frozenset(other for others in self.after.values() for other in others)
-
-    def apply_to(self, change: Change) -> Iterator[Change]:
-        """A change as it is part of the plan: after those that come before it, as two, or not at all."""
-        if change.id.removesuffix("!end") in self.withheld:
-            return
-        for part in end_first(change) if change.id in self.end_first else (change,):
-            others = self.after.get(part.id, ())
-            yield replace(part, depends_on=tuple(dict.fromkeys((*part.depends_on, *others)))) if others else part
-
-    def withhold_dependents(self, change: Change) -> bool:
-        """Withhold a change that depends on one that is withheld, and say whether it is. Parents have to come first."""
-        if change.id.removesuffix("!end") in self.withheld:
-            return True
-        parent = next((other for other in change.depends_on if other in self.withheld), None)
-        if parent is None:
-            return False
-        sync, key = row_of(parent)
-        self.withheld[change.id] = Problem(
-            code="dependency-withheld",
-            summary=f"row [{key}] of `{sync}`, which it refers to, can't be changed in this plan",
-            where=Location(sync=change.sync, key=change.key),
-            hint=f"fix what is said of row [{key}] of `{sync}` first",
-        )
-        return True
 
 
 class Uniques:
@@ -180,7 +131,7 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
                     order.withheld[change.id] = _stays(change, referrer)
             elif would_break and not referrer.ends:
                 order.withheld[change.id] = _ends_later(change, referrer)
-            else:
+            elif change.gone or not referrer.ends:
                 order.after[change.id].append(referrer.change_id)
 
 

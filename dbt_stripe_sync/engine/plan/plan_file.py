@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
     from pathlib import Path
 
-    from dbt_stripe_sync.engine.plan.ordering import Order
+    from dbt_stripe_sync.engine.plan.order import Order
     from dbt_stripe_sync.model.change import Change, Owed
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed, SyncCounts
     from dbt_stripe_sync.model.record import Record

@@ -73,7 +73,8 @@ _PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.str
 class Planning:
     """What the syncs of one plan share.
 
-    `referenced` names the syncs whose ids others need; `room` is the number of changes left.
+    `referenced` names the syncs whose ids others of this plan need, `referred_to` those to which any sync refers; `room`
+    is the number of changes left.
     """
 
     workspace: Workspace
@@ -85,6 +86,7 @@ class Planning:
     clock: Clock
     writer: PlanWriter
     referenced: frozenset[str]
+    referred_to: frozenset[str]
     referrers: Referrers
     settling: Settling
     refreshing: Refreshing
@@ -417,7 +419,7 @@ class _SyncPlanner:
                 self._found.notes[Note(text="left for later by --limit")] += 1
                 return False
             planning.room -= 1
-        if change.sync in planning.referenced:
+        if change.sync in planning.referred_to:
             planning.settling.note_end(change)
         for part in end_first(change) if change.ends_first else (change,):
             planning.writer.add(part)

@@ -20,10 +20,10 @@ from dbt_stripe_sync.model.sql import ID_SEPARATOR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dbt_stripe_sync.engine.plan.ordering import Order
+    from dbt_stripe_sync.engine.plan.order import Order
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.stage.workspace import Workspace
-    from dbt_stripe_sync.model.change import Owed
+    from dbt_stripe_sync.model.change import Owed, Params
     from dbt_stripe_sync.model.sync import Sync
 
 _ENDS = pa.schema([("target", pa.string())])
@@ -56,6 +56,7 @@ class Settling:
     writer: PlanWriter
     earlier: Sequence[Owed]
     of_changes: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
+    moves: defaultdict[str, list[PlannedCall]] = field(default_factory=lambda: defaultdict(list))
     replaced: list[Change] = field(default_factory=list)
     removed: list[Change] = field(default_factory=list)
 
@@ -68,6 +69,10 @@ class Settling:
     def ending(self) -> frozenset[str]:
         """The syncs of which objects come to their end by this plan."""
         return self.syncs | {change.sync for change in (*self.replaced, *self.removed)}
+
+    def move_first(self, step: Owed, resource: str, holder: str, params: Params) -> None:
+        """Let an object that holds what a step ends name another one before that step."""
+        self.moves[step.id].append(PlannedCall(operation="update", target=holder, params=params, resource=resource))
 
     def note(self, change: Change) -> None:
         """Remember a change that will owe something once its object is there."""
@@ -143,7 +148,9 @@ class Settling:
         mine = [step for step in self.earlier if step.sync == sync]
         for key, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
             owed = list(steps)
-            yield _settle(f"{change_id(sync, key)}!earlier", owed, depends_on=(), reason=owed[-1].reason)
+            change = _settle(f"{change_id(sync, key)}!earlier", owed, depends_on=(), reason=owed[-1].reason)
+            moves = tuple(move for step in owed for move in self.moves.get(step.id, ()))
+            yield replace(change, calls=(*moves, *change.calls), settles=(*("" for _ in moves), *change.settles))
 
     def _referrers(self, only: Iterable[str] | None = None) -> dict[str, list[Referrer]]:
         """The rows whose records refer to what is to end, by its id."""
