@@ -5,6 +5,7 @@ from __future__ import annotations
 # The story, the state, DuckDB, the report's page and what only one command needs are imported where they begin: `parse`
 # and `ls` must not wait for them.
 import asyncio
+import logging
 import shutil
 import signal
 from contextlib import contextmanager
@@ -14,14 +15,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
     ProjectOptions,
     Workload,
     build,
+    check_models,
+    check_target,
     load_manifest,
     load_workload,
     open_parts,
@@ -114,7 +117,7 @@ class Project:
         from dbt_stripe_sync.engine.apply.lanes import Stop
         from dbt_stripe_sync.model.plan import PlanOptions
 
-        stop = Stop()
+        stop = Stop(_say_what_is_finished)
         sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
 
         async def work() -> RunReport:
@@ -129,7 +132,8 @@ class Project:
                 )
             return _with_problem(report, parts.state.left)
 
-        return self._kept(_run_until_done(work(), stop))
+        with alerting_about_stops(self.options):
+            return self._kept(_run_until_done(work(), stop))
 
     def retry(
         self,
@@ -182,7 +186,7 @@ class Project:
         from dbt_stripe_sync.engine.plan.plan_file import read_plan
 
         made = read_plan(plan) if isinstance(plan, Path) else plan
-        stop = Stop()
+        stop = Stop(_say_what_is_finished)
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
@@ -190,13 +194,16 @@ class Project:
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
             return _with_problem(report, parts.state.left)
 
-        return self._kept(_run_until_done(work(), stop))
+        with alerting_about_stops(self.options):
+            return self._kept(_run_until_done(work(), stop))
 
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
         from dbt_stripe_sync.look.preview import preview_rows
 
+        check_target(self.workload)
         with opened_warehouse(self.workload.dbt) as warehouse:
+            check_models(self.workload, warehouse, only=sync)
             return preview_rows(self.workload, warehouse, sync, limit=limit)
 
     def init(
@@ -212,19 +219,28 @@ class Project:
         dbt, manifest = load_manifest(self.options)
         node = find_model(manifest, asked.model)
         with opened_warehouse(dbt) as warehouse:
-            columns = warehouse.columns(RowSource(name=node.name, relation=node.relation, sql=node.sql, columns=()))
+            columns = warehouse.columns(node.source())
         return write_first_sync(asked, node, columns, manifest, read_catalog(), dbt.root)
 
-    def docs(self, out: Path | None = None) -> tuple[Path, bool]:
-        """Write exposures of all syncs among the models; says where, and whether the file has changed."""
-        from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
-        from dbt_stripe_sync.authoring.exposures import write_exposures
+    def docs(self, out: Path | None = None) -> tuple[Path, bool, tuple[Problem, ...]]:
+        """Write exposures of all syncs among the models.
 
-        dbt = self.workload.dbt
+        Says where, whether the file has changed, and what is left out since dbt lets no exposure refer to it.
+        """
+        from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
+        from dbt_stripe_sync.authoring.exposures import Referrer, find_left_out, write_exposures
+
+        dbt, syncs = self.workload.dbt, self.workload.syncs
         file = out or dbt.root / dbt.model_paths[0] / EXPOSURES
-        return file, write_exposures(
-            [sync for sync in self.workload.syncs if sync.part_of is None], file, package=dbt.name
-        )
+        syncs = tuple(sync for sync in syncs if sync.part_of is None)
+        referrer = Referrer(package=dbt.name, restricted=dbt.restricted_packages)
+        return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
+
+    def unread(self) -> list[Problem]:
+        """Warnings of syncs in the project's YAML that stand where no model gets them. Raises `ConfigError`."""
+        from dbt_stripe_sync.dbt.unread import find_unread
+
+        return list(find_unread(self.workload.dbt, self.workload.manifest))
 
     @staticmethod
     def schema() -> dict[str, Any]:
@@ -258,6 +274,7 @@ class Project:
         from dbt_stripe_sync.artifacts import write_artifacts
 
         problems = write_artifacts(report, self.workload.dbt.target_path)
+        problems += alert_about_run(report, self.workload.settings.alerts)
         return replace(report, problems=(*report.problems, *problems)) if problems else report
 
     @staticmethod
@@ -297,6 +314,12 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _say_what_is_finished(under_way: int) -> None:
+    if under_way:
+        what = "1 request" if under_way == 1 else f"{under_way:,} requests"
+        logging.getLogger(__name__).warning("Finishing %s; press Ctrl-C again to quit.", what)
 
 
 def _with_problem(report: RunReport, problem: Problem | None) -> RunReport:

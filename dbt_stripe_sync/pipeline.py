@@ -79,7 +79,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
                 catalog=workload.catalog,
                 held=workload.held,
                 dependents=workload.dependents,
-                warnings=workload.warnings,
+                warnings=(*workload.warnings, *workload.doubts),
                 calls_per_second=workload.limits(livemode=writer.header.livemode).account,
                 known=workload.known,
             )

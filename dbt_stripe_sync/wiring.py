@@ -14,27 +14,32 @@ from dbt_stripe_sync.config.order import in_reference_order
 from dbt_stripe_sync.config.salt import SALT_VARIABLE, read_salt
 from dbt_stripe_sync.config.settings import Settings, parse_settings
 from dbt_stripe_sync.config.sync import parse_syncs
-from dbt_stripe_sync.dbt.command import build_models, list_models
+from dbt_stripe_sync.dbt.command import build_models
+from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, judge
+from dbt_stripe_sync.dbt.listing import DbtLs
 from dbt_stripe_sync.dbt.manifest import parse_models, read_manifest
+from dbt_stripe_sync.dbt.memory import recall
+from dbt_stripe_sync.dbt.misplaced import find_misplaced
 from dbt_stripe_sync.dbt.project import Chosen, read_project
-from dbt_stripe_sync.dbt.run_results import RunResults, held_models, read_run_results
-from dbt_stripe_sync.dbt.selection import select_syncs
+from dbt_stripe_sync.dbt.run_results import read_run_results
+from dbt_stripe_sync.dbt.selection import Selection, select_syncs
 from dbt_stripe_sync.dbt.staleness import find_stale
+from dbt_stripe_sync.dbt.targets import find_other_target
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
 from dbt_stripe_sync.model.fingerprints import Retention
-from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.report.redact import hide_values
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, check_organisation, is_live
 from dbt_stripe_sync.stripe_api.rate import DEFAULT_SHARE, RateLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import DbtProject
+    from dbt_stripe_sync.dbt.run_results import RunResults
     from dbt_stripe_sync.engine.ports import Stripe, Warehouse
     from dbt_stripe_sync.model.calls import Account
     from dbt_stripe_sync.model.clock import Clock
@@ -58,16 +63,33 @@ class ProjectOptions:
     variables: str | None = None
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    selector: str | None = None
+    allow_empty_selection: bool = False
+    dbt_state: Path | None = None
+    defer: bool = False
     state_path: Path | None = None
     stripe_url: str | None = None
     wait_for_lock: float = 0.0
     ignore_dbt_results: bool = False
+    allow_other_target: bool = False
 
     @property
     def chosen(self) -> Chosen:
         """What of them is dbt's own."""
         return Chosen(
-            profiles_dir=self.profiles_dir, profile=self.profile, target=self.target, variables=self.variables
+            profiles_dir=self.profiles_dir,
+            profile=self.profile,
+            target=self.target,
+            variables=self.variables,
+            state=self.dbt_state,
+            defer=self.defer,
+        )
+
+    def selection(self, default: str | None) -> Selection:
+        """Which of the project's syncs are meant; where nothing is named, those of selectors.yml's default."""
+        named = self.selector if self.selector or self.select or self.exclude else default
+        return Selection(
+            select=self.select, exclude=self.exclude, selector=named, allow_empty=self.allow_empty_selection
         )
 
 
@@ -77,6 +99,8 @@ class Workload:
 
     `held` gives a reason for each sync whose models dbt did not build well. `dependents` has the syncs that refer to
     each sync, whether they are selected or not. `store_values` says of every sync whether the state keeps its values.
+    `doubts` are warnings of models of which dbt's results say nothing. `other_target` says that what dbt built is of
+    another target.
     `known` names all syncs that the project describes, disabled ones too.
     """
 
@@ -89,6 +113,8 @@ class Workload:
     held: Mapping[str, str] = field(default_factory=dict)
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+    doubts: tuple[Problem, ...] = ()
+    other_target: Problem | None = None
     store_values: Mapping[str, bool] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
 
@@ -174,26 +200,24 @@ def load_workload(options: ProjectOptions) -> Workload:
 
     Raises `ConfigError` with every problem at once.
     """
-    chosen = options.chosen
-    dbt = read_project(options.project_dir, chosen)
+    dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings)
     manifest = read_manifest(dbt.target_path / "manifest.json")
     catalog = read_catalog()
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
-    results = RunResults() if options.ignore_dbt_results else read_run_results(dbt.target_path / "run_results.json")
+    last = read_run_results(dbt.target_path / "run_results.json")
+    gate = _judge(options, dbt, manifest, last, parsed.syncs, settings)
     # What is wrong may be mended already, in a file that dbt has not read since.
-    held = held_models(manifest, results)
-    problems = (*problems, *parsed.problems, *find_stale(dbt, manifest, results, held))
+    stale = find_stale(dbt, manifest, last, gate.held)
+    problems = (*dbt.warnings, *problems, *parsed.problems, *find_misplaced(manifest), *stale)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
-    selected = select_syncs(
-        parsed.syncs,
-        manifest,
-        select=options.select,
-        exclude=options.exclude,
-        ask_dbt=lambda selector: list_models(dbt, chosen, selector),
-    )
+    ask_dbt = DbtLs(project=dbt, chosen=options.chosen, manifest=manifest)
+    selected = select_syncs(parsed.syncs, manifest, dbt.root, options.selection(dbt.default_selector), ask_dbt)
     syncs = in_reference_order(selected.syncs)
+    other_target = find_other_target(dbt, manifest, last)
+    warnings = [*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))]
+    warnings += [replace(other_target, severity=Severity.WARNING)] if other_target else []
     return Workload(
         options=options,
         dbt=dbt,
@@ -210,8 +234,10 @@ def load_workload(options: ProjectOptions) -> Workload:
             for sync in parsed.syncs
         },
         known=frozenset((*(sync.name for sync in parsed.syncs), *parsed.disabled)),
-        held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, held))},
-        warnings=(*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))),
+        held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, gate.held))},
+        warnings=tuple(warnings),
+        doubts=tuple(find_doubts(gate.of(_models_of(syncs)), manifest)),
+        other_target=other_target,
     )
 
 
@@ -226,6 +252,26 @@ def check_file_name(target: str) -> None:
                 hint="rename the target, or name the file with `state_path` in vars.stripe_sync or `--state-path`",
             )
         )
+
+
+def _judge(
+    options: ProjectOptions,
+    dbt: DbtProject,
+    manifest: Manifest,
+    last: RunResults,
+    syncs: Sequence[Sync],
+    settings: Settings,
+) -> Gate:
+    """What dbt's results say of the models that are read, unless they are to be ignored."""
+    known = recall(dbt.root, last)
+    if options.ignore_dbt_results:
+        return Gate()
+    evidence = Evidence(manifest=manifest, known=known, last=last, target=dbt.target_name, target_path=dbt.target_path)
+    return judge(evidence, _models_of(syncs), require_results=settings.require_results)
+
+
+def _models_of(syncs: Iterable[Sync]) -> list[str]:
+    return [model.unique_id for sync in syncs for model in models_of(sync)]
 
 
 def _no_syncs() -> Problem:
@@ -254,24 +300,24 @@ def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
 
 def build(workload: Workload) -> None:
     """Let the user's dbt build the synced models and all that they come from. Raises `ConfigError`."""
-    models = sorted({model.name for sync in workload.syncs for model in models_of(sync)})
+    # By their qualified names: a bare one means every version of a model, and those of other packages.
+    models = sorted({".".join(model.fqn) or model.name for sync in workload.syncs for model in models_of(sync)})
     build_models(workload.dbt, workload.options.chosen, models)
 
 
-def check_models(workload: Workload, warehouse: Warehouse) -> None:
-    """Whether every column that a sync reads is in the warehouse.
+def check_models(workload: Workload, warehouse: Warehouse, *, only: str | None = None) -> None:
+    """Whether every column that a sync reads is in the warehouse; `only` names one sync to look at, held or not.
 
     Raises `ConfigError` with all that is missing, `WarehouseError` where the warehouse can't be asked.
     """
     columns: dict[str, Mapping[str, str]] = {}
     problems: list[Problem] = []
     for sync in workload.syncs:
-        if sync.name in workload.held:
+        if (sync.name in workload.held) if only is None else (sync.name != only):
             continue
         for model in models_of(sync):
             if model.unique_id not in columns:
-                source = RowSource(name=model.name, relation=model.relation, sql=model.sql, columns=())
-                columns[model.unique_id] = warehouse.columns(source)
+                columns[model.unique_id] = warehouse.columns(model.source())
         problems += check_columns(sync, columns)
     if problems:
         raise ConfigError(problems)
@@ -287,6 +333,7 @@ async def open_parts(workload: Workload, *, clock: Clock | None = None) -> Async
 
     Raises `SyncError`.
     """
+    check_target(workload)
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         stripe = await stack.enter_async_context(opened_stripe(workload, clock))
@@ -321,6 +368,12 @@ async def bind_state(state: StateStore, stripe: Stripe, path: Path, account: Acc
     if asked:
         raise other_identity(path, "account", str(state.bound_to_key), account.id)
     state.bind_to(account.id)
+
+
+def check_target(workload: Workload) -> None:
+    """Whether dbt built the target that is to be synced. Raises `ConfigError` where something says that it did not."""
+    if workload.other_target is not None and not workload.options.allow_other_target:
+        raise ConfigError(workload.other_target)
 
 
 def check_account(workload: Workload, account: Account) -> None:

@@ -132,6 +132,8 @@ class Business:
         target = self.root / "target"
         target.mkdir(exist_ok=True)
         (target / "manifest.json").write_text(json.dumps({"metadata": metadata, "nodes": nodes}))
+        results = [{"unique_id": unique_id, "status": "success"} for unique_id in nodes]
+        (target / "run_results.json").write_text(json.dumps({"metadata": metadata, "results": results}))
 
     def cli(self, *arguments: str) -> Ran:
         """A command on this project; without one, `run`."""

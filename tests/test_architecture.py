@@ -57,7 +57,7 @@ def test_the_command_line_holds_no_logic():
         "report",
         "model.",
     )
-    local = ("sandbox.", "demo.", "__version__")
+    local = ("sandbox.", "demo.", "__version__", "cloud.", "serve.", "alerts.")
     for path in modules_of("cli"):
         assert all(name.startswith((*allowed, *local)) for name in ours(path)), f"{name_of(path)} imports {ours(path)}"
 
@@ -66,6 +66,14 @@ def test_the_sandbox_shares_only_the_catalogue_with_the_client_that_it_judges():
     allowed = ("sandbox", "stripe_api.catalog", "stripe_api.lifecycle", "stripe_api.sdk", "model.")
     for path in modules_of("sandbox"):
         assert all(name.startswith(allowed) for name in ours(path)), f"{name_of(path)} imports {ours(path)}"
+
+
+@pytest.mark.parametrize("part", ["cloud", "serve", "integrations"])
+def test_where_it_runs_is_known_to_the_command_line_alone(part):
+    for path in MODULES:
+        if path.relative_to(ROOT).parts[0] not in {"cli", "serve", "integrations", part}:
+            known = {name for name in ours(path) if name.startswith(f"{part}.")}
+            assert not known, f"{name_of(path)} imports {known}"
 
 
 def test_only_two_files_import_dbt():

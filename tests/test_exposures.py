@@ -64,6 +64,54 @@ def check_lineage(manifest):
     assert "model.brightdesk.stripe_subscription_items" in subscriptions
 
 
+def change_model(business, name, **keys):
+    file = business.root / "target" / "manifest.json"
+    raw = json.loads(file.read_text())
+    raw["nodes"][f"model.shop.{name}"] |= keys
+    file.write_text(json.dumps(raw))
+
+
+def exposures_of(business):
+    ran = business.cli("docs")
+    assert ran.exit_code == 0, ran.text
+    file = business.root / "models" / "stripe_sync_exposures.yml"
+    return ran, YAML(typ="safe", pure=True).load(file.read_text())["exposures"]
+
+
+def test_a_version_is_named(customers):
+    change_model(customers, "customers", version=1, latest_version=2)
+
+    _, (exposure,) = exposures_of(customers)
+
+    assert exposure["depends_on"] == ["ref('customers', v=1)"]
+
+
+def test_a_private_model_is_left_out_with_a_note(customers):
+    change_model(customers, "customers", access="private")
+
+    ran, exposures = exposures_of(customers)
+
+    assert exposures == []
+    assert (
+        "warning[private-model]: the exposure of `customers` leaves out `customers`, which is private: dbt lets no "
+        "exposure of this project refer to it" in ran.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("access", "restricted", "count"), [("protected", True, 0), ("protected", False, 1), ("public", True, 1)]
+)
+def test_a_protected_model_of_a_package_that_restricts_access_is_left_out(customers, access, restricted, count):
+    change_model(customers, "customers", access=access, package_name="tools")
+    package = customers.root / "dbt_packages" / "tools"
+    package.mkdir(parents=True)
+    (package / "dbt_project.yml").write_text(json.dumps({"name": "tools", "restrict-access": restricted}))
+
+    _, exposures = exposures_of(customers)
+
+    assert len(exposures) == count
+
+
 @pytest.mark.slow
 def test_dbt_1_takes_the_exposures_up(sample, dbt_1):
     parse_with(dbt_1, sample)

@@ -28,9 +28,10 @@ def build(dbt, project):
     return subprocess.run(command, check=False, cwd=project, env=environment, capture_output=True, text=True).returncode
 
 
-def write_results(business, statuses, invocation="x"):
+def write_results(business, statuses, invocation="x", *, command="build", at="2026-01-01T00:00:00Z", **arguments):
     results = [{"unique_id": unique_id, "status": status} for unique_id, status in statuses.items()]
-    raw = {"metadata": {"invocation_id": invocation, "generated_at": "2026-01-01T00:00:00Z"}, "results": results}
+    metadata = {"invocation_id": invocation, "generated_at": at}
+    raw = {"metadata": metadata, "results": results, "args": {"which": command} | arguments}
     (business.root / "target" / "run_results.json").write_text(json.dumps(raw))
 
 
@@ -121,3 +122,170 @@ def test_a_manifest_that_is_younger_than_every_file_is_told_nothing(customers):
     ran = customers.cli()
 
     assert "warning" not in ran.text
+
+
+MODEL = "model.shop.customers"
+TEST = "test.shop.unique_customers_id.1"
+
+
+@pytest.fixture
+def tested(customers):
+    """The customers, with a test that guards them."""
+    manifest = customers.root / "target" / "manifest.json"
+    raw = json.loads(manifest.read_text())
+    raw["nodes"][TEST] = {
+        "name": "unique_customers_id",
+        "resource_type": "test",
+        "package_name": "shop",
+        "attached_node": MODEL,
+        "depends_on": {"nodes": [MODEL]},
+        "config": {"severity": "ERROR"},
+    }
+    manifest.write_text(json.dumps(raw))
+    return customers
+
+
+def is_held(business):
+    ran = business.cli("plan")
+    return "held back: " in ran.text
+
+
+@pytest.mark.parametrize("command", ["generate", "compile", "run-operation", "show", "freshness"])
+def test_a_command_that_neither_builds_nor_tests_lifts_no_hold(tested, command):
+    write_results(tested, {MODEL: "success", TEST: "fail"}, "built")
+    before = is_held(tested)
+    write_results(tested, {MODEL: "success", TEST: "success"}, "later", command=command, at="2026-01-02T00:00:00Z")
+
+    ran = tested.cli("plan")
+
+    assert before
+    assert (
+        "held back: the test `unique_customers_id` failed in `dbt build` at 2026-01-01 00:00 UTC, and not again since"
+        in ran.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "statuses"),
+    [("seed", {"seed.shop.raw": "success"}), ("test", {"test.shop.other.2": "pass"}), ("run", {MODEL: "success"})],
+)
+def test_a_test_that_failed_holds_its_model_until_it_passes(tested, command, statuses):
+    write_results(tested, {MODEL: "success", TEST: "fail"}, "built")
+    before = is_held(tested)
+    write_results(tested, statuses, "later", command=command, at="2026-01-02T00:00:00Z")
+    meanwhile = is_held(tested)
+    write_results(tested, {TEST: "pass"}, "last", command="test", at="2026-01-03T00:00:00Z")
+
+    assert [before, meanwhile, is_held(tested)] == [True, True, False]
+
+
+def test_a_test_that_was_skipped_says_nothing_new(tested):
+    write_results(tested, {MODEL: "success", TEST: "fail"}, "built")
+    before = is_held(tested)
+    write_results(tested, {MODEL: "success", TEST: "skipped"}, "later", at="2026-01-02T00:00:00Z")
+
+    assert [before, is_held(tested)] == [True, True]
+
+
+def test_dbt_retry_lifts_the_hold_of_what_it_mended(tested):
+    write_results(tested, {MODEL: "error", TEST: "skipped"}, "built")
+    before = is_held(tested)
+    write_results(tested, {MODEL: "success", TEST: "pass"}, "again", command="retry", at="2026-01-02T00:00:00Z")
+
+    assert [before, is_held(tested)] == [True, False]
+
+
+def test_results_outlive_the_target_folder(tested):
+    write_results(tested, {MODEL: "success", TEST: "fail"}, "built")
+    before = is_held(tested)
+    (tested.root / "target" / "run_results.json").unlink()
+
+    assert [before, is_held(tested)] == [True, True]
+
+
+@pytest.mark.parametrize("option", ["empty", "sample"])
+def test_a_model_that_was_built_without_its_rows_is_held(customers, option):
+    write_results(customers, {MODEL: "success"}, "built", **{option: True})
+
+    ran = customers.cli("plan")
+
+    assert f"`customers` was built with `--{option}`, without all its rows, in dbt's last run" in ran.text
+
+
+def test_a_model_of_which_nothing_is_known_is_told_and_synced(tested):
+    (tested.root / "target" / "run_results.json").unlink()
+
+    ran = tested.cli()
+
+    assert ran.exit_code == 0
+    assert "warning[no-dbt-results]: no result of dbt is known for `customers`: neither a build nor a test" in ran.text
+
+
+def test_a_model_of_whose_tests_nothing_is_known_is_told(tested):
+    write_results(tested, {MODEL: "success"}, "built", command="run")
+
+    ran = tested.cli()
+
+    assert ran.exit_code == 0
+    assert "warning[no-test-results]: no result is known of any test of `customers`" in ran.text
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reason"),
+    [
+        ({}, "no result of dbt is known for `customers`, and results are required"),
+        ({MODEL: "success"}, "no result of its test `unique_customers_id` is known, and results are required"),
+    ],
+)
+def test_results_can_be_required(tested, statuses, reason):
+    tested.set(require_results=True)
+    write_results(tested, statuses, "built")
+
+    ran = tested.cli()
+
+    assert ran.exit_code == 1
+    assert f"error[model-held]: nothing of `customers` is sent: {reason}" in ran.text
+    assert tested.stripe.count("customer") == 0
+
+
+def test_a_build_whose_result_nobody_saw_is_not_the_one_that_is_remembered(tested):
+    """A build, a sync, a second build, and other results over those of the second: dbt 2 leaves it at that."""
+    write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
+    first = tested.cli("plan")
+    run = tested.root / "target" / "run" / "shop" / "models" / "customers.sql"
+    run.parent.mkdir(parents=True)
+    run.write_text("create table customers")
+    write_results(tested, {MODEL: "success"}, "later", command="compile", at="2026-01-02T00:00:00Z")
+
+    second = tested.cli("plan")
+
+    assert "no-dbt-results" not in first.text
+    assert "warning[no-dbt-results]" in second.text
+
+
+def test_what_later_commands_have_outdated_is_forgotten(tested):
+    for day in range(1, 4):
+        write_results(tested, {MODEL: "success", TEST: "pass"}, f"day {day}", at=f"2026-02-0{day}T00:00:00Z")
+        tested.cli("plan")
+
+    remembered = sorted((tested.root / ".stripe_sync" / "dbt_results").iterdir())
+    assert [file.name for file in remembered] == ["2026-02-03T000000Z-day 3.json"]
+
+
+def test_tables_of_another_target_are_not_read(customers):
+    prod = {"type": "duckdb", "path": str(customers.root / "prod.duckdb"), "schema": "prod"}
+    profiles = json.loads((customers.root / "profiles.yml").read_text())
+    profiles["shop"]["outputs"]["prod"] = prod
+    (customers.root / "profiles.yml").write_text(json.dumps(profiles))
+
+    refused = {
+        command[0]: customers.cli(*command, "-t", "prod") for command in (("run",), ("plan",), ("show", "customers"))
+    }
+    listed = customers.cli("ls", "-t", "prod")
+
+    for ran in refused.values():
+        assert ran.exit_code == 2
+        assert "error[other-target]: dbt has built target `dev` (warehouse.main), and this is target `prod`" in ran.text
+    assert customers.stripe.requests() == []
+    assert listed.exit_code == 0
+    assert "warning[other-target]" in listed.text

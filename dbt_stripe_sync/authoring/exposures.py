@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.columns import models_of
-from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,21 +36,53 @@ _PAGES = {
 }
 
 
-def render_exposures(syncs: Sequence[Sync], *, package: str) -> str:
-    """The YAML, the same for the same syncs. `package` is the project's name: its models need no other."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referrer:
+    """Who refers: the project's name, whose models need no other, and the packages that keep theirs to themselves."""
+
+    package: str
+    restricted: frozenset[str] = frozenset()
+
+    def may_refer_to(self, model: ModelNode) -> bool:
+        """Whether dbt lets an exposure of the project depend on a model.
+
+        docs.getdbt.com/reference/resource-configs/access: a private model is for its own group, which no exposure has;
+        a protected one is for its own package where that says `restrict-access: true`.
+        """
+        if model.access == "private":
+            return False
+        return model.access == "public" or model.package == self.package or model.package not in self.restricted
+
+
+def render_exposures(syncs: Sequence[Sync], referrer: Referrer) -> str:
+    """The YAML, the same for the same syncs; without the models that an exposure may not refer to."""
     lines = [HEADER, "version: 2", ""]
-    lines.append("exposures:" if syncs else "exposures: []")
-    for sync in sorted(syncs, key=lambda sync: sync.name):
-        lines += _exposure(sync, package)
+    exposures = [line for sync in sorted(syncs, key=lambda sync: sync.name) for line in _exposure(sync, referrer)]
+    lines += ["exposures:", *exposures] if exposures else ["exposures: []"]
     return "\n".join(lines) + "\n"
 
 
-def write_exposures(syncs: Sequence[Sync], file: Path, *, package: str) -> bool:
+def find_left_out(syncs: Sequence[Sync], referrer: Referrer) -> Iterator[Problem]:
+    """A note for each model that is missing from the exposure of its sync."""
+    for sync in syncs:
+        for model in models_of(sync):
+            if not referrer.may_refer_to(model):
+                yield Problem(
+                    code="private-model",
+                    summary=f"the exposure of `{sync.name}` leaves out `{model.label}`, which is "
+                    f"{model.access or 'protected'}: dbt lets no exposure of this project refer to it",
+                    where=Location(file=model.file, model=model.label),
+                    hint="give the model `access: public` to see the sync in dbt's lineage",
+                    severity=Severity.WARNING,
+                )
+
+
+def write_exposures(syncs: Sequence[Sync], file: Path, referrer: Referrer) -> bool:
     """Write the file, and say whether it has changed.
 
     Raises `ConfigError` where somebody else's file is there already.
     """
-    text = render_exposures(syncs, package=package)
+    text = render_exposures(syncs, referrer)
     if file.exists():
         before = file.read_text(encoding="utf-8")
         if before == text:
@@ -68,9 +101,12 @@ def write_exposures(syncs: Sequence[Sync], file: Path, *, package: str) -> bool:
     return True
 
 
-def _exposure(sync: Sync, package: str) -> Iterator[str]:
+def _exposure(sync: Sync, referrer: Referrer) -> Iterator[str]:
+    models = [model for model in models_of(sync) if referrer.may_refer_to(model)]
+    if not models:
+        return
     article = "an" if sync.resource[0] in "aeiou" else "a"
-    description = f"Each row of {sync.model.name} is {article} {sync.resource} in Stripe."
+    description = f"Each row of {sync.model.label} is {article} {sync.resource} in Stripe."
     if sync.depends_on:
         description += f" It refers to objects of {', '.join(sync.depends_on)}."
     # dbt takes letters, digits and underscores alone.
@@ -80,11 +116,17 @@ def _exposure(sync: Sync, package: str) -> Iterator[str]:
     yield f"    url: https://dashboard.stripe.com/{_PAGES.get(sync.resource, 'dashboard')}"
     yield f"    description: {json.dumps(description)}"
     yield "    depends_on:"
-    for model in models_of(sync):
-        yield f"      - {_ref(model, package)}"
+    for model in models:
+        yield f"      - {_ref(model, referrer.package)}"
     yield "    owner:"
     yield "      name: dbt-stripe-sync"
 
 
 def _ref(model: ModelNode, package: str) -> str:
-    return f"ref('{model.name}')" if model.package == package else f"ref('{model.package}', '{model.name}')"
+    names = [model.name] if model.package == package else [model.package, model.name]
+    arguments = [f"'{name}'" for name in names]
+    if model.version is not None:
+        # Without a version, `ref` would mean another model as soon as there is a newer one.
+        is_number = re.fullmatch(r"\d+(\.\d+)?", model.version) is not None
+        arguments.append(f"v={model.version}" if is_number else f"v='{model.version}'")
+    return f"ref({', '.join(arguments)})"

@@ -10,6 +10,7 @@ from dbt_stripe_sync.authoring.snippet import build_snippet, read_snippet
 from dbt_stripe_sync.authoring.yaml_file import TAG, insert_sync, new_file
 from dbt_stripe_sync.config.suggest import did_you_mean
 from dbt_stripe_sync.config.sync import parse_syncs
+from dbt_stripe_sync.config.versions import models_by_name
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Written:
 
 def find_model(manifest: Manifest, name: str) -> ModelNode:
     """The model of that name. Raises `ConfigError` where there is none, or where it has a sync already."""
-    node = next((node for node in manifest.nodes.values() if node.name == name), None)
+    node = models_by_name(manifest.nodes.values(), manifest.project_name).get(name)
     if node is None:
         names = [node.name for node in manifest.nodes.values()]
         hint = f"models are named as in `ref()`{did_you_mean(name, names)}"

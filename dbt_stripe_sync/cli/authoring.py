@@ -56,7 +56,8 @@ def init(
 @click.option("--out", type=FILE, help="Where to write it [default: models/stripe_sync_exposures.yml]")
 def docs(project: Project, screen: Screen, *, out: Path | None) -> int:
     """Write exposures: every sync in dbt's lineage graph and docs."""
-    file, has_changed = project.docs(out)
+    file, has_changed, left_out = project.docs(out)
+    screen.problems(left_out)
     screen.lines([f"{file}: {'written; `dbt parse` takes it up' if has_changed else 'as it was'}."])
     return 0
 

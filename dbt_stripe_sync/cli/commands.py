@@ -30,6 +30,8 @@ MODULES = {
     "init": "authoring",
     "docs": "authoring",
     "schema": "authoring",
+    "cloud": "cloud",
+    "serve": "serve",
     "sandbox": "local",
     "demo": "local",
 }

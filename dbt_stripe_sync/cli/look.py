@@ -19,7 +19,7 @@ OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="
 def parse(project: Project, screen: Screen) -> int:
     """Check every sync against Stripe's parameters. Needs no key and no warehouse."""
     workload = project.workload
-    screen.problems(workload.warnings)
+    screen.problems([*workload.warnings, *project.unread()])
     count = len(workload.syncs)
     screen.lines([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed."])
     return 1 if any(problem.severity is Severity.ERROR for problem in workload.warnings) else 0
@@ -35,7 +35,7 @@ def ls(project: Project, screen: Screen, *, output: str) -> int:
     rows = [
         {
             "sync": sync.name,
-            "model": sync.model.name,
+            "model": sync.model.label,
             "resource": sync.resource,
             "mode": sync.mode.value,
             "on_removed": sync.on_removed.value,

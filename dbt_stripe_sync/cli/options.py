@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dbt_stripe_sync.alerts import alerting_about_stops
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.screen import Screen
 from dbt_stripe_sync.wiring import ProjectOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
+# Commands whose failure is worth an alert; those that only look have somebody who looks.
+SENDING = frozenset({"run", "apply", "retry", "trigger"})
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -27,10 +31,20 @@ _PROJECT = (
     click.option("--vars", "variables", help="dbt variables, as YAML."),
     click.option("--select", "-s", multiple=True, help="Models or syncs, in dbt's selector syntax."),
     click.option("--exclude", multiple=True, help="Models or syncs to leave out."),
+    click.option("--selector", help="Selector of selectors.yml, in place of --select and --exclude."),
+    click.option("--allow-empty-selection", is_flag=True, help="Go on where --exclude matches nothing."),
+    click.option("--state", "dbt_state", type=FOLDER, help="Folder with the manifest that `state:` compares with."),
     click.option("--state-path", type=FILE, help="State file [default: .stripe_sync/<target>.duckdb]"),
     click.option("--stripe-url", envvar="STRIPE_API_BASE", help="Another Stripe: the sandbox, stripe-mock."),
     click.option("--wait-for-lock", type=click.FloatRange(min=0), default=0, help="Seconds to wait for another run."),
     click.option("--ignore-dbt-results", is_flag=True, help="Sync models that dbt did not build well, too."),
+    click.option("--allow-other-target", is_flag=True, help="Sync even if dbt has built another target."),
+)
+_CLOUD = (
+    click.option("--dbt-cloud-job", type=int, help="Fetch the artifacts of this dbt Cloud job's latest run first."),
+    click.option("--dbt-cloud-run", type=int, help="Fetch the artifacts of this dbt Cloud run first."),
+    click.option("--dbt-cloud-step", type=int, help="Step of that run [default: the last that built models]"),
+    click.option("--dbt-cloud-wait", type=click.FloatRange(min=0), default=0, help="Seconds to wait for that run."),
 )
 _SCREEN = (
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How progress is told."),
@@ -43,13 +57,56 @@ def with_project(command: Command) -> Command:
 
     @wraps(command)
     def wrapped(**given: Any) -> Any:
-        screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
-        screen.listen()
-        names = [name for name in ProjectOptions.__slots__ if name in given]
-        chosen = {name: given.pop(name) for name in names}
-        chosen["project_dir"] = chosen["project_dir"] or Path()
-        return command(Project(ProjectOptions(**chosen)), screen, **given)
+        cloud = {name: given.pop(f"dbt_cloud_{name}") for name in ("job", "run", "step", "wait")}
+        options, screen, rest = _split(given)
+        _fetch(options, screen, cloud)
+        return command(Project(options), screen, **rest)
 
-    for option in reversed((*_PROJECT, *_SCREEN)):
+    return _with_options(wrapped, (*_PROJECT, *_CLOUD, *_SCREEN))  # type: ignore[no-any-return]
+
+
+def with_local_project(command: Command) -> Command:
+    """As `with_project`, for a command that chooses the run of dbt Cloud itself."""
+
+    @wraps(command)
+    def wrapped(**given: Any) -> Any:
+        options, screen, rest = _split(given)
+        return command(Project(options), screen, **rest)
+
+    return _with_options(wrapped, (*_PROJECT, *_SCREEN))  # type: ignore[no-any-return]
+
+
+def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Any:
+    for option in reversed(options):
         wrapped = option(wrapped)
-    return wrapped  # type: ignore[return-value]
+    return wrapped
+
+
+def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any]]:
+    """What a command was given: the project, how to print, and what is the command's own."""
+    screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
+    screen.listen()
+    rest = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}
+    return project_options(given), screen, rest
+
+
+def project_options(given: Mapping[str, Any]) -> ProjectOptions:
+    """Which project, among all that a command was given."""
+    chosen = {name: given[name] for name in ProjectOptions.__slots__ if name in given}
+    return ProjectOptions(**{**chosen, "project_dir": chosen["project_dir"] or Path()})
+
+
+def _fetch(options: ProjectOptions, screen: Screen, cloud: Mapping[str, Any]) -> None:
+    """Bring the artifacts of dbt Cloud into the target folder, where a run or a job of it is named."""
+    if cloud["job"] is None and cloud["run"] is None:
+        if cloud["step"] is not None or cloud["wait"]:
+            raise click.UsageError("`--dbt-cloud-step` and `--dbt-cloud-wait` need a job or a run of dbt Cloud")
+        return
+    # dbt Cloud's client and its HTTP library are imported only where they are used.
+    from dbt_stripe_sync.cli.cloud_progress import CloudProgress
+    from dbt_stripe_sync.cloud import CloudChoice, fetch_artifacts
+
+    progress = CloudProgress(screen)
+    is_sending = click.get_current_context().command.name in SENDING
+    with alerting_about_stops(options) if is_sending else nullcontext():
+        progress.fetched(fetch_artifacts(options, CloudChoice(**cloud), tell=progress.told))

@@ -222,8 +222,8 @@ def check_together(
             problems.add(
                 "duplicate-sync",
                 sync.where,
-                f"there is a sync `{sync.name}` already, of the model `{other.model.name}`",
-                "give one of them another `name:`",
+                f"there is a sync `{sync.name}` already, of the model `{other.model.label}`",
+                _how_to_tell_apart(sync, other),
             )
     for sync in syncs:
         for reference, where in references_in(sync.fields):
@@ -248,6 +248,16 @@ def check_together(
             f"these syncs refer to each other in a circle: {' -> '.join(cycle)}",
             "Stripe needs one of the objects first: remove one of the references",
         )
+
+
+def _how_to_tell_apart(sync: Sync, other: Sync) -> str:
+    model = sync.model
+    if model.version is None or (model.package, model.name) != (other.model.package, other.model.name):
+        return "give one of them another `name:`"
+    return (
+        f"keep the block of one version alone, below `versions: - v: {model.latest_version}: config: meta:`, or give "
+        "one of them another `name:`"
+    )
 
 
 def _check_reference(

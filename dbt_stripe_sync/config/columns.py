@@ -26,7 +26,7 @@ def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Pro
             problems.add(
                 "unknown-column",
                 where,
-                f"sync `{sync.name}` reads column `{column}`, which `{model.name}` lacks",
+                f"sync `{sync.name}` reads column `{column}`, which `{model.label}` lacks",
                 f"columns are {listed(known)}{did_you_mean(column, known)}",
             )
     return tuple(problems.found)

@@ -42,7 +42,7 @@ class Block:
 def read_blocks(node: ModelNode, problems: Problems) -> Iterator[Block]:
     """The syncs that a model's meta describes."""
     raw = node.meta.get(BLOCK)
-    where = Location(file=node.file, model=node.name, field=f"meta.{BLOCK}")
+    where = Location(file=node.file, model=node.label, field=f"meta.{BLOCK}")
     _check_secrets(node, problems)
     if raw is None:
         _check_spelling(node, problems)
@@ -91,13 +91,13 @@ def _mapped_columns(node: ModelNode) -> Iterator[tuple[str, Any]]:
 def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) -> None:
     """A column's field belongs to a sync of its model; with several syncs it has to say to which."""
     for column, named in _mapped_columns(node):
-        where = Location(file=node.file, model=node.name, field=f"columns.{column}.meta")
+        where = Location(file=node.file, model=node.label, field=f"columns.{column}.meta")
         if isinstance(named, str):
             if len(syncs) > 1:
                 problems.add(
                     "field-of-which-sync",
                     where,
-                    f"column `{column}` names a Stripe field, and `{node.name}` has several syncs",
+                    f"column `{column}` names a Stripe field, and `{node.label}` has several syncs",
                     f"write `{BLOCK}: {{{syncs[0]}: {named}}}` in the column's meta",
                 )
         elif isinstance(named, dict):
@@ -106,7 +106,7 @@ def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) ->
                     problems.add(
                         "unknown-sync",
                         where,
-                        f"column `{column}` names a field of the sync `{sync}`, which `{node.name}` lacks",
+                        f"column `{column}` names a field of the sync `{sync}`, which `{node.label}` lacks",
                         f"it has {listed(syncs)}{did_you_mean(str(sync), syncs)}",
                     )
         else:
@@ -120,7 +120,7 @@ def _check_spelling(node: ModelNode, problems: Problems) -> None:
     for name in get_close_matches(BLOCK, node.meta, cutoff=ALMOST):
         problems.add(
             "misspelt-tag",
-            Location(file=node.file, model=node.name, field=f"meta.{name}"),
+            Location(file=node.file, model=node.label, field=f"meta.{name}"),
             f"the model's meta says `{name}`, which is nothing to dbt-stripe-sync",
             f"write `{BLOCK}`, if that is meant",
             severity=Severity.WARNING,
@@ -131,8 +131,8 @@ def _check_lonely_columns(node: ModelNode, problems: Problems) -> None:
     for column, _ in _mapped_columns(node):
         problems.add(
             "field-without-sync",
-            Location(file=node.file, model=node.name, field=f"columns.{column}.meta"),
-            f"column `{column}` names a Stripe field, and `{node.name}` has no `{BLOCK}`",
+            Location(file=node.file, model=node.label, field=f"columns.{column}.meta"),
+            f"column `{column}` names a Stripe field, and `{node.label}` has no `{BLOCK}`",
             f"add `{BLOCK}:` with `resource:` and `key:` to the model's meta",
         )
 
@@ -171,7 +171,7 @@ def _check_secrets(node: ModelNode, problems: Problems) -> None:
         for path in find_secrets(value):
             problems.add(
                 "secret-in-meta",
-                Location(file=node.file, model=node.name, field=".".join((place, *path))),
+                Location(file=node.file, model=node.label, field=".".join((place, *path))),
                 "a Stripe secret stands in the project's YAML",
                 "roll the key at https://dashboard.stripe.com/apikeys now, and pass the new one as STRIPE_API_KEY",
             )

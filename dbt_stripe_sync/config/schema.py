@@ -185,6 +185,10 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "type": "boolean",
                 "description": "`false` keeps salted hashes of the rows' values in the state, and no values.",
             },
+            "history": {
+                "type": "boolean",
+                "description": "`true` syncs the closed rows of a snapshot, too. Default: its current rows alone.",
+            },
             "enabled": {"type": "boolean", "description": "`false` leaves the sync out."},
         },
     }

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.config.alerts import parse_alerts
 from dbt_stripe_sync.config.leaks import find_secrets
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.model.errors import Location
 
 if TYPE_CHECKING:
+    from dbt_stripe_sync.config.alerts import Alert
     from dbt_stripe_sync.model.errors import Problem
 
 
@@ -22,7 +24,9 @@ class Settings:
     `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
     limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
-    `store_values` says whether the state keeps the values of rows; a sync may say otherwise.
+    `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
+    models of which no result of dbt is known. `alerts` are the
+    addresses that are told of failures.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -38,6 +42,8 @@ class Settings:
     store_values: bool = True
     warehouse_connect_timeout: float | None = None
     warehouse_read_timeout: float | None = None
+    require_results: bool = False
+    alerts: tuple[Alert, ...] = ()
 
 
 _TEXTS = ("api_key_env", "account", "state_path", "api_base")
@@ -50,8 +56,9 @@ _NUMBERS = (
     "warehouse_connect_timeout",
     "warehouse_read_timeout",
 )
-_SWITCHES = ("store_values",)
-NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_SWITCHES)
+_SWITCHES = ("store_values", "require_results")
+_ALERTS = "alerts"
+NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_SWITCHES, _ALERTS)
 
 
 def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
@@ -82,7 +89,9 @@ def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings
 
 
 def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, problems: Problems) -> None:
-    if name in _LISTS:
+    if name == _ALERTS:
+        chosen[name] = parse_alerts(value, where, problems)
+    elif name in _LISTS:
         chosen[name] = tuple(str(entry) for entry in (value if isinstance(value, list) else [value]))
     elif name in _NUMBERS:
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or not _fits(name, value):

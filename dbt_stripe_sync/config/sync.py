@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.config.back_references import split_back_references
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
-from dbt_stripe_sync.config.meta import read_blocks
+from dbt_stripe_sync.config.meta import BLOCK, read_blocks
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.config.values import Around, parse_nulls
+from dbt_stripe_sync.config.versions import models_by_name, without_inherited
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.sync import (
     Column,
@@ -63,6 +64,7 @@ KEYS = (
     "after",
     "options",
     "store_values",
+    "history",
     "enabled",
 )
 _INTERVAL = re.compile(r"(\d{1,6}) ?([mhdw])")
@@ -84,11 +86,11 @@ class ParsedConfig:
 def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: str) -> ParsedConfig:
     """Every sync that the models' meta describes."""
     problems = Problems()
-    models = {node.name: node for node in nodes.values()}
+    models = models_by_name(nodes.values(), project)
     syncs = []
     written: list[str] = []
     disabled: list[str] = []
-    for node in nodes.values():
+    for node in without_inherited(nodes.values(), BLOCK):
         for block in read_blocks(node, problems):
             if block.raw.get("enabled", True) is False:
                 disabled.append(block.where.sync or node.name)
@@ -130,7 +132,7 @@ class _Parser:
         sync = Sync(
             name=str(raw.get("name") or self.block.model.name),
             project=project,
-            model=self.block.model,
+            model=self._rows(),
             resource=resource.name,
             key=key,
             mode=mode,
@@ -168,7 +170,7 @@ class _Parser:
             self.problems.add(
                 "no-name",
                 self.block.where,
-                f"`{self.block.model.name}` has several syncs, and this one has no name",
+                f"`{self.block.model.label}` has several syncs, and this one has no name",
                 "add `name:` to each of them",
             )
 
@@ -323,6 +325,18 @@ class _Parser:
             "write a number with `m`, `h`, `d` or `w`, such as `12h` or `7d`",
         )
         return None
+
+    def _rows(self) -> ModelNode:
+        """The model as it is read: a snapshot's history only where it is asked for."""
+        model, history = self.block.model, self._switch("history")
+        if history is not None and model.resource_type != "snapshot":
+            self.problems.add(
+                "not-a-snapshot",
+                self.block.where.at_field("history"),
+                f"`history` is for snapshots, and `{model.label}` is a {model.resource_type}",
+                "remove it; every row of the model is synced",
+            )
+        return model.with_history() if history else model
 
     def _options(self) -> Mapping[str, Any]:
         raw = self.block.raw.get("options") or {}

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 def read_artifact(path: Path, what: str) -> Any:
     """The JSON at `path`; `what` names it for messages. Raises `ConfigError` (`no-manifest`, `broken-manifest`)."""
     try:
-        return orjson.loads(path.read_bytes())
+        return orjson.loads(read_bytes(path, what))
+    except (orjson.JSONDecodeError, UnicodeDecodeError):
+        raise ConfigError(broken_artifact(path, "it is not JSON, or was cut short")) from None
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """The file at `path`. Raises `ConfigError` (`no-manifest`, `broken-manifest`)."""
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(
             Problem(
@@ -25,8 +33,8 @@ def read_artifact(path: Path, what: str) -> Any:
                 hint="run `dbt build` first, or name the project with `--project-dir`",
             )
         ) from None
-    except (orjson.JSONDecodeError, OSError, UnicodeDecodeError):
-        raise ConfigError(broken_artifact(path, "it is not JSON, or was cut short")) from None
+    except OSError as error:
+        raise ConfigError(broken_artifact(path, error.strerror or "it can't be opened")) from None
 
 
 def broken_artifact(path: Path, why: str) -> Problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,13 +13,11 @@ from dbt_stripe_sync.dbt.run_results import FAILED, read_run_results
 from dbt_stripe_sync.model.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from dbt_stripe_sync.dbt.project import Chosen, DbtProject
 
 VARIABLE = "DBT_STRIPE_SYNC_DBT"
-# With `--output-keys unique_id` a line holds nothing else.
-_LISTED = re.compile(r'\{"unique_id": ?"([^"]+)"\}')
 
 
 def find_dbt() -> Path:
@@ -44,23 +41,6 @@ def find_dbt() -> Path:
     return Path(found).absolute()
 
 
-def list_models(project: DbtProject, chosen: Chosen, selector: str) -> frozenset[str]:
-    """The unique ids that `dbt ls` gives for a selector. Raises `ConfigError` where dbt refuses it (`bad-selector`)."""
-    # dbt 1.x's `ls` would write a manifest without the compiled SQL of ephemeral models over the one of the build.
-    arguments = ["ls", "--no-write-json", "--select", selector, "--output", "json", "--output-keys", "unique_id"]
-    done = _start_dbt(project, chosen, [*arguments, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode != 0:
-        sys.stderr.write(done.stdout + done.stderr)
-        raise ConfigError(
-            Problem(
-                code="bad-selector",
-                summary=f"dbt does not take the selector `{selector}`",
-                hint=f"its messages stand above; try it: dbt ls --select '{selector}'",
-            )
-        )
-    return frozenset(_parse_listing(done.stdout))
-
-
 def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> None:
     """`dbt build` for some models and all that they come from; its output goes to stderr.
 
@@ -68,24 +48,16 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
     Raises `ConfigError` where dbt could not begin (`dbt-build-failed`).
     """
     selectors = [f"+{model}" for model in models]
-    arguments = ["build", "--select", *selectors]
+    arguments = ["build", "--select", *selectors, *(["--defer"] if chosen.defer else [])]
     results = project.target_path / "run_results.json"
     before = _written_at(results)
     # stdout belongs to our own data.
-    done = _start_dbt(project, chosen, arguments, stdout=_stderr(), stderr=subprocess.STDOUT)
+    done = start_dbt(project, chosen, arguments, stdout=_stderr(), stderr=subprocess.STDOUT)
     sys.stderr.write(done.stdout or "")
     if not _has_begun(done.returncode, results, before):
         raise ConfigError(
             Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="its messages stand above")
         )
-
-
-def _parse_listing(text: str) -> Iterator[str]:
-    """The unique ids among the lines of `dbt ls --output json`; dbt may write warnings between them."""
-    for line in text.splitlines():
-        found = _LISTED.search(line)
-        if found:
-            yield found.group(1)
 
 
 def _has_begun(exit_code: int, results: Path, before: int | None) -> bool:
@@ -111,13 +83,24 @@ def _stderr() -> int:
         return subprocess.PIPE
 
 
-def _start_dbt(
-    project: DbtProject, chosen: Chosen, arguments: Sequence[str], *, stdout: int, stderr: int
+def start_dbt(
+    project: DbtProject,
+    chosen: Chosen,
+    arguments: Sequence[str],
+    *,
+    stdout: int,
+    stderr: int,
+    without: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
+    """Run the user's dbt on the project as it is chosen, without some variables of the environment.
+
+    Raises `ConfigError` (`no-dbt`).
+    """
     command = [str(find_dbt()), *arguments]
     command += ["--project-dir", str(project.root), "--profiles-dir", str(project.profiles_dir)]
     for flag, value in (("--profile", chosen.profile), ("--target", chosen.target), ("--vars", chosen.variables)):
         command += [flag, value] if value else []
+    command += ["--state", str(chosen.state.absolute())] if chosen.state else []
     # The user's own program, with arguments as a list: no shell reads them.
     return subprocess.run(
         command,
@@ -128,4 +111,5 @@ def _start_dbt(
         stdout=stdout,
         stderr=stderr,
         cwd=project.root,
+        env={name: value for name, value in os.environ.items() if name not in without},
     )

@@ -1,19 +1,34 @@
 """dbt's `manifest.json` as typed nodes, of dbt 1.x and of dbt 2.
 
-Only what syncs need is turned into objects, so that a project of thousands of nodes is read in a moment.
+What syncs can read (models, seeds, snapshots) becomes a `ModelNode`; all else stays as dbt wrote it, for selectors, for
+the gate, and for what stands in the wrong place.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
-from dbt_stripe_sync.dbt.artifact import broken_artifact, read_artifact
+from dbt_stripe_sync.dbt.artifact import broken_artifact, read_bytes
+from dbt_stripe_sync.dbt.nodes import (
+    Column,
+    GraphNode,
+    ModelConfig,
+    RawManifest,
+    TestConfig,
+    UnrenderedConfig,
+    read_part,
+)
+from dbt_stripe_sync.dbt.snapshots import current_rows
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode, Relation
 
@@ -38,13 +53,15 @@ class TestNode:
     is_error: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A dbt project as dbt last parsed it. `digest` changes where something that syncs depend on does."""
+    """A dbt project as dbt last parsed it. `digest` changes where something that syncs depend on does.
+
+    `nodes` are what a sync can read, `graph` is all that a selector can name, `disabled` what dbt leaves out.
+    """
 
     nodes: Mapping[str, ModelNode]
-    tests: Mapping[str, TestNode]
-    children: Mapping[str, tuple[str, ...]]
+    graph: Mapping[str, GraphNode]
     project_name: str
     dbt_version: str
     adapter_type: str
@@ -52,134 +69,198 @@ class Manifest:
     generated_at: str
     invocation_id: str
     digest: str
+    disabled: Mapping[str, tuple[GraphNode, ...]] = field(default_factory=dict)
+    macros: frozenset[str] = frozenset()
+
+    @property
+    def is_of_dbt_2(self) -> bool:
+        """Whether dbt 2 wrote it."""
+        return self.dbt_version.startswith("2.")
+
+    @cached_property
+    def tests(self) -> Mapping[str, TestNode]:
+        """Data tests and unit tests. Raises `ValueError` where one is not as dbt writes it."""
+        kinds = {"test", "unit_test"}
+        return {unique_id: _parse_test(node) for unique_id, node in self.graph.items() if node.resource_type in kinds}
+
+    @cached_property
+    def children(self) -> Mapping[str, tuple[str, ...]]:
+        """What comes from each node, tests and exposures too."""
+        children: dict[str, list[str]] = {}
+        for unique_id, node in self.graph.items():
+            for parent in node.parents:
+                children.setdefault(parent, []).append(unique_id)
+        return {parent: tuple(sorted(ids)) for parent, ids in children.items()}
 
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest at `path`. Raises `ConfigError`: `no-manifest`, `broken-manifest`, `old-manifest`."""
-    raw = read_artifact(path, "manifest")
-    metadata = raw.get("metadata") if isinstance(raw, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(raw.get("nodes"), dict):
-        raise ConfigError(broken_artifact(path, "it is not a manifest of dbt"))
-    schema = _SCHEMA.search(str(metadata.get("dbt_schema_version", "")))
-    version = int(schema.group(1)) if schema else 0
-    if version < OLDEST_SCHEMA:
-        raise ConfigError(
-            Problem(
-                code="old-manifest",
-                summary=f"the manifest has schema v{version}, and v{OLDEST_SCHEMA} (dbt 1.5) is the oldest read",
-                where=Location(file=str(path)),
-                hint="upgrade dbt, and run `dbt build` again",
-            )
-        )
+    content = read_bytes(path, "manifest")
     try:
-        return _parse_manifest(raw, metadata, version, path.parent)
+        with _without_collector():
+            raw = msgspec.json.decode(content, type=RawManifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(_why_not(content, path, error)) from None
+    version = _schema_version(raw.metadata)
+    if version < OLDEST_SCHEMA:
+        raise ConfigError(_too_old(version, path))
+    try:
+        with _without_collector():
+            return _parse_manifest(raw, version, path.parent)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(broken_artifact(path, f"a part of it is not as dbt writes it ({error})")) from None
 
 
-def parse_models(raw: Mapping[str, Mapping[str, Any]], project_name: str) -> Mapping[str, ModelNode]:
-    """Models, seeds and snapshots in the shape of the manifest's `nodes`, from a dbt that has just read them."""
-    return {unique_id: _parse_model(unique_id, node, Path(), project_name) for unique_id, node in raw.items()}
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """A hundred thousand objects that all stay would be looked through again and again for cycles that they lack."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
-def _parse_manifest(raw: Mapping[str, Any], metadata: Mapping[str, Any], version: int, target_path: Path) -> Manifest:
-    nodes: dict[str, ModelNode] = {}
-    tests: dict[str, TestNode] = {}
-    children: dict[str, list[str]] = {}
-    project_name = str(metadata.get("project_name") or "")
-    for unique_id, node in raw["nodes"].items():
-        kind = node["resource_type"]
-        if kind in READABLE:
-            nodes[unique_id] = _parse_model(unique_id, node, target_path, project_name)
-            for parent in nodes[unique_id].depends_on:
-                children.setdefault(parent, []).append(unique_id)
-        elif kind == "test":
-            tests[unique_id] = _parse_test(node)
-    for unique_id, node in (raw.get("unit_tests") or {}).items():
-        tests[unique_id] = _parse_test(node)
-    return Manifest(
-        nodes=nodes,
-        tests=tests,
-        children={parent: tuple(sorted(ids)) for parent, ids in children.items()},
-        project_name=project_name,
-        dbt_version=str(metadata.get("dbt_version") or ""),
-        adapter_type=str(metadata.get("adapter_type") or ""),
-        schema_version=version,
-        generated_at=str(metadata.get("generated_at") or ""),
-        invocation_id=str(metadata.get("invocation_id") or ""),
-        digest=_digest(nodes),
+class _Head(msgspec.Struct):
+    metadata: dict[str, Any]
+    nodes: msgspec.Raw
+
+
+def _why_not(content: bytes, path: Path, error: Exception) -> Problem:
+    """What is wrong with a file that does not have the form of a manifest."""
+    try:
+        head = msgspec.json.decode(content, type=_Head)
+    except msgspec.ValidationError:
+        return broken_artifact(path, "it is not a manifest of dbt")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return broken_artifact(path, "it is not JSON, or was cut short")
+    version = _schema_version(head.metadata)
+    if version < OLDEST_SCHEMA:
+        return _too_old(version, path)
+    return broken_artifact(path, f"a part of it is not as dbt writes it ({error})")
+
+
+def _schema_version(metadata: Mapping[str, Any]) -> int:
+    schema = _SCHEMA.search(str(metadata.get("dbt_schema_version", "")))
+    return int(schema.group(1)) if schema else 0
+
+
+def _too_old(version: int, path: Path) -> Problem:
+    return Problem(
+        code="old-manifest",
+        summary=f"the manifest has schema v{version}, and v{OLDEST_SCHEMA} (dbt 1.5) is the oldest read",
+        where=Location(file=str(path)),
+        hint="upgrade dbt, and run `dbt build` again",
     )
 
 
-def _parse_model(unique_id: str, node: Mapping[str, Any], target_path: Path, project_name: str) -> ModelNode:
-    config = node.get("config") or {}
-    meta = {**(node.get("meta") or {}), **(config.get("meta") or {})}
-    raw_meta = (node.get("unrendered_config") or {}).get("meta")
-    materialized = str(config.get("materialized") or node["resource_type"])
+def parse_models(raw: Mapping[str, Mapping[str, Any]], project_name: str) -> Mapping[str, ModelNode]:
+    """Models, seeds and snapshots in the shape of the manifest's `nodes`, from a dbt that has just read them."""
+    nodes = msgspec.json.decode(
+        orjson.dumps(raw, default=str, option=orjson.OPT_NON_STR_KEYS), type=dict[str, GraphNode]
+    )
+    return {unique_id: _parse_model(unique_id, node, Path(), project_name) for unique_id, node in nodes.items()}
+
+
+def _parse_manifest(raw: RawManifest, version: int, target_path: Path) -> Manifest:
+    project_name = str(raw.metadata.get("project_name") or "")
+    graph = raw.graph()
+    nodes = {
+        unique_id: _parse_model(unique_id, node, target_path, project_name)
+        for unique_id, node in raw.nodes.items()
+        if node.resource_type in READABLE
+    }
+    return Manifest(
+        nodes=nodes,
+        graph=graph,
+        project_name=project_name,
+        dbt_version=str(raw.metadata.get("dbt_version") or ""),
+        adapter_type=str(raw.metadata.get("adapter_type") or ""),
+        schema_version=version,
+        generated_at=str(raw.metadata.get("generated_at") or ""),
+        invocation_id=str(raw.metadata.get("invocation_id") or ""),
+        digest=_digest(nodes),
+        disabled={unique_id: tuple(copies) for unique_id, copies in (raw.disabled or {}).items()},
+        macros=frozenset(raw.macros or ()),
+    )
+
+
+def _parse_model(unique_id: str, node: GraphNode, target_path: Path, project_name: str) -> ModelNode:
+    config = read_part(node.config, ModelConfig) or ModelConfig()
+    meta = {**(read_part(node.meta, dict) or {}), **(config.meta or {})}
+    unrendered = read_part(node.unrendered_config, UnrenderedConfig)
+    materialized = config.materialized or node.resource_type
     is_ephemeral = materialized == "ephemeral"
-    original = _as_posix(node.get("original_file_path"))
     return ModelNode(
         unique_id=unique_id,
-        name=node["name"],
-        package=node["package_name"],
-        resource_type=node["resource_type"],
+        name=node.name,
+        package=node.package_name,
+        resource_type=node.resource_type,
         materialized=materialized,
         file=_file_of(node, project_name),
-        path=original,
-        fqn=tuple(node.get("fqn") or ()),
-        tags=tuple(node.get("tags") or config.get("tags") or ()),
-        depends_on=tuple((node.get("depends_on") or {}).get("nodes") or ()),
+        path=node.path,
+        fqn=tuple(node.fqn or ()),
+        tags=tuple(node.tags or ()),
+        depends_on=tuple(node.parents),
         relation=None if is_ephemeral else _parse_relation(node),
         sql=_compiled_sql(node, target_path) if is_ephemeral else None,
         meta=meta,
-        raw_meta=raw_meta if isinstance(raw_meta, dict) else None,
-        columns={name: _parse_column(column, meta) for name, column in (node.get("columns") or {}).items()},
+        raw_meta=unrendered.meta if unrendered and isinstance(unrendered.meta, dict) else None,
+        columns=_parse_columns(node, meta),
+        version=None if node.version is None else str(node.version),
+        latest_version=None if node.latest_version is None else str(node.latest_version),
+        access=node.access,
+        current_rows=current_rows(config) if node.resource_type == "snapshot" else None,
     )
 
 
-def _file_of(node: Mapping[str, Any], project_name: str) -> str:
+def _file_of(node: GraphNode, project_name: str) -> str:
     """Where the meta stands: a path from the project's root, or `package://path` where the package is another's."""
-    patch = _as_posix(node.get("patch_path"))
-    package, _, path = patch.rpartition("://")
-    return patch if package and package != project_name else path or _as_posix(node.get("original_file_path"))
+    package, _, path = node.described_in.rpartition("://")
+    return node.described_in if package and package != project_name else path or node.path
 
 
-def _as_posix(path: Any) -> str:
-    return str(path or "").replace("\\", "/")
-
-
-def _parse_relation(node: Mapping[str, Any]) -> Relation | None:
-    rendered = node.get("relation_name")
-    if not rendered:
+def _parse_relation(node: GraphNode) -> Relation | None:
+    if not node.relation_name:
         return None
-    identifier = str(node.get("alias") or node["name"])
     return Relation(
-        database=node.get("database"), schema=node.get("schema"), identifier=identifier, rendered=str(rendered)
+        database=node.database, schema=node.schema, identifier=node.alias or node.name, rendered=node.relation_name
     )
 
 
-def _compiled_sql(node: Mapping[str, Any], target_path: Path) -> str | None:
+def _compiled_sql(node: GraphNode, target_path: Path) -> str | None:
     """Dbt 1.x keeps an ephemeral model's SQL in the manifest, dbt 2 in a file under `target/compiled` alone."""
-    if node.get("compiled_code"):
-        return str(node["compiled_code"])
-    file = target_path / "compiled" / node["package_name"] / str(node.get("original_file_path") or "")
+    in_manifest = read_part(node.compiled_code, str)
+    if in_manifest:
+        return in_manifest
+    file = target_path / "compiled" / node.package_name / node.path
     if not file.is_file():
-        file = target_path / "compiled" / str(node.get("original_file_path") or "")
+        file = target_path / "compiled" / node.path
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
-def _parse_column(column: Mapping[str, Any], model_meta: Mapping[str, Any]) -> ColumnNode:
-    meta = {**(column.get("meta") or {}), **((column.get("config") or {}).get("meta") or {})}
-    # dbt 2 copies the model's meta into each of its columns that has none of its own.
-    own = {name: value for name, value in meta.items() if name not in model_meta or model_meta[name] != value}
-    return ColumnNode(name=column["name"], data_type=column.get("data_type"), meta=own)
+def _parse_columns(node: GraphNode, model_meta: Mapping[str, Any]) -> Mapping[str, ColumnNode]:
+    """The columns with meta of their own."""
+    columns = {}
+    for name, column in (read_part(node.columns, dict[str, Column]) or {}).items():
+        in_config = column.config.meta if column.config else None
+        if not column.meta and not in_config:
+            continue
+        meta = {**(column.meta or {}), **(in_config or {})}
+        # dbt 2 copies the model's meta into each of its columns that has none of its own.
+        own = {key: value for key, value in meta.items() if key not in model_meta or model_meta[key] != value}
+        if own:
+            columns[name] = ColumnNode(name=column.name, data_type=column.data_type, meta=own)
+    return columns
 
 
-def _parse_test(node: Mapping[str, Any]) -> TestNode:
-    attached = node.get("attached_node")
-    guards = (attached,) if attached else tuple((node.get("depends_on") or {}).get("nodes") or ())
-    severity = str((node.get("config") or {}).get("severity") or "error").lower()
-    return TestNode(name=node["name"], guards=guards, is_error=severity == "error")
+def _parse_test(node: GraphNode) -> TestNode:
+    guards = (node.attached_node,) if node.attached_node else tuple(node.parents)
+    config = read_part(node.config, TestConfig)
+    severity = ((config.severity if config else None) or "error").lower()
+    return TestNode(name=node.name, guards=guards, is_error=severity == "error")
 
 
 def _digest(nodes: Mapping[str, ModelNode]) -> str:

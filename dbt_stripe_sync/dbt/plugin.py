@@ -1,13 +1,19 @@
 """The plugin for dbt 1.x: `dbt parse` and `dbt build` fail at once on a sync that `dbt-stripe-sync parse` would refuse.
 
-dbt finds it as `dbt_stripe_sync.plugins`. It does nothing where no model is tagged, and nothing where the environment
-says `DBT_STRIPE_SYNC_PLUGIN=0`. dbt 2 has no plugins in Python: there `dbt-stripe-sync parse` does it.
+And before a command of dbt writes its results over those of the last one, these are remembered: `dbt docs generate` may
+follow a `dbt build` that failed.
+
+dbt finds the plugin as `dbt_stripe_sync.plugins`. It does nothing where no model is tagged, and nothing where the
+environment says `DBT_STRIPE_SYNC_PLUGIN=0`. dbt 2 has no plugins in Python: there `dbt-stripe-sync parse` does it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbt.plugins.manager import dbt_hook, dbtPlugin
@@ -32,6 +38,11 @@ def find_plugins() -> Iterator[type]:
 class StripeSyncPlugin(dbtPlugin):  # type: ignore[misc]
     """Checks the syncs each time that dbt has parsed the project."""
 
+    def initialize(self) -> None:
+        """Called at the start of each command, when the results of the one before still lie in the target folder."""
+        with suppress(Exception):  # whatever is odd about the project or about this dbt, its commands must go on
+            _remember_last_command()
+
     @dbt_hook  # type: ignore[untyped-decorator]
     def get_manifest_artifacts(self, manifest: Any) -> dict[str, Any]:
         """Add no artifact; raise with every problem of the project's syncs, which dbt then shows."""
@@ -45,6 +56,35 @@ class StripeSyncPlugin(dbtPlugin):  # type: ignore[misc]
         if problems:
             raise SyncsRefusedError(problems)
         return {}
+
+
+def _remember_last_command() -> None:
+    from dbt.flags import get_flags
+
+    flags = get_flags()
+    root = Path(flags.PROJECT_DIR or Path.cwd())
+    target_path = root / (flags.TARGET_PATH or _named_target_path(root / "dbt_project.yml") or "target")
+    results = target_path / "run_results.json"
+    if results.is_file() and _mentions_syncs(target_path / "manifest.json"):
+        from dbt_stripe_sync.dbt.memory import remember
+        from dbt_stripe_sync.dbt.run_results import read_run_results
+
+        remember(root, read_run_results(results))
+
+
+def _named_target_path(project: Path) -> str | None:
+    text = project.read_text(encoding="utf-8")
+    if "target-path" not in text:
+        return None
+    from dbt.clients.yaml_helper import load_yaml_text
+
+    return (load_yaml_text(text) or {}).get("target-path")
+
+
+def _mentions_syncs(manifest: Path) -> bool:
+    """Whether a manifest speaks of us at all, without reading it as JSON."""
+    with manifest.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return content.find(f'"{TAG}"'.encode()) >= 0
 
 
 class SyncsRefusedError(Exception):
@@ -88,6 +128,8 @@ def _raw(node: Any) -> Mapping[str, Any]:
         "depends_on": {"nodes": getattr(getattr(node, "depends_on", None), "nodes", None) or []},
         "relation_name": getattr(node, "relation_name", None),
         "alias": node.alias,
+        "version": getattr(node, "version", None),
+        "latest_version": getattr(node, "latest_version", None),
         "database": node.database,
         "schema": node.schema,
         "columns": {name: _raw_column(column) for name, column in node.columns.items()},

@@ -8,24 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from dbt_stripe_sync.dbt.rendering import Renderer
-from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
+from dbt_stripe_sync.dbt.targets import PLACE_KEYS, Place, place_of
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 PROJECT_FILE = "dbt_project.yml"
 PROFILES_FILE = "profiles.yml"
+SELECTORS_FILE = "selectors.yml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DbtProject:
     """A dbt project with the target that a run works on.
 
-    `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`.
+    `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
+    says of each target of the profile where it builds, as far as the environment lets that be rendered.
+    `default_selector` is the one of selectors.yml that dbt takes where the command line selects nothing.
     """
 
     root: Path
@@ -38,6 +42,20 @@ class DbtProject:
     model_paths: tuple[str, ...]
     profiles_dir: Path
     settings: Any
+    places: tuple[Place, ...] = ()
+    property_paths: tuple[str, ...] = ("models",)
+    packages_path: Path = Path("dbt_packages")
+    default_selector: str | None = None
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def restricted_packages(self) -> frozenset[str]:
+        """The installed packages whose protected models are for themselves alone."""
+        files = (self.root / self.packages_path).glob(f"*/{PROJECT_FILE}")
+        projects = [_load_leniently(file.read_text(encoding="utf-8"))[0] for file in files]
+        return frozenset(
+            str(raw.get("name")) for raw in projects if isinstance(raw, dict) and raw.get("restrict-access") is True
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +66,15 @@ class Chosen:
     profile: str | None = None
     target: str | None = None
     variables: str | None = None
+    state: Path | None = None
+    defer: bool = False
 
 
 def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | None = None) -> DbtProject:
     """The project in a folder, with its target. Raises `ConfigError` with every problem."""
     env = os.environ if env is None else env
     root = _find_root(project_dir)
-    raw = _read_yaml(
+    raw, twice = _read_yaml(
         root / PROJECT_FILE,
         "no-project",
         f"there is no {PROJECT_FILE} here",
@@ -72,10 +92,11 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     if renderer.problems:
         raise ConfigError(renderer.problems)
     folder = _profiles_dir(root, chosen.profiles_dir, env)
-    target_name, target = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
+    target_name, target, places = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
     renderer.context["target"] = {**target, "name": target_name, "target_name": target_name}
     target_path = _flag(env, "TARGET_PATH") or renderer.render(raw.get("target-path"), where.at_field("target-path"))
     settings = renderer.render(variables.get("stripe_sync"), where.at_field("vars.stripe_sync"))
+    default_selector = _find_default_selector(root / SELECTORS_FILE, renderer)
     if renderer.problems:
         raise ConfigError(renderer.problems)
     return DbtProject(
@@ -89,7 +110,30 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         model_paths=tuple(str(path) for path in raw.get("model-paths") or ["models"]),
         profiles_dir=folder,
         settings=settings,
+        places=places,
+        property_paths=tuple(
+            str(path)
+            for key in ("model-paths", "seed-paths", "snapshot-paths")
+            for path in raw.get(key) or [key.replace("-paths", "s")]
+        ),
+        default_selector=default_selector,
+        packages_path=Path(str(raw.get("packages-install-path") or "dbt_packages")),
+        # dbt warns of a name that stands twice in this file, and says nothing of one in profiles.yml.
+        warnings=tuple(_named_twice(PROJECT_FILE, line) for line in twice),
     )
+
+
+def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
+    """docs.getdbt.com/reference/node-selection/yaml-selectors: one may say `default: true`, or an expression."""
+    if not file.is_file():
+        return None
+    raw, _ = _read_yaml(file, "bad-yaml", "the file is gone", "run it again")
+    for entry in raw.get("selectors") or []:
+        if isinstance(entry, dict) and "default" in entry:
+            where = Location(file=SELECTORS_FILE, field=f"{entry.get('name')}.default")
+            if str(renderer.render(entry["default"], where)).lower() == "true":
+                return str(entry.get("name"))
+    return None
 
 
 def _find_root(project_dir: Path) -> Path:
@@ -118,9 +162,9 @@ def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> Pa
 
 def _read_target(
     folder: Path, profile_name: str, chosen: Chosen, env: Mapping[str, str], renderer: Renderer
-) -> tuple[str, Mapping[str, Any]]:
+) -> tuple[str, Mapping[str, Any], tuple[Place, ...]]:
     file = folder / PROFILES_FILE
-    raw = _read_yaml(
+    raw, _ = _read_yaml(
         file,
         "no-profiles",
         f"there is no {PROFILES_FILE} of dbt",
@@ -160,7 +204,13 @@ def _read_target(
         raise ConfigError(renderer.problems)
     if not rendered.get("type"):
         raise ConfigError(_bad_shape(at, "bad-profile", "it has no `type`", "name the warehouse: `type: postgres`"))
-    return target_name, rendered
+    others = Renderer(env=env, variables=renderer.variables)
+    places = tuple(
+        place_of(str(name), {key: others.render(output.get(key), at) for key in PLACE_KEYS})
+        for name, output in outputs.items()
+        if isinstance(output, dict)
+    )
+    return target_name, rendered, places
 
 
 def _listed(names: Iterable[Any]) -> str:
@@ -205,28 +255,55 @@ def _scoped(declared: Mapping[str, Any], project: str) -> Mapping[str, Any]:
     return own if isinstance(own, dict) else {}
 
 
-def _load_yaml(text: str) -> Any:
+def _load_yaml(text: str, *, may_repeat: bool = False) -> Any:
     # dbt reads YAML 1.1, where `on` is true and 010 is eight. The same text must mean the same here.
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 1)
+    yaml.Constructor = _LastWins if may_repeat else yaml.Constructor
     return yaml.load(text)
 
 
-def _read_yaml(file: Path, code: str, missing: str, hint: str) -> Mapping[str, Any]:
+class _LastWins(SafeConstructor):
+    """Lets a name stand twice, and takes its last value, as dbt does."""
+
+    def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
+        """Always true: the mapping takes the value."""
+        del node, key_node, value
+        mapping.pop(key, None)
+        return True
+
+
+def _load_leniently(text: str) -> tuple[Any, list[int]]:
+    """The YAML, and the lines of names that stand twice. Raises `YAMLError`."""
     try:
-        raw = _load_yaml(file.read_text(encoding="utf-8"))
+        return _load_yaml(text), []
+    except DuplicateKeyError as error:
+        return _load_yaml(text, may_repeat=True), [error.problem_mark.line + 1] if error.problem_mark else [0]
+
+
+def _read_yaml(file: Path, code: str, missing: str, hint: str) -> tuple[Mapping[str, Any], list[int]]:
+    try:
+        raw, twice = _load_leniently(file.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(Problem(code=code, summary=missing, where=Location(file=str(file)), hint=hint)) from None
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        # The parser's own words for this one repeat both values, and these may be passwords.
-        why = "a name stands there twice" if isinstance(error, DuplicateKeyError) else error.problem
-        raise ConfigError(_bad_yaml(f"{file}{line}", why)) from None
+        raise ConfigError(_bad_yaml(f"{file}{line}", error.problem)) from None
     except (YAMLError, UnicodeDecodeError):
         raise ConfigError(_bad_yaml(str(file), None)) from None
     if not isinstance(raw, dict):
         raise ConfigError(_bad_yaml(str(file), "it holds no names and values"))
-    return raw
+    return raw, twice
+
+
+def _named_twice(file: str, line: int) -> Problem:
+    return Problem(
+        code="duplicate-yaml-key",
+        summary="a name stands twice in this file; dbt takes the last value, and so does this",
+        where=Location(file=f"{file}, line {line}"),
+        hint="keep one of the two",
+        severity=Severity.WARNING,
+    )
 
 
 def _bad_yaml(file: str, why: str | None) -> Problem:

@@ -1,82 +1,84 @@
-"""What dbt's last run says of the models: those that failed, or whose tests did, must not reach Stripe."""
+"""What one command of dbt did: the status of each node, from `run_results.json`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.dbt.artifact import broken_artifact, read_artifact
+import msgspec
+
+from dbt_stripe_sync.dbt.artifact import broken_artifact, read_bytes
 from dbt_stripe_sync.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from dbt_stripe_sync.dbt.manifest import Manifest
 
 # `partial success`: some batches of a microbatch model failed (docs.getdbt.com/docs/build/incremental-microbatch).
 FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 SKIPPED = "skipped"
+# docs.getdbt.com/reference/artifacts/run-results-json: others (compile, docs generate, run-operation, show …) write
+# results, too, and these say nothing of tables or tests.
+BUILDING = frozenset({"build", "run", "test", "seed", "snapshot", "retry"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResults:
-    """What dbt's last run did: the status of each node by its unique id."""
+    """What one command did: the status of each node by its unique id, and the relations that it wrote.
 
-    statuses: Mapping[str, str] = field(default_factory=dict)
+    `target` and `profile` are those of the command line, where dbt notes them. `lacks_rows` says of a command that
+    built its models without their rows, or with some of them.
+    """
+
+    statuses: dict[str, str] = field(default_factory=dict)
+    relations: dict[str, str] = field(default_factory=dict)
     generated_at: str = ""
     invocation_id: str = ""
+    command: str = ""
+    target: str | None = None
+    profile: str | None = None
+    lacks_rows: str | None = None
+
+    @property
+    def builds(self) -> bool:
+        """Whether it is a command that builds or tests. Results that name none are of an old dbt, and count."""
+        return bool(self.statuses) and (not self.command or self.command in BUILDING)
+
+
+class _Result(msgspec.Struct, gc=False):
+    unique_id: str
+    status: str
+    relation_name: str | None = None
+
+
+class _Raw(msgspec.Struct):
+    metadata: dict[str, Any]
+    results: list[_Result]
+    args: dict[str, Any] | None = None
 
 
 def read_run_results(path: Path) -> RunResults:
-    """The results of dbt's last run; empty where there are none. Raises `ConfigError` where they can't be read."""
+    """The results of dbt's last command; empty where there are none. Raises `ConfigError` where they can't be read."""
     if not path.exists():
         return RunResults()
-    raw = read_artifact(path, "run results")
+    content = read_bytes(path, "run results")
     try:
-        metadata = raw["metadata"]
-        return RunResults(
-            statuses={result["unique_id"]: str(result["status"]).lower() for result in raw["results"]},
-            generated_at=str(metadata.get("generated_at", "")),
-            invocation_id=str(metadata.get("invocation_id", "")),
-        )
-    except (KeyError, TypeError, AttributeError):
+        raw = msgspec.json.decode(content, type=_Raw)
+    except msgspec.ValidationError:
         raise ConfigError(broken_artifact(path, "it is not what dbt writes")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ConfigError(broken_artifact(path, "it is not JSON, or was cut short")) from None
+    arguments = raw.args or {}
+    return RunResults(
+        statuses={result.unique_id: result.status.lower() for result in raw.results},
+        relations={result.unique_id: result.relation_name for result in raw.results if result.relation_name},
+        generated_at=str(raw.metadata.get("generated_at") or ""),
+        invocation_id=str(raw.metadata.get("invocation_id") or ""),
+        command=str(arguments.get("which") or ""),
+        target=_text(arguments.get("target")),
+        profile=_text(arguments.get("profile")),
+        lacks_rows=next((f"--{name}" for name in ("empty", "sample") if arguments.get(name)), None),
+    )
 
 
-def held_models(manifest: Manifest, results: RunResults) -> Mapping[str, str]:
-    """Models that must not be synced, with the reason: dbt could not build or test them, or what they come from."""
-    held: dict[str, str] = {}
-    for unique_id, status in results.statuses.items():
-        node = manifest.nodes.get(unique_id)
-        test = manifest.tests.get(unique_id)
-        if node is not None and status in FAILED:
-            held[unique_id] = f"`{node.name}` failed in dbt's last run"
-        elif test is not None and test.is_error and status in FAILED:
-            for guarded in test.guards:
-                held.setdefault(guarded, f"the test `{test.name}` failed in dbt's last run")
-    for unique_id, reason in list(held.items()):
-        for child in _descendants(manifest, unique_id):
-            held.setdefault(child, f"it comes from `{_name_of(manifest, unique_id)}`: {reason}")
-    for unique_id, status in results.statuses.items():
-        node = manifest.nodes.get(unique_id)
-        # dbt 2 calls every ephemeral model skipped, since it builds none; one whose parents failed is held by them.
-        if node is not None and status == SKIPPED and node.materialized != "ephemeral":
-            held.setdefault(unique_id, f"`{node.name}` was skipped in dbt's last run")
-    return held
-
-
-def _name_of(manifest: Manifest, unique_id: str) -> str:
-    node = manifest.nodes.get(unique_id)
-    return node.name if node else unique_id
-
-
-def _descendants(manifest: Manifest, unique_id: str) -> Iterator[str]:
-    seen = {unique_id}
-    ahead = [unique_id]
-    while ahead:
-        for child in manifest.children.get(ahead.pop(), ()):
-            if child not in seen:
-                seen.add(child)
-                ahead.append(child)
-                yield child
+def _text(value: Any) -> str | None:
+    return str(value) if value else None

@@ -1,25 +1,53 @@
-"""dbt's selectors: the common ones read here in no time, all others by asking the user's own `dbt ls`."""
+"""dbt's selectors: those that the manifest can answer are answered here in no time, all others by the user's `dbt ls`.
+
+Nothing may be selected that dbt would not select: what is excluded stays out of Stripe.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from dbt_stripe_sync.model.errors import Problem, Severity
+from dbt_stripe_sync.dbt.methods import default_method, find_nodes
+from dbt_stripe_sync.model.errors import ConfigError, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from dbt_stripe_sync.dbt.manifest import Manifest
-    from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.model.sync import Sync
 
 # docs.getdbt.com/reference/node-selection/graph-operators
-_GRAPH = re.compile(r"^(?P<up>(?P<up_depth>\d*)\+)?(?P<core>[^+@]+)(?P<down>\+(?P<down_depth>\d*))?$")
-ENDLESS = 1_000_000
+_SPEC = re.compile(
+    r"(?P<whole_family>@)?(?P<up>(?P<up_depth>\d*)\+)?((?P<method>[\w.]+):)?(?P<value>.*?)(?P<down>\+(?P<down_depth>\d*))?"
+)
+_SYNC = "sync"
+
+
+class AskDbt(Protocol):
+    """Gives the unique ids that dbt finds. Raises `ConfigError` where it can't say."""
+
+    def selector(self, selector: str) -> frozenset[str]:
+        """By a selector of `--select`."""
+        ...
+
+    def named(self, name: str) -> frozenset[str]:
+        """By a selector of selectors.yml."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What the command line asks for: `--select`, `--exclude`, or a `--selector` of selectors.yml in their place."""
+
+    select: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    selector: str | None = None
+    allow_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,175 +58,132 @@ class Selected:
     warnings: tuple[Problem, ...] = ()
 
 
-def select_syncs(
-    syncs: Sequence[Sync],
-    manifest: Manifest,
-    *,
-    select: Sequence[str],
-    exclude: Sequence[str],
-    ask_dbt: Callable[[str], frozenset[str]],
-) -> Selected:
-    """The syncs that `select` names and `exclude` does not; all where nothing is named.
+def select_syncs(syncs: Sequence[Sync], manifest: Manifest, root: Path, asked: Selection, ask_dbt: AskDbt) -> Selected:
+    """The syncs that are asked for; all where nothing is named.
 
-    A selector means a sync by its name or by its model. `ask_dbt` gives the unique ids that dbt finds for a selector
-    that is not understood here. Raises what it raises.
+    A selector means a sync by its name or by its model. Raises `ConfigError` where an exclusion excludes nothing, or
+    where dbt can't say.
     """
-    selector = _Selector(manifest=manifest, syncs=syncs, ask_dbt=ask_dbt)
-    chosen = {sync.name for sync in syncs} if not select else selector.names(select)
-    left_out = selector.names(exclude)
+    selector = _Selector(manifest=manifest, root=root, syncs=syncs, ask_dbt=ask_dbt)
+    if asked.selector is not None:
+        if asked.select or asked.exclude:
+            raise ConfigError(_two_ways(asked.selector))
+        chosen = selector.of_models(ask_dbt.named(asked.selector))
+        return Selected(syncs=tuple(sync for sync in syncs if sync.name in chosen))
+    chosen = selector.names(asked.select) if asked.select else {sync.name for sync in syncs}
+    left_out = selector.names(asked.exclude, is_exclusion=not asked.allow_empty)
+    if selector.errors:
+        raise ConfigError(selector.errors)
     kept = tuple(sync for sync in syncs if sync.name in chosen and sync.name not in left_out)
     return Selected(syncs=kept, warnings=tuple(selector.warnings))
 
 
-class _Selector:
-    def __init__(self, *, manifest: Manifest, syncs: Sequence[Sync], ask_dbt: Callable[[str], frozenset[str]]) -> None:
-        self._manifest = manifest
-        self._syncs = syncs
-        self._ask_dbt = ask_dbt
-        self.warnings: list[Problem] = []
+@dataclass(frozen=True, slots=True)
+class _Matched:
+    """What a part of a selector finds: nodes of the project, and syncs by their own name."""
 
-    def names(self, selectors: Iterable[str]) -> set[str]:
+    nodes: frozenset[str]
+    syncs: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Selector:
+    manifest: Manifest
+    root: Path
+    syncs: Sequence[Sync]
+    ask_dbt: AskDbt
+    warnings: list[Problem] = field(default_factory=list)
+    errors: list[Problem] = field(default_factory=list)
+
+    def names(self, selectors: Iterable[str], *, is_exclusion: bool = False) -> set[str]:
         """Words are a union, words joined by commas an intersection."""
         found: set[str] = set()
         for word in (word for selector in selectors for word in selector.split()):
-            parts = [self._part(part) for part in word.split(",") if part]
-            matched = set.intersection(*parts) if parts else set()
-            if not matched:
-                self._warn(word)
+            # To dbt 1.x, nothing between commas is a selector that finds nothing; dbt 2 passes over it.
+            parts = [self._part(part) for part in word.split(",") if part or not self.manifest.is_of_dbt_2]
+            matched = set.intersection(*(self.of_models(part.nodes) | part.syncs for part in parts))
+            if not matched and is_exclusion and not frozenset.intersection(*(part.nodes for part in parts)):
+                self.errors.append(self._nothing_excluded(word))
+            elif not matched:
+                self.warnings.append(self._nothing_selected(word))
             found |= matched
         return found
 
-    def _part(self, part: str) -> set[str]:
-        graph = _GRAPH.match(part)
-        if graph is None or not self._is_ours(graph["core"]):
-            return self._by_model(self._ask_dbt(part))
-        by_name = {sync.name for sync in self._syncs if fnmatchcase(sync.name, graph["core"].removeprefix("sync:"))}
-        models = self._models(graph["core"])
-        start = models | {sync.model.unique_id for sync in self._syncs if sync.name in by_name}
-        reached: set[str] = set()
-        if graph["up"]:
-            reached |= self._walk(start, self._parents, int(graph["up_depth"] or ENDLESS))
-        if graph["down"]:
-            reached |= self._walk(start, self._children, int(graph["down_depth"] or ENDLESS))
-        # A sync that is named by its own name does not drag in its model's other syncs.
-        return by_name | self._by_model(models | reached)
-
-    @staticmethod
-    def _is_ours(core: str) -> bool:
-        method, colon, _ = core.partition(":")
-        return not colon or method in _METHODS or method == "sync"
-
-    def _models(self, core: str) -> set[str]:
-        method, colon, value = core.partition(":")
-        if not colon:
-            method, value = _default_method(core), core
-        if method == "sync":
-            return set()
-        matches, project = _METHODS[method], self._manifest.project_name
-        return {unique_id for unique_id, node in self._manifest.nodes.items() if matches(node, value, project)}
-
-    def _by_model(self, unique_ids: Iterable[str]) -> set[str]:
+    def of_models(self, unique_ids: Iterable[str]) -> set[str]:
+        """The syncs of some models."""
         wanted = set(unique_ids)
-        return {sync.name for sync in self._syncs if sync.model.unique_id in wanted}
+        return {sync.name for sync in self.syncs if sync.model.unique_id in wanted}
+
+    def _part(self, part: str) -> _Matched:
+        spec = _SPEC.fullmatch(part)
+        if spec is None or (spec["whole_family"] and (spec["down"] or self.manifest.is_of_dbt_2)):
+            return _Matched(self.ask_dbt.selector(part))
+        method, value = spec["method"], spec["value"]
+        by_name = frozenset(
+            sync.name for sync in self.syncs if method in {None, _SYNC} and fnmatchcase(sync.name, value)
+        )
+        nodes = (
+            set() if method == _SYNC else find_nodes(method or default_method(value), value, self.manifest, self.root)
+        )
+        if nodes is None:
+            return _Matched(self.ask_dbt.selector(part), by_name)
+        start = nodes | {sync.model.unique_id for sync in self.syncs if sync.name in by_name}
+        # A sync that is named by its own name does not drag in its model's other syncs.
+        return _Matched(frozenset(nodes | self._relatives(start, spec)), by_name)
+
+    def _relatives(self, start: set[str], spec: re.Match[str]) -> set[str]:
+        found: set[str] = set()
+        if spec["whole_family"]:
+            below = start | _walk(start, self._children)
+            found |= below | _walk(below, self._parents)
+        if spec["up"]:
+            found |= _walk(start, self._parents, spec["up_depth"])
+        if spec["down"]:
+            found |= _walk(start, self._children, spec["down_depth"])
+        return found
 
     def _parents(self, unique_id: str) -> Sequence[str]:
-        node = self._manifest.nodes.get(unique_id)
-        return node.depends_on if node else ()
+        node = self.manifest.graph.get(unique_id)
+        return node.parents if node else ()
 
     def _children(self, unique_id: str) -> Sequence[str]:
-        return self._manifest.children.get(unique_id, ())
+        return self.manifest.children.get(unique_id, ())
 
-    @staticmethod
-    def _walk(start: Iterable[str], step: Callable[[str], Sequence[str]], depth: int) -> set[str]:
-        seen: set[str] = set()
-        edge = set(start)
-        while edge and depth > 0:
-            edge = {other for unique_id in edge for other in step(unique_id)} - seen
-            seen |= edge
-            depth -= 1
-        return seen
-
-    def _warn(self, word: str) -> None:
-        names = [*(sync.name for sync in self._syncs), *(sync.model.name for sync in self._syncs)]
-        close = get_close_matches(word.strip("+@"), names, n=1)
-        self.warnings.append(
-            Problem(
-                code="nothing-selected",
-                summary=f"the selector `{word}` matches no sync",
-                hint=f"did you mean `{close[0]}`?" if close else "`dbt-stripe-sync ls` lists the syncs",
-                severity=Severity.WARNING,
-            )
+    def _nothing_selected(self, word: str) -> Problem:
+        return Problem(
+            code="nothing-selected",
+            summary=f"the selector `{word}` matches no sync",
+            hint=self._did_you_mean(word),
+            severity=Severity.WARNING,
         )
 
+    def _nothing_excluded(self, word: str) -> Problem:
+        return Problem(
+            code="nothing-excluded",
+            summary=f"`--exclude {word}` matches nothing in this project",
+            hint=f"{self._did_you_mean(word)} (`--allow-empty-selection` runs without the exclusion)",
+        )
 
-def _default_method(value: str) -> str:
-    if "/" in value:
-        return "path"
-    return "file" if value.lower().endswith((".sql", ".py", ".csv")) else "fqn"
-
-
-def _is_tagged(node: ModelNode, value: str, _: str) -> bool:
-    return any(fnmatchcase(tag, value) for tag in node.tags)
-
-
-def _is_at(node: ModelNode, value: str, _: str) -> bool:
-    """The model's file, the YAML that describes it, or a folder above it, as `pathlib` finds them by a pattern."""
-    pattern = re.sub(r"^(\./)+", "", value.rstrip("/")).split("/")
-    steps = node.path.split("/")
-    folders = (steps[:depth] for depth in range(1, len(steps) + 1))
-    return any(_fits(place, pattern) for place in (*folders, node.file.split("/")))
+    def _did_you_mean(self, word: str) -> str:
+        names = [*(sync.name for sync in self.syncs), *(sync.model.name for sync in self.syncs)]
+        close = get_close_matches(word.strip("+@"), names, n=1)
+        return f"did you mean `{close[0]}`?" if close else "`dbt-stripe-sync ls` lists the syncs"
 
 
-def _fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path has the form of a pattern; `**` stands for any number of folders."""
-    if not pattern or not steps:
-        return not pattern and not steps
-    if pattern[0] == "**":
-        return _fits(steps, pattern[1:]) or _fits(steps[1:], pattern)
-    return fnmatchcase(steps[0], pattern[0]) and _fits(steps[1:], pattern[1:])
+def _walk(start: set[str], step: Callable[[str], Sequence[str]], depth: str | None = None) -> set[str]:
+    """All that is reached in so many steps; without a depth, all that is reached."""
+    seen: set[str] = set()
+    edge, left = start, int(depth) if depth else None
+    while edge and left != 0:
+        edge = {other for unique_id in edge for other in step(unique_id)} - seen
+        seen |= edge
+        left = left - 1 if left is not None else None
+    return seen
 
 
-def _is_in_file(node: ModelNode, value: str, _: str) -> bool:
-    file = node.path.rpartition("/")[2]
-    return fnmatchcase(file, value) or fnmatchcase(file.rpartition(".")[0], value)
-
-
-def _is_in_package(node: ModelNode, value: str, project: str) -> bool:
-    return fnmatchcase(node.package, project if value == "this" else value)
-
-
-def _is_resource_type(node: ModelNode, value: str, _: str) -> bool:
-    return node.resource_type == value
-
-
-def _is_named(node: ModelNode, value: str, _: str) -> bool:
-    """By its name, or by the beginning of its qualified name, with or without the package in front."""
-    if fnmatchcase(node.name, value):
-        return True
-    # A versioned model's qualified name ends with its version: `model.v2` and `model_v2` are the same.
-    if "_".join(node.fqn[-2:]) in {value, value.replace(".", "_")} and node.fqn[-1:] != (node.name,):
-        return True
-    wanted = value.split(".")
-    return any(_begins(".".join(fqn).split("."), wanted) for fqn in (node.fqn, node.fqn[1:]) if fqn)
-
-
-def _begins(steps: Sequence[str], wanted: Sequence[str]) -> bool:
-    if len(steps) < len(wanted):
-        return False
-    for index, part in enumerate(wanted):
-        if any(mark in part for mark in "*?["):
-            return fnmatchcase(".".join(steps[index:]), ".".join(wanted[index:]))
-        if steps[index] != part:
-            return False
-    return True
-
-
-# docs.getdbt.com/reference/node-selection/methods: what costs no call of dbt.
-_METHODS: Mapping[str, Callable[[ModelNode, str, str], bool]] = {
-    "tag": _is_tagged,
-    "path": _is_at,
-    "file": _is_in_file,
-    "package": _is_in_package,
-    "resource_type": _is_resource_type,
-    "fqn": _is_named,
-}
+def _two_ways(name: str) -> Problem:
+    return Problem(
+        code="two-selections",
+        summary=f"`--selector {name}` can't be combined with `--select` or `--exclude`",
+        hint="put what they say into the selector in selectors.yml",
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+import orjson
+
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ READ_BY_DBT = frozenset({".sql", ".py", ".yml", ".yaml"})
 # What `docs` writes is for dbt's own documentation: no sync depends on it.
 NOT_OURS = frozenset({"stripe_sync_exposures.yml"})
 SHOWN_FILES = 3
+# Left beside artifacts that were fetched from elsewhere: the times of this machine's files say nothing about them.
+FETCHED = "stripe_sync_dbt_cloud.json"
 
 
 def find_stale(
@@ -27,7 +31,7 @@ def find_stale(
 
     A manifest that is younger than results by which nothing is held is what `dbt parse` leaves, and nothing to tell.
     """
-    changed = _changed_since(project, manifest.generated_at)
+    changed = [] if _is_fetched(project, manifest) else _changed_since(project, manifest.generated_at)
     if changed:
         names = ", ".join(f"`{name}`" for name in changed[:SHOWN_FILES])
         more = f" and {len(changed) - SHOWN_FILES:,} more" if len(changed) > SHOWN_FILES else ""
@@ -38,7 +42,7 @@ def find_stale(
             hint="run `dbt build` again (`dbt parse` where only YAML has changed)",
             severity=Severity.WARNING,
         )
-    if held and results.invocation_id and manifest.invocation_id and results.invocation_id != manifest.invocation_id:
+    if held and results.builds and manifest.invocation_id not in {"", results.invocation_id}:
         yield Problem(
             code="stale-run-results",
             summary="dbt's last results are of another run than its manifest, and models are held back by them",
@@ -48,9 +52,18 @@ def find_stale(
         )
 
 
+def _is_fetched(project: DbtProject, manifest: Manifest) -> bool:
+    """Whether this very manifest was built elsewhere."""
+    try:
+        noted = orjson.loads((project.target_path / FETCHED).read_bytes())
+        return bool((noted["generated_at"], noted["invocation_id"]) == (manifest.generated_at, manifest.invocation_id))
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+        return False
+
+
 def _changed_since(project: DbtProject, generated_at: str) -> list[str]:
     """Files below the model paths that are younger than the manifest, by their path from the project's root."""
-    read_at = _parse_time(generated_at)
+    read_at = parse_time(generated_at)
     if read_at is None:
         return []
     files = (file for folder in project.model_paths for file in sorted((project.root / folder).rglob("*")))
@@ -58,7 +71,7 @@ def _changed_since(project: DbtProject, generated_at: str) -> list[str]:
     return [file.relative_to(project.root).as_posix() for file in read if file.stat().st_mtime > read_at]
 
 
-def _parse_time(text: str) -> float | None:
+def parse_time(text: str) -> float | None:
     """Seconds of the epoch; None where dbt wrote no time that can be read."""
     try:
         # Python 3.10 takes no `Z` for UTC.

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.dbt.unread import find_unread
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import SyncError
@@ -15,6 +16,7 @@ from dbt_stripe_sync.stripe_api.permissions import list_permissions
 from dbt_stripe_sync.wiring import (
     check_account,
     check_models,
+    check_target,
     load_workload,
     opened_state,
     opened_stripe,
@@ -57,7 +59,7 @@ def check_health(options: ProjectOptions) -> Iterator[Check]:
         name="syncs",
         ok=bool(workload.syncs),
         detail=", ".join(sync.name for sync in workload.syncs) or "none",
-        problems=workload.warnings,
+        problems=(*workload.warnings, *workload.doubts, *find_unread(workload.dbt, workload.manifest)),
     )
     if not workload.syncs:
         return
@@ -77,6 +79,7 @@ def _try(name: str, act: Callable[[], str]) -> Check:
 
 
 def _warehouse(workload: Workload) -> str:
+    check_target(workload)
     with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
     return f"{workload.dbt.target.get('type')}, every column that the syncs read is there"

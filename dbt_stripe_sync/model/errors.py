@@ -87,5 +87,9 @@ class StateError(SyncError):
     """The state store is locked, unreadable, read-only or somebody else's."""
 
 
+class DbtCloudError(SyncError):
+    """dbt Cloud can't be reached, refuses a request, or has no artifacts that can be synced."""
+
+
 class PlanError(SyncError):
     """A plan file can't be applied: stale, altered, or made for something else."""

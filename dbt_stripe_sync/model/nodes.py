@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class ModelNode:
 
     `file` is where its meta stands (the YAML's path from the project's root, else the SQL file's). `relation` is None
     for an ephemeral model, whose compiled SQL is `sql`. `raw_meta` is the meta before dbt rendered it
-    (`unrendered_config.meta`), None where the manifest has none.
+    (`unrendered_config.meta`), None where the manifest has none. `current_rows` is the SQL condition that leaves a
+    snapshot's history out; None where every row is current.
     """
 
     unique_id: str
@@ -56,13 +57,39 @@ class ModelNode:
     meta: Mapping[str, Any]
     raw_meta: Mapping[str, Any] | None
     columns: Mapping[str, ColumnNode]
+    version: str | None = None
+    latest_version: str | None = None
+    access: str | None = None
+    current_rows: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name for people, with its version where it has one."""
+        return self.name if self.version is None else f"{self.name} (v={self.version})"
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether `ref()` without a version means this one."""
+        return self.version == self.latest_version
+
+    def source(self, columns: tuple[str, ...] = ()) -> RowSource:
+        """What a warehouse is asked for to read some of its columns."""
+        return RowSource(name=self.name, relation=self.relation, sql=self.sql, columns=columns, where=self.current_rows)
+
+    def with_history(self) -> ModelNode:
+        """The same snapshot with the rows that dbt has closed."""
+        return replace(self, current_rows=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSource:
-    """What a warehouse is asked for: some columns of a relation or of a query. `name` is the model's, for messages."""
+    """What a warehouse is asked for: some columns of a relation or of a query. `name` is the model's, for messages.
+
+    `where` is a condition in the warehouse's own SQL that every row has to meet.
+    """
 
     name: str
     relation: Relation | None
     sql: str | None
     columns: tuple[str, ...]
+    where: str | None = None

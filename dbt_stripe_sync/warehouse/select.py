@@ -39,10 +39,13 @@ def backquoted(name: str) -> str:
 
 
 def from_clause(source: RowSource, alias: str = "source_rows") -> str:
-    """The relation, or the ephemeral model's SQL as a subquery, under `alias`.
+    """The relation, its rows that `where` wants, or the ephemeral model's SQL as a subquery, under `alias`.
 
     Raises `WarehouseError` (`relation-missing`) where the source has neither.
     """
+    if source.relation is not None and source.where is not None:
+        # A condition beside the select list could mean its aliases (ClickHouse prefers them to columns).
+        return f"(SELECT * FROM {source.relation.rendered} WHERE {source.where}) {alias}"
     if source.relation is not None:
         return f"{source.relation.rendered} {alias}"
     if source.sql is None:

@@ -77,6 +77,10 @@ class ManifestFile:
     def path(self) -> Path:
         return self.target / "manifest.json"
 
+    @property
+    def root(self) -> Path:
+        return self.target.parent
+
     def model(self, name: str, *parents: str, kind: str = "model", package: str = "shop", **keys: Any) -> str:
         unique_id = f"{kind}.{package}.{name}"
         node = {

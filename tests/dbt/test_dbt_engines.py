@@ -6,13 +6,15 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from dbt_projects import build_shop, sync_of, text_of
+from dbt_projects import build_shop, text_of
 
-from dbt_stripe_sync.dbt.command import build_models, find_dbt, list_models
+from dbt_stripe_sync.dbt.command import build_models, find_dbt
+from dbt_stripe_sync.dbt.gate import Evidence, held_models
+from dbt_stripe_sync.dbt.listing import DbtLs
 from dbt_stripe_sync.dbt.manifest import read_manifest
+from dbt_stripe_sync.dbt.memory import recall
 from dbt_stripe_sync.dbt.project import Chosen, read_project
-from dbt_stripe_sync.dbt.run_results import held_models, read_run_results
-from dbt_stripe_sync.dbt.selection import select_syncs
+from dbt_stripe_sync.dbt.run_results import read_run_results
 from dbt_stripe_sync.model.errors import ConfigError
 
 # What must not reach Stripe after the build of `shop`: broken, or with a failed test, or come from one of those.
@@ -21,8 +23,12 @@ TARGET = Chosen(target="duckdb")
 
 
 def held_names(built):
-    manifest = read_manifest(built.manifest)
-    held = held_models(manifest, read_run_results(built.results))
+    manifest, last = read_manifest(built.manifest), read_run_results(built.results)
+    target_path = built.manifest.parent
+    evidence = Evidence(
+        manifest=manifest, known=recall(built.root, last), last=last, target="duckdb", target_path=target_path
+    )
+    held = held_models(evidence)
     return {manifest.nodes[unique_id].name for unique_id in held}
 
 
@@ -46,7 +52,6 @@ def check_meta(built):
     assert people.raw_meta == people.meta
     assert people.tags == ("nightly",)
     assert {name: column.meta for name, column in people.columns.items()} == {
-        "id": {},
         "email": {"stripe_field": "email"},
     }
 
@@ -59,12 +64,19 @@ def check_ephemeral_sql(built):
     assert "people" in child.sql
 
 
+def ask_dbt(built):
+    return DbtLs(
+        project=read_project(built.root, TARGET),
+        chosen=TARGET,
+        manifest=read_manifest(built.root / "target/manifest.json"),
+    )
+
+
 def check_listing(built):
     """`ls` answers, and leaves the artifacts of the build as they were."""
     before = built.manifest.read_bytes()
-    project = read_project(built.root, TARGET)
 
-    listed = list_models(project, TARGET, "config.materialized:ephemeral")
+    listed = ask_dbt(built).selector("config.materialized:ephemeral")
 
     assert listed == {f"model.shop.ephemeral_{name}" for name in ("parent", "child", "after_broken")}
     assert built.manifest.read_bytes() == before
@@ -72,7 +84,7 @@ def check_listing(built):
 
 def check_bad_selector(built):
     with pytest.raises(ConfigError) as error:
-        list_models(read_project(built.root, TARGET), TARGET, "nosuch:x")
+        ask_dbt(built).selector("nosuch:x")
 
     assert text_of(error.value) == (
         "error[bad-selector]: dbt does not take the selector `nosuch:x`\n  at \n\n"
@@ -171,7 +183,7 @@ def test_dbt_2_is_understood(shop_by_dbt_2):
 def test_dbt_2_lists_models(shop_2):
     check_listing(shop_2)
     check_bad_selector(shop_2)
-    assert list_models(read_project(shop_2.root, TARGET), TARGET, "config.materialized:nothing") == frozenset()
+    assert ask_dbt(shop_2).selector("config.materialized:nothing") == frozenset()
 
 
 @pytest.mark.dbt2
@@ -206,40 +218,3 @@ def test_both_engines_give_the_same_nodes_on_postgres(dbt_1, dbt_2, tcp_postgres
 
     assert held_names(one) == held_names(two) == HELD, two.said
     same_nodes(read_manifest(one.manifest), read_manifest(two.manifest))
-
-
-@pytest.mark.dbt2
-@pytest.mark.parametrize(
-    "selector",
-    [
-        *("people", "+warned", "people+", "1+after_checked", "people+1", "+people+", "models", "models/*.sql"),
-        *(
-            "models/schema.yml",
-            "path:models",
-            "tag:nightly",
-            "tag:night*",
-            "package:shop",
-            "package:this",
-            "file:people",
-        ),
-        *("people.sql", "shop.people", "shop.*", "fqn:shop", "*_broken", "after_*", "resource_type:seed"),
-        *("people+,after_*", "checked warned", "shop.after*", "raw_people+"),
-    ],
-)
-def test_a_selector_means_what_it_means_to_dbt(shop_2, selector):
-    manifest = read_manifest(shop_2.manifest)
-    syncs = [sync_of(str(number), node) for number, node in enumerate(manifest.nodes.values())]
-    project = read_project(shop_2.root, TARGET)
-    listed = frozenset.union(*(intersected(project, word) for word in selector.split())) & set(manifest.nodes)
-
-    selected = select_syncs(syncs, manifest, select=(selector,), exclude=(), ask_dbt=never)
-
-    assert {sync.model.unique_id for sync in selected.syncs} == listed
-
-
-def intersected(project, word):
-    return frozenset.intersection(*(list_models(project, TARGET, part) for part in word.split(",")))
-
-
-def never(selector):
-    raise AssertionError(selector)

@@ -67,7 +67,6 @@ def test_meta_that_dbt_2_copies_into_columns_is_not_theirs(manifest):
 
     read = manifest.read().nodes[unique_id].columns
     assert {name: column.meta for name, column in read.items()} == {
-        "id": {},
         "email": {"stripe_field": "email"},
         "name": {"stripe_field": "name"},
     }

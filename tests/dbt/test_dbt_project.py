@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from dbt_projects import text_of
+from dbt_projects import text_of, text_of_problem
 
 from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.model.errors import ConfigError
@@ -221,12 +221,41 @@ def test_yaml_that_is_none_says_its_line(folder):
     )
 
 
-def test_a_name_that_stands_twice_is_told_without_its_values(folder):
-    folder.write("profiles.yml", "shop:\n  password: one-secret\n  password: two-secret\n")
+def test_a_name_that_stands_twice_is_told_and_its_last_value_taken(folder):
+    folder.write("dbt_project.yml", PROJECT + "vars: {a: 1}\nvars: {stripe_sync: {account: acct_1}}\n")
 
-    said = folder.problem()
-    assert said.startswith("error[bad-yaml]: the file is no YAML: a name stands there twice\n")
-    assert "secret" not in said
+    project = folder.read()
+
+    assert project.settings == {"account": "acct_1"}
+    (warning,) = project.warnings
+    lines = len(PROJECT.splitlines())
+    assert text_of_problem(warning) == (
+        "warning[duplicate-yaml-key]: a name stands twice in this file; dbt takes the last value, and so does this\n"
+        f"  at dbt_project.yml, line {lines + 2}\n\nhint: keep one of the two"
+    )
+
+
+def test_a_name_that_stands_twice_in_profiles_yml_is_taken_as_dbt_takes_it(folder):
+    folder.write("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, path: a, path: b}}}\n")
+
+    project = folder.read()
+
+    assert (project.target["path"], project.warnings) == ("b", ())
+
+
+@pytest.mark.parametrize(
+    ("default", "expected"),
+    [
+        ("true", "nightly"),
+        ("false", None),
+        ("\"{{ target.name == 'dev' }}\"", "nightly"),
+        ("\"{{ target.name == 'x' }}\"", None),
+    ],
+)
+def test_the_default_of_selectors_yml_is_found(folder, default, expected):
+    folder.write("selectors.yml", f"selectors: [{{name: nightly, default: {default}, definition: 'tag:nightly'}}]\n")
+
+    assert folder.read().default_selector == expected
 
 
 @pytest.mark.parametrize(

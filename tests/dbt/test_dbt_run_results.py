@@ -6,12 +6,17 @@ import orjson
 import pytest
 from dbt_projects import text_of
 
-from dbt_stripe_sync.dbt.run_results import RunResults, held_models, read_run_results
+from dbt_stripe_sync.dbt.gate import Evidence, held_models
+from dbt_stripe_sync.dbt.memory import recall
+from dbt_stripe_sync.dbt.run_results import RunResults, read_run_results
 from dbt_stripe_sync.model.errors import ConfigError
 
 
 def held(manifest, statuses):
-    return held_models(manifest.read(), RunResults(statuses=statuses))
+    last = RunResults(statuses=statuses)
+    known = recall(manifest.root, last)
+    evidence = Evidence(manifest=manifest.read(), known=known, last=last, target="dev", target_path=manifest.target)
+    return held_models(evidence)
 
 
 def test_a_model_that_failed_is_held_with_all_that_comes_from_it(manifest):
@@ -96,6 +101,7 @@ def test_a_unit_test_that_fails_holds_its_model(manifest):
     orders = manifest.model("orders")
     manifest.unit_tests["unit_test.shop.orders.adds_up"] = {
         "name": "adds_up",
+        "resource_type": "unit_test",
         "depends_on": {"nodes": [orders]},
         "config": {},
     }

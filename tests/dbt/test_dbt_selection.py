@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from dbt_projects import sync_of, text_of_problem
+from dbt_projects import sync_of, text_of, text_of_problem
 
-from dbt_stripe_sync.dbt.selection import select_syncs
+from dbt_stripe_sync.dbt.selection import Selection, select_syncs
+from dbt_stripe_sync.model.errors import ConfigError
 
 
 @pytest.fixture
@@ -27,7 +28,22 @@ def shop(manifest):
         path, fqn = f"models/sales/deep/{name}.sql", ["shop", "sales", "deep", name]
         manifest.model(name, orders, original_file_path=path, fqn=fqn, patch_path="shop://models/sales/sales.yml")
     manifest.model("plans", package="tools", original_file_path="models/plans.sql", fqn=["tools", "plans"])
-    return manifest.read()
+    read = manifest.read()
+    # dbt finds paths in the project's folder, where those of packages are not.
+    for node in read.nodes.values():
+        for file in [node.path, node.file] if node.package == "shop" else []:
+            (manifest.root / file).parent.mkdir(parents=True, exist_ok=True)
+            (manifest.root / file).touch()
+    return read
+
+
+@pytest.fixture
+def choose(manifest, shop, syncs):
+    def choose(*select, exclude=(), dbt=None, **asked):
+        selection = Selection(select=select, exclude=exclude, **asked)
+        return select_syncs(syncs, shop, manifest.root, selection, dbt or Dbt())
+
+    return choose
 
 
 @pytest.fixture
@@ -48,9 +64,11 @@ class Dbt:
         self.unique_ids = frozenset(unique_ids)
         self.asked = []
 
-    def __call__(self, selector):
+    def selector(self, selector):
         self.asked.append(selector)
         return self.unique_ids
+
+    named = selector
 
 
 ALL = {"customers", "leads", "orders", "order_lines", "order_totals", "plans"}
@@ -108,10 +126,10 @@ SALES = {"orders", "order_lines", "order_totals"}
         (("customers,tag:nightly",), {"customers"}),
     ],
 )
-def test_selectors_that_cost_no_call_of_dbt(shop, syncs, select, expected):
+def test_selectors_that_cost_no_call_of_dbt(choose, select, expected):
     dbt = Dbt()
 
-    selected = select_syncs(syncs, shop, select=select, exclude=(), ask_dbt=dbt)
+    selected = choose(*select, dbt=dbt)
 
     assert {sync.name for sync in selected.syncs} == expected
     assert dbt.asked == []
@@ -127,40 +145,78 @@ def test_selectors_that_cost_no_call_of_dbt(shop, syncs, select, expected):
         (("people+",), ("models/sales/deep",), {"customers", "leads", "orders"}),
     ],
 )
-def test_what_is_excluded_is_left_out(shop, syncs, select, exclude, expected):
-    selected = select_syncs(syncs, shop, select=select, exclude=exclude, ask_dbt=Dbt())
+def test_what_is_excluded_is_left_out(choose, select, exclude, expected):
+    selected = choose(*select, exclude=exclude)
 
     assert {sync.name for sync in selected.syncs} == expected
 
 
-@pytest.mark.parametrize(
-    "selector",
-    ["@people", "state:modified", "state:modified+", "+source:raw", "config.materialized:table", "result:error"],
-)
-def test_all_other_selectors_are_left_to_dbt(shop, syncs, selector):
+@pytest.mark.parametrize("selector", ["state:modified", "1+state:modified+", "result:error", "nosuch:x", "@people+"])
+def test_all_other_selectors_are_left_to_dbt(choose, selector):
     dbt = Dbt("model.shop.orders", "test.shop.unique_orders.1", "model.shop.unheard_of")
 
-    selected = select_syncs(syncs, shop, select=(f"{selector},tag:money", "plans"), exclude=(), ask_dbt=dbt)
+    selected = choose(f"{selector},tag:money", "plans", dbt=dbt)
 
     assert dbt.asked == [selector]
     assert [sync.name for sync in selected.syncs] == ["orders", "plans"]
 
 
-def test_syncs_keep_their_order(shop, syncs):
-    selected = select_syncs(syncs, shop, select=("plans", "customers", "orders"), exclude=(), ask_dbt=Dbt())
+def test_a_selector_of_selectors_yml_is_left_to_dbt(choose):
+    dbt = Dbt("model.shop.orders")
 
-    assert [sync.name for sync in selected.syncs] == ["customers", "orders", "plans"]
+    assert [sync.name for sync in choose(selector="money", dbt=dbt).syncs] == ["orders"]
+    assert dbt.asked == ["money"]
+
+
+def test_a_selector_of_selectors_yml_stands_alone(choose):
+    with pytest.raises(ConfigError) as error:
+        choose("people", selector="money")
+
+    assert text_of(error.value) == (
+        "error[two-selections]: `--selector money` can't be combined with `--select` or `--exclude`\n  at \n\n"
+        "hint: put what they say into the selector in selectors.yml"
+    )
+
+
+def test_syncs_keep_their_order(choose):
+    assert [sync.name for sync in choose("plans", "customers", "orders").syncs] == ["customers", "orders", "plans"]
+
+
+def test_an_exclusion_of_nothing_ends_the_run(choose):
+    with pytest.raises(ConfigError) as error:
+        choose(exclude=["custmers", "tag:nosuch"])
+
+    assert text_of(error.value) == (
+        "error[nothing-excluded]: `--exclude custmers` matches nothing in this project\n  at \n\n"
+        "hint: did you mean `customers`? (`--allow-empty-selection` runs without the exclusion)\n\n"
+        "error[nothing-excluded]: `--exclude tag:nosuch` matches nothing in this project\n  at \n\n"
+        "hint: `dbt-stripe-sync ls` lists the syncs (`--allow-empty-selection` runs without the exclusion)"
+    )
+
+
+def test_an_exclusion_of_nothing_can_be_allowed(choose):
+    selected = choose(exclude=["custmers"], allow_empty=True)
+
+    assert {sync.name for sync in selected.syncs} == ALL
+    assert [warning.code for warning in selected.warnings] == ["nothing-selected"]
+
+
+def test_an_exclusion_that_finds_models_without_a_sync_is_only_told(choose):
+    selected = choose(exclude=["raw"])
+
+    assert {sync.name for sync in selected.syncs} == ALL
+    assert [warning.code for warning in selected.warnings] == ["nothing-selected"]
 
 
 def test_a_versioned_model_is_found_by_its_version(manifest):
     for version in (1, 2):
-        manifest.model("people", fqn=["shop", "core", "people", f"v{version}"])
+        manifest.model("people", fqn=["shop", "core", "people", f"v{version}"], version=version, latest_version=2)
         manifest.nodes[f"model.shop.people.v{version}"] = manifest.nodes.pop("model.shop.people")
     read = manifest.read()
     syncs = [sync_of(f"sync_{node.fqn[-1]}", node) for node in read.nodes.values()]
 
     def names(selector):
-        return [s.name for s in select_syncs(syncs, read, select=(selector,), exclude=(), ask_dbt=Dbt()).syncs]
+        return [s.name for s in select_syncs(syncs, read, manifest.root, Selection(select=[selector]), Dbt()).syncs]
 
     assert names("people") == ["sync_v1", "sync_v2"]
     assert names("people.v2") == names("people_v2") == names("core.people.v2") == ["sync_v2"]
@@ -174,8 +230,8 @@ def test_a_versioned_model_is_found_by_its_version(manifest):
         ("tag:hourly", "`dbt-stripe-sync ls` lists the syncs"),
     ],
 )
-def test_a_selector_that_matches_nothing_is_told(shop, syncs, select, hint):
-    selected = select_syncs(syncs, shop, select=(select,), exclude=(), ask_dbt=Dbt())
+def test_a_selector_that_matches_nothing_is_told(choose, select, hint):
+    selected = choose(select)
 
     assert selected.syncs == ()
     (warning,) = selected.warnings

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.apply.send import Sender, build_intent
 from dbt_stripe_sync.engine.payload.builder import refs_in
+from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.run import Outcome, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dbt_stripe_sync.model.change import Change, Ref
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.plan import Changes, SyncCounts
     from dbt_stripe_sync.model.run import Ended
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 LANE_WIDTH = 200
 # The same where many changes share a request: with an answer in 0.3 seconds these are 10,000 a second.
 BULK_WIDTH = 3000
+# How many changes may be between their intent and their outcome: more than Stripe's pace ever needs, and few enough to
+# be finished at once when a run is stopped.
+MOST_UNDER_WAY = 48
 UNAUTHORIZED = 401
 # So many changes one after the other without an answer, each tried several times: the next ones would fare no better.
 MOST_LOST = 20
@@ -39,14 +45,22 @@ class Observer(Protocol):
 
 
 class Stop:
-    """A request to end: what is in flight is finished, nothing new is begun. `reason` is for the report."""
+    """A request to end: what is in flight is finished, nothing new is begun. `reason` is for the report.
 
-    def __init__(self) -> None:
+    `hear` is called once, with the number of changes that are being finished.
+    """
+
+    def __init__(self, hear: Callable[[int], None] | None = None) -> None:
         self.reason: str | None = None
+        self.under_way = 0
+        self._hear = hear
 
     def __call__(self, reason: str) -> None:
         """Ask to end, with the first reason given."""
+        is_first = self.reason is None
         self.reason = self.reason or reason
+        if is_first and self._hear is not None:
+            self._hear(self.under_way)
 
     def __bool__(self) -> bool:
         return self.reason is not None
@@ -140,6 +154,7 @@ class _Lanes:
     closed: dict[str, str] = field(default_factory=dict)
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     holders: Counter[str] = field(default_factory=Counter)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_UNDER_WAY))
 
     async def run(self, sync: str, first: Sequence[asyncio.Task[None]]) -> None:
         """All changes of one sync, once those that have to be done before it are."""
@@ -197,6 +212,9 @@ class _Lanes:
                 self.tally.not_sent += 1
                 return
             outcome = await (self._skip(change, missing) if missing else self._send(change))
+            if outcome is None:
+                self.tally.not_sent += 1
+                return
             self._count(outcome)
             if outcome.record is not None:
                 stripe_id = outcome.record.stripe_id
@@ -205,11 +223,18 @@ class _Lanes:
         finally:
             self.parents.settle(change.id, stripe_id)
 
-    async def _send(self, change: Change) -> Outcome:
+    async def _send(self, change: Change) -> Outcome | None:
+        """Carry a change out; None where the run was stopped before it was its turn."""
         ids = {ref: str(await self.parents.wait(f"{ref.sync}/{ref.key}")) for ref in _refs_of(change)}
         intent = build_intent(change, ids, self.sender.run_id)
-        async with self._alone_with(intent.change):
-            return await self.sender.carry_out(intent)
+        async with self._alone_with(intent.change), nullcontext() if change.calls[0].in_bulk else self.turns:
+            if self.stop or change.sync in self.closed:
+                return None
+            self.stop.under_way += 1
+            try:
+                return await self.sender.carry_out(intent)
+            finally:
+                self.stop.under_way -= 1
 
     async def _skip(self, change: Change, missing: list[str]) -> Outcome:
         outcome = Outcome(
@@ -240,7 +265,7 @@ class _Lanes:
             self.stop("--fail-fast")
 
     def _alone_with(self, change: Change) -> _Held:
-        return _Held(self, sorted(_locked_objects(change)))
+        return _Held(self, sorted(_locked_objects(change, self.sender.catalog.resources[change.resource].lifecycle)))
 
 
 class _Held:
@@ -267,15 +292,20 @@ class _Held:
                 del self._lanes.locks[name], self._lanes.holders[name]
 
 
-def _locked_objects(change: Change) -> set[str]:
-    """The ids whose objects Stripe locks for this change: its own, and its customer's or subscription's."""
+def _locked_objects(change: Change, lifecycle: Lifecycle) -> set[str]:
+    """What Stripe locks for this change: its own object, its customer's or subscription's, and what it names itself.
+
+    One usage event of a customer is taken at a time, by meter: docs.stripe.com/rate-limits.
+    """
     targets = (call.target for call in change.calls)
     named = [
         change.stripe_id,
         *targets,
         *(change.desired.get(name) for name in ("customer", "subscription", "invoice")),
     ]
-    return {name for name in named if isinstance(name, str)}
+    alone = [str(object_value(change.desired, path)) for path in lifecycle.one_at_a_time]
+    is_alone = bool(alone) and not change.calls[0].in_bulk
+    return {name for name in named if isinstance(name, str)} | ({" ".join(alone)} if is_alone else set())
 
 
 def _refs_of(change: Change) -> set[Ref]:

@@ -34,7 +34,7 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
     if counts.null_keys:
         yield Problem(
             code="null-key",
-            summary=f"{counts.null_keys:,} rows of `{sync.model.name}` have no {columns}",
+            summary=f"{counts.null_keys:,} rows of `{sync.model.label}` have no {columns}",
             where=at_key,
             hint="filter them out in the model; a dbt `not_null` test finds them",
         )
@@ -43,14 +43,14 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
         for key, rows in workspace.all(query):
             yield Problem(
                 code="duplicate-key",
-                summary=f"{rows:,} rows of `{sync.model.name}` have the same {columns}",
+                summary=f"{rows:,} rows of `{sync.model.label}` have the same {columns}",
                 where=at_key.at_key(key),
                 hint="one row is one object: make the key unique; a dbt `unique` test finds them",
             )
         if counts.duplicate_keys > SHOWN_KEYS:
             yield Problem(
                 code="duplicate-key",
-                summary=f"{counts.duplicate_keys - SHOWN_KEYS:,} more keys of `{sync.model.name}` are not unique",
+                summary=f"{counts.duplicate_keys - SHOWN_KEYS:,} more keys of `{sync.model.label}` are not unique",
                 where=at_key,
                 hint=f"group by {columns} having count(*) > 1",
             )
@@ -62,7 +62,7 @@ def check_empty(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Ite
     if staged.sync.on_removed is not Removal.IGNORE and not any_row and counts.records:
         yield Problem(
             code="empty-model",
-            summary=f"`{staged.sync.model.name}` has no rows, and {counts.records:,} objects in Stripe came from it",
+            summary=f"`{staged.sync.model.label}` has no rows, and {counts.records:,} objects in Stripe came from it",
             where=staged.sync.where.at_field("on_removed"),
             hint="check the model; to remove all of them, `state forget` the sync or remove them in Stripe",
         )

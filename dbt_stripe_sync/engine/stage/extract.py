@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.payload.layout import ChildPart, Layout, Part
     from dbt_stripe_sync.engine.ports import RowProgress, Warehouse
     from dbt_stripe_sync.engine.stage.workspace import Workspace
-    from dbt_stripe_sync.model.nodes import ModelNode
+    from dbt_stripe_sync.model.nodes import ModelNode, RowSource
     from dbt_stripe_sync.model.sync import Lookup, Sync
 
 # A time in a key whose zone is not UTC.
@@ -159,7 +159,7 @@ def _salted(hashed: str, salt: str | None) -> str:
 def _load(
     workspace: Workspace, warehouse: Warehouse, model: ModelNode, table: str, part: Part, keys: Sequence[str]
 ) -> None:
-    source = RowSource(name=model.name, relation=model.relation, sql=model.sql, columns=tuple(part.columns))
+    source = model.source(tuple(part.columns))
     references = [
         f"{key_text(_columns_of(reference), 'incoming')} AS {quoted(part.reference_key(reference))}"
         for reference in part.references
@@ -179,8 +179,8 @@ def _load(
         raise WarehouseError(
             Problem(
                 code="read-failed",
-                summary=f"`{model.name}` could not be read to its end",
-                where=Location(file=model.file, model=model.name),
+                summary=f"`{model.label}` could not be read to its end",
+                where=Location(file=model.file, model=model.label),
                 hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
             )
         ) from None

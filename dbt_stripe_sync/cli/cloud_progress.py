@@ -1,0 +1,53 @@
+"""How a run of dbt Cloud is told on stderr while it is waited for: lines, or JSON lines."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.cli.screen import Screen
+    from dbt_stripe_sync.cloud import CloudRun, Fetched
+
+
+class CloudProgress:
+    """Says what is new of a run, once."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._has_address = False
+
+    def told(self, run: CloudRun) -> None:
+        """The run has a new state, or another step."""
+        step = run.current_step
+        at = f", step {step.index} of {len(run.steps)}: {step.command or step.name}" if step else ""
+        address = "" if self._has_address else f"  {run.url}"
+        self._has_address = True
+        self._say(
+            f"dbt Cloud run {run.id} {run.state.word}{at}{address}",
+            event="dbt_cloud_run",
+            run=run.id,
+            job=run.job_id,
+            state=run.state.name.lower(),
+            step=step.index if step else None,
+        )
+
+    def fetched(self, fetched: Fetched) -> None:
+        """The artifacts are in the target folder."""
+        run = fetched.run
+        self._say(
+            f"dbt Cloud run {run.id} ({run.state.word}): artifacts of step {fetched.step} are in {fetched.target_path}",
+            event="dbt_cloud_artifacts",
+            run=run.id,
+            job=run.job_id,
+            state=run.state.name.lower(),
+            step=fetched.step,
+        )
+
+    def _say(self, text: str, **facts: Any) -> None:
+        if self._screen.log_format == "json":
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            text = orjson.dumps({"time": now, **facts}).decode()
+        self._screen.notes([text])

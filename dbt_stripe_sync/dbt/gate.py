@@ -1,0 +1,207 @@
+"""Which models may be synced, by what dbt's commands did: what failed, or whose tests did, must not reach Stripe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.dbt.run_results import FAILED, SKIPPED, RunResults
+from dbt_stripe_sync.dbt.staleness import parse_time
+from dbt_stripe_sync.model.errors import Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from dbt_stripe_sync.dbt.manifest import Manifest
+    from dbt_stripe_sync.dbt.memory import Known, KnownResults
+    from dbt_stripe_sync.model.nodes import ModelNode
+
+SHOWN_NAMES = 3
+# Between dbt's last write of a model's SQL below `target/run` and its note of the time in the results.
+SLACK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What is known of a project's models. `held` gives the reasons of those that must not be synced.
+
+    `unbuilt` have no known result, and `untested` have tests of which none has one.
+    """
+
+    held: Mapping[str, str] = field(default_factory=dict)
+    unbuilt: frozenset[str] = frozenset()
+    untested: frozenset[str] = frozenset()
+
+    def of(self, models: Iterable[str]) -> Gate:
+        """The same for some models alone."""
+        wanted = frozenset(models)
+        return Gate(held=self.held, unbuilt=self.unbuilt & wanted, untested=self.untested & wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the gate judges by. `last` are the results that lie in `target_path` now."""
+
+    manifest: Manifest
+    known: KnownResults
+    last: RunResults
+    target: str
+    target_path: Path
+
+
+def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -> Gate:
+    """Judge the models that syncs read; with `require_results`, those without a result are held, too."""
+    held = held_models(evidence)
+    unbuilt: set[str] = set()
+    untested: set[str] = set()
+    for unique_id in dict.fromkeys(models):
+        node = evidence.manifest.nodes[unique_id]
+        tests = _tests_of(evidence.manifest, unique_id)
+        unknown = [name for test, name in tests if _result_of(evidence, test) is None]
+        if not _is_known_to_be_built(evidence, unique_id):
+            unbuilt.add(unique_id)
+            if require_results:
+                held.setdefault(unique_id, f"no result of dbt is known for `{node.label}`, and results are required")
+        elif unknown:
+            if require_results:
+                held.setdefault(unique_id, f"no result of its test `{unknown[0]}` is known, and results are required")
+            if len(unknown) == len(tests):
+                untested.add(unique_id)
+    return Gate(held=held, unbuilt=frozenset(unbuilt), untested=frozenset(untested))
+
+
+def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
+    """Warnings for the models of which nothing is known."""
+    if gate.unbuilt:
+        yield Problem(
+            code="no-dbt-results",
+            summary=f"no result of dbt is known for {_named(manifest, gate.unbuilt)}: neither a build nor a test",
+            hint="run `dbt build` right before `dbt-stripe-sync`; `require_results: true` holds such models back",
+            severity=Severity.WARNING,
+        )
+    if gate.untested:
+        yield Problem(
+            code="no-test-results",
+            summary=f"no result is known of any test of {_named(manifest, gate.untested)}",
+            hint="run `dbt build` or `dbt test`; `require_results: true` holds such models back",
+            severity=Severity.WARNING,
+        )
+
+
+def held_models(evidence: Evidence) -> dict[str, str]:
+    """Models that must not be synced, with the reason: dbt could not build or test them, or what they come from."""
+    held = dict(_failed_models(evidence))
+    for guarded, reason in _failed_tests(evidence):
+        held.setdefault(guarded, reason)
+    for unique_id, reason in list(held.items()):
+        for child in _descendants(evidence.manifest, unique_id):
+            held.setdefault(child, f"it comes from `{_name_of(evidence.manifest, unique_id)}`: {reason}")
+    for unique_id, reason in _skipped_models(evidence):
+        held.setdefault(unique_id, reason)
+    return held
+
+
+def _failed_models(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for unique_id, node, known in _known_models(evidence):
+        if known.status in FAILED:
+            yield unique_id, f"`{node.label}` failed in {_when(known, evidence)}"
+        elif known.by.lacks_rows and known.status != SKIPPED and node.materialized != "ephemeral":
+            option = known.by.lacks_rows
+            yield (
+                unique_id,
+                f"`{node.label}` was built with `{option}`, without all its rows, in {_when(known, evidence)}",
+            )
+
+
+def _failed_tests(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for unique_id in evidence.known.entries:
+        if unique_id not in evidence.manifest.graph or unique_id in evidence.manifest.nodes:
+            continue
+        known, test = _result_of(evidence, unique_id), evidence.manifest.tests.get(unique_id)
+        if known is not None and test is not None and test.is_error and known.status in FAILED:
+            reason = f"the test `{test.name}` failed in {_when(known, evidence)}"
+            yield from ((guarded, reason) for guarded in test.guards)
+
+
+def _skipped_models(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for unique_id, node, known in _known_models(evidence):
+        # dbt 2 calls every ephemeral model skipped, since it builds none; one whose parents failed is held by them.
+        if known.status == SKIPPED and node.materialized != "ephemeral":
+            yield unique_id, f"`{node.label}` was skipped in {_when(known, evidence)}"
+
+
+def _known_models(evidence: Evidence) -> Iterator[tuple[str, ModelNode, Known]]:
+    for unique_id in evidence.known.entries:
+        node, known = evidence.manifest.nodes.get(unique_id), _result_of(evidence, unique_id)
+        if node is not None and known is not None:
+            yield unique_id, node, known
+
+
+def _result_of(evidence: Evidence, unique_id: str) -> Known | None:
+    node = evidence.manifest.nodes.get(unique_id)
+    place = node.relation.rendered if node is not None and node.relation else evidence.target
+    return evidence.known.of(unique_id, place)
+
+
+def _when(known: Known, evidence: Evidence) -> str:
+    if known.by.invocation_id == evidence.last.invocation_id:
+        return "dbt's last run"
+    command = f"`dbt {known.by.command}`" if known.by.command else "dbt's run"
+    return f"{command} at {known.by.generated_at[:16].replace('T', ' ')} UTC, and not again since"
+
+
+def _is_known_to_be_built(evidence: Evidence, unique_id: str) -> bool:
+    """Whether dbt's newest build of a model is one whose result is known."""
+    node = evidence.manifest.nodes.get(unique_id)
+    if node is None:
+        return True  # a source, or what comes from one
+    if node.materialized == "ephemeral":
+        return all(_is_known_to_be_built(evidence, parent) for parent in node.depends_on)
+    known = _result_of(evidence, unique_id)
+    return known is not None and not _was_built_after(evidence, node, known)
+
+
+def _was_built_after(evidence: Evidence, node: ModelNode, known: Known) -> bool:
+    """Whether dbt has run the model's SQL later than its newest result says: what came of that is not known."""
+    at = parse_time(known.by.generated_at)
+    run = evidence.target_path / "run" / node.package / node.path
+    if at is None or not run.is_file():
+        return False
+    ran = run.stat().st_mtime
+    results = evidence.target_path / "run_results.json"
+    if known.by.invocation_id == evidence.last.invocation_id and results.is_file():
+        # A target folder that was copied has new times, all alike.
+        at = max(at, results.stat().st_mtime)
+    return ran > at + SLACK_SECONDS
+
+
+def _tests_of(manifest: Manifest, unique_id: str) -> Sequence[tuple[str, str]]:
+    """The tests that can hold a model, with their names."""
+    ids = (child for child in manifest.children.get(unique_id, ()) if child in manifest.tests)
+    return [
+        (child, test.name) for child in ids if (test := manifest.tests[child]).is_error and unique_id in test.guards
+    ]
+
+
+def _named(manifest: Manifest, unique_ids: Iterable[str]) -> str:
+    names = sorted(manifest.nodes[unique_id].label for unique_id in unique_ids)
+    more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(f"`{name}`" for name in names[:SHOWN_NAMES]) + more
+
+
+def _name_of(manifest: Manifest, unique_id: str) -> str:
+    node = manifest.nodes.get(unique_id)
+    return node.label if node else unique_id
+
+
+def _descendants(manifest: Manifest, unique_id: str) -> Iterator[str]:
+    """The models that come from a node."""
+    seen = {unique_id}
+    ahead = [unique_id]
+    while ahead:
+        for child in manifest.children.get(ahead.pop(), ()):
+            if child not in seen and child in manifest.nodes:
+                seen.add(child)
+                ahead.append(child)
+                yield child

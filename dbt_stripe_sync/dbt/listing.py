@@ -1,0 +1,97 @@
+"""What `dbt ls` answers for a selector that only dbt understands, whatever the environment does to its output."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.dbt.command import start_dbt
+from dbt_stripe_sync.model.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbt_stripe_sync.dbt.manifest import Manifest
+    from dbt_stripe_sync.dbt.project import Chosen, DbtProject
+
+# With `--output-keys unique_id` a line holds nothing else.
+_LISTED = re.compile(r'\s*\{"unique_id": ?"([^"]+)"\}\s*')
+# An option wins over the variable and over `flags:` of dbt_project.yml that mean the same.
+_PINNED = (
+    *("--output", "json", "--output-keys", "unique_id", "--log-format", "text", "--log-level", "info", "--quiet"),
+    *("--resource-type", "model", "--resource-type", "seed", "--resource-type", "snapshot"),
+    # dbt 1.x's `ls` would write a manifest without the compiled SQL of ephemeral models over the one of the build.
+    "--no-write-json",
+)
+# These have no option that would undo them.
+_DROPPED = ("EXCLUDE_RESOURCE_TYPES", "EXCLUDE_RESOURCE_TYPE", "WARN_ERROR", "WARN_ERROR_OPTIONS", "PRINTER_WIDTH")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DbtLs:
+    """Asks the user's own dbt."""
+
+    project: DbtProject
+    chosen: Chosen
+    manifest: Manifest
+
+    def selector(self, selector: str) -> frozenset[str]:
+        """The models, seeds and snapshots that a selector finds. Raises `ConfigError`."""
+        return self._answer(("--select", selector), f"selector `{selector}`")
+
+    def named(self, name: str) -> frozenset[str]:
+        """Those that a selector of selectors.yml finds. Raises `ConfigError`."""
+        return self._answer(("--selector", name), f"`--selector {name}`")
+
+    def _answer(self, question: Sequence[str], what: str) -> frozenset[str]:
+        listed = self._list(question, what)
+        if not listed and (known := next(iter(self.manifest.nodes.values()), None)) is not None:
+            # No answer looks like the answer "nothing". A question whose answer is known tells the two apart.
+            control = self._list(("--select", ".".join(known.fqn) or known.name), what)
+            if known.unique_id not in control:
+                raise ConfigError(_unreadable(what))
+        return listed
+
+    def _list(self, question: Sequence[str], what: str) -> frozenset[str]:
+        done = start_dbt(
+            self.project,
+            self.chosen,
+            ["ls", *_PINNED, *question],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            without=[f"{prefix}_{name}" for name in _DROPPED for prefix in ("DBT", "DBT_ENGINE")],
+        )
+        if done.returncode != 0:
+            sys.stderr.write(done.stdout + done.stderr)
+            command = " ".join(["dbt ls", question[0], f"'{question[1]}'"])
+            raise ConfigError(
+                Problem(
+                    code="bad-selector",
+                    summary=f"dbt does not take the {what}",
+                    hint=f"its messages stand above; try it: {command}",
+                )
+            )
+        return frozenset(_parse_listing(done.stdout, what))
+
+
+def _parse_listing(text: str, what: str) -> list[str]:
+    """The unique ids among the lines; dbt may write warnings between them, but no other JSON."""
+    listed = []
+    for line in text.splitlines():
+        found = _LISTED.fullmatch(line)
+        if found:
+            listed.append(found.group(1))
+        elif line.lstrip().startswith("{"):
+            raise ConfigError(_unreadable(what))
+    return listed
+
+
+def _unreadable(what: str) -> Problem:
+    return Problem(
+        code="unreadable-listing",
+        summary=f"the answer of `dbt ls` for the {what} can't be read, so that nobody knows what it selects",
+        hint="unset variables of the environment that begin with `DBT_`, and see what `dbt ls --output json` prints",
+    )

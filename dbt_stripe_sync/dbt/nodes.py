@@ -1,0 +1,160 @@
+"""The nodes of dbt's `manifest.json` as dbt writes them: the fields that are read here, and no others.
+
+A manifest can have a hundred megabytes, most of it SQL and documentation. msgspec skips what no field asks for, and
+keeps what only some nodes need (`Raw`) as bytes until somebody does.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Optional, TypeVar
+
+from msgspec import Raw, Struct, json
+
+NOTHING = Raw(b"null")
+
+
+class ModelConfig(Struct, gc=False):
+    """What is read of a model's `config`."""
+
+    materialized: str | None = None
+    meta: dict[str, Any] | None = None
+    tags: list[str] | str | None = None
+    hard_deletes: str | None = None
+    dbt_valid_to_current: str | None = None
+    snapshot_meta_column_names: dict[str, str | None] | None = None
+
+
+class UnrenderedConfig(Struct, gc=False):
+    """What is read of a config as it was before dbt rendered it."""
+
+    meta: Any = None
+
+
+class ColumnConfig(Struct, gc=False):
+    """What is read of a column's `config`."""
+
+    meta: dict[str, Any] | None = None
+
+
+class Column(Struct, gc=False):
+    """A column that the YAML describes."""
+
+    name: str
+    data_type: str | None = None
+    meta: dict[str, Any] | None = None
+    config: ColumnConfig | None = None
+
+
+class TestConfig(Struct, gc=False):
+    """What is read of a test's `config`."""
+
+    __test__ = False
+
+    severity: str | None = None
+
+
+class DependsOn(Struct, gc=False):
+    """What a node comes from."""
+
+    nodes: list[str] | None = None
+
+
+class GraphNode(Struct, gc=False):
+    """Anything in dbt's graph: a model, a test, a source, an exposure."""
+
+    name: str
+    resource_type: str
+    package_name: str = ""
+    original_file_path: str | None = None
+    patch_path: str | None = None
+    fqn: list[str] | None = None
+    tags: list[str] | None = None
+    depends_on: DependsOn | None = None
+    config: Raw = NOTHING
+    meta: Raw = NOTHING
+    unrendered_config: Raw = NOTHING
+    columns: Raw = NOTHING
+    database: str | None = None
+    schema: str | None = None
+    alias: str | None = None
+    relation_name: str | None = None
+    compiled_code: Raw = NOTHING
+    attached_node: str | None = None
+    test_metadata: Raw = NOTHING
+    source_name: str | None = None
+    access: str | None = None
+    version: int | float | str | None = None
+    latest_version: int | float | str | None = None
+
+    @property
+    def parents(self) -> list[str]:
+        """The unique ids of what it comes from."""
+        return (self.depends_on.nodes if self.depends_on else None) or []
+
+    @property
+    def path(self) -> str:
+        """Its file, from the root of its package."""
+        return (self.original_file_path or "").replace("\\", "/")
+
+    @property
+    def described_in(self) -> str:
+        """The YAML file that describes it: a path from the root of its package, or `package://path`."""
+        return (self.patch_path or "").replace("\\", "/")
+
+    def settings(self) -> dict[str, Any]:
+        """Its whole `config`."""
+        return read_part(self.config, dict) or {}
+
+    def own_meta(self) -> dict[str, Any]:
+        """Its `meta` as it stands beside `config`."""
+        return read_part(self.meta, dict) or {}
+
+
+class NamesOnly(Struct, gc=False):
+    """What only has to be there."""
+
+
+class RawManifest(Struct, gc=False):
+    """The parts of the file."""
+
+    metadata: dict[str, Any]
+    nodes: dict[str, GraphNode]
+    sources: dict[str, GraphNode] | None = None
+    exposures: dict[str, GraphNode] | None = None
+    metrics: dict[str, GraphNode] | None = None
+    semantic_models: dict[str, GraphNode] | None = None
+    saved_queries: dict[str, GraphNode] | None = None
+    unit_tests: dict[str, GraphNode] | None = None
+    functions: dict[str, GraphNode] | None = None
+    macros: dict[str, NamesOnly] | None = None
+    disabled: dict[str, list[GraphNode]] | None = None
+
+    def graph(self) -> dict[str, GraphNode]:
+        """Everything that a selector can name, by its unique id."""
+        others = (
+            self.sources,
+            self.exposures,
+            self.metrics,
+            self.semantic_models,
+            self.saved_queries,
+            self.unit_tests,
+            self.functions,
+        )
+        whole = dict(self.nodes)
+        for part in others:
+            whole.update(part or {})
+        return whole
+
+
+Part = TypeVar("Part")
+
+
+def read_part(raw: Raw, kind: type[Part]) -> Part | None:
+    """A part that was kept as bytes. Raises `msgspec.ValidationError` where it has another form."""
+    return None if raw is NOTHING else _decoder(kind).decode(raw)  # type: ignore[arg-type]
+
+
+@cache
+def _decoder(kind: Any) -> json.Decoder[Any]:
+    return json.Decoder(Optional[kind])  # noqa: UP045 - built at run time

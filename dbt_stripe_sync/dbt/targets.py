@@ -1,0 +1,147 @@
+"""Whether what dbt built is of the target that is synced: another target's tables must not pass for this one's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from dbt_stripe_sync.dbt.nodes import read_part
+from dbt_stripe_sync.model.errors import Location, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dbt_stripe_sync.dbt.manifest import Manifest
+    from dbt_stripe_sync.dbt.nodes import GraphNode
+    from dbt_stripe_sync.dbt.project import DbtProject
+    from dbt_stripe_sync.dbt.run_results import RunResults
+
+# What adapters call the database and the schema in a profile.
+_DATABASES = ("database", "dbname", "catalog", "project")
+_SCHEMAS = ("schema", "dataset")
+PLACE_KEYS = ("type", *_DATABASES, *_SCHEMAS, "path")
+_BUILT = frozenset({"model", "seed", "snapshot"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a target builds; None for what its profile does not say, or what can't be rendered here."""
+
+    target: str
+    database: str | None
+    schema: str | None
+
+    def __str__(self) -> str:
+        parts = (part for part in (self.database, self.schema) if part)
+        return f"target `{self.target}` ({'.'.join(parts) or 'of an unknown schema'})"
+
+
+def place_of(target: str, output: Mapping[str, Any]) -> Place:
+    """Where an output of a profile builds."""
+    database = next((str(output[key]) for key in _DATABASES if output.get(key)), None)
+    schema = next((str(output[key]) for key in _SCHEMAS if output.get(key)), None)
+    if output.get("type") == "duckdb":
+        # github.com/duckdb/dbt-duckdb: the file's name without its ending; `main` without a schema.
+        path = str(output.get("path") or ":memory:")
+        database = database or ("memory" if path.startswith(":") else PurePath(path.partition(":")[2] or path).stem)
+        schema = schema or "main"
+    return Place(target=target, database=database, schema=schema)
+
+
+class _Schema(Struct):
+    """How a node asks for another place than its target's."""
+
+    schema: str | None = None
+    database: str | None = None
+    target_schema: str | None = None
+    target_database: str | None = None
+
+
+def find_other_target(project: DbtProject, manifest: Manifest, results: RunResults) -> Problem | None:
+    """What contradicts that the manifest is of the project's target; None where nothing does."""
+    ours = next(place for place in project.places if place.target == project.target_name)
+    # A target that this profile lacks, as dbt Cloud names its own, can't be compared by its name.
+    theirs = next((place for place in project.places if place.target == results.target), None)
+    if theirs is not None and results.invocation_id and results.invocation_id == manifest.invocation_id:
+        if theirs.target == ours.target or _is_same(ours, theirs):
+            return None
+        return _contradiction(project, str(theirs), theirs.target, ours)
+    return _judge_by_relations(project, manifest, ours)
+
+
+def _judge_by_relations(project: DbtProject, manifest: Manifest, ours: Place) -> Problem | None:
+    """Where dbt took its target by default, it notes none: the schemas of what it built tell.
+
+    A project can name its schemas by a macro of its own. Then only a schema that another target explains, and ours does
+    not, is a contradiction.
+    """
+    nodes = [node for node in manifest.graph.values() if node.resource_type in _BUILT and node.relation_name]
+    rules = _Rules(
+        schemas=_is_overridden(manifest, "generate_schema_name"),
+        databases=_is_overridden(manifest, "generate_database_name"),
+    )
+    free = [node for node in nodes if not _is_fixed(node)]
+    if ours.schema is None or not free or any(rules.explain(node, ours) for node in free):
+        return None
+    others = [place for place in project.places if place.target != ours.target and not _is_same(place, ours)]
+    theirs = next((place for place in others if any(rules.explain(node, place) for node in free)), None)
+    if theirs is not None:
+        return _contradiction(project, str(theirs), theirs.target, ours)
+    if rules.schemas or any(rules.explain(node, Place(target="", database=None, schema=ours.schema)) for node in free):
+        return None
+    return _contradiction(project, f"the schema {_listed(node.schema for node in free)}", None, ours)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """How dbt names schemas and databases; true where the project has a macro of its own for it."""
+
+    schemas: bool
+    databases: bool
+
+    def explain(self, node: GraphNode, place: Place) -> bool:
+        """Whether a node can have been built at a place."""
+        asked = read_part(node.config, _Schema) or _Schema()
+        if place.schema is None or node.schema is None:
+            return False
+        # docs.getdbt.com/docs/build/custom-schemas; a macro often leaves the custom part out for development.
+        schemas = {f"{place.schema}_{asked.schema}"} if asked.schema else {place.schema}
+        if self.schemas:
+            schemas.add(place.schema)
+        if node.schema.casefold() not in {schema.casefold() for schema in schemas}:
+            return False
+        knows_databases = node.database and place.database and not asked.database and not self.databases
+        return not knows_databases or str(node.database).casefold() == str(place.database).casefold()
+
+
+def _is_fixed(node: GraphNode) -> bool:
+    """A snapshot that names its schema itself has the same one in every target."""
+    asked = read_part(node.config, _Schema)
+    return asked is not None and asked.target_schema is not None
+
+
+def _is_overridden(manifest: Manifest, macro: str) -> bool:
+    """Whether the project, or a package of it, has a macro of its own."""
+    return any(name.endswith(macro) and name.split(".")[1] != "dbt" for name in manifest.macros)
+
+
+def _is_same(one: Place, other: Place) -> bool:
+    return one.schema is not None and (one.database, one.schema) == (other.database, other.schema)
+
+
+def _listed(schemas: Iterable[str | None]) -> str:
+    names: Sequence[str] = sorted({schema for schema in schemas if schema})
+    return ", ".join(f"`{name}`" for name in names[:3])
+
+
+def _contradiction(project: DbtProject, built: str, target: str | None, ours: Place) -> Problem:
+    sync = f", or sync with `--target {target}`" if target else ""
+    return Problem(
+        code="other-target",
+        summary=f"dbt has built {built}, and this is {ours}",
+        where=Location(file=str(project.target_path / "manifest.json")),
+        hint=f"run `dbt build --target {ours.target}` first{sync}; `--allow-other-target` reads what was built",
+    )

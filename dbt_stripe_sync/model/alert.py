@@ -1,0 +1,55 @@
+"""What somebody is told of a run that did not go as it should: reasons, counts and links, never a value or a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# `failure`: the run stopped, or rows were rejected. `held`: models that dbt did not build well. `drift`: objects that
+# somebody else changed in Stripe. `limits`: a guard kept a sync back. `owed`: something is still to be done or settled.
+REASONS = ("failure", "held", "drift", "limits", "owed")
+
+
+class AlertForm(Enum):
+    """What the receiver reads: our own JSON, or a message of Slack's."""
+
+    JSON = "json"
+    SLACK = "slack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncAlert:
+    """One sync that did not go as it should: its rows by what became of them."""
+
+    sync: str
+    resource: str
+    rows: int
+    rejected: int
+    is_held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertMessage:
+    """What is told: `totals` counts changes by their status, `problems` counts problems by their code.
+
+    `owed` are the steps of changes that are still to be done.
+    """
+
+    reasons: tuple[str, ...]
+    status: str
+    project: str
+    target: str
+    run_id: str | None = None
+    account: str | None = None
+    livemode: bool | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
+    owed: int = 0
+    problems: Mapping[str, int] = field(default_factory=dict)
+    syncs: tuple[SyncAlert, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)

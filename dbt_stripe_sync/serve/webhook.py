@@ -1,0 +1,74 @@
+"""dbt Cloud's webhooks: whether one is really dbt Cloud's, and what it says (docs.getdbt.com/docs/deploy/webhooks)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+COMPLETED = "job.run.completed"
+CANCELLED = 30
+# An event is below 1 KB; the names of a job, an environment and a project stand in it.
+MOST_BYTES = 64 * 1024
+LONGEST_ID = 200
+
+
+class BadEventError(ValueError):
+    """A body that is signed, and is not an event of dbt Cloud's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A webhook event. `id` is the same each time dbt Cloud sends it; `run_id` is 0 where it names no run."""
+
+    id: str
+    kind: str
+    account_id: str
+    job_id: int
+    job_name: str
+    run_id: int
+    status: str
+    status_code: int
+
+    @property
+    def is_finished_run(self) -> bool:
+        """Whether a run is over and has left artifacts: one that was cancelled has not finished its work."""
+        return self.kind == COMPLETED and self.status_code != CANCELLED and self.run_id > 0
+
+
+def is_signed(body: bytes, header: str | None, secret: str) -> bool:
+    """Whether the `Authorization` header holds the HMAC-SHA256 of the body; takes the same time for every wrong one."""
+    expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    given = (header or "").strip().lower().encode("utf-8", "surrogateescape")
+    return hmac.compare_digest(given, expected.encode())
+
+
+def parse_event(body: bytes) -> Event:
+    """An event from its body. Raises `BadEventError`."""
+    try:
+        raw = orjson.loads(body)
+        data = raw.get("data") or {}
+        event = Event(
+            id=str(raw.get("eventId") or ""),
+            kind=str(raw.get("eventType") or ""),
+            account_id=str(raw.get("accountId") or ""),
+            job_id=_number(data.get("jobId")),
+            job_name=str(data.get("jobName") or ""),
+            run_id=_number(data.get("runId")),
+            status=str(data.get("runStatus") or ""),
+            status_code=_number(data.get("runStatusCode")),
+        )
+    except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
+        raise BadEventError("the body is not an event of dbt Cloud's") from None
+    if not event.id or len(event.id) > LONGEST_ID:
+        raise BadEventError("the event has no eventId")
+    if event.kind == COMPLETED and not event.run_id:
+        raise BadEventError("the event names no run")
+    return event
+
+
+def _number(value: Any) -> int:
+    return int(value) if value not in (None, "") else 0

@@ -1,0 +1,93 @@
+"""Takes the deliveries one at a time, in the order in which they came."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.cloud.client import open_client
+from dbt_stripe_sync.cloud.runs import RunState, find_latest_run
+from dbt_stripe_sync.model.errors import SyncError
+from dbt_stripe_sync.serve.deliveries import SUPERSEDED, SyncEnd
+from dbt_stripe_sync.serve.syncing import INTERRUPTED, sync_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbt_stripe_sync.serve.deliveries import Deliveries, Delivery
+    from dbt_stripe_sync.serve.options import ServeOptions
+
+PAUSE_SECONDS = 5.0
+
+
+class Worker:
+    """Syncs what is queued. `wake` tells it of a new delivery; `stop` lets it end after what is in flight."""
+
+    def __init__(self, options: ServeOptions, deliveries: Deliveries, tell: Callable[[str], None]) -> None:
+        self._options = options
+        self._deliveries = deliveries
+        self._tell = tell
+        self._woken = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is a new delivery."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Take no more."""
+        self._stopping.set()
+        self._woken.set()
+
+    async def work(self) -> None:
+        """Until `stop`."""
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                delivery = await asyncio.to_thread(self._deliveries.begin_next)
+                if delivery is None:
+                    await self._woken.wait()
+                else:
+                    await self._handle(delivery)
+            except (sqlite3.Error, OSError) as error:
+                # The disk is full or away: the delivery stays in the queue, and is taken up once that is over.
+                self._tell(f"the queue can't be written: {error}")
+                with suppress(TimeoutError, asyncio.TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), PAUSE_SECONDS)
+                await asyncio.to_thread(self._take_up)
+
+    async def _handle(self, delivery: Delivery) -> None:
+        what = f"dbt Cloud run {delivery.run_id} of job {delivery.job_id}"
+        if await self._is_superseded(delivery):
+            note = "a later run of the job has finished: its own delivery is synced instead"
+            await asyncio.to_thread(self._deliveries.end, delivery, SyncEnd(state=SUPERSEDED, note=note))
+            self._tell(f"{what}: skipped, a later run of the job has finished")
+            return
+        self._tell(f"{what}: sync started")
+        end = await sync_run(self._options, delivery, self._stopping)
+        if end.state == INTERRUPTED:
+            await asyncio.to_thread(self._deliveries.put_back, delivery)
+            self._tell(f"{what}: sync interrupted; it continues when the server starts again")
+            return
+        await asyncio.to_thread(self._deliveries.end, delivery, end)
+        counts = ", ".join(f"{count:,} {status}" for status, count in (end.totals or {}).items() if count)
+        self._tell(f"{what}: sync {end.state}{f' ({counts})' if counts else ''}{f': {end.note}' if end.note else ''}")
+
+    async def _is_superseded(self, delivery: Delivery) -> bool:
+        """Whether the tables are those of a later run already, which this run's results say nothing about."""
+        try:
+            async with open_client(self._options.access) as client:
+                latest = await find_latest_run(client, delivery.job_id)
+        except SyncError:
+            return False  # the sync asks dbt Cloud again, and says what is wrong
+        if latest is None or latest.id <= delivery.run_id:
+            return False
+        return latest.state in {RunState.SUCCESS, RunState.ERROR}
+
+    def _take_up(self) -> None:
+        try:
+            self._deliveries.take_up()
+        except sqlite3.Error:
+            return

@@ -1,0 +1,67 @@
+"""Meta of a versioned model means its latest version, and messages say which version they mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+BLOCK = "{resource: customer, key: id, fields: {email: email}}"
+
+
+@pytest.fixture
+def versions(project):
+    """Three versions of `people`, of which the second is the latest, each with the meta that is given."""
+
+    def make(*blocks):
+        for number, block in enumerate(blocks, start=1):
+            project.add("people", block)
+            node = project.nodes.pop("model.shop.people")
+            version = replace(
+                node, unique_id=f"model.shop.people.v{number}", version=str(number), latest_version="2", columns={}
+            )
+            project.nodes[version.unique_id] = version
+        return project
+
+    return make
+
+
+def test_meta_of_the_model_itself_means_its_latest_version(versions):
+    project = versions(BLOCK, BLOCK, BLOCK)
+
+    assert project.sync().model.unique_id == "model.shop.people.v2"
+
+
+def test_a_block_of_one_version_means_that_version(versions):
+    project = versions(BLOCK, "null", "null")
+
+    assert project.sync().model.label == "people (v=1)"
+
+
+def test_two_versions_can_be_synced_under_two_names(versions):
+    project = versions(BLOCK, "{name: people_2, resource: customer, key: id, fields: {email: email}}")
+
+    assert [sync.name for sync in project.parse().syncs] == ["people", "people_2"]
+    assert project.problems() == []
+
+
+def test_two_versions_under_one_name_are_told_apart_in_the_message(versions):
+    project = versions(BLOCK, "{resource: customer, key: id, fields: {name: name}}")
+
+    (problem,) = project.problems()
+    assert problem == (
+        "error[duplicate-sync]: there is a sync `people` already, of the model `people (v=1)`\n"
+        "  at models/schema.yml: people (v=2).meta.stripe_sync\n\n"
+        "hint: keep the block of one version alone, below `versions: - v: 2: config: meta:`, or give one of them "
+        "another `name:`"
+    )
+
+
+@pytest.mark.parametrize(("named", "unique_id"), [("people", "v2"), ("people.v1", "v1"), ("shop.people.v3", "v3")])
+def test_child_rows_come_from_the_version_that_is_named(versions, named, unique_id):
+    project = versions("null", "null", "null")
+    items = f"{{model: {named}, on: sub_id, fields: {{price: price_id}}}}"
+    project.add("subs", f"{{resource: subscription, key: id, fields: {{customer: c, items: {items}}}}}")
+
+    (items,) = (field.value for field in project.sync().fields if field.path == ("items",))
+    assert items.model.unique_id == f"model.shop.people.{unique_id}"

@@ -1,0 +1,2 @@
+{{ config(tags=['slow']) }}
+select * from {{ ref('orders') }} where price <= 0

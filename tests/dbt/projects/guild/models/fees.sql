@@ -1,0 +1,1 @@
+select m.id, 5 as cents from {{ ref('members') }} m

@@ -1,0 +1,2 @@
+{{ config(group='office', access='protected') }}
+select * from {{ ref('audit') }}

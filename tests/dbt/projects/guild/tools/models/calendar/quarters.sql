@@ -1,0 +1,1 @@
+select month_no as quarter_no from {{ ref('months') }}

@@ -1,0 +1,1 @@
+select 'eur' as code, 1.0 as rate

@@ -1,0 +1,2 @@
+{{ config(alias='closed') }}
+select * from {{ ref('closed_rooms_2020') }}

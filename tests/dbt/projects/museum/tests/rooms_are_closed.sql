@@ -1,0 +1,1 @@
+select * from {{ ref('all_closed') }} where id is null

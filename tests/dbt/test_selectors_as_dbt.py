@@ -1,0 +1,38 @@
+"""Some 600 selectors on three projects select what a real dbt lists, of both engines."""
+
+from __future__ import annotations
+
+import pytest
+from selector_table import (
+    PROJECTS,
+    listed_by_dbt_1,
+    listed_by_dbt_2,
+    parsed_project,
+    selected_by_us,
+    selectors_of,
+)
+
+NAMES = sorted(path.name for path in PROJECTS.iterdir())
+
+
+def differences(ours, theirs):
+    return {line: {"ours": ours[line], "dbt's": theirs[line]} for line in ours if ours[line] != theirs[line]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path):
+    root = parsed_project(name, dbt_1, tmp_path)
+    lines = selectors_of(name)
+
+    assert differences(selected_by_us(root, lines), listed_by_dbt_1(root, lines)) == {}
+
+
+@pytest.mark.dbt2
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_selector_selects_what_dbt_2_lists(name, dbt_2, tmp_path):
+    root = parsed_project(name, dbt_2, tmp_path)
+    lines = selectors_of(name)
+
+    assert differences(selected_by_us(root, lines), listed_by_dbt_2(dbt_2, root, lines)) == {}

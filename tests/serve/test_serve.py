@@ -1,0 +1,370 @@
+"""`dbt-stripe-sync serve`: what dbt Cloud says is checked, written down, answered at once, and synced once."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import socket
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import pairwise
+from urllib.parse import urlsplit
+
+import pytest
+from business import run_cli
+from dbt_cloud_server import CANCELLED, TOKEN
+from hypothesis import given
+from hypothesis import strategies as st
+from serving import SECRET, event, sign
+
+from dbt_stripe_sync.serve.webhook import is_signed
+
+
+def rows(shop, columns="id, state, attempts"):
+    """What the queue on disk holds, once its server has ended."""
+    file = shop.root / ".stripe_sync" / "serve" / "queue.sqlite3"
+    with closing(sqlite3.connect(file)) as db:
+        return db.execute(f"SELECT {columns} FROM deliveries ORDER BY number").fetchall()
+
+
+def until(check, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def test_a_finished_run_is_synced_and_its_report_can_be_looked_at(shop, start):
+    run = shop.build()
+    server = start()
+
+    answer = server.deliver(event(run.id))
+    server.wait()
+
+    assert (answer.status, answer.json) == (202, {"status": "queued", "id": "wev_1"})
+    assert shop.stripe.count("customer") == 3
+    page = server.get("/").text
+    assert "The last sync succeeded" in page
+    assert "3 changes done" in page
+    assert f"run {run.id}" in page
+    assert "<title>" in server.get("/runs/1/report").text
+    assert "3 created" in server.get("/runs/1/log").text
+    assert server.get("/runs/1/results").json["totals"]["succeeded"] == 3
+    assert server.get("/runs/2/report").status == 404
+    assert server.get("/healthz").json == {"status": "ok", "queued": 0}
+    assert server.stop() == 0
+
+
+def test_the_same_delivery_many_times_at_once_is_synced_once(shop, start):
+    run = shop.build()
+    server = start()
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: server.deliver(event(run.id)), range(24)))
+    server.wait()
+    late = server.deliver(event(run.id))
+    metrics = server.get("/metrics").text
+    server.stop()
+
+    assert sorted(answer.status for answer in answers) == [200] * 23 + [202]
+    assert late.json["status"] == "duplicate"
+    assert rows(shop) == [("wev_1", "succeeded", 1)]
+    assert 'stripe_sync_deliveries_total{outcome="duplicate"} 24' in metrics
+    assert 'stripe_sync_runs_total{status="succeeded"} 1' in metrics
+
+
+def test_a_duplicate_is_known_across_a_restart(shop, start):
+    run = shop.build()
+    first = start()
+    first.deliver(event(run.id))
+    first.wait()
+    first.stop(signal.SIGKILL)
+
+    again = start().deliver(event(run.id))
+
+    assert again.json["status"] == "duplicate"
+
+
+def test_deliveries_are_synced_one_at_a_time_in_their_order(shop, start):
+    run = shop.build()
+    server = start()
+
+    for number in range(3):
+        assert server.deliver(event(run.id, id=f"wev_{number}")).status == 202
+    server.wait()
+    server.stop()
+
+    done = rows(shop, "id, state, started_at, finished_at")
+    assert [(id_, state) for id_, state, *_ in done] == [(f"wev_{n}", "succeeded") for n in range(3)]
+    assert all(before[3] <= after[2] for before, after in pairwise(done))
+    assert shop.stripe.count("customer") == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_is_queued_and_what_is_running_is_taken_up_after_a_restart(shop, start, number):
+    run = shop.build()
+    shop.cloud.fail(f"/runs/{run.id}/", 429, times=4, headers={"Retry-After": "3"})
+    server = start()
+    server.deliver(event(run.id, id="wev_running"))
+    server.deliver(event(run.id, id="wev_queued"))
+    until(lambda: any(f"/runs/{run.id}/" in line for line in shop.cloud.requests))
+
+    server.stop(number)
+    left = rows(shop, "state")
+    shop.cloud.faults.clear()
+    again = start()
+    again.wait()
+    again.stop()
+
+    assert left in ([("running",), ("queued",)], [("queued",), ("queued",)])
+    assert [(id_, state) for id_, state, _ in rows(shop)] == [("wev_running", "succeeded"), ("wev_queued", "succeeded")]
+    assert shop.stripe.count("customer") == 3
+
+
+# ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nothing_that_is_not_signed_is_queued(shop, start):
+    body = event(shop.build().id)
+    server = start()
+    wrong = ["", "0" * 64, sign(body + b" "), sign(body)[:-1], f"Bearer {sign(body)}", "ü" * 64]
+
+    statuses = [server.deliver(body, signature.encode().decode("latin-1")).status for signature in wrong]
+    without = ask_raw(server, body, "")
+    metrics = server.get("/metrics").text
+    server.stop()
+
+    assert statuses == [401] * len(wrong)
+    assert b" 401 " in without
+    assert rows(shop) == []
+    assert 'stripe_sync_deliveries_total{outcome="rejected"} 7' in metrics
+
+
+def ask_raw(server, body, headers, *, send=None):
+    """A request as bytes, without what a library would add."""
+    host = urlsplit(server.url)
+    with socket.create_connection((host.hostname, host.port), 30) as connection:
+        head = f"POST /webhooks/dbt-cloud HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}"
+        length = "" if "Transfer-Encoding" in headers else f"Content-Length: {len(body)}\r\n"
+        connection.sendall(f"{head}{length}\r\n".encode())
+        try:
+            for piece in send or [body]:
+                connection.sendall(piece)
+        except OSError:
+            pass  # it has stopped to read
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+        return received
+
+
+def test_a_body_that_is_too_large_is_refused_however_it_comes(shop, start):
+    server = start()
+    large = event(1, runReason="x" * 200_000)
+    pieces = [b"%x\r\n%s\r\n" % (len(part), part) for part in (large[:100_000], large[100_000:])]
+
+    at_once = server.deliver(large)
+    in_pieces = ask_raw(
+        server, large, f"Authorization: {sign(large)}\r\nTransfer-Encoding: chunked\r\n", send=[*pieces, b"0\r\n\r\n"]
+    )
+    server.stop()
+
+    assert at_once.status == 413
+    assert b" 413 " in in_pieces
+    assert rows(shop) == []
+
+
+def test_a_signed_body_that_is_no_event_is_refused(shop, start):
+    server = start()
+    bodies = [b"", b"[]", b"{", b'{"eventType": "job.run.completed", "data": 3}', event(0), event(1, id="")]
+
+    statuses = [server.deliver(body).status for body in bodies]
+    server.stop()
+
+    assert statuses == [400] * len(bodies)
+    assert rows(shop) == []
+
+
+def test_events_that_ask_for_no_sync_are_answered_and_ignored(shop, start):
+    server = start("--job", "7")
+    others = [
+        event(1, kind="job.run.started", runStatus="Running", runStatusCode=3),
+        event(1, kind="job.run.errored", runStatus="Errored", runStatusCode=20),
+        event(1, runStatus="Cancelled", runStatusCode=CANCELLED),
+        event(1, jobId="8"),
+        event(1).replace(b'"accountId": 4321', b'"accountId": 9'),
+    ]
+
+    answers = [server.deliver(body) for body in others]
+    server.stop()
+
+    assert [answer.status for answer in answers] == [200] * 5
+    assert {answer.json["status"] for answer in answers} == {"ignored"}
+    assert rows(shop) == []
+
+
+def test_a_run_that_a_later_one_has_followed_is_left_to_that_ones_delivery(shop, start):
+    early, late = shop.build(), shop.build()
+    server = start()
+
+    server.deliver(event(early.id, id="wev_early"))
+    server.deliver(event(late.id, id="wev_late"))
+    server.wait()
+    server.stop()
+
+    assert rows(shop, "id, state") == [("wev_early", "superseded"), ("wev_late", "succeeded")]
+
+
+def test_a_sync_that_fails_is_told_and_the_next_is_tried_all_the_same(shop, start):
+    run = shop.build()
+    server = start()
+
+    server.deliver(event(555, id="wev_bad"))
+    server.deliver(event(run.id, id="wev_good"))
+    server.wait()
+    page = server.get("/").text
+    server.stop()
+
+    assert rows(shop, "id, state") == [("wev_bad", "failed"), ("wev_good", "succeeded")]
+    assert "error[dbt-cloud-not-found]" in page
+    assert "has no run 555" in page
+
+
+def test_no_secret_is_in_a_page_a_log_or_a_file(shop, start):
+    run = shop.build()
+    server = start()
+    server.deliver(event(run.id))
+    server.deliver(event(5, id="wev_2"))
+    server.wait()
+    texts = [server.get(path).text for path in ("/", "/metrics", "/healthz", "/runs/1/log", "/runs/1/report")]
+    server.stop()
+
+    texts += [server.log.read_text()]
+    folder = shop.root / ".stripe_sync" / "serve"
+    texts += [path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()]
+    for secret in (SECRET, TOKEN, shop.stripe.api_key, "a@example.com"):
+        assert not any(secret in text for text in texts), secret
+
+
+# ── who may look ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+PAGES = ("/", "/metrics", "/runs/1/log", "/runs/1/report")
+
+
+def test_pages_are_for_this_machine_unless_there_is_a_password(shop, start):
+    run = shop.build()
+    server = start()
+    server.deliver(event(run.id))
+    server.wait()
+
+    assert [server.get(path).status for path in PAGES] == [200] * 4
+    for headers in ({"X-Forwarded-For": "203.0.113.9"}, {"Forwarded": "for=203.0.113.9"}, {"Host": "evil.example"}):
+        assert [server.get(path, **headers).status for path in PAGES] == [403] * 4
+        assert server.get("/healthz", **headers).status == 200
+
+
+def test_a_password_opens_the_pages_from_elsewhere(start):
+    server = start("--host", "0.0.0.0", DBT_STRIPE_SYNC_SERVE_PASSWORD="correct horse")  # noqa: S104 - in a test
+    server.url = server.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    basic = {name: base64.b64encode(f"me:{name}".encode()).decode() for name in ("correct horse", "wrong")}
+
+    assert server.get("/").status == 401
+    assert server.get("/", Authorization=f"Basic {basic['wrong']}").status == 401
+    assert server.get("/", Authorization="Basic not base64!").status == 401
+    assert server.get("/", Authorization=f"Basic {basic['correct horse']}", Host="sync.example.com").status == 200
+    assert server.get("/healthz").status == 200
+
+
+def test_without_a_password_other_machines_see_no_page(start):
+    server = start("--host", "0.0.0.0")  # noqa: S104 - in a test
+    server.url = server.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+
+    assert server.get("/").status == 403
+    assert "DBT_STRIPE_SYNC_SERVE_PASSWORD" in server.get("/").text
+
+
+def test_nothing_of_a_delivery_acts_in_the_page(start):
+    server = start()
+    server.deliver(event(555, jobName="<script>alert(1)</script>"))
+    server.wait()
+    answer = server.get("/")
+
+    assert "<script" not in answer.text
+    assert "&lt;script&gt;alert(1)" in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_no_other_file_can_be_asked_for(start):
+    server = start()
+
+    for path in ("/runs/../../x", "/runs/1/..%2f..%2fdev.duckdb", "/runs/1/secret", "/queue.sqlite3"):
+        assert server.get(path).status == 404
+
+
+# ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_that_is_missing_is_told_at_once(shop, monkeypatch):
+    for name in ("DBT_CLOUD_WEBHOOK_SECRET", "DBT_CLOUD_API_TOKEN", "DBT_CLOUD_ACCOUNT_ID"):
+        monkeypatch.delenv(name)
+
+    ran = shop.cli("serve")
+
+    assert ran.exit_code == 2
+    assert ran.err.count("error[") == 3
+    assert "DBT_CLOUD_WEBHOOK_SECRET is not set" in ran.text
+
+
+def test_two_servers_do_not_share_a_queue(shop, start):
+    start()
+
+    ran = shop.cli("serve", "--port", "0")
+
+    assert ran.exit_code == 2
+    assert "error[serve-in-use]" in ran.text
+
+
+def test_a_port_that_is_taken_is_told(shop, start):
+    port = urlsplit(start().url).port
+
+    ran = shop.cli("serve", "--port", str(port), "--folder", str(shop.root / "other"))
+
+    assert ran.exit_code == 2
+    assert f"error[serve-address]: port {port} of 127.0.0.1 can't be used" in ran.text
+
+
+def test_help_says_which_secret_signs():
+    assert "DBT_CLOUD_WEBHOOK_SECRET" in run_cli("serve", "--help").text
+
+
+def test_the_metrics_are_what_prometheus_reads(shop, start):
+    parser = pytest.importorskip("prometheus_client.parser")
+    run = shop.build()
+    server = start()
+    server.deliver(event(run.id))
+    server.wait()
+
+    families = {family.name: family for family in parser.text_string_to_metric_families(server.get("/metrics").text)}
+
+    assert all(name.startswith("stripe_sync_") for name in families)
+    assert {s.labels["status"]: s.value for s in families["stripe_sync_changes"].samples}["succeeded"] == 3
+    assert families["stripe_sync_last_success_timestamp_seconds"].samples[0].value > 1_700_000_000
+    assert all(family.documentation for family in families.values())
+
+
+# ── the signature ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(body=st.binary(max_size=200), other=st.binary(max_size=200), header=st.text(max_size=80))
+def test_only_the_digest_of_the_very_body_is_a_signature(body, other, header):
+    assert is_signed(body, sign(body), SECRET)
+    assert is_signed(body, sign(body).upper(), SECRET)
+    assert is_signed(body, sign(other), SECRET) is (body == other)
+    assert is_signed(body, header, SECRET) is (header.strip().lower() == sign(body))
+    assert not is_signed(body, None, SECRET)
+    assert not is_signed(body, sign(body), SECRET + "x")

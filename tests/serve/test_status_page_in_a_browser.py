@@ -1,0 +1,113 @@
+"""The status page as a person meets it, in Debian's Chromium, on a wide screen and on a telephone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dbt_stripe_sync.artifacts import PAGE
+from dbt_stripe_sync.cloud import CloudAccess
+from dbt_stripe_sync.serve.deliveries import Deliveries, SyncEnd
+from dbt_stripe_sync.serve.options import ServeOptions
+from dbt_stripe_sync.serve.status_page import render_status
+from dbt_stripe_sync.serve.syncing import LOG, folder_of
+from dbt_stripe_sync.serve.webhook import Event
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+LONG_NAME = "A_job_with_one_rather_long_name_and_without_a_single_blank"
+ENDS = [
+    SyncEnd(state="succeeded", totals={"succeeded": 12_401, "rejected": 0}),
+    SyncEnd(state="succeeded", totals={"succeeded": 3}),
+    SyncEnd(state="partial", totals={"succeeded": 311, "rejected": 2, "skipped": 1}),
+    SyncEnd(state="superseded", note="a later run of the job has finished: its own delivery is synced instead"),
+    SyncEnd(
+        state="failed",
+        note="error[dbt-cloud-run-failed]: run 70403103926818 of dbt Cloud job 7 failed in step 1 (`dbt deps`)",
+    ),
+    SyncEnd(state="succeeded", totals={"succeeded": 0}),
+]
+
+
+@pytest.fixture
+def options(tmp_path):
+    access = CloudAccess(base_url="https://ab123.us1.dbt.com", account_id="4321", token="x")
+    return ServeOptions(
+        host="127.0.0.1",
+        port=0,
+        folder=tmp_path / "serve",
+        target_path=tmp_path,
+        project="shop",
+        target="prod",
+        access=access,
+        arguments=(),
+        secret="x",
+    )
+
+
+@pytest.fixture
+def page(options):
+    """Some syncs that ended in every way, one that runs, and one that waits."""
+    deliveries = Deliveries(options.folder)
+    for number, end in enumerate([*ENDS, None, None]):
+        event = Event(
+            id=f"wev_{number}",
+            kind="job.run.completed",
+            account_id="4321",
+            job_id=7,
+            job_name="Daily Job (dbt build)" if number % 2 else LONG_NAME,
+            run_id=70403103926812 + number,
+            status="Success",
+            status_code=10,
+        )
+        deliveries.add(event)
+        if number == len(ENDS) + 1:
+            continue
+        delivery = deliveries.begin_next()
+        if end is not None:
+            folder = folder_of(options, delivery.number)
+            folder.mkdir(parents=True)
+            (folder / LOG).write_text("log")
+            if end.state in {"succeeded", "partial"}:
+                (folder / PAGE).write_text("report")
+            deliveries.end(delivery, end)
+    file = options.folder / "status.html"
+    file.write_text(render_status(options, deliveries))
+    deliveries.close()
+    return file.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not at /usr/bin/chromium: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 380])
+def test_everything_fits_and_can_be_read(browser, page, tmp_path, width, scheme):
+    requests, errors = [], []
+    opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    opened.on("request", lambda request: requests.append(request.url))
+    opened.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - Playwright marks what it is given
+
+    opened.goto(page)
+    opened.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
+
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    assert opened.locator("h1").inner_text() == "Syncing dbt Cloud run 70403103926818"
+    assert opened.locator("tbody tr").count() == len(ENDS) + 2
+    assert opened.locator("a", has_text="report").count() == 4
+    cut = "els => els.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
+    assert opened.locator("tbody th, tbody td").evaluate_all(cut) == []
+    assert requests == [page]
+    assert errors == []
+    opened.close()
