@@ -22,6 +22,7 @@ from dbt_stripe_sync.report.html_words import (
     build_causes,
     build_headline,
     build_lead,
+    build_owed,
     build_problems,
     build_run,
     build_sums,
@@ -29,6 +30,7 @@ from dbt_stripe_sync.report.html_words import (
 )
 from dbt_stripe_sync.report.json_values import json_failure, json_params
 from dbt_stripe_sync.report.lines import counted
+from dbt_stripe_sync.report.owed_text import HINT
 from dbt_stripe_sync.report.plan_words import PARTICIPLES
 from dbt_stripe_sync.report.redact import describe_values, hide_keys
 from dbt_stripe_sync.report.run_json import write_whole
@@ -87,6 +89,8 @@ def render_html(report: RunReport, *, with_values: bool = False) -> Iterator[str
         bars_label=", ".join(f"{sum_['figure']} {sum_['word']}" for sum_ in build_sums(report)),
         causes=build_causes(causes[:MOST_CAUSES]),
         problems=problems[:MOST_CAUSES],
+        owed=build_owed(report, with_values=with_values),
+        owed_hint=HINT,
         more_causes=f"{counted(hidden, 'more cause')}: see the table below." if hidden else None,
         syncs=build_syncs(report, page.summary),
         left_out=page.left_out,

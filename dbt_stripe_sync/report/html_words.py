@@ -10,6 +10,7 @@ from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.lines import counted, took
+from dbt_stripe_sync.report.owed_text import MOST_SHOWN, describe_owed, explain_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES, field_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
 from dbt_stripe_sync.report.run_text import WORDS
@@ -136,6 +137,14 @@ def build_causes(causes: Sequence[Cause]) -> list[dict[str, Any]]:
             "shown_keys": _keys(cause.keys, cause.rows),
         }
         for cause in causes
+    ]
+
+
+def build_owed(report: RunReport, *, with_values: bool) -> list[dict[str, str]]:
+    """The steps that were still to be done when the run ended."""
+    return [
+        {"title": describe_owed(step), "why": explain_owed(step, with_values=with_values)}
+        for step in report.owed[:MOST_SHOWN]
     ]
 
 

@@ -9,6 +9,7 @@ from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.call_text import render_calls
 from dbt_stripe_sync.report.lines import counted, cut, plain
+from dbt_stripe_sync.report.owed_text import describe_owed, explain_owed
 from dbt_stripe_sync.report.plan_text import pick_changes
 from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, pick_drifted, place_of, sum_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
@@ -59,6 +60,9 @@ def _lines(plan: Plan, style: PlanStyle) -> Iterator[str]:
     for counts in plan.counts:
         yield _table_row(counts)
     yield ""
+    for step in plan.owed[:MOST_PROBLEMS]:
+        yield f"- **Owed** {_escaped(describe_owed(step))}  "
+        yield f"  {_escaped(explain_owed(step, with_values=style.show_values))}"
     yield from _problems(group_problems(plan.problems))
     drifted = pick_drifted(plan, style.most_rows) if style.show_values else {}
     for counts in plan.counts:

@@ -54,8 +54,8 @@ def test_every_setting_is_read():
                 "  at dbt_project.yml: vars.stripe_sync.live_target\n\n"
                 "hint: there are `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
-                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, `store_values`, "
-                "`require_results`; "
+                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
+                "`warehouse_connect_timeout`, `warehouse_read_timeout` … (3 more); "
                 "did you mean `live_targets`?"
             ),
         ),
@@ -90,8 +90,8 @@ def test_every_setting_is_read():
                 "  at dbt_project.yml: vars.stripe_sync\n\n"
                 "hint: it takes `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
-                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, `store_values`, "
-                "`require_results`"
+                "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
+                "`warehouse_connect_timeout`, `warehouse_read_timeout` … (3 more)"
             ),
         ),
         (

@@ -73,8 +73,8 @@ _PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.str
 class Planning:
     """What the syncs of one plan share.
 
-    `referenced` names the syncs whose ids others of this plan need, `referred_to` those to which any sync refers; `room`
-    is the number of changes left.
+    `referenced` names the syncs whose ids others of this plan need, `referred_to` those to which any sync refers;
+    `room` is the number of changes left.
     """
 
     workspace: Workspace
