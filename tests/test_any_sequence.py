@@ -319,7 +319,7 @@ def test_any_sequence_of_states_ends_as_the_last_one_alone(shop, history):
     check(shop, history)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @given(history=histories)
 @settings(lasting, max_examples=150, derandomize=False)

@@ -406,7 +406,7 @@ def test_a_business_ends_as_its_models_say_whatever_has_happened(world, monkeypa
     explore(world, monkeypatch, settings(lasting, max_examples=5, stateful_step_count=8, derandomize=True))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_many_businesses_end_as_their_models_say(world, monkeypatch):
     explore(world, monkeypatch, settings(lasting, max_examples=100, stateful_step_count=25))

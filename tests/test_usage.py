@@ -193,7 +193,7 @@ def test_an_event_that_was_sent_may_grow_old(metered):
 
     ran = run(metered)
 
-    assert "its row has changed since it was written, and the sync's mode is `insert`" in ran.text
+    assert "the row has changed since it was written, and the sync's mode is `insert`" in ran.text
     assert len(sent(metered)) == 1
 
 

@@ -405,4 +405,4 @@ def test_events_of_a_renamed_sync_are_as_they_were_and_cost_no_second_look(meter
     assert len(sent(metered)) == 2
     assert "has changed" not in renamed.text + again.text
     streamed(metered, ("e1", "api", NOW, "c1", 5), ("e2", "api", NOW, "c1", 4), name="usage")
-    assert "its row has changed since it was written" in run(metered).text
+    assert "the row has changed since it was written" in run(metered).text

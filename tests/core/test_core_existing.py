@@ -129,7 +129,7 @@ def test_a_mode_says_which_rows_are_written(shop_for, core, mode):
     expected = {"insert": [creates], "update": [changes], "upsert": [changes, creates]}[mode]
     assert sorted(shop.writes()) == sorted(expected)
     note = {
-        "insert": "its object exists already, found by metadata.ref, and the sync's mode is `insert`",
+        "insert": "the object exists already, found by metadata.ref, and the sync's mode is `insert`",
         "update": "no object of this row was found, and the sync's mode is `update`",
         "upsert": "",
     }[mode]
@@ -143,4 +143,4 @@ def test_a_mode_says_which_rows_are_written(shop_for, core, mode):
     (text,) = core.text.sends
     assert at(shop.find(made["id"]), text) == core.text.sends[text]
     if mode == "insert":
-        assert "its row has changed since it was written, and the sync's mode is `insert`" in ran.text
+        assert "the row has changed since it was written, and the sync's mode is `insert`" in ran.text

@@ -87,7 +87,7 @@ def test_what_is_owed_is_done_once_however_often_its_runs_die(tied_unharmed, tie
     tied.check_like(tied_unharmed, refused=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
 def test_chains_of_kills_between_steps_that_have_an_order_leave_no_trace(tied_unharmed, tied, seed):
     kill_all_along(tied, KILLS_OF_ONE_CHAIN, seed=300 + seed)
@@ -95,7 +95,7 @@ def test_chains_of_kills_between_steps_that_have_an_order_leave_no_trace(tied_un
     tied.check_like(tied_unharmed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("point", SENDING)
 def test_a_saved_plan_that_was_killed_at_any_kind_of_instant_goes_on_with_the_same_file(unharmed, shop, point):
     kill_saved_plans(shop, (point,) * 4)
@@ -103,7 +103,7 @@ def test_a_saved_plan_that_was_killed_at_any_kind_of_instant_goes_on_with_the_sa
     shop.check_like(unharmed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
 def test_chains_of_kills_at_chosen_instants_leave_no_trace(unharmed, shop, seed):
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=seed)
@@ -111,7 +111,7 @@ def test_chains_of_kills_at_chosen_instants_leave_no_trace(unharmed, shop, seed)
     shop.check_like(unharmed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
 def test_the_first_of_each_kind_of_instant_in_every_generation_leaves_no_trace(unharmed, shop, point):
     for number in range(3):
@@ -123,7 +123,7 @@ def test_the_first_of_each_kind_of_instant_in_every_generation_leaves_no_trace(u
     shop.check_like(unharmed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_kills_at_random_times_leave_no_trace(unharmed, shop, seed):
     kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=100 + seed, points=(ANY_TIME,))
@@ -131,7 +131,7 @@ def test_kills_at_random_times_leave_no_trace(unharmed, shop, seed):
     shop.check_like(unharmed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_with_a_day_between_them_leave_no_trace(timeless_unharmed, shop, seed):
     shop.syncs = TIMELESS

@@ -43,7 +43,7 @@ def check_every_environment(project, monkeypatch):
     assert ask(project).selector("path:models/**") == {"model.club.orders"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_environment_empties_the_answer_of_dbt_1(tmp_path, dbt_1, stripe, monkeypatch):
     check_every_environment(new_project(tmp_path, dbt_1, stripe), monkeypatch)
 

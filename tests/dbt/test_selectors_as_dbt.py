@@ -19,7 +19,7 @@ def differences(ours, theirs):
     return {line: {"ours": ours[line], "dbt's": theirs[line]} for line in ours if ours[line] != theirs[line]}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path):
     root = parsed_project(name, dbt_1, tmp_path)
@@ -29,6 +29,7 @@ def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path):
 
 
 @pytest.mark.dbt2
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_selector_selects_what_dbt_2_lists(name, dbt_2, tmp_path):

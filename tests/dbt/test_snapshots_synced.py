@@ -73,7 +73,7 @@ def check_life_of_a_snapshot(project, config):
     assert customer["metadata"]["plan"] == "team"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_row_that_the_snapshot_has_closed_leaves(config, tmp_path, dbt_1, stripe):
     check_life_of_a_snapshot(new_project(tmp_path, dbt_1, stripe), config)
@@ -100,7 +100,7 @@ def check_history(project):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_history_of_a_snapshot_is_synced_where_it_is_asked_for(tmp_path, dbt_1, stripe):
     check_history(new_project(tmp_path, dbt_1, stripe))
 

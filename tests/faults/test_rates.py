@@ -55,7 +55,7 @@ def test_default_settings_are_never_refused(shop_of):
     check_never_refused(shop_of(20), 20)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_default_settings_are_never_refused_for_a_minute(shop_of):
     check_never_refused(shop_of(300), 300)
 
