@@ -884,10 +884,10 @@ INVOICE_ITEM = Core(
     ),
     theirs=Theirs(column="about", params={"description": "Theirs"}, shows={"description": "Theirs"}),
     immutable=Immutable(
-        field="currency",
+        field="customer",
         reason=None,
-        columns={"currency": "'eur'"},
-        shows={"currency": "eur"},
+        columns={"person": "'ben'"},
+        shows={"customer": "@people:ben"},
         replaced=None,
     ),
     leavings=(
@@ -1004,16 +1004,9 @@ QUOTE = Core(
             sends={"line_items": [{"price": "@tariffs:basic", "quantity": 3}]},
             shows={"amount_total": 3000},
         ),
-        Change(
-            kind="reference",
-            columns={"person": "'ben'"},
-            sends={"customer": "@people:ben"},
-            shows={"customer": "@people:ben"},
-        ),
     ),
     clears=(
         Clear(column="head", path="header", sends={"header": ""}, shows={"header": None}),
-        Clear(column="person", path="customer", sends={"customer": ""}, shows={"customer": None}),
         NO_TIER,
         Clear(column="until", path="expires_at"),
         Clear(column="days", path="invoice_settings.days_until_due"),

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime, timezone
+
 import pytest
 from core_shop import DAY
 from core_table import CHARGED, RUNNING, SUBSCRIPTION
+
+# A trial lasts at most two years: these are days within that time.
+SOON = (int(time.time()) // DAY + 300) * DAY
+LATER = SOON + 31 * DAY
 
 BASE = {"ends": "NULL::timestamp"}
 
@@ -62,7 +69,7 @@ def test_a_replaced_price_moves_its_subscriptions_in_the_same_plan(shop):
     planned = [(change["key"], change["action"]) for change in shop.business.plan()]
     shop.run()
 
-    assert planned == [("basic", "replace"), ("k", "update")]
+    assert planned == [("basic", "replace"), ("k", "update"), ("basic", "archive")]
     (moved,) = shop.object()["items"]["data"]
     assert (moved["id"], moved["quantity"], moved["price"]["unit_amount"]) == (item["id"], 2, 1200)
     shop.run()
@@ -89,32 +96,32 @@ def test_a_trial_of_days_starts_with_the_subscription_and_is_never_changed(shop)
 
 def test_the_end_of_a_trial_moves_and_can_be_now(shop):
     map_also(shop, trial_end="until")
-    shop.rows(**BASE, until="'2208988800'")
+    shop.rows(**BASE, until=f"'{SOON}'")
     shop.run()
     first = shop.object()
-    shop.rows(**BASE, until="'2211667200'")
+    shop.rows(**BASE, until=f"'{LATER}'")
     shop.run()
     moved, later = shop.sent(), shop.object()
     shop.rows(**BASE, until="'now'")
     shop.run()
     ended, last = shop.sent(), shop.object()
 
-    assert (moved, ended) == ([{"trial_end": "2211667200"}], [{"trial_end": "now"}])
-    assert (first["status"], first["trial_end"]) == ("trialing", 2208988800)
-    assert (later["id"], later["status"], later["trial_end"]) == (first["id"], "trialing", 2211667200)
+    assert (moved, ended) == ([{"trial_end": str(LATER)}], [{"trial_end": "now"}])
+    assert (first["status"], first["trial_end"]) == ("trialing", SOON)
+    assert (later["id"], later["status"], later["trial_end"]) == (first["id"], "trialing", LATER)
     assert (last["id"], last["status"]) == (first["id"], "active")
 
 
 def test_the_end_of_a_trial_is_a_time_of_the_warehouse_too(shop):
     map_also(shop, trial_end="until")
-    shop.rows(**BASE, until="TIMESTAMP '2040-01-01'")
+    shop.rows(**BASE, until=f"TIMESTAMP '{datetime.fromtimestamp(SOON, timezone.utc):%Y-%m-%d}'")
     shop.run()
     made = shop.object()
     shop.rows(**BASE, until="NULL::timestamp")
 
     ran = shop.cli()
 
-    assert (made["status"], made["trial_end"]) == ("trialing", 2208988800)
+    assert (made["status"], made["trial_end"]) == ("trialing", SOON)
     assert "`trial_end` is null now, and Stripe can't empty it" in ran.text
     assert shop.writes() == []
 
@@ -138,8 +145,8 @@ def test_collection_is_paused_changed_and_resumed(shop):
     # Creation takes no pause, so an update follows it.
     assert made[-2:] == [f"POST {SUBSCRIPTION.path}", f"POST {SUBSCRIPTION.path}/{last['id']}"]
     assert at_first["pause_collection"] == {"behavior": "void", "resumes_at": None}
-    assert changed == [{"pause_collection": {"behavior": "keep_as_draft", "resumes_at": "2208988800"}}]
-    assert then["pause_collection"] == {"behavior": "keep_as_draft", "resumes_at": 2208988800}
+    assert changed == [{"pause_collection": {"behavior": "keep_as_draft", "resumes_at": "{SOON}"}}]
+    assert then["pause_collection"] == {"behavior": "keep_as_draft", "resumes_at": {SOON}}
     assert resumed == [{"pause_collection": ""}]
     assert last["pause_collection"] is None
     shop.run()
