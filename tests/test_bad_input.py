@@ -229,7 +229,7 @@ def test_a_state_that_another_run_holds(customers):
     customers.cli()
     holder = (
         "import sys, time; from pathlib import Path; from dbt_stripe_sync.state.store import open_state;"
-        "from dbt_stripe_sync.engine.clock import SystemClock\n"
+        "from dbt_stripe_sync.model.clock import SystemClock\n"
         "with open_state(Path(sys.argv[1]), identity=None, clock=SystemClock()):\n"
         "    print('held', flush=True); time.sleep(60)"
     )

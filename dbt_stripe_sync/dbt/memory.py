@@ -78,7 +78,9 @@ def remember(root: Path, results: RunResults) -> None:
     with suppress(OSError):
         if file.exists():
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        # The state lies in the same folder: nobody else may look into it.
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         ignored = root / FOLDER / ".gitignore"
         if not ignored.exists():
             ignored.write_text("*\n")

@@ -88,8 +88,8 @@ def _check_record(row: Row) -> None:
     for name in ("removed", "adopted"):
         if not isinstance(row[name], bool):
             raise BadRowError(f"does not say whether it is {name}")
-    if row["refs"] is not None:
-        orjson.loads(row["refs"])
+    if not isinstance(row["refs"], str | None):
+        raise BadRowError("refers to something that is no text")
 
 
 def _check_former_id(row: Row) -> None:
@@ -128,6 +128,10 @@ def _check_outcome(row: Row) -> None:
     decode_failure(orjson.loads(row["failure"]) if row["failure"] else None)
 
 
+def _check_drifted(row: Row) -> None:
+    _check_named(row, ("sync", "key", "digest"))
+
+
 def _check_meta(row: Row) -> None:
     _check_named(row, ("key",))
 
@@ -137,6 +141,7 @@ CHECKS: Mapping[str, Callable[[Row], None]] = {
     "records": _check_record,
     "former_ids": _check_former_id,
     "owed": _check_owed,
+    "drifted": _check_drifted,
     "intents": _check_intent,
     "runs": _check_run,
     "outcomes": _check_outcome,

@@ -48,8 +48,8 @@ def run_on_a_small_disk(business, room):
 
 @pytest.mark.parametrize(("room", "fault"), [(ROOM_FOR_HALF_A_PLAN, FULL_EARLY), (ROOM_FOR_THE_PLAN, FULL)])
 def test_a_full_disk_ends_the_run_and_loses_nothing(business, room, fault):
-    business.table("customers", f"SELECT i AS id, repeat('x', 300) || i AS name FROM range({MANY}) AS t(i)")
-    business.sync("customers", resource="customer", key="id", fields={"name": "name"})
+    business.table("customers", f"SELECT i AS id, repeat('x', 300) || i AS about FROM range({MANY}) AS t(i)")
+    business.sync("customers", resource="customer", key="id", fields={"description": "about"})
 
     done = run_on_a_small_disk(business, room)
 
@@ -82,8 +82,8 @@ def tiny_disk(tmp_path):
 
 def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(business, tiny_disk):
     business.set(state_path=str(tiny_disk / "dev.duckdb"))
-    business.table("customers", f"SELECT i AS id, repeat('x', 300) || i AS name FROM range({MANY}) AS t(i)")
-    business.sync("customers", resource="customer", key="id", fields={"name": "name"})
+    business.table("customers", f"SELECT i AS id, repeat('x', 300) || i AS about FROM range({MANY}) AS t(i)")
+    business.sync("customers", resource="customer", key="id", fields={"description": "about"})
 
     ran = business.cli()
 

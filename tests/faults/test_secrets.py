@@ -28,7 +28,7 @@ BY_RIGHT = {"warehouse.duckdb", ".stripe_sync"}
 BROKEN = """
 import sys
 from dbt_stripe_sync.cli import main
-from dbt_stripe_sync.engine import send
+from dbt_stripe_sync.engine.apply import send
 def broken(intent):
     raise RuntimeError("nobody has foreseen this")
 send._record_after = broken
