@@ -85,6 +85,7 @@ def remember(root: Path, results: RunResults) -> None:
         if not ignored.exists():
             ignored.write_text("*\n")
         part = file.with_suffix(f".{os.getpid()}.part")
+        part.touch(mode=0o600)
         part.write_bytes(orjson.dumps(asdict(results)))
         part.replace(file)
 
