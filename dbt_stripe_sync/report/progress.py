@@ -366,4 +366,6 @@ class Steadfast(io.TextIOBase):
 
 
 def _write(stream: IO[str], line: str) -> None:
-    print(line, file=stream, flush=True)
+    # Nobody has to read it: a run does not end because its progress can't be printed.
+    with suppress(OSError, ValueError):
+        print(line, file=stream, flush=True)
