@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from dbt_stripe_sync import pipeline
 from dbt_stripe_sync.api import Silent
 from dbt_stripe_sync.engine.apply.lanes import Stop
+from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunStatus
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.wiring import ProjectOptions, load_workload, open_parts
@@ -228,7 +229,7 @@ def run(shop):
 
     async def work():
         async with open_parts(workload) as parts:
-            return await pipeline.run(workload, parts, pipeline.PlanOptions(), sending, Silent(), Stop())
+            return await pipeline.run(workload, parts, PlanOptions(), sending, Silent(), Stop())
 
     workload = load_workload(ProjectOptions(project_dir=shop.root, profiles_dir=shop.root, stripe_url=shop.stripe.url))
     return asyncio.run(work())

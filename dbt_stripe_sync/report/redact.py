@@ -17,7 +17,11 @@ HIDDEN_SECRET = "(hidden)"  # noqa: S105 - what stands in its place
 
 # docs.stripe.com/keys: secret, restricted, publishable, ephemeral and organisation keys, and webhooks' signing secrets.
 # A name such as `pk_customers` is none: a key says its mode, or has a digit or Stripe's own stars in it.
-_KEY = re.compile(r"\b(sk_org|sk|rk|pk|ek|whsec)_(?=(?:live|test)_|[A-Za-z0-9_*.]*[0-9*])[A-Za-z0-9_*.]{4,}", re.ASCII)
+# `sk_test_…`, as our own hints have it, is none.
+_KEY = re.compile(
+    r"\b(sk_org|sk|rk|pk|ek|whsec)_(?!(?:test|live)_…)(?=(?:live|test)_|[A-Za-z0-9_*.]*[0-9*])[A-Za-z0-9_*.]{4,}",
+    re.ASCII,
+)
 _CLIENT_SECRET = re.compile(r"_secret_[A-Za-z0-9]+")
 _EMAIL = re.compile(r"[^\s'\"<>:,;()]*@[^\s'\"<>:,;()]*")
 # Parameters of card, bank and identity data: docs.stripe.com/api takes them, and nobody should read them in a report.

@@ -247,7 +247,10 @@ def test_a_state_comes_back_from_its_export(opened, path, tmp_path):
         state.export(export)
         known = (state.state_id, state.serial)
     assert {file.name: file.stat().st_mode & 0o777 for file in export.iterdir()} == dict.fromkeys(
-        (f"{table}.parquet" for table in ("meta", "records", "former_ids", "owed", "intents", "runs", "outcomes")),
+        (
+            f"{table}.parquet"
+            for table in ("meta", "records", "former_ids", "owed", "drifted", "intents", "runs", "outcomes")
+        ),
         0o600,
     )
     path.unlink()
