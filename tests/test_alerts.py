@@ -73,7 +73,8 @@ def reject_one(business):
 
 
 def hold(business):
-    results = {"metadata": {}, "results": [{"unique_id": "model.shop.customers", "status": "error"}]}
+    metadata = {"generated_at": "2026-01-02T00:00:00Z", "invocation_id": "later"}
+    results = {"metadata": metadata, "results": [{"unique_id": "model.shop.customers", "status": "error"}]}
     (business.root / "target" / "run_results.json").write_text(json.dumps(results))
 
 

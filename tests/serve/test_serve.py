@@ -21,6 +21,9 @@ from serving import SECRET, event, sign
 
 from dbt_stripe_sync.serve.webhook import is_signed
 
+# Each starts the real server and real syncs.
+pytestmark = pytest.mark.long
+
 
 def rows(shop, columns="id, state, attempts"):
     """What the queue on disk holds, once its server has ended."""
