@@ -31,6 +31,7 @@ from dbt_stripe_sync.dbt.nodes import (
 from dbt_stripe_sync.dbt.snapshots import current_rows
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.model.nodes import ColumnNode, ModelNode, Relation
+from dbt_stripe_sync.model.objects import texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -266,7 +267,7 @@ def _parse_test(node: GraphNode) -> TestNode:
 def _digest(nodes: Mapping[str, ModelNode]) -> str:
     """Of the tagged models and of the models that their meta names, so that no other model makes a plan stale."""
     tagged = [node for node in nodes.values() if TAG in node.meta]
-    named = {text for node in tagged for text in _texts(node.meta[TAG])}
+    named = {text for node in tagged for text in texts_in(node.meta[TAG])}
     digest = hashlib.sha256()
     for node in sorted(nodes.values(), key=lambda node: node.unique_id):
         if TAG in node.meta or node.name in named:
@@ -275,12 +276,3 @@ def _digest(nodes: Mapping[str, ModelNode]) -> str:
             facts = [node.unique_id, node.materialized, source, node.meta, columns]
             digest.update(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a piece of meta."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)

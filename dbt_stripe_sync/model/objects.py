@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 # Where an object shows our tag.
 TAG_FIELD = f"metadata.{TAG}"
@@ -24,3 +24,12 @@ def object_value(body: Mapping[str, Any], path: str) -> Any:
 def created_at(body: Mapping[str, Any]) -> int:
     """When an object was made, in Unix seconds; an invoice item calls it its `date`."""
     return int(body.get("created") or body.get("date") or 0)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a nested JSON value; the names of hashes are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(part)

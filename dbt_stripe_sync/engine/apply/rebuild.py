@@ -14,14 +14,14 @@ from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.engine.plan.behind import has_ended
 from dbt_stripe_sync.engine.plan.listing import everything
 from dbt_stripe_sync.model.lifecycle import ByStatus, stays_when_replaced
-from dbt_stripe_sync.model.objects import created_at
+from dbt_stripe_sync.model.objects import created_at, texts_in
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.record import REBUILT, Record
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dbt_stripe_sync.engine.ports import State, Stripe
@@ -109,16 +109,8 @@ def _keep(share: _Share, state: State, former: AbstractSet[str], run_id: str) ->
 
 def _with_kept(record: Record, former: AbstractSet[str]) -> Record:
     """A record that knows which replaced objects its own refers to, so that a row which keeps them still does."""
-    kept = sorted(former & set(_texts(record.params))) if former else []
+    kept = sorted(former & set(texts_in(record.params))) if former else []
     return replace(record, refs=ID_SEPARATOR.join(kept)) if kept else record
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)
 
 
 def _why_not(resource: Resource, lifecycle: Lifecycle) -> str | None:
