@@ -12,7 +12,7 @@ from dbt_stripe_sync.report.owed_text import explain_owed
 from dbt_stripe_sync.report.redact import hide_keys_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dbt_stripe_sync.model.change import Change, Owed
     from dbt_stripe_sync.model.plan import Plan, SyncCounts
@@ -34,24 +34,23 @@ def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
         "problems": [json_problem(problem) for problem in plan.problems],
     }
     yield orjson.dumps(hide_keys_in(head)).decode()[:-1] + ',"changes":['
+    yield from _entries(json_change(change, with_values=with_values) for change in plan.changes)
+    yield '],"drifted":['
+    drifted = (entry for entry in plan.refreshes if isinstance(entry, DriftedObject) and entry.is_reported)
+    yield from _entries(json_drifted(entry, with_values=with_values) for entry in drifted)
+    yield "]}"
+
+
+def _entries(values: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The entries of a list, a line each, without any key."""
     before = ""
-    for change in plan.changes:
-        # A change is held back until the next one is read, since the last one has no comma after it.
+    for value in values:
+        # One is held back until the next one is read, since the last one has no comma after it.
         if before:
             yield before + ","
-        before = orjson.dumps(hide_keys_in(json_change(change, with_values=with_values))).decode()
+        before = orjson.dumps(hide_keys_in(value)).decode()
     if before:
         yield before
-    yield '],"drifted":['
-    before = ""
-    for entry in plan.refreshes:
-        if isinstance(entry, DriftedObject) and entry.is_reported:
-            if before:
-                yield before + ","
-            before = orjson.dumps(json_drifted(entry, with_values=with_values)).decode()
-    if before:
-        yield before
-    yield "]}"
 
 
 def json_owed(step: Owed, *, with_values: bool = False) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
 
-from dbt_stripe_sync.model.change import Action, PlannedCall, Ref
+from dbt_stripe_sync.model.change import Action, FieldChange, PlannedCall, Ref
+from dbt_stripe_sync.model.plan import DriftedObject
 from dbt_stripe_sync.report.plan_json import render_plan
 
 
@@ -66,3 +68,20 @@ def test_a_plan_is_written_as_it_is_read():
 
     assert next(lines).endswith('"changes":[')
     assert next(lines).startswith('{"sync":"customers","key":"0"')
+
+
+def test_what_somebody_changed_in_stripe_never_shows_a_key():
+    entry = DriftedObject(
+        sync="customers",
+        key="1",
+        resource="customer",
+        stripe_id="cus_1",
+        digest="d",
+        changed=(FieldChange(path="description", before="ours", after="rk_live_abcdefgh"),),
+        is_reported=True,
+    )
+    mistaken = replace(entry, key="sk_live_abcdefgh")
+    drifted = read(replace(make_plan(), refreshes=[entry, mistaken]), with_values=True)["drifted"]
+
+    assert [line["key"] for line in drifted] == ["1", "sk_…"]
+    assert drifted[0]["fields"] == [{"path": "description", "ours": "ours", "theirs": "rk_…"}]
