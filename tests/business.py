@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import duckdb
 import pytest
@@ -166,3 +168,15 @@ def build_with_dbt(dbt: Path, project: Path, target: str, environment: dict[str,
     command = [str(dbt), "build", "--target", target, "--project-dir", str(project), "--profiles-dir", str(project)]
     done = subprocess.run(command, cwd=project, env=as_a_user(environment), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def by_hand(business: Business, path: str, method: str = "POST", **params: Any) -> Any:
+    """Somebody works in the Dashboard: a request of their own."""
+    request = Request(  # noqa: S310 - the local Stripe
+        f"{business.stripe.url}/v1/{path}",
+        data=urlencode(params).encode() if method == "POST" else None,
+        method=method,
+        headers={"Authorization": f"Bearer {business.stripe.api_key}"},
+    )
+    with urlopen(request) as answer:  # noqa: S310
+        return json.load(answer)

@@ -21,6 +21,17 @@ from usage import meters
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.sandbox import Sandbox
 
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+]
+
 
 def pytest_configure():
     """Keep what is said to the local Stripe, for the contract tests, where somebody names a folder for it."""
@@ -173,3 +184,15 @@ def sample(tmp_path) -> Path:
     """The sample project, not built yet."""
     ignored = shutil.ignore_patterns("target", "logs", ".stripe_sync", "*.duckdb")
     return Path(shutil.copytree(SAMPLE, tmp_path / "brightdesk", ignore=ignored))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not at /usr/bin/chromium: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
-
 import pytest
+from business import by_hand
 
 CUSTOMER = {"resource": "customer", "key": "id", "fields": {"email": "email", "name": "name", "metadata.plan": "plan"}}
 COLUMNS = "id int, email text, name text, plan text"
@@ -30,18 +27,6 @@ def people(business):
 
 def customers(business):
     return {found["name"]: found for found in business.stripe.objects("customer")}
-
-
-def by_hand(business, path, method="POST", **params):
-    """Somebody works in the Dashboard: a request of their own."""
-    request = Request(  # noqa: S310 - the local Stripe
-        f"{business.stripe.url}/v1/{path}",
-        data=urlencode(params).encode() if method == "POST" else None,
-        method=method,
-        headers={"Authorization": f"Bearer {business.stripe.api_key}"},
-    )
-    with urlopen(request) as answer:  # noqa: S310
-        return json.load(answer)
 
 
 def writes(business):

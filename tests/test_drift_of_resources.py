@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
 
 import pytest
+from business import by_hand
 
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.model.clock import SystemClock
@@ -22,18 +21,6 @@ class MovedClock(SystemClock):
 
     def now(self):
         return super().now() + self.moved
-
-
-def by_hand(business, path, method="POST", **params):
-    """Somebody works in the Dashboard: a request of their own."""
-    request = Request(  # noqa: S310 - the local Stripe
-        f"{business.stripe.url}/v1/{path}",
-        data=urlencode(params).encode() if method == "POST" else None,
-        method=method,
-        headers={"Authorization": f"Bearer {business.stripe.api_key}"},
-    )
-    with urlopen(request) as answer:  # noqa: S310
-        return json.load(answer)
 
 
 def reads(business):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from conftest import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
@@ -15,16 +14,6 @@ from dbt_stripe_sync.report.html import write_html
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-]
 SYNCS = [("stripe_customers", "customer"), ("stripe_prices", "price"), ("stripe_subscriptions", "subscription")]
 ACTIONS = [Action.CREATE, Action.UPDATE, Action.UPDATE, Action.ARCHIVE]
 
@@ -52,17 +41,6 @@ def write_page(path, count):
     problems = [row_problem("57", sync="stripe_customers")]
     write_html(make_report(outcomes, counts, problems, RunStatus.PARTIAL), path)
     return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not at /usr/bin/chromium: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from dbt_stripe_sync.artifacts import PAGE
@@ -16,8 +14,6 @@ from dbt_stripe_sync.serve.webhook import Event
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 LONG_NAME = "A_job_with_one_rather_long_name_and_without_a_single_blank"
 ENDS = [
     SyncEnd(state="succeeded", totals={"succeeded": 12_401, "rejected": 0}),
@@ -78,17 +74,6 @@ def page(options):
     file.write_text(render_status(options, deliveries))
     deliveries.close()
     return file.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not at /usr/bin/chromium: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
