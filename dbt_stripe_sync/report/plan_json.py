@@ -14,7 +14,7 @@ from dbt_stripe_sync.report.redact import hide_keys_in
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dbt_stripe_sync.model.change import Change, Owed
+    from dbt_stripe_sync.model.change import Change, FieldChange, Owed
     from dbt_stripe_sync.model.plan import Plan, SyncCounts
 
 FORMAT = 1
@@ -86,6 +86,17 @@ def json_counts(counts: SyncCounts) -> dict[str, Any]:
     }
 
 
+def _fields(changed: Iterable[FieldChange], names: tuple[str, str] | None) -> list[dict[str, Any]]:
+    """The fields that differ; what each was and is, under these names, where there are any."""
+    if names is None:
+        return [{"path": part.path} for part in changed]
+    was, now = names
+    return [
+        {"path": part.path, was: json_field(part.path, part.before), now: json_field(part.path, part.after)}
+        for part in changed
+    ]
+
+
 def json_drifted(entry: DriftedObject, *, with_values: bool) -> dict[str, Any]:
     """One object that others have changed in Stripe: which fields, and ours and theirs `with_values`."""
     return {
@@ -94,15 +105,7 @@ def json_drifted(entry: DriftedObject, *, with_values: bool) -> dict[str, Any]:
         "resource": entry.resource,
         "stripe_id": entry.stripe_id,
         "author": entry.author,
-        "fields": [
-            {"path": part.path}
-            | (
-                {"ours": json_field(part.path, part.before), "theirs": json_field(part.path, part.after)}
-                if with_values
-                else {}
-            )
-            for part in entry.changed
-        ],
+        "fields": _fields(entry.changed, ("ours", "theirs") if with_values else None),
     }
 
 
@@ -117,15 +120,7 @@ def json_change(change: Change, *, with_values: bool) -> dict[str, Any]:
         "reason": change.reason,
         "found_by": change.found_by,
         "depends_on": list(change.depends_on),
-        "fields": [
-            {"path": part.path}
-            | (
-                {"before": json_field(part.path, part.before), "after": json_field(part.path, part.after)}
-                if with_values
-                else {}
-            )
-            for part in change.changed
-        ],
+        "fields": _fields(change.changed, ("before", "after") if with_values else None),
         "calls": [
             {"operation": call.operation, "target": call.target}
             | ({"params": json_params(call.params)} if with_values else {"params": sorted(call.params)})
