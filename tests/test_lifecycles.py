@@ -78,17 +78,17 @@ def test_a_coupon_without_an_id_of_ours_is_replaced(business):
     assert new["percent_off"] == 20
 
 
-def test_a_coupon_with_an_id_of_ours_can_not_be_replaced(business):
+def test_a_coupon_with_an_id_of_ours_ends_before_the_new_one_takes_its_id(business):
     coupons(business, ("spring", 10, "Spring"), ("autumn", 5, "Autumn"), own_id=True)
     run(business)
     coupons(business, ("spring", 20, "Spring"), ("autumn", 5, "Fall"), own_id=True)
     business.write_calls()
 
-    ran = business.cli()
+    run(business)
 
-    assert ran.exit_code == 1
-    assert "immutable-changed" in ran.out + ran.err
-    assert business.write_calls() == ["POST /v1/coupons/autumn"]
+    assert business.write_calls() == ["POST /v1/coupons/autumn", "DELETE /v1/coupons/spring", "POST /v1/coupons"]
+    percents = {found["id"]: found["percent_off"] for found in business.stripe.objects("coupon")}
+    assert percents == {"spring": 20, "autumn": 5}
 
 
 # ── objects of a customer ────────────────────────────────────────────────────────────────────────────────────────

@@ -566,7 +566,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
         (
             "coupon",
             {"percent_off": {"value": 5}, "duration": {"value": "once"}, "redeem_by": "cell"},
-            "'2050-01-01'::timestamp",
+            "(current_date + 300)::timestamp",
             "'infinity'::timestamp",
             "`redeem_by` is a time without an end, or one that is too far away",
             "make it null in the model",
@@ -574,7 +574,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
         (
             "coupon",
             {"percent_off": {"value": 5}, "duration": {"value": "once"}, "redeem_by": "cell"},
-            "'2050-01-01'::date",
+            "current_date + 300",
             "'-infinity'::date",
             "`redeem_by`",
             None,

@@ -34,6 +34,7 @@ PAGES = {
 START = "<!-- commands: `python tests/test_readme.py` writes this block -->\n"
 END = "<!-- end of commands -->"
 WIDTH = 100
+ORCHESTRATORS = {"airflow", "dagster", "dagster_dbt", "prefect"}
 # Files and settings in the README that look like codes of problems.
 NO_CODES = {"dbt-stripe-sync", "show-values", "no-color"}
 SET_UP = (
@@ -276,9 +277,12 @@ def test_every_example_of_settings_is_taken():
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_examples_import_what_there_is(code):
-    imports = "\n".join(line for line in code.splitlines() if line.startswith(("from ", "import ")))
+    lines = [line for line in code.splitlines() if line.startswith(("from ", "import "))]
+    # The orchestrators' own examples run in their own environments, with the orchestrators there.
+    ours = [line for line in lines if line.split()[1].split(".")[0] not in ORCHESTRATORS and "integrations" not in line]
 
-    exec(imports, {})  # noqa: S102 - the README's own lines
+    assert lines
+    exec("\n".join(ours), {})  # noqa: S102 - the README's own lines
 
 
 def test_the_python_example_plans_applies_and_tells_what_failed(customers, monkeypatch, capsys):

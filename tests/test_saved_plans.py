@@ -18,7 +18,7 @@ import dbt_stripe_sync
 from dbt_stripe_sync import api
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Fault
-from dbt_stripe_sync.stripe_api import gateway
+from dbt_stripe_sync.stripe_api import accounts
 
 ANEW = "hint: make it anew with `dbt-stripe-sync plan --out FILE`\n"
 
@@ -91,7 +91,7 @@ def other_version(_business, monkeypatch):
 
 
 def other_api_version(_business, monkeypatch):
-    monkeypatch.setattr(gateway, "api_version", lambda: "2020-08-27")
+    monkeypatch.setattr(accounts, "api_version", lambda: "2020-08-27")
     return []
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbt_stripe_sync.engine.payload.template_limits import TemplateLimitError
+from dbt_stripe_sync.engine.payload.template_limits import MOST_CHARACTERS, TemplateLimitError
 from dbt_stripe_sync.engine.payload.templates import render_template
 
 GREEDY = {
@@ -89,7 +89,7 @@ def test_what_people_write_is_not_limited(source):
 @given(text=st.text(max_size=40), count=st.integers(0, 10**12))
 def test_a_product_is_made_or_refused_by_its_size(text, count):
     row = {"t": text, "n": count}
-    if len(text) * count <= 90_000:
+    if len(text) * count <= MOST_CHARACTERS:
         assert render_template("[[ t * n ]]", row) == (text * count).strip()
     else:
         with pytest.raises(TemplateLimitError):

@@ -329,8 +329,8 @@ def test_turned_off_what_left_the_model_and_what_no_sync_writes_any_more_is_hash
     ran_well(people)
     put(people, *PEOPLE[:2])
     del people.models["people"]["meta"]
-    people.rows("others", (1, "other@example.com"), columns="id int, email text")
-    people.sync("others", resource="customer", key="id", fields={"email": "email"})
+    people.rows("others", (1, "other"), columns="id int, name text")
+    people.sync("others", resource="product", key="id", fields={"name": "name"})
 
     people.set(store_values=False)
     ran_well(people)

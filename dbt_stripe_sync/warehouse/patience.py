@@ -65,9 +65,7 @@ class PatientWarehouse:
         return pa.RecordBatchReader.from_batches(schema, self._batches(reader, schema, source))
 
     def close(self) -> None:
-        """Give the connection back; one that doesn't answer any more is left to the operating system."""
-        if self._silent is not None:
-            return
+        """Give the connection back; one that doesn't answer any more is left to the operating system after a while."""
         closing = self._worker.begin(self._inner.close)
         self._worker.end()
         with contextlib.suppress(TimeoutError):
@@ -84,8 +82,7 @@ class PatientWarehouse:
                 pending = self._begin(read_next)  # the driver reads on while this batch is worked on
                 yield batch
         finally:
-            if self._silent is None:
-                self._worker.begin(reader.close)
+            self._worker.begin(reader.close)
 
     def _begin(self, work: Callable[[], T]) -> Pending[T]:
         if self._silent is not None:

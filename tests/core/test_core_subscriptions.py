@@ -135,7 +135,7 @@ def test_collection_is_paused_changed_and_resumed(shop):
     shop.rows(**BASE, **paused)
     shop.run()
     made, at_first = shop.writes(), shop.object()
-    shop.rows(**BASE, pause="'keep_as_draft'", resumes="TIMESTAMP '2040-01-01'")
+    shop.rows(**BASE, pause="'keep_as_draft'", resumes=f"TIMESTAMP '{datetime.fromtimestamp(SOON, timezone.utc):%Y-%m-%d}'")
     shop.run()
     changed, then = shop.sent(), shop.object()
     shop.rows(**BASE, pause="NULL::text", resumes="NULL::timestamp")
@@ -145,8 +145,8 @@ def test_collection_is_paused_changed_and_resumed(shop):
     # Creation takes no pause, so an update follows it.
     assert made[-2:] == [f"POST {SUBSCRIPTION.path}", f"POST {SUBSCRIPTION.path}/{last['id']}"]
     assert at_first["pause_collection"] == {"behavior": "void", "resumes_at": None}
-    assert changed == [{"pause_collection": {"behavior": "keep_as_draft", "resumes_at": "{SOON}"}}]
-    assert then["pause_collection"] == {"behavior": "keep_as_draft", "resumes_at": {SOON}}
+    assert changed == [{"pause_collection": {"behavior": "keep_as_draft", "resumes_at": str(SOON)}}]
+    assert then["pause_collection"] == {"behavior": "keep_as_draft", "resumes_at": SOON}
     assert resumed == [{"pause_collection": ""}]
     assert last["pause_collection"] is None
     shop.run()
