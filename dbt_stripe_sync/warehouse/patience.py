@@ -53,6 +53,7 @@ class PatientWarehouse:
         self._place = place
         self._patience = patience
         self._silent: WarehouseError | None = None
+        self._closed = False
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
         """Every column with the warehouse's name for its type. Raises `WarehouseError`."""
@@ -66,6 +67,9 @@ class PatientWarehouse:
 
     def close(self) -> None:
         """Give the connection back; one that doesn't answer any more is left to the operating system after a while."""
+        if self._closed:
+            return
+        self._closed = True
         closing = self._worker.begin(self._inner.close)
         self._worker.end()
         with contextlib.suppress(TimeoutError):
