@@ -135,7 +135,9 @@ def test_collection_is_paused_changed_and_resumed(shop):
     shop.rows(**BASE, **paused)
     shop.run()
     made, at_first = shop.writes(), shop.object()
-    shop.rows(**BASE, pause="'keep_as_draft'", resumes=f"TIMESTAMP '{datetime.fromtimestamp(SOON, timezone.utc):%Y-%m-%d}'")
+    shop.rows(
+        **BASE, pause="'keep_as_draft'", resumes=f"TIMESTAMP '{datetime.fromtimestamp(SOON, timezone.utc):%Y-%m-%d}'"
+    )
     shop.run()
     changed, then = shop.sent(), shop.object()
     shop.rows(**BASE, pause="NULL::text", resumes="NULL::timestamp")

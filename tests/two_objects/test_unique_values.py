@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dbt_stripe_sync.sandbox import Fault
+
 USD = {"value": "usd"}
 
 
@@ -148,6 +150,47 @@ def test_a_key_that_a_replaced_price_gives_up_goes_to_another_row(prices):
     synced(prices)
 
     assert keys(prices) == {"starter": 200}
+
+
+def test_the_key_that_a_replaced_price_had_is_free_for_a_later_row(prices):
+    write_prices(prices, ("a", "starter", 100))
+    synced(prices)
+    write_prices(prices, ("a", "basic", 110))
+    synced(prices)
+    write_prices(prices, ("a", "basic", 110), ("b", "starter", 200))
+
+    synced(prices)
+
+    assert keys(prices) == {"basic": 110, "starter": 200}
+
+
+def test_a_key_is_taken_over_from_a_price_whose_end_was_refused(prices):
+    write_prices(prices, ("a", "starter", 100), ("b", "pro", 200))
+    synced(prices)
+    write_prices(prices, ("a", "basic", 110), ("b", "pro", 200))
+    prices.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/prices/"))
+    prices.fails()
+    prices.stripe.clear_faults()
+    write_prices(prices, ("a", "basic", 110), ("b", "starter", 200))
+
+    synced(prices)
+
+    assert keys(prices) == {"basic": 110, "starter": 200}
+    assert len(prices.living("price")) == 2
+
+
+def test_a_row_has_the_key_back_that_its_former_price_still_holds(prices):
+    write_prices(prices, ("a", "starter", 100))
+    synced(prices)
+    write_prices(prices, ("a", "basic", 110))
+    prices.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/prices/"))
+    prices.fails()
+    prices.stripe.clear_faults()
+    write_prices(prices, ("a", "starter", 110))
+
+    synced(prices)
+
+    assert keys(prices) == {"starter": 110}
 
 
 def test_a_row_that_comes_back_has_its_lookup_key_back(prices):
@@ -336,3 +379,19 @@ def test_the_lookup_key_of_a_feature_that_was_archived_is_taken_over_or_the_row_
     names = {f["name"] for f in features.living("entitlements.feature") if f["lookup_key"] == "sso"}
     # Whether Stripe lets an archived feature's key go is its own choice: nobody may be left without, and unsaid.
     assert names == {"SSO 2"} or (ran.exit_code == 1 and "lookup_key" in ran.text), ran.text
+
+
+def test_a_code_whose_end_was_refused_goes_to_another_row_by_the_run_after_its_end(codes):
+    """Stripe has no parameter that takes a code over, and the end that is owed is sent in the same run."""
+    write_codes(codes, ("a", "ALPHA"), ("b", "BETA"))
+    synced(codes)
+    write_codes(codes, ("a", "GAMMA"), ("b", "BETA"))
+    codes.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/promotion_codes/"))
+    codes.fails()
+    codes.stripe.clear_faults()
+    write_codes(codes, ("a", "GAMMA"), ("b", "ALPHA"))
+
+    codes.run()
+    synced(codes)
+
+    assert of_rows(codes, "promotion_code", "code") == {"a": "GAMMA", "b": "ALPHA"}

@@ -240,7 +240,8 @@ def _decide_changed(
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
-        return decide_replaced(rules, Replacement(diff=diff, payload=payload, comparison=comparison), observed)
+        as_new = _without(payload, _revival(rules, diff), rules)
+        return decide_replaced(rules, Replacement(diff=diff, payload=as_new, comparison=comparison), observed)
     transfer = _transfer(rules, diff, comparison.update, observed)
     if isinstance(transfer, Ask):
         return transfer
@@ -292,7 +293,8 @@ def _decide_adopted(
     if rules.sync.mode is Mode.INSERT and existing.by != TAG_FIELD:
         note = f"the object exists already, found by {existing.by}, and the sync's mode is `insert`"
         return Keep(note=Note(text=note))
-    payload = replace(payload, params={**_out_of_archive(rules, body), **payload.params})
+    revival = _out_of_archive(rules, body)
+    payload = replace(payload, params={**revival, **payload.params})
     seen = as_params(body, payload.params, rules.resource.params)
     if existing.by == TAG_FIELD:
         # We made it ourselves: what Stripe does not show of it is as it was sent.
@@ -308,7 +310,8 @@ def _decide_adopted(
     comparison.update |= hidden
     if comparison.immutable:
         found_by = None if existing.by == TAG_FIELD else existing.by
-        return Replacement(diff=known, payload=payload, comparison=comparison, found_by=found_by)
+        as_new = _without(payload, revival, rules)
+        return Replacement(diff=known, payload=as_new, comparison=comparison, found_by=found_by)
     tagged = same(object_value(body, TAG_FIELD), row_tag(rules, diff.key))
     if not comparison.update and (tagged or not is_tagged(rules)):
         return Refresh(record=build_record(rules, known, payload.params))
@@ -345,6 +348,16 @@ def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
             ):
                 return step.revive
     return {}
+
+
+def _without(payload: Payload, revival: Mapping[str, Any], rules: Rules) -> Payload:
+    """What a new object is made with: nothing has to be undone there."""
+    return replace(
+        payload,
+        params={
+            name: value for name, value in payload.params.items() if name not in revival or (name,) in rules.mapped
+        },
+    )
 
 
 def _out_of_archive(rules: Rules, body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -104,7 +104,8 @@ def _build(
         reason=f"{names} can't be changed, so a new object takes over"
         + (f" from the one that was found by `{asked.found_by}`" if asked.found_by else ""),
     )
-    given_up = tuple(name for name in rule.gives_up if name in diff.params and name not in payload.params)
+    unchanged = payload.params.keys() - {part.path for part in asked.comparison.changed}
+    given_up = tuple(name for name in rule.gives_up if name in diff.params and name not in unchanged)
     end = _end_call(rules, diff, step, given_up)
     owed = Owed(
         id=f"{change.id}!{diff.stripe_id}",

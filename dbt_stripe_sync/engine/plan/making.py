@@ -103,6 +103,7 @@ class PlanMaker:
                 workspace=self._workspace,
                 stripe=sources.stripe,
                 existing=ExistingObjects(self._workspace, sources.stripe, scope.catalog, sources.clock),
+                earlier=settling.earlier,
             ),
             clock=sources.clock,
             writer=writer,

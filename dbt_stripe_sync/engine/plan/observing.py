@@ -23,7 +23,7 @@ from dbt_stripe_sync.engine.decide.rules import (
 )
 from dbt_stripe_sync.engine.plan.listing import PAGE
 from dbt_stripe_sync.model.calls import Call, Verdict
-from dbt_stripe_sync.model.change import nested
+from dbt_stripe_sync.model.change import Owed, nested
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note
@@ -45,11 +45,16 @@ AT_ONCE = 32
 
 @dataclass(slots=True, kw_only=True)
 class Observing:
-    """What the syncs of one plan share here. `claimed` has the row of each object that a row was matched to."""
+    """What the syncs of one plan share here. `claimed` has the row of each object that a row was matched to.
+
+    `earlier` is what runs before this plan have left owed, `former` its objects once they were read.
+    """
 
     workspace: Workspace
     stripe: Stripe
     existing: ExistingObjects
+    earlier: Sequence[Owed] = ()
+    former: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     claimed: dict[str, dict[str, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -67,7 +72,7 @@ class Observing:
             answers |= await self._find(rules, finds, seen, notes)
         owners = {key: need for key, need in asked.items() if isinstance(need, ReadOwners)}
         if owners:
-            answers |= self._owners(rules, owners, seen)
+            answers |= await self._owners(rules, owners, seen)
         for key, need in asked.items():
             if isinstance(need, ReadOurs):
                 answers[key] = replace(seen[key], ours=self._ours(need.ids))
@@ -147,11 +152,11 @@ class Observing:
         )
         return frozenset(found for (found,) in rows)
 
-    def _owners(
+    async def _owners(
         self, rules: Rules, asked: Mapping[str, ReadOwners], seen: Mapping[str, Observed]
     ) -> dict[str, Observed]:
         """Which rows have unique values. What the state does not store can't be compared here; Stripe then says so."""
-        owners: dict[tuple[str, str], tuple[str, str]] = {}
+        owners = await self._of_former_objects(rules, asked)
         for name in dict.fromkeys(name for need in asked.values() for name in need.values):
             values = list(dict.fromkeys(need.values[name] for need in asked.values() if name in need.values))
             rows = self.workspace.all(
@@ -165,6 +170,27 @@ class Observing:
             key: replace(seen[key], owners={name: owners.get((name, text)) for name, text in need.values.items()})
             for key, need in asked.items()
         }
+
+    async def _of_former_objects(
+        self, rules: Rules, asked: Mapping[str, ReadOwners]
+    ) -> dict[tuple[str, str], tuple[str, str]]:
+        """The values that replaced objects still have, since their ends are owed. No record has them any more."""
+        steps = {step.target: step for step in self.earlier if step.resource == rules.resource.name}
+        names = dict.fromkeys(name for need in asked.values() for name in need.values)
+        await asyncio.gather(*(self._read_former(rules, target) for target in steps if target not in self.former))
+        return {
+            (name, str(self.former[target][name])): (step.sync, step.id)
+            for target, step in steps.items()
+            for name in names
+            if self.former[target].get(name)
+        }
+
+    async def _read_former(self, rules: Rules, target: str) -> None:
+        async with self.gate:
+            answer = await self.stripe.send(
+                Call(resource=rules.resource.name, operation="retrieve", target=target, params={})
+            )
+        self.former[target] = answer.body if answer.verdict is Verdict.DONE else {}
 
     # ── what holds an object ─────────────────────────────────────────────────────────────────────────────────────
 
