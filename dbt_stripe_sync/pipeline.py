@@ -6,7 +6,7 @@ Each public function here is one thing that a person asks for. The parts behind 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
@@ -106,7 +106,7 @@ async def run(
         unagreed = find_unagreed(workload.syncs, workload.catalog, plan.counts)
         if unagreed and not options.agree(plan, unagreed):
             raise refuse_unagreed(unagreed)
-        tally = await _send(parts, plan, Sending(fail_fast=options.fail_fast), run_id, progress, stop)
+        tally = await _send(parts, plan, _sending(workload, fail_fast=options.fail_fast), run_id, progress, stop)
         return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
 
 
@@ -125,7 +125,8 @@ async def apply(
     with _failure_remembered(parts, run_id):
         settled = await _settle(parts, run_id, progress)
         await check_plan_not_behind(workload.syncs, workload.catalog, parts.stripe, parts.state, plan)
-        sending = Sending(fail_fast=fail_fast, ended=parts.state.ended_changes(plan.header.plan_id))
+        ended = parts.state.ended_changes(plan.header.plan_id)
+        sending = replace(_sending(workload, fail_fast=fail_fast), ended=ended)
         tally = await _send(parts, plan, sending, run_id, progress, stop)
         return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
 
@@ -134,6 +135,10 @@ async def _settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Out
     """Bring what an earlier run left open to its end, before anything is compared."""
     async with _sender(parts, run_id) as sender:
         return await settle_intents(sender, parts.state, progress)
+
+
+def _sending(workload: Workload, *, fail_fast: bool) -> Sending:
+    return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause)
 
 
 async def _send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress: Progress, stop: Stop) -> Tally:

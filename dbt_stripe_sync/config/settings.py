@@ -25,8 +25,8 @@ class Settings:
     limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
-    models of which no result of dbt is known. `alerts` are the
-    addresses that are told of failures.
+    models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
+    its rows for one cause; 0 sets no limit. `alerts` are the addresses that are told of failures.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -43,6 +43,7 @@ class Settings:
     warehouse_connect_timeout: float | None = None
     warehouse_read_timeout: float | None = None
     require_results: bool = False
+    max_rejections_per_cause: int = 50
     alerts: tuple[Alert, ...] = ()
 
 
@@ -56,9 +57,10 @@ _NUMBERS = (
     "warehouse_connect_timeout",
     "warehouse_read_timeout",
 )
+_COUNTS = ("max_rejections_per_cause",)
 _SWITCHES = ("store_values", "require_results")
 _ALERTS = "alerts"
-NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_SWITCHES, _ALERTS)
+NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS)
 
 
 def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
@@ -99,6 +101,13 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
             problems.add("bad-setting", where, f"`{name}` is not a number that makes sense", hint)
         else:
             chosen[name] = int(value) if name == "concurrency" else float(value)
+    elif name in _COUNTS:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            problems.add(
+                "bad-setting", where, f"`{name}` is not a whole number", "write a whole number, or 0 for no limit"
+            )
+        else:
+            chosen[name] = value
     elif name in _SWITCHES:
         if isinstance(value, bool):
             chosen[name] = value
