@@ -57,11 +57,20 @@ class Agree(Protocol):
         ...
 
 
+class Review(Protocol):
+    """Sees every plan before it is sent, and may raise `PlanError` to keep it from that."""
+
+    def __call__(self, plan: Plan, /, *, is_first: bool) -> None:
+        """Called once the plan is made; `is_first` says that the state has no record yet."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How a plan is sent: `agree` answers for removals that can't be undone, `fail_fast` ends at the first failure."""
 
     agree: Agree
+    review: Review | None = None
     fail_fast: bool = False
 
 
@@ -103,6 +112,8 @@ async def run(
     with _failure_remembered(parts, run_id):
         settled = await _settle(parts, run_id, progress)
         plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
+        if options.review is not None:
+            options.review(plan, is_first=not parts.state.summary())
         unagreed = find_unagreed(workload.syncs, workload.catalog, plan.counts)
         if unagreed and not options.agree(plan, unagreed):
             raise refuse_unagreed(unagreed)

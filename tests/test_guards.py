@@ -263,7 +263,7 @@ class Terminal:
 
 def test_on_a_terminal_the_plan_is_shown_and_asked_for(leaving):
     terminal = Terminal(leaving, "run")
-    terminal.wait_for("Send 2 changes? [y/N]")
+    terminal.wait_for("Send 2 changes, including `delete` of 2 in `customers`, which can't be undone? [y/N]")
     shown = terminal.text
     terminal.type("y\n")
 

@@ -39,6 +39,8 @@ MODULES = {
 
 # Commands without arguments of their own, whose selectors may stand one after the other, as dbt takes them.
 WITHOUT_ARGUMENTS = frozenset({"run", "plan", "parse", "ls", "debug", "docs", "runs"})
+# Where a context remembers that nobody named a command.
+BARE = "dbt_stripe_sync.bare"
 SELECTORS = frozenset({"--select", "-s", "--exclude"})
 
 
@@ -86,6 +88,7 @@ class Commands(click.Group):
         given = list(args)
         if not given or (given[0].startswith("-") and given[0] not in {"--help", "-h", "--version"}):
             given.insert(0, "run")
+            ctx.meta[BARE] = True
         return super().parse_args(ctx, _with_repeated(given) if given[0] in WITHOUT_ARGUMENTS else given)
 
 

@@ -26,7 +26,8 @@ class Settings:
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
     models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
-    its rows for one cause; 0 sets no limit. `alerts` are the addresses that are told of failures.
+    its rows for one cause; 0 sets no limit. `show_amounts` shows what prices cost in plans without other
+    values. `alerts` are the addresses that are told of failures.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -44,6 +45,7 @@ class Settings:
     warehouse_read_timeout: float | None = None
     require_results: bool = False
     max_rejections_per_cause: int = 50
+    show_amounts: bool = False
     alerts: tuple[Alert, ...] = ()
 
 
@@ -58,7 +60,7 @@ _NUMBERS = (
     "warehouse_read_timeout",
 )
 _COUNTS = ("max_rejections_per_cause",)
-_SWITCHES = ("store_values", "require_results")
+_SWITCHES = ("store_values", "require_results", "show_amounts")
 _ALERTS = "alerts"
 NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS)
 
@@ -102,12 +104,7 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
         else:
             chosen[name] = int(value) if name == "concurrency" else float(value)
     elif name in _COUNTS:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            problems.add(
-                "bad-setting", where, f"`{name}` is not a whole number", "write a whole number, or 0 for no limit"
-            )
-        else:
-            chosen[name] = value
+        _take_count(chosen, name, value, where, problems)
     elif name in _SWITCHES:
         if isinstance(value, bool):
             chosen[name] = value
@@ -117,6 +114,14 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
         problems.add("bad-setting", where, f"`{name}` is no text", "write a name")
     elif name == "account" and not value.startswith("acct_"):
         problems.add("bad-setting", where, "`account` is no account id", "write the id that begins with `acct_`")
+    else:
+        chosen[name] = value
+
+
+def _take_count(chosen: dict[str, Any], name: str, value: Any, where: Location, problems: Problems) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        hint = "write a whole number, or 0 for no limit"
+        problems.add("bad-setting", where, f"`{name}` is not a whole number", hint)
     else:
         chosen[name] = value
 

@@ -221,7 +221,8 @@ class Lifecycle:
     are no part of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
     for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
-    where an object is removed for good, `uniques` what no two objects share, `ended` the
+    where an object is removed for good, `not_followed` the resources that refer to it and can't move to a new object
+    with another value of a parameter, `uniques` what no two objects share, `ended` the
     statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which
     people add by hand. `set_once` are parameters that an update takes only as long as they have the value
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
@@ -254,6 +255,7 @@ class Lifecycle:
     bulk: Bulk | None = None
     held_by: tuple[HeldBy, ...] = ()
     ends_with_it: tuple[HeldBy, ...] = ()
+    not_followed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.plan import Plan, SyncCounts
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, SyncCounts
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
 MARKS = {
@@ -116,6 +116,15 @@ def sum_of(plan: Plan) -> str:
     parts += [f"{counted(held, 'sync')} held back"] if held else []
     parts += [f"{same:,} as they were"] if same or total else []
     return ", ".join(parts)
+
+
+def question_of(plan: Plan, removals: Sequence[PermanentRemovals]) -> str:
+    """What a person is asked before a plan is sent, with the removals that need the answer."""
+    question = f"Send {counted(len(plan.changes), 'change')}"
+    if removals:
+        parts = [f"`{gone.removal.value}` of {gone.count:,} in `{gone.sync}`" for gone in removals]
+        question += f", including {', '.join(parts)}, which can't be undone"
+    return f"{question}?"
 
 
 def cost_of(plan: Plan, calls_per_second: float) -> str:

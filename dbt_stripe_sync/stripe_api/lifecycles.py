@@ -91,6 +91,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             uniques=(Unique(parameter="lookup_key", transfer="transfer_lookup_key"),),
             # "This price cannot be archived because it is the default price of its product."
             held_by=(HeldBy(resource="product", parameter="default_price", named_by="product", moves=True),),
+            # docs.stripe.com/billing/subscriptions/multi-currencies: the currency of a subscription can't be changed.
+            not_followed={"currency": ("subscription", "subscription_item", "subscription_schedule")},
             shown_if_asked=("currency_options",),
             set_once=dict.fromkeys(("tax_behavior", "currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.observing import Observing
@@ -21,11 +22,12 @@ from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.change import row_of
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
-from dbt_stripe_sync.model.plan import SyncCounts
+from dbt_stripe_sync.model.plan import Note, SyncCounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbt_stripe_sync.engine.payload.layout import Layout
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.ports import State, Stripe, Warehouse
     from dbt_stripe_sync.model.change import Change
@@ -140,6 +142,7 @@ class PlanMaker:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
         self._tie_together()
+        self._note_kept()
         finished = await self._finish()
         await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
         last = [*finished, *self._planning.settling.plan(self._scope.syncs)]
@@ -192,6 +195,22 @@ class PlanMaker:
         self._planning.settling.reorder(order)
         self._problems += [order.withheld[change.id] for change in withheld if change.id in order.withheld]
         self._recount(withheld, order)
+
+    def _note_kept(self) -> None:
+        """Say how many rows stay with an object that this plan replaces: their sync has `when_replaced: keep`."""
+        settling = self._planning.settling
+        keeping = {name for name, plan in self._plans.items() if _keeps_any(plan.staged.layout)}
+        replaced = [change for change in settling.replaced if change.stripe_id is not None] if keeping else []
+        moving, referrers = settling.moving_to(replaced), settling.referrers_of(replaced)
+        kept = Counter(
+            referrer.sync
+            for change in replaced
+            for referrer in referrers.get(str(change.stripe_id), ())
+            if referrer.sync in keeping and (referrer.sync, referrer.key) not in moving.get(change.id, ())
+        )
+        for name, rows in kept.items():
+            note = Note(text="keeps the object that this plan replaces (`when_replaced: keep`)", rows=rows)
+            self._counts[name] = replace(self._counts[name], notes=(*self._counts[name].notes, note))
 
     def _recount(self, withheld: Sequence[Change], order: Order) -> None:
         by_sync: defaultdict[str, list[Change]] = defaultdict(list)
@@ -253,6 +272,11 @@ def _unsettled(count: int) -> Sequence[Problem]:
             severity=Severity.WARNING,
         ),
     )
+
+
+def _keeps_any(layout: Layout) -> bool:
+    """Whether a sync's rows stay with what they refer to when that is replaced."""
+    return any(keeps(reference) for part in (layout.row, *layout.children) for reference in part.references)
 
 
 def _less(by_action: Mapping[str, int], changes: Sequence[Change]) -> dict[str, int]:
