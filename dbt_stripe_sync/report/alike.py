@@ -40,7 +40,7 @@ class Alike:
 
 
 def pick_alike(changes: Changes, counts: SyncCounts, most: int, *, with_values: bool) -> tuple[list[Alike], int]:
-    """At most `most` entries of a sync in the order of their keys, some of each kind, and how many rows are left out."""
+    """At most `most` entries of a sync in the order of their keys, some of each kind; and how many rows are left."""
     total = sum(counts.by_action.values())
     if total > MOST_COMPARED:
         picked = [Alike(changes=[change], rows=1) for change in pick_changes(changes, counts, most)]

@@ -92,6 +92,10 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # "This price cannot be archived because it is the default price of its product."
             held_by=(HeldBy(resource="product", parameter="default_price", named_by="product", moves=True),),
             # docs.stripe.com/billing/subscriptions/multi-currencies: the currency of a subscription can't be changed.
+            needs_one_of=(
+                ("product", "product_data"),
+                ("unit_amount", "unit_amount_decimal", "custom_unit_amount", "tiers"),
+            ),
             not_followed={"currency": ("subscription", "subscription_item", "subscription_schedule")},
             shown_if_asked=("currency_options",),
             set_once=dict.fromkeys(("tax_behavior", "currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
@@ -112,6 +116,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             own_id=True,
             when_immutable_changes=Replace(then=Removal.DELETE, unless_mapped=("id",)),
             uniques=(Unique(parameter="id"),),
+            # docs.stripe.com/api/coupons/create: "A coupon has either a percent_off or an amount_off and currency."
+            needs_one_of=(("percent_off", "amount_off"),),
             # docs.stripe.com/api/promotion_codes: a code belongs to one coupon for good, and can't be redeemed without.
             held_by=(
                 HeldBy(
@@ -143,6 +149,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "subscription": Lifecycle(
             found_by=("id", "metadata"),
+            needs_one_of=(("customer", "customer_account"), ("items",)),
             on_removed={
                 Removal.CANCEL: ByStatus(
                     steps=dict.fromkeys(_LIVE_SUBSCRIPTION, _CANCEL), otherwise="the subscription has ended already"
@@ -187,6 +194,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "subscription_schedule": Lifecycle(
             found_by=("id", "metadata"),
+            needs_one_of=(("customer", "customer_account", "from_subscription"), ("phases", "from_subscription")),
             # docs.stripe.com/api/subscription_schedules/cancel: only one that is not started or active can be canceled.
             on_removed={
                 Removal.CANCEL: ByStatus(
@@ -207,6 +215,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "invoice": Lifecycle(
             found_by=("id", "metadata", "number"),
+            needs_one_of=(("customer", "customer_account", "from_invoice", "subscription"),),
             # A draft is deleted, a finalised invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).
             on_removed={
                 Removal.DELETE: ByStatus(
@@ -251,6 +260,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "invoice_item": Lifecycle(
             found_by=("id", "metadata"),
+            needs_one_of=(("customer", "customer_account", "invoice"),),
             # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalised invoice.
             on_removed={
                 Removal.DELETE: ByStatus(
