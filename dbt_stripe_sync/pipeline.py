@@ -166,6 +166,7 @@ def _end(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome], sta
         stop=stop,
         settled=settled,
         requests=parts.stripe.requests,
+        reads=parts.stripe.reads,
         started_at=started,
         finished_at=parts.clock.now(),
     )

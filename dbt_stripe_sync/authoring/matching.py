@@ -212,7 +212,8 @@ def _guess_key(columns: Mapping[str, str], model: str, resource: str) -> tuple[s
                 code="key-not-known",
                 summary=f"nothing says which column identifies a row of `{model}`",
                 where=Location(model=model),
-                hint=f"name it with `--key COLUMN`, or add `unique` and `not_null` tests; columns are {listed(columns)}",
+                hint="name it with `--key COLUMN`, or test it as `unique` and `not_null`; columns are "
+                f"{listed(columns)}",
             )
         )
     return (found if found is not None else ids[0],)

@@ -76,6 +76,11 @@ class Stripe(Protocol):
         """HTTP requests sent so far."""
         ...
 
+    @property
+    def reads(self) -> int:
+        """Those of them that change nothing."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...

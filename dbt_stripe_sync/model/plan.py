@@ -190,7 +190,7 @@ class Plan:
     """What has to be done.
 
     `refreshes` is what needs no call and is only to be written down. `owed` are steps of earlier changes that are still
-    to be done.
+    to be done. `reads` is how many requests it took to see what it needed of Stripe.
     """
 
     header: PlanHeader
@@ -199,6 +199,7 @@ class Plan:
     problems: tuple[Problem, ...]
     refreshes: Iterable[Refreshed] = ()
     owed: tuple[Owed, ...] = ()
+    reads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,12 +24,13 @@ FORMAT = 1
 def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
     """The plan in lines that are one JSON object together.
 
-    Its names are `format`, `plan`, `syncs`, `owed`, `problems`, `price_changes`, `changes` and `drifted`. A change has
-    the parameters of its calls, and old and new values, only `with_values`.
+    Its names are `format`, `plan`, `reads`, `syncs`, `owed`, `problems`, `price_changes`, `changes` and `drifted`. A
+    change has the parameters of its calls, and old and new values, only `with_values`.
     """
     head = {
         "format": FORMAT,
         "plan": json_header(plan.header),
+        "reads": plan.reads,
         "syncs": [json_counts(counts) for counts in plan.counts],
         "owed": [json_owed(step, with_values=with_values) for step in plan.owed],
         "problems": [json_problem(problem) for problem in plan.problems],

@@ -128,9 +128,13 @@ def question_of(plan: Plan, removals: Sequence[PermanentRemovals]) -> str:
 
 
 def cost_of(plan: Plan, calls_per_second: float) -> str:
-    """How many calls the plan needs, and about how long they take: `About 2 calls, under a second.`."""
+    """How many calls the plan sends, about how long they take, and how many reads it took to make it.
+
+    `About 2 writes, under a second; planning took 3 reads.`
+    """
     calls = sum(count.calls for count in plan.counts)
-    return f"About {counted(calls, 'call')}, {about(calls / calls_per_second)}." if calls else "No calls."
+    writes = f"About {counted(calls, 'write')}, {about(calls / calls_per_second)}" if calls else "No writes"
+    return f"{writes}; planning took {counted(plan.reads, 'read')}." if plan.reads else f"{writes}."
 
 
 def pick_drifted(plan: Plan, most: int) -> dict[str, list[DriftedObject]]:

@@ -124,6 +124,7 @@ class Gateway:
         self._client: stripe.StripeClient | None = None
         self._stream = EventStream(self, clock)
         self._requests = 0
+        self._reads = 0
         # Answers of Stripe that were no refusals of our pace: while they come, the run goes on.
         self._passed = 0
         self._clocks: tuple[str, ...] | None = None
@@ -136,6 +137,11 @@ class Gateway:
     def requests(self) -> int:
         """HTTP requests sent so far."""
         return self._requests
+
+    @property
+    def reads(self) -> int:
+        """Those of them that change nothing."""
+        return self._reads
 
     async def close(self) -> None:
         """Close the connections."""
@@ -241,6 +247,7 @@ class Gateway:
             async with gate.turn(request.endpoint) as left_at:
                 attempts += 1
                 self._requests += 1
+                self._reads += request.is_read
                 reply = await _request(client, request)
             if reply.is_too_many:
                 gate.refused(request.endpoint, _reason(reply), left_at)

@@ -26,6 +26,7 @@ class Ending:
     stop: Stop
     settled: Sequence[Outcome]
     requests: int
+    reads: int
     started_at: datetime
     finished_at: datetime
 
@@ -48,6 +49,7 @@ def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunRe
         outcomes=state.outcomes(run_id),
         done={status.value: count for status, count in done.items()},
         requests=ending.requests,
+        reads=ending.reads,
         owed=owed,
     )
 

@@ -152,6 +152,7 @@ class PlanMaker:
             self._problems,
             state_serial=self._state.serial,
             owed=self._planning.settling.earlier,
+            reads=self._planning.stripe.reads,
         )
 
     def _say_what_reading_costs(self) -> None:

@@ -206,7 +206,13 @@ class PlanWriter:
             self._start = self._file.tell()
 
     def finish(
-        self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int, owed: Sequence[Owed] = ()
+        self,
+        counts: Sequence[SyncCounts],
+        problems: Sequence[Problem],
+        *,
+        state_serial: int,
+        owed: Sequence[Owed] = (),
+        reads: int = 0,
     ) -> Plan:
         """Seal the file and give the plan. `state_serial` is the state's, now that planning has read it."""
         refreshes = self._take_aside()
@@ -219,6 +225,7 @@ class PlanWriter:
             "problems": [encode_problem(problem) for problem in problems],
             "owed": [encode_owed(step) for step in owed],
             "state_serial": state_serial,
+            "reads": reads,
         }
         self._write({**end, "sha256": _sealed(_digest(self._path), end)})
         with _written(self._path):
@@ -232,6 +239,7 @@ class PlanWriter:
             problems=tuple(problems),
             refreshes=_Refreshes(self._path, refreshes),
             owed=tuple(owed),
+            reads=reads,
         )
 
     def discard(self) -> None:
@@ -319,6 +327,7 @@ def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
         problems=tuple(decode_problem(problem) for problem in end["problems"]),
         refreshes=_Refreshes(path, _Section(*end["refreshes"])),
         owed=tuple(decode_owed(step) for step in end["owed"]),
+        reads=int(end.get("reads", 0)),
     )
 
 
