@@ -11,8 +11,9 @@ from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.errors import PlanError, Problem, Severity
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
-from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, plan_words, run_text
+from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, plan_words, run_json, run_text
 from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
+from dbt_stripe_sync.report.progress import log_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -191,6 +192,11 @@ def _rendered(
 
 
 def _finish(report: RunReport, project: Project, screen: Screen) -> int:
+    if screen.log_format == "json":
+        level = "info" if report.status is RunStatus.SUCCEEDED else "error"
+        screen.problems(report.problems)
+        screen.lines([log_line("run_ended", level, **run_json.build_sums(report))])
+        return 0 if report.status is RunStatus.SUCCEEDED else 1
     lines = run_text.render_run(report, width=screen.width, colour=screen.has_colour, artifacts=project.artifacts)
     screen.lines(lines)
     return 0 if report.status is RunStatus.SUCCEEDED else 1

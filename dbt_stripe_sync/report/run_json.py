@@ -109,6 +109,13 @@ def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any
     return dict(hide_keys_in(head))
 
 
+def build_sums(report: RunReport) -> dict[str, Any]:
+    """What a run came to, in one line of a log."""
+    head = build_head(report)
+    names = ("status", "elapsed_time", "requests", "reads", "totals")
+    return {"run": report.run_id, **{name: head[name] for name in names}}
+
+
 def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
     """What became of one change."""
     change = outcome.change
