@@ -28,11 +28,15 @@ def find_keys(manifest: Manifest, unique_id: str) -> list[tuple[str, ...]]:
 
 
 def _constraints(node: GraphNode) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for constraint in read_part(node.constraints, list[dict[str, Any]]) or ():
+    for constraint in _hashes(read_part(node.constraints, list[Any])):
         yield str(constraint.get("type")), tuple(map(str, constraint.get("columns") or ()))
     for column in (read_part(node.columns, dict[str, Column]) or {}).values():
-        for constraint in column.constraints or ():
+        for constraint in _hashes(column.constraints):
             yield str(constraint.get("type")), (column.name,)
+
+
+def _hashes(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[str, tuple[str, ...]]]:

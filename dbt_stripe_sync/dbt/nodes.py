@@ -44,7 +44,7 @@ class Column(Struct, gc=False):
     data_type: str | None = None
     meta: dict[str, Any] | None = None
     config: ColumnConfig | None = None
-    constraints: list[dict[str, Any]] | None = None
+    constraints: Any = None
 
 
 class TestConfig(Struct, gc=False):

@@ -169,7 +169,7 @@ def test_a_held_sync_says_why_once_and_what_to_do():
         "  ! held back: model `stripe_customers` failed in dbt\n"
         "    hint: mend it and run `dbt build` again\n"
         "\n"
-        "Nothing to change, 1 sync held back. No calls.\n"
+        "Nothing to change, 1 sync held back. No writes.\n"
         "Target dev, account acct_1AbCdEfGhIjKlMn0, test mode."
     )
 

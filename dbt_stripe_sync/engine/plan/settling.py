@@ -109,6 +109,8 @@ class Settling:
     def moving_to(self, changes: Sequence[Change]) -> Mapping[str, frozenset[tuple[str, str]]]:
         """The rows whose changes refer to the new objects of some replacements, by the replacement's id."""
         parents = {pending_id(change.sync, change.key): change.id for change in changes}
+        if not parents:
+            return {}
         rows = self.workspace.all(
             "SELECT DISTINCT parent, sync, key FROM work.referrers "
             "WHERE change_id IS NOT NULL AND parent IN (SELECT unnest($ids))",
