@@ -273,6 +273,24 @@ def test_on_a_terminal_the_plan_is_shown_and_asked_for(leaving):
     assert leaving.stripe.count("customer") == 1
 
 
+def test_a_first_run_without_a_command_shows_the_plan_and_asks_until_something_is_on_record(customers):
+    refused = Terminal(customers)
+    refused.wait_for("Send 3 changes? [y/N]")
+    refused.type("n\n")
+
+    assert refused.end() == 2
+    assert "a@example.com" in refused.text
+    assert customers.write_calls() == []
+
+    agreed = Terminal(customers)
+    agreed.wait_for("Send 3 changes? [y/N]")
+    agreed.type("y\n")
+
+    assert agreed.end() == 0
+    assert customers.stripe.count("customer") == 3
+    assert Terminal(customers).end() == 0
+
+
 @pytest.mark.parametrize("answer", ["n\n", "\n"], ids=["no", "nothing"])
 def test_on_a_terminal_anything_but_a_yes_sends_nothing(leaving, answer):
     terminal = Terminal(leaving, "run")
