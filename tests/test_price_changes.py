@@ -31,8 +31,8 @@ def subscribe(business, price=PRICE, **fields):
 
 @pytest.fixture
 def shop(business):
-    """Seven customers with a subscription each: six to a desk (one with three seats), one to a lamp."""
-    plans = ["desk"] * 6 + ["lamp"]
+    """Eight customers with a subscription each: seven to a desk (one with three seats), one to a lamp."""
+    plans = ["desk"] * 7 + ["lamp"]
     business.rows("subs", *((f"s{i}", p, 3 if i == 0 else 1) for i, p in enumerate(plans)), columns=COLUMNS)
     business.table("customers", "SELECT id FROM subs")
     business.sync("customers", resource="customer", key="id", fields={"name": "id"})
@@ -65,16 +65,16 @@ def test_a_plan_says_who_moves_what_they_pay_and_what_is_prorated(shop):
     document = json.loads(shop.cli("plan", "--format", "json", "--show-values").out)
     ran = shop.cli()
 
-    said = "price [desk] 10.00 USD -> 12.50 USD per month: moves 6 subscriptions of `subs`, 8 units"
+    said = "price [desk] 10.00 USD -> 12.50 USD per month: moves 7 subscriptions of `subs`, 9 units"
     assert said in plan.text
     assert "`proration_behavior: create_prorations`, Stripe's default: the difference for the rest" in plan.text
-    assert "in all +20.00 USD per month" in plan.text
+    assert "in all +22.50 USD per month" in plan.text
     assert "~ 6 rows alike" in plan.text
-    assert "price [desk]: moves 6 subscriptions of `subs`" in quiet.text
+    assert "price [desk]: moves 7 subscriptions of `subs`" in quiet.text
     assert "12.50" not in quiet.text
     (change,) = document["price_changes"]
-    assert (change["subscriptions"], change["quantity"], change["monthly_difference"]) == (6, 8, "2000.00")
-    assert "price [desk]: moves 6 subscriptions" in ran.err
+    assert (change["subscriptions"], change["quantity"], change["monthly_difference"]) == (7, 9, "2250.00")
+    assert "price [desk]: moves 7 subscriptions" in ran.err
     assert ran.exit_code == 0
     assert "Price changes" not in shop.cli("plan").text
 
@@ -89,7 +89,7 @@ def test_amounts_are_shown_without_other_values_where_the_settings_say_so(shop):
 
     assert "10.00 USD -> 8.00 USD per month" in plan.text
     assert "`proration_behavior: none`: nothing is charged or credited" in plan.text
-    assert "in all -16.00 USD per month" in plan.text
+    assert "in all -18.00 USD per month" in plan.text
 
 
 def test_a_price_in_another_currency_is_rejected_with_the_subscriptions_that_can_not_follow(shop):
@@ -98,7 +98,7 @@ def test_a_price_in_another_currency_is_rejected_with_the_subscriptions_that_can
     ran = shop.cli()
 
     assert ran.exit_code == 1
-    assert "`currency` differs, and 6 rows of `subs` would move to the new price" in ran.text
+    assert "`currency` differs, and 7 rows of `subs` would move to the new price" in ran.text
     assert shop.write_calls() == []
     assert all(price["active"] for price in shop.stripe.objects("price"))
 
@@ -110,6 +110,6 @@ def test_a_price_in_another_currency_is_replaced_where_everybody_keeps_the_old_o
     plan = shop.cli("plan")
 
     assert plan.exit_code == 0, plan.text
-    assert "6 rows: keeps the object that this plan replaces (`when_replaced: keep`)" in plan.text
+    assert "7 rows: keeps the object that this plan replaces (`when_replaced: keep`)" in plan.text
     assert shop.cli().exit_code == 0
     assert {price["currency"] for price in shop.stripe.objects("price")} == {"usd", "eur"}

@@ -78,7 +78,7 @@ def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
         if count := tally.not_sent[sync]:
             yield Problem(
                 code="sync-stopped",
-                summary=f"{_changes(count)} of `{sync}` not sent: {reason}",
+                summary=f"{_changes(count, f' of `{sync}`')} not sent: {reason}",
                 where=Location(sync=sync),
                 hint="fix the cause and run again: the remaining rows are planned again."
                 " `max_rejections_per_cause` in the settings moves the limit"
@@ -94,5 +94,5 @@ def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
         )
 
 
-def _changes(count: int) -> str:
-    return "1 change was" if count == 1 else f"{count:,} changes were"
+def _changes(count: int, of: str = "") -> str:
+    return f"1 change{of} was" if count == 1 else f"{count:,} changes{of} were"
