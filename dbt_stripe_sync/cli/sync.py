@@ -80,7 +80,7 @@ def run(
 @click.command()
 @with_project
 @click.option("--out", type=FILE, help="Keep the plan in a file, for `apply`.")
-@click.option("--format", "form", type=FORMATS, default="text", help="How to print it.")
+@click.option("--output", "--format", "form", type=FORMATS, default="text", help="How to print it.")
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH
 @click.option("--limit", type=click.IntRange(min=1), help="Plan at most so many changes.")
