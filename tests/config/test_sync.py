@@ -87,7 +87,9 @@ def test_dots_and_nesting_mean_the_same(project):
 
 
 def test_a_reference_orders_the_syncs(project):
-    project.add("subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: [tenant, user]}, items: i}")
+    project.add(
+        "subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: [tenant, user]}, items: i}"
+    )
     project.add("customers", "resource: customer\nkey: [tenant, id]\nfields: {email: email}")
 
     subs, _ = project.parse().syncs
@@ -98,7 +100,8 @@ def test_a_reference_orders_the_syncs(project):
 
 def test_a_look_up_names_the_resource_as_the_catalogue_does(project):
     project.add(
-        "subs", "resource: subscription\nkey: id\nfields: {customer: {lookup: customers, by: email, column: m}, items: i}"
+        "subs",
+        "resource: subscription\nkey: id\nfields: {customer: {lookup: customers, by: email, column: m}, items: i}",
     )
 
     assert values(project.sync())["customer"] == Lookup(resource="customer", by="email", column="m")
@@ -292,6 +295,8 @@ def test_the_fingerprint_moves_with_the_mapping_and_with_nothing_else(project):
 
 def test_a_broken_sync_is_not_also_called_missing(project):
     project.add("customers", CUSTOMER + "fields: {emial: email}")
-    project.add("subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: user_id}, items: i}")
+    project.add(
+        "subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: user_id}, items: i}"
+    )
 
     assert [problem.partition("]")[0] for problem in project.problems()] == ["error[unknown-parameter"]
