@@ -88,7 +88,7 @@ def test_dots_and_nesting_mean_the_same(project):
 
 def test_a_reference_orders_the_syncs(project):
     project.add(
-        "subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: [tenant, user]}, items: i}"
+        "subs", "resource: subscription\nkey: k\nfields: {customer: {sync: customers, key: [tenant, user]}, items: i}"
     )
     project.add("customers", "resource: customer\nkey: [tenant, id]\nfields: {email: email}")
 
@@ -295,8 +295,6 @@ def test_the_fingerprint_moves_with_the_mapping_and_with_nothing_else(project):
 
 def test_a_broken_sync_is_not_also_called_missing(project):
     project.add("customers", CUSTOMER + "fields: {emial: email}")
-    project.add(
-        "subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: user_id}, items: i}"
-    )
+    project.add("subs", "resource: subscription\nkey: k\nfields: {customer: {sync: customers, key: user_id}, items: i}")
 
     assert [problem.partition("]")[0] for problem in project.problems()] == ["error[unknown-parameter"]
