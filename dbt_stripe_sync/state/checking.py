@@ -47,7 +47,7 @@ def find_bad_row(session: Session, table: str) -> str | None:
         _check_whole(session, table)
     except BadRowError as error:
         return f"row {number:,} of `{table}` {error}" if number else f"`{table}` {error}"
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return f"row {number:,} of `{table}` can't be read"
     return None
 

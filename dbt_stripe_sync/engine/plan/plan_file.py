@@ -288,7 +288,7 @@ def take_plan(path: Path, folder: Path) -> Plan:
     with copy.open("rb") as file:
         try:
             return _parse_plan(copy, file, where)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise PlanError(
                 Problem(
                     code="plan-altered",
