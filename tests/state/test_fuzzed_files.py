@@ -145,13 +145,14 @@ def read_all(state):
     assert state.serial >= 0
 
 
+@pytest.mark.slow
 def test_an_export_with_another_cell_is_refused_or_can_be_read(exported, opened, path, tmp_path):
     """One state for all examples: only an import that is taken over needs a new one."""
     folder = tmp_path / "export"
     with ExitStack() as states:
         fresh = [states.enter_context(opened(identity=None))]
 
-        @settings(max_examples=30, deadline=None, suppress_health_check=CALM)
+        @settings(max_examples=15, deadline=None, suppress_health_check=CALM)
         @given(place=st.sampled_from(list(exported)), cell=CELL)
         def check(place, cell):
             name, column = place
