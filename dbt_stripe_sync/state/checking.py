@@ -112,6 +112,8 @@ def _check_intent(row: Row) -> None:
 def _check_run(row: Row) -> None:
     _check_named(row, ("id", "command"))
     RunStatus(row["status"])
+    if row["started_at"] is None:
+        raise BadRowError("does not say when it began")
     if row["header"] is not None:
         decode_header(orjson.loads(row["header"]))
     for name, decode in (("counts", decode_counts), ("problems", decode_problem), ("owed", decode_owed)):
