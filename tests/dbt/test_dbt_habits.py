@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from business import ROOT, as_a_user, run_cli
+from business import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,63 +20,33 @@ BROKEN = "select cast('x' || id as int) as id, email, joined_on, built_in from {
 CHECKS: dict[str, Callable] = {}
 
 
-@dataclass(frozen=True)
-class Habits:
-    """The project, a dbt, and a local Stripe."""
+@pytest.fixture(scope="module")
+def built_by(tmp_path_factory):
+    """The project, built once by each engine that is asked for."""
+    built = {}
 
-    root: Path
-    dbt: Path
-    stripe: object = None
-    engine: str = "1"
+    def build(user):
+        if user.engine not in built:
+            root = Path(shutil.copytree(PROJECT, tmp_path_factory.mktemp("built") / "habits"))
+            code, said = replace(user, root=root).run_dbt("build")
+            assert code == 0, said
+            built[user.engine] = root
+        return built[user.engine]
 
-    def run_dbt(self, *arguments, plugin="0"):
-        environment = as_a_user({"DBT_STRIPE_SYNC_PLUGIN": plugin})
-        command = [str(self.dbt), *arguments, "--profiles-dir", str(self.root)]
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr
-
-    def cli(self, *arguments):
-        options = ["--project-dir", str(self.root), "--profiles-dir", str(self.root)]
-        return run_cli(*arguments, *options, "--stripe-url", self.stripe.url)
-
-    def start_over(self):
-        """Leave nothing that was built but what dbt noted of it."""
-        (self.root / "warehouse.duckdb").unlink()
-
-    def build_production(self):
-        """Another target is all that is built, and what dbt noted of it lies in `state/`."""
-        self.start_over()
-        code, said = self.run_dbt("build", "--target", "prod", "--target-path", "state", "--select", "stg_people")
-        assert code == 0, said
-
-    def where_people_were_built(self):
-        return [customer["metadata"]["built_in"] for customer in self.stripe.objects("customer")]
+    return build
 
 
-def build_habits(dbt, folder):
-    root = Path(shutil.copytree(PROJECT, folder))
-    code, said = Habits(root, dbt).run_dbt("build")
+@pytest.fixture
+def habits(dbt_user, built_by, tmp_path):
+    """The built project, to be changed at will."""
+    return replace(dbt_user, root=Path(shutil.copytree(built_by(dbt_user), tmp_path / "habits")))
+
+
+def build_production(habits):
+    """Another target is all that is built, and what dbt noted of it lies in `state/`."""
+    habits.start_over()
+    code, said = habits.run_dbt("build", "--target", "prod", "--target-path", "state", "--select", "stg_people")
     assert code == 0, said
-    return root
-
-
-@pytest.fixture(scope="module")
-def habits_by_dbt_1(tmp_path_factory, dbt_1):
-    return build_habits(dbt_1, tmp_path_factory.mktemp("habits1") / "habits")
-
-
-@pytest.fixture(scope="module")
-def habits_by_dbt_2(tmp_path_factory, dbt_2):
-    return build_habits(dbt_2, tmp_path_factory.mktemp("habits2") / "habits")
-
-
-@pytest.fixture(params=[pytest.param("1", marks=pytest.mark.slow), pytest.param("2", marks=pytest.mark.dbt2)])
-def habits(request, tmp_path, stripe, monkeypatch):
-    """The project, built by a dbt, to be changed at will."""
-    built = request.getfixturevalue(f"habits_by_dbt_{request.param}")
-    dbt = request.getfixturevalue(f"dbt_{request.param}")
-    monkeypatch.setenv("DBT_STRIPE_SYNC_DBT", str(dbt))
-    return Habits(Path(shutil.copytree(built, tmp_path / "habits")), dbt, stripe, request.param)
 
 
 def holds(habit):
@@ -101,7 +70,7 @@ def check_build(habits):
 
 @holds("`run --build --defer --state DIR`")
 def check_deferred_build(habits):
-    habits.build_production()
+    build_production(habits)
 
     ran = habits.cli("run", "--build", "--defer", "--state", str(habits.root / "state"))
 
@@ -112,7 +81,7 @@ def check_deferred_build(habits):
 @holds("`dbt build --defer`, then `run`")
 def check_deferred_by_dbt(habits):
     """A synced model that dbt did not build here is not taken from elsewhere."""
-    habits.build_production()
+    build_production(habits)
     code, said = habits.run_dbt("build", "--defer", "--state", "state", "--select", "plans")
     assert code == 0, said
 
