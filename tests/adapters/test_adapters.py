@@ -114,6 +114,8 @@ def clickhouse(tmp_path, environment_of):
 @pytest.fixture
 def spark(tmp_path, environment_of):
     """A cluster of its own: a master and a worker, to which each program connects as a driver."""
+    if shutil.which("java") is None:
+        pytest.skip("Java is not installed")
     home = next((environment_of("spark").parent / "lib").glob("python3*/site-packages/pyspark"))
     port, web, worker_web = free_port(), free_port(), free_port()
     master_url, work = f"spark://127.0.0.1:{port}", tmp_path / "work"
