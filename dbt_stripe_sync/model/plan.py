@@ -190,7 +190,8 @@ class Plan:
     """What has to be done.
 
     `refreshes` is what needs no call and is only to be written down. `owed` are steps of earlier changes that are still
-    to be done. `reads` is how many requests it took to see what it needed of Stripe.
+    to be done. `reads` is how many requests it took to see what it needed of Stripe. `digest` is that of all of it, and
+    `signature` what the state that it was made from says to that.
     """
 
     header: PlanHeader
@@ -200,6 +201,8 @@ class Plan:
     refreshes: Iterable[Refreshed] = ()
     owed: tuple[Owed, ...] = ()
     reads: int = 0
+    digest: str = ""
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.apply.send import Sender, build_intent
+from dbt_stripe_sync.engine.apply.turns import Turns
 from dbt_stripe_sync.engine.payload.builder import refs_in
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.run import Outcome, Status
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 LANE_WIDTH = 200
 # The same where many changes share a request: with an answer in 0.3 seconds these are 10,000 a second.
 BULK_WIDTH = 3000
-# How many changes may be between their intent and their outcome: more than Stripe's pace ever needs, and few enough to
-# be finished at once when a run is stopped.
-MOST_UNDER_WAY = 48
-# With --fail-fast: enough for the pace of one endpoint, and few enough that little happens after the first failure.
-FEW_UNDER_WAY = 8
 UNAUTHORIZED = 401
 # So many changes one after the other without an answer, each tried several times: the next ones would fare no better.
 MOST_LOST = 20
@@ -135,7 +131,7 @@ async def apply_changes(
         observer=observer,
         stop=stop,
         sending=sending,
-        turns=asyncio.Semaphore(FEW_UNDER_WAY if sending.fail_fast else MOST_UNDER_WAY),
+        turns=Turns(fail_fast=sending.fail_fast),
     )
     tasks: dict[str, asyncio.Task[None]] = {}
     for counts in syncs:
@@ -157,7 +153,7 @@ class _Lanes:
     observer: Observer
     stop: Stop
     sending: Sending
-    turns: asyncio.Semaphore
+    turns: Turns
     lost_in_a_row: int = 0
     tally: Tally = field(default_factory=Tally)
     parents: _Parents = field(default_factory=_Parents)
