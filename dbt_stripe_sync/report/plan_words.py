@@ -53,6 +53,10 @@ PARTICIPLES = {
 }
 
 
+# What is worth a word: docs.stripe.com/rate-limits includes 500 reads for each transaction, at least 10,000 a month.
+MANY_READS = 100
+
+
 @dataclass(slots=True, kw_only=True)
 class Found:
     """What is wrong, by the sync that it concerns. `general` concerns none of the plan's."""
@@ -121,7 +125,9 @@ def sum_of(plan: Plan) -> str:
 def cost_of(plan: Plan, calls_per_second: float) -> str:
     """How many calls the plan needs, and about how long they take: `About 2 calls, under a second.`."""
     calls = sum(count.calls for count in plan.counts)
-    return f"About {counted(calls, 'call')}, {about(calls / calls_per_second)}." if calls else "No calls."
+    cost = f"About {counted(calls, 'call')}, {about(calls / calls_per_second)}." if calls else "No calls."
+    reads = sum(count.reads for count in plan.counts)
+    return f"{cost} Planning took {reads:,} reads of Stripe." if reads >= MANY_READS else cost
 
 
 def pick_drifted(plan: Plan, most: int) -> dict[str, list[DriftedObject]]:
