@@ -34,8 +34,8 @@ class SyncCounts:
     """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins.
 
     `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync. `drifted` are the
-    rows whose objects somebody has changed in Stripe, and which the plan leaves so. `reads` is how many requests it took
-    to compare the rows with Stripe.
+    rows whose objects somebody has changed in Stripe, and which the plan leaves so. `reads` is how many requests
+    it took to compare the rows with Stripe.
     """
 
     sync: str

@@ -247,9 +247,9 @@ class ExistingObjects:
         if name is not None:
             pages = self._everything(resource, {name[0]: [value] if name[1] else value})
             return [found async for page in pages for found in page]
-        # docs.stripe.com/search#search-query-language: a text matches exactly, whatever its case.
-        name = EMAIL if by == NEAR_EMAIL else f"metadata[{_search_text(by.removeprefix(_METADATA))}]"
-        query = f"{name}:{_search_text(value)}"
+        # An exact match of a search ignores case (docs.stripe.com/search, query language).
+        searched = EMAIL if by == NEAR_EMAIL else f"metadata[{_search_text(by.removeprefix(_METADATA))}]"
+        query = f"{searched}:{_search_text(value)}"
         answer = await self._stripe.send(
             Call(resource=resource, operation="search", params={"query": query, "limit": PAGE})
         )
