@@ -434,6 +434,19 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
         ),
+        "webhook_endpoint": Lifecycle(
+            found_by=("id", "url", "metadata"),
+            on_removed={
+                Removal.DELETE: DELETE,
+                Removal.DEACTIVATE: Step(
+                    operation="update", params={"disabled": True}, gone=False, revive={"disabled": False}
+                ),
+            },
+            permanent=frozenset({Removal.DELETE}),
+            when_immutable_changes=NotReplaced(reason="an endpoint in its place would sign with another secret"),
+            replace_if_asked=Replace(then=Removal.DELETE),
+            note="its signing secret is not kept: take it from the Dashboard",
+        ),
         "tax.registration": Lifecycle(
             found_by=("id",),
             on_removed={
