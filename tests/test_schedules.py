@@ -1,4 +1,4 @@
-"""Schedules of subscriptions: a row's phases are made, and changed, whether or not it says where the first one begins."""
+"""Schedules of subscriptions: a row's phases are made, and changed, wherever the first begins."""
 
 from __future__ import annotations
 

@@ -222,9 +222,9 @@ class Lifecycle:
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
     for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
     where an object is removed for good, `uniques` what no two objects share, `ended` the
-    statuses in which an object's life is over. `anchored` are lists whose first entry has to say in each update where the
-    object's own first one begins, and the parameter that says so. `whole_lists` are lists that an update replaces as a whole, and to which
-    people add by hand. `set_once` are parameters that an update takes only as long as they have the value
+    statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which
+    people add by hand. `anchored` are lists whose first entry says in each update where the object's own first one
+    begins, by the parameter given here; creation has that parameter beside the list. `set_once` are parameters that an update takes only as long as they have the value
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
     the list operation: lists with each of them have every object between them, where a plain list leaves out those that
     are archived or have ended.

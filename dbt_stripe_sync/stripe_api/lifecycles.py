@@ -201,8 +201,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             said_again=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
             whole_lists=("phases",),
-            # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates to."
-            # (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
+            # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates
+            # to." (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
             anchored={"phases": "start_date"},
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),

@@ -90,6 +90,9 @@ def create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[Pla
     taken = rules.resource.params
     create = {name: at_creation(value, taken[name]) for name, value in params.items() if taken[name].creatable}
     later = {name: value for name, value in params.items() if name not in create}
+    for name, start in rules.lifecycle.anchored.items():
+        if (entries := params.get(name)) and start in entries[0]:
+            create.setdefault(start, entries[0][start])
     if is_tagged(rules):
         create["metadata"] = {**create.get("metadata", {}), TAG: row_tag(rules, key)}
     bulk = bulk_of(rules.sync, rules.lifecycle)
