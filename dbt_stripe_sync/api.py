@@ -130,10 +130,11 @@ class Project:
                     progress or Silent(),
                     stop,
                 )
-            return _with_problem(report, parts.state.left)
+                report = self._with_artifacts(report)
+            return self._with_left_behind(report, parts.state.left)
 
         with alerting_about_stops(self.options):
-            return self._kept(_run_until_done(work(), stop))
+            return self._alerted(_run_until_done(work(), stop))
 
     def retry(
         self,
@@ -192,10 +193,11 @@ class Project:
             async with open_parts(self.workload, clock=self._clock) as parts:
                 told = progress or Silent()
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
-            return _with_problem(report, parts.state.left)
+                report = self._with_artifacts(report)
+            return self._with_left_behind(report, parts.state.left)
 
         with alerting_about_stops(self.options):
-            return self._kept(_run_until_done(work(), stop))
+            return self._alerted(_run_until_done(work(), stop))
 
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
@@ -270,12 +272,18 @@ class Project:
         folder = self.workload.dbt.target_path
         return folder / RESULTS, folder / PAGE
 
-    def _kept(self, report: RunReport) -> RunReport:
+    def _with_artifacts(self, report: RunReport) -> RunReport:
+        """Leave the artifacts, read from the state while it is still open: to open it again costs."""
         from dbt_stripe_sync.artifacts import write_artifacts
 
-        problems = write_artifacts(report, self.workload.dbt.target_path)
-        problems += alert_about_run(report, self.workload.settings.alerts)
-        return replace(report, problems=(*report.problems, *problems)) if problems else report
+        return _with_problems(report, write_artifacts(report, self.workload.dbt.target_path))
+
+    def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
+        """The report with what came up as the state was closed, and the artifacts anew if something did."""
+        return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
+
+    def _alerted(self, report: RunReport) -> RunReport:
+        return _with_problems(report, alert_about_run(report, self.workload.settings.alerts))
 
     @staticmethod
     def resources() -> list[dict[str, Any]]:
@@ -322,8 +330,8 @@ def _say_what_is_finished(under_way: int) -> None:
         logging.getLogger(__name__).warning("Finishing %s; press Ctrl-C again to quit.", what)
 
 
-def _with_problem(report: RunReport, problem: Problem | None) -> RunReport:
-    return report if problem is None else replace(report, problems=(*report.problems, problem))
+def _with_problems(report: RunReport, problems: Sequence[Problem]) -> RunReport:
+    return replace(report, problems=(*report.problems, *problems)) if problems else report
 
 
 def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:

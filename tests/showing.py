@@ -82,10 +82,15 @@ def joined(lines: Iterator[str] | list[str]) -> Iterator[str]:
 
 
 def is_shown(path: str, value: str, parts: list[str]) -> bool:
-    name, text = (re.escape(_SPACE.sub("", part.replace("```", "'''"))) for part in (plain(path), value))
+    name, text = (re.escape(_fenced(_SPACE.sub("", part))) for part in (plain(path), value))
     field = re.compile(rf"{name}:?(?:.*->)?{text}(?:\(.*\))?")
     sent = re.compile(rf"(?:with|,){name}={text}(?:$|,|\()")
-    return any(field.fullmatch(part) or sent.search(part) for part in parts)
+    return any(field.fullmatch(part) or sent.search(part) for part in map(_fenced, parts))
+
+
+def _fenced(text: str) -> str:
+    """Text as it is in Markdown, where it must not end its block."""
+    return text.replace("```", "'''")
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
