@@ -225,9 +225,9 @@ class Lifecycle:
     statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which
     people add by hand. `anchored` are lists whose first entry says in each update where the object's own first one
     begins, by the parameter given here; creation has that parameter beside the list. `set_once` are parameters
-    that an update takes only as long as they have the value given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
-    the list operation: lists with each of them have every object between them, where a plain list leaves out those that
-    are archived or have ended.
+    that an update takes only as long as they have the value given here, by their dotted path; a `*` in it stands for
+    any key of a map. `listed_with` are sets of parameters of the list operation: lists with each of
+    them have every object between them, where a plain list leaves out those that are archived or have ended.
     `hides_test_clocks` says that they leave out objects of test clocks unless one is named. `moved_by_stripe` are
     parameters that Stripe itself changes while an object lives.
     """
