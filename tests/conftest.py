@@ -21,6 +21,8 @@ from usage import meters
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.sandbox import Sandbox
 
+# Folders whose tests are the same for many kinds of object, difference or fault.
+GRIDS = {"core", "crash", "faults", "two_objects"}
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",
@@ -37,6 +39,17 @@ def pytest_configure():
     """Keep what is said to the local Stripe, for the contract tests, where somebody names a folder for it."""
     if os.environ.get(FOLDER):
         start_recording(Path(os.environ[FOLDER]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave the first case of each test of a grid to the default run; the others are `slow`."""
+    seen = set()
+    for item in items:
+        test = (item.path, item.cls, getattr(item, "originalname", item.name))
+        if item.path.parent.name in GRIDS and test in seen:
+            item.add_marker(pytest.mark.slow)
+        seen.add(test)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -313,6 +313,7 @@ lasting = settings(
 
 
 # Shrinking a sequence that fails takes its time.
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @given(history=histories)
 @settings(lasting, max_examples=12)

@@ -401,6 +401,7 @@ def explore(world: World, monkeypatch: pytest.MonkeyPatch, profile: settings) ->
     run_state_machine_as_test(machine, settings=profile)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_business_ends_as_its_models_say_whatever_has_happened(world, monkeypatch):
     explore(world, monkeypatch, settings(lasting, max_examples=5, stateful_step_count=8, derandomize=True))

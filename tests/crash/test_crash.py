@@ -53,6 +53,7 @@ def test_a_state_that_dies_on_its_way_to_a_newer_format_gets_there(few):
     assert list(few.business.state.parent.glob("*.before-v*"))
 
 
+@pytest.mark.slow
 def test_a_saved_plan_that_was_killed_in_the_middle_goes_on_with_the_same_file(few_unharmed, few):
     kill_saved_plans(few, (ACTED, "after the intent is durable", "after the outcome is durable", SENT))
 
@@ -60,12 +61,14 @@ def test_a_saved_plan_that_was_killed_in_the_middle_goes_on_with_the_same_file(f
     assert few.counts.kills >= KILLS_OF_SAVED_PLANS
 
 
+@pytest.mark.slow
 def test_kills_between_steps_that_have_an_order_leave_no_trace(tied_unharmed, tied):
     kill_all_along(tied, KILLS_BETWEEN_STEPS, seed=14, points=SENDING)
 
     tied.check_like(tied_unharmed)
 
 
+@pytest.mark.slow
 def test_a_saved_plan_with_steps_that_have_an_order_goes_on_with_the_same_file(tied_unharmed, tied):
     kill_saved_plans(tied, (ACTED, "after the outcome is durable", SENT, ACTED))
 

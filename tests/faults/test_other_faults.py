@@ -80,6 +80,7 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(business, tiny_disk):
     business.set(state_path=str(tiny_disk / "dev.duckdb"))
     business.table("customers", f"SELECT i AS id, repeat('x', 300) || i AS about FROM range({MANY}) AS t(i)")
