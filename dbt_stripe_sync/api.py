@@ -180,13 +180,19 @@ class Project:
     def apply(self, plan: Plan | Path, *, progress: Progress | None = None, fail_fast: bool = False) -> RunReport:
         """Send a plan that `plan` gave and whose context lasts, or a saved one, without asking: it has been seen.
 
-        Raises `PlanError` where it was made for something else or is stale.
+        Raises `PlanError` where it was altered, was made for something else, or is stale.
         """
+        if isinstance(plan, Path):
+            from dbt_stripe_sync.engine.plan.plan_file import take_plan
+
+            with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
+                return self._apply(take_plan(plan, Path(folder)), progress, fail_fast=fail_fast)
+        return self._apply(plan, progress, fail_fast=fail_fast)
+
+    def _apply(self, made: Plan, progress: Progress | None, *, fail_fast: bool) -> RunReport:
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
-        from dbt_stripe_sync.engine.plan.plan_file import read_plan
 
-        made = read_plan(plan) if isinstance(plan, Path) else plan
         stop = Stop(_say_what_is_finished)
 
         async def work() -> RunReport:

@@ -72,7 +72,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
     """
     with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
-        writer = PlanWriter(path, build_header(workload, parts))
+        writer = PlanWriter(path, build_header(workload, parts), parts.state.sign)
         try:
             scope = Scope(
                 syncs=workload.syncs,

@@ -32,7 +32,7 @@ def build_header(workload: Workload, parts: Parts) -> PlanHeader:
 
 
 def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
-    """Refuse a plan that was made for something else, or for a state that has moved since, but by the plan itself.
+    """Refuse a plan that was made for something else, that was altered, or whose state has moved since by other hands.
 
     Raises `PlanError` with everything that differs.
     """
@@ -67,6 +67,14 @@ def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
         )
         if has_moved
     ]
+    if not problems and not state.has_signed(plan.digest, plan.signature):
+        problems.append(
+            Problem(
+                code="plan-altered",
+                summary="the plan was altered after it was made: its signature is not the state's",
+                hint="make it anew with `dbt-stripe-sync plan --out FILE`",
+            )
+        )
     if problems or stale:
         raise PlanError(problems or stale)
 

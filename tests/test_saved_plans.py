@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -11,11 +12,12 @@ import sys
 from datetime import timedelta
 
 import duckdb
+import orjson
 import pytest
 from business import ROOT
 
 import dbt_stripe_sync
-from dbt_stripe_sync import api
+from dbt_stripe_sync import api, pipeline
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Fault
 from dbt_stripe_sync.stripe_api import accounts
@@ -193,8 +195,68 @@ def test_a_plan_that_was_altered_in_any_place_is_refused(planned, plan, alter):
     assert planned.write_calls() == []
 
 
+def forged(text, signature=None):
+    """A plan with another value and the digest that belongs to it, as somebody makes it who knows the format."""
+    *lines, last = with_another_value(text).encode().splitlines(keepends=True)
+    end = orjson.loads(last)
+    proof = {"sha256": end.pop("sha256"), "signature": signature or end.pop("signature")}
+    end.pop("signature", None)
+    digest = hashlib.sha256(b"".join(lines) + orjson.dumps(end, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    assert digest != proof["sha256"]
+    return b"".join(lines).decode() + orjson.dumps(end | proof | {"sha256": digest}).decode() + "\n"
+
+
+@pytest.mark.parametrize("signature", [None, "", "ä", "0" * 64])
+def test_a_plan_that_was_altered_by_somebody_who_knows_the_format_is_refused(planned, plan, signature):
+    plan.write_text(forged(plan.read_text(), signature))
+
+    ran = planned.cli("apply", str(plan))
+
+    assert ran.exit_code == 2
+    assert "error[plan-altered]: the plan was altered after it was made: its signature is not the state's" in ran.err
+    assert ran.err.endswith(ANEW)
+    assert planned.write_calls() == []
+    assert planned.stripe.count("customer") == 0
+
+
+def test_a_plan_that_another_state_has_signed_is_refused(planned, plan, tmp_path):
+    assert planned.cli("plan", "--out", str(plan), "--state-path", str(tmp_path / "theirs.duckdb")).exit_code == 0
+    with duckdb.connect(str(planned.state), read_only=True) as state:
+        ours = state.execute("SELECT value FROM meta WHERE key = 'state_id'").fetchall()[0][0]
+    theirs = json.loads(plan.read_text().splitlines()[0])["header"]["state_id"]
+    plan.write_text(forged(plan.read_text().replace(theirs, ours)))
+
+    ran = planned.cli("apply", str(plan))
+
+    assert (ran.exit_code, "error[plan-altered]" in ran.err) == (2, True), ran.err
+    assert planned.write_calls() == []
+
+
+def test_a_plan_that_is_altered_while_it_is_sent_is_sent_as_it_was_checked(planned, plan, monkeypatch):
+    check = pipeline.check_plan
+
+    def check_and_alter(*given):
+        check(*given)
+        plan.write_text(with_another_value(plan.read_text()))
+
+    monkeypatch.setattr(pipeline, "check_plan", check_and_alter)
+
+    assert planned.cli("apply", str(plan)).exit_code == 0
+    assert "x@example.com" in plan.read_text()
+    assert sorted(found["email"][0] for found in planned.stripe.objects("customer")) == ["a", "b", "c"]
+
+
+def test_a_plan_is_still_known_by_the_state_that_was_moved_by_its_export(planned, plan, tmp_path):
+    assert planned.cli("state", "export", str(tmp_path / "export")).exit_code == 0
+    planned.state.unlink()
+    assert planned.cli("state", "import", str(tmp_path / "export")).exit_code == 0
+
+    assert planned.cli("apply", str(plan)).exit_code == 0
+    assert planned.stripe.count("customer") == 3
+
+
 def test_a_plan_of_another_format_and_one_that_is_not_there_are_refused(planned, plan, tmp_path):
-    plan.write_text(plan.read_text().replace('"dbt_stripe_sync_plan":2', '"dbt_stripe_sync_plan":99'))
+    plan.write_text(plan.read_text().replace('"dbt_stripe_sync_plan":3', '"dbt_stripe_sync_plan":99'))
 
     other = planned.cli("apply", str(plan))
     none = planned.cli("apply", str(tmp_path / "none.jsonl"))

@@ -30,7 +30,11 @@ YES = click.option("--yes", is_flag=True, help="Agree beforehand to removals tha
 @click.command()
 @with_project
 @click.option("--build", is_flag=True, help="Run `dbt build` for the synced models and their parents first.")
-@click.option("--defer", is_flag=True, help="Let --build take unbuilt parents from --state, as dbt does.")
+@click.option(
+    "--defer",
+    is_flag=True,
+    help="With --build, build no parents: dbt reads unbuilt ones from --state.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and send nothing.")
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH

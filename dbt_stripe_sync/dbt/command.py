@@ -44,10 +44,12 @@ def find_dbt() -> Path:
 def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> None:
     """`dbt build` for some models and all that they come from; its output goes to stderr.
 
+    With `--defer` the models alone are built, since dbt defers none that it is asked to build: a parent that is not
+    built here is read where the manifest in `--state` says that it lies.
     A build that fails in part is no error here: what it could not build is held back by its results.
     Raises `ConfigError` where dbt could not begin (`dbt-build-failed`).
     """
-    selectors = [f"+{model}" for model in models]
+    selectors = models if chosen.defer else [f"+{model}" for model in models]
     arguments = ["build", "--select", *selectors, *(["--defer"] if chosen.defer else [])]
     results = project.target_path / "run_results.json"
     before = _written_at(results)

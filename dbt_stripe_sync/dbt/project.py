@@ -107,14 +107,12 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         target=target,
         variables=variables,
         target_path=root / str(target_path or "target"),
-        model_paths=tuple(str(path) for path in raw.get("model-paths") or ["models"]),
+        model_paths=_paths(raw, "model-paths"),
         profiles_dir=folder,
         settings=settings,
         places=places,
         property_paths=tuple(
-            str(path)
-            for key in ("model-paths", "seed-paths", "snapshot-paths")
-            for path in raw.get(key) or [key.replace("-paths", "s")]
+            path for key in ("model-paths", "seed-paths", "snapshot-paths") for path in _paths(raw, key)
         ),
         default_selector=default_selector,
         packages_path=Path(str(raw.get("packages-install-path") or "dbt_packages")),
@@ -123,12 +121,22 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     )
 
 
+def _paths(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The folders that dbt_project.yml names, or the one that dbt looks into by default. Raises `ConfigError`."""
+    named = raw.get(key) or [key.replace("-paths", "s")]
+    if not isinstance(named, list):
+        where = Location(file=PROJECT_FILE, field=key)
+        raise ConfigError(_bad_shape(where, "bad-project", "it is not a list", f"write `{key}: [folder]`"))
+    return tuple(str(path) for path in named)
+
+
 def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
     """docs.getdbt.com/reference/node-selection/yaml-selectors: one may say `default: true`, or an expression."""
     if not file.is_file():
         return None
     raw, _ = _read_yaml(file, "bad-yaml", "the file is gone", "run it again")
-    for entry in raw.get("selectors") or []:
+    entries = raw.get("selectors")
+    for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and "default" in entry:
             where = Location(file=SELECTORS_FILE, field=f"{entry.get('name')}.default")
             if str(renderer.render(entry["default"], where)).lower() == "true":

@@ -62,10 +62,17 @@ class Renderer:
 
     def render(self, value: Any, where: Location) -> Any:
         """A value with every text in it rendered: one expression alone gives what it is, text around it gives text."""
+        try:
+            return self._render(value, where)
+        except RecursionError:
+            self._add("bad-yaml", where, "it contains itself, through an alias of YAML", "remove the alias")
+            return None
+
+    def _render(self, value: Any, where: Location) -> Any:
         if isinstance(value, dict):
-            return {name: self.render(part, where.at_field(str(name))) for name, part in value.items()}
+            return {name: self._render(part, where.at_field(str(name))) for name, part in value.items()}
         if isinstance(value, list):
-            return [self.render(part, where.at_field(str(index))) for index, part in enumerate(value)]
+            return [self._render(part, where.at_field(str(index))) for index, part in enumerate(value)]
         if isinstance(value, dt.date):
             return value.isoformat()
         if not isinstance(value, str) or not any(mark in value for mark in ("{{", "{%", "{#")):

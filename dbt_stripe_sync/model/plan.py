@@ -192,7 +192,7 @@ class Plan:
     """What has to be done.
 
     `refreshes` is what needs no call and is only to be written down. `owed` are steps of earlier changes that are still
-    to be done.
+    to be done. `digest` is that of all of it, and `signature` what the state that it was made from says to that.
     """
 
     header: PlanHeader
@@ -201,6 +201,8 @@ class Plan:
     problems: tuple[Problem, ...]
     refreshes: Iterable[Refreshed] = ()
     owed: tuple[Owed, ...] = ()
+    digest: str = ""
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ def find_bad_row(session: Session, table: str) -> str | None:
         _check_whole(session, table)
     except BadRowError as error:
         return f"row {number:,} of `{table}` {error}" if number else f"`{table}` {error}"
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return f"row {number:,} of `{table}` can't be read"
     return None
 
@@ -112,6 +112,8 @@ def _check_intent(row: Row) -> None:
 def _check_run(row: Row) -> None:
     _check_named(row, ("id", "command"))
     RunStatus(row["status"])
+    if row["started_at"] is None:
+        raise BadRowError("does not say when it began")
     if row["header"] is not None:
         decode_header(orjson.loads(row["header"]))
     for name, decode in (("counts", decode_counts), ("problems", decode_problem), ("owed", decode_owed)):

@@ -18,7 +18,7 @@ from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.state import applied, drift, owed
+from dbt_stripe_sync.state import applied, drift, owed, signing
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
@@ -210,6 +210,14 @@ class StateStore:
             drift.note_read_back(self._session, entries)
             if self._plan_id is not None:
                 applied.note_write(self._session, self._plan_id)
+
+    def sign(self, digest: str) -> str:
+        """The signature of a plan that is made from this state, by a key that nobody else has."""
+        return signing.sign(self._session, digest)
+
+    def has_signed(self, digest: str, signature: str) -> bool:
+        """Whether a plan's signature is this state's."""
+        return signing.has_signed(self._session, digest, signature)
 
     def seal(self) -> None:
         """Hash the values of syncs that store none any more, in records and in what is remembered of runs."""

@@ -1,8 +1,8 @@
 """Every warehouse without a reader of ours, through dbt 1.x's own adapter.
 
 Slower than the other readers: dbt takes seconds to import, and rows pass through Python.
-Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite and dbt-clickhouse, dbt 1.7 with dbt-mysql on MariaDB.
-Not run for lack of a server: Trino, SQL Server, MySQL itself, Spark.
+Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-clickhouse, dbt-spark; dbt 1.7 with MariaDB.
+Not run for lack of a server: Trino, SQL Server, MySQL itself.
 """
 
 from __future__ import annotations

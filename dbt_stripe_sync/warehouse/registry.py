@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from dbt_stripe_sync.model.errors import Problem, WarehouseError
+from dbt_stripe_sync.warehouse.profile_shapes import check_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +86,7 @@ def open_warehouse(
     if kind is None:
         prepare = _through_dbt(name, target, adapter)
     else:
+        target = check_shapes(name, target)
         if not _is_installed(kind.driver):
             raise WarehouseError(
                 Problem(

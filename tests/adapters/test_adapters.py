@@ -30,7 +30,14 @@ MODELS = {
         "toFloat64(0.1) as ratio, toFloat32(0.1) as small, "
         "toDateTime64('2027-03-27 21:30:00.25', 6, 'America/New_York') as since"
     ),
+    "spark": (
+        "select 1 as id, cast('29.50' as decimal(12, 2)) as amount, 'Zoë' as name, date '2027-03-28' as day, "
+        "cast('0.1' as double) as ratio, cast('0.1' as float) as small, "
+        "timestamp '2027-03-27 21:30:00.25 America/New_York' as since"
+    ),
 }
+# Each program starts a JVM, and the cluster another one for it.
+SPARK_SECONDS = 900
 RAW = (
     "create database shop; create user 'dbt'@'127.0.0.1' identified by 'hush'; "
     "grant all on shop.* to 'dbt'@'127.0.0.1'; "
@@ -104,7 +111,46 @@ def clickhouse(tmp_path, environment_of):
         server.wait()
 
 
-@pytest.mark.parametrize("kind", ["mariadb", "clickhouse"])
+@pytest.fixture
+def spark(tmp_path, environment_of):
+    """A cluster of its own: a master and a worker, to which each program connects as a driver."""
+    if shutil.which("java") is None:
+        pytest.skip("Java is not installed")
+    home = next((environment_of("spark").parent / "lib").glob("python3*/site-packages/pyspark"))
+    port, web, worker_web = free_port(), free_port(), free_port()
+    master_url, work = f"spark://127.0.0.1:{port}", tmp_path / "work"
+    work.mkdir()
+    deploy, local = "org.apache.spark.deploy", ["--host", "127.0.0.1"]
+    started = []
+
+    def start(*command):
+        environment = {**os.environ, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
+        program = [home / "bin" / "spark-class", *command]
+        started.append(subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    try:
+        start(f"{deploy}.master.Master", *local, "--port", str(port), "--webui-port", str(web))
+        wait_until(lambda: listens(port), seconds=SPARK_SECONDS)
+        one_core = ["-c", "1", "-m", "1g", "-d", str(work), "--webui-port", str(worker_web)]
+        start(f"{deploy}.worker.Worker", *local, *one_core, master_url)
+        settings = {
+            "spark.master": master_url,
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.executor.memory": "512m",
+            "spark.sql.warehouse.dir": str(tmp_path / "warehouse"),
+            "spark.sql.shuffle.partitions": "1",
+            "spark.ui.enabled": "false",
+        }
+        yield {"type": "spark", "method": "session", "host": "local", "server_side_parameters": settings}
+    finally:
+        for server in reversed(started):
+            server.terminate()
+            server.wait()
+
+
+@pytest.mark.timeout(2 * SPARK_SECONDS)
+@pytest.mark.parametrize("kind", ["mariadb", "clickhouse", "spark"])
 def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, request, environment_of, tmp_path):
     programs = environment_of(kind)
     root = tmp_path / "shop"

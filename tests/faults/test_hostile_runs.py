@@ -13,6 +13,11 @@ LIES = (
     "an error of nobody",
 )
 KINDS = {"a creation": "POST /v1/customers$", "an update": "POST /v1/customers/", "a deletion": "DELETE /v1/customers/"}
+# The first case is what every test run has: a redirect that turns a deletion into a read, once, and then all is honest.
+CASES = [
+    *((LIES[0], 1, kind) for kind in reversed(KINDS)),
+    *((lie, None, kind) for lie in LIES for kind in KINDS),
+]
 
 
 @pytest.fixture
@@ -37,8 +42,7 @@ def in_stripe(shop):
     return sorted(found["name"] for found in shop.stripe.objects("customer") if not found.get("deleted"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("lie", "count"), [*((lie, None) for lie in LIES), (LIES[0], 1)])
+@pytest.mark.parametrize(("lie", "count", "kind"), CASES)
 def test_a_lie_is_never_all_well_while_stripe_differs(changed, lie, kind, count):
     real = changed.stripe
     with between(real.url) as server:

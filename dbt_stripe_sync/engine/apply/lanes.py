@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.apply.send import Sender, build_intent
+from dbt_stripe_sync.engine.apply.turns import Turns
 from dbt_stripe_sync.engine.payload.builder import refs_in
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.run import Outcome, Status
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 LANE_WIDTH = 200
 # The same where many changes share a request: with an answer in 0.3 seconds these are 10,000 a second.
 BULK_WIDTH = 3000
-# How many changes may be between their intent and their outcome: more than Stripe's pace ever needs, and few enough to
-# be finished at once when a run is stopped.
-MOST_UNDER_WAY = 48
 UNAUTHORIZED = 401
 # So many changes one after the other without an answer, each tried several times: the next ones would fare no better.
 MOST_LOST = 20
@@ -154,7 +152,7 @@ class _Lanes:
     closed: dict[str, str] = field(default_factory=dict)
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     holders: Counter[str] = field(default_factory=Counter)
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_UNDER_WAY))
+    turns: Turns = field(default_factory=Turns)
 
     async def run(self, sync: str, first: Sequence[asyncio.Task[None]]) -> None:
         """All changes of one sync, once those that have to be done before it are."""

@@ -1,7 +1,8 @@
 """Plans as files: changes are written as they are found, read as they are sent, and checked when they come back.
 
 A plan file is JSON lines: the header, one line a change, and a last line with the counts, the problems, where each
-sync's changes begin, and a digest of it all. It holds row values, so only its owner may read it.
+sync's changes begin, a digest of it all, and the state's signature of the digest. It holds row values, so only its
+owner may read it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from dbt_stripe_sync.model.errors import Location, PlanError, Problem
 from dbt_stripe_sync.model.plan import FormerObject, Plan, Touched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from hashlib import _Hash as Hash
     from pathlib import Path
 
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed, SyncCounts
     from dbt_stripe_sync.model.record import Record
 
-FORMAT = 2
+FORMAT = 3
+PROOF = ("sha256", "signature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,12 @@ class _Refreshes:
 
 
 class PlanWriter:
-    """Writes a plan, sync by sync. Whatever can't be written raises `PlanError`."""
+    """Writes a plan, sync by sync. `sign` gives the state's signature. What can't be written raises `PlanError`."""
 
-    def __init__(self, path: Path, header: PlanHeader) -> None:
+    def __init__(self, path: Path, header: PlanHeader, sign: Callable[[str], str]) -> None:
         self._path = path
         self._header = header
+        self._sign = sign
         self._sections: dict[str, _Section] = {}
         with _written(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -208,7 +211,7 @@ class PlanWriter:
     def finish(
         self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int, owed: Sequence[Owed] = ()
     ) -> Plan:
-        """Seal the file and give the plan. `state_serial` is the state's, now that planning has read it."""
+        """Sign the file and give the plan. `state_serial` is the state's, now that planning has read it."""
         refreshes = self._take_aside()
         with _written(self._path):
             self._file.flush()
@@ -220,7 +223,9 @@ class PlanWriter:
             "owed": [encode_owed(step) for step in owed],
             "state_serial": state_serial,
         }
-        self._write({**end, "sha256": _sealed(_digest(self._path), end)})
+        digest = _whole_digest(_digest(self._path), end)
+        signature = self._sign(digest)
+        self._write({**end, **dict(zip(PROOF, (digest, signature), strict=True))})
         with _written(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -232,6 +237,8 @@ class PlanWriter:
             problems=tuple(problems),
             refreshes=_Refreshes(self._path, refreshes),
             owed=tuple(owed),
+            digest=digest,
+            signature=signature,
         )
 
     def discard(self) -> None:
@@ -262,23 +269,26 @@ def _written(path: Path) -> Iterator[None]:
         ) from None
 
 
-def read_plan(path: Path) -> Plan:
-    """A plan file, checked against its own digest.
+def take_plan(path: Path, folder: Path) -> Plan:
+    """A saved plan from a copy in `folder`: what is sent is what was checked, whoever writes to the file meanwhile.
 
-    Raises `PlanError`.
+    Raises `PlanError` where it can't be read, or was damaged. Whether its signature is the state's is not known here.
     """
     where = Location(file=str(path))
     again = "make it anew with `dbt-stripe-sync plan --out FILE`"
+    copy = folder / "plan.jsonl"
     try:
         lines = path.open("rb")
     except OSError as error:
         raise PlanError(
             Problem(code="no-plan", summary=f"the plan can't be read: {error.strerror}", where=where, hint=again)
         ) from None
-    with lines as file:
+    with lines as file, _written(copy), copy.open("wb") as kept:
+        copyfileobj(file, kept)
+    with copy.open("rb") as file:
         try:
-            return _parse_plan(path, file)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+            return _parse_plan(copy, file, where)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise PlanError(
                 Problem(
                     code="plan-altered",
@@ -289,7 +299,7 @@ def read_plan(path: Path) -> Plan:
             ) from None
 
 
-def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
+def _parse_plan(path: Path, file: IO[bytes], where: Location) -> Plan:
     digest = sha256()
     first = file.readline()
     digest.update(first)
@@ -299,7 +309,7 @@ def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
             Problem(
                 code="plan-format",
                 summary="the plan was made by another version of dbt-stripe-sync",
-                where=Location(file=str(path)),
+                where=where,
                 hint="make it anew with this version",
             )
         )
@@ -308,8 +318,8 @@ def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
         digest.update(last)
         last = line
     end = orjson.loads(last)
-    seal = end.pop("sha256")
-    if seal != _sealed(digest, end):
+    expected, signature = (end.pop(name) for name in PROOF)
+    if expected != _whole_digest(digest, end):
         raise ValueError(path)
     sections = {sync: _Section(start, count) for sync, (start, count) in end["sections"].items()}
     return Plan(
@@ -319,11 +329,13 @@ def _parse_plan(path: Path, file: IO[bytes]) -> Plan:
         problems=tuple(decode_problem(problem) for problem in end["problems"]),
         refreshes=_Refreshes(path, _Section(*end["refreshes"])),
         owed=tuple(decode_owed(step) for step in end["owed"]),
+        digest=expected,
+        signature=str(signature),
     )
 
 
-def _sealed(digest: Hash, end: dict[str, Any]) -> str:
-    """The digest of all lines, the last one with everything but the digest itself."""
+def _whole_digest(digest: Hash, end: dict[str, Any]) -> str:
+    """The digest of all lines, the last one without the digest itself and its signature."""
     digest.update(orjson.dumps(end, option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()
 

@@ -1,0 +1,45 @@
+"""How many changes may be between their intent and their outcome at once: a run that is stopped has to end them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+# More than Stripe's pace for an account ever needs (100 calls a second, each answered in 0.3 seconds or so).
+MOST_UNDER_WAY = 48
+# Where the other side is faster than Stripe, as many more as end in this time, so that a stop takes no longer.
+SECONDS_TO_END = 0.5
+
+
+@dataclass(slots=True)
+class Turns:
+    """An asynchronous context for each change that is under way; it waits until there is room for one more."""
+
+    under_way: int = 0
+    _ended: deque[float] = field(default_factory=deque)
+    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    async def __aenter__(self) -> None:
+        while self.under_way >= self._room():
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        self.under_way += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.under_way -= 1
+        self._ended.append(time.monotonic())
+        free = self._room() - self.under_way
+        while self._waiting and free > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
+
+    def _room(self) -> int:
+        since = time.monotonic() - SECONDS_TO_END
+        while self._ended and self._ended[0] < since:
+            self._ended.popleft()
+        return max(MOST_UNDER_WAY, len(self._ended))

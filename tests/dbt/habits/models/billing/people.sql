@@ -1,0 +1,1 @@
+select id, email, joined_on, built_in from {{ ref("stg_people") }}

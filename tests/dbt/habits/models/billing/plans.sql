@@ -1,0 +1,1 @@
+select 'basic' as code, 'Basic' as name
