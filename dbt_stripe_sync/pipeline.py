@@ -91,6 +91,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
                 warnings=(*workload.warnings, *workload.doubts),
                 calls_per_second=workload.limits(livemode=writer.header.livemode).account,
                 known=workload.known,
+                max_reads=workload.settings.max_reads,
             )
             sources = Sources(warehouse=warehouse, stripe=parts.stripe, state=parts.state, clock=parts.clock)
             return await PlanMaker(scope, sources, options, progress, writer).make()

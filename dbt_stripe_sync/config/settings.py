@@ -23,6 +23,7 @@ class Settings:
     `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
     `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
     limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
+    `max_reads` is how many reads of Stripe a plan may take.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
     models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
@@ -40,6 +41,7 @@ class Settings:
     endpoint_per_second: float | None = None
     share_free: float | None = None
     concurrency: int | None = None
+    max_reads: int | None = None
     store_values: bool = True
     warehouse_connect_timeout: float | None = None
     warehouse_read_timeout: float | None = None
@@ -56,9 +58,11 @@ _NUMBERS = (
     "endpoint_per_second",
     "share_free",
     "concurrency",
+    "max_reads",
     "warehouse_connect_timeout",
     "warehouse_read_timeout",
 )
+_WHOLE = ("concurrency", "max_reads")
 _COUNTS = ("max_rejections_per_cause",)
 _SWITCHES = ("store_values", "require_results", "show_amounts")
 _ALERTS = "alerts"
@@ -102,7 +106,7 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
             hint = "a share lies between 0 and 1" if name == "share_free" else "write a number above 0"
             problems.add("bad-setting", where, f"`{name}` is not a number that makes sense", hint)
         else:
-            chosen[name] = int(value) if name == "concurrency" else float(value)
+            chosen[name] = int(value) if name in _WHOLE else float(value)
     elif name in _COUNTS:
         _take_count(chosen, name, value, where, problems)
     elif name in _SWITCHES:

@@ -78,7 +78,16 @@ class Stripe(Protocol):
 
     @property
     def reads(self) -> int:
-        """Those of them that change nothing."""
+        """Requests so far that change nothing, each as often as it was sent."""
+        ...
+
+    @property
+    def reads_left(self) -> float:
+        """How many more are allowed; infinity where nothing bounds them."""
+        ...
+
+    def allow_reads(self, most: float) -> None:
+        """Allow at most so many reads from now on; the next one after them raises `ReadLimitError`."""
         ...
 
     async def close(self) -> None:

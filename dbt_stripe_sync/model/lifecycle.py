@@ -224,12 +224,13 @@ class Lifecycle:
     where an object is removed for good, `not_followed` the resources that refer to it and can't move to a new
     object with another value of a parameter, `needs_one_of` groups of parameters of which creation needs one,
     `uniques` what no two objects share, `ended` the statuses in which an object's life is over. `whole_lists` are
-    lists that an update replaces as a whole, and to which people add by hand. `set_once` are parameters that an
-    update takes only as long as they have the value given here, by their dotted path; a `*` in it stands for any
-    key of a map. `listed_with` are sets of parameters of the list operation: lists with each of them have every
-    object between them, where a plain list leaves out those that are archived or have ended. `hides_test_clocks`
-    says that they leave out objects of test clocks unless one is named. `moved_by_stripe` are parameters that
-    Stripe itself changes while an object lives.
+    lists that an update replaces as a whole, and to which people add by hand. `anchored` are lists whose first entry
+    says in each update where the object's own first one begins, by the parameter given here; creation has that
+    parameter beside the list. `set_once` are parameters that an update takes only as long as they have the value
+    given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
+    the list operation: lists with each of them have every object between them, where a plain list leaves out those
+    that are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is
+    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives.
     """
 
     found_by: tuple[str, ...] = ()
@@ -260,6 +261,7 @@ class Lifecycle:
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()
+    anchored: Mapping[str, str] = field(default_factory=dict)
     moved_by_stripe: tuple[str, ...] = ()
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)

@@ -34,7 +34,8 @@ class SyncCounts:
     """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins.
 
     `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync. `drifted` are the
-    rows whose objects somebody has changed in Stripe, and which the plan leaves so.
+    rows whose objects somebody has changed in Stripe, and which the plan leaves so. `reads` is how many requests
+    it took to compare the rows with Stripe.
     """
 
     sync: str
@@ -52,6 +53,7 @@ class SyncCounts:
     after: tuple[str, ...] = ()
     part_of: str | None = None
     drifted: int = 0
+    reads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,7 @@ def json_counts(counts: SyncCounts) -> dict[str, Any]:
         "held": counts.held,
         "changes": dict(counts.by_action),
         "calls": counts.calls,
+        "reads": counts.reads,
         "read_seconds": round(counts.read_seconds, 3),
         "compare_seconds": round(counts.diff_seconds, 3),
         "notes": [str(note) for note in counts.notes],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -14,6 +15,7 @@ import orjson
 import stripe
 
 from dbt_stripe_sync.model.calls import Account, Answer, Call, Verdict
+from dbt_stripe_sync.model.errors import ReadLimitError
 from dbt_stripe_sync.model.errors import StripeError as StripeProblem
 from dbt_stripe_sync.model.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.accounts import build_account
@@ -125,6 +127,7 @@ class Gateway:
         self._stream = EventStream(self, clock)
         self._requests = 0
         self._reads = 0
+        self._most_reads = inf
         # Answers of Stripe that were no refusals of our pace: while they come, the run goes on.
         self._passed = 0
         self._clocks: tuple[str, ...] | None = None
@@ -140,8 +143,17 @@ class Gateway:
 
     @property
     def reads(self) -> int:
-        """Those of them that change nothing."""
+        """Requests so far that change nothing, each as often as it was sent."""
         return self._reads
+
+    @property
+    def reads_left(self) -> float:
+        """How many more are allowed; infinity where nothing bounds them."""
+        return self._most_reads - self._reads
+
+    def allow_reads(self, most: float) -> None:
+        """Allow at most so many reads from now on; the next one after them raises `ReadLimitError`."""
+        self._most_reads = self._reads + most
 
     async def close(self) -> None:
         """Close the connections."""
@@ -245,9 +257,10 @@ class Gateway:
         while True:
             passed = self._passed
             async with gate.turn(request.endpoint) as left_at:
+                if request.is_read:
+                    self._count_read()
                 attempts += 1
                 self._requests += 1
-                self._reads += request.is_read
                 reply = await _request(client, request)
             if reply.is_too_many:
                 gate.refused(request.endpoint, _reason(reply), left_at)
@@ -266,6 +279,11 @@ class Gateway:
             if reply.status is None:
                 remind_of_trouble(self._address, reply.trouble, self._clock.monotonic() - began)
             await self._clock.sleep(wait_seconds(in_vain))
+
+    def _count_read(self) -> None:
+        if self.reads_left <= 0:
+            raise ReadLimitError
+        self._reads += 1
 
     def _open(self) -> tuple[Gate, stripe.StripeClient]:
         # Made inside the event loop, which connections and locks are bound to.

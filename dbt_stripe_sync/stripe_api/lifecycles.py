@@ -211,6 +211,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             said_again=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
             whole_lists=("phases",),
+            # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates
+            # to." (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
+            anchored={"phases": "start_date"},
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
@@ -445,6 +448,19 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                     operation="update", params={"status": "inactive"}, gone=False, revive={"status": "active"}
                 )
             },
+        ),
+        "webhook_endpoint": Lifecycle(
+            found_by=("id", "url", "metadata"),
+            on_removed={
+                Removal.DELETE: DELETE,
+                Removal.DEACTIVATE: Step(
+                    operation="update", params={"disabled": True}, gone=False, revive={"disabled": False}
+                ),
+            },
+            permanent=frozenset({Removal.DELETE}),
+            when_immutable_changes=NotReplaced(reason="an endpoint in its place would sign with another secret"),
+            replace_if_asked=Replace(then=Removal.DELETE),
+            note="its signing secret is not kept: take it from the Dashboard",
         ),
         "tax.registration": Lifecycle(
             found_by=("id",),

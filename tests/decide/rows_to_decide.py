@@ -475,7 +475,7 @@ def answers(rules: Rules, row: Row, need: Need, seen: Observed) -> Iterator[tupl
     """Every kind of answer to what a row asks to see."""
     if isinstance(need, FindObjects):
         for name, found in _finds(rules, row, need):
-            yield name, replace(seen, found=found)
+            yield name, replace(seen, found=replace(found, is_near=need.is_near))
     elif isinstance(need, ReadObject):
         for name, body in _bodies(rules, row):
             yield name, replace(seen, body=body, expanded=seen.expanded.union(need.expand))

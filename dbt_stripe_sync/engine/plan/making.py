@@ -14,6 +14,7 @@ from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
 from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold
 from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
+from dbt_stripe_sync.engine.plan.reads import Reads
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.refreshing import Refreshing
 from dbt_stripe_sync.engine.plan.renamed import RenameCheck
@@ -60,7 +61,7 @@ class Scope:
 
     `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
     not; `warnings` are problems that were found before; `known` names every sync of the project.
-    `calls_per_second` is the pace at which Stripe is asked.
+    `calls_per_second` is the pace at which Stripe is asked, `max_reads` how often it may be read.
     """
 
     syncs: Sequence[Sync]
@@ -70,6 +71,7 @@ class Scope:
     warnings: Sequence[Problem] = ()
     known: frozenset[str] = frozenset()
     calls_per_second: float = inf
+    max_reads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,7 @@ class PlanMaker:
             referenced=frozenset(name for sync in scope.syncs for name in sync.depends_on),
             referred_to=frozenset(name for name, others in scope.dependents.items() if others),
             room=options.most_changes,
+            reading=Reads(sources.stripe, scope.max_reads),
         )
         self._plans: dict[str, SyncPlan] = {}
         self._counts: dict[str, SyncCounts] = {}
