@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from business import SAMPLE, Business
 from crash_counts import write_counts
+from hypothesis import settings
 from recording import FOLDER, start_recording
 from showing import unshown
 from usage import meters
@@ -33,6 +34,11 @@ ARGUMENTS = [
     "--disable-sync",
     "--disable-quic",
 ]
+
+
+# How long an example takes says nothing here: the machines are slow at times.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 
 def pytest_configure():
