@@ -213,7 +213,12 @@ SOLD: dict[str, Sold] = {
     ),
     "subscription schedule": Sold(
         "subscription_schedule",
-        {"customer": "person", "end_behavior": "end", "start_date": {"value": "now"}},
+        {
+            "customer": "person",
+            "end_behavior": "end",
+            "start_date": {"value": "now"},
+            "phases": {"value": [{"items": [{"price": "price_1", "quantity": 1}]}]},
+        },
         {"person": "cus_1", "end": "release"},
         changed={"end": "cancel"},
         fixed={"person": "cus_2"},
