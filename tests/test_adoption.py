@@ -344,7 +344,7 @@ def test_an_address_that_differs_in_case_alone_makes_no_second_customer(business
 
     assert ran.exit_code == 1
     assert "[ambiguous-match]" in ran.text
-    assert all(found in ran.text for found in theirs)
+    assert theirs[0] in ran.text  # rows with one problem are told together, with the first one's ids
     assert "match_email: ignore_case" in ran.text
     assert business.stripe.count("customer") == 2
 
