@@ -31,9 +31,14 @@ def slow(business):
 def start(business, **streams):
     root = str(business.root)
     options = ["--project-dir", root, "--profiles-dir", root, "--stripe-url", business.stripe.url]
-    return subprocess.Popen(
-        [sys.executable, "-m", "dbt_stripe_sync", "run", *options], cwd=ROOT, start_new_session=True, **streams
-    )
+    # What is started with `nohup`, as the tests may be, doesn't hear of a terminal that is closed.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dbt_stripe_sync", "run", *options], cwd=ROOT, start_new_session=True, **streams
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def wait_for_writes(business, process, number):

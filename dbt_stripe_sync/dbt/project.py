@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, MarkedYAMLError, YAMLError
 
 from dbt_stripe_sync.dbt.rendering import Renderer
 from dbt_stripe_sync.dbt.targets import PLACE_KEYS, Place, place_of
@@ -268,7 +269,10 @@ def _load_yaml(text: str, *, may_repeat: bool = False) -> Any:
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 1)
     yaml.Constructor = _LastWins if may_repeat else yaml.Constructor
-    return yaml.load(text)
+    with warnings.catch_warnings():
+        # Of a number like `5e-3`, which is text in YAML 1.1, as dbt reads it too.
+        warnings.simplefilter("ignore", MantissaNoDotYAML1_1Warning)
+        return yaml.load(text)
 
 
 class _LastWins(SafeConstructor):
