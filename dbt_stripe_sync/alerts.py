@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.alert import AlertForm
 from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
 
@@ -81,7 +82,7 @@ def _send_all(message: AlertMessage, alerts: Sequence[Alert]) -> tuple[Problem, 
             return await asyncio.gather(*(_send(session, message, alert) for alert in wanted))
 
     try:
-        return tuple(problem for problem in asyncio.run(work()) if problem is not None)
+        return tuple(problem for problem in run_to_end(work()) if problem is not None)
     except Exception as error:  # noqa: BLE001 - an alert never fails the run that it tells about
         return (_not_sent(wanted[0], type(error).__name__),)
 

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
+from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport
-    from dbt_stripe_sync.pipeline import Agree, Progress
+    from dbt_stripe_sync.pipeline import Agree, Progress, Review
     from dbt_stripe_sync.project_state import ProjectState
 
 T = TypeVar("T")
@@ -106,19 +107,21 @@ class Project:
         progress: Progress | None = None,
         fail_fast: bool = False,
         agreed: bool | Agree = False,
+        review: Review | None = None,
     ) -> RunReport:
         """Plan and apply. A first Ctrl-C, or a terminal that is closed, ends after what is in flight; a second at once.
 
         `agreed` says whether removals may be sent that can't be undone and that no `limits.max_removed` of their sync
         bounds; a function is asked, with the plan, where there are such. Raises `PlanError` (`needs-agreement`) where
-        they may not. The results and the report are left at `artifacts`.
+        they may not. `review` sees every plan before it is sent, and may raise `PlanError`. The results and the report
+        are left at `artifacts`.
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
         from dbt_stripe_sync.model.plan import PlanOptions
 
         stop = Stop(_say_what_is_finished)
-        sending = pipeline.RunOptions(agree=_asking(agreed), fail_fast=fail_fast)
+        sending = pipeline.RunOptions(agree=_asking(agreed), review=_reviewing(review), fail_fast=fail_fast)
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
@@ -143,17 +146,18 @@ class Project:
         progress: Progress | None = None,
         fail_fast: bool = False,
         agreed: bool | Agree = False,
+        review: Review | None = None,
     ) -> RunReport | None:
         """Plan and apply only the rows that a run (the last one) rejected, skipped or left unknown; None without.
 
-        `agreed` is that of `run`.
+        `agreed` and `review` are those of `run`.
         """
         undone = self.state.undone(run)
         if not undone:
             return None
         from dbt_stripe_sync.model.plan import PlanOptions
 
-        return self.run(PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed)
+        return self.run(PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
 
     @contextmanager
     def plan(
@@ -171,7 +175,7 @@ class Project:
                         self.workload, parts, options or PlanOptions(), progress or Silent(), path
                     )
 
-            plan = asyncio.run(work())
+            plan = run_to_end(work())
             if out is not None:
                 shutil.copy(path, out)
                 out.chmod(0o600)
@@ -316,6 +320,17 @@ def _asking(agreed: bool | Agree) -> Agree:  # noqa: FBT001 - one answer for all
     return ask
 
 
+def _reviewing(review: Review | None) -> Review | None:
+    if review is None:
+        return None
+
+    def look(plan: Plan, /, *, is_first: bool) -> None:
+        with _interruptible():
+            review(plan, is_first=is_first)
+
+    return look
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C end a question: while it waits for its answer, nothing is in flight that has to be finished."""
@@ -358,7 +373,7 @@ def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
             return await work
 
     try:
-        return asyncio.run(watched())
+        return run_to_end(watched())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 

@@ -6,7 +6,7 @@ Each public function here is one thing that a person asks for. The parts behind 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
@@ -57,11 +57,20 @@ class Agree(Protocol):
         ...
 
 
+class Review(Protocol):
+    """Sees every plan before it is sent, and may raise `PlanError` to keep it from that."""
+
+    def __call__(self, plan: Plan, /, *, is_first: bool) -> None:
+        """Called once the plan is made; `is_first` says that the state has no record yet."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How a plan is sent: `agree` answers for removals that can't be undone, `fail_fast` ends at the first failure."""
 
     agree: Agree
+    review: Review | None = None
     fail_fast: bool = False
 
 
@@ -82,6 +91,7 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
                 warnings=(*workload.warnings, *workload.doubts),
                 calls_per_second=workload.limits(livemode=writer.header.livemode).account,
                 known=workload.known,
+                max_reads=workload.settings.max_reads,
             )
             sources = Sources(warehouse=warehouse, stripe=parts.stripe, state=parts.state, clock=parts.clock)
             return await PlanMaker(scope, sources, options, progress, writer).make()
@@ -103,10 +113,12 @@ async def run(
     with _failure_remembered(parts, run_id):
         settled = await _settle(parts, run_id, progress)
         plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
+        if options.review is not None:
+            options.review(plan, is_first=not parts.state.summary())
         unagreed = find_unagreed(workload.syncs, workload.catalog, plan.counts)
         if unagreed and not options.agree(plan, unagreed):
             raise refuse_unagreed(unagreed)
-        tally = await _send(parts, plan, Sending(fail_fast=options.fail_fast), run_id, progress, stop)
+        tally = await _send(parts, plan, _sending(workload, fail_fast=options.fail_fast), run_id, progress, stop)
         return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
 
 
@@ -125,7 +137,8 @@ async def apply(
     with _failure_remembered(parts, run_id):
         settled = await _settle(parts, run_id, progress)
         await check_plan_not_behind(workload.syncs, workload.catalog, parts.stripe, parts.state, plan)
-        sending = Sending(fail_fast=fail_fast, ended=parts.state.ended_changes(plan.header.plan_id))
+        ended = parts.state.ended_changes(plan.header.plan_id)
+        sending = replace(_sending(workload, fail_fast=fail_fast), ended=ended)
         tally = await _send(parts, plan, sending, run_id, progress, stop)
         return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
 
@@ -134,6 +147,10 @@ async def _settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Out
     """Bring what an earlier run left open to its end, before anything is compared."""
     async with _sender(parts, run_id) as sender:
         return await settle_intents(sender, parts.state, progress)
+
+
+def _sending(workload: Workload, *, fail_fast: bool) -> Sending:
+    return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause)
 
 
 async def _send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress: Progress, stop: Stop) -> Tally:
@@ -150,6 +167,7 @@ def _end(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome], sta
         stop=stop,
         settled=settled,
         requests=parts.stripe.requests,
+        reads=parts.stripe.reads,
         started_at=started,
         finished_at=parts.clock.now(),
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync import pipeline
+from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
 from dbt_stripe_sync.state.store import open_state
 from dbt_stripe_sync.wiring import open_parts
@@ -134,7 +134,7 @@ class ProjectState:
             async with open_parts(self._workload, clock=self._clock) as parts:
                 return await pipeline.rebuild(self._workload, parts)
 
-        return asyncio.run(work())
+        return run_to_end(work())
 
     def runs(self, limit: int = 20) -> list[RunEntry]:
         """The newest runs first."""

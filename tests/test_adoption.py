@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import stripe
 
@@ -329,3 +331,111 @@ def test_a_subscription_is_adopted_with_its_items(business):
     assert subscription["id"] == made["id"]
     (item,) = business.stripe.objects("subscription_item")
     assert (item["quantity"], item["price"]["id"] if isinstance(item["price"], dict) else item["price"]) == (3, price)
+
+
+# ── an address in another case ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_address_that_differs_in_case_alone_makes_no_second_customer(business):
+    theirs = [person(business, "Ann@Example.com"), person(business, "bob@example.com")]
+    people(business, ("c1", "ann@example.com", "A"), ("c2", "BOB@example.com", "B"), match=["email"])
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert "[ambiguous-match]" in ran.text
+    assert theirs[0] in ran.text  # rows with one problem are told together, with the first one's ids
+    assert "match_email: ignore_case" in ran.text
+    assert business.stripe.count("customer") == 2
+
+
+def test_an_exact_address_wins_over_one_in_another_case(business):
+    person(business, "ANN@example.com")
+    exact = person(business, "ann@example.com")
+    people(business, ("c1", "ann@example.com", "A"), match=["email"])
+
+    run(business)
+
+    assert {c["id"]: c["name"] for c in business.stripe.objects("customer")}[exact] == "A"
+    assert business.stripe.count("customer") == 2
+
+
+def test_case_can_be_ignored_in_a_later_sync_too_where_addresses_are_searched_for(business):
+    people(business, ("c1", "first@example.com", "A"), match=["email"], match_email="ignore_case")
+    run(business)
+    theirs = person(business, "Ann@Example.com")
+    for number in range(250):
+        person(business, f"other{number}@example.com")
+    rows = [("c1", "first@example.com", "A"), ("c2", "ann@example.com", "Ann")]
+    people(business, *rows, match=["email"], match_email="ignore_case")
+
+    run(business)
+
+    found = {c["id"]: (c["name"], c["email"]) for c in business.stripe.objects("customer")}[theirs]
+    assert found == ("Ann", "ann@example.com")
+    assert business.stripe.count("customer") == 252
+
+
+# ── how often Stripe is read ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def planned(business):
+    return json.loads(business.cli("plan", "--format", "json").out)
+
+
+def test_a_plan_says_how_many_reads_it_took(business):
+    for number in range(120):
+        person(business, f"p{number}@example.com")
+    people(business, ("c1", "a@example.com", "A"), match=["email"])
+    business.stripe.reset_requests()
+
+    (sync,) = planned(business)["syncs"]
+
+    asked = [line for line in business.stripe.requests() if line.method == "GET" and line.path == "/v1/customers"]
+    assert 2 <= len(asked) <= sync["reads"]
+
+
+@pytest.mark.parametrize("of_project", [False, True])
+def test_past_max_reads_nothing_of_the_sync_is_sent_and_others_go_on(business, of_project):
+    for number in range(250):
+        person(business, f"p{number}@example.com")
+    if of_project:
+        business.set(max_reads=2)
+    people(
+        business, ("c1", "a@example.com", "A"), match=["email"], **({} if of_project else {"limits": {"max_reads": 2}})
+    )
+    business.rows("goods", ("g1", "Goods"), columns="id text, name text")
+    business.sync("goods", resource="product", key="id", fields={"id": "id", "name": "name"}, mode="insert")
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert "`people` needs at least " in ran.text
+    assert "max_reads` " in ran.text
+    assert business.stripe.count("customer") == 250
+    assert of_project or business.stripe.count("product") == 1
+
+
+def test_a_limit_that_suffices_holds_nothing_back(business):
+    people(business, ("c1", "a@example.com", "A"), match=["email"], limits={"max_reads": 50})
+
+    run(business)
+
+    assert business.stripe.count("customer") == 1
+
+
+# ── webhook endpoints ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_webhook_endpoints_secret_is_kept_nowhere(business):
+    business.rows("hooks", ("h1", "https://example.com/hook"), columns="id text, url text")
+    fields = {"url": "url", "enabled_events": {"value": ["invoice.paid"]}}
+    business.sync("hooks", resource="webhook_endpoint", key="id", fields=fields)
+
+    run(business)
+    run(business)
+
+    assert business.stripe.count("webhook_endpoint") == 1
+    files = [path for path in business.root.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if b"whsec_" in path.read_bytes()]

@@ -263,7 +263,7 @@ class Terminal:
 
 def test_on_a_terminal_the_plan_is_shown_and_asked_for(leaving):
     terminal = Terminal(leaving, "run")
-    terminal.wait_for("Send 2 changes? [y/N]")
+    terminal.wait_for("Send 2 changes, including `delete` of 2 in `customers`, which can't be undone? [y/N]")
     shown = terminal.text
     terminal.type("y\n")
 
@@ -271,6 +271,24 @@ def test_on_a_terminal_the_plan_is_shown_and_asked_for(leaving):
     assert "2 to change" in shown
     assert "`delete` can't be undone" in " ".join(shown.split())
     assert leaving.stripe.count("customer") == 1
+
+
+def test_a_first_run_without_a_command_shows_the_plan_and_asks_until_something_is_on_record(customers):
+    refused = Terminal(customers)
+    refused.wait_for("Send 3 changes? [y/N]")
+    refused.type("n\n")
+
+    assert refused.end() == 2
+    assert "a@example.com" in refused.text
+    assert customers.write_calls() == []
+
+    agreed = Terminal(customers)
+    agreed.wait_for("Send 3 changes? [y/N]")
+    agreed.type("y\n")
+
+    assert agreed.end() == 0
+    assert customers.stripe.count("customer") == 3
+    assert Terminal(customers).end() == 0
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n"], ids=["no", "nothing"])

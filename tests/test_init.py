@@ -135,14 +135,14 @@ def test_a_sync_that_is_there_is_never_overwritten(people):
     assert schema.read_text() == before
 
 
-def test_what_stripe_requires_and_no_column_is_called_like_is_asked_for(people):
+def test_what_stripe_requires_and_no_column_matches_is_asked_for(people):
     schema = people.root / "models" / "schema.yml"
 
     asked = people.cli("init", "people", "--resource", "product", "--field", "description=plan", "--key", "plan")
     people.rows("plans", ("solo", "Solo"), columns="code text, label text")
     schema.write_text("models:\n  - name: plans\n")
-    missing = people.cli("init", "plans", "--resource", "product")
-    named = people.cli("init", "plans", "--resource", "product", "--field", "name=label")
+    missing = people.cli("init", "plans", "--resource", "product", "--key", "code")
+    named = people.cli("init", "plans", "--resource", "product", "--key", "code", "--field", "name=label")
     tag(people, "plans", schema.read_text())
 
     assert asked.exit_code == 0, asked.err
@@ -170,6 +170,96 @@ def test_money_goes_through_minor_units_and_references_through_their_sync(people
     assert "product: {sync: products, key: product}" in ran.out
     assert synced.exit_code == 0, synced.err
     assert [p["unit_amount"] for p in people.stripe.objects("price")] == [1900]
+
+
+def describe(business, model, *tests, constraints=()):
+    """Data tests and constraints of a model in the manifest, as dbt 1.x writes them."""
+    file = business.root / "target" / "manifest.json"
+    raw = json.loads(file.read_text())
+    unique_id = f"model.shop.{model}"
+    raw["nodes"][unique_id]["constraints"] = list(constraints)
+    for name, column in tests:
+        raw["nodes"][f"test.shop.{name}_{model}_{column}"] = {
+            "name": f"{name}_{model}_{column}",
+            "resource_type": "test",
+            "package_name": "shop",
+            "attached_node": unique_id,
+            "depends_on": {"nodes": [unique_id]},
+            "config": {"severity": "ERROR"},
+            "test_metadata": {"name": name, "kwargs": {"column_name": column, "model": "{{ x }}"}},
+        }
+    file.write_text(json.dumps(raw))
+
+
+MEMBERS = "country_code text, email text, member_no int"
+
+
+def test_the_key_is_what_the_tests_say_and_not_what_a_name_looks_like(people):
+    people.rows("people", ("US", "a@example.com", 1), columns=MEMBERS)
+    describe(people, "people", ("unique", "email"), ("unique", "member_no"), ("not_null", "member_no"))
+
+    assert "key: member_no" in people.cli("init", "people", "--resource", "customer").out
+
+
+def test_a_primary_key_comes_before_a_test(people):
+    people.rows("people", ("US", "a@example.com", 1), columns=MEMBERS)
+    primary = {"type": "primary_key", "columns": ["member_no", "country_code"]}
+    describe(people, "people", ("unique", "email"), constraints=[primary])
+
+    assert "key: [member_no, country_code]" in people.cli("init", "people", "--resource", "customer").out
+
+
+def test_where_nothing_says_what_the_key_is_it_is_asked_for(people):
+    people.rows("people", ("US", "a@example.com", 1), columns=MEMBERS)
+
+    ran = people.cli("init", "people", "--resource", "customer")
+
+    assert ran.exit_code == 2
+    assert "error[key-not-known]: nothing says which column identifies a row of `people`" in ran.err
+    assert "`--key COLUMN`" in ran.err
+
+
+def test_a_reference_is_proposed_by_the_key_of_the_other_sync_and_what_is_missing_is_left_as_a_comment(people):
+    people.rows("people", ("US", "a@example.com", 1), columns=MEMBERS)
+    people.sync("people", resource="customer", key="member_no", fields={"email": "email"})
+    people.rows("contracts", ("C-1", 1), columns="contract_id text, member_no int")
+    (people.root / "models" / "schema.yml").write_text("models:\n  - name: contracts\n")
+
+    ran = people.cli("init", "contracts", "--resource", "subscription")
+
+    assert ran.exit_code == 0, ran.err
+    assert "key: contract_id" in ran.out
+    assert "customer: {sync: people, key: member_no}" in ran.out
+    assert "# items:  # Stripe requires `items`" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("resource", "fields", "words"),
+    [
+        ("subscription", {"metadata.id": "id"}, "requires `customer` or `customer_account` to create a subscription"),
+        ("subscription", {"customer": "id"}, "requires `items` to create a subscription"),
+        ("coupon", {"name": "id"}, "requires `percent_off` or `amount_off` to create a coupon"),
+        ("price", {"currency": "id", "product": "id"}, "requires `unit_amount` or `unit_amount_decimal`"),
+    ],
+)
+def test_parse_knows_what_a_resource_needs_in_combination(people, resource, fields, words):
+    people.sync("people", resource=resource, key="id", fields=fields)
+
+    ran = people.cli("parse")
+
+    assert ran.exit_code == 2
+    assert words in ran.text
+
+
+def test_a_negative_quantity_is_rejected_before_anything_is_sent(people):
+    people.rows("people", ("s1", "cus_1", "price_1", -1), columns="id text, customer text, price text, seats int")
+    items = [{"price": "price", "quantity": "seats"}]
+    people.sync("people", resource="subscription", key="id", fields={"customer": "customer", "items": items})
+
+    ran = people.cli("plan")
+
+    assert ran.exit_code == 1
+    assert "quantity` must be at least 0" in ran.text
 
 
 @pytest.mark.parametrize(

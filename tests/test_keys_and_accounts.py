@@ -77,6 +77,7 @@ def test_an_organisations_key_that_does_not_say_its_mode_counts_as_live(customer
 
 
 def test_debug_names_the_permissions_that_a_restricted_key_needs(restricted):
-    restricted.sync("customers", resource="price", key="id", fields={"nickname": "name", "currency": {"value": "usd"}})
+    amount = {"currency": {"value": "usd"}, "unit_amount": {"value": 500}}
+    restricted.sync("customers", resource="price", key="id", fields={**amount, "product_data.name": "name"})
     ran = restricted.cli("debug")
     assert "needs rak_plan_write (Prices)" in ran.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import dbt_stripe_sync
@@ -98,3 +100,15 @@ def test_every_name_that_is_offered_is_there():
         assert getattr(dbt_stripe_sync, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Projct'"):
         dbt_stripe_sync.Projct  # noqa: B018 - asking is the test
+
+
+def test_a_run_inside_a_running_event_loop_works_as_anywhere(business):
+    business.rows("people", (1, "a@example.com"), columns="id int, email text")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    options = ProjectOptions(project_dir=business.root, profiles_dir=business.root, stripe_url=business.stripe.url)
+
+    async def notebook():
+        return Project(options).run()
+
+    assert asyncio.run(notebook()).status is RunStatus.SUCCEEDED
+    assert business.stripe.count("customer") == 1

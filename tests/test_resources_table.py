@@ -12,6 +12,8 @@ import pytest
 from dbt_stripe_sync.model.lifecycle import Mode, NotReplaced
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.lifecycles import LIFECYCLES
+from dbt_stripe_sync.stripe_api.refusals import REFUSED_V2
+from dbt_stripe_sync.stripe_api.sdk import sdk_root
 
 PAGE = Path(__file__).parent.parent / "docs" / "resources.md"
 CATALOG = read_catalog()
@@ -60,6 +62,9 @@ def render_page() -> str:
             table(other),
             "## Refused\n\n| resource | why no sync writes it |\n|---|---|",
             *(f"| `{name}` | {reason} |" for name, reason in sorted(refused.items())),
+            "\n## API v2\n\nWhat the SDK can create by API v2 is no `resource:`.\n",
+            "| of API v2 | instead, or why not |\n|---|---|",
+            *(f"| `{name}` | {reason} |" for name, reason in sorted(REFUSED_V2.items())),
             "",
         ]
     )
@@ -129,6 +134,16 @@ def test_the_page_of_resources_says_what_the_program_does():
 @pytest.mark.parametrize("name", CATALOG.names())
 def test_every_resource_is_on_the_page_once(name):
     assert PAGE.read_text(encoding="utf-8").count(f"\n| `{name}` |") == 1
+
+
+def test_everything_that_api_v2_can_create_is_on_the_page():
+    services = (sdk_root() / "v2").rglob("_*_service.py")
+    created = {
+        ".".join(["v2", *path.relative_to(sdk_root() / "v2").parent.parts, path.stem[1:].removesuffix("_service")])
+        for path in services
+        if "    def create(" in path.read_text(encoding="utf-8")
+    }
+    assert {name for name in created if not name.startswith("v2.test_helpers")} == REFUSED_V2.keys()
 
 
 if __name__ == "__main__":

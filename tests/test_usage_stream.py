@@ -133,7 +133,7 @@ def test_the_plan_counts_requests_and_says_what_is_given_up(metered):
 
     planned = metered.cli("plan")
 
-    assert "About 3 calls" in planned.text
+    assert "About 3 writes" in planned.text
     assert "one that it drops later looks sent" in planned.text
     assert "v1.billing.meter.error_report_triggered" in planned.text
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.authoring.matching import match_columns
+from dbt_stripe_sync.authoring.matching import Referable, match_columns
 from dbt_stripe_sync.authoring.snippet import build_snippet, read_snippet
 from dbt_stripe_sync.authoring.yaml_file import TAG, insert_sync, new_file
 from dbt_stripe_sync.config.suggest import did_you_mean
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.config.versions import models_by_name
+from dbt_stripe_sync.dbt.keys import find_keys
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
@@ -65,8 +66,16 @@ def write_first_sync(
     Raises `ConfigError` with what keeps it from being written; nothing is written then.
     """
     resource = _find_resource(asked.resource, catalog)
-    syncs = {s.resource: s.name for s in parse_syncs(manifest.nodes, catalog, project="").syncs if len(s.key) == 1}
-    matched = match_columns(resource, columns, model=node.name, key=asked.key, chosen=dict(asked.fields), syncs=syncs)
+    known = parse_syncs(manifest.nodes, catalog, project="").syncs
+    matched = match_columns(
+        resource,
+        columns,
+        model=node.name,
+        key=asked.key,
+        chosen=dict(asked.fields),
+        syncs={sync.resource: Referable(sync=sync.name, key=sync.key[0]) for sync in known if len(sync.key) == 1},
+        keys=find_keys(manifest, node.unique_id),
+    )
     _check(node, resource, matched, manifest, catalog)
     lines = build_snippet(resource, matched)
     file, text = _place(node, lines, manifest, root)
@@ -95,7 +104,8 @@ def _find_resource(name: str, catalog: Catalog) -> Resource:
 def _check(node: ModelNode, resource: Resource, matched: Matched, manifest: Manifest, catalog: Catalog) -> None:
     tagged = replace(node, meta={**node.meta, TAG: read_snippet(resource, matched)}, raw_meta=None)
     parsed = parse_syncs({**manifest.nodes, node.unique_id: tagged}, catalog, project="")
-    problems = [problem for problem in parsed.problems if problem.where.model == node.name]
+    # What only the user can add, such as the items of a subscription, is left as a comment.
+    problems = [p for p in parsed.problems if p.where.model == node.name and p.code != "missing-one-of"]
     if problems:
         raise ConfigError(problems)
 

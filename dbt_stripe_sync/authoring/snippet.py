@@ -24,12 +24,15 @@ def build_snippet(resource: Resource, matched: Matched) -> list[str]:
     name = resource.name
     lines = [f"resource: {name}", f"key: {_names(matched.key)}", "fields:"]
     lines += [f"  {_scalar(path)}: {_value(value)}" for path, value in matched.fields.items()]
+    for group in lifecycle_of(name).needs_one_of:
+        if not any(path.partition(".")[0] in group for path in (*matched.fields, *matched.maybe)):
+            lines.append(f"  # {group[0]}:  # Stripe requires {' or '.join(f'`{other}`' for other in group)}")
     if matched.maybe:
         lines.append("  # Money, once the currency is right:")
         lines += [f"  # {path}: {_value(value)}" for path, value in matched.maybe.items()]
     if matched.left:
         as_metadata = "metadata" in resource.params
-        lines.append(f"  # Columns that no parameter is called like; `dbt-stripe-sync fields {name}` lists them:")
+        lines.append(f"  # Columns that match no parameter; `dbt-stripe-sync fields {name}` lists them:")
         lines += [f"  # {_left(column, as_metadata=as_metadata)}" for column in matched.left]
     lines += _settings(name, matched)
     return lines

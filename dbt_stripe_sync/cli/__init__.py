@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import click
@@ -30,15 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SyncError as error:
         from dbt_stripe_sync.cli.screen import print_problems
 
-        print_problems(error.problems)
+        print_problems(error.problems, as_json=_is_json(arguments))
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        if _is_json(arguments):
+            from dbt_stripe_sync.cli.screen import print_problems
+
+            print_problems([Problem(code="usage", summary=error.format_message())], as_json=True)
+        else:
+            error.show()
         sys.exit(error.exit_code)
     except MemoryError:
         from dbt_stripe_sync.cli.screen import print_problems
 
-        print_problems([OUT_OF_MEMORY])
+        print_problems([OUT_OF_MEMORY], as_json=_is_json(arguments))
         sys.exit(SyncError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
@@ -52,3 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The terminal is gone, and with it whoever would read the rest.
         sys.exit(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _is_json(arguments: Sequence[str] | None) -> bool:
+    """Whether programs read what is printed on stderr: known also where a command has not begun."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return "--log-format=json" in given or ("--log-format", "json") in pairwise(given)

@@ -39,6 +39,27 @@ MODULES = {
 
 # Commands without arguments of their own, whose selectors may stand one after the other, as dbt takes them.
 WITHOUT_ARGUMENTS = frozenset({"run", "plan", "parse", "ls", "debug", "docs", "runs"})
+# At the end of each command's help.
+EXAMPLES = {
+    "run": ("run --select tag:stripe", "run --build --fail-fast", "run --dry-run --show-values"),
+    "plan": ("plan --show-values", "plan --output json", "plan --out stripe.plan"),
+    "apply": ("apply stripe.plan",),
+    "retry": ("retry", "retry 20260301T120000-abc123"),
+    "runs": ("runs --limit 5",),
+    "report": ("report", "report 20260301T120000-abc123 --json"),
+    "parse": ("parse", "parse --select stripe_customers"),
+    "ls": ("ls", "ls --select tag:stripe"),
+    "show": ("show stripe_customers --limit 3",),
+    "debug": ("debug --target prod",),
+    "fields": ("fields", "fields price recurring"),
+    "init": ("init dim_customers --resource customer --key user_id",),
+    "docs": ("docs",),
+    "schema": ("schema --out .vscode/stripe_sync.schema.json",),
+    "sandbox": ("sandbox --port 12111",),
+    "demo": ("demo",),
+}
+# Where a context remembers that nobody named a command.
+BARE = "dbt_stripe_sync.bare"
 SELECTORS = frozenset({"--select", "-s", "--exclude"})
 
 
@@ -70,7 +91,12 @@ class Commands(click.Group):
         if module is None:
             return None
         command = getattr(import_module(f"dbt_stripe_sync.cli.{module}"), cmd_name)
-        return command if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        if examples := EXAMPLES.get(cmd_name):
+            lines = "\n".join(f"  dbt-stripe-sync {example}" for example in examples)
+            command.epilog = f"\b\nExamples:\n{lines}"
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -86,6 +112,7 @@ class Commands(click.Group):
         given = list(args)
         if not given or (given[0].startswith("-") and given[0] not in {"--help", "-h", "--version"}):
             given.insert(0, "run")
+            ctx.meta[BARE] = True
         return super().parse_args(ctx, _with_repeated(given) if given[0] in WITHOUT_ARGUMENTS else given)
 
 

@@ -77,8 +77,12 @@ def with_local_project(command: Command) -> Command:
 
 
 def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Any:
+    # Click keeps options in the reverse of their order; those of the command itself come first in its help.
+    own = getattr(wrapped, "__click_params__", [])
+    wrapped.__click_params__ = []  # type: ignore[attr-defined]
     for option in reversed(options):
         wrapped = option(wrapped)
+    wrapped.__click_params__ += own  # type: ignore[attr-defined]
     return wrapped
 
 

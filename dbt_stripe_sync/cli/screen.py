@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
-import orjson
 
+from dbt_stripe_sync.report.json_values import json_problem
 from dbt_stripe_sync.report.lines import printable
 from dbt_stripe_sync.report.problems_text import render_problems
-from dbt_stripe_sync.report.progress import open_progress
+from dbt_stripe_sync.report.progress import log_line, open_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +82,7 @@ class Screen:
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print what is wrong."""
-        print_problems(problems)
+        print_problems(problems, as_json=self.log_format == "json")
 
 
 class _Notes(logging.Handler):
@@ -94,12 +94,16 @@ class _Notes(logging.Handler):
         """Print what was logged. That nobody reads it any more stops nothing."""
         said = record.getMessage()
         if self._screen.log_format == "json":
-            said = orjson.dumps({"event": "waiting", "message": said}).decode()
+            said = log_line("waiting", "warning", message=said)
         with suppress(OSError, ValueError):
             self._screen.notes([said])
 
 
-def print_problems(problems: Iterable[Problem]) -> None:
-    """Print what is wrong on stderr."""
-    for line in render_problems(tuple(problems)):
+def print_problems(problems: Iterable[Problem], *, as_json: bool = False) -> None:
+    """Print what is wrong on stderr, for people or as JSON lines among the progress."""
+    found = tuple(problems)
+    lines: Iterable[str] = render_problems(found)
+    if as_json:
+        lines = (log_line("problem", p.severity.value, **json_problem(p)) for p in found)
+    for line in lines:
         click.echo(printable(line), err=True)

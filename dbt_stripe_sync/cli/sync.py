@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dbt_stripe_sync.cli.commands import BARE
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.errors import PlanError, Problem, Severity
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
-from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, run_text
+from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, plan_words, run_json, run_text
+from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
+from dbt_stripe_sync.report.progress import log_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.api import Project
     from dbt_stripe_sync.cli.screen import Screen
     from dbt_stripe_sync.model.plan import PermanentRemovals, Plan
-    from dbt_stripe_sync.pipeline import Agree
+    from dbt_stripe_sync.pipeline import Agree, Review
     from dbt_stripe_sync.report.progress import Progress
 
 FORMATS = click.Choice(["text", "markdown", "json"])
@@ -57,6 +60,8 @@ def run(
 ) -> int:
     """Plan and apply: make Stripe match the models.
 
+    Without a command, and with no record in the state yet, a terminal shows the plan and asks.
+
     Removals that can't be undone, of a sync without `limits.max_removed`, are shown and asked for on a terminal;
     elsewhere they need `--yes`.
     """
@@ -70,14 +75,16 @@ def run(
             return _plan_status(plan)
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
-        report = project.run(options, progress=progress, fail_fast=fail_fast, agreed=agreed)
+        is_bare = bool(click.get_current_context().meta.get(BARE))
+        review = _review(project, screen, progress, asks_first=is_bare and not yes)
+        report = project.run(options, progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
     return _finish(report, project, screen)
 
 
 @click.command()
 @with_project
 @click.option("--out", type=FILE, help="Keep the plan in a file, for `apply`.")
-@click.option("--format", "form", type=FORMATS, default="text", help="How to print it.")
+@click.option("--output", "--format", "form", type=FORMATS, default="text", help="How to print it.")
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH
 @click.option("--limit", type=click.IntRange(min=1), help="Plan at most so many changes.")
@@ -127,7 +134,8 @@ def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bo
     """
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
-        report = project.retry(run_id, progress=progress, fail_fast=fail_fast, agreed=agreed)
+        review = _review(project, screen, progress)
+        report = project.retry(run_id, progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
     if report is None:
         screen.lines(["Nothing to retry: that run rejected, skipped and left unknown no row."])
         return 0
@@ -139,14 +147,34 @@ def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: boo
     if yes or not screen.can_ask:
         return yes
 
-    def ask(plan: Plan, _removals: Sequence[PermanentRemovals]) -> bool:
+    def ask(plan: Plan, removals: Sequence[PermanentRemovals]) -> bool:
         progress.end()
-        screen.notes(_rendered(plan, project, screen, "text", show_values=True, with_hint=False))
-        if not screen.confirm(f"Send {len(plan.changes):,} {'change' if len(plan.changes) == 1 else 'changes'}?"):
-            raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
+        _confirm(plan, removals, project, screen)
         return True
 
     return ask
+
+
+def _review(project: Project, screen: Screen, progress: Progress, *, asks_first: bool = False) -> Review:
+    """Show what replaced prices do to people before it is sent, and ask where nobody has seen a plan of this yet."""
+
+    def look(plan: Plan, /, *, is_first: bool) -> None:
+        if asks_first and is_first and len(plan.changes) and screen.can_ask:
+            progress.end()
+            _confirm(plan, (), project, screen)
+        elif screen.log_format == "text" and (moves := find_price_moves(plan)):
+            progress.end()
+            with_amounts = screen.is_interactive or project.workload.settings.show_amounts
+            screen.notes(["Price changes:", *render_price_moves(moves, with_amounts=with_amounts)])
+
+    return look
+
+
+def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project, screen: Screen) -> None:
+    """Show a plan and ask whether it may be sent. Raises `PlanError` where it may not."""
+    screen.notes(_rendered(plan, project, screen, "text", show_values=True, with_hint=False))
+    if not screen.confirm(plan_words.question_of(plan, removals)):
+        raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
 
 
 def _rendered(
@@ -156,6 +184,7 @@ def _rendered(
         return plan_json.render_plan(plan, with_values=show_values)
     style = plan_text.PlanStyle(
         show_values=show_values,
+        show_amounts=project.workload.settings.show_amounts,
         width=screen.width,
         colour=screen.has_colour,
         calls_per_second=project.calls_per_second(plan.header),
@@ -167,6 +196,11 @@ def _rendered(
 
 
 def _finish(report: RunReport, project: Project, screen: Screen) -> int:
+    if screen.log_format == "json":
+        level = "info" if report.status is RunStatus.SUCCEEDED else "error"
+        screen.problems(report.problems)
+        screen.lines([log_line("run_ended", level, **run_json.build_sums(report))])
+        return 0 if report.status is RunStatus.SUCCEEDED else 1
     lines = run_text.render_run(report, width=screen.width, colour=screen.has_colour, artifacts=project.artifacts)
     screen.lines(lines)
     return 0 if report.status is RunStatus.SUCCEEDED else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from dbt_stripe_sync.cloud.runs import (
 )
 from dbt_stripe_sync.dbt.project import read_project
 from dbt_stripe_sync.dbt.staleness import FETCHED
+from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.errors import DbtCloudError, Location, Problem
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def fetch_artifacts(
             run = await _chosen_run(client, choice, tell)
             return await _fetch(client, run, choice.step, project)
 
-    return asyncio.run(work())
+    return run_to_end(work())
 
 
 def trigger_job(
@@ -111,7 +111,7 @@ def trigger_job(
             run = await start_run(client, job_id, cause)
             return await wait_for_run(client, run, timeout=timeout, poll=poll, tell=tell)
 
-    return asyncio.run(work())
+    return run_to_end(work())
 
 
 async def _chosen_run(client: CloudClient, choice: CloudChoice, tell: Callable[[CloudRun], None]) -> CloudRun:

@@ -112,6 +112,7 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
     else:
         purpose = f"to create a {resource.name}"
         _check_required(sync.fields, resource.params, purpose, sync.where.at_field("fields"), problems)
+        _check_one_of(sync, resource, problems)
     for field in sync.fields:
         param = resource.param(field.path)
         inside_map = field.path[0] == METADATA
@@ -123,6 +124,29 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
                 "remove `nulls: clear`; then a row that becomes null is rejected, or left alone by `nulls: ignore`",
             )
     _check_metadata(sync, problems)
+
+
+def _check_one_of(sync: Sync, resource: Resource, problems: Problems) -> None:
+    """Whether something is mapped of each group of parameters of which Stripe needs one."""
+    mapped = {field.path[0] for field in sync.fields}
+    for group in resource.lifecycle.needs_one_of:
+        known = [name for name in group if name in resource.params]
+        places = tuple(sync.where.at_field("fields", name).field for name in known)
+        if known and mapped.isdisjoint(known) and not any(_is_wrong(place, sync, problems) for place in places):
+            names = " or ".join(f"`{name}`" for name in known)
+            problems.add(
+                "missing-one-of",
+                sync.where.at_field("fields"),
+                f"Stripe requires {names} to create a {resource.name}, and the sync maps "
+                f"{'neither' if len(known) == 2 else 'none of them' if len(known) > 1 else 'it nowhere'}",  # noqa: PLR2004
+                f"add `{known[0]}: <column>`",
+            )
+
+
+def _is_wrong(place: str | None, sync: Sync, problems: Problems) -> bool:
+    """Whether something is mapped at a place, and was found to be wrong: that it is missing would be no news."""
+    found = (problem.where for problem in problems.found if problem.where.model == sync.where.model)
+    return any(f"{where.field}.".startswith(f"{place}.") for where in found)
 
 
 def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> None:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dbt_stripe_sync.config.paths import SHAPES
-from dbt_stripe_sync.config.sync import LIMITS
+from dbt_stripe_sync.config.sync import MAX_READS, THRESHOLDS
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import (
     Conversion,
     ItemsOwned,
+    MatchEmail,
     Nulls,
     OnAmbiguous,
     OnDeleted,
@@ -120,6 +121,7 @@ def _node() -> dict[str, Any]:
 
 
 def _sync(resources: list[Resource]) -> dict[str, Any]:
+    count = {"type": ["integer", "string"], "pattern": r"^\s*\d[\d_]*\s*$", "minimum": 0}
     threshold = {"type": ["integer", "string"], "pattern": r"^\s*[\d_]+(\.\d+)?\s*%?\s*$", "minimum": 0}
     return {
         "type": "object",
@@ -143,6 +145,10 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "on_ambiguous": {
                 "enum": [choice.value for choice in OnAmbiguous],
                 "description": "What to do where `match` finds several objects for one row.",
+            },
+            "match_email": {
+                "enum": [choice.value for choice in MatchEmail],
+                "description": "Whether an address finds an object that has it in another case. Default: `exact`.",
             },
             "when_ended": {
                 "enum": [choice.value for choice in WhenEnded],
@@ -169,7 +175,7 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "limits": {
                 "type": "object",
                 "additionalProperties": False,
-                "properties": dict.fromkeys(LIMITS, threshold),
+                "properties": {**dict.fromkeys(THRESHOLDS, threshold), MAX_READS: count},
                 "description": "Past one of these (`500` or `10%`) nothing of the sync is sent.",
             },
             "nulls": _NULLS,

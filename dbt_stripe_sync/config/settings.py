@@ -23,10 +23,12 @@ class Settings:
     `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
     `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
     limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
+    `max_reads` is how many reads of Stripe a plan may take.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
-    models of which no result of dbt is known. `alerts` are the
-    addresses that are told of failures.
+    models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
+    its rows for one cause; 0 sets no limit. `show_amounts` shows what prices cost in plans without other
+    values. `alerts` are the addresses that are told of failures.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -39,10 +41,13 @@ class Settings:
     endpoint_per_second: float | None = None
     share_free: float | None = None
     concurrency: int | None = None
+    max_reads: int | None = None
     store_values: bool = True
     warehouse_connect_timeout: float | None = None
     warehouse_read_timeout: float | None = None
     require_results: bool = False
+    max_rejections_per_cause: int = 50
+    show_amounts: bool = False
     alerts: tuple[Alert, ...] = ()
 
 
@@ -53,12 +58,15 @@ _NUMBERS = (
     "endpoint_per_second",
     "share_free",
     "concurrency",
+    "max_reads",
     "warehouse_connect_timeout",
     "warehouse_read_timeout",
 )
-_SWITCHES = ("store_values", "require_results")
+_WHOLE = ("concurrency", "max_reads")
+_COUNTS = ("max_rejections_per_cause",)
+_SWITCHES = ("store_values", "require_results", "show_amounts")
 _ALERTS = "alerts"
-NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_SWITCHES, _ALERTS)
+NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS)
 
 
 def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
@@ -98,7 +106,9 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
             hint = "a share lies between 0 and 1" if name == "share_free" else "write a number above 0"
             problems.add("bad-setting", where, f"`{name}` is not a number that makes sense", hint)
         else:
-            chosen[name] = int(value) if name == "concurrency" else float(value)
+            chosen[name] = int(value) if name in _WHOLE else float(value)
+    elif name in _COUNTS:
+        _take_count(chosen, name, value, where, problems)
     elif name in _SWITCHES:
         if isinstance(value, bool):
             chosen[name] = value
@@ -108,6 +118,14 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
         problems.add("bad-setting", where, f"`{name}` is no text", "write a name")
     elif name == "account" and not value.startswith("acct_"):
         problems.add("bad-setting", where, "`account` is no account id", "write the id that begins with `acct_`")
+    else:
+        chosen[name] = value
+
+
+def _take_count(chosen: dict[str, Any], name: str, value: Any, where: Location, problems: Problems) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        hint = "write a whole number, or 0 for no limit"
+        problems.add("bad-setting", where, f"`{name}` is not a whole number", hint)
     else:
         chosen[name] = value
 

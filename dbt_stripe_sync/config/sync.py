@@ -24,6 +24,7 @@ from dbt_stripe_sync.model.sync import (
     ItemsOwned,
     Limits,
     Match,
+    MatchEmail,
     Nulls,
     OnAmbiguous,
     OnDeleted,
@@ -51,6 +52,7 @@ KEYS = (
     "key",
     "mode",
     "match",
+    "match_email",
     "fields",
     "on_removed",
     "on_ambiguous",
@@ -69,9 +71,12 @@ KEYS = (
 )
 _INTERVAL = re.compile(r"(\d{1,6}) ?([mhdw])")
 _INTERVAL_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_COUNT = re.compile(r"\d[\d_]*")
 _NAME = re.compile(r"[\w.-]{1,100}")
 WHOLE = 100.0  # percent
-LIMITS = ("max_changes", "max_removed", "max_rejected")
+THRESHOLDS = ("max_changes", "max_removed", "max_rejected")
+MAX_READS = "max_reads"
+LIMITS = (*THRESHOLDS, MAX_READS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +145,7 @@ class _Parser:
             fields=fields,
             on_removed=on_removed,
             on_ambiguous=self._choice("on_ambiguous", OnAmbiguous, OnAmbiguous.REJECT),
+            match_email=self._choice("match_email", MatchEmail, MatchEmail.EXACT),
             on_drift=self._choice("on_drift", OnDrift, OnDrift.REPORT),
             on_deleted=self._choice("on_deleted", OnDeleted, OnDeleted.REJECT),
             when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
@@ -296,7 +302,14 @@ class _Parser:
                 f"there are {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
             )
         return Limits(
-            **{name: parse_threshold(raw[name], where.at_field(name), self.problems) for name in LIMITS if name in raw}
+            max_reads=_parse_reads(raw[MAX_READS], where.at_field(MAX_READS), self.problems)
+            if MAX_READS in raw
+            else None,
+            **{
+                name: parse_threshold(raw[name], where.at_field(name), self.problems)
+                for name in THRESHOLDS
+                if name in raw
+            },
         )
 
     def _after(self) -> tuple[str, ...]:
@@ -365,6 +378,14 @@ def parse_threshold(raw: Any, where: Location, problems: Problems) -> Threshold 
     except ValueError:
         pass
     problems.add("bad-limit", where, "the limit is neither a number of rows nor a percentage", "write `500` or `10%`")
+    return None
+
+
+def _parse_reads(raw: Any, where: Location, problems: Problems) -> int | None:
+    """A number of requests. What a percentage would be of, nobody knows before Stripe was read."""
+    if not isinstance(raw, bool) and _COUNT.fullmatch(text := str(raw).strip()):
+        return int(text.replace("_", ""))
+    problems.add("bad-limit", where, f"`{MAX_READS}` is not a number of requests", "write `500`")
     return None
 
 

@@ -44,6 +44,7 @@ class Column(Struct, gc=False):
     data_type: str | None = None
     meta: dict[str, Any] | None = None
     config: ColumnConfig | None = None
+    constraints: Any = None
 
 
 class TestConfig(Struct, gc=False):
@@ -75,6 +76,7 @@ class GraphNode(Struct, gc=False):
     meta: Raw = NOTHING
     unrendered_config: Raw = NOTHING
     columns: Raw = NOTHING
+    constraints: Raw = NOTHING
     database: str | None = None
     schema: str | None = None
     alias: str | None = None

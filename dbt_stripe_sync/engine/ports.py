@@ -76,6 +76,20 @@ class Stripe(Protocol):
         """HTTP requests sent so far."""
         ...
 
+    @property
+    def reads(self) -> int:
+        """Requests so far that change nothing, each as often as it was sent."""
+        ...
+
+    @property
+    def reads_left(self) -> float:
+        """How many more are allowed; infinity where nothing bounds them."""
+        ...
+
+    def allow_reads(self, most: float) -> None:
+        """Allow at most so many reads from now on; the next one after them raises `ReadLimitError`."""
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...

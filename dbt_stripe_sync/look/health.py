@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.dbt.unread import find_unread
+from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import SyncError
@@ -65,9 +65,9 @@ def check_health(options: ProjectOptions) -> Iterator[Check]:
         return
     yield _try("warehouse", lambda: _warehouse(workload))
     known: list[Account] = []
-    yield _try("stripe", lambda: asyncio.run(_stripe(workload, known)))
+    yield _try("stripe", lambda: run_to_end(_stripe(workload, known)))
     if known:
-        yield _try("permissions", lambda: asyncio.run(_permissions(workload)))
+        yield _try("permissions", lambda: run_to_end(_permissions(workload)))
         yield _try("state", lambda: _state(workload, known[0]))
 
 

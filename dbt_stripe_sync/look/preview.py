@@ -18,7 +18,7 @@ from dbt_stripe_sync.model.errors import ConfigError, Problem
 from dbt_stripe_sync.model.sql import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.model.nodes import RowSource
@@ -75,19 +75,24 @@ class FirstRows:
             left -= batch.num_rows
 
 
+def _find_sync(syncs: Sequence[Sync], name: str) -> Sync:
+    """The sync of a name, or the only one of the model of that name. Raises `ConfigError`."""
+    of_model = [sync for sync in syncs if sync.model.name == name]
+    found = [sync for sync in syncs if sync.name == name] or of_model
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(f"`{sync.name}`" for sync in of_model or syncs)
+    summary = f"model `{name}` has {len(of_model)} syncs" if of_model else f"unknown sync `{name}`"
+    hint = f"name one of them: {names}" if of_model else f"the project has {names}" if names else None
+    raise ConfigError(Problem(code="unknown-sync", summary=summary, hint=hint))
+
+
 def preview_rows(workload: Workload, warehouse: Warehouse, name: str, *, limit: int) -> Preview:
     """The first rows of the sync called `name`. Ids of other syncs' objects are shown by their key.
 
     Raises `ConfigError` and `WarehouseError`.
     """
-    sync = next((sync for sync in workload.syncs if sync.name == name), None)
-    if sync is None:
-        names = ", ".join(f"`{sync.name}`" for sync in workload.syncs)
-        raise ConfigError(
-            Problem(
-                code="unknown-sync", summary=f"there is no sync `{name}`", hint=f"there are {names}" if names else None
-            )
-        )
+    sync = _find_sync(workload.syncs, name)
     resource = workload.catalog.resources[sync.resource]
     staged = Staged(sync=sync, layout=build_layout(sync), number=1)
     with duckdb.connect() as connection:

@@ -83,6 +83,17 @@ class StripeError(SyncError):
     """Stripe can't be reached, or refuses the key or the account."""
 
 
+class ReadLimitError(SyncError):
+    """Stripe may not be read any further: `max_reads` is used up. `needed` is how many more reads it takes, if known.
+
+    It is no failure of Stripe's, so that nothing takes it for an answer.
+    """
+
+    def __init__(self, needed: int | None = None) -> None:
+        super().__init__(())
+        self.needed = needed
+
+
 class StateError(SyncError):
     """The state store is locked, unreadable, read-only or somebody else's."""
 

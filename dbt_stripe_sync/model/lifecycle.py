@@ -219,16 +219,18 @@ class Lifecycle:
     the times that creation takes, by parameter. `one_at_a_time` are dotted parameters: Stripe takes one creation at a
     time of those that have the same values in all of them. `said_again` are parameters that hold for one request and
     are no part of the object: every update says them again. `fixed` is what an object's status no longer lets change.
-    `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to create,
-    for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
-    where an object is removed for good, `uniques` what no two objects share, `ended` the
-    statuses in which an object's life is over. `whole_lists` are lists that an update replaces as a whole, and to which
-    people add by hand. `set_once` are parameters that an update takes only as long as they have the value
+    `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to
+    create, for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
+    where an object is removed for good, `not_followed` the resources that refer to it and can't move to a new
+    object with another value of a parameter, `needs_one_of` groups of parameters of which creation needs one,
+    `uniques` what no two objects share, `ended` the statuses in which an object's life is over. `whole_lists` are
+    lists that an update replaces as a whole, and to which people add by hand. `anchored` are lists whose first entry
+    says in each update where the object's own first one begins, by the parameter given here; creation has that
+    parameter beside the list. `set_once` are parameters that an update takes only as long as they have the value
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
-    the list operation: lists with each of them have every object between them, where a plain list leaves out those that
-    are archived or have ended.
-    `hides_test_clocks` says that they leave out objects of test clocks unless one is named. `moved_by_stripe` are
-    parameters that Stripe itself changes while an object lives.
+    the list operation: lists with each of them have every object between them, where a plain list leaves out those
+    that are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is
+    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives.
     """
 
     found_by: tuple[str, ...] = ()
@@ -254,9 +256,12 @@ class Lifecycle:
     bulk: Bulk | None = None
     held_by: tuple[HeldBy, ...] = ()
     ends_with_it: tuple[HeldBy, ...] = ()
+    needs_one_of: tuple[tuple[str, ...], ...] = ()
+    not_followed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()
+    anchored: Mapping[str, str] = field(default_factory=dict)
     moved_by_stripe: tuple[str, ...] = ()
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)

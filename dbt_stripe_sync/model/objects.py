@@ -13,6 +13,22 @@ if TYPE_CHECKING:
 TAG_FIELD = f"metadata.{TAG}"
 
 
+EMAIL = "email"
+# The address whatever its case and the blanks around it, as a name beside those of fields.
+NEAR_EMAIL = "email~"
+
+
+def near_text(text: str) -> str:
+    """A text without what people write differently and mean the same."""
+    return text.strip().casefold()
+
+
+def indexed_value(body: Mapping[str, Any], by: str) -> Any:
+    """What an object is found by: its value at a path, or its address as people may have written it."""
+    value = object_value(body, EMAIL if by == NEAR_EMAIL else by)
+    return near_text(value) if by == NEAR_EMAIL and isinstance(value, str) else value
+
+
 def object_value(body: Mapping[str, Any], path: str) -> Any:
     """What an object has at a dotted path, None where it has nothing."""
     value: Any = body

@@ -34,7 +34,8 @@ class SyncCounts:
     """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins.
 
     `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync. `drifted` are the
-    rows whose objects somebody has changed in Stripe, and which the plan leaves so.
+    rows whose objects somebody has changed in Stripe, and which the plan leaves so. `reads` is how many requests
+    it took to compare the rows with Stripe.
     """
 
     sync: str
@@ -52,6 +53,7 @@ class SyncCounts:
     after: tuple[str, ...] = ()
     part_of: str | None = None
     drifted: int = 0
+    reads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +192,8 @@ class Plan:
     """What has to be done.
 
     `refreshes` is what needs no call and is only to be written down. `owed` are steps of earlier changes that are still
-    to be done. `digest` is that of all of it, and `signature` what the state that it was made from says to that.
+    to be done. `reads` is how many requests it took to see what it needed of Stripe. `digest` is that of all of it, and
+    `signature` what the state that it was made from says to that.
     """
 
     header: PlanHeader
@@ -199,6 +202,7 @@ class Plan:
     problems: tuple[Problem, ...]
     refreshes: Iterable[Refreshed] = ()
     owed: tuple[Owed, ...] = ()
+    reads: int = 0
     digest: str = ""
     signature: str = ""
 

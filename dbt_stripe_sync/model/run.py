@@ -113,7 +113,8 @@ class RunStatus(Enum):
 class RunReport:
     """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times.
 
-    `owed` are the steps that were still to be done when it ended.
+    `reads` are those of its `requests` that changed nothing, None where that is not known any more. `owed` are the
+    steps that were still to be done when it ended.
     """
 
     run_id: str
@@ -126,5 +127,6 @@ class RunReport:
     outcomes: Iterable[Outcome]
     done: Mapping[str, int]
     requests: int
+    reads: int | None = None
     dry_run: bool = False
     owed: tuple[Owed, ...] = ()

@@ -147,6 +147,13 @@ class OnAmbiguous(Enum):
     OLDEST = "oldest"
 
 
+class MatchEmail(Enum):
+    """When an address of `match: [email]` is that of an object: as it is written, or whatever its case."""
+
+    EXACT = "exact"
+    IGNORE_CASE = "ignore_case"
+
+
 class OnDrift(Enum):
     """What to do where somebody has changed a field in Stripe that a row of ours has set.
 
@@ -194,11 +201,15 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Where a sync holds itself back: past one of these nothing of it is sent."""
+    """Where a sync holds itself back: past one of these nothing of it is sent.
+
+    `max_reads` is how many reads of Stripe its share of a plan may take.
+    """
 
     max_changes: Threshold | None = None
     max_removed: Threshold | None = None
     max_rejected: Threshold | None = None
+    max_reads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +242,7 @@ class Sync:
     store_values: bool | None = None
     part_of: str | None = None
     items_owned: ItemsOwned = ItemsOwned.OURS
+    match_email: MatchEmail = MatchEmail.EXACT
     on_drift: OnDrift = OnDrift.REPORT
     on_deleted: OnDeleted = OnDeleted.REJECT
     when_ended: WhenEnded = WhenEnded.KEEP

@@ -27,6 +27,7 @@ REASON_OF = {
     "max-removed": "limits",
     "not-sent": "owed",
     "object-deleted": "drift",
+    "sync-stopped": "owed",
     "unsettled": "owed",
 }
 # Whole families of codes.

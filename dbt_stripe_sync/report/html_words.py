@@ -13,7 +13,7 @@ from dbt_stripe_sync.report.lines import counted, took
 from dbt_stripe_sync.report.owed_text import MOST_SHOWN, describe_owed, explain_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES, field_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
-from dbt_stripe_sync.report.run_text import WORDS
+from dbt_stripe_sync.report.run_text import WORDS, requests_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ def build_run(report: RunReport) -> dict[str, Any]:
         "started": f"{report.started_at:%Y-%m-%d %H:%M} {report.started_at:%Z}".rstrip(),
         "started_iso": report.started_at.isoformat(),
         "took": took((report.finished_at - report.started_at).total_seconds()),
-        "requests": counted(report.requests, "request"),
+        "requests": requests_of(report),
     }
 
 

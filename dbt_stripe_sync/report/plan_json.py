@@ -9,6 +9,7 @@ import orjson
 from dbt_stripe_sync.model.plan import DriftedObject
 from dbt_stripe_sync.report.json_values import json_field, json_header, json_params, json_problem, json_time
 from dbt_stripe_sync.report.owed_text import explain_owed
+from dbt_stripe_sync.report.price_moves import find_price_moves, json_price_move
 from dbt_stripe_sync.report.redact import hide_keys_in
 
 if TYPE_CHECKING:
@@ -23,15 +24,17 @@ FORMAT = 1
 def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
     """The plan in lines that are one JSON object together.
 
-    Its names are `format`, `plan`, `syncs`, `owed`, `problems`, `changes` and `drifted`. A change has the parameters of
-    its calls, and old and new values, only `with_values`.
+    Its names are `format`, `plan`, `reads`, `syncs`, `owed`, `problems`, `price_changes`, `changes` and `drifted`. A
+    change has the parameters of its calls, and old and new values, only `with_values`.
     """
     head = {
         "format": FORMAT,
         "plan": json_header(plan.header),
+        "reads": plan.reads,
         "syncs": [json_counts(counts) for counts in plan.counts],
         "owed": [json_owed(step, with_values=with_values) for step in plan.owed],
         "problems": [json_problem(problem) for problem in plan.problems],
+        "price_changes": [json_price_move(move, with_amounts=with_values) for move in find_price_moves(plan)],
     }
     yield orjson.dumps(hide_keys_in(head)).decode()[:-1] + ',"changes":['
     yield from _entries(json_change(change, with_values=with_values) for change in plan.changes)
@@ -80,6 +83,7 @@ def json_counts(counts: SyncCounts) -> dict[str, Any]:
         "held": counts.held,
         "changes": dict(counts.by_action),
         "calls": counts.calls,
+        "reads": counts.reads,
         "read_seconds": round(counts.read_seconds, 3),
         "compare_seconds": round(counts.diff_seconds, 3),
         "notes": [str(note) for note in counts.notes],

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Severity
+from dbt_stripe_sync.report.alike import pick_changes
 from dbt_stripe_sync.report.call_text import render_calls
 from dbt_stripe_sync.report.lines import counted, cut, plain
 from dbt_stripe_sync.report.owed_text import describe_owed, explain_owed
-from dbt_stripe_sync.report.plan_text import pick_changes
 from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, pick_drifted, place_of, sum_of
+from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
 from dbt_stripe_sync.report.value_text import render_drifted, render_parts
 
@@ -60,6 +61,10 @@ def _lines(plan: Plan, style: PlanStyle) -> Iterator[str]:
     for counts in plan.counts:
         yield _table_row(counts)
     yield ""
+    moves = list(render_price_moves(find_price_moves(plan), with_amounts=style.show_values or style.show_amounts))
+    yield from (f"- **Price change** {_escaped(line)}" for line in moves)
+    if moves:
+        yield ""
     for step in plan.owed[:MOST_PROBLEMS]:
         yield f"- **Owed** {_escaped(describe_owed(step))}  "
         yield f"  {_escaped(explain_owed(step, with_values=style.show_values))}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.report.alike import mask_ids, pick_alike
 from dbt_stripe_sync.report.call_text import render_calls
 from dbt_stripe_sync.report.lines import Paint, counted, cut, pad, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
@@ -24,6 +25,7 @@ from dbt_stripe_sync.report.plan_words import (
     sort_problems,
     sum_of,
 )
+from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
 from dbt_stripe_sync.report.problems_text import render_problems
 from dbt_stripe_sync.report.value_text import render_drifted, render_parts
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.plan import Changes, DriftedObject, Plan, SyncCounts
+    from dbt_stripe_sync.model.plan import DriftedObject, Plan, SyncCounts
+    from dbt_stripe_sync.report.alike import Alike
     from dbt_stripe_sync.report.plan_words import Found
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
@@ -47,10 +50,12 @@ CALLS_PER_SECOND = 20.0
 class PlanStyle:
     """How to show a plan: row values or not, in how many columns, and at most how many changes of each sync.
 
-    `calls_per_second` is the pace at which the plan's calls would leave. `with_hint` says how to send the plan.
+    `show_amounts` shows what prices cost where `show_values` does not. `calls_per_second` is the pace at which the
+    plan's calls would leave. `with_hint` says how to send the plan.
     """
 
     show_values: bool = False
+    show_amounts: bool = False
     width: int = 80
     colour: bool = False
     most_rows: int = 50
@@ -69,6 +74,7 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
         yield ""
     for counts in plan.counts:
         yield from _sync(plan, counts, found, style, width, drifted.get(counts.sync, ()))
+    yield from _moves(plan, style, width)
     yield ""
     yield from wrap(f"{sum_of(plan)}. {cost_of(plan, style.calls_per_second)}", width)
     place = place_of(plan)
@@ -79,36 +85,14 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     yield from _hint(plan, style, width, general=bool(found.general))
 
 
-def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change]:
-    """At most `most` changes of a sync in the order of their keys, with some of each kind: first what can't be undone.
-
-    Reading ends as soon as they are found.
-    """
-    room = _shares(counts, most)
-    picked: list[Change] = []
-    for change in changes.of(counts.sync):
-        if room.get(change.action, 0) > 0:
-            room[change.action] -= 1
-            picked.append(change)
-            if not any(room.values()):
-                break
-    return picked
-
-
-def _shares(counts: SyncCounts, most: int) -> dict[Action, int]:
-    """How many changes of each kind are shown: the same share for each, and what one leaves goes to the next."""
-    left = {action: counts.by_action.get(action.value, 0) for action in BY_RISK}
-    kinds = [action for action in BY_RISK if left[action]]
-    shares = dict.fromkeys(kinds, 0)
-    while kinds and most > 0:
-        share = max(1, most // len(kinds))
-        for action in kinds:
-            given = min(share, left[action], most)
-            shares[action] += given
-            left[action] -= given
-            most -= given
-        kinds = [action for action in kinds if left[action]]
-    return shares
+def _moves(plan: Plan, style: PlanStyle, width: int) -> Iterator[str]:
+    """What replaced prices do to subscriptions, before the sum of it all."""
+    moves = find_price_moves(plan)
+    if moves:
+        yield ""
+        yield Paint(on=style.colour)("Price changes:", "bold")
+    for line in render_price_moves(moves, with_amounts=style.show_values or style.show_amounts):
+        yield from wrap(line, width, indent=INDENT * 2, first=INDENT)
 
 
 def _sync(
@@ -123,9 +107,8 @@ def _sync(
             yield from _bad(plain(problem.summary), width, paint)
         if problem.hint:
             yield from _advice(problem.hint, width, paint)
-    picked = pick_changes(plan.changes, counts, style.most_rows)
+    picked, hidden = pick_alike(plan.changes, counts, style.most_rows, with_values=style.show_values)
     yield from _rows(picked, found.rows(counts.sync), style, width)
-    hidden = sum(counts.by_action.values()) - len(picked)
     if hidden > 0:
         shown = ", ".join(f"{number:,} to {word}" for _, number, word in actions_of(counts))
         text = f"… and {hidden:,} more ({shown} in all); `--format json` prints every one"
@@ -150,15 +133,17 @@ def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
     return f"{paint(name, 'bold')}{' ' * gap}{shown}"
 
 
-def _rows(changes: Sequence[Change], groups: Sequence[ProblemGroup], style: PlanStyle, width: int) -> Iterator[str]:
+def _rows(entries: Sequence[Alike], groups: Sequence[ProblemGroup], style: PlanStyle, width: int) -> Iterator[str]:
     paint = Paint(on=style.colour)
-    keys = [change.key for change in changes] + [
-        key for group in groups for key in group.keys[:SHOWN_ROWS_OF_A_PROBLEM]
-    ]
+    alone = [entry.first for entry in entries if entry.rows == 1]
+    keys = [change.key for change in alone] + [key for group in groups for key in group.keys[:SHOWN_ROWS_OF_A_PROBLEM]]
     key_width = min(max((cell_len(plain(key)) for key in keys), default=0), max(8, width // 4))
-    id_width = min(max((cell_len(change.stripe_id or "") for change in changes), default=0), max(9, width // 5))
-    for change in changes:
-        mark = MARKS[change.action]
+    id_width = min(max((cell_len(change.stripe_id or "") for change in alone), default=0), max(9, width // 5))
+    for entry in entries:
+        change, mark = entry.first, MARKS[entry.first.action]
+        if entry.rows > 1:
+            yield from _alike(entry, style, width)
+            continue
         start = f"{INDENT}{paint(mark, COLOURS[mark])} {pad(cut(plain(change.key), key_width), key_width)}"
         if id_width:
             start += f"   {pad(cut(plain(change.stripe_id or ''), id_width), id_width)}"
@@ -171,7 +156,17 @@ def _rows(changes: Sequence[Change], groups: Sequence[ProblemGroup], style: Plan
         yield from _problem_rows(group, key_width, width, paint)
 
 
-def _values(change: Change, width: int) -> Iterator[str]:
+def _alike(entry: Alike, style: PlanStyle, width: int) -> Iterator[str]:
+    """Many changes that do the same, as one; the ids that each of them has of its own are left out."""
+    mark = MARKS[entry.first.action]
+    keys = ", ".join(f"[{plain(change.key)}]" for change in entry.changes[:SHOWN_ROWS_OF_A_PROBLEM])
+    text = f"{counted(entry.rows, 'row')} alike ({keys} …)   {mask_ids(plain(detail_of(entry.first)))}".rstrip()
+    yield from wrap_marked(mark, text, width, Paint(on=style.colour), colour=COLOURS[mark], indent=INDENT)
+    if style.show_values:
+        yield from _values(entry.first, width, with_ids=False)
+
+
+def _values(change: Change, width: int, *, with_ids: bool = True) -> Iterator[str]:
     """Old and new value of each parameter, below its change, then what else its calls send."""
     parts = list(render_parts(change))
     widest = width // 3
@@ -185,7 +180,7 @@ def _values(change: Change, width: int) -> Iterator[str]:
             text, label, indent = f"{plain(part.path)} {text}", INDENT * 3, INDENT * 5
         yield from wrap(text, width, first=label, indent=indent)
     for call in render_calls(change, [(part.path, part.after) for part in parts]):
-        yield from wrap(call, width, first=INDENT * 3, indent=INDENT * 5)
+        yield from wrap(call if with_ids else mask_ids(call), width, first=INDENT * 3, indent=INDENT * 5)
 
 
 def _drifted(drifted: Sequence[DriftedObject], width: int) -> Iterator[str]:

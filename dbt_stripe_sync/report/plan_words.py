@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.plan import Plan, SyncCounts
+    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, SyncCounts
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
 MARKS = {
@@ -118,10 +118,23 @@ def sum_of(plan: Plan) -> str:
     return ", ".join(parts)
 
 
+def question_of(plan: Plan, removals: Sequence[PermanentRemovals]) -> str:
+    """What a person is asked before a plan is sent, with the removals that need the answer."""
+    question = f"Send {counted(len(plan.changes), 'change')}"
+    if removals:
+        parts = [f"`{gone.removal.value}` of {gone.count:,} in `{gone.sync}`" for gone in removals]
+        question += f", including {', '.join(parts)}, which can't be undone"
+    return f"{question}?"
+
+
 def cost_of(plan: Plan, calls_per_second: float) -> str:
-    """How many calls the plan needs, and about how long they take: `About 2 calls, under a second.`."""
+    """How many calls the plan sends, about how long they take, and how many reads it took to make it.
+
+    `About 2 writes, under a second; planning took 3 reads.`
+    """
     calls = sum(count.calls for count in plan.counts)
-    return f"About {counted(calls, 'call')}, {about(calls / calls_per_second)}." if calls else "No calls."
+    writes = f"About {counted(calls, 'write')}, {about(calls / calls_per_second)}" if calls else "No writes"
+    return f"{writes}; planning took {counted(plan.reads, 'read')}." if plan.reads else f"{writes}."
 
 
 def pick_drifted(plan: Plan, most: int) -> dict[str, list[DriftedObject]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import time
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 import orjson
@@ -213,6 +214,8 @@ class PlainLines(Silent):
 class JsonLines(Silent):
     """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
 
+    `time` is UTC, `level` is `info`, `warning` or `error`.
+
     Events: `reading_back`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`, `apply_started`,
     `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a guess from it.
     """
@@ -284,6 +287,7 @@ class JsonLines(Silent):
                 key=outcome.change.key,
                 action=outcome.change.action.value,
                 status=outcome.status.value,
+                run=outcome.run_id,
                 code=failure.code or failure.type if failure else None,
                 request_id=outcome.request_id,
             )
@@ -309,8 +313,14 @@ class JsonLines(Silent):
         if event != "change_failed":
             # Failures, however many, don't put off the line that says how far it is.
             self._said = now
-        line = {"event": event, "elapsed": round(now - self._started, 3), **facts}
-        _write(self._stream, orjson.dumps(line).decode())
+        level = "error" if event == "change_failed" else "info"
+        _write(self._stream, log_line(event, level, elapsed=round(now - self._started, 3), **facts))
+
+
+def log_line(event: str, level: str, **facts: object) -> str:
+    """One line for log collectors: what happened, at which `time` (UTC), of which `level`."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return orjson.dumps({"event": event, "time": now, "level": level, **facts}).decode()
 
 
 def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:

@@ -5,7 +5,7 @@ The document (version 1):
 - `metadata`: `schema_version`, `generated_at`, `dbt_stripe_sync_version`, `run_id`, `project`, `target`, `account`,
   `livemode`, `api_version` and `plan_id`;
 - `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
-  `requests` (HTTP requests sent), `dry_run`;
+  `requests` (HTTP requests sent), `reads` (those that changed nothing), `dry_run`;
 - `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
 - `owed`: the steps on replaced objects that are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`,
   `attempts`, `refused`;
@@ -99,6 +99,7 @@ def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any
         "finished_at": json_time(report.finished_at),
         "elapsed_time": round((report.finished_at - report.started_at).total_seconds(), 6),
         "requests": report.requests,
+        "reads": report.reads,
         "dry_run": report.dry_run,
         "totals": {status.value: report.done.get(status.value, 0) for status in Status},
         "owed": [json_owed(step, with_values=with_values) for step in report.owed],
@@ -106,6 +107,13 @@ def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any
         "problems": [json_problem(problem) for problem in report.problems],
     }
     return dict(hide_keys_in(head))
+
+
+def build_sums(report: RunReport) -> dict[str, Any]:
+    """What a run came to, in one line of a log."""
+    head = build_head(report)
+    names = ("status", "elapsed_time", "requests", "reads", "totals")
+    return {"run": report.run_id, **{name: head[name] for name in names}}
 
 
 def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -127,12 +128,11 @@ def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Ite
 
 def _not_done(counts: SyncCounts, summary: Summary) -> Iterator[str]:
     """What a sync did not do, in figures."""
-    statuses = summary.statuses.get(counts.sync)
+    statuses = Counter(summary.statuses.get(counts.sync, {}))
+    statuses[Status.REJECTED] += counts.rejected
     for status in list(Status)[1:]:
-        if statuses and statuses[status]:
+        if statuses[status]:
             yield f"{statuses[status]:,} {WORDS[status]}"
-    if counts.rejected:
-        yield f"{counts.rejected:,} not sent"
     if counts.drifted:
         yield f"{counts.drifted:,} drifted"
     if counts.held is not None:
@@ -165,17 +165,26 @@ def _held(report: RunReport, width: int) -> Iterator[str]:
             )
 
 
+def requests_of(report: RunReport) -> str:
+    """How many requests a run sent, and how many of them wrote: `217 requests (105 writes, 112 reads)`."""
+    text = counted(report.requests, "request")
+    if report.reads is None:
+        return text
+    return f"{text} ({counted(report.requests - report.reads, 'write')}, {counted(report.reads, 'read')})"
+
+
 def _totals(report: RunReport, width: int, paint: Paint) -> Iterator[str]:
     parts = [f"{report.done.get(Status.SUCCEEDED.value, 0):,} {WORDS[Status.SUCCEEDED]}"]
-    rejected = sum(counts.rejected for counts in report.counts)
-    parts += [f"{count:,} {WORDS[s]}" for s in list(Status)[1:] if (count := report.done.get(s.value, 0))]
-    parts += [f"{rejected:,} not sent"] if rejected else []
+    done = {status: report.done.get(status.value, 0) for status in Status}
+    # A row is rejected, whether the plan did it or Stripe.
+    done[Status.REJECTED] += sum(counts.rejected for counts in report.counts)
+    parts += [f"{count:,} {WORDS[status]}" for status, count in list(done.items())[1:] if count]
     drifted = sum(counts.drifted for counts in report.counts)
     parts += [f"{drifted:,} drifted"] if drifted else []
     parts += [f"{sum(counts.same for counts in report.counts):,} as they were"]
     seconds = (report.finished_at - report.started_at).total_seconds()
     mode = "LIVE" if report.header.livemode else "test"
-    sent = "nothing was sent (dry run)" if report.dry_run else counted(report.requests, "request")
+    sent = "nothing was sent (dry run)" if report.dry_run else requests_of(report)
     yield from wrap(f"{', '.join(parts)}; {sent} in {took(seconds)}.", width)
     yield from wrap(
         f"Run {report.run_id}, target {report.header.target}, account {report.header.account}, {mode} mode.", width

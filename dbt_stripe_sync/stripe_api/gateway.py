@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -14,6 +15,7 @@ import orjson
 import stripe
 
 from dbt_stripe_sync.model.calls import Account, Answer, Call, Verdict
+from dbt_stripe_sync.model.errors import ReadLimitError
 from dbt_stripe_sync.model.errors import StripeError as StripeProblem
 from dbt_stripe_sync.model.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.accounts import build_account
@@ -124,6 +126,8 @@ class Gateway:
         self._client: stripe.StripeClient | None = None
         self._stream = EventStream(self, clock)
         self._requests = 0
+        self._reads = 0
+        self._most_reads = inf
         # Answers of Stripe that were no refusals of our pace: while they come, the run goes on.
         self._passed = 0
         self._clocks: tuple[str, ...] | None = None
@@ -136,6 +140,20 @@ class Gateway:
     def requests(self) -> int:
         """HTTP requests sent so far."""
         return self._requests
+
+    @property
+    def reads(self) -> int:
+        """Requests so far that change nothing, each as often as it was sent."""
+        return self._reads
+
+    @property
+    def reads_left(self) -> float:
+        """How many more are allowed; infinity where nothing bounds them."""
+        return self._most_reads - self._reads
+
+    def allow_reads(self, most: float) -> None:
+        """Allow at most so many reads from now on; the next one after them raises `ReadLimitError`."""
+        self._most_reads = self._reads + most
 
     async def close(self) -> None:
         """Close the connections."""
@@ -239,6 +257,8 @@ class Gateway:
         while True:
             passed = self._passed
             async with gate.turn(request.endpoint) as left_at:
+                if request.is_read:
+                    self._count_read()
                 attempts += 1
                 self._requests += 1
                 reply = await _request(client, request)
@@ -259,6 +279,11 @@ class Gateway:
             if reply.status is None:
                 remind_of_trouble(self._address, reply.trouble, self._clock.monotonic() - began)
             await self._clock.sleep(wait_seconds(in_vain))
+
+    def _count_read(self) -> None:
+        if self.reads_left <= 0:
+            raise ReadLimitError
+        self._reads += 1
 
     def _open(self) -> tuple[Gate, stripe.StripeClient]:
         # Made inside the event loop, which connections and locks are bound to.

@@ -91,6 +91,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             uniques=(Unique(parameter="lookup_key", transfer="transfer_lookup_key"),),
             # "This price cannot be archived because it is the default price of its product."
             held_by=(HeldBy(resource="product", parameter="default_price", named_by="product", moves=True),),
+            # docs.stripe.com/billing/subscriptions/multi-currencies: the currency of a subscription can't be changed.
+            needs_one_of=(
+                ("product", "product_data"),
+                ("unit_amount", "unit_amount_decimal", "custom_unit_amount", "tiers"),
+            ),
+            not_followed={"currency": ("subscription", "subscription_item", "subscription_schedule")},
             shown_if_asked=("currency_options",),
             set_once=dict.fromkeys(("tax_behavior", "currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
@@ -110,6 +116,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             own_id=True,
             when_immutable_changes=Replace(then=Removal.DELETE, unless_mapped=("id",)),
             uniques=(Unique(parameter="id"),),
+            # docs.stripe.com/api/coupons/create: "A coupon has either a percent_off or an amount_off and currency."
+            needs_one_of=(("percent_off", "amount_off"),),
             # docs.stripe.com/api/promotion_codes: a code belongs to one coupon for good, and can't be redeemed without.
             held_by=(
                 HeldBy(
@@ -141,6 +149,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "subscription": Lifecycle(
             found_by=("id", "metadata"),
+            needs_one_of=(("customer", "customer_account"), ("items",)),
             on_removed={
                 Removal.CANCEL: ByStatus(
                     steps=dict.fromkeys(_LIVE_SUBSCRIPTION, _CANCEL), otherwise="the subscription has ended already"
@@ -185,6 +194,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "subscription_schedule": Lifecycle(
             found_by=("id", "metadata"),
+            needs_one_of=(("customer", "customer_account", "from_subscription"), ("phases", "from_subscription")),
             # docs.stripe.com/api/subscription_schedules/cancel: only one that is not started or active can be canceled.
             on_removed={
                 Removal.CANCEL: ByStatus(
@@ -201,10 +211,14 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             said_again=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
             whole_lists=("phases",),
+            # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates
+            # to." (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
+            anchored={"phases": "start_date"},
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
             found_by=("id", "metadata", "number"),
+            needs_one_of=(("customer", "customer_account", "from_invoice", "subscription"),),
             # A draft is deleted, a finalised invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).
             on_removed={
                 Removal.DELETE: ByStatus(
@@ -249,6 +263,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "invoice_item": Lifecycle(
             found_by=("id", "metadata"),
+            needs_one_of=(("customer", "customer_account", "invoice"),),
             # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalised invoice.
             on_removed={
                 Removal.DELETE: ByStatus(
@@ -433,6 +448,19 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                     operation="update", params={"status": "inactive"}, gone=False, revive={"status": "active"}
                 )
             },
+        ),
+        "webhook_endpoint": Lifecycle(
+            found_by=("id", "url", "metadata"),
+            on_removed={
+                Removal.DELETE: DELETE,
+                Removal.DEACTIVATE: Step(
+                    operation="update", params={"disabled": True}, gone=False, revive={"disabled": False}
+                ),
+            },
+            permanent=frozenset({Removal.DELETE}),
+            when_immutable_changes=NotReplaced(reason="an endpoint in its place would sign with another secret"),
+            replace_if_asked=Replace(then=Removal.DELETE),
+            note="its signing secret is not kept: take it from the Dashboard",
         ),
         "tax.registration": Lifecycle(
             found_by=("id",),

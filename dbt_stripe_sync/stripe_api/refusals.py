@@ -14,6 +14,7 @@ _PAYMENT = "it takes a payment from somebody who is present, which no table is"
 _CARD = "it is made from card or bank details, which don't belong in a warehouse"
 _ANSWER = "it answers a question once and keeps nothing that could be kept in step"
 _DEVICE = "it needs a device or a person at hand"
+_MONEY_ACCOUNT = "it opens the way for money to an account, which a person should do"
 _ACCOUNT = "it is set up once for an account, by hand or by your platform's own code"
 
 REFUSED: Mapping[str, str] = MappingProxyType(
@@ -60,6 +61,31 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "apps.secret": "secrets don't belong in a warehouse",
         "apple_pay_domain": _ACCOUNT,
         "treasury.financial_account": _ACCOUNT,
-        "webhook_endpoint": _ACCOUNT,
+    }
+)
+
+# What the SDK can create by API v2 alone. `resource:` names services of API v1.
+REFUSED_V2: Mapping[str, str] = MappingProxyType(
+    {
+        "v2.billing.meter_event": "`billing.meter_event` sends the same events",
+        "v2.billing.meter_event_adjustment": "`billing.meter_event_adjustment` does the same",
+        "v2.billing.meter_event_session": _SHORT_LIVED,
+        "v2.billing.meter_event_stream": "it is the option `stream: true` of `billing.meter_event`",
+        "v2.commerce.product_catalog.import": "it is made of a file's bytes, which no column holds",
+        "v2.core.account": "`account` writes the accounts of your platform's merchants",
+        "v2.core.account_link": _SHORT_LIVED,
+        "v2.core.account_token": _SHORT_LIVED,
+        "v2.core.accounts.person": "`account.person` writes the same people",
+        "v2.core.accounts.person_token": _SHORT_LIVED,
+        "v2.core.event_destination": "`webhook_endpoint` sends events to a URL; an event bus at Amazon or Azure "
+        + _ACCOUNT.removeprefix("it "),
+        "v2.core.vault.gb_bank_account": _CARD,
+        "v2.core.vault.us_bank_account": _CARD,
+        "v2.money_management.financial_address": _MONEY_ACCOUNT,
+        "v2.money_management.inbound_transfer": _MONEY,
+        "v2.money_management.outbound_payment": _MONEY,
+        "v2.money_management.outbound_setup_intent": _CARD,
+        "v2.money_management.payout_intent": _MONEY,
+        "v2.money_management.recipient_verification": _ANSWER,
     }
 )

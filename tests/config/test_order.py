@@ -8,7 +8,7 @@ from dbt_stripe_sync.config.order import in_reference_order
 
 
 def test_parents_come_before_children_whatever_their_names(project):
-    project.add("a_subs", "resource: subscription\nkey: id\nfields: {customer: {sync: z_customers, key: c}}")
+    project.add("a_subs", "resource: subscription\nkey: id\nfields: {customer: {sync: z_customers, key: c}, items: i}")
     project.add("z_customers", "resource: customer\nkey: id\nfields: {email: email}")
 
     assert [sync.name for sync in in_reference_order(project.parse().syncs)] == ["z_customers", "a_subs"]
@@ -31,7 +31,7 @@ def test_any_references_without_a_circle_have_an_order(order, pairs):
 
 
 def test_a_part_of_the_syncs_can_be_ordered_without_the_rest(project):
-    project.add("subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: c}}")
+    project.add("subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: c}, items: i}")
     project.add("customers", "resource: customer\nkey: id\nfields: {email: email}")
     subs = [sync for sync in project.parse().syncs if sync.name == "subs"]
 

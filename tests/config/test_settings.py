@@ -24,6 +24,7 @@ def test_every_setting_is_read():
             "endpoint_per_second": 12.5,
             "share_free": 0.4,
             "concurrency": 8,
+            "max_reads": 500,
             "store_values": False,
         }
     )
@@ -40,6 +41,7 @@ def test_every_setting_is_read():
         endpoint_per_second=12.5,
         share_free=0.4,
         concurrency=8,
+        max_reads=500,
         store_values=False,
     )
 
@@ -55,7 +57,7 @@ def test_every_setting_is_read():
                 "hint: there are `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
                 "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
-                "`warehouse_connect_timeout`, `warehouse_read_timeout` … (3 more); "
+                "`max_reads`, `warehouse_connect_timeout` … (6 more); "
                 "did you mean `live_targets`?"
             ),
         ),
@@ -91,7 +93,7 @@ def test_every_setting_is_read():
                 "hint: it takes `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
                 "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
-                "`warehouse_connect_timeout`, `warehouse_read_timeout` … (3 more)"
+                "`max_reads`, `warehouse_connect_timeout` … (6 more)"
             ),
         ),
         (

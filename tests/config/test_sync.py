@@ -87,21 +87,24 @@ def test_dots_and_nesting_mean_the_same(project):
 
 
 def test_a_reference_orders_the_syncs(project):
-    project.add("subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: [tenant, user]}}")
+    project.add(
+        "subs", "resource: subscription\nkey: k\nfields: {customer: {sync: customers, key: [tenant, user]}, items: i}"
+    )
     project.add("customers", "resource: customer\nkey: [tenant, id]\nfields: {email: email}")
 
     subs, _ = project.parse().syncs
 
     assert subs.depends_on == ("customers",)
-    assert values(subs) == {"customer": SyncRef(sync="customers", columns=("tenant", "user"))}
+    assert values(subs)["customer"] == SyncRef(sync="customers", columns=("tenant", "user"))
 
 
 def test_a_look_up_names_the_resource_as_the_catalogue_does(project):
     project.add(
-        "subs", "resource: subscription\nkey: id\nfields: {customer: {lookup: customers, by: email, column: mail}}"
+        "subs",
+        "resource: subscription\nkey: id\nfields: {customer: {lookup: customers, by: email, column: m}, items: i}",
     )
 
-    assert values(project.sync()) == {"customer": Lookup(resource="customer", by="email", column="mail")}
+    assert values(project.sync())["customer"] == Lookup(resource="customer", by="email", column="m")
 
 
 def test_a_list_is_written_out_item_by_item(project):
@@ -221,7 +224,7 @@ def test_a_map_comes_from_one_column_or_a_constant(project):
 
 
 def test_words_beside_a_number_are_constants_too(project):
-    project.add("subs", "resource: subscription\nkey: id\nfields: {customer: c, trial_end: {value: now}}")
+    project.add("subs", "resource: subscription\nkey: id\nfields: {customer: c, items: i, trial_end: {value: now}}")
 
     assert values(project.sync())["trial_end"] == Constant(value="now")
 
@@ -292,6 +295,6 @@ def test_the_fingerprint_moves_with_the_mapping_and_with_nothing_else(project):
 
 def test_a_broken_sync_is_not_also_called_missing(project):
     project.add("customers", CUSTOMER + "fields: {emial: email}")
-    project.add("subs", "resource: subscription\nkey: id\nfields: {customer: {sync: customers, key: user_id}}")
+    project.add("subs", "resource: subscription\nkey: k\nfields: {customer: {sync: customers, key: user_id}, items: i}")
 
     assert [problem.partition("]")[0] for problem in project.problems()] == ["error[unknown-parameter"]

@@ -13,7 +13,7 @@ VALID = "resource: customer\nkey: id\nfields: {email: email}\n"
 EDITS: dict[str, list[tuple[str, str]]] = {
     "bad-constant": [("sometimes", "exempt"), ("value: lots", "value: 5")],
     "bad-interval": [("weekly", "7d")],
-    "bad-limit": [("ten|150%", "10%")],
+    "bad-limit": [("ten|150%", "10%"), ("max_reads: 10%", "max_reads: 500")],
     "bad-name": [("our customers/all", "our_customers")],
     "bad-option": [("replace: later", "replace: true"), ('"no"', "false")],
     "duplicate-sync": [("name: customers", "name: people")],
@@ -26,6 +26,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "metadata-name-too-long": [("a_name_that_is_much_longer_than_forty_characters", "a_shorter_name")],
     "metadata-too-many-keys": [(", metadata.k49: c", "")],
     "misspelt-tag": [("null", VALID)],
+    "missing-one-of": [("{name: title}", "{name: title, percent_off: percent}")],
     "missing-parameter": [
         (r"\{unit_amount", "{currency: currency, unit_amount"),
         ("recurring.interval_count", "recurring.interval: every, recurring.interval_count"),
@@ -74,6 +75,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "unknown-currency": [("dollars", "usd")],
     "unknown-key": [("field: {email: email}\n", ""), ("max_remove:", "max_removed:"), ("curency: usd, ", "")],
     "unknown-mapping": [("colum:", "column:")],
+    "unknown-match-email": [("ignorecase", "ignore_case")],
     "unknown-mode": [("upsrt", "upsert")],
     "unknown-model": [("sub_item,", "sub_items,")],
     "unknown-nulls": [("clears", "clear")],

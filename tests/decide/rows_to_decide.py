@@ -213,7 +213,12 @@ SOLD: dict[str, Sold] = {
     ),
     "subscription schedule": Sold(
         "subscription_schedule",
-        {"customer": "person", "end_behavior": "end", "start_date": {"value": "now"}},
+        {
+            "customer": "person",
+            "end_behavior": "end",
+            "start_date": {"value": "now"},
+            "phases": {"value": [{"items": [{"price": "price_1", "quantity": 1}]}]},
+        },
         {"person": "cus_1", "end": "release"},
         changed={"end": "cancel"},
         fixed={"person": "cus_2"},
@@ -475,7 +480,7 @@ def answers(rules: Rules, row: Row, need: Need, seen: Observed) -> Iterator[tupl
     """Every kind of answer to what a row asks to see."""
     if isinstance(need, FindObjects):
         for name, found in _finds(rules, row, need):
-            yield name, replace(seen, found=found)
+            yield name, replace(seen, found=replace(found, is_near=need.is_near))
     elif isinstance(need, ReadObject):
         for name, body in _bodies(rules, row):
             yield name, replace(seen, body=body, expanded=seen.expanded.union(need.expand))

@@ -20,7 +20,7 @@ def test_a_comment_has_the_sums_in_a_table_and_the_changes_folded():
     assert render(make_plan(changes, [counts], [row_problem("jo@x.com")])) == (
         "### Stripe: 2 changes, 1 rejected, 12,398 as they were\n"
         "\n"
-        "About 2 calls, under a second. Target dev, account acct\\_1AbCdEfGhIjKlMn0, test mode.\n"
+        "About 2 writes, under a second. Target dev, account acct\\_1AbCdEfGhIjKlMn0, test mode.\n"
         "\n"
         "| sync | resource | rows | changes | rejected |\n"
         "| --- | --- | ---: | --- | ---: |\n"

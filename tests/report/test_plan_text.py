@@ -34,7 +34,7 @@ def test_a_plan_reads_counts_first_then_what_differs_then_what_to_do():
         "  ! 57   metadata.note has 612 characters, Stripe takes 500\n"
         "    hint: shorten it in the model\n"
         "\n"
-        "2 changes, 1 rejected, 12,398 as they were. About 2 calls, under a second.\n"
+        "2 changes, 1 rejected, 12,398 as they were. About 2 writes, under a second.\n"
         "Target dev, account acct_1AbCdEfGhIjKlMn0, test mode.\n"
         "hint: `dbt-stripe-sync run` sends this plan; `--show-values` prints old and new\n"
         "  values."
@@ -169,7 +169,7 @@ def test_a_held_sync_says_why_once_and_what_to_do():
         "  ! held back: model `stripe_customers` failed in dbt\n"
         "    hint: mend it and run `dbt build` again\n"
         "\n"
-        "Nothing to change, 1 sync held back. No calls.\n"
+        "Nothing to change, 1 sync held back. No writes.\n"
         "Target dev, account acct_1AbCdEfGhIjKlMn0, test mode."
     )
 
@@ -205,7 +205,7 @@ def test_of_ten_thousand_changes_some_are_shown_the_irrevocable_ones_among_them(
     assert len(text.splitlines()) < 60
     assert "  - 05000" in text
     assert "… and 9,950 more (9,999 to update, 1 to delete in all)" in " ".join(text.split())
-    assert "About 10,000 calls, about 8 minutes." in " ".join(text.split())
+    assert "About 10,000 writes, about 8 minutes." in " ".join(text.split())
 
 
 def test_reading_a_plan_ends_as_soon_as_enough_is_shown():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import datetime
 
 from conftest import make_change, make_counts, make_outcome
 
@@ -71,13 +72,16 @@ def test_a_machine_gets_one_event_a_line_and_every_failure():
         "apply_progress",
         "ended",
     ]
+    assert all(datetime.fromisoformat(event.pop("time")).tzinfo for event in events)
     assert events[3] == {
         "event": "change_failed",
+        "level": "error",
         "elapsed": 4.0,
         "sync": "customers",
         "key": "7",
         "action": "update",
         "status": "rejected",
+        "run": "r1",
         "code": "email_invalid",
         "request_id": "req_7",
     }

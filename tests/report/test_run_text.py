@@ -88,7 +88,7 @@ def test_rows_rejected_before_they_were_sent_are_told_too():
     report = make_report([], [make_counts(rows=2, rejected=2)], [row_problem("1"), row_problem("2")], RunStatus.PARTIAL)
     text = render(report)
 
-    assert "2 not sent" in text
+    assert "2 rejected" in text
     assert "  in 2 rows: 1, 2\n" in text
 
 

@@ -20,6 +20,7 @@ from dbt_stripe_sync.model.run import Outcome, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from dbt_stripe_sync.model.calls import StripeFailure
     from dbt_stripe_sync.model.change import Change, Ref
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.plan import Changes, SyncCounts
@@ -66,9 +67,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """How changes are sent: `fail_fast` ends at the first failure; `ended` has what earlier applies did, by change."""
+    """How changes are sent.
+
+    `fail_fast` ends at the first failure. A sync is stopped after `most_alike` rejections with one cause; 0 never stops
+    it. `ended` has what earlier applies did, by change.
+    """
 
     fail_fast: bool = False
+    most_alike: int = 0
     ended: Mapping[str, Ended] = field(default_factory=dict)
 
 
@@ -76,11 +82,13 @@ class Sending:
 class Tally:
     """What became of a plan's changes.
 
-    `not_sent` counts those that were left when the run was stopped, `before` those that were done already.
+    `not_sent` counts, by sync, those that were left when the run or their sync was stopped; `closed` says why a sync
+    was. `before` counts those that were done already.
     """
 
     done: Counter[Status] = field(default_factory=Counter)
-    not_sent: int = 0
+    not_sent: Counter[str] = field(default_factory=Counter)
+    closed: dict[str, str] = field(default_factory=dict)
     before: int = 0
 
 
@@ -122,8 +130,8 @@ async def apply_changes(
         sender=sender,
         observer=observer,
         stop=stop,
-        fail_fast=sending.fail_fast,
-        ended=sending.ended,
+        sending=sending,
+        turns=Turns(fail_fast=sending.fail_fast),
     )
     tasks: dict[str, asyncio.Task[None]] = {}
     for counts in syncs:
@@ -144,15 +152,14 @@ class _Lanes:
     sender: Sender
     observer: Observer
     stop: Stop
-    fail_fast: bool
-    ended: Mapping[str, Ended]
+    sending: Sending
+    turns: Turns
     lost_in_a_row: int = 0
     tally: Tally = field(default_factory=Tally)
     parents: _Parents = field(default_factory=_Parents)
-    closed: dict[str, str] = field(default_factory=dict)
+    alike: Counter[tuple[str, str]] = field(default_factory=Counter)
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     holders: Counter[str] = field(default_factory=Counter)
-    turns: Turns = field(default_factory=Turns)
 
     async def run(self, sync: str, first: Sequence[asyncio.Task[None]]) -> None:
         """All changes of one sync, once those that have to be done before it are."""
@@ -160,10 +167,10 @@ class _Lanes:
         under_way: set[asyncio.Task[None]] = set()
         try:
             for change in self.changes.of(sync):
-                if change.id in self.ended:
-                    await self._pass(change, self.ended[change.id])
+                if change.id in self.sending.ended:
+                    await self._pass(change, self.sending.ended[change.id])
                     continue
-                if self.stop or sync in self.closed:
+                if self.stop or sync in self.tally.closed:
                     self._leave(change)
                     continue
                 if len(under_way) >= (BULK_WIDTH if change.calls[0].in_bulk else LANE_WIDTH):
@@ -199,19 +206,19 @@ class _Lanes:
         self.observer.on_outcome(outcome)
 
     def _leave(self, change: Change) -> None:
-        self.tally.not_sent += 1
+        self.tally.not_sent[change.sync] += 1
         self.parents.settle(change.id, None)
 
     async def _carry_out(self, change: Change) -> None:
         stripe_id: str | None = None
         try:
             missing = [parent for parent in change.depends_on if await self.parents.wait(parent) is None]
-            if self.stop or change.sync in self.closed:
-                self.tally.not_sent += 1
+            if self.stop or change.sync in self.tally.closed:
+                self.tally.not_sent[change.sync] += 1
                 return
             outcome = await (self._skip(change, missing) if missing else self._send(change))
             if outcome is None:
-                self.tally.not_sent += 1
+                self.tally.not_sent[change.sync] += 1
                 return
             self._count(outcome)
             if outcome.record is not None:
@@ -226,7 +233,7 @@ class _Lanes:
         ids = {ref: str(await self.parents.wait(f"{ref.sync}/{ref.key}")) for ref in _refs_of(change)}
         intent = build_intent(change, ids, self.sender.run_id)
         async with self._alone_with(intent.change), nullcontext() if change.calls[0].in_bulk else self.turns:
-            if self.stop or change.sync in self.closed:
+            if self.stop or change.sync in self.tally.closed:
                 return None
             self.stop.under_way += 1
             try:
@@ -258,9 +265,18 @@ class _Lanes:
         if failure is not None and failure.status == UNAUTHORIZED:
             self.stop("Stripe refuses the key")
         elif failure is not None and failure.type == "permission":
-            self.closed[outcome.change.sync] = "the key has no permission"
-        elif self.fail_fast and outcome.status is not Status.SUCCEEDED:
+            self.tally.closed[outcome.change.sync] = "the key has no permission"
+        elif self.sending.fail_fast and outcome.status is not Status.SUCCEEDED:
             self.stop("--fail-fast")
+        elif failure is not None and outcome.status is Status.REJECTED:
+            self._bound(outcome.change.sync, failure)
+
+    def _bound(self, sync: str, failure: StripeFailure) -> None:
+        """Stop a sync whose rows are rejected for one cause again and again: the next ones would fare no better."""
+        cause = ": ".join(filter(None, (failure.code or failure.type, failure.param)))
+        self.alike[sync, cause] += 1
+        if 0 < self.sending.most_alike <= self.alike[sync, cause] and sync not in self.tally.closed:
+            self.tally.closed[sync] = f"Stripe rejected {self.alike[sync, cause]:,} of its rows with `{cause}`"
 
     def _alone_with(self, change: Change) -> _Held:
         return _Held(self, sorted(_locked_objects(change, self.sender.catalog.resources[change.resource].lifecycle)))

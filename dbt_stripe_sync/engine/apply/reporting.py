@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.errors import Problem, Severity
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.model.run import RunReport, RunStatus, Status
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Ending:
     stop: Stop
     settled: Sequence[Outcome]
     requests: int
+    reads: int
     started_at: datetime
     finished_at: datetime
 
@@ -48,6 +49,7 @@ def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunRe
         outcomes=state.outcomes(run_id),
         done={status.value: count for status, count in done.items()},
         requests=ending.requests,
+        reads=ending.reads,
         owed=owed,
     )
 
@@ -72,10 +74,25 @@ def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
             summary=f"{tally.before:,} changes of this plan were done already, by an earlier `apply`",
             severity=Severity.WARNING,
         )
-    if tally.not_sent:
+    for sync, reason in tally.closed.items():
+        if count := tally.not_sent[sync]:
+            yield Problem(
+                code="sync-stopped",
+                summary=f"{_changes(count, f' of `{sync}`')} not sent: {reason}",
+                where=Location(sync=sync),
+                hint="fix the cause and run again: the remaining rows are planned again."
+                " `max_rejections_per_cause` in the settings moves the limit"
+                if "rejected" in reason
+                else "give the key the permission and run again",
+            )
+    if count := sum(number for sync, number in tally.not_sent.items() if sync not in tally.closed):
         yield Problem(
             code="not-sent",
-            summary=f"{tally.not_sent:,} changes were not sent: {stop.reason or 'their sync was stopped'}",
+            summary=f"{_changes(count)} not sent: {stop.reason or 'their sync was stopped'}",
             hint="run it again: what was sent is remembered, and the rest is planned anew; a plan's file goes on where"
             " `apply` has stopped",
         )
+
+
+def _changes(count: int, of: str = "") -> str:
+    return f"1 change{of} was" if count == 1 else f"{count:,} changes{of} were"

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 MOST_UNDER_WAY = 48
 # Where the other side is faster than Stripe, as many more as end in this time, so that a stop takes no longer.
 SECONDS_TO_END = 0.5
+# With --fail-fast: enough for the pace of one endpoint, and few enough that little happens after the first failure.
+FEW_UNDER_WAY = 8
 
 
 @dataclass(slots=True)
 class Turns:
     """An asynchronous context for each change that is under way; it waits until there is room for one more."""
 
+    fail_fast: bool = False
     under_way: int = 0
     _ended: deque[float] = field(default_factory=deque)
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
@@ -39,6 +42,8 @@ class Turns:
                 free -= 1
 
     def _room(self) -> int:
+        if self.fail_fast:
+            return FEW_UNDER_WAY
         since = time.monotonic() - SECONDS_TO_END
         while self._ended and self._ended[0] < since:
             self._ended.popleft()

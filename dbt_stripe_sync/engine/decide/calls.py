@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.model.difference import RowDiff
+    from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.model.sync import Sync
 
 
@@ -70,10 +71,28 @@ def build_record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Reco
     )
 
 
+def at_creation(value: Any, param: Param) -> Any:
+    """A value without the parts inside it that an update alone takes, such as the start of a schedule's phase."""
+    if isinstance(value, list) and param.item is not None:
+        return [at_creation(entry, param.item) for entry in value]
+    if isinstance(value, dict) and param.fields is not None:
+        fields = param.fields
+        return {
+            name: at_creation(part, fields[name]) if name in fields else part
+            for name, part in value.items()
+            if name not in fields or fields[name].creatable
+        }
+    return value
+
+
 def create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[PlannedCall, ...]:
     """Create with what creation takes, then update with what only an update takes."""
-    create = {name: value for name, value in params.items() if rules.resource.params[name].creatable}
+    taken = rules.resource.params
+    create = {name: at_creation(value, taken[name]) for name, value in params.items() if taken[name].creatable}
     later = {name: value for name, value in params.items() if name not in create}
+    for name, start in rules.lifecycle.anchored.items():
+        if (entries := params.get(name)) and start in entries[0]:
+            create.setdefault(start, entries[0][start])
     if is_tagged(rules):
         create["metadata"] = {**create.get("metadata", {}), TAG: row_tag(rules, key)}
     bulk = bulk_of(rules.sync, rules.lifecycle)

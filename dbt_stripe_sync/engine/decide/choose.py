@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.calls import not_asked, reject, row_tag
 from dbt_stripe_sync.engine.decide.rules import Ask, FindObjects, Observed, Reject, Rules
 from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.model.errors import Problem
-from dbt_stripe_sync.model.objects import TAG_FIELD
-from dbt_stripe_sync.model.sync import OnAmbiguous, WhenEnded
+from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, TAG_FIELD, near_text
+from dbt_stripe_sync.model.sync import MatchEmail, OnAmbiguous, WhenEnded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,13 @@ def choose(rules: Rules, diff: RowDiff, observed: Observed) -> Existing | Ask | 
         return Ask(need=FindObjects(pairs=pairs)) if pairs else None
     if observed.found.failed:
         return not_asked(rules, diff.key)
+    if not observed.found.objects and not observed.found.is_near and (near := _near_pairs(rules, diff)):
+        return Ask(need=FindObjects(pairs=near, is_near=True))
     living = _living(rules, observed.found.objects)
+    if living and observed.found.is_near:
+        if rules.sync.match_email is MatchEmail.EXACT:
+            return _differs_in_case(rules, diff, living)
+        return _choose(rules, diff, replace(observed.found, by=EMAIL), living)
     return _choose(rules, diff, observed.found, living) if living else None
 
 
@@ -51,6 +57,27 @@ def _pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
         text = rules.builder.text(match.value, diff.row)
         pairs += [(match.by, text)] if text else []
     return tuple(pairs)
+
+
+def _near_pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
+    """The row's e-mail address, where it is to be found by it, as people may have written it otherwise."""
+    if "search" not in rules.resource.operations:
+        return ()
+    texts = [rules.builder.text(match.value, diff.row) for match in rules.sync.match if match.by == EMAIL]
+    return tuple((NEAR_EMAIL, near_text(text)) for text in texts if text)
+
+
+def _differs_in_case(rules: Rules, diff: RowDiff, objects: Sequence[Mapping[str, Any]]) -> Reject:
+    ids = ", ".join(str(body["id"]) for body in objects)
+    whose = "an existing object has" if len(objects) == 1 else f"{len(objects)} existing objects have"
+    return reject(
+        Problem(
+            code="ambiguous-match",
+            summary=f"{whose} the same `{EMAIL}` but for case or blanks: {ids}",
+            where=rules.sync.where.at_field("match").at_key(diff.key),
+            hint="set `match_email: ignore_case` to adopt it, or write the address in the model as Stripe has it",
+        )
+    )
 
 
 def _living(rules: Rules, objects: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:

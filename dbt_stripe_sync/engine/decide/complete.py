@@ -32,7 +32,8 @@ def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) ->
     """The same change with all that its object has to add; None where the object is gone."""
     lists = _sent_lists(rules, change)
     whole = _sent_whole(rules, change)
-    if not (lists or whole or _hides(change) or may_be_fixed(rules, change)):
+    anchored = _sent_anchored(rules, change)
+    if not (lists or whole or anchored or _hides(change) or may_be_fixed(rules, change)):
         return change
     fixed = rules.lifecycle.fixed
     listed = [name for name in lists if name in rules.lifecycle.shown_if_asked]
@@ -48,6 +49,7 @@ def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) ->
         return Over(instead=kept)
     if foreign := [name for name in whole if _has_foreign(seen.get(name), diff.params.get(name))]:
         return reject(*(_foreign_problem(rules, diff, name) for name in foreign))
+    change = _anchored(rules, change, anchored, seen)
     items: dict[str, Sequence[Mapping[str, Any]]] = {}
     for name in lists:
         shown = seen.get(name) or {}
@@ -124,6 +126,30 @@ def _sent_lists(rules: Rules, change: Change) -> tuple[str, ...]:
     """The lists of items with ids that the change sends to an object that exists."""
     sent = {name for call in change.calls if call.target for name in call.params}
     return tuple(name for name in rules.lifecycle.item_lists if name in sent)
+
+
+def _sent_anchored(rules: Rules, change: Change) -> tuple[str, ...]:
+    """The lists of an update of which the object has to say where they begin: their row doesn't, or says `now`."""
+    sent = [call.params for call in change.calls if call.target]
+    return tuple(
+        name
+        for name, start in rules.lifecycle.anchored.items()
+        if any(params.get(name) and not isinstance(params[name][0].get(start), int) for params in sent)
+    )
+
+
+def _anchored(rules: Rules, change: Change, names: Sequence[str], body: Mapping[str, Any]) -> Change:
+    """The change with the beginning of its lists as the object shows it."""
+    calls = list(change.calls)
+    for name in names:
+        start = rules.lifecycle.anchored[name]
+        shown = body.get(name) or ()
+        for index, call in enumerate(calls):
+            if shown and call.target and call.params.get(name):
+                first, *rest = call.params[name]
+                entries = [{**first, start: shown[0][start]}, *rest]
+                calls[index] = replace(call, params={**call.params, name: entries})
+    return replace(change, calls=tuple(calls))
 
 
 def _hides(change: Change) -> bool:

@@ -62,13 +62,15 @@ class Unseen(Enum):
 class Found:
     """Objects of a row without a record, newest first, by the first of its values that any object has.
 
-    `owners` has the sync and key of those that belong to a row already. `failed` says that Stripe could not be asked.
+    `owners` has the sync and key of those that belong to a row already. `failed` says that Stripe could not be asked,
+    `is_near` that no object has a value itself, and that was looked for what differs from it in case or blanks alone.
     """
 
     by: str = ""
     objects: tuple[Mapping[str, Any], ...] = ()
     owners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     failed: bool = False
+    is_near: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +113,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindObjects:
-    """Existing objects by pairs of field and value, the first that hits counts."""
+    """Existing objects by pairs of field and value, the first that hits counts; `is_near`: compared loosely."""
 
     pairs: tuple[tuple[str, str], ...]
+    is_near: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

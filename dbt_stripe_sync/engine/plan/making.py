@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
 from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold
 from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
+from dbt_stripe_sync.engine.plan.reads import Reads
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.refreshing import Refreshing
 from dbt_stripe_sync.engine.plan.renamed import RenameCheck
@@ -21,11 +23,12 @@ from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.change import row_of
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
-from dbt_stripe_sync.model.plan import SyncCounts
+from dbt_stripe_sync.model.plan import Note, SyncCounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbt_stripe_sync.engine.payload.layout import Layout
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.ports import State, Stripe, Warehouse
     from dbt_stripe_sync.model.change import Change
@@ -58,7 +61,7 @@ class Scope:
 
     `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
     not; `warnings` are problems that were found before; `known` names every sync of the project.
-    `calls_per_second` is the pace at which Stripe is asked.
+    `calls_per_second` is the pace at which Stripe is asked, `max_reads` how often it may be read.
     """
 
     syncs: Sequence[Sync]
@@ -68,6 +71,7 @@ class Scope:
     warnings: Sequence[Problem] = ()
     known: frozenset[str] = frozenset()
     calls_per_second: float = inf
+    max_reads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,7 @@ class PlanMaker:
             referenced=frozenset(name for sync in scope.syncs for name in sync.depends_on),
             referred_to=frozenset(name for name, others in scope.dependents.items() if others),
             room=options.most_changes,
+            reading=Reads(sources.stripe, scope.max_reads),
         )
         self._plans: dict[str, SyncPlan] = {}
         self._counts: dict[str, SyncCounts] = {}
@@ -140,6 +145,7 @@ class PlanMaker:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
         self._tie_together()
+        self._note_kept()
         finished = await self._finish()
         await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
         last = [*finished, *self._planning.settling.plan(self._scope.syncs)]
@@ -149,6 +155,7 @@ class PlanMaker:
             self._problems,
             state_serial=self._state.serial,
             owed=self._planning.settling.earlier,
+            reads=self._planning.stripe.reads,
         )
 
     def _say_what_reading_costs(self) -> None:
@@ -192,6 +199,22 @@ class PlanMaker:
         self._planning.settling.reorder(order)
         self._problems += [order.withheld[change.id] for change in withheld if change.id in order.withheld]
         self._recount(withheld, order)
+
+    def _note_kept(self) -> None:
+        """Say how many rows stay with an object that this plan replaces: their sync has `when_replaced: keep`."""
+        settling = self._planning.settling
+        keeping = {name for name, plan in self._plans.items() if _keeps_any(plan.staged.layout)}
+        replaced = [change for change in settling.replaced if change.stripe_id is not None] if keeping else []
+        moving, referrers = settling.moving_to(replaced), settling.referrers_of(replaced)
+        kept = Counter(
+            referrer.sync
+            for change in replaced
+            for referrer in referrers.get(str(change.stripe_id), ())
+            if referrer.sync in keeping and (referrer.sync, referrer.key) not in moving.get(change.id, ())
+        )
+        for name, rows in kept.items():
+            note = Note(text="keeps the object that this plan replaces (`when_replaced: keep`)", rows=rows)
+            self._counts[name] = replace(self._counts[name], notes=(*self._counts[name].notes, note))
 
     def _recount(self, withheld: Sequence[Change], order: Order) -> None:
         by_sync: defaultdict[str, list[Change]] = defaultdict(list)
@@ -253,6 +276,11 @@ def _unsettled(count: int) -> Sequence[Problem]:
             severity=Severity.WARNING,
         ),
     )
+
+
+def _keeps_any(layout: Layout) -> bool:
+    """Whether a sync's rows stay with what they refer to when that is replaced."""
+    return any(keeps(reference) for part in (layout.row, *layout.children) for reference in part.references)
 
 
 def _less(by_action: Mapping[str, int], changes: Sequence[Change]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     Unseen,
 )
 from dbt_stripe_sync.engine.plan.listing import PAGE
+from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Owed, nested
 from dbt_stripe_sync.model.errors import StripeError
@@ -77,10 +78,8 @@ class Observing:
             if isinstance(need, ReadOurs):
                 answers[key] = replace(seen[key], ours=self._ours(need.ids))
         reads = [(key, need) for key, need in asked.items() if isinstance(need, ReadObject | ReadItems | ReadHoldings)]
-        for (key, _), read in zip(
-            reads, await asyncio.gather(*(self._read(rules, need, seen[key]) for key, need in reads)), strict=True
-        ):
-            answers[key] = read
+        bodies = await read_together(self._read(rules, need, seen[key]) for key, need in reads)
+        answers |= {key: body for (key, _), body in zip(reads, bodies, strict=True)}
         return answers
 
     async def _read(self, rules: Rules, need: ReadObject | ReadItems | ReadHoldings, seen: Observed) -> Observed:
@@ -127,8 +126,11 @@ class Observing:
         ids = [str(body["id"]) for hit in hits.values() for body in hit.objects]
         owners = ChainMap(self._recorded(resource, ids), self.claimed[resource])
         return {
-            key: replace(seen[key], found=replace(hits[key], owners=owners) if key in hits else Found())
-            for key in asked
+            key: replace(
+                seen[key],
+                found=replace(hits.get(key, Found()), owners=owners if key in hits else {}, is_near=need.is_near),
+            )
+            for key, need in asked.items()
         }
 
     def _recorded(self, resource: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -177,7 +179,7 @@ class Observing:
         """The values that replaced objects still have, since their ends are owed. No record has them any more."""
         steps = {step.target: step for step in self.earlier if step.resource == rules.resource.name}
         names = dict.fromkeys(name for need in asked.values() for name in need.values)
-        await asyncio.gather(*(self._read_former(rules, target) for target in steps if target not in self.former))
+        await read_together(self._read_former(rules, target) for target in steps if target not in self.former)
         return {
             (name, str(self.former[target][name])): (step.sync, step.id)
             for target, step in steps.items()

@@ -120,6 +120,7 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
         for referrer in referrers.get(str(change.stripe_id), ()) if together else ():
             if referrer.change_id is None:
                 order.withheld[change.id] = _stays(change, referrer)
+    _withhold_unfollowed(settling, catalog, referrers, order)
     for change in settling.removed:
         lifecycle = catalog.resources[change.resource].lifecycle
         breaking = [rule for rule in lifecycle.held_by if rule.together]
@@ -133,6 +134,38 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
                 order.withheld[change.id] = _ends_later(change, referrer)
             elif change.gone or not referrer.ends:
                 order.after[change.id].append(referrer.change_id)
+
+
+def _withhold_unfollowed(
+    settling: Settling, catalog: Catalog, referrers: Mapping[str, Sequence[Referrer]], order: Order
+) -> None:
+    """Withhold a replacement to which Stripe would let rows not move that refer to the old object."""
+    moving = settling.moving_to(settling.replaced)
+    for change in settling.replaced:
+        rules = catalog.resources[change.resource].lifecycle.not_followed
+        name = next((part.path for part in change.changed if part.path in rules), None)
+        if name is None:
+            continue
+        stuck = [
+            referrer
+            for referrer in referrers.get(str(change.stripe_id), ())
+            if referrer.resource in rules[name] and (referrer.sync, referrer.key) in moving.get(change.id, ())
+        ]
+        if stuck:
+            order.withheld[change.id] = _unfollowed(change, name, stuck)
+
+
+def _unfollowed(change: Change, name: str, stuck: Sequence[Referrer]) -> Problem:
+    first = stuck[0]
+    rows = "1 row" if len(stuck) == 1 else f"{len(stuck):,} rows"
+    return Problem(
+        code="dependents-cannot-follow",
+        summary=f"`{name}` differs, and {rows} of `{first.sync}` would move to the new {change.resource}: Stripe lets "
+        f"no {first.resource} change its `{name}`",
+        where=Location(sync=change.sync, field=f"fields.{name}", key=change.key),
+        hint=f"give the {change.resource} with the new `{name}` a row of its own, or let those rows keep theirs with "
+        "`when_replaced: keep`",
+    )
 
 
 def _stays(change: Change, referrer: Referrer) -> Problem:

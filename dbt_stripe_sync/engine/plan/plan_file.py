@@ -209,7 +209,13 @@ class PlanWriter:
             self._start = self._file.tell()
 
     def finish(
-        self, counts: Sequence[SyncCounts], problems: Sequence[Problem], *, state_serial: int, owed: Sequence[Owed] = ()
+        self,
+        counts: Sequence[SyncCounts],
+        problems: Sequence[Problem],
+        *,
+        state_serial: int,
+        owed: Sequence[Owed] = (),
+        reads: int = 0,
     ) -> Plan:
         """Sign the file and give the plan. `state_serial` is the state's, now that planning has read it."""
         refreshes = self._take_aside()
@@ -222,6 +228,7 @@ class PlanWriter:
             "problems": [encode_problem(problem) for problem in problems],
             "owed": [encode_owed(step) for step in owed],
             "state_serial": state_serial,
+            "reads": reads,
         }
         digest = _whole_digest(_digest(self._path), end)
         signature = self._sign(digest)
@@ -237,6 +244,7 @@ class PlanWriter:
             problems=tuple(problems),
             refreshes=_Refreshes(self._path, refreshes),
             owed=tuple(owed),
+            reads=reads,
             digest=digest,
             signature=signature,
         )
@@ -329,6 +337,7 @@ def _parse_plan(path: Path, file: IO[bytes], where: Location) -> Plan:
         problems=tuple(decode_problem(problem) for problem in end["problems"]),
         refreshes=_Refreshes(path, _Section(*end["refreshes"])),
         owed=tuple(decode_owed(step) for step in end["owed"]),
+        reads=int(end.get("reads", 0)),
         digest=expected,
         signature=str(signature),
     )

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+    from dbt_stripe_sync.engine.plan.reads import Reads
     from dbt_stripe_sync.engine.plan.refreshing import Refreshing
     from dbt_stripe_sync.engine.plan.renamed import RenameCheck
     from dbt_stripe_sync.engine.plan.settling import Settling
@@ -93,6 +94,7 @@ class Planning:
     uniques: Uniques
     renamed: RenameCheck
     progress: RowProgress
+    reading: Reads
     room: int | None = None
     staged: int = 0
 
@@ -148,17 +150,16 @@ async def plan_sync(
     rows = await asyncio.to_thread(load_rows, planning.workspace, staged, heard)
     read = perf_counter()
     found = _Share()
-    for note in await planning.observing.existing.resolve_lookups(staged):
-        found.notes[Note(text=note)] += 1
+    share = planning.reading.share_of(sync)
+    await share.within(_look_up(planning, staged, found))
     link_rows(planning.workspace, staged)
-    notes, problems = await planning.refreshing.read(staged, resource)
-    found.notes.update(notes)
-    found.problems += problems
+    if share.problem is None:
+        await share.within(_read_back(planning, staged, resource, found))
     counts = find_differences(planning.workspace, staged, recheck=recheck, only=only)
     found.same = counts.same
     if only is not None:
         found.notes[Note(text="only what an earlier run left undone is looked at")] += 1
-    held = [*check_empty(planning.workspace, staged, counts)]
+    held = [*check_empty(planning.workspace, staged, counts), *([share.problem] if share.problem else [])]
     found.problems += check_keys(planning.workspace, staged, counts)
     found.rejected = counts.null_keys + counts.duplicate_rows
     if not held:
@@ -172,18 +173,14 @@ async def plan_sync(
         )
         if counts.kinds[Kind.NEW] and sync.part_of is None:
             planning.renamed.check_records(sync)
-        await Behind(planning.workspace, planning.stripe, planning.state).check(
-            sync,
-            resource,
-            makes_new=counts.kinds[Kind.NEW] > 0,
-            may_replace=counts.kinds[Kind.CHANGED] > 0 and may_replace(sync, lifecycle),
-        )
-        await _SyncPlanner(planning, rules, staged, found).plan_rows(counts)
+        await share.within(_compare(planning, rules, staged, counts, found))
+        held += [share.problem] if share.problem else []
         bulk = bulk_of(sync, lifecycle)
         if bulk is not None and found.in_bulk:
             found.calls += ceil(found.in_bulk / bulk.most)
             found.notes[Note(text=bulk.note)] += 1
         held += _check_limits(sync, lifecycle, found, counts)
+    planning.reading.end()
     await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
     if held:
         planning.workspace.execute("DELETE FROM work.planned WHERE sync = $sync", {"sync": sync.name})
@@ -211,9 +208,34 @@ async def plan_sync(
             notes=(*found.notes, *(Note(text=text, rows=count) for text, count in found.row_notes.items())),
             after=sync.after,
             drifted=found.drifted,
+            reads=share.made,
         ),
         problems=(*held, *found.problems),
     )
+
+
+async def _look_up(planning: Planning, staged: Staged, found: _Share) -> None:
+    """Find the objects that a sync's references look for."""
+    for note in await planning.observing.existing.resolve_lookups(staged):
+        found.notes[Note(text=note)] += 1
+
+
+async def _read_back(planning: Planning, staged: Staged, resource: Resource, found: _Share) -> None:
+    """Read a sync's own objects, where that is due."""
+    notes, problems = await planning.refreshing.read(staged, resource)
+    found.notes.update(notes)
+    found.problems += problems
+
+
+async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: DiffCounts, found: _Share) -> None:
+    """Decide on a sync's rows, once it is known that the state has missed nothing."""
+    await Behind(planning.workspace, planning.stripe, planning.state).check(
+        rules.sync,
+        rules.resource,
+        makes_new=counts.kinds[Kind.NEW] > 0,
+        may_replace=counts.kinds[Kind.CHANGED] > 0 and may_replace(rules.sync, rules.lifecycle),
+    )
+    await _SyncPlanner(planning, rules, staged, found).plan_rows(counts)
 
 
 def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[str] | None:

@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from dbt_stripe_sync.engine.decide.rules import Found
 from dbt_stripe_sync.engine.plan.listing import PAGE, everything
+from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
-from dbt_stripe_sync.model.errors import StripeError
-from dbt_stripe_sync.model.objects import created_at, object_value
+from dbt_stripe_sync.model.errors import ReadLimitError, StripeError
+from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, created_at, indexed_value
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sql import FAILED_MARK, SEVERAL_MARK, literal, quoted
 from dbt_stripe_sync.model.sync import Lookup
@@ -112,10 +113,16 @@ class ExistingObjects:
             pages, _ = await self._list(resource, bys, most=None)
             return _listed(pages)
         calls = sum(self._calls_to_look_up(resource, by) for by, _ in missing)
-        pages, finished = await self._list(resource, bys, most=max(1, calls))
-        if finished:
-            return _listed(pages)
-        await asyncio.gather(*(self._look_up(resource, by, value) for by, value in missing))
+        left = self._stripe.reads_left
+        # Both ways are tried only where there are reads for both; else the one that is sure to be enough.
+        most = min(max(1, calls), left - calls if left > calls else left)
+        if left != calls:
+            pages, finished = await self._list(resource, bys, most=int(most))
+            if finished:
+                return _listed(pages)
+        if self._stripe.reads_left < calls:
+            raise ReadLimitError(calls)
+        await read_together(self._look_up(resource, by, value) for by, value in missing)
         return f"looked up {len(missing):,} values one by one, cheaper than listing everything"
 
     def find(self, resource: str, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Found]:
@@ -202,6 +209,8 @@ class ExistingObjects:
             return 0, most is not None
         pages = full = 0
         wanted = set(bys)
+        # All that a list shows can be compared more loosely, too, without another call.
+        wanted |= {NEAR_EMAIL} if EMAIL in wanted else set()
         async for page in self._everything(resource, {}):
             pages += 1
             full += len(page) == PAGE
@@ -220,6 +229,10 @@ class ExistingObjects:
         except StripeError:
             known.failed.add((by, value))
             return
+        except BaseException:
+            # Nobody has an answer: another sync of the plan must not take it for "there is none".
+            known.asked.discard((by, value))
+            raise
         self._keep(resource, objects, {by})
 
     async def _objects_by(self, resource: str, by: str, value: str) -> Sequence[Mapping[str, Any]]:
@@ -234,7 +247,9 @@ class ExistingObjects:
         if name is not None:
             pages = self._everything(resource, {name[0]: [value] if name[1] else value})
             return [found async for page in pages for found in page]
-        query = f"metadata[{_search_text(by.removeprefix(_METADATA))}]:{_search_text(value)}"
+        # An exact match of a search ignores case (docs.stripe.com/search, query language).
+        searched = EMAIL if by == NEAR_EMAIL else f"metadata[{_search_text(by.removeprefix(_METADATA))}]"
+        query = f"{searched}:{_search_text(value)}"
         answer = await self._stripe.send(
             Call(resource=resource, operation="search", params={"query": query, "limit": PAGE})
         )
@@ -249,8 +264,12 @@ class ExistingObjects:
         if by not in known.recent:
             known.recent.add(by)
             since = int((self._clock.now() - SEARCH_LAG).timestamp())
-            async for page in self._everything(resource, {"created": {"gte": since}}):
-                self._keep(resource, page, {by})
+            try:
+                async for page in self._everything(resource, {"created": {"gte": since}}):
+                    self._keep(resource, page, {by})
+            except BaseException:
+                known.recent.discard(by)
+                raise
 
     def _keep(self, resource: str, objects: Iterable[Mapping[str, Any]], bys: set[str]) -> None:
         kept = [found for found in objects if not found.get("deleted")]
@@ -261,7 +280,7 @@ class ExistingObjects:
             (resource, by, str(value), str(found["id"]))
             for found in kept
             for by in bys
-            if (value := object_value(found, by)) is not None
+            if (value := indexed_value(found, by)) is not None
         ]
         self._insert("work.objects", "id", bodies, _OBJECTS)
         self._insert("work.object_values", "field, value, id", values, _VALUES)
@@ -306,7 +325,7 @@ class ExistingObjects:
     def _can_look_up(self, resource: str, by: str) -> bool:
         if by == "id":
             return self._operation(resource, "retrieve") is not None
-        if by.startswith(_METADATA):
+        if by.startswith(_METADATA) or by == NEAR_EMAIL:
             return self._operation(resource, "search") is not None
         return self._filter(resource, by) is not None
 

@@ -20,10 +20,11 @@ import pyarrow as pa
 from dbt_stripe_sync.engine.payload.drift import find_drift
 from dbt_stripe_sync.engine.payload.layout import KEY
 from dbt_stripe_sync.engine.plan.listing import PAGE, everything
+from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.engine.plan.references import AT_ONCE
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.codec import canonical
-from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.errors import Problem, ReadLimitError
 from dbt_stripe_sync.model.plan import Note, ObjectSeen, ReadBack, ReadingCost, SettledDrift
 from dbt_stripe_sync.model.record import REBUILT
 from dbt_stripe_sync.model.sql import quoted
@@ -103,7 +104,10 @@ class Refreshing:
         reading = Reading(staged=staged, resource=resource, is_whole=is_due, expand=tuple(sorted(shown)))
         reading.objects = self._prepare(reading)
         if reading.objects:
-            if reading.objects > 1 and "list" in resource.operations and not _parents(resource):
+            least, is_listed = _least_calls(reading.objects, resource)
+            if least > self.stripe.reads_left:
+                raise ReadLimitError(least)
+            if is_listed:
                 await self._list(reading)
             await self._read_rest(reading)
         if is_due and not reading.unanswered:
@@ -132,8 +136,7 @@ class Refreshing:
         (objects,) = self.workspace.one(query, values)
         if not objects:
             return None
-        is_listed = objects > 1 and "list" in resource.operations and not _parents(resource)
-        least = ceil(objects / PAGE) if is_listed else objects
+        least, is_listed = _least_calls(objects, resource)
         return ReadingCost(
             sync=sync.name,
             objects=objects,
@@ -201,7 +204,7 @@ class Refreshing:
         )
         for batch in self.workspace.batches("SELECT * FROM work.rest ORDER BY key"):
             reading.single += len(batch)
-            bodies = await asyncio.gather(*(self._retrieve(reading, row) for row in batch))
+            bodies = await read_together(self._retrieve(reading, row) for row in batch)
             answered = [(row, body) for row, body in zip(batch, bodies, strict=True) if body is not None]
             reading.unanswered += len(batch) - len(answered)
             await self._compare(reading, answered)
@@ -316,6 +319,12 @@ def _is_watched(sync: Sync) -> bool:
 
 def _fruitless(objects: int) -> int:
     return max(1, objects // FRUITLESS)
+
+
+def _least_calls(objects: int, resource: Resource) -> tuple[int, bool]:
+    """How many calls read so many objects at best, and whether lists do it."""
+    is_listed = objects > 1 and "list" in resource.operations and not _parents(resource)
+    return (ceil(objects / PAGE) if is_listed else objects), is_listed
 
 
 def _is_readable(resource: Resource) -> bool:

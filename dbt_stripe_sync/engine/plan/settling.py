@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
@@ -104,6 +105,21 @@ class Settling:
     def referrers_of(self, changes: Sequence[Change]) -> Mapping[str, Sequence[Referrer]]:
         """The rows whose records refer to the objects of some changes, by the objects' ids."""
         return self._referrers([change.stripe_id for change in changes if change.stripe_id is not None])
+
+    def moving_to(self, changes: Sequence[Change]) -> Mapping[str, frozenset[tuple[str, str]]]:
+        """The rows whose changes refer to the new objects of some replacements, by the replacement's id."""
+        parents = {pending_id(change.sync, change.key): change.id for change in changes}
+        if not parents:
+            return {}
+        rows = self.workspace.all(
+            "SELECT DISTINCT parent, sync, key FROM work.referrers "
+            "WHERE change_id IS NOT NULL AND parent IN (SELECT unnest($ids))",
+            {"ids": list(parents)},
+        )
+        found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        for parent, sync, key in rows:
+            found[parents[parent]].add((sync, key))
+        return {change: frozenset(keys) for change, keys in found.items()}
 
     def _plan_sync(self, name: str, sync: Sync | None, referrers: Mapping[str, Sequence[Referrer]]) -> SyncCounts:
         actions: defaultdict[str, int] = defaultdict(int)

@@ -25,6 +25,7 @@ from dbt_stripe_sync.sandbox.objects import (
     streaming,
     subscription_items,
     subscriptions,
+    webhooks,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ _MODULES = (
     subscription_items,
     subscriptions,
     invoices,
+    webhooks,
 )
 
 FAMILIES: Mapping[str, Family] = {family.kind: family for module in _MODULES for family in module.FAMILIES}

@@ -20,7 +20,6 @@ _PREFIXES = {
     "setup_intent": "seti",
     "topup": "tu",
     "transfer": "tr",
-    "webhook_endpoint": "we",
     "terminal.reader": "tmr",
     "terminal.location": "tml",
     "issuing.card": "ic",

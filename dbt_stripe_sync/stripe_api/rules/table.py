@@ -47,6 +47,9 @@ def _descriptor(path: str) -> tuple[Rule, ...]:
     )
 
 
+# "Invalid non-negative integer" is what Stripe answers to a quantity below zero.
+_QUANTITIES = "docs.stripe.com/billing/subscriptions/quantities"
+
 TABLE: Mapping[str, tuple[Rule, ...]] = {
     "customer": (
         # docs.stripe.com/error-codes#email-invalid says that there are such addresses, and not which.
@@ -82,18 +85,23 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         ),
     ),
     "subscription": (
+        Rule(path="items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="items", check=MaxSubscriptionItems(), source=_ITEMS),
         Rule(path="trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
         Rule(path="cancel_at", check=InFuture(), source=None),
     ),
+    "subscription_item": (Rule(path="quantity", check=Between(least=0), source=_QUANTITIES),),
     "subscription_schedule": (
+        Rule(path="phases[].items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="phases", check=FirstHas("start_date", _NO_ANCHOR), source=_ANCHOR, operations=_ONLY_UPDATE),
     ),
     "invoice": _descriptor("statement_descriptor"),
     "payment_link": (
+        Rule(path="line_items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="subscription_data.trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
     ),
     "quote": (
+        Rule(path="line_items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="subscription_data.trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
     ),
 }

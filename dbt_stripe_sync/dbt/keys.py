@@ -1,0 +1,54 @@
+"""Which columns tell a model's rows apart, as its constraints and its data tests say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.dbt.nodes import Column, read_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.dbt.manifest import Manifest
+    from dbt_stripe_sync.dbt.nodes import GraphNode
+
+# Of dbt_utils, and the same test in projects that have copied it.
+COMBINATION = "unique_combination_of_columns"
+
+
+def find_keys(manifest: Manifest, unique_id: str) -> list[tuple[str, ...]]:
+    """Every key of a model, the surest first: primary keys, then what is unique and never null, then what is unique."""
+    node = manifest.graph[unique_id]
+    facts = [*_constraints(node), *_tests(manifest, unique_id)]
+    not_null = {columns for kind, columns in facts if kind == "not_null"}
+    primary = [columns for kind, columns in facts if kind == "primary_key"]
+    unique = [columns for kind, columns in facts if kind == "unique"]
+    sure = [columns for columns in unique if all((column,) in not_null for column in columns)]
+    return list(dict.fromkeys((*primary, *sure, *unique)))
+
+
+def _constraints(node: GraphNode) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for constraint in _hashes(read_part(node.constraints, list[Any])):
+        yield str(constraint.get("type")), tuple(map(str, constraint.get("columns") or ()))
+    for column in (read_part(node.columns, dict[str, Column]) or {}).values():
+        for constraint in _hashes(column.constraints):
+            yield str(constraint.get("type")), (column.name,)
+
+
+def _hashes(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for child in manifest.children.get(unique_id, ()):
+        node = manifest.graph[child]
+        if node.resource_type != "test" or (node.attached_node or unique_id) != unique_id:
+            continue
+        metadata = read_part(node.test_metadata, dict[str, Any]) or {}
+        arguments = metadata.get("kwargs") or {}
+        # dbt 1.10 and later keep a test's arguments below a name of their own.
+        arguments = {**arguments, **(arguments.get("arguments") or {})}
+        if metadata.get("name") == COMBINATION:
+            yield "unique", tuple(map(str, arguments.get("combination_of_columns") or ()))
+        elif metadata.get("name") in {"unique", "not_null"} and arguments.get("column_name"):
+            yield str(metadata["name"]), (str(arguments["column_name"]),)

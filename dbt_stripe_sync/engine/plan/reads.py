@@ -1,0 +1,101 @@
+"""How often a plan may read Stripe: `max_reads` of the project bounds the plan, that of a sync's limits its share.
+
+Stripe includes 500 reads for each transaction and at least 10,000 a month (docs.stripe.com/rate-limits), and the first
+sync of a large account, or a refresh, can take more than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine, Iterable
+
+    from dbt_stripe_sync.engine.ports import Stripe
+    from dbt_stripe_sync.model.sync import Sync
+
+
+_T = TypeVar("_T")
+
+
+async def read_together(readings: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Read several things at a time. Where one can't be read for want of reads, the others are given up too."""
+    tasks = [asyncio.ensure_future(reading) for reading in readings]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+@dataclass(slots=True)
+class Reads:
+    """The reads of one plan. `most` is what the project's settings allow for all of it."""
+
+    stripe: Stripe
+    most: int | None = None
+    _started: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.stripe.reads
+
+    def share_of(self, sync: Sync) -> Share:
+        """Let a sync read as often as its limits and what is left of the project's allow."""
+        before = self.stripe.reads - self._started
+        left = inf if self.most is None else max(0, self.most - before)
+        own = inf if sync.limits.max_reads is None else sync.limits.max_reads
+        self.stripe.allow_reads(min(left, own))
+        return Share(
+            stripe=self.stripe, sync=sync, began=self.stripe.reads, by_project=self.most if left < own else None
+        )
+
+    def end(self) -> None:
+        """Bound reads no longer: what is sent has to be looked at too."""
+        self.stripe.allow_reads(inf)
+
+
+@dataclass(slots=True, kw_only=True)
+class Share:
+    """What one sync reads. Once it would have to read more than it may, `problem` says so."""
+
+    stripe: Stripe
+    sync: Sync
+    began: int
+    by_project: int | None
+    problem: Problem | None = None
+
+    @property
+    def made(self) -> int:
+        """Reads so far."""
+        return self.stripe.reads - self.began
+
+    async def within(self, reading: Awaitable[None]) -> None:
+        """Read, or stop where that takes more than is allowed."""
+        try:
+            await reading
+        except ReadLimitError as error:
+            self.problem = self._problem(error.needed)
+
+    def _problem(self, needed: int | None) -> Problem:
+        sync = self.sync
+        total = self.made + (needed or 1)
+        if self.by_project is None:
+            limit = f"`limits.max_reads` of `{sync.name}` is {sync.limits.max_reads:,}"
+            where = sync.where.at_field("limits", "max_reads")
+        else:
+            limit = f"the project's `max_reads` is {self.by_project:,} for all of its syncs"
+            where = Location(file="dbt_project.yml", sync=sync.name, field="vars.stripe_sync.max_reads")
+        return Problem(
+            code="max-reads",
+            summary=f"`{sync.name}` needs at least {total:,} reads of Stripe, and {limit}",
+            where=where,
+            hint="raise the limit, or sync fewer rows; Stripe includes 500 reads for each transaction and at least "
+            "10,000 a month",
+        )

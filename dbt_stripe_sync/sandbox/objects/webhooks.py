@@ -1,0 +1,42 @@
+"""Webhook endpoints: kept and shown, never called. Their secret is in the answer to their creation alone."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.sandbox import family as core
+from dbt_stripe_sync.sandbox.family import Ask, Family
+from dbt_stripe_sync.stripe_api.sdk_shapes import blank_of
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.sandbox.store import Body
+    from dbt_stripe_sync.sandbox.work import Work
+
+
+def _create(work: Work, ask: Ask) -> Body:
+    # SDK's description of `secret`: Only returned at creation.
+    return {**core.create(FAMILY, work, ask), "secret": f"whsec_{token_hex(16)}"}
+
+
+def _update(work: Work, ask: Ask) -> Body:
+    disabled = ask.params.pop("disabled", None)
+    body = core.update(FAMILY, work, ask)
+    if disabled is not None:
+        body["status"] = "disabled" if disabled else "enabled"
+    return body
+
+
+def _blank() -> Body:
+    blank = {name: value for name, value in blank_of("webhook_endpoint").items() if name != "secret"}
+    return {**blank, "status": "enabled"}
+
+
+FAMILY = Family(
+    kind="webhook_endpoint",
+    object="webhook_endpoint",
+    prefix="we",
+    blank=_blank,
+    operations={"create": _create, "update": _update},
+)
+FAMILIES = (FAMILY,)

@@ -1,0 +1,65 @@
+"""A run that goes wrong stops soon: at the first failure where asked, and a sync once its rows fail alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbt_stripe_sync.config.settings import parse_settings
+from dbt_stripe_sync.sandbox import Fault
+
+
+@pytest.fixture
+def people(business):
+    business.table("people", "SELECT range AS id, 'p' || range || '@example.com' AS email FROM range(70)")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    business.table("offers", "SELECT range AS id, 'Offer ' || range AS name FROM range(3)")
+    business.sync("offers", resource="product", key="id", fields={"name": "name"})
+    return business
+
+
+def customers_asked_for(business):
+    return sum(line.path == "/v1/customers" for line in business.stripe.writes())
+
+
+def test_fail_fast_sends_no_more_than_what_was_under_way(people):
+    people.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", count=1000))
+
+    ran = people.cli("run", "--select", "people", "--fail-fast")
+
+    assert ran.exit_code == 1
+    assert customers_asked_for(people) <= 8
+    assert "not sent: --fail-fast" in ran.text
+
+
+def test_a_sync_whose_rows_fail_alike_is_stopped_and_the_others_go_on(people):
+    people.set(max_rejections_per_cause=5)
+    people.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", count=1000))
+
+    ran = people.cli()
+
+    assert ran.exit_code == 1
+    assert customers_asked_for(people) < 60
+    assert "error[sync-stopped]" in ran.text
+    assert "of `people` were not sent: Stripe rejected 5 of its rows" in ran.text
+    assert people.stripe.count("product") == 3
+
+    people.stripe.clear_faults()
+    assert people.cli().exit_code == 0
+    assert people.stripe.count("customer") == 70
+
+
+@pytest.mark.parametrize(("limit", "rejected"), [(0, 70), (5, 4)])
+def test_without_a_limit_or_below_it_every_row_is_tried(people, limit, rejected):
+    people.set(max_rejections_per_cause=limit)
+    people.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", count=rejected))
+
+    ran = people.cli("run", "--select", "people")
+
+    assert customers_asked_for(people) == 70
+    assert people.stripe.count("customer") == 70 - rejected
+    assert "sync-stopped" not in ran.text
+
+
+def test_the_limit_is_fifty_where_the_settings_say_nothing_and_a_whole_number():
+    assert parse_settings({})[0].max_rejections_per_cause == 50
+    assert [problem.code for problem in parse_settings({"max_rejections_per_cause": -1})[1]] == ["bad-setting"]
