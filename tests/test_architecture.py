@@ -53,6 +53,7 @@ def test_the_command_line_holds_no_logic():
         "cli.",
         "api.",
         "pipeline.Agree",
+        "pipeline.Review",
         "wiring.ProjectOptions",
         "report",
         "model.",
