@@ -22,11 +22,11 @@ HELD = {"broken", "after_broken", "ephemeral_after_broken", "checked", "after_ch
 TARGET = Chosen(target="duckdb")
 
 
-def held_names(built):
+def held_names(built, target="duckdb"):
     manifest, last = read_manifest(built.manifest), read_run_results(built.results)
     target_path = built.manifest.parent
     evidence = Evidence(
-        manifest=manifest, known=recall(built.root, last), last=last, target="duckdb", target_path=target_path
+        manifest=manifest, known=recall(built.root, last), last=last, target=target, target_path=target_path
     )
     held = held_models(evidence)
     return {manifest.nodes[unique_id].name for unique_id in held}
@@ -216,5 +216,5 @@ def test_both_engines_give_the_same_nodes_on_postgres(dbt_1, dbt_2, tcp_postgres
     one = build_shop(dbt_1, tmp_path / "one" / "shop", target="postgres", environment=environment)
     two = build_shop(dbt_2, tmp_path / "two" / "shop", target="postgres", environment=environment)
 
-    assert held_names(one) == held_names(two) == HELD, two.said
+    assert held_names(one, "postgres") == held_names(two, "postgres") == HELD, two.said
     same_nodes(read_manifest(one.manifest), read_manifest(two.manifest))
