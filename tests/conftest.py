@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items):
     seen = set()
     for item in items:
         test = (item.path, item.cls, getattr(item, "originalname", item.name))
-        if item.path.parent.name in GRIDS and test in seen:
+        if item.path.parent.name in GRIDS and test in seen and not item.get_closest_marker("long"):
             item.add_marker(pytest.mark.slow)
         seen.add(test)
 
