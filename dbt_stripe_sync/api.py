@@ -186,21 +186,18 @@ class Project:
 
         Raises `PlanError` where it was altered, was made for something else, or is stale.
         """
-        if isinstance(plan, Path):
-            from dbt_stripe_sync.engine.plan.plan_file import take_plan
-
-            with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
-                return self._apply(take_plan(plan, Path(folder)), progress, fail_fast=fail_fast)
-        return self._apply(plan, progress, fail_fast=fail_fast)
-
-    def _apply(self, made: Plan, progress: Progress | None, *, fail_fast: bool) -> RunReport:
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.engine.plan.plan_file import read_plan, take_plan
 
+        if isinstance(plan, Path):
+            read_plan(plan)  # one that is no plan is refused before anything is opened
         stop = Stop(_say_what_is_finished)
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
+                # The copy lies with the state, where the next run removes what a killed one left.
+                made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
                 told = progress or Silent()
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
                 report = self._with_artifacts(report)

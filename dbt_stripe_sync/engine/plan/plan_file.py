@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 PROOF = ("sha256", "signature")
+_AGAIN = "make it anew with `dbt-stripe-sync plan --out FILE`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,29 +281,39 @@ def _written(path: Path) -> Iterator[None]:
 def take_plan(path: Path, folder: Path) -> Plan:
     """A saved plan from a copy in `folder`: what is sent is what was checked, whoever writes to the file meanwhile.
 
+    Raises `PlanError` as `read_plan` does.
+    """
+    copy = folder / "plan.jsonl"
+    with _opened(path) as file, _written(copy), copy.open("wb") as kept:
+        copyfileobj(file, kept)
+    return read_plan(copy, Location(file=str(path)))
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        summary = f"the plan can't be read: {error.strerror}"
+        problem = Problem(code="no-plan", summary=summary, where=Location(file=str(path)), hint=_AGAIN)
+        raise PlanError(problem) from None
+
+
+def read_plan(path: Path, named: Location | None = None) -> Plan:
+    """A saved plan. `named` is the file that a person knows, where this is a copy of it.
+
     Raises `PlanError` where it can't be read, or was damaged. Whether its signature is the state's is not known here.
     """
-    where = Location(file=str(path))
-    again = "make it anew with `dbt-stripe-sync plan --out FILE`"
-    copy = folder / "plan.jsonl"
-    try:
-        lines = path.open("rb")
-    except OSError as error:
-        raise PlanError(
-            Problem(code="no-plan", summary=f"the plan can't be read: {error.strerror}", where=where, hint=again)
-        ) from None
-    with lines as file, _written(copy), copy.open("wb") as kept:
-        copyfileobj(file, kept)
-    with copy.open("rb") as file:
+    where = named or Location(file=str(path))
+    with _opened(path) as file:
         try:
-            return _parse_plan(copy, file, where)
+            return _parse_plan(path, file, where)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise PlanError(
                 Problem(
                     code="plan-altered",
                     summary="the plan is cut short or was altered after it was made",
                     where=where,
-                    hint=again,
+                    hint=_AGAIN,
                 )
             ) from None
 
