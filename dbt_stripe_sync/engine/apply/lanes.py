@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.apply.send import Sender, build_intent
-from dbt_stripe_sync.engine.apply.turns import Turns
+from dbt_stripe_sync.engine.apply.turns import FEW_UNDER_WAY, Turns
 from dbt_stripe_sync.engine.payload.builder import refs_in
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.run import Outcome, Status
@@ -131,7 +131,7 @@ async def apply_changes(
         observer=observer,
         stop=stop,
         sending=sending,
-        turns=Turns(fail_fast=sending.fail_fast),
+        turns=Turns(least=FEW_UNDER_WAY, seconds=0) if sending.fail_fast else Turns(),
     )
     tasks: dict[str, asyncio.Task[None]] = {}
     for counts in syncs:

@@ -17,9 +17,13 @@ FEW_UNDER_WAY = 8
 
 @dataclass(slots=True)
 class Turns:
-    """An asynchronous context for each change that is under way; it waits until there is room for one more."""
+    """An asynchronous context for each change that is under way; it waits until there is room for one more.
 
-    fail_fast: bool = False
+    There is room for `least`, or for as many as have ended in the last `seconds` where those are more.
+    """
+
+    least: int = MOST_UNDER_WAY
+    seconds: float = SECONDS_TO_END
     under_way: int = 0
     _ended: deque[float] = field(default_factory=deque)
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
@@ -42,9 +46,7 @@ class Turns:
                 free -= 1
 
     def _room(self) -> int:
-        if self.fail_fast:
-            return FEW_UNDER_WAY
-        since = time.monotonic() - SECONDS_TO_END
+        since = time.monotonic() - self.seconds
         while self._ended and self._ended[0] < since:
             self._ended.popleft()
-        return max(MOST_UNDER_WAY, len(self._ended))
+        return max(self.least, len(self._ended))
