@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync import pipeline
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.model.run import RunReport
+    from dbt_stripe_sync.state.place import StatePlace
     from dbt_stripe_sync.state.runs import RunEntry
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.wiring import Workload
@@ -33,23 +35,29 @@ class ProjectState:
         self._clock = clock
 
     @property
+    def place(self) -> StatePlace:
+        """Where it is. Raises `ConfigError`."""
+        return self._workload.state_place
+
+    @property
     def path(self) -> Path:
-        """The file."""
-        return self._workload.state_path
+        """The file; of a state on an object store, this machine's copy of it."""
+        return self.place.path
 
     @contextmanager
     def open(self) -> Iterator[StateStore]:
         """The state, while the context lasts."""
-        if not self.path.exists():
+        place = self.place
+        if place.remote is None and not place.path.exists():
             raise StateError(
                 Problem(
                     code="no-state",
                     summary="there is no state yet",
-                    where=Location(file=str(self.path)),
+                    where=Location(file=str(self.place)),
                     hint="the first `dbt-stripe-sync run` makes it",
                 )
             )
-        with self._open() as state:
+        with self._open(must_exist=True) as state:
             yield state
 
     def record(self, sync: str, key: str) -> Record:
@@ -109,7 +117,7 @@ class ProjectState:
                     Problem(
                         code="sync-has-records",
                         summary=f"the sync `{new}` has {records[new]:,} records already",
-                        where=Location(file=str(self.path), sync=new),
+                        where=Location(file=str(self.place), sync=new),
                         hint=f"`dbt-stripe-sync state forget {new} --all` drops them; their objects stay in Stripe",
                     )
                 )
@@ -162,7 +170,7 @@ class ProjectState:
         return Problem(
             code="no-run",
             summary=f"there is no run `{run}`" if run else "there has been no run yet",
-            where=Location(file=str(self.path)),
+            where=Location(file=str(self.place)),
             hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
         )
 
@@ -173,10 +181,16 @@ class ProjectState:
         return next((run.id for run in state.runs(limit=100_000) if run.id.startswith(begins)), None)
 
     @contextmanager
-    def _open(self) -> Iterator[StateStore]:
-        wait = self._workload.options.wait_for_lock
+    def _open(self, *, must_exist: bool = False) -> Iterator[StateStore]:
+        place = self.place
         with open_state(
-            self.path, identity=None, clock=self._clock, wait_seconds=wait, retention=self._workload.retention
+            # What is imported may well come from the file that was the state before.
+            place if must_exist else replace(place, before=None),
+            identity=None,
+            clock=self._clock,
+            wait_seconds=self._workload.options.wait_for_lock,
+            retention=self._workload.retention,
+            must_exist=must_exist,
         ) as state:
             yield state
 

@@ -13,6 +13,7 @@ from dbt_stripe_sync.config.columns import check_columns, models_of
 from dbt_stripe_sync.config.order import in_reference_order
 from dbt_stripe_sync.config.salt import SALT_VARIABLE, read_salt
 from dbt_stripe_sync.config.settings import Settings, parse_settings
+from dbt_stripe_sync.config.state_url import EXAMPLES, find_fault
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.dbt.command import build_models
 from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, judge
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.calls import Account
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.sync import Sync
+    from dbt_stripe_sync.state.place import StatePlace
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
@@ -68,6 +70,7 @@ class ProjectOptions:
     dbt_state: Path | None = None
     defer: bool = False
     state_path: Path | None = None
+    state_url: str | None = None
     stripe_url: str | None = None
     wait_for_lock: float = 0.0
     ignore_dbt_results: bool = False
@@ -176,12 +179,39 @@ class Workload:
 
     @property
     def state_path(self) -> Path:
-        """Where the state lies: never under `target/`, which `dbt clean` empties."""
+        """The state's file: never under `target/`, which `dbt clean` empties."""
         chosen = self.options.state_path or (Path(self.settings.state_path) if self.settings.state_path else None)
         if chosen is None:
             check_file_name(self.dbt.target_name)
             return self.dbt.root / ".stripe_sync" / f"{self.dbt.target_name}.duckdb"
         return chosen if chosen.is_absolute() or self.options.state_path else self.dbt.root / chosen
+
+    @property
+    def state_place(self) -> StatePlace:
+        """Where the state is. A file that the command line names goes before a URL that the settings name.
+
+        Raises `ConfigError`.
+        """
+        from dbt_stripe_sync.state.place import RemotePlace, StatePlace
+
+        options = self.options
+        if options.state_url is not None and options.state_path is not None:
+            raise ConfigError(
+                Problem(
+                    code="two-states",
+                    summary="`--state-url` and `--state-path` name two places for one state",
+                    hint="give one of them; beside a URL the local copy goes where `state_path` in the settings says",
+                )
+            )
+        url = options.state_url or (self.settings.state if options.state_path is None else None)
+        if url is None:
+            return StatePlace(path=self.state_path)
+        if (fault := find_fault(url)) is not None:
+            raise ConfigError(Problem(code="bad-state-url", summary=f"`--state-url` {fault}", hint=f"write {EXAMPLES}"))
+        check_file_name(self.dbt.target_name)
+        file = self.state_path
+        copy = file.with_name(f"{file.stem}.remote{file.suffix or '.duckdb'}")
+        return StatePlace(path=copy, remote=RemotePlace(url=url, target=self.dbt.target_name), before=file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,8 +372,10 @@ async def open_parts(workload: Workload, *, clock: Clock | None = None) -> Async
         # In a thread, so that Ctrl-C is heard while another run's lock is waited for.
         state = await asyncio.to_thread(stack.enter_context, opened_state(workload, account, clock))
         if state.bound_to_key is not None:
-            await bind_state(state, stripe, workload.state_path, account)
+            await bind_state(state, stripe, workload.state_place.path, account)
         await asyncio.to_thread(state.seal)
+        # A request may wait for its turn longer than this run holds the state.
+        stripe.check_before_writes(state.check_held)
         yield Parts(stripe=stripe, state=state, clock=clock, account=account, catalog=workload.catalog)
 
 
@@ -434,6 +466,6 @@ def opened_state(workload: Workload, account: Account, clock: Clock) -> Iterator
     wait = workload.options.wait_for_lock
     retention = workload.retention
     with open_state(
-        workload.state_path, identity=identity, wait_seconds=wait, clock=clock, retention=retention
+        workload.state_place, identity=identity, wait_seconds=wait, clock=clock, retention=retention
     ) as state:
         yield state

@@ -35,6 +35,7 @@ _PROJECT = (
     click.option("--allow-empty-selection", is_flag=True, help="Go on where --exclude matches nothing."),
     click.option("--state", "dbt_state", type=FOLDER, help="Folder with the manifest that `state:` compares with."),
     click.option("--state-path", type=FILE, help="State file [default: .stripe_sync/<target>.duckdb]"),
+    click.option("--state-url", help="State on an object store, as s3://bucket/prefix, in place of a file."),
     click.option("--stripe-url", envvar="STRIPE_API_BASE", help="Another Stripe: the sandbox, stripe-mock."),
     click.option("--wait-for-lock", type=click.FloatRange(min=0), default=0, help="Seconds to wait for another run."),
     click.option("--ignore-dbt-results", is_flag=True, help="Sync models that dbt did not build well, too."),

@@ -129,7 +129,7 @@ def export(project: Project, screen: Screen, *, folder: Path) -> int:
 def import_(project: Project, screen: Screen, *, folder: Path) -> int:
     """Fill a new state from an export in FOLDER."""
     count = project.state.import_(folder)
-    screen.lines([f"{count:,} {_records(count)} are in {project.state.path}."])
+    screen.lines([f"{count:,} {_records(count)} are in {project.state.place}."])
     return 0
 
 

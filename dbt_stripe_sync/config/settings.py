@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.config.alerts import parse_alerts
 from dbt_stripe_sync.config.leaks import find_secrets
 from dbt_stripe_sync.config.problems import Problems
+from dbt_stripe_sync.config.state_url import EXAMPLES, find_fault
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.model.errors import Location
 
@@ -21,8 +22,9 @@ class Settings:
     """What holds for all syncs of a project.
 
     `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
-    `account` is the only account that may be written to. Rates are requests a second; None takes 80 % of Stripe's own
-    limits, and `share_free` (0 to 1) keeps another share than the usual 0.2 free for other traffic.
+    `account` is the only account that may be written to. `state` is the URL of a state on an object store.
+    Rates are requests a second; None takes 80 % of Stripe's own limits, and `share_free` (0 to 1) keeps another share
+    than the usual 0.2 free for other traffic.
     `max_reads` is how many reads of Stripe a plan may take.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
@@ -34,6 +36,7 @@ class Settings:
     api_key_env: str = "STRIPE_API_KEY"
     live_targets: tuple[str, ...] = ()
     account: str | None = None
+    state: str | None = None
     state_path: str | None = None
     api_base: str | None = None
     allowed_api_bases: tuple[str, ...] = ()
@@ -51,7 +54,7 @@ class Settings:
     alerts: tuple[Alert, ...] = ()
 
 
-_TEXTS = ("api_key_env", "account", "state_path", "api_base")
+_TEXTS = ("api_key_env", "account", "state", "state_path", "api_base")
 _LISTS = ("live_targets", "allowed_api_bases")
 _NUMBERS = (
     "account_per_second",
@@ -114,10 +117,18 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
             chosen[name] = value
         else:
             problems.add("bad-setting", where, f"`{name}` is neither true nor false", "write `true` or `false`")
-    elif not isinstance(value, str):
+    else:
+        _take_text(chosen, name, value, where, problems)
+
+
+def _take_text(chosen: dict[str, Any], name: str, value: Any, where: Location, problems: Problems) -> None:
+    if not isinstance(value, str):
         problems.add("bad-setting", where, f"`{name}` is no text", "write a name")
     elif name == "account" and not value.startswith("acct_"):
         problems.add("bad-setting", where, "`account` is no account id", "write the id that begins with `acct_`")
+    elif name == "state" and (fault := find_fault(value)) is not None:
+        hint = f"write {EXAMPLES}; credentials come from the environment"
+        problems.add("bad-setting", where, f"`state` {fault}", hint)
     else:
         chosen[name] = value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     import duckdb
@@ -88,6 +88,10 @@ class Stripe(Protocol):
 
     def allow_reads(self, most: float) -> None:
         """Allow at most so many reads from now on; the next one after them raises `ReadLimitError`."""
+        ...
+
+    def check_before_writes(self, check: Callable[[], None]) -> None:
+        """Have this called before each request that may change something leaves; what it raises keeps it back."""
         ...
 
     async def close(self) -> None:

@@ -59,6 +59,7 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
         "select",
         "exclude",
         "state_path",
+        "state_url",
         "stripe_url",
         "dbt_cloud_job",
         "dbt_cloud_run",
@@ -76,6 +77,7 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
         select: Sequence[str] = (),
         exclude: Sequence[str] = (),
         state_path: str | None = None,
+        state_url: str | None = None,
         stripe_url: str | None = None,
         wait_for_lock: float = 0.0,
         ignore_dbt_results: bool = False,
@@ -102,6 +104,7 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
         self.select = select
         self.exclude = exclude
         self.state_path = state_path
+        self.state_url = state_url
         self.stripe_url = stripe_url
         self.wait_for_lock = wait_for_lock
         self.ignore_dbt_results = ignore_dbt_results
@@ -182,6 +185,7 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
             select=_texts(self.select),
             exclude=_texts(self.exclude),
             state_path=Path(self.state_path) if self.state_path else None,
+            state_url=self.state_url,
             stripe_url=self.stripe_url,
             wait_for_lock=self.wait_for_lock,
             ignore_dbt_results=self.ignore_dbt_results,

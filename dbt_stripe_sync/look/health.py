@@ -120,5 +120,5 @@ def _state(workload: Workload, account: Account) -> str:
         count = sum(records for _, _, records in state.summary())
         waiting = sum(1 for _ in state.open_intents())
         left = f", {waiting:,} changes to settle" if waiting else ""
-        return f"{workload.state_path}, {count:,} records{left}"
-    return str(workload.state_path)
+        return f"{workload.state_place}, {count:,} records{left}"
+    return str(workload.state_place)

@@ -103,6 +103,7 @@ def _project_arguments(options: ProjectOptions) -> Iterator[str]:
         "--target": options.target,
         "--vars": options.variables,
         "--state-path": options.state_path and str(options.state_path.expanduser().resolve()),
+        "--state-url": options.state_url,
         "--stripe-url": options.stripe_url,
     }
     for name, value in named.items():

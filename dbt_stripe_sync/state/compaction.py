@@ -52,6 +52,7 @@ def close_without_values(session: Session) -> Problem | None:
             # It belongs to the old file, and would be read into the fresh one.
             return _not_compacted(path, OSError(errno.EBUSY, "its write-ahead log is in use"))
         fresh.replace(path)
+        session.was_rewritten = True
     except (duckdb.Error, OSError, StateError) as error:
         return _not_compacted(path, error)
     finally:

@@ -91,8 +91,10 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
-def migrate(connection: duckdb.DuckDBPyConnection, path: Path, steps: Sequence[str] = MIGRATIONS) -> None:
+def migrate(connection: duckdb.DuckDBPyConnection, path: Path, steps: Sequence[str] = MIGRATIONS) -> bool:
     """Bring an open state to the newest format, each step in one transaction, after a copy of the file.
+
+    Says whether there was anything to do.
 
     Raises `StateError`: `state-newer`, `state-damaged`, or that it can't be written.
     """
@@ -100,7 +102,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path, steps: Sequence[s
     if version > len(steps):
         raise newer(path, version, len(steps))
     if version == len(steps):
-        return
+        return False
     try:
         if version > 0:
             connection.execute("CHECKPOINT")
@@ -109,6 +111,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path, steps: Sequence[s
             _apply(connection, steps[number - 1], number)
     except (duckdb.Error, OSError) as error:
         raise cannot_write(path, error) from None
+    return True
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, statements: str, number: int) -> None:

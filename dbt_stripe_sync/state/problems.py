@@ -121,6 +121,19 @@ def moved(path: Path) -> StateError:
     )
 
 
+def is_copy(path: Path, address: str) -> StateError:
+    """Somebody opens the local copy of a remote state as if it were the state."""
+    return StateError(
+        Problem(
+            code="state-is-copy",
+            summary=f"this file is a copy of the state at {address}, where another run may have gone on meanwhile",
+            where=Location(file=str(path)),
+            hint="open the state itself (`state` in vars.stripe_sync, or `--state-url`); to move it back to a file, use"
+            " `state export FOLDER` there and `state import FOLDER --state-path FILE`",
+        )
+    )
+
+
 def _no_memory(path: Path) -> StateError:
     return StateError(
         Problem(

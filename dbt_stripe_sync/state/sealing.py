@@ -101,7 +101,9 @@ def _rewrite(
     """Change a sync's rows, some at a time, until the query finds no more."""
     while rows := session.rows(query, sync=sync, most=ROWS_AT_ONCE):
         changed: Sequence[tuple[Any, ...]] = [change(row) for row in rows]
-        with session.transaction(), session.given("state_incoming", build_table(schema, changed)):
+        # The rows are named by their places in this very file.
+        incoming = build_table(schema, changed)
+        with session.transaction(replayable=False), session.given("state_incoming", incoming):
             note_values(session)
             session.execute(statement)
             count_write(session)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, moved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -19,6 +20,31 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1_000
 PRIVATE = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What a transaction has executed: the SQL, its bound values, and the Arrow tables that it reads by name."""
+
+    sql: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+
+
+class Replication(Protocol):
+    """Keeps what transactions write in another place, too. Every method raises `StateError`."""
+
+    def before_transaction(self, session: Session, *, replayable: bool) -> None:
+        """Called outside of a transaction, before one begins."""
+        ...
+
+    def before_commit(self, session: Session, statements: Sequence[Statement], *, replayable: bool) -> None:
+        """Called inside a transaction, right before it commits: what it raises rolls it back."""
+        ...
+
+    def check_held(self) -> None:
+        """Whether this run may still write."""
+        ...
 
 
 def _place_of(path: Path) -> tuple[int, int] | None:
@@ -41,8 +67,14 @@ class Session:
         self.run_id: str | None = None
         # Whether this session has noted already that values are left in the file.
         self.has_left_values = False
-        # Once it is closed: why values may be left in the file.
+        # Once it is closed: what could not be done as it was, such as taking values out of the file.
         self.left: Problem | None = None
+        # Once it is closed: whether its file was written anew, without values that are not to be stored.
+        self.was_rewritten = False
+        # Where else each transaction is kept.
+        self.replication: Replication | None = None
+        self._executed: list[Statement] = []
+        self._given: dict[str, pa.Table] = {}
         self._log = path.with_name(f"{path.name}.wal")
         self._place = _place_of(path)
 
@@ -75,6 +107,8 @@ class Session:
 
     def execute(self, statement: str, values: Mapping[str, Any] | None = None) -> None:
         """A statement inside a transaction."""
+        if self.replication is not None:
+            self._executed.append(Statement(sql=statement, values=dict(values or {}), tables=dict(self._given)))
         # Read to its end: DuckDB lets a connection go on only then.
         self.connection.execute(statement, dict(values) if values else None).fetchall()
 
@@ -82,19 +116,29 @@ class Session:
     def given(self, name: str, rows: pa.Table) -> Iterator[None]:
         """Let statements read an Arrow table under a name."""
         self.connection.register(name, rows)
+        self._given[name] = rows
         try:
             yield
         finally:
+            del self._given[name]
             self.connection.unregister(name)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, and on disk once it ends."""
+    def transaction(self, *, replayable: bool = True) -> Iterator[None]:
+        """All or nothing, and on disk once it ends; where the state is replicated, there too.
+
+        `replayable` says that executing the same statements on a copy of the state does the same.
+        """
         if self._place is not None and _place_of(self.path) != self._place:
             raise moved(self.path)
+        if self.replication is not None:
+            self.replication.before_transaction(self, replayable=replayable)
+        self._executed.clear()
         try:
             self.connection.begin()
             yield
+            if self.replication is not None:
+                self.replication.before_commit(self, tuple(self._executed), replayable=replayable)
             self.connection.commit()
         except duckdb.Error as error:
             self._roll_back()

@@ -24,7 +24,8 @@ from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
 from dbt_stripe_sync.state.lock import hold_lock
 from dbt_stripe_sync.state.migrations import migrate
-from dbt_stripe_sync.state.problems import cannot_open, cannot_write, other_identity
+from dbt_stripe_sync.state.place import StatePlace
+from dbt_stripe_sync.state.problems import cannot_open, cannot_write, is_copy, other_identity
 from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
 from dbt_stripe_sync.state.session import PRIVATE, Session
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
     from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunReport
+    from dbt_stripe_sync.state.remote.replica import Replica
     from dbt_stripe_sync.state.runs import Outcomes, RunEntry
 
 # What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
@@ -95,7 +97,7 @@ class StateStore:
 
     @property
     def left(self) -> Problem | None:
-        """Once the state is closed: why values that are not to be stored may be left in its file."""
+        """Once the state is closed: what could not be done as it was, such as taking values out of its file."""
         return self._session.left
 
     @property
@@ -107,6 +109,11 @@ class StateStore:
     def serial(self) -> int:
         """How many times records, or what is under way, have been written."""
         return int(self._meta("serial") or 0)
+
+    def check_held(self) -> None:
+        """Whether this run may still write. Raises `StateError` where it has lost the state to another one."""
+        if self._session.replication is not None:
+            self._session.replication.check_held()
 
     # ── under way ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -362,7 +369,7 @@ class StateStore:
         if self._session.is_open:
             yield self._session
         else:
-            with _opened(self._session.path, self._clock, REPORT_WAIT_SECONDS) as session:
+            with _opened(StatePlace(path=self._session.path), self._clock, REPORT_WAIT_SECONDS) as session:
                 yield session
 
 
@@ -376,38 +383,67 @@ def _former_ids(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
 
 @contextmanager
 def open_state(
-    path: Path,
+    place: StatePlace | Path,
     *,
     identity: StateIdentity | None,
     clock: Clock,
     wait_seconds: float = 0,
     retention: Retention | None = None,
+    must_exist: bool = False,
 ) -> Iterator[StateStore]:
-    """Open the state, made on first use; `identity` is checked where it is given.
+    """Open the state, made on first use unless it `must_exist`; `identity` is checked where it is given.
 
     `retention` says of which syncs the values are stored: of all of them where it is not given.
 
     Raises `StateError`: `state-locked`, `state-readonly`, `state-damaged`, `state-newer`, `state-disk-full`,
-    `state-other-account`, `state-other-mode`, `state-other-project`.
+    `state-other-account`, `state-other-mode`, `state-other-project`; and where it is remote those of
+    `state/remote/problems.py`.
     """
-    with _opened(path, clock, wait_seconds) as session:
+    place = place if isinstance(place, StatePlace) else StatePlace(path=place)
+    with _opened(place, clock, wait_seconds, must_exist=must_exist) as session:
+        if place.remote is None:
+            _refuse_copy(session)
         store = StateStore(session, clock, retention or Retention())
         if identity is not None:
             store.check_identity(identity)
         yield store
 
 
+def _refuse_copy(session: Session) -> None:
+    """A copy of a remote state is none of its own: what is written to it would be lost."""
+    address = session.value("SELECT value FROM meta WHERE key = 'remote_address'")
+    if address is not None:
+        raise is_copy(session.path, str(address))
+
+
 @contextmanager
-def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
+def _opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
+    path = place.path
     with ExitStack() as stack:
+        replica: Replica | None = None
         try:
             # Behind a link everything lies beside the file itself: its log, its lock, and what takes its place.
             path = path.resolve() if path.is_symlink() else path
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
+            if place.remote is not None:
+                # Its library is an extra, imported only where it is used.
+                from dbt_stripe_sync.state.remote.replica import replicated
+
+                replica = stack.enter_context(
+                    replicated(
+                        place.remote,
+                        path,
+                        clock,
+                        wait_seconds=wait_seconds,
+                        must_exist=must_exist,
+                        local=place.before,
+                    )
+                )
             # A run that was killed while it wrote the file anew leaves a part of it.
             fresh_path(path).unlink(missing_ok=True)
-            if not path.exists():
+            is_new = not path.exists()
+            if is_new:
                 _create(path)
             _keep_private(path)
         except OSError as error:
@@ -417,7 +453,9 @@ def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
             shutil.rmtree(folder, ignore_errors=True)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         session = stack.enter_context(closing(Session(_connect(path), path)))
-        migrate(session.connection, path)
+        is_changed = migrate(session.connection, path)
+        if replica is not None:
+            replica.attach(session, is_ahead=is_new or is_changed)
         stack.callback(_close, session)
         yield session
 

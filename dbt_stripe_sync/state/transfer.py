@@ -50,7 +50,7 @@ def import_state(session: Session, folder: Path) -> int:
             )
         )
     _check_export(session, folder)
-    with session.transaction():
+    with session.transaction(replayable=False):
         for table in TABLES:
             session.execute(f"DELETE FROM {table}")
             file = folder / f"{table}.parquet"
@@ -62,6 +62,8 @@ def import_state(session: Session, folder: Path) -> int:
                 raise
             except duckdb.Error:
                 raise _bad_export(folder, f"`{table}.parquet` holds something else") from None
+        # An export of a remote state says whose copy it was; this state is where it is.
+        session.execute("DELETE FROM meta WHERE starts_with(key, 'remote_')")
         # An export of an earlier format lacks columns, which have got what they have by default.
         session.execute("UPDATE meta SET value = $version WHERE key = 'version'", {"version": str(len(MIGRATIONS))})
     return int(session.value("SELECT count(*) AS records FROM records"))

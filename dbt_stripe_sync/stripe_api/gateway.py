@@ -47,7 +47,7 @@ from dbt_stripe_sync.stripe_api.stream import EventStream
 from dbt_stripe_sync.stripe_api.unreadable import CERTIFICATE, endless_list, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from stripe._base_address import BaseAddresses
 
@@ -128,6 +128,7 @@ class Gateway:
         self._requests = 0
         self._reads = 0
         self._most_reads = inf
+        self._check_write: Callable[[], None] = lambda: None
         # Answers of Stripe that were no refusals of our pace: while they come, the run goes on.
         self._passed = 0
         self._clocks: tuple[str, ...] | None = None
@@ -154,6 +155,10 @@ class Gateway:
     def allow_reads(self, most: float) -> None:
         """Allow at most so many reads from now on; the next one after them raises `ReadLimitError`."""
         self._most_reads = self._reads + most
+
+    def check_before_writes(self, check: Callable[[], None]) -> None:
+        """Have this called before each request that may change something leaves; what it raises keeps it back."""
+        self._check_write = check
 
     async def close(self) -> None:
         """Close the connections."""
@@ -259,6 +264,8 @@ class Gateway:
             async with gate.turn(request.endpoint) as left_at:
                 if request.is_read:
                     self._count_read()
+                else:
+                    self._check_write()
                 attempts += 1
                 self._requests += 1
                 reply = await _request(client, request)

@@ -1,0 +1,86 @@
+"""The local copy of a remote state: how far it has come, and entries of the log replayed into it.
+
+The log comes from a place that others may write to: what it holds is executed by a DuckDB that may touch no other file.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from dbt_stripe_sync.state.problems import cannot_open
+from dbt_stripe_sync.state.remote.log import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from dbt_stripe_sync.state.session import Session, Statement
+
+# What `meta` says of a copy: of which state it is one, and which entry of the log is the last in it.
+ADDRESS, POSITION = "remote_address", "remote_position"
+_SET = "INSERT OR REPLACE INTO meta VALUES ($name, $value)"
+_UNSET = "DELETE FROM meta WHERE key = $name"
+_CLOSED = {"enable_external_access": "false", "autoinstall_known_extensions": "false", "lock_configuration": "true"}
+
+
+@contextmanager
+def opened_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The copy, by a DuckDB that may touch no other file. Raises `StateError`."""
+    try:
+        with closing(duckdb.connect(str(path), config=_CLOSED)) as connection:
+            yield connection
+    except duckdb.Error as error:
+        raise cannot_open(path, error) from None
+
+
+def read_position(path: Path, address: str) -> Position | None:
+    """How far the copy of this state has come; None where it is another's, or holds what the log does not have."""
+    if not path.exists():
+        return None
+    with opened_copy(path) as connection:
+        try:
+            rows = connection.execute(
+                "SELECT key, value FROM meta WHERE key IN ($address, $position)",
+                {"address": ADDRESS, "position": POSITION},
+            ).fetchall()
+            known = dict(rows)
+            return Position.parse(known[POSITION]) if known.get(ADDRESS) == address else None
+        except (duckdb.CatalogException, KeyError, ValueError):
+            return None
+
+
+def set_position(connection: duckdb.DuckDBPyConnection, position: Position, address: str) -> None:
+    """Note how far a copy has come."""
+    for name, value in ((POSITION, str(position)), (ADDRESS, address)):
+        connection.execute(_SET, {"name": name, "value": value}).fetchall()
+
+
+def note_position(session: Session, position: Position) -> None:
+    """Note how far the copy has come with the transaction that is under way."""
+    session.connection.execute(_SET, {"name": POSITION, "value": str(position)}).fetchall()
+
+
+def note_address(session: Session, address: str) -> None:
+    """Note whose copy it is. Inside a transaction."""
+    session.connection.execute(_SET, {"name": ADDRESS, "value": address}).fetchall()
+
+
+def forget_position(session: Session) -> None:
+    """Note that the copy holds what the log does not have. Inside a transaction."""
+    session.connection.execute(_UNSET, {"name": POSITION}).fetchall()
+
+
+def replay(connection: duckdb.DuckDBPyConnection, statements: Sequence[Statement], position: Position) -> None:
+    """Execute what a transaction of another run executed, in one transaction."""
+    connection.begin()
+    for statement in statements:
+        for name, table in statement.tables.items():
+            connection.register(name, table)
+        connection.execute(statement.sql, dict(statement.values) or None).fetchall()
+        for name in statement.tables:
+            connection.unregister(name)
+    connection.execute(_SET, {"name": POSITION, "value": str(position)}).fetchall()
+    connection.commit()

@@ -1,0 +1,208 @@
+"""The right to write a remote state, held by one run at a time and renewed while that lives.
+
+It keeps two runs from trying. That they can't both write is the log's work, so clocks that differ do no harm: a lease
+that is taken over too early costs its holder the run, and nothing else.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import msgspec
+
+from dbt_stripe_sync.model.errors import StateError
+from dbt_stripe_sync.state.remote import problems
+from dbt_stripe_sync.state.remote.objects import TakenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.state.remote.objects import Objects
+
+NAME = "lease.json"
+LASTS = timedelta(seconds=60)
+RENEWED_EVERY = timedelta(seconds=20)
+# Clocks of two machines may differ by this much without a live run losing its lease.
+CLOCK_MARGIN = timedelta(seconds=5)
+POLL_SECONDS = 1.0
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the object says: who holds the lease, for which run, since when and until when."""
+
+    token: str
+    process: int
+    user: str
+    host: str
+    run: str | None
+    since: datetime
+    expires: datetime
+    released: bool = False
+
+    @property
+    def holder(self) -> str:
+        """Who it is, in words."""
+        run = f" for the run {self.run}" if self.run else ""
+        return f"process {self.process} of {self.user} on {self.host}{run}, since {_said(self.since)}"
+
+
+@dataclass(slots=True)
+class _Held:
+    tag: str
+    terms: Terms
+    # By both clocks, since a machine that sleeps stops one of them.
+    until_monotonic: float
+
+
+class Lease:
+    """Taken with `acquire`, kept by a thread, given back with `release`. Everything raises `StateError`."""
+
+    def __init__(self, objects: Objects, clock: Clock, run: Callable[[], str | None]) -> None:
+        """`run` says which run it is for, once there is one."""
+        self._objects = objects
+        self._clock = clock
+        self._run = run
+        self._token = uuid4().hex
+        self._held: _Held | None = None
+        self._lost: str | None = None
+        self._ending = threading.Event()
+        self._writing = threading.Lock()
+        self._keeper: threading.Thread | None = None
+
+    @property
+    def holder(self) -> str:
+        """Which process holds it, in the words of the log."""
+        return self._held.terms.holder if self._held is not None else ""
+
+    def acquire(self, wait_seconds: float) -> bool:
+        """Take it, and say whether its last holder had given it back; one that had not may still be writing.
+
+        Raises `StateError` (`state-leased`) where another run holds it, after `wait_seconds`.
+        """
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            found = self._objects.get(NAME)
+            terms = _parse(found.body) if found is not None else None
+            if terms is None or terms.released or self._clock.now() > terms.expires + CLOCK_MARGIN:
+                try:
+                    self._take(None if found is None else found.tag)
+                except TakenError:
+                    continue
+                self._keep()
+                # One that can't be read was written by somebody, who may still be there.
+                return found is None or (terms is not None and terms.released)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                until = _said(terms.expires + CLOCK_MARGIN)
+                raise problems.leased(self._objects.place, terms.holder, until, wait_seconds)
+            time.sleep(min(POLL_SECONDS, left))
+
+    def check(self) -> None:
+        """Whether it is still this run's. Raises `StateError` (`state-lease-lost`)."""
+        held = self._held
+        if self._lost is None and held is not None and self._is_over(held):
+            self._lost = f"its lease could not be renewed and has ended at {_said(held.terms.expires)}"
+        if self._lost is not None:
+            raise problems.lease_lost(self._objects.place, self._lost)
+
+    def lose(self, reason: str) -> StateError:
+        """Note that another run writes; gives what is to be raised."""
+        self._lost = self._lost or reason
+        return problems.lease_lost(self._objects.place, self._lost)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another run may write by now."""
+        return self._lost is not None
+
+    def renew(self) -> None:
+        """Hold it for another while. Where another run has it, the next `check` says so."""
+        with self._writing:
+            held = self._held
+            if held is None or self._lost is not None:
+                return
+            try:
+                self._held = self._write(held.tag, self._terms(since=held.terms.since))
+            except TakenError:
+                found = self._objects.get(NAME)
+                other = _parse(found.body) if found is not None else None
+                self._lost = f"another run has taken it over: {other.holder if other else 'its lease was removed'}"
+
+    def release(self) -> None:
+        """Give it back, where it is still this run's. What goes wrong is left to the time that ends it."""
+        self._ending.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        with self._writing:
+            held, self._held = self._held, None
+            if held is None or self._lost is not None:
+                return
+            try:
+                self._objects.replace(NAME, _encode(msgspec.structs.replace(held.terms, released=True)), held.tag)
+            except (StateError, TakenError):
+                return
+
+    def _take(self, tag: str | None) -> None:
+        self._held = self._write(tag, self._terms(since=self._clock.now()))
+
+    def _terms(self, *, since: datetime) -> Terms:
+        return Terms(
+            token=self._token,
+            process=os.getpid(),
+            user=_user(),
+            host=socket.gethostname(),
+            run=self._run(),
+            since=since,
+            expires=self._clock.now() + LASTS,
+        )
+
+    def _write(self, tag: str | None, terms: Terms) -> _Held:
+        until = time.monotonic() + LASTS.total_seconds()
+        body = _encode(terms)
+        new = self._objects.create(NAME, body) if tag is None else self._objects.replace(NAME, body, tag)
+        return _Held(tag=new, terms=terms, until_monotonic=until)
+
+    def _is_over(self, held: _Held) -> bool:
+        return time.monotonic() >= held.until_monotonic or self._clock.now() >= held.terms.expires
+
+    def _keep(self) -> None:
+        self._keeper = threading.Thread(target=self._renew_often, name="state-lease", daemon=True)
+        self._keeper.start()
+
+    def _renew_often(self) -> None:
+        while not self._ending.wait(RENEWED_EVERY.total_seconds()):
+            # What fails is tried again; once the lease has run out, whoever is about to write hears of it.
+            with suppress(StateError):
+                self.renew()
+
+
+def _parse(body: bytes) -> Terms | None:
+    try:
+        return msgspec.json.decode(body, type=Terms)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _encode(terms: Terms) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(terms), indent=2)
+
+
+def _said(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"

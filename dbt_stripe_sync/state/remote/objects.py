@@ -1,0 +1,255 @@
+"""Small objects on a store: read, written on a condition, listed, removed. Every failure has a way out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from dbt_stripe_sync.state.remote import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.state.place import RemotePlace
+
+# Shorter than a lease, so that a store that does not answer ends the run before the lease does.
+RETRY_SECONDS = 15
+ATTEMPTS = 5
+REQUEST_SECONDS = 20
+MANY_AT_ONCE = 1_000
+LOCK = ".lock"
+
+
+class TakenError(Exception):
+    """Somebody else has written the object first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An object and what tells this version of it from others."""
+
+    body: bytes
+    tag: str
+
+
+@dataclass(slots=True)
+class Objects:
+    """The objects below one folder of a store. Everything raises `StateError`; `requests` counts by kind."""
+
+    place: RemotePlace
+    _store: Any
+    requests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("get", "put", "list", "delete"), 0))
+
+    def get(self, name: str) -> Found | None:
+        """An object, None where there is none."""
+        with self._failures("get"):
+            try:
+                found = self._store.get(name)
+                return Found(body=bytes(found.bytes()), tag=str(found.meta["e_tag"]))
+            except FileNotFoundError:
+                return None
+
+    def download(self, name: str, file: Path) -> bool:
+        """Write an object to a file; says whether it was there."""
+        with self._failures("get"):
+            try:
+                chunks = self._store.get(name).stream()
+            except FileNotFoundError:
+                return False
+            with file.open("wb") as target:
+                for chunk in chunks:
+                    target.write(chunk)
+            return True
+
+    def create(self, name: str, body: bytes) -> str:
+        """Write an object that must not exist yet; gives its tag. Raises `TakenError`."""
+        return self._put(name, body, None)
+
+    def replace(self, name: str, body: bytes, tag: str) -> str:
+        """Write an object over the version with this tag; gives the new one. Raises `TakenError`."""
+        return self._put(name, body, tag)
+
+    def upload(self, name: str, file: Path) -> None:
+        """Write a file to an object whose name is nobody else's."""
+        with self._failures("put"):
+            self._store.put(name, file)
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the objects in a folder, in the alphabet's order."""
+        with self._failures("list"):
+            names = [str(meta["path"]) for batch in self._store.list(f"{folder}/") for meta in batch]
+        # A store answers with a page of so many at a time.
+        self.requests["list"] += len(names) // MANY_AT_ONCE
+        return sorted(names)
+
+    def remove(self, names: list[str]) -> None:
+        """Remove objects, those that are gone already among them."""
+        for first in range(0, len(names), MANY_AT_ONCE):
+            with self._failures("delete"), suppress(FileNotFoundError):
+                self._store.delete(names[first : first + MANY_AT_ONCE])
+
+    def _put(self, name: str, body: bytes, tag: str | None) -> str:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        with self._failures("put"):
+            try:
+                if tag is None:
+                    return str(self._store.put(name, body, mode="create", use_multipart=False)["e_tag"])
+                if (folder := folder_of(self.place)) is not None:
+                    with _locked(folder / LOCK):
+                        return self._put_file(name, body, tag)
+                return str(self._store.put(name, body, mode={"e_tag": tag}, use_multipart=False)["e_tag"])
+            except (AlreadyExistsError, PreconditionError):
+                pass
+            except FileNotFoundError:
+                # Only where a folder or a bucket that it belongs to is not there.
+                raise problems.no_bucket(self.place) from None
+        # A first attempt whose answer was lost may have written it: then it is ours.
+        found = self.get(name)
+        if found is None or found.body != body:
+            raise TakenError(name)
+        return found.tag
+
+    def _put_file(self, name: str, body: bytes, tag: str) -> str:
+        """A folder has no conditional overwrite of its own: the version is compared under a lock."""
+        from obstore.exceptions import PreconditionError
+
+        if str(self._store.head(name)["e_tag"]) != tag:
+            raise PreconditionError(name)
+        return str(self._store.put(name, body, use_multipart=False)["e_tag"])
+
+    @contextmanager
+    def _failures(self, kind: str) -> Iterator[None]:
+        """Say what is wrong in words that a person can act on, and count the request."""
+        from obstore.exceptions import (
+            BaseError,
+            NotSupportedError,
+            PermissionDeniedError,
+            UnauthenticatedError,
+        )
+
+        scheme = urlsplit(self.place.url).scheme
+        self.requests[kind] += 1
+        try:
+            yield
+        except (PermissionDeniedError, PermissionError):
+            raise problems.refused(self.place, scheme, is_known=True) from None
+        except UnauthenticatedError:
+            raise problems.refused(self.place, scheme, is_known=False) from None
+        except (NotSupportedError, NotImplementedError):
+            raise problems.no_conditions(self.place) from None
+        except (BaseError, OSError, ValueError) as error:
+            if is_about_credentials(str(error)):
+                raise problems.refused(self.place, scheme, is_known=False) from None
+            if "NoSuchBucket" in str(error):
+                raise problems.no_bucket(self.place) from None
+            raise problems.unreachable(self.place, _reason(error)) from None
+
+
+# What the store's library says where it finds no credentials, or can't use those that it finds: it has one class for
+# every failure.
+_CREDENTIAL_SIGNS = (
+    "169.254.169.254",
+    "metadata.google.internal",
+    "InstanceCredentials",
+    "Missing AccessKeyId",
+    "MissingAccessKeyId",
+    "MissingSecretAccessKey",
+    "credential",
+    "Account must be specified",
+    "AuthenticationFailed",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidKey",
+)
+
+
+def is_about_credentials(text: str) -> bool:
+    """Whether a store's failure is one of credentials, by its text."""
+    return any(sign.lower() in text.lower() for sign in _CREDENTIAL_SIGNS)
+
+
+def _reason(error: Exception) -> str:
+    """What happened, without the addresses and the answer's body that the library puts into its texts."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    for sign, words in (
+        ("timed out", "no answer in time"),
+        ("error sending request", "it does not answer"),
+        ("non-2xx status code: 5", "it answers with an error of its own"),
+        ("non-2xx status code: 3", "it redirects: the region or the address is another one"),
+    ):
+        if sign in text:
+            return words
+    return type(error).__name__
+
+
+def folder_of(place: RemotePlace) -> Path | None:
+    """The folder of a `file://` state, None for others."""
+    parts = urlsplit(place.url)
+    return Path(unquote(parts.path)) / place.target if parts.scheme == "file" else None
+
+
+def open_objects(place: RemotePlace) -> Objects:
+    """The objects of a state. Credentials come from the environment, under the names of each store's own tools.
+
+    Raises `StateError`.
+    """
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
+    except ImportError:
+        raise problems.not_installed(place) from None
+    parts = urlsplit(place.url)
+    prefix = "/".join(part for part in (parts.path.strip("/"), place.target) if part)
+    client: dict[str, Any] = {"timeout": timedelta(seconds=REQUEST_SECONDS)}
+    if os.environ.get("AWS_ALLOW_HTTP") or os.environ.get("AZURE_ALLOW_HTTP") or os.environ.get("GOOGLE_ALLOW_HTTP"):
+        client["allow_http"] = True
+    options: dict[str, Any] = {
+        "client_options": client,
+        "retry_config": {"max_retries": ATTEMPTS, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+    }
+    store: Any
+    try:
+        if (folder := folder_of(place)) is not None:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            store = LocalStore(folder)
+        elif parts.scheme == "s3":
+            store = S3Store(parts.netloc, prefix=prefix, **options, **_profile())
+        elif parts.scheme == "gs":
+            store = GCSStore(parts.netloc, prefix=prefix, **options)
+        else:
+            store = AzureStore(parts.netloc, prefix=prefix, **options)
+    except PermissionError:
+        raise problems.refused(place, parts.scheme, is_known=True) from None
+    except (BaseError, OSError, ValueError) as error:
+        if is_about_credentials(str(error)):
+            raise problems.refused(place, parts.scheme, is_known=False) from None
+        raise problems.unreachable(place, _reason(error)) from None
+    return Objects(place=place, _store=store)
+
+
+def _profile() -> dict[str, Any]:
+    """Credentials of a named AWS profile, which only boto3 knows how to read."""
+    if not os.environ.get("AWS_PROFILE") or os.environ.get("AWS_ACCESS_KEY_ID"):
+        return {}
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        return {}
+    return {"credential_provider": Boto3CredentialProvider()}
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield

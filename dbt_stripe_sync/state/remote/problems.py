@@ -1,0 +1,164 @@
+"""Everything that can be wrong with a remote state, each with its way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.errors import Location, Problem, Severity, StateError
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.state.place import RemotePlace
+
+# Which variables of the environment each kind of store reads its credentials from.
+_CREDENTIALS = {
+    "s3": "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and `AWS_SESSION_TOKEN`), `AWS_REGION`, or the machine's"
+    " role",
+    "gs": "`GOOGLE_APPLICATION_CREDENTIALS`, or the machine's service account",
+    "az": "`AZURE_STORAGE_ACCOUNT_NAME` with `AZURE_STORAGE_ACCOUNT_KEY` or `AZURE_STORAGE_SAS_TOKEN`, or the machine's"
+    " managed identity",
+    "file": "the permissions of the folder",
+}
+_NEEDED = "read, write, list and delete objects there"
+
+
+def _state_error(place: RemotePlace, code: str, summary: str, hint: str) -> StateError:
+    return StateError(Problem(code=code, summary=summary, where=Location(file=str(place)), hint=hint))
+
+
+def not_installed(place: RemotePlace) -> StateError:
+    """The library that talks to object stores is an extra."""
+    return _state_error(
+        place,
+        "object-store-missing",
+        "a state on an object store needs the package `obstore`, which is not installed",
+        "install it with `pip install 'dbt-stripe-sync[object-store]'`",
+    )
+
+
+def refused(place: RemotePlace, scheme: str, *, is_known: bool) -> StateError:
+    """The store does not accept the credentials, or they may not do what is needed."""
+    what = "does not allow this" if is_known else "does not accept the credentials, or there are none"
+    return _state_error(
+        place,
+        "state-store-credentials",
+        f"the object store {what}",
+        f"check {_CREDENTIALS[scheme]}; they need to {_NEEDED}",
+    )
+
+
+def no_bucket(place: RemotePlace) -> StateError:
+    """There is no such bucket, container or folder."""
+    return _state_error(
+        place,
+        "state-store-missing",
+        "the bucket or container of the state does not exist",
+        "create it, or correct `state` in vars.stripe_sync (or `--state-url`); folders inside it are created as needed",
+    )
+
+
+def unreachable(place: RemotePlace, reason: str) -> StateError:
+    """No answer, or one that says that the store has trouble."""
+    return _state_error(
+        place,
+        "state-store-unreachable",
+        f"the object store of the state can't be used ({reason})",
+        "check the network and the store's address and region, and run again: nothing was sent that the state does not"
+        " know of",
+    )
+
+
+def no_conditions(place: RemotePlace) -> StateError:
+    """The store overwrites where it was told not to."""
+    return _state_error(
+        place,
+        "state-store-conditions",
+        "the object store ignores conditional writes, so it can't keep two runs apart",
+        "use a store that honours `If-None-Match` and `If-Match` on writes: Amazon S3, Google Cloud Storage, Azure Blob"
+        " Storage, or a current version of yours",
+    )
+
+
+def leased(place: RemotePlace, holder: str, until: str, waited: float) -> StateError:
+    """Another run has the lease."""
+    return _state_error(
+        place,
+        "state-leased",
+        f"another run holds the state: {holder}" + (f" (waited {waited:g} s)" if waited else ""),
+        "wait for it to end, or pass `--wait-for-lock SECONDS`; if its machine is gone, its lease ends by itself at"
+        f" {until}",
+    )
+
+
+def lease_lost(place: RemotePlace, reason: str) -> StateError:
+    """The lease is another run's now, or could not be renewed in time."""
+    return _state_error(
+        place,
+        "state-lease-lost",
+        f"this run has lost the state and was stopped: {reason}",
+        "run again: what it had sent is in the state, and what was under way is settled first",
+    )
+
+
+def wrong_digest(place: RemotePlace, name: str) -> StateError:
+    """An object is not what was written."""
+    return _state_error(
+        place,
+        "state-digest",
+        f"`{name}` of the state is damaged or was replaced: its digest is not the one that was written",
+        "restore its previous version in the bucket if versioning is on; otherwise move the folder away, put back a"
+        " backup with `state import FOLDER`, and run `dbt-stripe-sync state rebuild`",
+    )
+
+
+def incomplete(place: RemotePlace, name: str) -> StateError:
+    """An object that the others need is not there."""
+    return _state_error(
+        place,
+        "state-incomplete",
+        f"`{name}` of the state is missing, and others build on it",
+        "exempt the folder from lifecycle rules and restore the object if the bucket keeps versions; otherwise move the"
+        " folder away, put back a backup with `state import FOLDER`, and run `dbt-stripe-sync state rebuild`",
+    )
+
+
+def older_than_copy(place: RemotePlace, copy: str, known: int, found: int) -> StateError:
+    """The store holds less than this machine has seen there: somebody has put an older state back."""
+    return _state_error(
+        place,
+        "state-store-older",
+        f"the object store holds an older state (entry {found:,}) than the copy on this machine (entry {known:,})",
+        f"restore the newest objects there; if the older state is meant, remove `{copy}` and run"
+        " `dbt-stripe-sync state rebuild`",
+    )
+
+
+def not_moved(place: RemotePlace, local: str) -> StateError:
+    """There is a local state, and the store has none: an empty one would be a silent reset."""
+    return _state_error(
+        place,
+        "state-not-moved",
+        f"the object store has no state yet, and there is a local one: `{local}`",
+        f"move it: `dbt-stripe-sync state export FOLDER --state-path {local}`, then `dbt-stripe-sync state import"
+        " FOLDER`; if it is not wanted, move the file away",
+    )
+
+
+def no_remote_state(place: RemotePlace) -> StateError:
+    """Nothing was ever written there."""
+    return _state_error(
+        place,
+        "no-state",
+        "there is no state yet",
+        "the first `dbt-stripe-sync run` makes it",
+    )
+
+
+def not_folded(place: RemotePlace, error: StateError) -> Problem:
+    """The snapshot could not be written as the run ended. Nothing is lost: the log has it all."""
+    return Problem(
+        code="state-not-folded",
+        summary=f"the state's snapshot could not be written: {error.problems[0].summary}",
+        where=Location(file=str(place)),
+        hint="nothing is lost: the next run reads the log of this one and writes the snapshot",
+        severity=Severity.WARNING,
+    )

@@ -1,0 +1,421 @@
+"""A remote state as one run has it: a copy at the end of the log, and each transaction put there as it commits."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+import duckdb
+
+from dbt_stripe_sync.model.errors import StateError
+from dbt_stripe_sync.model.sql import literal, quoted
+from dbt_stripe_sync.state.problems import cannot_write
+from dbt_stripe_sync.state.remote import problems
+from dbt_stripe_sync.state.remote.copy import (
+    forget_position,
+    note_address,
+    note_position,
+    opened_copy,
+    read_position,
+    replay,
+    set_position,
+)
+from dbt_stripe_sync.state.remote.lease import Lease
+from dbt_stripe_sync.state.remote.log import (
+    START,
+    BadEntryError,
+    Entry,
+    Position,
+    build_write,
+    decode,
+    encode,
+    name_of,
+    statements_of,
+)
+from dbt_stripe_sync.state.remote.objects import TakenError, open_objects
+from dbt_stripe_sync.state.remote.snapshots import (
+    BEGUN_KEPT,
+    HEAD,
+    KEPT_SNAPSHOTS,
+    Begun,
+    Head,
+    decode_head,
+    download_snapshot,
+    encode_head,
+    entries_after,
+    remove_old,
+    upload_snapshot,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.state.place import RemotePlace
+    from dbt_stripe_sync.state.remote.log import Snapshot
+    from dbt_stripe_sync.state.remote.objects import Found, Objects
+    from dbt_stripe_sync.state.session import Session, Statement
+
+# A snapshot is taken in mid-run once so many entries have come after the last one, and they are this share of its size.
+ENTRIES_PER_SNAPSHOT = 1_000
+SHARE_OF_SNAPSHOT = 0.5
+# And in any case after so many, since the next run has to read them all.
+MOST_ENTRIES = 10_000
+# As a run ends, a large snapshot is left as it is where the next run has only this little to replay.
+FEW_ENTRIES = 20
+SMALL_SHARE = 0.05
+LARGE_SNAPSHOT = 1 << 20
+READ_AT_ONCE = 8
+TRIES = 5
+
+
+class _MovedError(Exception):
+    """An object has gone while it was about to be read: another run has folded the log meanwhile."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class Replica:
+    """Implements `state.session.Replication` for one run. Everything raises `StateError`."""
+
+    def __init__(self, objects: Objects, path: Path, clock: Clock) -> None:
+        self._objects = objects
+        self._path = path
+        self._clock = clock
+        self._session: Session | None = None
+        self._run: str | None = None
+        self.lease = Lease(objects, clock, lambda: self._run)
+        self._position = START
+        self._head: Head | None = None
+        self._head_tag: str | None = None
+        self._begun: list[Begun] = []
+        # Whether the copy holds what no replay of the log gives.
+        self._is_ahead = False
+        self._entries = 0
+        self._bytes = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the store holds nothing of this state yet."""
+        return self._position == START
+
+    # ── getting there ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, *, was_released: bool, must_exist: bool, local: Path | None) -> None:
+        """Bring the copy to the end of the log; `local` is a state of this machine that the store might lack.
+
+        After a run that never gave its lease back, this one begins with an entry, so that the other can write none.
+        """
+        self._catch_up()
+        if self.is_new:
+            if must_exist:
+                raise problems.no_remote_state(self._objects.place)
+            if local is not None and local.exists():
+                raise problems.not_moved(self._objects.place, str(local))
+            self._check_conditions()
+            return
+        while not was_released:
+            entry = self._entry("begin")
+            try:
+                self._append(entry)
+            except TakenError:
+                # The other one has written meanwhile.
+                self._catch_up()
+                continue
+            self._begun.append(Begun(number=entry.number, at=self._clock.now()))
+            return
+
+    def _check_conditions(self) -> None:
+        """Whether the store refuses to overwrite, which everything here rests on."""
+        for tag in (None, '"no such version"'):
+            body = f"{os.urandom(8).hex()}\n".encode()
+            with suppress(TakenError):
+                if tag is None:
+                    self._objects.create("lease.json", body)
+                else:
+                    self._objects.replace("lease.json", body, tag)
+                raise problems.no_conditions(self._objects.place)
+
+    def _catch_up(self) -> None:
+        missing = ""
+        for _ in range(TRIES):
+            try:
+                self._read()
+            except _MovedError as error:  # noqa: PERF203 - a few tries, each of them many requests
+                missing = error.name
+            else:
+                return
+        raise problems.incomplete(self._objects.place, missing)
+
+    def _read(self) -> None:
+        place = self._objects.place
+        found = self._objects.get(HEAD)
+        head = self._parse_head(found)
+        self._head, self._head_tag = head, found.tag if found is not None else None
+        self._begun = list(head.begun) if head is not None else []
+        base = head.position if head is not None else START
+        numbers = entries_after(self._objects, base.number)
+        local = read_position(self._path, str(place))
+        last = numbers[-1] if numbers else base.number
+        if local is not None and local.number > last:
+            raise problems.older_than_copy(place, str(self._path), local.number, last)
+        self._entries, self._bytes = len(numbers), 0
+        if local is not None and self._is_on_the_way(local, base):
+            self._position = max(local, base, key=lambda position: position.number)
+        else:
+            self._position = base
+            if head is not None:
+                self._download(head.snapshot, base)
+            else:
+                self._path.unlink(missing_ok=True)
+        self._replay([number for number in numbers if number > self._position.number])
+
+    def _parse_head(self, found: Found | None) -> Head | None:
+        head = decode_head(found.body) if found is not None else None
+        if found is not None and head is None:
+            raise problems.wrong_digest(self._objects.place, HEAD)
+        return head
+
+    def _is_on_the_way(self, local: Position, base: Position) -> bool:
+        """Whether what the copy holds is the log up to some entry, so that only those after it are missing."""
+        head = self._head
+        if local == base:
+            return True
+        if head is not None and (local.number, local.digest) == (head.number - 1, head.previous):
+            return head.snapshot.replayable
+        return local.number > base.number and self._fetch(local.number)[1] == local.digest
+
+    def _fetch(self, number: int) -> tuple[Entry, str, int]:
+        name = name_of(number)
+        found = self._objects.get(name)
+        if found is None:
+            raise _MovedError(name)
+        try:
+            entry, digest = decode(found.body)
+        except BadEntryError:
+            raise problems.wrong_digest(self._objects.place, name) from None
+        if entry.number != number:
+            raise problems.wrong_digest(self._objects.place, name)
+        return entry, digest, len(found.body)
+
+    def _replay(self, numbers: Sequence[int]) -> None:
+        """Bring the copy from entry to entry, each the one that the one before promises."""
+        place = self._objects.place
+        with ExitStack() as stack:
+            connection: duckdb.DuckDBPyConnection | None = None
+            for entry, digest, size in self._fetch_all(numbers):
+                if entry.number != self._position.number + 1:
+                    raise problems.incomplete(place, name_of(self._position.number + 1))
+                if entry.previous != self._position.digest:
+                    raise problems.wrong_digest(place, name_of(entry.number))
+                position = Position(number=entry.number, digest=digest)
+                self._bytes += size
+                if entry.kind == "begin":
+                    self._begun.append(Begun(number=entry.number, at=self._clock.now()))
+                elif entry.kind == "write":
+                    connection = connection or stack.enter_context(opened_copy(self._path))
+                    replay(connection, statements_of(entry), position)
+                elif entry.snapshot is not None and not (entry.snapshot.replayable and self._path.exists()):
+                    stack.close()
+                    connection = None
+                    self._download(entry.snapshot, position)
+                self._position = position
+
+    def _fetch_all(self, numbers: Sequence[int]) -> Iterator[tuple[Entry, str, int]]:
+        """Entries in their order, some of them read at once."""
+        left = iter(numbers)
+        with ThreadPoolExecutor(READ_AT_ONCE, "state-log") as readers:
+            while some := list(islice(left, READ_AT_ONCE * 4)):
+                yield from readers.map(self._fetch, some)
+
+    def _download(self, snapshot: Snapshot, position: Position) -> None:
+        is_whole = download_snapshot(self._objects, snapshot, self._path)
+        if is_whole is None:
+            raise _MovedError(snapshot.name)
+        if not is_whole:
+            raise problems.wrong_digest(self._objects.place, snapshot.name)
+        with opened_copy(self._path) as connection:
+            set_position(connection, position, str(self._objects.place))
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def attach(self, session: Session, *, is_ahead: bool) -> None:
+        """Replicate what a session writes from now on; `is_ahead` says that its file has what the log lacks."""
+        self._session = session
+        self._is_ahead = is_ahead
+        if is_ahead:
+            with session.transaction():
+                note_address(session, str(self._objects.place))
+                forget_position(session)
+        session.replication = self
+
+    def check_held(self) -> None:
+        """Whether this run may still write."""
+        self.lease.check()
+
+    def before_transaction(self, session: Session, *, replayable: bool) -> None:
+        """Take a snapshot where one is due."""
+        self.check_held()
+        if session.run_id != self._run:
+            self._run = session.run_id
+            self.lease.renew()
+            self.check_held()
+        if replayable and (self._is_ahead or self._is_due()):
+            self._fold_open(session)
+
+    def before_commit(self, session: Session, statements: Sequence[Statement], *, replayable: bool) -> None:
+        """Put what was executed into the log, before it is in the file."""
+        self.check_held()
+        if not replayable:
+            self._is_ahead = True
+            forget_position(session)
+            return
+        entry = build_write(self._position, statements, run=self._run, holder=self.lease.holder)
+        try:
+            size = self._append(entry)
+        except TakenError:
+            raise self.lease.lose("another run has written to it") from None
+        note_position(session, self._position)
+        self._entries += 1
+        self._bytes += size
+
+    def _append(self, entry: Entry) -> int:
+        body, digest = encode(entry)
+        self._objects.create(name_of(entry.number), body)
+        self._position = Position(number=entry.number, digest=digest)
+        return len(body)
+
+    def _entry(self, kind: Literal["begin", "snapshot"], snapshot: Snapshot | None = None) -> Entry:
+        return Entry(
+            number=self._position.number + 1,
+            previous=self._position.digest,
+            kind=kind,
+            run=self._run,
+            holder=self.lease.holder,
+            snapshot=snapshot,
+        )
+
+    # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def finish(self, *, in_haste: bool) -> None:
+        """Take the last snapshot of a session that is closed, unless `in_haste`, and give the lease back."""
+        session = self._session
+        try:
+            if self.lease.is_lost or session is None or in_haste:
+                return
+            if self._is_ahead or session.was_rewritten or self._is_worth_it():
+                self.check_held()
+                self._fold(self._path, snapshots=1 if session.was_rewritten else KEPT_SNAPSHOTS)
+        except StateError as error:
+            if self._is_ahead or session is None:
+                raise
+            session.left = session.left or problems.not_folded(self._objects.place, error)
+        finally:
+            self.lease.release()
+
+    def _is_due(self) -> bool:
+        size = self._head.snapshot.size if self._head is not None else 0
+        is_much = self._entries >= ENTRIES_PER_SNAPSHOT and self._bytes >= size * SHARE_OF_SNAPSHOT
+        return is_much or self._entries >= MOST_ENTRIES
+
+    def _is_worth_it(self) -> bool:
+        if not self._entries or self._head is None:
+            return self._entries > 0
+        size = self._head.snapshot.size
+        is_little = self._entries <= FEW_ENTRIES and self._bytes <= size * SMALL_SHARE
+        return not (is_little and size > LARGE_SNAPSHOT)
+
+    def _fold_open(self, session: Session) -> None:
+        """Take a snapshot of a file that is open: a fresh one with what is in its tables, and nothing else."""
+        fresh = self._path.with_name(f"{self._path.name}.fold")
+        fresh.unlink(missing_ok=True)
+        mask = os.umask(0o077)
+        try:
+            with session.connection.cursor() as cursor:
+                (name,) = cursor.execute("SELECT current_database()").fetchall()[0]
+                cursor.execute(f"ATTACH {literal(str(fresh))} AS folded").fetchall()
+                try:
+                    cursor.execute(f"COPY FROM DATABASE {quoted(name)} TO folded").fetchall()
+                finally:
+                    cursor.execute("DETACH folded").fetchall()
+            self._fold(fresh)
+        except (duckdb.Error, OSError) as error:
+            raise cannot_write(self._path, error) from None
+        finally:
+            os.umask(mask)
+            fresh.unlink(missing_ok=True)
+
+    def _fold(self, file: Path, *, snapshots: int = KEPT_SNAPSHOTS) -> None:
+        previous = self._position
+        snapshot = upload_snapshot(
+            self._objects, file, previous.number + 1, replayable=not self._is_ahead and not self.is_new
+        )
+        try:
+            self._append(self._entry("snapshot", snapshot))
+        except TakenError:
+            raise self.lease.lose("another run has written to it") from None
+        self._is_ahead = False
+        self._entries, self._bytes = 0, 0
+        since = self._clock.now() - BEGUN_KEPT
+        self._begun = [begun for begun in self._begun if begun.at > since]
+        head = Head(
+            number=self._position.number,
+            digest=self._position.digest,
+            previous=previous.digest,
+            snapshot=snapshot,
+            begun=tuple(self._begun),
+            written_at=self._clock.now(),
+        )
+        if self._put_head(head):
+            # What is left behind costs a little room, and goes with the next one.
+            with suppress(StateError):
+                remove_old(self._objects, head, snapshots=snapshots)
+
+    def _put_head(self, head: Head) -> bool:
+        """Let the head name this snapshot, unless it names a newer one already; says whether it did."""
+        body = encode_head(head)
+        while True:
+            with suppress(TakenError):
+                if self._head_tag is None:
+                    self._head_tag = self._objects.create(HEAD, body)
+                else:
+                    self._head_tag = self._objects.replace(HEAD, body, self._head_tag)
+                self._head = head
+                return True
+            found = self._objects.get(HEAD)
+            other = self._parse_head(found)
+            if other is not None and other.number >= head.number:
+                return False
+            self._head_tag = found.tag if found is not None else None
+
+
+@contextmanager
+def replicated(
+    place: RemotePlace, path: Path, clock: Clock, *, wait_seconds: float, must_exist: bool, local: Path | None
+) -> Iterator[Replica]:
+    """The local copy of a remote state, brought up to date and held by a lease while the context lasts.
+
+    Whoever opens the file hands its session to `attach`, and closes it before the context ends. Raises `StateError`.
+    """
+    replica = Replica(open_objects(place), path, clock)
+    was_released = replica.lease.acquire(wait_seconds)
+    in_haste = True
+    try:
+        replica.begin(was_released=was_released, must_exist=must_exist, local=local)
+        yield replica
+        in_haste = False
+    except StateError:
+        in_haste = False
+        raise
+    except Exception:
+        # The program's own failure: what was written is worth a snapshot all the same.
+        in_haste = False
+        raise
+    finally:
+        replica.finish(in_haste=in_haste)
