@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,14 @@ POINTS = (
 )
 # Those of a plan that is made already.
 SENDING = POINTS[POINTS.index("before the intent is durable") :]
+# Those of a state on an object store.
+STORING = (
+    "before an object is put",
+    "after an object is put",
+    "after a snapshot is uploaded",
+    "before the head is moved",
+    "before old objects are removed",
+)
 MAKING_THE_STATE = ("before the state is made", "before a format's step", "after a format's step")
 CHANGING_THE_STATE = ("before the backup", "before a format's step", "after a format's step")
 # These are reached even by a run that has nothing to send.
@@ -55,6 +64,10 @@ WITHOUT_A_CALL = ("before the plan is written", "after the plan is written")
 # them all, and a run that does not reach its instant comes to its end.
 NTH = (1, 1, 1, 1, 2, 5)
 MOST_MILLISECONDS = 1500
+# The lease, the entries of the log, a snapshot, the head: each of them is an object that is put.
+NTH_OBJECT = (1, 2, 3, 4, 5, 6, 8, 11, 15, 20)
+# A dead runner's lease has ended by then.
+LEASE_SECONDS = 70.0
 # Stripe keeps a key for 24 hours.
 A_DAY_AND_AN_HOUR = 25 * 3600.0
 
@@ -170,6 +183,16 @@ class Shop:
     passes_days: bool = False
     seconds_later: float = 0.0
     refuses: str = ""
+    # What the commands are told beside their usual environment; and whether each second run begins on a new machine.
+    environment: dict[str, str] = field(default_factory=dict)
+    forgets: bool = False
+    clock_ahead: float = 0.0
+
+    @property
+    def state(self) -> Path:
+        """The file of the state, or the copy of one on an object store."""
+        file = self.business.state
+        return file.with_name("dev.remote.duckdb") if "state" in self.business.settings else file
 
     @classmethod
     def made_in(cls, folder: Path, stripe: SandboxProcess, nursery: Nursery) -> Shop:
@@ -195,7 +218,8 @@ class Shop:
             "STRIPE_API_KEY": Sandbox.api_key,
             "TMPDIR": str(self.scratch),
             "CRASH_NEXT_FORMAT": "yes" if self.next_format else "",
-            "CRASH_SECONDS_LATER": str(self.seconds_later),
+            "CRASH_SECONDS_LATER": str(self.seconds_later + self.clock_ahead),
+            **self.environment,
         }
         output = self.scratch.with_name("output.txt")
         status = self.nursery.run(point, nth, arguments, environment, output)
@@ -203,6 +227,9 @@ class Shop:
         if status == -signal.SIGKILL:
             self.counts.kills += 1
             self.counts.by_point[point] = self.counts.by_point.get(point, 0) + 1
+            self.clock_ahead += LEASE_SECONDS if "state" in self.business.settings else 0
+            if self.forgets and self.counts.kills % 2:
+                shutil.rmtree(self.state.parent, ignore_errors=True)
             return False
         assert status == (1 if self.refuses else 0), output.read_text()
         return True
@@ -249,7 +276,7 @@ class Shop:
 
     def records(self) -> list[tuple[Any, ...]]:
         """Every record of the state."""
-        with duckdb.connect(str(self.business.state), read_only=True) as state:
+        with duckdb.connect(str(self.state), read_only=True) as state:
             rows = state.execute("SELECT sync, key, resource, stripe_id, params, removed FROM records").fetchall()
             assert state.execute("SELECT count(*) FROM intents").fetchall() == [(0,)]
             assert state.execute("SELECT count(*) FROM owed").fetchall() == [(0,)]
@@ -297,7 +324,9 @@ def kill_until(shop: Shop, kills: int, coin: random.Random, points: Sequence[str
     """Kill it at chosen instants, one run after another, until it has come to its end or has died so often."""
     while shop.counts.kills < kills:
         point = coin.choice(points)
-        nth = coin.randint(1, MOST_MILLISECONDS) if point == ANY_TIME else coin.choice(NTH)
+        nth = coin.choice(NTH_OBJECT if point in STORING[:2] else NTH)
+        if point == ANY_TIME:
+            nth = coin.randint(1, MOST_MILLISECONDS)
         if shop.run(point, nth):
             return
         if shop.passes_days and coin.random() < 1 / 2:

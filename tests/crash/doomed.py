@@ -28,6 +28,9 @@ from dbt_stripe_sync.cli import main
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.state import migrations, store
+from dbt_stripe_sync.state.remote import replica
+from dbt_stripe_sync.state.remote.objects import Objects
+from dbt_stripe_sync.state.remote.replica import Replica
 from dbt_stripe_sync.state.session import Session
 from dbt_stripe_sync.state.store import StateStore
 from dbt_stripe_sync.stripe_api import gateway
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 NEXT_STEP = "CREATE TABLE killed_here(id VARCHAR)"
 # Seconds. The sandbox is on this machine: it has acted on a request by then, unless a fault holds it back.
 ON_ITS_WAY = 0.25
+PUT = "after an object is put"
 BEFORE_STEP, AFTER_STEP = "before a format's step", "after a format's step"
 
 
@@ -144,11 +148,30 @@ def watch_migration(point: Point) -> None:
     around(migrations.shutil, "copy2", lambda *_: point.reached("before the backup"))
 
 
+def watch_objects(point: Point) -> None:
+    """A state on an object store: what is put there, and what is removed."""
+
+    def put(*_args) -> None:
+        point.reached(PUT)
+
+    for name in ("create", "replace"):
+        around(Objects, name, lambda *_: point.reached("before an object is put"), put)
+    around(Objects, "upload", lambda *_: None, lambda *_: point.reached("after a snapshot is uploaded"))
+    around(Objects, "remove", lambda *_: point.reached("before old objects are removed"))
+    around(Replica, "_put_head", lambda *_: point.reached("before the head is moved"))
+
+
 def set_clock(_point: Point) -> None:
     """Let time have passed since the last run."""
     later = timedelta(seconds=float(os.environ.get("CRASH_SECONDS_LATER") or 0))
     now = SystemClock.now
     SystemClock.now = lambda clock: now(clock) + later
+
+
+def fold_often(_point: Point) -> None:
+    """Let a snapshot of a state on an object store be taken after a few entries, and in mid-run."""
+    if os.environ.get("CRASH_FOLDS_OFTEN"):
+        replica.ENTRIES_PER_SNAPSHOT, replica.SHARE_OF_SNAPSHOT = 5, 0.0
 
 
 def watch_time(point: Point) -> None:
@@ -160,7 +183,16 @@ def watch_time(point: Point) -> None:
 
 def run(point: Point, arguments: Sequence[str]) -> None:
     """Be the command line until the point is reached."""
-    for watch in (watch_state, watch_calls, watch_plan, watch_migration, watch_time, set_clock):
+    for watch in (
+        watch_state,
+        watch_calls,
+        watch_plan,
+        watch_migration,
+        watch_objects,
+        watch_time,
+        set_clock,
+        fold_often,
+    ):
         watch(point)
     main(list(arguments))
 

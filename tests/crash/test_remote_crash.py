@@ -1,0 +1,103 @@
+"""A state on an object store, and runners that are killed and forget: each row has exactly one object in the end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from crash_harness import POINTS, SENDING, STORING, kill_all_along, kill_saved_plans
+
+sys.path.append(str(Path(__file__).parent.parent / "remote"))
+from object_stores import SERVERS, STORES
+
+KILLS_IN_THE_DEFAULT_RUN = 20
+KILLS_OF_ONE_CHAIN = 40
+BUILT = ["versitygw", "azurite"]
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory):
+    """Servers by name, each started when it is first asked for."""
+    started = {}
+
+    def store(name):
+        if name in BUILT and not STORES:
+            pytest.skip("DBT_STRIPE_SYNC_TEST_STORES names no folder of servers")
+        if name not in started:
+            started[name] = SERVERS[name](tmp_path_factory.mktemp("stores") / name).__enter__()
+        return started[name]
+
+    yield store
+    for running in started.values():
+        running.__exit__()
+
+
+@pytest.fixture
+def remote(stores, few):
+    """A shop with few kinds of objects, and its state on a store of some kind."""
+
+    def on(name):
+        store = stores(name)
+        few.business.set(state=store.new_bucket())
+        few.environment = {**store.environment, "CRASH_FOLDS_OFTEN": "yes"}
+        few.forgets = True
+        return few
+
+    return on
+
+
+def test_kills_at_every_kind_of_instant_leave_no_trace_where_the_state_is_remote(few_unharmed, remote):
+    shop = remote("folder")
+
+    kill_all_along(shop, KILLS_IN_THE_DEFAULT_RUN, seed=31, points=(*POINTS, *STORING))
+
+    shop.check_like(few_unharmed)
+    assert shop.counts.kills >= KILLS_IN_THE_DEFAULT_RUN
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_chains_of_kills_leave_no_trace_where_the_state_is_on_a_server(few_unharmed, remote, seed):
+    shop = remote("moto")
+
+    kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=400 + seed, points=(*SENDING, *STORING))
+
+    shop.check_like(few_unharmed)
+
+
+@pytest.mark.object_stores
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", BUILT)
+def test_chains_of_kills_leave_no_trace_on_servers_that_are_built_to_store(few_unharmed, remote, name, seed):
+    shop = remote(name)
+
+    kill_all_along(shop, KILLS_OF_ONE_CHAIN, seed=500 + seed, points=(*SENDING, *STORING))
+
+    shop.check_like(few_unharmed)
+
+
+@pytest.mark.object_stores
+@pytest.mark.parametrize("name", BUILT)
+def test_each_kind_of_instant_in_every_generation_leaves_no_trace(few_unharmed, remote, name):
+    shop = remote(name)
+
+    for number in range(3):
+        shop.write(number)
+        for point in (*STORING, *SENDING):
+            if shop.run(point, 1):
+                break
+        for nth in (3, 7, 12):
+            shop.run(STORING[0], nth)
+        shop.until_done()
+
+    shop.check_like(few_unharmed)
+
+
+@pytest.mark.slow
+def test_a_saved_plan_goes_on_on_another_machine(few_unharmed, remote):
+    shop = remote("moto")
+
+    kill_saved_plans(shop, (*SENDING[:4], *STORING[:2]))
+
+    shop.check_like(few_unharmed)

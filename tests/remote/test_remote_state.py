@@ -1,0 +1,259 @@
+"""A state on an object store: nothing of it is on the machine that has to be there tomorrow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from object_stores import store_of
+
+from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.state.place import RemotePlace, StatePlace
+from dbt_stripe_sync.state.remote import replica
+from dbt_stripe_sync.state.remote.log import decode
+from dbt_stripe_sync.state.store import open_state
+
+SECRET = "nobody-may-read-this"
+
+
+def forget(shop):
+    """The runner is gone, and what was on its disk with it."""
+    shutil.rmtree(shop.root / ".stripe_sync")
+
+
+def names(objects):
+    return sorted(meta["path"] for batch in objects.list() for meta in batch)
+
+
+def tables_of(path):
+    """Every row of every table of a state's file."""
+    with duckdb.connect(str(path), read_only=True) as state:
+        tables = [name for (name,) in state.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()]
+        return {name: state.execute(f'SELECT * FROM "{name}" ORDER BY ALL').fetchall() for name in tables}
+
+
+def test_a_machine_that_knows_nothing_finds_every_record(shop, stripe):
+    assert shop.cli().exit_code == 0
+    forget(shop)
+    shop.rows(
+        "customers", (1, "a@example.com"), (2, "new@example.com"), (3, "c@example.com"), columns="id int, email text"
+    )
+    stripe.reset_requests()
+
+    ran = shop.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert len(shop.write_calls()) == 2
+    assert stripe.count("customer") == 3
+
+
+def test_as_a_run_ends_all_is_in_one_snapshot_that_the_head_names(shop, objects):
+    shop.cli()
+
+    head = json.loads(bytes(objects.get("head.json").bytes()))
+    found = names(objects)
+
+    assert head["snapshot"]["name"] in found
+    assert [name for name in found if name.startswith("journal/")] == [f"journal/{head['number']:012}"]
+    assert json.loads(bytes(objects.get("lease.json").bytes()))["released"]
+
+
+def test_a_copy_that_is_up_to_date_is_not_downloaded_again(shop, objects):
+    shop.cli()
+    for name in names(objects):
+        if name.startswith("snapshots/"):
+            objects.delete(name)
+
+    assert shop.cli("state", "list", "customers").exit_code == 0
+    forget(shop)
+    ran = shop.cli("state", "list", "customers")
+    assert "error[state-incomplete]" in ran.text
+
+
+def test_a_plan_of_one_machine_is_applied_by_another(shop, stripe, tmp_path):
+    shop.cli()
+    shop.rows("customers", (1, "x@example.com"), (3, "c@example.com"), columns="id int, email text")
+    plan = tmp_path / "plan.jsonl"
+    assert shop.cli("plan", "--out", str(plan)).exit_code == 0
+    forget(shop)
+
+    ran = shop.cli("apply", str(plan))
+
+    assert ran.exit_code == 0, ran.text
+    assert stripe.count("customer") == 3
+
+
+def test_what_a_run_did_is_told_by_another_machine(shop):
+    shop.cli()
+    forget(shop)
+
+    assert "2 created" in shop.cli("report", "--text").text
+    assert "succeeded" in shop.cli("runs").text
+    assert str(shop.settings["state"]) in shop.cli("debug").text
+
+
+def test_what_was_forgotten_by_hand_is_forgotten_everywhere(shop, stripe):
+    shop.cli()
+    assert shop.cli("state", "forget", "customers", "1").exit_code == 0
+    forget(shop)
+
+    assert (
+        "1"
+        not in shop.cli("state", "list", "customers", "--output", "json").out.replace("cus_", "").split('"key":"')[0]
+    )
+    assert shop.cli().exit_code == 0
+    assert stripe.count("customer") == 2
+
+
+def opened(shop, **options):
+    url = shop.settings["state"]
+    place = StatePlace(path=shop.root / ".stripe_sync" / "dev.remote.duckdb", remote=RemotePlace(url=url, target="dev"))
+    return open_state(place, identity=None, clock=SystemClock(), **options)
+
+
+def test_the_log_alone_gives_the_same_tables_as_the_machine_that_wrote_it(shop, monkeypatch, tmp_path):
+    """A run that could not fold: each of its transactions is replayed, to the last bit."""
+    shop.cli()
+    with monkeypatch.context() as patched:
+        patched.setattr(replica.Replica, "_is_worth_it", lambda _: False)
+        shop.rows("customers", (1, "x@example.com"), (3, "c@example.com"), columns="id int, email text")
+        shop.cli()
+        shop.cli("state", "forget", "customers", "3")
+    copy = shop.root / ".stripe_sync" / "dev.remote.duckdb"
+    theirs = tables_of(copy)
+    forget(shop)
+
+    with opened(shop):
+        pass
+
+    assert tables_of(copy) == theirs
+
+
+def test_a_snapshot_in_mid_run_has_all_that_was_written_until_then(shop, monkeypatch, objects, stripe):
+    monkeypatch.setattr(replica, "ENTRIES_PER_SNAPSHOT", 1)
+    monkeypatch.setattr(replica, "SHARE_OF_SNAPSHOT", 0.0)
+    shop.rows("customers", *[(i, f"{i}@example.com") for i in range(40)], columns="id int, email text")
+    assert shop.cli().exit_code == 0
+    forget(shop)
+
+    assert shop.cli().exit_code == 0
+    assert stripe.count("customer") == 40
+    # Older ones are kept for people, and not without end.
+    assert len([name for name in names(objects) if name.startswith("snapshots/")]) == 3
+
+
+def test_a_state_without_values_leaves_none_in_the_bucket(shop, server, url):
+    shop.set(store_values=False)
+    shop.rows("customers", *[(i, f"{SECRET}-{i}@example.com") for i in range(5)], columns="id int, email text")
+
+    assert shop.cli().exit_code == 0
+
+    bucket = store_of(url, server.environment)
+    kept = [meta["path"] for batch in bucket.list() for meta in batch]
+    assert any(name.endswith(".zst") for name in kept)
+    for name in kept:
+        assert SECRET.encode() not in plain(bytes(bucket.get(name).bytes()), name), name
+
+
+def plain(body, name):
+    """What an object holds, unpacked."""
+    if name.endswith(".zst"):
+        with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as packed:
+            return packed.read()
+    if "/journal/" in name:
+        entry, _ = decode(body)
+        return repr(entry).encode()
+    return body
+
+
+def test_a_local_state_is_moved_and_never_passed_over(shop, stripe, tmp_path, url):
+    shop.settings.pop("state")
+    shop.write_project()
+    assert shop.cli().exit_code == 0
+    shop.set(state=url)
+
+    refused = shop.cli()
+    assert refused.exit_code == 2
+    assert "error[state-not-moved]" in refused.text
+    # What the hint says is what is done.
+    local = str(shop.state)
+    assert local in refused.text
+    assert shop.cli("state", "export", str(tmp_path / "moved"), "--state-path", local).exit_code == 0
+    assert shop.cli("state", "import", str(tmp_path / "moved")).exit_code == 0
+    forget(shop)
+
+    ran = shop.cli()
+    assert ran.exit_code == 0, ran.text
+    assert stripe.count("customer") == 2
+
+
+def test_a_copy_is_not_taken_for_the_state(shop, tmp_path):
+    shop.cli()
+    copy = shop.root / ".stripe_sync" / "dev.remote.duckdb"
+
+    ran = shop.cli("run", "--state-path", str(copy))
+    assert ran.exit_code == 2
+    assert "error[state-is-copy]" in ran.text
+    # The way back to a file, as its hint says.
+    back = tmp_path / "back.duckdb"
+    assert shop.cli("state", "export", str(tmp_path / "out")).exit_code == 0
+    assert shop.cli("state", "import", str(tmp_path / "out"), "--state-path", str(back)).exit_code == 0
+    assert "unchanged" in (text := shop.cli("plan", "--state-path", str(back)).text) or "as they were" in text
+
+
+def test_a_state_of_an_earlier_format_is_brought_forward_once_for_all_machines(shop, monkeypatch):
+    from dbt_stripe_sync.state import migrations, store
+
+    shop.cli()
+    newer = (*migrations.MIGRATIONS, "CREATE TABLE later(id VARCHAR)")
+    migrate = store.migrate
+    monkeypatch.setattr(store, "migrate", lambda connection, path: migrate(connection, path, newer))
+    assert shop.cli().exit_code == 0
+    forget(shop)
+
+    with opened(shop):
+        pass
+    assert "later" in tables_of(shop.root / ".stripe_sync" / "dev.remote.duckdb")
+    monkeypatch.undo()
+    monkeypatch.setenv("STRIPE_API_KEY", shop.stripe.api_key)
+
+
+def test_nothing_of_it_is_imported_by_a_run_without_it(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from dbt_stripe_sync.wiring import ProjectOptions; import dbt_stripe_sync.state.store, "
+        "dbt_stripe_sync.pipeline, dbt_stripe_sync.cli.state; "
+        "assert not [m for m in sys.modules if m.startswith(('obstore', 'dbt_stripe_sync.state.remote'))]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Path(tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("https://bucket/x", "is not the URL of an object store"),
+        ("s3://", "names no bucket"),
+        ("s3://key:secret@bucket/x", "has more than a bucket and a prefix"),
+        ("s3://bucket/../x", "has a prefix that is not a path"),
+        ("file://host/x", "is not the path of a folder"),
+    ],
+)
+def test_a_url_that_can_not_be_is_refused_with_examples(shop, value, fault):
+    shop.set(state=value)
+    ran = shop.cli()
+    assert ran.exit_code == 2
+    assert f"`state` {fault}" in ran.text
+    assert "secret" not in ran.text
+    shop.settings.pop("state")
+    shop.write_project()
+    ran = shop.cli("run", "--state-url", value)
+    assert ran.exit_code == 2
+    assert "error[bad-state-url]" in ran.text
