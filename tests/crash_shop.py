@@ -307,6 +307,8 @@ TIED: dict[str, dict[str, Any]] = {
 SYNCS |= TIED
 # Those that differ most, for the chains that everybody waits for.
 FEW = ("products", "prices", "customers", "subs", "lines", "invoices", "tax_ids", "events", "meters")
+# The fewest with references, replacements and items, for stores that take their time.
+LEAST = ("products", "prices", "customers", "subs")
 # Those that stay as they are while days pass, and of which a list tells whether one was made.
 TIMELESS = (
     "products",

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 from crash_counts import CRASH_COUNTS
 from crash_harness import ColdNursery, Nursery, SandboxProcess, Shop, let_live
-from crash_shop import FEW, SYNCS, TIED, TIMELESS
+from crash_shop import FEW, LEAST, SYNCS, TIED, TIMELESS
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,13 @@ def unharmed(tmp_path_factory, nursery):
 def few_unharmed(tmp_path_factory, nursery):
     """The same with few kinds of objects."""
     with never_killed(tmp_path_factory, nursery, FEW) as shop:
+        yield shop
+
+
+@pytest.fixture(scope="session")
+def least_unharmed(tmp_path_factory, nursery):
+    """The same with the fewest kinds of objects."""
+    with never_killed(tmp_path_factory, nursery, LEAST) as shop:
         yield shop
 
 

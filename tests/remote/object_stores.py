@@ -211,7 +211,7 @@ def store_of(url: str, environment: Mapping[str, str]):
     client = {"allow_http": True}
     prefix = parts.path.strip("/")
     if parts.scheme == "file":
-        return LocalStore(parts.path)
+        return LocalStore(parts.path, mkdir=True)
     if parts.scheme == "az":
         config = {
             "account_name": environment["AZURE_STORAGE_ACCOUNT_NAME"],

@@ -85,7 +85,7 @@ def test_it_is_waited_for_as_long_as_one_says(shop, tmp_path):
 
     holder = threading.Thread(target=hold)
     holder.start()
-    until(lambda: (tmp_path / "other" / "dev.remote.duckdb").exists())
+    until((tmp_path / "other" / "dev.remote.duckdb").exists)
     threading.Timer(2, released.set).start()
     ran = shop.cli("run", "--wait-for-lock", "60")
     holder.join()
@@ -163,7 +163,7 @@ def test_a_machine_that_slept_finds_its_place_taken(shop, stripe, tmp_path):
     assert stripe.count("customer") == ROWS
 
 
-def test_a_store_that_stops_to_answer_ends_the_run_before_its_lease_does(shop, server, stripe, tmp_path, monkeypatch):
+def test_a_store_that_stops_to_answer_ends_the_run_before_its_lease_does(shop, server, stripe, monkeypatch):
     if server.process is None:
         pytest.skip("a folder always answers")
     from dbt_stripe_sync.state.remote import objects

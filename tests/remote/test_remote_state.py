@@ -115,7 +115,7 @@ def opened(shop, **options):
     return open_state(place, identity=None, clock=SystemClock(), **options)
 
 
-def test_the_log_alone_gives_the_same_tables_as_the_machine_that_wrote_it(shop, monkeypatch, tmp_path):
+def test_the_log_alone_gives_the_same_tables_as_the_machine_that_wrote_it(shop, monkeypatch):
     """A run that could not fold: each of its transactions is replayed, to the last bit."""
     shop.cli()
     with monkeypatch.context() as patched:

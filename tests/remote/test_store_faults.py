@@ -1,0 +1,226 @@
+"""A store that refuses, is away, is damaged, or went back in time: nothing is sent, and the message says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from dbt_stripe_sync.state.remote import objects as store_objects
+from dbt_stripe_sync.state.remote import replica
+
+
+def forget(shop):
+    shutil.rmtree(shop.root / ".stripe_sync")
+
+
+def names(objects, folder):
+    return sorted(meta["path"] for batch in objects.list(folder) for meta in batch)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Gives up sooner, so that the test does not wait for what it knows."""
+    monkeypatch.setattr(store_objects, "RETRY_SECONDS", 2)
+    monkeypatch.setattr(store_objects, "REQUEST_SECONDS", 2)
+    monkeypatch.setattr(store_objects, "ATTEMPTS", 1)
+
+
+@pytest.fixture
+def unfolded(shop, monkeypatch):
+    """A state whose last run is in the log alone."""
+    shop.cli()
+    with monkeypatch.context() as patched:
+        patched.setattr(replica.Replica, "_is_worth_it", lambda _: False)
+        shop.rows("customers", (1, "x@example.com"), (2, "b@example.com"), columns="id int, email text")
+        assert shop.cli().exit_code == 0
+    forget(shop)
+    shop.stripe.reset_requests()
+    return shop
+
+
+def refused(shop, code):
+    """A run that sends nothing and says why."""
+    ran = shop.cli()
+    assert ran.exit_code == 2, ran.text
+    assert f"error[{code}]" in ran.text
+    assert "hint:" in ran.text
+    assert "Traceback" not in ran.text
+    assert shop.write_calls() == []
+    return ran
+
+
+def test_a_damaged_snapshot_is_found_by_its_digest(shop, objects):
+    shop.cli()
+    forget(shop)
+    shop.stripe.reset_requests()
+    name = json.loads(bytes(objects.get("head.json").bytes()))["snapshot"]["name"]
+    body = bytearray(objects.get(name).bytes())
+    body[len(body) // 2] ^= 1
+    objects.put(name, bytes(body))
+
+    assert name in refused(shop, "state-digest").text
+
+
+def test_a_head_that_was_edited_is_found_by_its_digest(shop, objects):
+    shop.cli()
+    forget(shop)
+    shop.stripe.reset_requests()
+    head = json.loads(bytes(objects.get("head.json").bytes()))
+    objects.put("head.json", json.dumps(head | {"number": head["number"] - 1}).encode())
+
+    refused(shop, "state-digest")
+
+
+def test_an_entry_that_was_replaced_by_another_is_found(unfolded, objects):
+    entries = names(objects, "journal")
+    objects.put(entries[-1], bytes(objects.get(entries[-2]).bytes()))
+
+    refused(unfolded, "state-digest")
+
+
+def test_an_entry_that_is_missing_is_found(unfolded, objects):
+    objects.delete(names(objects, "journal")[-2])
+
+    refused(unfolded, "state-incomplete")
+
+
+def test_a_store_that_was_set_back_is_older_than_what_the_machine_has_seen(shop, objects):
+    shop.cli()
+    before = {name: bytes(objects.get(name).bytes()) for name in names(objects, None)}
+    shop.rows("customers", (1, "x@example.com"), (2, "b@example.com"), columns="id int, email text")
+    shop.cli()
+    shop.stripe.reset_requests()
+    for name in names(objects, None):
+        objects.delete(name)
+    for name, body in before.items():
+        objects.put(name, body)
+
+    assert str(shop.root / ".stripe_sync" / "dev.remote.duckdb") in refused(shop, "state-store-older").text
+
+
+def test_a_bucket_that_is_not_there_is_named(shop, server, url):
+    if server.process is None:
+        pytest.skip("a folder is made")
+    shop.set(state=url.replace("states-", "absent-"))
+
+    assert "absent-" in refused(shop, "state-store-missing").text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_is_away_is_told(shop, server, monkeypatch):
+    if server.process is None:
+        pytest.skip("a folder is always there")
+    for name, value in server.environment.items():
+        if value.startswith("http"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9" + value.partition("1:")[2].lstrip("0123456789"))
+
+    refused(shop, "state-store-unreachable")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_wrong_credentials_are_told_with_the_names_of_their_variables(shop, server, monkeypatch):
+    wrong = {"AWS_SECRET_ACCESS_KEY": "wrong", "AZURE_STORAGE_ACCOUNT_KEY": "d3Jvbmc="}
+    named = [name for name in server.environment if name in wrong]
+    if not named or type(server).__name__ == "Moto":
+        pytest.skip("it asks for none")
+    monkeypatch.setenv(named[0], wrong[named[0]])
+
+    ran = refused(shop, "state-store-credentials")
+    assert named[0] in ran.text
+    assert "wrong" not in ran.text.replace("wrong credentials", "")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_no_credentials_at_all_are_told(shop, server, monkeypatch):
+    if server.process is None:
+        pytest.skip("a folder asks for none")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    # The address that a machine's role is asked for at, where nobody listens.
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("AZURE_MSI_ENDPOINT", "http://127.0.0.1:9")
+
+    refused(shop, "state-store-credentials")
+
+
+def test_the_library_is_asked_for_where_it_is_missing(shop, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "obstore"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "obstore", None)
+
+    assert "pip install 'dbt-stripe-sync[object-store]'" in refused(shop, "object-store-missing").text
+
+
+class Careless(BaseHTTPRequestHandler):
+    """Passes every request on, without the conditions that it came with."""
+
+    behind = ""
+
+    def _pass(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {n: v for n, v in self.headers.items() if n.lower() not in {"if-none-match", "if-match", "host"}}
+        where = self.behind + self.path
+        request = urllib.request.Request(where, body or None, headers, method=self.command)  # noqa: S310 - loopback
+        try:
+            with urllib.request.urlopen(request) as answer:  # noqa: S310
+                status, named, text = answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as error:
+            status, named, text = error.code, error.headers, error.read()
+        self.send_response(status)
+        for name, value in named.items():
+            if name.lower() not in {"transfer-encoding", "connection", "content-length", "server", "date"}:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+
+    # The names that the server looks for.
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _pass  # noqa: N815
+
+    def log_message(self, *_):
+        return
+
+
+@pytest.mark.parametrize("server", ["moto"], indirect=True)
+def test_a_store_that_ignores_conditions_is_refused_before_anything_is_there(shop, server, objects, monkeypatch):
+    Careless.behind = server.environment["AWS_ENDPOINT_URL"]
+    careless = ThreadingHTTPServer(("127.0.0.1", 0), Careless)
+    threading.Thread(target=careless.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{careless.server_port}")
+    try:
+        refused(shop, "state-store-conditions")
+    finally:
+        careless.shutdown()
+        careless.server_close()
+    assert names(objects, "snapshots") == []
+    assert names(objects, "journal") == []
+
+
+def test_a_snapshot_that_can_not_be_written_at_the_end_loses_nothing(shop, monkeypatch, stripe):
+    """The run has done its work: it says so, and the next one reads the log."""
+    from dbt_stripe_sync.state.remote import problems
+
+    def fail(objects, *_, **__):
+        raise problems.unreachable(objects.place, "no answer in time")
+
+    assert shop.cli().exit_code == 0
+    shop.rows("customers", (1, "x@example.com"), (3, "c@example.com"), columns="id int, email text")
+    with monkeypatch.context() as patched:
+        patched.setattr(replica, "upload_snapshot", fail)
+        ran = shop.cli()
+    assert ran.exit_code == 0, ran.text
+    assert "warning[state-not-folded]" in ran.text
+    forget(shop)
+    stripe.reset_requests()
+
+    assert shop.cli().exit_code == 0
+    assert shop.write_calls() == []
+    assert stripe.count("customer") == 3
