@@ -155,7 +155,11 @@ class Objects:
 # What the store's library says where it finds no credentials, or can't use those that it finds: it has one class for
 # every failure.
 _CREDENTIAL_SIGNS = (
+    # Where a machine's role is asked for.
     "169.254.169.254",
+    "/latest/api/token",
+    "/latest/meta-data",
+    "token request",
     "metadata.google.internal",
     "InstanceCredentials",
     "Missing AccessKeyId",
