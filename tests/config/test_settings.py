@@ -54,10 +54,10 @@ def test_every_setting_is_read():
             (
                 "error[unknown-setting]: there is no setting `live_target`\n"
                 "  at dbt_project.yml: vars.stripe_sync.live_target\n\n"
-                "hint: there are `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
+                "hint: there are `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
                 "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
-                "`max_reads`, `warehouse_connect_timeout` … (6 more); "
+                "`max_reads` … (7 more); "
                 "did you mean `live_targets`?"
             ),
         ),
@@ -90,10 +90,10 @@ def test_every_setting_is_read():
             (
                 "error[not-a-mapping]: `stripe_sync` holds no names and values\n"
                 "  at dbt_project.yml: vars.stripe_sync\n\n"
-                "hint: it takes `api_key_env`, `account`, `state_path`, `api_base`, `live_targets`, "
+                "hint: it takes `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
                 "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
-                "`max_reads`, `warehouse_connect_timeout` … (6 more)"
+                "`max_reads` … (7 more)"
             ),
         ),
         (

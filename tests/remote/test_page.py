@@ -19,7 +19,7 @@ def blocks(language):
 
 
 @pytest.mark.parametrize("server", ["moto"], indirect=True)
-def test_the_commands_of_the_page_move_a_state_there_and_back(shop, url, tmp_path, monkeypatch):
+def test_the_commands_of_the_page_move_a_state_there_and_back(shop, url, monkeypatch):
     monkeypatch.chdir(shop.root)
     shop.settings.pop("state")
     shop.write_project()

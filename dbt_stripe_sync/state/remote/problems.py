@@ -21,15 +21,15 @@ _CREDENTIALS = {
 _NEEDED = "read, write, list and delete objects there"
 
 
-def _state_error(place: RemotePlace, code: str, summary: str, hint: str) -> StateError:
+def _problem(code: str, place: RemotePlace, summary: str, hint: str) -> StateError:
     return StateError(Problem(code=code, summary=summary, where=Location(file=str(place)), hint=hint))
 
 
 def not_installed(place: RemotePlace) -> StateError:
     """The library that talks to object stores is an extra."""
-    return _state_error(
-        place,
+    return _problem(
         "object-store-missing",
+        place,
         "a state on an object store needs the package `obstore`, which is not installed",
         "install it with `pip install 'dbt-stripe-sync[object-store]'`",
     )
@@ -38,9 +38,9 @@ def not_installed(place: RemotePlace) -> StateError:
 def refused(place: RemotePlace, scheme: str, *, is_known: bool) -> StateError:
     """The store does not accept the credentials, or they may not do what is needed."""
     what = "does not allow this" if is_known else "does not accept the credentials, or there are none"
-    return _state_error(
-        place,
+    return _problem(
         "state-store-credentials",
+        place,
         f"the object store {what}",
         f"check {_CREDENTIALS[scheme]}; they need to {_NEEDED}",
     )
@@ -48,9 +48,9 @@ def refused(place: RemotePlace, scheme: str, *, is_known: bool) -> StateError:
 
 def no_bucket(place: RemotePlace) -> StateError:
     """There is no such bucket, container or folder."""
-    return _state_error(
-        place,
+    return _problem(
         "state-store-missing",
+        place,
         "the bucket or container of the state does not exist",
         "create it, or correct `state` in vars.stripe_sync (or `--state-url`); folders inside it are created as needed",
     )
@@ -58,9 +58,9 @@ def no_bucket(place: RemotePlace) -> StateError:
 
 def unreachable(place: RemotePlace, reason: str) -> StateError:
     """No answer, or one that says that the store has trouble."""
-    return _state_error(
-        place,
+    return _problem(
         "state-store-unreachable",
+        place,
         f"the object store of the state can't be used ({reason})",
         "check the network and the store's address and region, and run again: nothing was sent that the state does not"
         " know of",
@@ -69,9 +69,9 @@ def unreachable(place: RemotePlace, reason: str) -> StateError:
 
 def no_conditions(place: RemotePlace) -> StateError:
     """The store overwrites where it was told not to."""
-    return _state_error(
-        place,
+    return _problem(
         "state-store-conditions",
+        place,
         "the object store ignores conditional writes, so it can't keep two runs apart",
         "use a store that honours `If-None-Match` and `If-Match` on writes: Amazon S3, Google Cloud Storage, Azure Blob"
         " Storage, or a current version of yours",
@@ -80,9 +80,9 @@ def no_conditions(place: RemotePlace) -> StateError:
 
 def leased(place: RemotePlace, holder: str, until: str, waited: float) -> StateError:
     """Another run has the lease."""
-    return _state_error(
-        place,
+    return _problem(
         "state-leased",
+        place,
         f"another run holds the state: {holder}" + (f" (waited {waited:g} s)" if waited else ""),
         "wait for it to end, or pass `--wait-for-lock SECONDS`; if its machine is gone, its lease ends by itself at"
         f" {until}",
@@ -91,9 +91,9 @@ def leased(place: RemotePlace, holder: str, until: str, waited: float) -> StateE
 
 def lease_lost(place: RemotePlace, reason: str) -> StateError:
     """The lease is another run's now, or could not be renewed in time."""
-    return _state_error(
-        place,
+    return _problem(
         "state-lease-lost",
+        place,
         f"this run has lost the state and was stopped: {reason}",
         "run again: what it had sent is in the state, and what was under way is settled first",
     )
@@ -101,9 +101,9 @@ def lease_lost(place: RemotePlace, reason: str) -> StateError:
 
 def wrong_digest(place: RemotePlace, name: str) -> StateError:
     """An object is not what was written."""
-    return _state_error(
-        place,
+    return _problem(
         "state-digest",
+        place,
         f"`{name}` of the state is damaged or was replaced: its digest is not the one that was written",
         "restore its previous version in the bucket if versioning is on; otherwise move the folder away, put back a"
         " backup with `state import FOLDER`, and run `dbt-stripe-sync state rebuild`",
@@ -112,9 +112,9 @@ def wrong_digest(place: RemotePlace, name: str) -> StateError:
 
 def incomplete(place: RemotePlace, name: str) -> StateError:
     """An object that the others need is not there."""
-    return _state_error(
-        place,
+    return _problem(
         "state-incomplete",
+        place,
         f"`{name}` of the state is missing, and others build on it",
         "exempt the folder from lifecycle rules and restore the object if the bucket keeps versions; otherwise move the"
         " folder away, put back a backup with `state import FOLDER`, and run `dbt-stripe-sync state rebuild`",
@@ -123,9 +123,9 @@ def incomplete(place: RemotePlace, name: str) -> StateError:
 
 def older_than_copy(place: RemotePlace, copy: str, known: int, found: int) -> StateError:
     """The store holds less than this machine has seen there: somebody has put an older state back."""
-    return _state_error(
-        place,
+    return _problem(
         "state-store-older",
+        place,
         f"the object store holds an older state (entry {found:,}) than the copy on this machine (entry {known:,})",
         f"restore the newest objects there; if the older state is meant, remove `{copy}` and run"
         " `dbt-stripe-sync state rebuild`",
@@ -134,9 +134,9 @@ def older_than_copy(place: RemotePlace, copy: str, known: int, found: int) -> St
 
 def not_moved(place: RemotePlace, local: str) -> StateError:
     """There is a local state, and the store has none: an empty one would be a silent reset."""
-    return _state_error(
-        place,
+    return _problem(
         "state-not-moved",
+        place,
         f"the object store has no state yet, and there is a local one: `{local}`",
         f"move it: `dbt-stripe-sync state export FOLDER --state-path {local}`, then `dbt-stripe-sync state import"
         " FOLDER`; if it is not wanted, move the file away",
@@ -145,9 +145,9 @@ def not_moved(place: RemotePlace, local: str) -> StateError:
 
 def no_remote_state(place: RemotePlace) -> StateError:
     """Nothing was ever written there."""
-    return _state_error(
-        place,
+    return _problem(
         "no-state",
+        place,
         "there is no state yet",
         "the first `dbt-stripe-sync run` makes it",
     )
