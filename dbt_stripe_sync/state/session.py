@@ -42,6 +42,10 @@ class Replication(Protocol):
         """Called inside a transaction, right before it commits: what it raises rolls it back."""
         ...
 
+    def after_commit(self) -> None:
+        """Called once it has committed."""
+        ...
+
     def check_held(self) -> None:
         """Whether this run may still write."""
         ...
@@ -140,6 +144,8 @@ class Session:
             if self.replication is not None:
                 self.replication.before_commit(self, tuple(self._executed), replayable=replayable)
             self.connection.commit()
+            if self.replication is not None:
+                self.replication.after_commit()
         except duckdb.Error as error:
             self._roll_back()
             raise cannot_write(self.path, error) from None

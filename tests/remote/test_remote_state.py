@@ -257,3 +257,32 @@ def test_a_url_that_can_not_be_is_refused_with_examples(shop, value, fault):
     ran = shop.cli("run", "--state-url", value)
     assert ran.exit_code == 2
     assert "error[bad-state-url]" in ran.text
+
+
+def test_a_copy_that_can_not_be_written_stops_the_run_and_leaves_no_hole(shop, monkeypatch):
+    """The log has what the file refused: nothing more is written to either, and the next run replays it."""
+    from dbt_stripe_sync.model.errors import StateError
+    from dbt_stripe_sync.state.remote import copy
+
+    shop.cli()
+    with opened(shop) as state:
+        with monkeypatch.context() as patched:
+
+            def fail(*_):
+                raise duckdb.IOException("No space left on device")
+
+            patched.setattr(replica, "note_position", fail)
+            with pytest.raises(StateError) as refused:
+                state.start_run("one", command="run", target="dev")
+            assert refused.value.problems[0].code == "state-disk-full"
+        with pytest.raises(StateError) as refused:
+            state.start_run("two", command="run", target="dev")
+        assert refused.value.problems[0].code == "state-unwritable"
+
+    with opened(shop) as state:
+        assert state.last_run() == "one"
+        known = state._meta(copy.POSITION)
+    forget(shop)
+    with opened(shop) as state:
+        assert state.last_run() == "one"
+        assert state._meta(copy.POSITION) == known

@@ -95,8 +95,9 @@ class Replica:
         self._head: Head | None = None
         self._head_tag: str | None = None
         self._begun: list[Begun] = []
-        # Whether the copy holds what no replay of the log gives.
+        # Whether the copy holds what no replay of the log gives; and whether it lacks the log's last entry.
         self._is_ahead = False
+        self._is_behind = False
         self._entries = 0
         self._bytes = 0
 
@@ -261,6 +262,9 @@ class Replica:
 
     def before_transaction(self, session: Session, *, replayable: bool) -> None:
         """Take a snapshot where one is due."""
+        if self._is_behind:
+            # An entry after the one that it lacks would leave a hole in the copy.
+            raise cannot_write(self._path, duckdb.Error())
         self.check_held()
         if session.run_id != self._run:
             self._run = session.run_id
@@ -281,9 +285,14 @@ class Replica:
             size = self._append(entry)
         except TakenError:
             raise self.lease.lose("another run has written to it") from None
+        self._is_behind = True
         note_position(session, self._position)
         self._entries += 1
         self._bytes += size
+
+    def after_commit(self) -> None:
+        """The copy has what the log has."""
+        self._is_behind = False
 
     def _append(self, entry: Entry) -> int:
         body, digest = encode(entry)
@@ -307,7 +316,7 @@ class Replica:
         """Take the last snapshot of a session that is closed, unless `in_haste`, and give the lease back."""
         session = self._session
         try:
-            if self.lease.is_lost or session is None or in_haste:
+            if self.lease.is_lost or self._is_behind or session is None or in_haste:
                 return
             if self._is_ahead or session.was_rewritten or self._is_worth_it():
                 self.check_held()
