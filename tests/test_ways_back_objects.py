@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from business import by_hand
@@ -46,7 +47,7 @@ VALUES = {
         },
         "text",
         "soon",
-        "2100-01-01T00:00:00Z",
+        (datetime.now(timezone.utc) + timedelta(days=30)).isoformat(),
     ),
     "not-an-integer": (
         "coupon",

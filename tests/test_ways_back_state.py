@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import socketserver
+import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -293,3 +297,55 @@ def test_a_folder_of_something_else_is_left_alone_by_the_demo(tmp_path):
     Path(tmp_path / "mine" / "file").write_text("")
     ran = run_cli("demo", "--dir", str(tmp_path / "mine"))
     assert (ran.exit_code, "error[folder-in-use]" in ran.text, "--dir" in ran.text) == (2, True, True), ran.text
+
+
+@pytest.fixture
+def behind_a_proxy(customers, tmp_path):
+    """The local Stripe, behind a TLS proxy whose certificate nobody vouches for; and that certificate."""
+    certificate = tmp_path / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "-", "-out", "-"]
+    certificate.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    host, port = customers.stripe.url.removeprefix("http://").split(":")
+
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self):
+            try:
+                client = context.wrap_socket(self.request, server_side=True)
+            except OSError:
+                return
+            with client, socket.create_connection((host, int(port))) as server:
+                threading.Thread(target=copy, args=(server, client), daemon=True).start()
+                copy(client, server)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay:
+        relay.daemon_threads = True
+        threading.Thread(target=relay.serve_forever, daemon=True).start()
+        yield customers, f"https://localhost:{relay.server_address[1]}", certificate
+        relay.shutdown()
+
+
+def copy(source, sink):
+    """All bytes, until one side has had enough."""
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        return
+
+
+def test_a_proxys_certificate_is_trusted_once_it_is_named(behind_a_proxy, monkeypatch):
+    customers, url, certificate = behind_a_proxy
+    customers.stripe, right = type("Elsewhere", (), {"url": url})(), customers.stripe
+    ran = customers.cli()
+    assert (ran.exit_code, "error[stripe-certificate]" in ran.text, "SSL_CERT_FILE" in ran.text) == (2, True, True), (
+        ran.text
+    )
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    ran = customers.cli()
+
+    assert ran.exit_code == 0, ran.text
+    assert right.count("customer") == 3
