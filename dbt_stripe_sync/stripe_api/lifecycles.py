@@ -426,9 +426,16 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             note="these are the accounts of your platform's merchants",
+            # docs.stripe.com/connect/handling-api-verification: what is asked for is given up front or incrementally.
+            # What was verified is reviewed anew if it is sent (docs.stripe.com/connect/update-verified-information).
+            merges_hashes=True,
         ),
         "account.person": Lifecycle(
-            found_by=("id",), on_removed={Removal.DELETE: DELETE}, permanent=frozenset({Removal.DELETE}), listed=False
+            found_by=("id",),
+            on_removed={Removal.DELETE: DELETE},
+            permanent=frozenset({Removal.DELETE}),
+            listed=False,
+            merges_hashes=True,
         ),
         "issuing.card": Lifecycle(
             found_by=("id", "metadata"),

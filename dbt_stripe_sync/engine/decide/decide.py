@@ -96,10 +96,17 @@ def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Ob
     return _complete(rules, known, payload, decision, observed)
 
 
-def _complete(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision, observed: Observed) -> Decision:
+def _complete(
+    rules: Rules,
+    diff: RowDiff,
+    payload: Payload,
+    decision: Decision,
+    observed: Observed,
+    shown: Mapping[str, Any] | None = None,
+) -> Decision:
     if not isinstance(decision, Change):
         return decision
-    done = complete(rules, diff, decision, observed)
+    done = complete(rules, diff, decision, observed, shown)
     if done is None:
         return _decide_deleted(rules, diff, payload, observed)
     if not isinstance(done, Over):
@@ -158,7 +165,8 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
         return Refresh(
             record=build_record(rules, known, payload.params), note=Note(text="the object has ended already")
         )
-    return _complete(rules, diff, payload, _adopt(rules, diff, payload, existing, observed), observed)
+    decision = _adopt(rules, diff, payload, existing, observed)
+    return _complete(rules, diff, payload, decision, observed, existing.body)
 
 
 def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, observed: Observed) -> Decision:
