@@ -20,10 +20,10 @@ from dbt_stripe_sync.engine.plan.listing import PAGE, everything
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.errors import ReadLimitError, StripeError
-from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, created_at, indexed_value
+from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, created_at, indexed_value, near_text
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sql import FAILED_MARK, SEVERAL_MARK, literal, quoted
-from dbt_stripe_sync.model.sync import Lookup
+from dbt_stripe_sync.model.sql import FAILED_MARK, NEAR_MARK, SEVERAL_MARK, literal, quoted
+from dbt_stripe_sync.model.sync import Lookup, MatchEmail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -171,7 +171,34 @@ class ExistingObjects:
                     note = await self.ask(reference.resource, wanted)
                     notes += [f"{reference.resource} by {reference.by}: {note}"] if note else []
                     self._keep_lookups(reference.resource, reference.by)
+                    if reference.by == EMAIL:
+                        await self._keep_near(
+                            reference.resource, [value for _, value in wanted], staged.sync.match_email
+                        )
         return notes
+
+    async def _keep_near(self, resource: str, values: Sequence[str], match_email: MatchEmail) -> None:
+        """Add what has an address but for case or blanks, for those that no object has exactly.
+
+        Stripe's list compares with the case (docs.stripe.com/api/customers/list), its search without.
+        """
+        found = self._workspace.all(
+            "SELECT value FROM work.lookups WHERE resource = $resource AND field = $by",
+            {"resource": resource, "by": EMAIL},
+        )
+        missing = set(values) - {value for (value,) in found}
+        if not missing or self._operation(resource, "search") is None:
+            return
+        pairs = {value: ((NEAR_EMAIL, near_text(value)),) for value in sorted(missing)}
+        await self.ask(resource, [pair for of_value in pairs.values() for pair in of_value])
+        for value, near in self.find(resource, pairs).items():
+            ids = sorted(str(body["id"]) for body in near.objects)
+            mark = FAILED_MARK if near.failed else NEAR_MARK if match_email is MatchEmail.EXACT else SEVERAL_MARK
+            is_one = len(ids) == 1 and mark == SEVERAL_MARK
+            self._workspace.execute(
+                "INSERT INTO work.lookups VALUES ($resource, $by, $value, $id)",
+                {"resource": resource, "by": EMAIL, "value": value, "id": ids[0] if is_one else mark + ", ".join(ids)},
+            )
 
     def _keep_lookups(self, resource: str, by: str) -> None:
         self._workspace.execute(
