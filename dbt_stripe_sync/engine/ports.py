@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from dbt_stripe_sync.model.calls import Account, Answer, Call
+    from dbt_stripe_sync.model.calls import Account, Answer, Call, Usage
     from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.nodes import RowSource
@@ -65,6 +65,13 @@ class Stripe(Protocol):
 
     async def test_clocks(self) -> Sequence[str]:
         """The ids of the test clocks, none in live mode. Raises `StripeError` where they can't be had."""
+        ...
+
+    async def usage(self, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
+        """What the meter of an event has counted of its customer between two times, in Unix seconds, of whole minutes.
+
+        None where there is no such meter. Raises `StripeError`.
+        """
         ...
 
     async def account(self) -> Account:

@@ -390,6 +390,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             note="`identifier` comes from the key unless it is mapped, so that an event that is sent twice counts once",
             key_as="identifier",
             repeated="already exists with identifier",
+            counted_at="timestamp",
             windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
             # docs.stripe.com/rate-limits: one concurrent call for each customer of each meter.
             one_at_a_time=("event_name", "payload.stripe_customer_id"),
