@@ -81,7 +81,7 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
     try:
         is_listed = await existing.list_beside(intent.change.resource, TAG_FIELD, call.params)
     except StripeError:
-        return await _leave_open(intent, sender, "Stripe could not be asked whether it was made")
+        return await _leave_open(intent, sender, "Stripe could not be asked whether it was made; run it again")
     if not is_listed:
         return await _leave_open(intent, sender, _no_way_to_tell(intent))
     made = _find_made(intent, call.params, existing, state)
@@ -97,7 +97,7 @@ async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: st
     try:
         counted = await counts.judge(intent, at)
     except StripeError:
-        return await _leave_open(intent, sender, "Stripe could not be asked what its meter has counted")
+        return await _leave_open(intent, sender, "Stripe could not be asked what its meter has counted; run it again")
     if counted.is_counted is None:
         change = intent.change
         reason = (
