@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.nodes import RowSource
-    from dbt_stripe_sync.model.plan import Refreshed
+    from dbt_stripe_sync.model.plan import ReadingCost, Refreshed
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.model.run import Intent, Outcome
 
@@ -42,6 +42,10 @@ class Warehouse(Protocol):
 
 class RowProgress(Protocol):
     """Hears how far the rows of a sync are, some thousand at a time; `rows_read` from a thread of its own."""
+
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """These objects are about to be read back or looked for, at most at this pace."""
+        ...
 
     def rows_read(self, count: int) -> None:
         """So many more rows have been read, those of child models too."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SERVER_ERROR = 500
 MISSING = "resource_missing"
 PERMISSION = "permission"
-# "Having the 'rak_plan_write' permission would allow this request to continue."
+# Stripe names it so: Having the 'rak_plan_write' permission would allow this request to continue.
 _PERMISSION = re.compile(r"'(rak_\w+)'")
 _KEYS = "https://dashboard.stripe.com/apikeys"
 _STEP = re.compile(r"\[([^\]]*)\]")
@@ -44,9 +44,9 @@ def explain(failure: StripeFailure) -> Explanation:
         if words in message:
             return explanation
     if failure.code == MISSING and (path := param_path(failure.param)) is not None:
-        named = MISSING_BY_PARAM.get(path.rpartition(".")[2])
-        if named is not None:
-            return named
+        missing = MISSING_BY_PARAM.get(path.rpartition(".")[2])
+        if missing is not None:
+            return missing
     if failure.code is not None and failure.code in BY_CODE:
         return BY_CODE[failure.code]
     if failure.type in BY_TYPE:
