@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 import stripe
+from fault_clock import FaultClock
 
+from dbt_stripe_sync import api
 from dbt_stripe_sync.sandbox import Fault, FaultKind, Sandbox
 
 FIELDS = {"email": "email", "name": "name", "metadata.crm_id": "id"}
@@ -424,12 +427,25 @@ def test_a_limit_that_suffices_holds_nothing_back(business):
     assert business.stripe.count("customer") == 1
 
 
-def test_few_rows_of_a_large_account_are_looked_up_and_not_found_by_listing_it_all(business):
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of every run in this process."""
+    clock = FaultClock()
+    monkeypatch.setattr(api, "SystemClock", lambda: clock)
+    return clock
+
+
+def days_pass(business, clock, days=2):
+    clock.move(timedelta(days=days))
+    business.stripe.advance(days * 86_400)
+
+
+def test_few_rows_of_a_large_account_are_looked_up_and_not_found_by_listing_it_all(business, clock):
     for number in range(350):
         person(business, f"p{number}@example.com")
     theirs = person(business, "a@example.com")
-    # Search is behind, and what is younger than a day is listed.
-    business.stripe.advance(2 * 86_400)
+    # Search may be behind, so what is younger than a day would be listed.
+    days_pass(business, clock)
     people(business, ("c1", "a@example.com", "A"), match=["email"])
     business.stripe.reset_requests()
 
@@ -442,12 +458,11 @@ def test_few_rows_of_a_large_account_are_looked_up_and_not_found_by_listing_it_a
     assert mine["id"] == theirs
 
 
-def test_where_search_is_refused_everything_is_listed(business):
+def test_where_search_is_refused_everything_is_listed(business, clock):
+    theirs = person(business, "z@example.com", crm_id="c1")
     for number in range(350):
         person(business, f"p{number}@example.com")
-    business.stripe.advance(2 * 86_400)
-    theirs = person(business, "z@example.com", crm_id="c1")
-    business.stripe.advance(2 * 86_400)
+    days_pass(business, clock)
     business.stripe.inject(Fault.forbidden(method="GET", path="^/v1/customers/search$", count=None))
     people(business, ("c1", "a@example.com", "A"), match=["metadata.crm_id"])
 
@@ -463,7 +478,9 @@ def test_a_run_says_what_an_adoption_will_read_before_it_reads(business):
 
     ran = run(business)
 
-    assert "looking for 150 rows of people in Stripe: 601 reads at most, " in ran.err
+    assert "looking for 150 rows of people in Stripe: up to 601 reads and one for each 100 objects of the" in ran.err
+        in ran.err
+    )
     assert ran.err.index("looking for 150 rows") < ran.err.index("people: 150 rows")
 
 

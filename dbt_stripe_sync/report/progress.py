@@ -343,7 +343,8 @@ def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:
 def _reads(most: float, calls_per_second: float) -> str:
     if isinf(most):
         return "a read for each 100 objects of the account"
-    return f"{counted(int(most), 'read')} at most, {about(most / calls_per_second)}"
+    newest = "and one for each 100 objects of the last day"
+    return f"up to {counted(int(most), 'read')} {newest}, {about(most / calls_per_second)}"
 
 
 def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> Progress:

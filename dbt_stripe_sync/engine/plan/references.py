@@ -103,7 +103,11 @@ class ExistingObjects:
             yield orjson.loads(body)
 
     def cost_of(self, resource: str, bys: Sequence[str], rows: int) -> tuple[int, float]:
-        """How many reads find the objects of some rows by these fields, at best and at worst; infinity where all are listed."""
+        """How many reads find the objects of some rows by these fields, at best and at worst.
+
+        Infinity where all that the account has are listed. The newest objects, which a search does not show, come on
+        top, a read for each 100 of them.
+        """
         if not all(self._can_look_up(resource, by) for by in bys):
             return 1, inf
         calls = rows * sum(self._calls_to_look_up(resource, by) for by in bys)
