@@ -479,8 +479,6 @@ def test_a_run_says_what_an_adoption_will_read_before_it_reads(business):
     ran = run(business)
 
     assert "looking for 150 rows of people in Stripe: up to 601 reads and one for each 100 objects of the" in ran.err
-        in ran.err
-    )
     assert ran.err.index("looking for 150 rows") < ran.err.index("people: 150 rows")
 
 
