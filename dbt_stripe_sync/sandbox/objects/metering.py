@@ -10,6 +10,7 @@ from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.listing import in_list
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects.periods import DAY
+from dbt_stripe_sync.stripe_api.catalog import EVENT_SUMMARY as EVENT_SUMMARIES
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -91,9 +92,6 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
 def _summaries(work: Work, ask: Ask) -> Body:
     """What a meter has counted of a customer (docs.stripe.com/api/billing/meter-event-summary/list)."""
     meter = work.get(METER.kind, ask.id)
-    for name in ("customer", "start_time", "end_time"):
-        if name not in ask.params:
-            raise refuse(f"Missing required param: {name}.", name, "parameter_missing")
     start, end = int(ask.params["start_time"]), int(ask.params["end_time"])
     for name, moment in (("start_time", start), ("end_time", end)):
         if moment % MINUTE:
@@ -232,6 +230,11 @@ METER = Family(
             method="get",
             path="/v1/billing/meters/{id}/event_summaries",
             handler=_summaries,
+            params={
+                name: param
+                for name, param in EVENT_SUMMARIES.operations["list"].params.items()
+                if name not in EVENT_SUMMARIES.operations["list"].path_params
+            },
         ),
     ),
 )
