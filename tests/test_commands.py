@@ -339,6 +339,8 @@ def test_defer_without_a_build_is_refused_and_not_ignored(customers):
     ran = customers.cli("run", "--defer", "--state", "prod")
 
     assert ran.exit_code == 2
-    assert "error[defer-without-build]: `--defer` changes what `dbt build` builds, and this run builds nothing" in ran.text
+    assert (
+        "error[defer-without-build]: `--defer` changes what `dbt build` builds, and this run builds nothing" in ran.text
+    )
     assert "hint: add `--build`, or drop `--defer`" in ran.text
     assert customers.stripe.count("customer") == 0
