@@ -141,7 +141,9 @@ def _plain(value: Any) -> Any:
         return duration_text(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    if isinstance(value, dict | list | tuple | set):
+    if isinstance(value, tuple):
+        value = _json_value(value)
+    if isinstance(value, dict | list | set):
         return JsonText(orjson.dumps(value, default=_json_value, option=JSON_OPTIONS).decode())
     return str(value)
 
@@ -153,10 +155,20 @@ class JsonText(str):
 
 
 def _json_value(value: Any) -> Any:
-    # A number as text: JSON readers make floats of numbers.
+    if isinstance(value, tuple) and (names := _names_of(value)):
+        return dict(zip(names, value, strict=True))
     if isinstance(value, set | tuple):
         return list(value)
+    # A number as text: JSON readers make floats of numbers.
     return value.hex() if isinstance(value, bytes | bytearray) else _text(value)
+
+
+def _names_of(value: tuple[Any, ...]) -> list[str] | None:
+    """The names of a tuple's parts, where it has them: namedtuple's `_fields`, and `_names` of Trino's driver."""
+    names = getattr(value, "_fields", None) or getattr(value, "_names", None)
+    if names is None or not all(isinstance(name, str) for name in names):
+        return None
+    return list(names) if len(set(names)) == len(value) else None  # dbt-trino lets two parts have one name
 
 
 def _kind(value: Any) -> str:  # noqa: PLR0911 - one answer a type

@@ -1,13 +1,14 @@
 """Every warehouse without a reader of ours, through dbt 1.x's own adapter.
 
 Slower than the other readers: dbt takes seconds to import, and rows pass through Python.
-Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-clickhouse, dbt-spark; dbt 1.7 with MariaDB.
-Not run for lack of a server: Trino, SQL Server, MySQL itself.
+Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-clickhouse, dbt-spark, dbt-trino; dbt 1.7 with
+MariaDB. Not run for lack of a server: SQL Server, MySQL itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,12 @@ from dbt_stripe_sync.warehouse.adapter_failures import connect_failure, read_fai
 from dbt_stripe_sync.warehouse.clickhouse import ClickHouseWarehouse
 from dbt_stripe_sync.warehouse.dbapi_rows import BATCH_ROWS, build_reader
 from dbt_stripe_sync.warehouse.dbt_build import DbtBaseException, FailedToConnectError, build_adapter, reason_of
+from dbt_stripe_sync.warehouse.failures import read_failed
 from dbt_stripe_sync.warehouse.places import describe_place
 from dbt_stripe_sync.warehouse.select import SourceColumn, from_clause, match_columns, select_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -55,10 +57,27 @@ class AdapterWarehouse:
         described = self._described(source)
         found = match_columns(source, [column for column, _ in described])
         converts = {column.name: convert for column, convert in described}
+        seen = _Counted()
         with self._cursor(source, select_of(source, found, self._quote)) as cursor:
-            return build_reader(
-                source.columns, _fetched(cursor), {name: converts[column.name] for name, column in found.items()}
+            reader = build_reader(
+                source.columns,
+                seen.counted(_fetched(cursor)),
+                {name: converts[column.name] for name, column in found.items()},
             )
+        if not self._dialect.is_trusted:
+            self._check_complete(source, seen.rows)
+        return reader
+
+    def _check_complete(self, source: RowSource, rows: int) -> None:
+        """Whether all rows came. Some adapters' cursors drop some, and a row that is missing would count as removed.
+
+        Raises `WarehouseError` (`read-failed`).
+        """
+        with self._cursor(source, f"SELECT count(*) AS number_of_rows FROM {from_clause(source)}") as cursor:
+            counted = [row for batch in _fetched(cursor) for row in batch]
+        if not counted or int(counted[0][0]) != rows:
+            there = f"{int(counted[0][0]):,}" if counted else "an unknown number"
+            raise read_failed(source, f"{rows:,} rows arrived of {there}")
 
     def close(self) -> None:
         """Give the connection back to the adapter, and end it."""
@@ -73,7 +92,7 @@ class AdapterWarehouse:
         return [self._dialect.describe(name, kind, self._quote(name)) for name, kind in columns]
 
     def _open_cursor(self) -> Any:
-        return self._handle.cursor(**self._dialect.cursor_options)
+        return self._dialect.open_cursor(self._handle)
 
     @contextlib.contextmanager
     def _cursor(self, source: RowSource, sql: str) -> Iterator[Any]:
@@ -91,10 +110,24 @@ class AdapterWarehouse:
         return str(self._adapter.quote(name.replace(mark, mark * 2)))
 
     def _type_name(self, code: Any) -> str:
+        if self._dialect.names_types:
+            return str(code)
         try:
             return str(self._adapter.connections.data_type_code_to_name(code))
         except Exception:  # noqa: BLE001 - an adapter need not know its driver's codes
             return code if isinstance(code, str) else "unknown"
+
+
+@dataclass(slots=True)
+class _Counted:
+    """How many rows have come."""
+
+    rows: int = 0
+
+    def counted(self, batches: Iterable[Sequence[Sequence[Any]]]) -> Iterator[Sequence[Sequence[Any]]]:
+        for batch in batches:
+            self.rows += len(batch)
+            yield batch
 
 
 def _fetched(cursor: Any) -> Iterator[Sequence[Sequence[Any]]]:
