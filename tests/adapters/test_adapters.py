@@ -42,7 +42,7 @@ MODELS = {
 }
 # More than a driver gives at once.
 MANY = {
-    "mariadb": "select seq as id from seq_1_to_25000",
+    "mariadb": "select seq as id from shop.seq_1_to_25000",
     "clickhouse": "select number as id from numbers(25000)",
     "spark": "select id from range(25000)",
     "trino": "select a * 1000 + b as id from unnest(sequence(0, 24)) x(a), unnest(sequence(0, 999)) y(b)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -104,6 +105,22 @@ def test_a_command_that_builds_nothing_lifts_no_hold(project, command):
     assert project.stripe.count("product") == 0
 
 
+def test_a_test_whose_result_was_overwritten_before_anybody_saw_it_is_told(project):
+    write(project, "models/m.sql", ROWS)
+    accepted = {"accepted_values": {"name": "only_ann", "arguments": {"values": ["{{ var('only', 'Ann') }}"]}}}
+    properties(project, models=[tagged("m", columns=[{"name": "name", "data_tests": [accepted]}])])
+    dbt(project, "build")
+    before = project.cli("plan")
+    time.sleep(1.5)  # dbt's own note of the time and that of the file may differ
+    dbt(project, "test", "--vars", "{only: Bob}", code=1)
+    dbt(project, "compile")
+
+    after = project.cli("plan")
+
+    assert "no-test-results" not in before.text
+    assert "warning[no-test-results]: dbt has run the test `only_ann" in after.text
+
+
 def test_docs_leaves_a_project_that_dbt_can_parse(project):
     write(project, "models/m.sql", ROWS)
     group = {"name": "money", "owner": {"email": "a@example.com"}}
@@ -149,9 +166,11 @@ def test_a_name_that_stands_twice_in_dbt_project_yml_is_no_more_to_us_than_to_db
     write(project, "models/m.sql", ROWS)
     properties(project, models=[tagged("m")])
     write(project, "dbt_project.yml", "name: club\nprofile: club\nversion: '1.0'\nvars: {a: 1}\nvars: {b: 2}\n")
-    if project.engine == "1":  # dbt 2 refuses it there
-        profile = "club:\n  target: no\n  target: dev\n  outputs: {dev: {type: duckdb, path: w.duckdb}}\n"
-        write(project, "profiles.yml", profile)
+    if project.engine == "2":
+        assert "duplicate entry with key" in dbt(project, "parse", code=1)
+        return
+    profile = "club:\n  target: no\n  target: dev\n  outputs: {dev: {type: duckdb, path: w.duckdb}}\n"
+    write(project, "profiles.yml", profile)
     dbt(project, "parse")
 
     ran = project.cli("parse")
