@@ -57,13 +57,16 @@ def build_reader(
     prepared = [_prepared(converts.get(name)) for name in names]
     columns = [_Seen() for _ in names]
     spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed when the reader is done
-    for rows in batches:
-        parts = [
-            [prepare(value) for value in part] for prepare, part in zip(prepared, zip(*rows, strict=True), strict=True)
-        ]
-        for seen, part in zip(columns, parts, strict=True):
-            seen.look_at(part)
-        pickle.dump(parts, spool)
+    try:
+        for rows in batches:
+            pairs = zip(prepared, zip(*rows, strict=True), strict=True)
+            parts = [[prepare(value) for value in part] for prepare, part in pairs]
+            for seen, part in zip(columns, parts, strict=True):
+                seen.look_at(part)
+            pickle.dump(parts, spool)
+    except BaseException:
+        spool.close()
+        raise
     schema = pa.schema([seen.arrow_field(name) for name, seen in zip(names, columns, strict=True)])
     types = schema.types
 

@@ -8,10 +8,10 @@ MariaDB. Not run for lack of a server: SQL Server, MySQL itself.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.errors import WarehouseError
 from dbt_stripe_sync.warehouse.adapter_dialects import dialect_of
 from dbt_stripe_sync.warehouse.adapter_failures import connect_failure, read_failure
 from dbt_stripe_sync.warehouse.clickhouse import ClickHouseWarehouse
@@ -57,22 +57,25 @@ class AdapterWarehouse:
         described = self._described(source)
         found = match_columns(source, [column for column, _ in described])
         converts = {column.name: convert for column, convert in described}
-        seen = _Counted()
         with self._cursor(source, select_of(source, found, self._quote)) as cursor:
-            reader = build_reader(
+            batches = _fetched(cursor)
+            return build_reader(
                 source.columns,
-                seen.counted(_fetched(cursor)),
+                batches if self._dialect.is_trusted else self._complete(source, batches),
                 {name: converts[column.name] for name, column in found.items()},
             )
-        if not self._dialect.is_trusted:
-            self._check_complete(source, seen.rows)
-        return reader
 
-    def _check_complete(self, source: RowSource, rows: int) -> None:
-        """Whether all rows came. Some adapters' cursors drop some, and a row that is missing would count as removed.
+    def _complete(
+        self, source: RowSource, batches: Iterable[Sequence[Sequence[Any]]]
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """The batches, if they are all. Some adapters' cursors drop rows, which would count as removed.
 
-        Raises `WarehouseError` (`read-failed`).
+        Raises `WarehouseError` (`read-failed`) at the end where some are missing.
         """
+        rows = 0
+        for batch in batches:
+            rows += len(batch)
+            yield batch
         with self._cursor(source, f"SELECT count(*) AS number_of_rows FROM {from_clause(source)}") as cursor:
             counted = [row for batch in _fetched(cursor) for row in batch]
         if not counted or int(counted[0][0]) != rows:
@@ -100,6 +103,8 @@ class AdapterWarehouse:
         try:
             cursor.execute(sql)
             yield cursor
+        except WarehouseError:
+            raise
         except Exception as error:  # noqa: BLE001 - every driver raises its own
             with contextlib.suppress(Exception):
                 self._handle.rollback()
@@ -118,21 +123,10 @@ class AdapterWarehouse:
             return code if isinstance(code, str) else "unknown"
 
 
-@dataclass(slots=True)
-class _Counted:
-    """How many rows have come."""
-
-    rows: int = 0
-
-    def counted(self, batches: Iterable[Sequence[Sequence[Any]]]) -> Iterator[Sequence[Sequence[Any]]]:
-        for batch in batches:
-            self.rows += len(batch)
-            yield batch
-
-
 def _fetched(cursor: Any) -> Iterator[Sequence[Sequence[Any]]]:
     """The rows of a query that has run, some thousand at a time where the driver can do that."""
-    inner = getattr(cursor, "_cursor", None) or cursor  # dbt-spark wraps the driver's, and passes less on
+    # dbt-spark wraps the driver's, and passes less on.
+    inner = cursor if hasattr(cursor, "fetchmany") else getattr(cursor, "_cursor", None) or cursor
     frame = getattr(inner, "_df", None)
     if hasattr(inner, "fetchmany"):
         while rows := inner.fetchmany(BATCH_ROWS):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from business import ROOT
 
 pytestmark = pytest.mark.adapters
 
@@ -248,3 +249,14 @@ def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, 
         assert {name: f"{name}: {text}" in types for name, text in TRINO_TEXTS.items()} == dict.fromkeys(
             TRINO_TEXTS, True
         ), types
+
+
+def test_every_form_of_a_ducklake_profile_is_read_and_never_written_to(environment_of, tmp_path):
+    python = environment_of("ducklake") / "python"
+    program = Path(__file__).with_name("ducklake.py")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    ran = subprocess.run([python, program, tmp_path], env=environment, capture_output=True, text=True)
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == {form: [[1, "Ann"]] for form in ("path", "attach", "options")}
