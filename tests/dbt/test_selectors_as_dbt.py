@@ -20,8 +20,10 @@ def differences(ours, theirs):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path):
+def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path, monkeypatch):
+    monkeypatch.setenv("DBT_STRIPE_SYNC_DBT", str(dbt_1))
     root = parsed_project(name, dbt_1, tmp_path)
     lines = selectors_of(name)
 
@@ -30,9 +32,10 @@ def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path):
 
 @pytest.mark.dbt2
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_selector_selects_what_dbt_2_lists(name, dbt_2, tmp_path):
+def test_every_selector_selects_what_dbt_2_lists(name, dbt_2, tmp_path, monkeypatch):
+    monkeypatch.setenv("DBT_STRIPE_SYNC_DBT", str(dbt_2))
     root = parsed_project(name, dbt_2, tmp_path)
     lines = selectors_of(name)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -9,28 +8,8 @@ import pytest
 from warehouses import model, shop_model
 
 from dbt_stripe_sync.model.errors import WarehouseError
-from dbt_stripe_sync.warehouse import AdapterRequest
 
 pytest.importorskip("dbt.adapters.factory")
-
-
-@pytest.fixture
-def through_dbt(tmp_path):
-    """Opens a target through dbt's adapter, although most of these have a reader of ours."""
-    from dbt_stripe_sync.warehouse import dbt_adapter
-
-    opened = []
-
-    def connect(target, *, profile=None):
-        (tmp_path / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: shop\n")
-        (tmp_path / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
-        request = AdapterRequest(project_dir=tmp_path, profiles_dir=tmp_path, profile=profile)
-        opened.append(dbt_adapter.prepare(request, target)())
-        return opened[-1]
-
-    yield connect
-    for warehouse in opened:
-        warehouse.close()
 
 
 @pytest.fixture

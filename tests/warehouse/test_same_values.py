@@ -95,6 +95,25 @@ def test_a_value_is_the_same_text_from_duckdb_and_from_postgres(readers, values)
     assert first == second
 
 
+@pytest.fixture
+def other_readers(tmp_path, postgres_server, redshift, through_dbt, readers):
+    """Redshift's, and dbt's own adapters for both databases, each with what it can read and with whom it agrees."""
+    of_duckdb, of_postgres = readers
+    duckdb_target = {"type": "duckdb", "path": str(tmp_path / "other.duckdb"), "schema": "main", "threads": 1}
+    with closing(through_dbt(duckdb_target)) as by_dbt_duckdb, closing(redshift()) as by_redshift:
+        by_dbt_postgres = through_dbt(postgres_server.target(threads=1))
+        yield [(by_dbt_duckdb, of_duckdb), (by_redshift, of_postgres), (by_dbt_postgres, of_postgres)]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=VALUES)
+def test_a_value_is_the_same_text_from_every_other_reader(other_readers, values):
+    sql = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in values.items())
+
+    for warehouse, ours in other_readers:
+        assert texts_of(warehouse, sql, list(values)) == texts_of(ours, sql, list(values)), type(warehouse)
+
+
 def test_a_time_with_a_zone_is_utc_everywhere(readers):
     sql = "SELECT TIMESTAMPTZ '2027-03-27 21:30:00-04' AS at, CAST(TIMESTAMPTZ '2027-03-27 21:30:00-04' AS DATE) AS day"
 
