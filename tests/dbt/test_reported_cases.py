@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.timeout(900)
+
 PROFILES = {"club": {"target": "dev", "outputs": {"dev": {"type": "duckdb", "path": "warehouse.duckdb"}}}}
 PROJECT = {"name": "club", "version": "1.0", "profile": "club", "models": {"+materialized": "table"}}
 SYNC = {"resource": "product", "key": "id", "fields": {"name": "name"}}

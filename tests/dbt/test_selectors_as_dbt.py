@@ -27,7 +27,7 @@ def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path, monkeypa
     root = parsed_project(name, dbt_1, tmp_path)
     lines = selectors_of(name)
 
-    assert differences(selected_by_us(root, lines), listed_by_dbt_1(root, lines)) == {}
+    assert differences(selected_by_us(root, lines), listed_by_dbt_1(dbt_1, root, lines)) == {}
 
 
 @pytest.mark.dbt2
