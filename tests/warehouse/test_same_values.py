@@ -95,24 +95,19 @@ def test_a_value_is_the_same_text_from_duckdb_and_from_postgres(readers, values)
     assert first == second
 
 
-@pytest.fixture(params=["redshift", "dbt-duckdb", "dbt-postgres"])
-def other_readers(request, tmp_path, readers):
-    """Another reader of one of the two databases, beside ours."""
+@pytest.fixture(params=["duckdb", "postgres"])
+def other_readers(request, tmp_path, readers, through_dbt):
+    """dbt's own adapter for a database, beside our reader of it."""
     of_duckdb, of_postgres = readers
-    if request.param == "redshift":
-        with closing(request.getfixturevalue("redshift")()) as by_redshift:
-            yield by_redshift, of_postgres
-        return
-    through_dbt = request.getfixturevalue("through_dbt")
-    if request.param == "dbt-duckdb":
-        yield through_dbt({"type": "duckdb", "path": str(tmp_path / "other.duckdb"), "schema": "main"}), of_duckdb
-    else:
-        yield through_dbt(request.getfixturevalue("postgres_server").target(threads=1)), of_postgres
+    if request.param == "duckdb":
+        return through_dbt({"type": "duckdb", "path": str(tmp_path / "other.duckdb"), "schema": "main"}), of_duckdb
+    return through_dbt(request.getfixturevalue("postgres_server").target(threads=1)), of_postgres
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=VALUES)
-def test_a_value_is_the_same_text_from_every_other_reader(other_readers, values):
+def test_a_value_is_the_same_text_through_dbts_adapter(other_readers, values):
+    values.pop("span")  # their drivers make days of months
     sql = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in values.items())
 
     other, ours = (texts_of(warehouse, sql, list(values)) for warehouse in other_readers)
