@@ -104,10 +104,12 @@ def other_readers(request, tmp_path, readers, through_dbt):
     return through_dbt(request.getfixturevalue("postgres_server").target(threads=1)), of_postgres
 
 
+@pytest.mark.timeout(900)
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=VALUES)
 def test_a_value_is_the_same_text_through_dbts_adapter(other_readers, values):
-    values.pop("span")  # their drivers make days of months
+    # Their drivers make days of months, and a double of a 32-bit float.
+    values = {name: value for name, value in values.items() if name not in {"span", "small"}}
     sql = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in values.items())
 
     other, ours = (texts_of(warehouse, sql, list(values)) for warehouse in other_readers)
