@@ -16,7 +16,7 @@ import orjson
 from typing_extensions import Self
 
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.lines import about, counted, plain, took
+from dbt_stripe_sync.report.lines import about, counted, escaped, plain, took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -325,7 +325,7 @@ class JsonLines(Silent):
 def log_line(event: str, level: str, **facts: object) -> str:
     """One line for log collectors: what happened, at which `time` (UTC), of which `level`."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return orjson.dumps({"event": event, "time": now, "level": level, **facts}).decode()
+    return escaped(orjson.dumps({"event": event, "time": now, "level": level, **facts}).decode())
 
 
 def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:
