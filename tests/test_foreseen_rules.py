@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+import stripe as stripe_sdk
+from frozen_objects import FROZEN_CASES, make_in_status
+
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
+
 DAY = 86_400
 
 
@@ -65,3 +71,30 @@ def test_a_time_that_stripe_would_refuse_is_rejected_before_it_is_sent(business)
     assert "`redeem_by` lies more than 5 years in the future" in ran.text
     assert [coupon["name"] for coupon in business.stripe.objects("coupon")] == ["Spring"]
     assert len(business.stripe.writes()) == 1
+
+
+@pytest.mark.parametrize(("resource", "status", "rule", "change"), FROZEN_CASES)
+def test_what_a_status_fixes_is_known_to_the_plan_unless_it_is_a_guess(
+    business, stripe, resource, status, rule, change
+):
+    """The same rows of the table by which the sandbox refuses."""
+    api = stripe_sdk.StripeClient(stripe.api_key, base_addresses={"api": stripe.url}).v1
+    made = make_in_status(api, stripe, resource, status)
+    ((name, value),) = change.items()
+    business.rows("things", (made, value), columns=f"id text, v {'bigint' if isinstance(value, int) else 'text'}")
+    business.sync("things", resource=resource, key="id", mode="update", match=["id"], fields={name: "v"})
+    stripe.reset_requests()
+
+    planned = business.cli("plan")
+    ran = business.cli("run", "--yes")
+
+    if rule.source is None:
+        assert ran.exit_code == 1
+        assert stripe.writes()
+    elif status in lifecycle_of(resource).ended:
+        assert "has ended already" in planned.text
+        assert not stripe.writes()
+    else:
+        assert f"`{name}` can't be changed" in planned.text
+        assert rule.fixed.reason in planned.text
+        assert not stripe.writes()

@@ -165,14 +165,15 @@ class Finish:
 class Fixed:
     """What no update of an object changes any more once its status is one of `statuses`, for `reason`.
 
-    `names` are parameters; None stands for all of them but those of `but`. `status_field` and `expand` are those of
-    `ByStatus`.
+    `names` are parameters; None stands for all of them but those of `but`. `until` is what ends a status that passes.
+    `status_field` and `expand` are those of `ByStatus`.
     """
 
     statuses: frozenset[str]
     reason: str
     names: frozenset[str] | None = None
     but: frozenset[str] = frozenset()
+    until: str | None = None
     status_field: str = "status"
     expand: tuple[str, ...] = ()
 
@@ -251,7 +252,7 @@ class Lifecycle:
     windows: Mapping[str, Window] = field(default_factory=dict)
     one_at_a_time: tuple[str, ...] = ()
     said_again: tuple[str, ...] = ()
-    fixed: Fixed | None = None
+    fixed: tuple[Fixed, ...] = ()
     shown_if_asked: tuple[str, ...] = ()
     bulk: Bulk | None = None
     held_by: tuple[HeldBy, ...] = ()
@@ -270,6 +271,11 @@ class Lifecycle:
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""
         return tuple(value for name, value in self.set_once.items() if _covers(name.split("."), path))[:1]
+
+    @property
+    def fixed_expand(self) -> tuple[str, ...]:
+        """What has to be expanded for an object to show the statuses that fix something of it."""
+        return tuple(dict.fromkeys(name for rule in self.fixed for name in rule.expand))
 
     @property
     def options(self) -> tuple[str, ...]:

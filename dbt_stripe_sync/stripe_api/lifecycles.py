@@ -15,7 +15,6 @@ from dbt_stripe_sync.model.lifecycle import (
     Bulk,
     ByStatus,
     Finish,
-    Fixed,
     HeldBy,
     ItemList,
     Lifecycle,
@@ -53,7 +52,6 @@ _CANCEL_AT_END = Step(
 )
 _CANCEL = Step(operation="cancel")
 _VOID = Step(operation="void_invoice")
-_FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
 
 # docs.stripe.com/api/prices/update says of `tax_behavior` that it is final once it is inclusive or exclusive.
 _NO_TAX_BEHAVIOR = "unspecified"
@@ -171,12 +169,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
             whole_lists=("discounts", "default_tax_rates"),
-            # Stripe says so itself: "A canceled subscription can only update its cancellation_details and metadata."
-            fixed=Fixed(
-                statuses=frozenset({"canceled", "incomplete_expired"}),
-                reason="the subscription has ended",
-                but=frozenset({"metadata", "cancellation_details"}),
-            ),
             # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
             item_lists={
                 "items": ItemList(
@@ -238,28 +230,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             # docs.stripe.com/api/invoices/object: Stripe turns it off once an invoice is paid, void or given up.
             moved_by_stripe=("auto_advance",),
-            # docs.stripe.com/invoicing/invoice-edits: no amounts, no discounts, nothing of the customer, and what
-            # docs.stripe.com/api/invoices/update keeps for drafts. Of the rest Stripe itself says what it takes.
-            fixed=Fixed(
-                statuses=_FINALISED,
-                reason="the invoice is finalised",
-                names=frozenset(
-                    {
-                        "account_tax_ids",
-                        "application_fee_amount",
-                        "automatic_tax",
-                        "collection_method",
-                        "days_until_due",
-                        "default_tax_rates",
-                        "description",
-                        "discounts",
-                        "due_date",
-                        "shipping_cost",
-                        "shipping_details",
-                        "transfer_data",
-                    }
-                ),
-            ),
         ),
         "invoice_item": Lifecycle(
             found_by=("id", "metadata"),
@@ -275,13 +245,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.DELETE}),
             when_immutable_changes=Replace(then=Removal.DELETE),
-            # docs.stripe.com/api/invoiceitems/update: only before its invoice is closed.
-            fixed=Fixed(
-                statuses=_FINALISED,
-                reason="the item is on a finalised invoice",
-                status_field="invoice.status",
-                expand=("invoice",),
-            ),
         ),
         "credit_note": Lifecycle(
             found_by=("id", "metadata", "number"),
@@ -312,12 +275,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             shown_if_asked=("line_items",),
             # docs.stripe.com/api/quotes/update: once specified, it cannot be changed.
             set_once=dict.fromkeys(("customer", "customer_account"), None),
-            # docs.stripe.com/quotes/clone: a finalised quote is revised by a new draft.
-            fixed=Fixed(
-                statuses=frozenset({"open", "accepted", "canceled"}),
-                reason="the quote is no draft any more",
-                but=frozenset({"metadata", "expires_at"}),
-            ),
         ),
         "customer.balance_transaction": Lifecycle(
             found_by=("id",),
@@ -486,10 +443,13 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
+    from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed  # the other rules read the catalogue
+
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
     return replace(
         found,
+        fixed=foreseen_fixed(resource.name),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),
         # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.

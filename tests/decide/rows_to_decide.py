@@ -547,9 +547,7 @@ def _statuses(rules: Rules) -> Iterator[tuple[str, str]]:
     for rule in rules.lifecycle.on_removed.values():
         if isinstance(rule, ByStatus):
             yield from ((rule.status_field, status) for status in rule.steps)
-    fixed = rules.lifecycle.fixed
-    if fixed is not None:
-        yield from ((fixed.status_field, status) for status in fixed.statuses)
+    yield from ((fixed.status_field, status) for fixed in rules.lifecycle.fixed for status in fixed.statuses)
     yield from (("status", status) for status in rules.lifecycle.ended)
 
 

@@ -131,7 +131,7 @@ def render_rules():
         "",
         STATUSES_HEAD.format(tests=TESTS, statuses_test=STATUSES_TEST),
         "| resource | rule | source |\n|---|---|---|",
-        *(f"| `{rule.resource}` | {rule.says} | {rule.source} |" for rule in FROZEN),
+        *(f"| `{name}` | {rule.says} | {rule.source or GUESS} |" for name, rules in FROZEN.items() for rule in rules),
         "",
         STATEFUL_HEAD.format(tests=TESTS),
         "| refused with | source | code | test |\n|---|---|---|---|",

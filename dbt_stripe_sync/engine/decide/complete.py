@@ -35,9 +35,8 @@ def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) ->
     anchored = _sent_anchored(rules, change)
     if not (lists or whole or anchored or _hides(change) or may_be_fixed(rules, change)):
         return change
-    fixed = rules.lifecycle.fixed
     listed = [name for name in lists if name in rules.lifecycle.shown_if_asked]
-    expand = dict.fromkeys([*(fixed.expand if fixed else ()), *to_expand(rules, change), *listed])
+    expand = dict.fromkeys([*rules.lifecycle.fixed_expand, *to_expand(rules, change), *listed])
     seen = look(rules, diff, observed, change.stripe_id, tuple(expand))
     if isinstance(seen, Ask | Reject):
         return seen
