@@ -104,6 +104,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
+            needs_one_of=(("product",), ("amount", "amount_decimal", "tiers")),
             note="Stripe keeps plans for old integrations; prices do all that they do",
         ),
         "coupon": Lifecycle(
@@ -233,7 +234,11 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "invoice_item": Lifecycle(
             found_by=("id", "metadata"),
-            needs_one_of=(("customer", "customer_account", "invoice"),),
+            needs_one_of=(
+                ("customer", "customer_account", "invoice"),
+                # docs.stripe.com/api/invoiceitems/create
+                ("amount", "pricing", "price_data", "unit_amount_decimal"),
+            ),
             # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalised invoice.
             on_removed={
                 Removal.DELETE: ByStatus(
@@ -248,6 +253,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "credit_note": Lifecycle(
             found_by=("id", "metadata", "number"),
+            # SDK's description of `amount`: "One of `amount`, `lines`, or `shipping_cost` must be provided."
+            needs_one_of=(("amount", "lines", "shipping_cost"),),
             on_removed={
                 Removal.VOID: ByStatus(
                     steps={"issued": Step(operation="void_credit_note")}, otherwise="the credit note is void already"
@@ -362,6 +369,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "billing.meter_event_adjustment": Lifecycle(modes=INSERT_ONLY, tagged=False, listed=False),
         "billing.credit_grant": Lifecycle(
             found_by=("id", "metadata"),
+            needs_one_of=(("customer", "customer_account"),),
             on_removed={Removal.VOID: Step(operation="void_grant"), Removal.DEACTIVATE: Step(operation="expire")},
             permanent=frozenset({Removal.VOID, Removal.DEACTIVATE}),
             when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and grant anew"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.engine.decide.rules import Decision, Reject, Rules
 from dbt_stripe_sync.engine.payload.foresee import foresee_call
 from dbt_stripe_sync.model.change import Change
+from dbt_stripe_sync.model.lifecycle import CREATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,4 +29,6 @@ def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
 def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
     where = rules.sync.where.at_key(key)
     for call in change.calls:
-        yield from foresee_call(rules.resource, call.operation, call.params, where, now=int(rules.now.timestamp()))
+        known = {} if call.operation == CREATE else change.desired
+        now = int(rules.now.timestamp())
+        yield from foresee_call(rules.resource, call.operation, call.params, where, now=now, known=known)

@@ -22,14 +22,21 @@ def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Locati
     later = {name: value for name, value in params.items() if not resource.params[name].creatable}
     at_first = {name: value for name, value in params.items() if name not in later}
     for operation, part in (("create", at_first), ("update", later)):
-        yield from foresee_call(resource, operation, part, where)
+        for violation in resource.broken_rules(operation, part, known=params, whole=False):
+            yield _problem(violation, where)
 
 
 def foresee_call(
-    resource: Resource, operation: str, params: Mapping[str, Any], where: Location, *, now: int | None = None
+    resource: Resource,
+    operation: str,
+    params: Mapping[str, Any],
+    where: Location,
+    *,
+    now: int,
+    known: Mapping[str, Any],
 ) -> Iterator[Problem]:
-    """The problems of one call; with `now`, in Unix seconds, those of its times too."""
-    for violation in resource.broken_rules(operation, params, now=now):
+    """The problems of one call at a time in Unix seconds, on an object of which `known` is known."""
+    for violation in resource.broken_rules(operation, params, now=now, known=known):
         yield _problem(violation, where)
 
 
