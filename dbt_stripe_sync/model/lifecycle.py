@@ -183,6 +183,31 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AtMost:
+    """How many objects of a resource may name the same `parent`.
+
+    `with_earlier` says that those of earlier runs count for sure, since none of them ends by itself.
+    """
+
+    parent: str
+    most: int
+    source: str
+    with_earlier: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneCurrency:
+    """The objects of a customer are all in one currency: their own, or that of the first of their `prices`.
+
+    One that names its `unless` follows that instead.
+    """
+
+    source: str
+    prices: str | None = None
+    unless: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bulk:
     """Another way to create, many objects a request, for a sync whose options ask for it by `name`.
 
@@ -231,7 +256,9 @@ class Lifecycle:
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
     the list operation: lists with each of them have every object between them, where a plain list leaves out those
     that are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is
-    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives.
+    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives. `at_most` and
+    `one_currency` are what holds for the objects of one parent together. `kept_by` are objects for whose sake Stripe
+    refuses to delete one.
     """
 
     found_by: tuple[str, ...] = ()
@@ -267,6 +294,9 @@ class Lifecycle:
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)
     hides_test_clocks: bool = False
+    at_most: AtMost | None = None
+    one_currency: OneCurrency | None = None
+    kept_by: tuple[HeldBy, ...] = ()
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""

@@ -71,8 +71,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "product": Lifecycle(
             found_by=("id", "metadata", "name", "url"),
-            # docs.stripe.com/api/products/delete: only a product without prices can be deleted.
+            # docs.stripe.com/api/products/delete: only a product without prices can be deleted, and no price ever is.
             on_removed={Removal.ARCHIVE: ARCHIVE, Removal.DELETE: DELETE},
+            kept_by=tuple(
+                HeldBy(resource="price", parameter="product", listed_by="product", listed_with={"active": active})
+                for active in (True, False)
+            ),
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             when_immutable_changes=NotReplaced(reason="Stripe takes it only when the product is created"),
@@ -451,13 +455,17 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
-    from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed  # the other rules read the catalogue
+    # The other rules read the catalogue.
+    from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
+    from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
 
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
     return replace(
         found,
         fixed=foreseen_fixed(resource.name),
+        at_most=COUNTS.get(resource.name),
+        one_currency=CURRENCIES.get(resource.name),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),
         # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.

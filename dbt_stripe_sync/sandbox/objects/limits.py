@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.family import refuse
-from dbt_stripe_sync.sandbox.objects.invoicing import MOST_INVOICE_ITEMS
 from dbt_stripe_sync.sandbox.objects.subscription_shape import ENDED
+from dbt_stripe_sync.stripe_api.rules.counts import MOST_INVOICE_ITEMS, MOST_SUBSCRIPTIONS
 from dbt_stripe_sync.stripe_api.rules.statuses import frozen_rules
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-MOST_SUBSCRIPTIONS = 500
 # docs.stripe.com/testing: ids of test payment methods, which work for every customer.
 # A guess: `test-methods`.
 _TEST_METHODS = re.compile(r"pm_(card|usBankAccount|usInternet|sepaDebit|bacs|auBecs|acss)\w*")
