@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.decide.rules import Decision, Reject, Rules
-from dbt_stripe_sync.engine.payload.foresee import foresee_call
+from dbt_stripe_sync.engine.payload.foresee import problem_of
 from dbt_stripe_sync.model.change import Change
 from dbt_stripe_sync.model.lifecycle import CREATE
 
@@ -27,8 +27,8 @@ def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
 
 
 def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
-    where = rules.sync.where.at_key(key)
+    now = int(rules.now.timestamp())
     for call in change.calls:
         known = {} if call.operation == CREATE else change.desired
-        now = int(rules.now.timestamp())
-        yield from foresee_call(rules.resource, call.operation, call.params, where, now=now, known=known)
+        for violation in rules.resource.broken_rules(call.operation, call.params, now=now, known=known):
+            yield problem_of(violation, rules.sync.where.at_key(key))

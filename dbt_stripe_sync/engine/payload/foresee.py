@@ -14,33 +14,20 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.violation import Violation
 
 
-def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Location) -> Iterator[Problem]:
+def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Location, key: str) -> Iterator[Problem]:
     """The problems of all that a row asks for, whatever becomes of it; no time is looked at.
 
-    `where` is the row's place.
+    `where` is the place of its sync.
     """
     later = {name: value for name, value in params.items() if not resource.params[name].creatable}
     at_first = {name: value for name, value in params.items() if name not in later}
     for operation, part in (("create", at_first), ("update", later)):
         for violation in resource.broken_rules(operation, part, known=params, whole=False):
-            yield _problem(violation, where)
+            yield problem_of(violation, where.at_key(key))
 
 
-def foresee_call(
-    resource: Resource,
-    operation: str,
-    params: Mapping[str, Any],
-    where: Location,
-    *,
-    now: int,
-    known: Mapping[str, Any],
-) -> Iterator[Problem]:
-    """The problems of one call at a time in Unix seconds, on an object of which `known` is known."""
-    for violation in resource.broken_rules(operation, params, now=now, known=known):
-        yield _problem(violation, where)
-
-
-def _problem(violation: Violation, where: Location) -> Problem:
+def problem_of(violation: Violation, where: Location) -> Problem:
+    """A broken rule as a problem of the row at a place."""
     rule = f"the rule is from: {violation.source}"
     return Problem(
         code="stripe-rule",

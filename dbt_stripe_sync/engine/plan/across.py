@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency
 
-# What is remembered at once, so that memory does not grow with the table: past it a row may be left to Stripe to refuse.
+# What is remembered at once, so that memory does not grow with the table: past it a row is left to Stripe to refuse.
 MOST_REMEMBERED = 50_000
 # An object, by its id or as one that this plan makes.
 Named: TypeAlias = "str | Ref"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def check_rules(
+def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it with a default
     resource: str,
     operation: str,
     params: Mapping[str, Any],
@@ -26,9 +26,9 @@ def check_rules(
 ) -> Iterator[Violation]:
     """Every documented rule that the parameters of a call break, in the order of the parameters.
 
-    `now` is Unix seconds; without it no time is looked at. `known` is what the object has already, as far as it is known,
-    and `whole` that nothing else belongs to it: a creation says all there is, an update does not. `guesses` adds the
-    rules that nothing documents.
+    `now` is Unix seconds; without it no time is looked at. `known` is what the object has already, as far as that is
+    known, and `whole` that nothing else belongs to it: a creation says all there is, an update does not. `guesses` adds
+    the rules that nothing documents.
     """
     is_whole = operation == CREATE if whole is None else whole
     about = Spot(around=(), path=(), now=now, known=known or {}, whole=is_whole)

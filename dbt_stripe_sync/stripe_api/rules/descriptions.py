@@ -119,7 +119,8 @@ _EXCLUDED = (
 )
 # Which value of a sibling a parameter goes with, and which makes it required. `owner=` names the sibling's hash.
 _GOES_WITH = (
-    r"(?:Only valid|Valid only) (?:when|for \w+ where) (?:the )?`(?P<sibling>\w+)(?:=(?P<a>\w+)`|` is (?:set to )?`(?P<b>\w+)`)",
+    r"(?:Only valid|Valid only) (?:when|for \w+ where) (?:the )?"
+    r"`(?P<sibling>\w+)(?:=(?P<a>\w+)`|` is (?:set to )?`(?P<b>\w+)`)",
 )
 _REQUIRED_WITH = (
     r"Required (?:only )?(?:when|if) `(?P<sibling>\w+)(?:=(?P<a>\w+)`|` is `(?P<b>\w+)`)",
@@ -150,7 +151,7 @@ def read_checks(param: Param) -> Iterator[tuple[Check, str]]:
 def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tuple[Check, str, bool]]:
     """The checks of a parameter's description that depend on its siblings, each with the sentence that says so.
 
-    The last says whether the check is one of the hash that they stand in, since it holds where the parameter is missing.
+    The last says whether the check is one of the hash that they stand in: it holds where the parameter is missing.
     """
     text = " ".join(param.description.split())
     for pattern in _GOES_WITH:
