@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.decide.rules import Need
-    from dbt_stripe_sync.engine.plan.finishing import Referrers
     from dbt_stripe_sync.engine.plan.across import Across
+    from dbt_stripe_sync.engine.plan.finishing import Referrers
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter

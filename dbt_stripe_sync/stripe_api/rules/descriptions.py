@@ -18,8 +18,8 @@ from dbt_stripe_sync.stripe_api.rules.texts import (
     MaxCharacters,
     Without,
 )
-from dbt_stripe_sync.stripe_api.rules.together import Excludes, NeedsWhen, OnlyWith
 from dbt_stripe_sync.stripe_api.rules.times import InFuture, InPast, NotBefore, WithinYears, max_interval
+from dbt_stripe_sync.stripe_api.rules.together import Excludes, NeedsWhen, OnlyWith
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,10 +117,10 @@ _EXCLUDED = (
     r"together with `(?P<one>\w+)` is not allowed",
     r"either `(?P<one>\w+)` or `(?P<two>\w+)`, but not both",
 )
-# Which value of a sibling a parameter goes with, and which makes it required. `owner=` names the sibling's hash.
+# Which value of a sibling a parameter goes with, and which makes it required.
 _GOES_WITH = (
-    r"(?:Only valid|Valid only) (?:when|for \w+ where) (?:the )?"
-    r"`(?P<sibling>\w+)(?:=(?P<a>\w+)`|` is (?:set to )?`(?P<b>\w+)`)",
+    r"(?:Only valid|Valid only) (?:when|for \w+ where) (?:the )?`(?P<sibling>\w+)"
+    r"(?:=(?P<a>\w+)`|` is (?:set to )?`(?P<b>\w+)`)"
 )
 _REQUIRED_WITH = (
     r"Required (?:only )?(?:when|if) `(?P<sibling>\w+)(?:=(?P<a>\w+)`|` is `(?P<b>\w+)`)",
@@ -154,11 +154,10 @@ def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tup
     The last says whether the check is one of the hash that they stand in: it holds where the parameter is missing.
     """
     text = " ".join(param.description.split())
-    for pattern in _GOES_WITH:
-        match = re.search(pattern, text)
-        if match is not None and match["sibling"] in siblings:
-            sibling, value = match["sibling"], match["a"] or match["b"]
-            yield OnlyWith(sibling, value, _default_of(sibling, siblings)), _sentence(text, match), False
+    match = re.search(_GOES_WITH, text)
+    if match is not None and match["sibling"] in siblings:
+        sibling, value = match["sibling"], match["a"] or match["b"]
+        yield OnlyWith(sibling, value, _default_of(sibling, siblings)), _sentence(text, match), False
     for pattern in _REQUIRED_WITH:
         match = re.search(pattern, text)
         if match is not None and match["sibling"] in siblings:
