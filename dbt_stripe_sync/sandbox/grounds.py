@@ -140,6 +140,7 @@ GROUNDS: Mapping[str, str | None] = {
 }
 
 _TYPES = "yes: by the types of the catalogue"
+_AMONG_ROWS = "yes among the rows of a plan (`rules/counts.py`); what ended before is not known"
 _ONE_AT_A_TIME = "no: Stripe alone knows what its objects have by then"
 _NOT_SENT = "no sync sends such a request"
 _ACTION = "yes where a sync takes the step: it reads the status first; no sync takes the others"
@@ -181,11 +182,11 @@ _FORESEEN: Mapping[str, str] = {
     "invoices._customer_of": _TABLE,
     "invoices._put": _TABLE,
     "limits.check_chargeable": "no: whether a customer can be charged is known when that is tried",
-    "limits.check_currency": "yes among the rows of a plan (`rules/counts.py`); what ended before is not known",
+    "limits.check_currency": _AMONG_ROWS,
     "limits.check_frozen": "yes: by the second table",
     "limits.check_invoice_room": "yes for items that syncs write (`rules/counts.py`)",
     "limits.check_payment_method": "no: each would have to be read",
-    "limits.check_subscription_count": "yes among the rows of a plan (`rules/counts.py`); what ended before is not known",
+    "limits.check_subscription_count": _AMONG_ROWS,
     "metering": _ONE_AT_A_TIME,
     "metering._create_grant": _TABLE,
     "metering._create_meter": _ONE_AT_A_TIME,
@@ -197,7 +198,7 @@ _FORESEEN: Mapping[str, str] = {
     "previews": _NOT_SENT,
     "prices": _TABLE,
     "prices._take_lookup_key": "yes: the key is taken over, or its holder is named",
-    "prices._update_price": "yes: tax behavior by the lifecycle, default prices by looking, currencies by the first table",
+    "prices._update_price": "yes: by the lifecycle, and default prices by looking",
     "quotes": _ACTION,
     "quotes._total": _OWN,
     "quotes._update": "yes: by the lifecycle",

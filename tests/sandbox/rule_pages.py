@@ -52,8 +52,8 @@ where it can't. Rules that are {guess} are enforced by the sandbox alone.
 
 Every text that no row limits has at most {default:,} characters (OpenAPI specification); metadata has at most 50 keys
 of 40 characters without `[` and `]`, and values of 500 characters (docs.stripe.com/api/metadata). `[]` stands for each
-item of a list, `*` for each value of a map; a rule without a parameter is one of the whole request. The code is in `dbt_stripe_sync/stripe_api/rules/`. One test breaks each
-rule over HTTP: `{tests}{values_test}`.
+item of a list, `*` for each value of a map; a rule without a parameter is one of the whole request. The code is in
+`dbt_stripe_sync/stripe_api/rules/`. One test breaks each rule over HTTP: `{tests}{values_test}`.
 """
 STATUSES_HEAD = """\
 ## Statuses
@@ -167,7 +167,8 @@ def _stateful_rows():
         words = "; ".join(f"“{_cell(text)}”" for text in refusal.words)
         test = REFUSED_BY.get(name)
         shown = f"`{test}`" if test else ""
-        yield f"| {words} | {GROUNDS.get(name) or GUESS} | `{refusal.place}` `{name.partition('.')[2]}` | {shown} | {foreseen(name)} |"
+        code = f"`{refusal.place}` `{name.partition('.')[2]}`"
+        yield f"| {words} | {GROUNDS.get(name) or GUESS} | {code} | {shown} | {foreseen(name)} |"
 
 
 def _cell(text):
