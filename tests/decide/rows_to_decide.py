@@ -147,7 +147,12 @@ SOLD: dict[str, Sold] = {
     ),
     "shipping rate": Sold(
         "shipping_rate",
-        {"display_name": "name", "type": {"value": "fixed_amount"}, "metadata.a": "a"},
+        {
+            "display_name": "name",
+            "fixed_amount.amount": {"value": 500},
+            "fixed_amount.currency": {"value": "usd"},
+            "metadata.a": "a",
+        },
         {"name": "Slow", "a": "1"},
         changed={"a": "2"},
         fixed={"name": "Fast"},
@@ -552,7 +557,7 @@ def _statuses(rules: Rules) -> Iterator[tuple[str, str]]:
 
 
 def _holdings(need: ReadHoldings) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]]:
-    (rule,) = need.rules
+    rule, *_ = need.rules
     held = Holding(
         resource=rule.resource,
         stripe_id="holder_1",
