@@ -177,20 +177,46 @@ class Finish:
 class Fixed:
     """What no update of an object changes any more once its status is one of `statuses`, for `reason`.
 
-    `names` are parameters; None stands for all of them but those of `but`. `status_field` and `expand` are those of
-    `ByStatus`.
+    `names` are parameters; None stands for all of them but those of `but`. `until` is what ends a status that passes.
+    `status_field` and `expand` are those of `ByStatus`.
     """
 
     statuses: frozenset[str]
     reason: str
     names: frozenset[str] | None = None
     but: frozenset[str] = frozenset()
+    until: str | None = None
     status_field: str = "status"
     expand: tuple[str, ...] = ()
 
     def holds(self, name: str) -> bool:
         """Whether a parameter is among them."""
         return name not in self.but if self.names is None else name in self.names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtMost:
+    """How many objects of a resource may name the same `parent`.
+
+    `with_earlier` says that those of earlier runs count for sure, since none of them ends by itself.
+    """
+
+    parent: str
+    most: int
+    source: str
+    with_earlier: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneCurrency:
+    """The objects of a customer are all in one currency: their own, or that of the first of their `prices`.
+
+    One that names its `unless` follows that instead.
+    """
+
+    source: str
+    prices: str | None = None
+    unless: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +272,9 @@ class Lifecycle:
     that are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is
     named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives. `counted_at` names the
     parameter with the time of what Stripe counts and never shows, so that totals alone can tell of it. `merges_hashes`
-    says that an update is known to change the parts of a hash that it names, and to keep the others.
+    says that an update is known to change the parts of a hash that it names, and to keep the others. `at_most` and
+    `one_currency` are what holds for the objects of one parent together. `kept_by` are objects for whose sake Stripe
+    refuses to delete one.
     """
 
     found_by: tuple[str, ...] = ()
@@ -267,7 +295,7 @@ class Lifecycle:
     windows: Mapping[str, Window] = field(default_factory=dict)
     one_at_a_time: tuple[str, ...] = ()
     said_again: tuple[str, ...] = ()
-    fixed: Fixed | None = None
+    fixed: tuple[Fixed, ...] = ()
     shown_if_asked: tuple[str, ...] = ()
     bulk: Bulk | None = None
     held_by: tuple[HeldBy, ...] = ()
@@ -286,10 +314,18 @@ class Lifecycle:
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)
     hides_test_clocks: bool = False
+    at_most: AtMost | None = None
+    one_currency: OneCurrency | None = None
+    kept_by: tuple[HeldBy, ...] = ()
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""
         return tuple(value for name, value in self.set_once.items() if _covers(name.split("."), path))[:1]
+
+    @property
+    def fixed_expand(self) -> tuple[str, ...]:
+        """What has to be expanded for an object to show the statuses that fix something of it."""
+        return tuple(dict.fromkeys(name for rule in self.fixed for name in rule.expand))
 
     @property
     def options(self) -> tuple[str, ...]:

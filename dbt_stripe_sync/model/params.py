@@ -161,8 +161,20 @@ class Resource(Protocol):
         """How its objects live: what types can't say."""
         ...
 
-    def broken_rules(self, operation: str, params: Mapping[str, Any], *, now: int | None = None) -> Iterator[Violation]:
-        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
+    def broken_rules(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        now: int | None = None,
+        known: Mapping[str, Any] | None = None,
+        whole: bool | None = None,
+    ) -> Iterator[Violation]:
+        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds.
+
+        `known` is what the object has already. `whole` says that the parameters are all that there is, as those of a
+        creation are where it isn't said.
+        """
         ...
 
     def param(self, path: tuple[str, ...]) -> Param | None:

@@ -80,11 +80,19 @@ class Resource:
         """One operation, None where the resource lacks it."""
         return self.operations.get(name)
 
-    def broken_rules(self, operation: str, params: Mapping[str, Any], *, now: int | None = None) -> Iterator[Violation]:
+    def broken_rules(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        now: int | None = None,
+        known: Mapping[str, Any] | None = None,
+        whole: bool | None = None,
+    ) -> Iterator[Violation]:
         """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
         from dbt_stripe_sync.stripe_api.rules import check_rules  # they read the catalogue
 
-        return check_rules(self.name, operation, params, now=now)
+        return check_rules(self.name, operation, params, now=now, known=known, whole=whole)
 
     def param(self, path: tuple[str, ...]) -> Param | None:
         """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""

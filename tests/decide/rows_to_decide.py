@@ -155,7 +155,12 @@ SOLD: dict[str, Sold] = {
     ),
     "shipping rate": Sold(
         "shipping_rate",
-        {"display_name": "name", "type": {"value": "fixed_amount"}, "metadata.a": "a"},
+        {
+            "display_name": "name",
+            "fixed_amount.amount": {"value": 500},
+            "fixed_amount.currency": {"value": "usd"},
+            "metadata.a": "a",
+        },
         {"name": "Slow", "a": "1"},
         changed={"a": "2"},
         fixed={"name": "Fast"},
@@ -555,9 +560,7 @@ def _statuses(rules: Rules) -> Iterator[tuple[str, str]]:
     for rule in rules.lifecycle.on_removed.values():
         if isinstance(rule, ByStatus):
             yield from ((rule.status_field, status) for status in rule.steps)
-    fixed = rules.lifecycle.fixed
-    if fixed is not None:
-        yield from ((fixed.status_field, status) for status in fixed.statuses)
+    yield from ((fixed.status_field, status) for fixed in rules.lifecycle.fixed for status in fixed.statuses)
     yield from (("status", status) for status in rules.lifecycle.ended)
 
 

@@ -45,9 +45,8 @@ def complete(
             return change
         if shown is not None and partly <= shown.keys():
             return filled(rules, change, shown)
-    fixed = rules.lifecycle.fixed
     listed = [name for name in lists if name in rules.lifecycle.shown_if_asked]
-    expand = dict.fromkeys([*(fixed.expand if fixed else ()), *to_expand(rules, change), *listed])
+    expand = dict.fromkeys([*rules.lifecycle.fixed_expand, *to_expand(rules, change), *listed])
     seen = look(rules, diff, observed, change.stripe_id, tuple(expand))
     if isinstance(seen, Ask | Reject):
         return seen

@@ -184,8 +184,7 @@ def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, ob
     """Compare a row with an object that is not known as what it was sent as."""
     decision = _decide_adopted(rules, diff, payload, existing)
     if isinstance(decision, Change) and (hidden := to_expand(rules, decision)):
-        fixed = rules.lifecycle.fixed
-        seen = look(rules, diff, observed, decision.stripe_id, (*(fixed.expand if fixed else ()), *hidden))
+        seen = look(rules, diff, observed, decision.stripe_id, (*rules.lifecycle.fixed_expand, *hidden))
         if isinstance(seen, Ask | Reject):
             return seen
         if seen:

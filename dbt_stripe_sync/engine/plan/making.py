@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.payload.layout import keeps
+from dbt_stripe_sync.engine.plan.across import Across
 from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.observing import Observing
@@ -109,6 +110,7 @@ class PlanMaker:
             ),
             clock=sources.clock,
             writer=writer,
+            across=Across(workspace=self._workspace),
             referrers=Referrers(
                 workspace=self._workspace,
                 parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),

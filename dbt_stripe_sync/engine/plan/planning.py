@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.decide.rules import Need
+    from dbt_stripe_sync.engine.plan.across import Across
     from dbt_stripe_sync.engine.plan.finishing import Referrers
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
@@ -92,6 +93,7 @@ class Planning:
     settling: Settling
     refreshing: Refreshing
     uniques: Uniques
+    across: Across
     renamed: RenameCheck
     progress: RowProgress
     reading: Reads
@@ -320,8 +322,8 @@ class _SyncPlanner:
                 if isinstance(decision, Ask):
                     asked[key] = decision.need
                 else:
-                    decided[key] = decision
-                    self._claim(rows[key].diff, decision)
+                    decided[key] = self._planning.across.check(rules, key, decision)
+                    self._claim(rows[key].diff, decided[key])
             if asked:
                 observed = await self._planning.observing.answer(rules, asked, observed, self._found.notes)
             open_rows = list(asked)
