@@ -283,7 +283,8 @@ class Project:
         """Leave the artifacts, read from the state while it is still open: to open it again costs."""
         from dbt_stripe_sync.artifacts import write_artifacts
 
-        return _with_problems(report, write_artifacts(report, self.workload.dbt.target_path))
+        folder, with_amounts = self.workload.dbt.target_path, self.workload.settings.show_amounts
+        return _with_problems(report, write_artifacts(report, folder, with_amounts=with_amounts))
 
     def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
         """The report with what came up as the state was closed, and the artifacts anew if something did."""

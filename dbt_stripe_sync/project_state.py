@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.record import Record
-    from dbt_stripe_sync.model.run import RunReport
-    from dbt_stripe_sync.state.runs import RunEntry
+    from dbt_stripe_sync.model.run import RunEntry, RunReport
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.wiring import Workload
 
@@ -170,7 +169,7 @@ class ProjectState:
     def _run_id(state: StateStore, begins: str | None) -> str | None:
         if begins is None:
             return state.last_run()
-        return next((run.id for run in state.runs(limit=100_000) if run.id.startswith(begins)), None)
+        return state.find_run(begins)
 
     @contextmanager
     def _open(self) -> Iterator[StateStore]:

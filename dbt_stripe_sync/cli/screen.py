@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.report.progress import Progress
 
-NARROW = 80
+# Where no terminal ends the lines, nothing is cut or wrapped: a program, or `grep`, reads them.
+ENDLESS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +35,11 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal; 80 where there is none."""
+        """Columns of the terminal; without one, more than any line has."""
         try:
             return os.get_terminal_size(sys.stdout.fileno()).columns
         except (OSError, ValueError):
-            return NARROW
+            return ENDLESS
 
     @property
     def is_interactive(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from dbt_stripe_sync.model.calls import RESOURCE_MISSING
 
@@ -48,6 +49,11 @@ class Intent:
     key_spent: bool = False
 
 
+def intent_id(run_id: str) -> str:
+    """A new intent's id. It names its run, so that what a later run finds out of it is told apart from its own."""
+    return f"{run_id}/{uuid4()}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How a change of a saved plan ended in an earlier apply of it, where it must not be sent again.
@@ -83,6 +89,12 @@ class Outcome:
     owed: tuple[Owed, ...] = ()
     settled: tuple[str, ...] = ()
     refused_step: str | None = None
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether an earlier run had left the change open, and this one has found out about it."""
+        run, is_named, _ = (self.intent_id or "").rpartition("/")
+        return bool(is_named) and run != self.run_id
 
     @property
     def is_object_missing(self) -> bool:
@@ -130,3 +142,23 @@ class RunReport:
     reads: int | None = None
     dry_run: bool = False
     owed: tuple[Owed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEntry:
+    """One line of the list of runs. `finished_at` is None where it was killed or is still going.
+
+    `counts` has what became of the rows, empty for a run that has not come to its end.
+    """
+
+    id: str
+    command: str
+    target: str
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime | None
+    done: Mapping[str, int]
+    requests: int
+    owed: int = 0
+    reads: int | None = None
+    counts: tuple[SyncCounts, ...] = ()

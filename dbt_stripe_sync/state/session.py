@@ -1,4 +1,4 @@
-"""An open DuckDB connection to the state: queries in, plain values out, every error one that a person can mend."""
+"""An open DuckDB connection to the state: queries in, plain values out, every error one that a person can fix."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
-    from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunReport
-    from dbt_stripe_sync.state.runs import Outcomes, RunEntry
+    from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunEntry, RunReport
+    from dbt_stripe_sync.state.runs import Outcomes
 
 # What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
 MEMORY_LIMIT = "1GB"
@@ -252,6 +252,10 @@ class StateStore:
     def runs(self, limit: int = 20) -> list[RunEntry]:
         """The newest runs first. One that was killed says `interrupted` once another has begun."""
         return log.read_runs(self._session, limit)
+
+    def find_run(self, begins: str) -> str | None:
+        """The newest run whose id begins like this."""
+        return log.find_run(self._session, begins)
 
     def last_run(self) -> str | None:
         """The id of the newest run."""

@@ -18,7 +18,7 @@ def test_a_comment_has_the_sums_in_a_table_and_the_changes_folded():
     counts = make_counts(rows=12401, rejected=1, same=12398, by_action={"update": 1, "delete": 1}, calls=2)
 
     assert render(make_plan(changes, [counts], [row_problem("jo@x.com")])) == (
-        "### Stripe: 2 changes, 1 rejected, 12,398 as they were\n"
+        "### Stripe: 2 changes, 1 rejected, 12,398 unchanged\n"
         "\n"
         "About 2 writes, under a second. Target dev, account acct\\_1AbCdEfGhIjKlMn0, test mode.\n"
         "\n"

@@ -294,5 +294,5 @@ def _held_problem(sync: Sync, reason: str) -> Problem:
         code="model-held",
         summary=f"nothing of `{sync.name}` is sent: {reason}",
         where=Location(file=sync.model.file, model=sync.model.name),
-        hint="mend it and run `dbt build` again, or add `--ignore-dbt-results`",
+        hint="fix it and run `dbt build` again, or add `--ignore-dbt-results`",
     )
