@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.project_state import ProjectState
 
 T = TypeVar("T")
+HELD = "A run holds the state: this plan is made from a copy of it, and leaves out what the run is sending now."
 
 
 class Silent:
@@ -170,7 +171,9 @@ class Project:
             path = Path(folder) / "plan.jsonl"
 
             async def work() -> Plan:
-                async with open_parts(self.workload, clock=self._clock) as parts:
+                async with open_parts(self.workload, clock=self._clock, only_looks=True) as parts:
+                    if parts.state.is_copy:
+                        _log().warning(HELD)
                     return await pipeline.make_plan(
                         self.workload, parts, options or PlanOptions(), progress or Silent(), path
                     )
@@ -346,7 +349,11 @@ def _interruptible() -> Iterator[None]:
 def _say_what_is_finished(under_way: int) -> None:
     if under_way:
         what = "1 request" if under_way == 1 else f"{under_way:,} requests"
-        logging.getLogger(__name__).warning("Finishing %s; press Ctrl-C again to quit.", what)
+        _log().warning("Finishing %s; press Ctrl-C again to quit.", what)
+
+
+def _log() -> logging.Logger:
+    return logging.getLogger(__name__)
 
 
 def _with_problems(report: RunReport, problems: Sequence[Problem]) -> RunReport:

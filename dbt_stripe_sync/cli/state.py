@@ -33,7 +33,7 @@ def state() -> None:
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str) -> int:
     """List the syncs in the state, or the records of SYNC."""
     rows: list[Mapping[str, object]]
-    with project.state.open() as store:
+    with project.state.look() as store:
         if sync is None:
             rows = [{"sync": name, "resource": resource, "records": f"{n:,}"} for name, resource, n in store.summary()]
             columns: tuple[str, ...] = ("sync", "resource", "records")

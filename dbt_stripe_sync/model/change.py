@@ -169,6 +169,22 @@ def is_row(change: Change) -> bool:
     return change.id.removesuffix(ENDS_FIRST) == change_id(change.sync, change.key)
 
 
+def kind_of(change: Change) -> str:
+    """What a change does, without the row: its action, and the parameters that it touches where others may touch more.
+
+    A new object has those that its row has, and a removal those of Stripe's rules.
+    """
+    if change.action is Action.CREATE or change.action in REMOVALS:
+        return change.action.value
+    names = sorted({part.path.partition("[")[0].partition(".")[0] for part in change.changed})
+    return f"{change.action.value} {', '.join(names)}".rstrip()
+
+
+def other_kind(change: Change) -> str:
+    """What a change is counted as where there are more kinds than anybody tells apart."""
+    return f"{change.action.value} …"
+
+
 def nested(path: str, value: Any) -> dict[str, Any]:
     """A parameter at a dotted path, as parameters."""
     for name in reversed(path.split(".")):

@@ -111,7 +111,7 @@ def _sync(
     yield from _rows(picked, found.rows(counts.sync), style, width)
     if hidden > 0:
         shown = ", ".join(f"{number:,} to {word}" for _, number, word in actions_of(counts))
-        text = f"… and {hidden:,} more ({shown} in all); `--format json` prints every one"
+        text = f"… and {hidden:,} more ({shown} in all); `--output json` prints every one"
         yield from wrap(text, width, indent=INDENT * 2, first=INDENT)
     yield from _drifted(drifted, width)
     for note in counts.notes:

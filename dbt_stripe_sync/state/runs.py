@@ -188,8 +188,7 @@ def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
         id=row["id"],
         command=row["command"],
         target=row["target"],
-        # Whoever reads this holds the state's lock: another run that has said nothing of its end was killed.
-        status=RunStatus.INTERRUPTED if status is RunStatus.RUNNING and row["id"] != session.run_id else status,
+        status=RunStatus.INTERRUPTED if status is RunStatus.RUNNING and _was_killed(row["id"], session) else status,
         started_at=_utc(row["started_at"]),
         finished_at=_utc(row["finished_at"]) if row["finished_at"] else None,
         done=done,
@@ -198,6 +197,11 @@ def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
         reads=reads,
         counts=tuple(decode_counts(counts) for counts in _values(row["counts"])),
     )
+
+
+def _was_killed(run_id: str, session: Session) -> bool:
+    """Whether a run that has said nothing of its end was killed: whoever holds the state's lock knows that it was."""
+    return not session.is_copy and run_id != session.run_id
 
 
 def _count_outcomes(session: Session, run_id: str) -> dict[str, int]:

@@ -260,7 +260,7 @@ def test_the_keyboard_is_enough(visit, small):
     assert page.locator("#rows .row.current .c-key").inner_text() == "1047"
 
     page.keyboard.press("End")
-    page.locator("#rows .row.current .key", has_text="1299").wait_for()
+    page.locator("#rows .row.current .c-key", has_text="1299").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

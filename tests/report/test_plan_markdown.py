@@ -58,7 +58,9 @@ def test_nobody_is_mentioned_by_a_summary():
 
 
 def test_a_comment_is_never_longer_than_its_host_takes():
-    changes = ListedChanges(make_change(f"{n:05}", changed={"name": ("x" * 90, "ü" * 900)}) for n in range(3000))
+    changes = ListedChanges(
+        make_change(f"{n:05}", changed={"name": ("x" * 90, f"{n}{'ü' * 900}")}) for n in range(3000)
+    )
     counts = make_counts(rows=3000, by_action={"update": 3000})
     text = render(make_plan(changes, [counts]), show_values=True, most_rows=3000)
 

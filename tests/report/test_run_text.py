@@ -81,7 +81,7 @@ def test_what_may_have_happened_is_not_called_failed():
     assert "  the connection: reset\n" in text
     assert "skipped: 1 row of `customers`" in text
     assert "what it refers to is missing: customers/1 was not written." in text
-    assert "`dbt-stripe-sync retry` sends what was skipped or is unknown" in text
+    assert "`dbt-stripe-sync retry` sends what was skipped or is unresolved" in text
 
 
 def test_rows_rejected_before_they_were_sent_are_told_too():

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from dbt_stripe_sync.engine.apply.send import Sender, build_intent
+from dbt_stripe_sync.engine.apply.send import INTERNAL_ERROR, Sender, build_intent
 from dbt_stripe_sync.engine.apply.turns import FEW_UNDER_WAY, Turns
 from dbt_stripe_sync.engine.payload.builder import refs_in
 from dbt_stripe_sync.model.change import is_row
@@ -271,10 +271,10 @@ class _Lanes:
         self.tally.count(outcome)
         self.observer.on_outcome(outcome)
         failure = outcome.failure
-        is_lost = failure is not None and failure.type == "connection"
+        is_lost = failure is not None and outcome.status is Status.UNKNOWN and _is_outage(failure)
         self.lost_in_a_row = self.lost_in_a_row + 1 if is_lost else 0
-        if self.lost_in_a_row >= MOST_LOST:
-            self.stop("Stripe does not answer")
+        if failure is not None and self.lost_in_a_row >= MOST_LOST:
+            self.stop(f"Stripe does not answer ({failure.message or failure.status})")
         if failure is not None and failure.status == UNAUTHORIZED:
             self.stop("Stripe refuses the key")
         elif failure is not None and failure.type == "permission":
@@ -340,6 +340,11 @@ def _refs_of(change: Change) -> set[Ref]:
     for call in change.calls:
         found |= set(refs_in([call.target, dict(call.params)]))
     return found
+
+
+def _is_outage(failure: StripeFailure) -> bool:
+    """Whether there was no answer, or one of something in between: that says nothing of the row."""
+    return failure.type in {"connection", "not_stripe", "redirect"} or (failure.status or 0) > INTERNAL_ERROR
 
 
 def _raise_first(tasks: set[asyncio.Task[None]]) -> None:
