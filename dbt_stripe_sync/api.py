@@ -53,6 +53,9 @@ HELD = "A run holds the state: this plan is made from a copy of it, and leaves o
 class Silent:
     """Progress for nobody."""
 
+    def begin_run(self, run_id: str) -> None:
+        """Say nothing."""
+
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
         """Say nothing."""
 

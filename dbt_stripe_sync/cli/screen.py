@@ -77,6 +77,12 @@ class Screen:
         for line in lines:
             click.echo(printable(line), err=True, color=None if self.colour else False)
 
+    def say(self, lines: Iterable[str]) -> None:
+        """Print what a command has done: lines for people, or JSON lines for a log."""
+        if self.log_format == "json":
+            lines = (log_line("message", "info", message=line) for line in lines if line)
+        self.lines(lines)
+
     def confirm(self, question: str) -> bool:
         """Ask, where `can_ask`; no answer is no."""
         return click.confirm(question, default=False, err=True)

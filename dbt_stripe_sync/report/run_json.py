@@ -138,7 +138,7 @@ def build_sums(report: RunReport) -> dict[str, Any]:
     """What a run came to, in one line of a log."""
     head = build_head(report)
     names = ("status", "elapsed_time", "requests", "reads", "totals")
-    return {"run": report.run_id, **{name: head[name] for name in names}}
+    return {"run_id": report.run_id, **{name: head[name] for name in names}}
 
 
 def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
