@@ -12,7 +12,6 @@ from uuid import uuid4
 
 from dbt_stripe_sync.engine.apply.journal import Journal
 from dbt_stripe_sync.engine.apply.lanes import Sending, Stop, apply_changes
-from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
 from dbt_stripe_sync.engine.apply.recovery import settle_intents
 from dbt_stripe_sync.engine.apply.refresh import commit_refreshes
 from dbt_stripe_sync.engine.apply.reporting import Ending, build_report
@@ -204,6 +203,8 @@ def _failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
 
 async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:
     """Give the state back the records that it lacks, from the tags of the objects in Stripe. Changes nothing there."""
+    from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
+
     # What a part of a sync sets has no tag of its own: the next run compares it with the object.
     whole = [sync for sync in workload.syncs if sync.part_of is None]
     return await rebuild_records(

@@ -12,8 +12,7 @@ from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.errors import PlanError, Problem, Severity
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
-from dbt_stripe_sync.report import plan_json, plan_markdown, plan_text, plan_words, run_json, run_text
-from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
+from dbt_stripe_sync.report import run_json, run_text
 from dbt_stripe_sync.report.progress import log_line
 
 if TYPE_CHECKING:
@@ -166,6 +165,8 @@ def _review(project: Project, screen: Screen, progress: Progress, *, asks_first:
     """Show what replaced prices do to people before it is sent, and ask where nobody has seen a plan of this yet."""
 
     def look(plan: Plan, /, *, is_first: bool) -> None:
+        from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
+
         if asks_first and is_first and len(plan.changes) and screen.can_ask:
             progress.end()
             _confirm(plan, (), project, screen)
@@ -179,6 +180,8 @@ def _review(project: Project, screen: Screen, progress: Progress, *, asks_first:
 
 def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project, screen: Screen) -> None:
     """Show a plan and ask whether it may be sent. Raises `PlanError` where it may not."""
+    from dbt_stripe_sync.report import plan_words
+
     screen.notes(_rendered(plan, project, screen, "text", show_values=True, with_hint=False))
     if not screen.confirm(plan_words.question_of(plan, removals)):
         raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
@@ -188,7 +191,11 @@ def _rendered(
     plan: Plan, project: Project, screen: Screen, form: str, *, show_values: bool, with_hint: bool = True
 ) -> Iterator[str]:
     if form == "json":
+        from dbt_stripe_sync.report import plan_json
+
         return plan_json.render_plan(plan, with_values=show_values)
+    from dbt_stripe_sync.report import plan_text
+
     style = plan_text.PlanStyle(
         show_values=show_values,
         show_amounts=project.workload.settings.show_amounts,
@@ -197,9 +204,11 @@ def _rendered(
         calls_per_second=project.calls_per_second(plan.header),
         with_hint=with_hint,
     )
-    return (
-        plan_markdown.render_plan(plan, style=style) if form == "markdown" else plan_text.render_plan(plan, style=style)
-    )
+    if form == "markdown":
+        from dbt_stripe_sync.report import plan_markdown
+
+        return plan_markdown.render_plan(plan, style=style)
+    return plan_text.render_plan(plan, style=style)
 
 
 def _finish(report: RunReport, project: Project, screen: Screen) -> int:

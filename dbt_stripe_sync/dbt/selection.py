@@ -11,7 +11,6 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
-from dbt_stripe_sync.dbt.methods import default_method, find_nodes
 from dbt_stripe_sync.model.errors import ConfigError, Problem, Severity
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ class _Selector:
         return {sync.name for sync in self.syncs if sync.model.unique_id in wanted}
 
     def _part(self, part: str) -> _Matched:
+        from dbt_stripe_sync.dbt.methods import default_method, find_nodes
+
         spec = _SPEC.fullmatch(part)
         if spec is None or (spec["whole_family"] and (spec["down"] or self.manifest.is_of_dbt_2)):
             return _Matched(self.ask_dbt.selector(part))

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.violation import Violation
@@ -132,6 +132,11 @@ class Resource(Protocol):
     @property
     def params(self) -> Mapping[str, Param]:
         """Every parameter of creation and of updates; those of the URL come first."""
+        ...
+
+    @property
+    def required(self) -> Sequence[str]:
+        """The parameters that no creation can do without."""
         ...
 
     @property

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.params import Operation, Param, ParamKind
 from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
-from dbt_stripe_sync.stripe_api.sdk import method_names, read_methods, read_returned, service_modules
+from dbt_stripe_sync.stripe_api.sdk import (
+    V1_SERVICES,
+    method_names,
+    read_methods,
+    read_returned,
+    service_modules,
+    subservices,
+)
 from dbt_stripe_sync.stripe_api.sdk_params import merge_params, read_params
 
 if TYPE_CHECKING:
@@ -30,9 +37,10 @@ _NO_RESOURCES = ("test_helpers",)
 class Resource:
     """A kind of object. `name` is the user's (`customer.tax_id`), `service` the SDK's (`customers.tax_ids`)."""
 
-    def __init__(self, name: str, service: str) -> None:
+    def __init__(self, name: str, service: str, module: str) -> None:
         self.name = name
         self.service = service
+        self._module = module
 
     def __repr__(self) -> str:
         return f"Resource({self.name!r})"
@@ -40,7 +48,7 @@ class Resource:
     @cached_property
     def operations(self) -> Mapping[str, Operation]:
         """Every operation by the name of its method in the SDK, read as it is asked for: most need two of seven."""
-        return _Operations(read_methods(service_modules()[self.service]))
+        return _Operations(read_methods(self._module))
 
     @cached_property
     def params(self) -> Mapping[str, Param]:
@@ -51,6 +59,11 @@ class Resource:
             for name in (create.path_params if create else ())
         }
         return {**in_path, **merge_params(create.params if create else {}, update.params if update else None)}
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The parameters that no creation can do without."""
+        return tuple(name for name, param in self.params.items() if param.creatable and param.required)
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
@@ -86,7 +99,7 @@ class Resource:
 
 
 # The clocks that objects in test mode can have: they are only listed, so they are no resource that a sync may write.
-TEST_CLOCK = Resource("test_helpers.test_clock", "test_helpers.test_clocks")
+TEST_CLOCK = Resource("test_helpers.test_clock", "test_helpers.test_clocks", "stripe.test_helpers._test_clock_service")
 
 
 class Catalog:
@@ -94,8 +107,7 @@ class Catalog:
 
     def resource(self, name: str) -> Resource | None:
         """A resource by its name, its plural, or Stripe's own spelling (`invoiceitem`); None where there is none."""
-        known = _names()
-        return _resource(name if name in known else _aliases().get(_folded(name), ""))
+        return _resource(name) or _resource(_aliases().get(_folded(name), ""))
 
     def names(self) -> tuple[str, ...]:
         """Every resource's name, in alphabetical order."""
@@ -164,28 +176,43 @@ def lifecycle_of(name: str) -> Lifecycle:
 
 @cache
 def _resource(name: str) -> Resource | None:
-    service = _names().get(name)
-    return Resource(name, service) if service is not None else None
+    """The resource of a name: only the services on the way to it are read, three files of some two hundred."""
+    service, module = "", V1_SERVICES
+    for step in name.split("."):
+        below = (
+            (part, submodule)
+            for part, submodule in subservices(module).items()
+            if step in (part, _singular(part)) and _named(part, submodule) == step
+        )
+        part, module = next(below, ("", ""))
+        if not module:
+            return None
+        service += f".{part}" if service else part
+    return Resource(name, service, module) if _is_resource(service, module) else None
 
 
 @lru_cache(maxsize=1)
 def _names() -> Mapping[str, str]:
     services = service_modules()
     return {
-        _name_of(service, services): service
-        for service, module in services.items()
-        if "create" in method_names(module) and not service.startswith(_NO_RESOURCES)
+        _name_of(service, services): service for service, module in services.items() if _is_resource(service, module)
     }
 
 
+def _is_resource(service: str, module: str) -> bool:
+    return "create" in method_names(module) and not service.startswith(_NO_RESOURCES)
+
+
 def _name_of(service: str, services: Mapping[str, str]) -> str:
-    """`customers.tax_ids` is `customer.tax_id`; a namespace such as `entitlements` keeps its name."""
+    """`customers.tax_ids` is `customer.tax_id`."""
     steps = service.split(".")
     prefixes = [".".join(steps[: index + 1]) for index in range(len(steps))]
-    return ".".join(
-        _singular(step) if method_names(services[prefix]) else step
-        for step, prefix in zip(steps, prefixes, strict=True)
-    )
+    return ".".join(_named(step, services[prefix]) for step, prefix in zip(steps, prefixes, strict=True))
+
+
+def _named(part: str, module: str) -> str:
+    """A service in the singular; a namespace such as `entitlements` keeps its name."""
+    return _singular(part) if method_names(module) else part
 
 
 def _singular(word: str) -> str:

@@ -34,6 +34,8 @@ _RETURNED = re.compile(r'"(?:(?P<list>ListObject|SearchResultObject)\[)?(?:Union
 _OBJECT_NAME = re.compile(r'OBJECT_NAME: ClassVar\[\s*Literal\["([^"]+)"\]')
 _OBJECT_FIELD = re.compile(r"^    (\w+): ", re.MULTILINE)
 _PATH_PARAM = re.compile(r"\{(\w+)\}")
+# The module that names all others.
+V1_SERVICES = "stripe._v1_services"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +88,20 @@ def api_version() -> str:
 @cache
 def service_modules() -> Mapping[str, str]:
     """The module of every service below `StripeClient.v1`, by its dotted path (`customers.tax_ids`)."""
-    return dict(_walk("", "stripe._v1_services"))
+    return dict(_walk("", V1_SERVICES))
 
 
 def _walk(prefix: str, module: str) -> Iterator[tuple[str, str]]:
-    found = _SUBSERVICES.search(_source(module))
-    if found is None:
-        return
-    for name, (submodule, _) in ast.literal_eval(found.group(1)).items():
+    for name, submodule in subservices(module).items():
         yield f"{prefix}{name}", submodule
         yield from _walk(f"{prefix}{name}.", submodule)
+
+
+@cache
+def subservices(module: str) -> Mapping[str, str]:
+    """The modules of the services right below one, by name."""
+    found = _SUBSERVICES.search(_source(module))
+    return {name: submodule for name, (submodule, _) in ast.literal_eval(found.group(1)).items()} if found else {}
 
 
 @cache

@@ -11,7 +11,6 @@ from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dbt_stripe_sync.model.nodes import NUMBER_FIELD
 
@@ -91,7 +90,7 @@ def _canonical(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if _holds_intervals(array.type):
         return pa.array([_with_interval_texts(value) for value in array.to_pylist()], kind)
     # Nanoseconds are cut, as every engine does that has none.
-    return pc.cast(array, kind, safe=False)
+    return array.cast(kind, safe=False)
 
 
 def _holds_intervals(kind: pa.DataType) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 DAYS_TO_2000 = 10_957
 MICROSECONDS_A_DAY = 86_400_000_000
@@ -52,6 +51,8 @@ def _restored(array: pa.Array) -> pa.Array:
         ends = DATE
     else:
         return array
+    import pyarrow.compute as pc  # a tenth of a second, which a table without dates and times does not need
+
     numbers = array.view(ends.integer)
     least = pc.min(numbers).as_py()
     if least is None or least > ends.arrived_negative:

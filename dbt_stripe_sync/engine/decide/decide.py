@@ -177,11 +177,7 @@ def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, ob
 def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     if rules.sync.mode is Mode.UPDATE:
         return Keep(note=Note(text="no object of this row was found, and the sync's mode is `update`"))
-    missing = [
-        name
-        for name, param in rules.resource.params.items()
-        if param.creatable and param.required and name not in payload.params
-    ]
+    missing = [name for name in rules.resource.required if name not in payload.params]
     if missing:
         return reject(*(_missing(rules, diff, name) for name in missing))
     outside = tuple(check_windows(payload.params, rules.lifecycle.windows, rules.now, rules.sync.where, diff.key))

@@ -26,6 +26,6 @@ def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
 
 
 def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
-    where = rules.sync.where.at_key(key)
+    now = int(rules.now.timestamp())
     for call in change.calls:
-        yield from foresee_call(rules.resource, call.operation, call.params, where, now=int(rules.now.timestamp()))
+        yield from foresee_call(rules.resource, call.operation, call.params, rules.sync.where, key, now)

@@ -106,7 +106,7 @@ class PayloadBuilder:
             self._sync.fields, self._resource.params, self._layout.row, row, (problems, absent, key)
         )
         params = self._checked(params, key, problems)
-        problems += foresee_payload(self._resource, params, self._sync.where.at_key(key))
+        problems += foresee_payload(self._resource, params, self._sync.where, key)
         name = self._resource.lifecycle.key_as
         if name is not None and name not in params:
             params[name] = build_identifier(self._sync.project, self._sync.name, key)

@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.violation import Violation
 
 
-def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Location) -> Iterator[Problem]:
+def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Location, key: str) -> Iterator[Problem]:
     """The problems of all that a row asks for, whatever becomes of it; no time is looked at.
 
-    `where` is the row's place.
+    `where` is the place of its sync.
     """
     later = {name: value for name, value in params.items() if not resource.params[name].creatable}
     at_first = {name: value for name, value in params.items() if name not in later}
     for operation, part in (("create", at_first), ("update", later)):
-        yield from foresee_call(resource, operation, part, where)
+        for violation in resource.broken_rules(operation, part):
+            yield _problem(violation, where.at_key(key))
 
 
 def foresee_call(
-    resource: Resource, operation: str, params: Mapping[str, Any], where: Location, *, now: int | None = None
+    resource: Resource, operation: str, params: Mapping[str, Any], where: Location, key: str, now: int
 ) -> Iterator[Problem]:
-    """The problems of one call; with `now`, in Unix seconds, those of its times too."""
+    """The problems of one call of a row, those of its times too. `now` is Unix seconds."""
     for violation in resource.broken_rules(operation, params, now=now):
-        yield _problem(violation, where)
+        yield _problem(violation, where.at_key(key))
 
 
 def _problem(violation: Violation, where: Location) -> Problem:

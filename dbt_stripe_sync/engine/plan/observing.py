@@ -125,10 +125,11 @@ class Observing:
         hits = self.existing.find(resource, wanted)
         ids = [str(body["id"]) for hit in hits.values() for body in hit.objects]
         owners = ChainMap(self._recorded(resource, ids), self.claimed[resource])
+        nothing = {is_near: Found(is_near=is_near) for is_near in (False, True)}
         return {
             key: replace(
                 seen[key],
-                found=replace(hits.get(key, Found()), owners=owners if key in hits else {}, is_near=need.is_near),
+                found=replace(hits[key], owners=owners, is_near=need.is_near) if key in hits else nothing[need.is_near],
             )
             for key, need in asked.items()
         }

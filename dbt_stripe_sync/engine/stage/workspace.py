@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dbt_stripe_sync.engine.payload.values import Unreadable
 
@@ -37,7 +36,7 @@ def _with_shortest_floats(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Floats of 32 bits by their shortest decimal: 0.1 stays 0.1, and does not become 0.10000000149011612."""
     for index, name in enumerate(batch.schema.names):
         if pa.types.is_float32(batch.column(index).type):
-            batch = batch.set_column(index, name, pc.cast(pc.cast(batch.column(index), pa.string()), pa.float64()))
+            batch = batch.set_column(index, name, batch.column(index).cast(pa.string()).cast(pa.float64()))
     return batch
 
 
