@@ -224,7 +224,8 @@ class JsonLines(Silent):
     `time` is UTC, `level` is `info`, `warning` or `error`, `run_id` the run's, null before there is one.
 
     Events: `run_started`, `reading_back`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`,
-    `apply_started`, `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a guess from it.
+    `apply_started`, `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a
+    guess from it.
     """
 
     def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:

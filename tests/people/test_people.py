@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -48,7 +49,8 @@ class Gym:
 
     def run_dbt(self, command):
         options = ["--project-dir", str(self.root), "--profiles-dir", str(self.root)]
-        subprocess.run([str(self.dbt), "--quiet", command, *options], check=True, capture_output=True)
+        environment = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+        subprocess.run([str(self.dbt), "--quiet", command, *options], check=True, capture_output=True, env=environment)
 
     @property
     def options(self):
