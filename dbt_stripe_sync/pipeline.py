@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dbt_stripe_sync.engine.apply.lanes import Tally
-    from dbt_stripe_sync.engine.apply.rebuild import Rebuilt
     from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanOptions
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.wiring import Parts, Workload
@@ -199,17 +198,6 @@ def _failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
         with suppress(StateError):
             parts.state.fail_run(run_id, error.problems)
         raise
-
-
-async def rebuild(workload: Workload, parts: Parts) -> tuple[Rebuilt, ...]:
-    """Give the state back the records that it lacks, from the tags of the objects in Stripe. Changes nothing there."""
-    from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
-
-    # What a part of a sync sets has no tag of its own: the next run compares it with the object.
-    whole = [sync for sync in workload.syncs if sync.part_of is None]
-    return await rebuild_records(
-        whole, workload.catalog, parts.stripe, parts.state, run_id=new_run_id(parts.clock.now())
-    )
 
 
 def new_run_id(now: datetime) -> str:

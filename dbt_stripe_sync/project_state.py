@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync import pipeline
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
 from dbt_stripe_sync.state.store import look_at_state, open_state
@@ -143,11 +142,21 @@ class ProjectState:
             return state.import_(folder)
 
     def rebuild(self) -> tuple[Rebuilt, ...]:
-        """Give back the records that the state lacks, from our tags in Stripe. Raises `StripeError`, too."""
+        """Give back the records that the state lacks, from our tags in Stripe, and change nothing there.
+
+        Raises `StripeError`, too.
+        """
+        from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
+        from dbt_stripe_sync.pipeline import new_run_id
+
+        workload = self._workload
 
         async def work() -> tuple[Rebuilt, ...]:
-            async with open_parts(self._workload, clock=self._clock) as parts:
-                return await pipeline.rebuild(self._workload, parts)
+            # What a part of a sync sets has no tag of its own: the next run compares it with the object.
+            whole = [sync for sync in workload.syncs if sync.part_of is None]
+            async with open_parts(workload, clock=self._clock) as parts:
+                run_id = new_run_id(parts.clock.now())
+                return await rebuild_records(whole, workload.catalog, parts.stripe, parts.state, run_id=run_id)
 
         return run_to_end(work())
 
