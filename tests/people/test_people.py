@@ -19,7 +19,7 @@ from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Fault
 from dbt_stripe_sync.state.store import open_state
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 HERE = Path(__file__).parent
 
 
