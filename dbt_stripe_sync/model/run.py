@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from dbt_stripe_sync.model.calls import RESOURCE_MISSING
 
@@ -47,11 +46,6 @@ class Intent:
     stripe_id: str | None = None
     key_sent_at: datetime | None = None
     key_spent: bool = False
-
-
-def intent_id(run_id: str) -> str:
-    """A new intent's id. It names its run, so that what a later run finds out of it is told apart from its own."""
-    return f"{run_id}/{uuid4()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
