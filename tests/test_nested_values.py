@@ -528,7 +528,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"description": {"template": "[[ cell.split('-')[1] ]]"}},
             "'a-b'",
             "'secret'",
-            "`description` its template failed with",
+            "`description` has a template that failed with",
             "try it with `show`",
         ),
         (
@@ -536,7 +536,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"description": {"template": "[[ 1 / (cell | int) ]]"}},
             "'1'",
             "'0'",
-            "`description` its template failed with ZeroDivisionError",
+            "`description` has a template that failed with ZeroDivisionError",
             "try it with `show`",
         ),
         (
@@ -689,7 +689,7 @@ def test_a_time_without_an_end_reaches_no_template(business):
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert "`description` its template failed with ValueError" in ran.text
+    assert "`description` has a template that failed with ValueError" in ran.text
     assert business.stripe.count("customer") == 0
 
 

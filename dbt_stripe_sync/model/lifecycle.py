@@ -119,6 +119,18 @@ class HeldBy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutsShort:
+    """A removal, by its `operation`, that takes effect at once on another object: one of `resource` that it names.
+
+    `wholly` says that it ends the other object too; otherwise it takes a part of it away.
+    """
+
+    operation: str
+    resource: str
+    wholly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
     """A parameter whose value no two objects of a resource have at once.
 
@@ -221,8 +233,10 @@ class Lifecycle:
     are no part of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to
     create, for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
-    where an object is removed for good, `not_followed` the resources that refer to it and can't move to a new
-    object with another value of a parameter, `needs_one_of` groups of parameters of which creation needs one,
+    where an object is removed for good, `cuts_short` what a removal does to the object that this one belongs to,
+    `managed_by` the resources whose objects have to let go of one before it can be told to end later, `not_followed`
+    the resources that refer to it and can't move to a new object with another value of a parameter, `needs_one_of`
+    groups of parameters of which creation needs one,
     `uniques` what no two objects share, `ended` the statuses in which an object's life is over. `whole_lists` are
     lists that an update replaces as a whole, and to which people add by hand. `anchored` are lists whose first entry
     says in each update where the object's own first one begins, by the parameter given here; creation has that
@@ -256,6 +270,8 @@ class Lifecycle:
     bulk: Bulk | None = None
     held_by: tuple[HeldBy, ...] = ()
     ends_with_it: tuple[HeldBy, ...] = ()
+    cuts_short: tuple[CutsShort, ...] = ()
+    managed_by: tuple[str, ...] = ()
     needs_one_of: tuple[tuple[str, ...], ...] = ()
     not_followed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     uniques: tuple[Unique, ...] = ()

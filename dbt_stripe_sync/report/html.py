@@ -32,7 +32,7 @@ from dbt_stripe_sync.report.html_words import (
     build_syncs,
 )
 from dbt_stripe_sync.report.json_values import json_failure, json_params
-from dbt_stripe_sync.report.lines import counted
+from dbt_stripe_sync.report.lines import counted, escaped
 from dbt_stripe_sync.report.owed_text import HINT
 from dbt_stripe_sync.report.plan_words import field_of
 from dbt_stripe_sync.report.redact import describe_values, hide_keys
@@ -127,7 +127,7 @@ def render_html(report: RunReport, *, with_values: bool = False, with_amounts: b
         facts=page.facts(),
         rows=page.rows(),
     )
-    yield from map(hide_keys, pieces)
+    yield from (escaped(hide_keys(piece)) for piece in pieces)
 
 
 class _Page:

@@ -15,7 +15,7 @@ import orjson
 from typing_extensions import Self
 
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.lines import about, counted, plain, took
+from dbt_stripe_sync.report.lines import about, counted, escaped, plain, took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -341,7 +341,7 @@ def _name_run(run_id: str | None) -> None:
 def log_line(event: str, level: str, **facts: object) -> str:
     """One line for log collectors: what happened, at which `time` (UTC), of which `level`, in which run."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return orjson.dumps({"event": event, "time": now, "level": level, "run_id": _run_id, **facts}).decode()
+    return escaped(orjson.dumps({"event": event, "time": now, "level": level, "run_id": _run_id, **facts}).decode())
 
 
 def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:

@@ -33,12 +33,13 @@ from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.explain import explain, fill_in
 from dbt_stripe_sync.report.figures import WORDS as FIGURES
 from dbt_stripe_sync.report.json_values import json_failure, json_header, json_params, json_problem, json_time
+from dbt_stripe_sync.report.lines import escaped
 from dbt_stripe_sync.report.plan_json import json_counts, json_owed
 from dbt_stripe_sync.report.redact import hide_keys_in
 from dbt_stripe_sync.report.run_text import totals_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dbt_stripe_sync.model.run import Outcome, RunEntry, RunReport
 
@@ -55,13 +56,18 @@ def write_results(report: RunReport, path: Path, *, with_values: bool = False) -
     """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`."""
 
     def write(file: IO[bytes]) -> None:
-        file.write(orjson.dumps(build_head(report, with_values=with_values))[:-1] + b',"results":[')
+        file.write(_line(build_head(report, with_values=with_values))[:-1] + b',"results":[')
         for index, outcome in enumerate(report.outcomes):
             file.write(b",\n" if index else b"\n")
-            file.write(orjson.dumps(build_result(outcome, with_values=with_values)))
+            file.write(_line(build_result(outcome, with_values=with_values)))
         file.write(b"\n]}\n")
 
     write_whole(path, write)
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    """JSON that does nothing to the terminal of somebody who looks at the file there."""
+    return escaped(orjson.dumps(value).decode()).encode()
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:

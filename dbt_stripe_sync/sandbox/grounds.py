@@ -93,6 +93,7 @@ GROUNDS: Mapping[str, str | None] = {
     "subscription_changes._start_trial": f"{_API}/subscriptions/create#create_subscription-trial_end",
     "subscription_changes._check_collection": f"{_SDK} `days_until_due`",
     "subscription_changes._put_end": None,
+    "subscription_changes._check_unmanaged": "dust-tt/dust#32051, with Stripe's words",
     "subscription_changes._change_trial": f"{_API}/subscriptions/update#update_subscription-trial_end",
     "subscription_items.price_for": f"{_API}/subscriptions/create; the price's `active`: {_API}/prices/update",
     "subscription_items.put_items": f"{_API}/subscriptions/update#update_subscription-items",

@@ -201,6 +201,7 @@ class Gateway:
     async def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
         asked = dict(params)
+        begun: set[str] = set()
         while True:
             answer = await self.send(Call(resource=resource, operation="list", params=asked))
             if answer.verdict is not Verdict.DONE:
@@ -211,8 +212,9 @@ class Gateway:
             if not answer.body["has_more"] or not page:
                 return
             last = page[-1]["id"]
-            if last == asked.get("starting_after"):
+            if last in begun:
                 raise StripeProblem(endless_list(resource, self._address))
+            begun.add(last)
             asked["starting_after"] = last
 
     async def test_clocks(self) -> Sequence[str]:

@@ -14,6 +14,7 @@ from dbt_stripe_sync.model.lifecycle import (
     STREAM,
     Bulk,
     ByStatus,
+    CutsShort,
     Finish,
     Fixed,
     HeldBy,
@@ -69,7 +70,16 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             moved_by_stripe=("balance", "next_invoice_sequence"),
             note="deleting a customer can't be undone and cancels its subscriptions at once",
             # docs.stripe.com/api/customers/delete. The list leaves out those that are canceled already.
-            ends_with_it=(HeldBy(resource="subscription", parameter="customer", listed_by="customer"),),
+            # A schedule that has begun has a subscription; one that has not would begin without a customer.
+            ends_with_it=(
+                HeldBy(resource="subscription", parameter="customer", listed_by="customer"),
+                HeldBy(
+                    resource="subscription_schedule",
+                    parameter="customer",
+                    listed_by="customer",
+                    listed_with={"scheduled": True},
+                ),
+            ),
         ),
         "product": Lifecycle(
             found_by=("id", "metadata", "name", "url"),
@@ -170,6 +180,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial moves it.
             moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
+            # "The subscription is managed by the subscription schedule …, and updating any cancelation behavior
+            # directly is not allowed." (dust-tt/dust#32051)
+            managed_by=("subscription_schedule",),
             whole_lists=("discounts", "default_tax_rates"),
             # Stripe says so itself: "A canceled subscription can only update its cancellation_details and metadata."
             fixed=Fixed(
@@ -187,6 +200,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "subscription_item": Lifecycle(
             found_by=("id", "metadata"),
             on_removed={Removal.DELETE: DELETE},
+            # A subscription that is paid up to the end of its period keeps its items till then.
+            cuts_short=(CutsShort(operation="delete", resource="subscription"),),
             # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
             listed=False,
             said_again=_HOW_TO_CHARGE,
@@ -206,6 +221,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.CANCEL}),
+            cuts_short=(CutsShort(operation="cancel", resource="subscription", wholly=True),),
             when_immutable_changes=NotReplaced(reason="a schedule in its place would start its phases anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=("proration_behavior",),

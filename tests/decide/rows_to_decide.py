@@ -554,7 +554,7 @@ def _statuses(rules: Rules) -> Iterator[tuple[str, str]]:
 
 
 def _holdings(need: ReadHoldings) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]]:
-    (rule,) = need.rules
+    rule, *others = need.rules
     held = Holding(
         resource=rule.resource,
         stripe_id="holder_1",
@@ -568,6 +568,9 @@ def _holdings(need: ReadHoldings) -> Iterator[tuple[str, tuple[Holding, ...] | U
     yield "held by an object of ours", (replace(held, ours=True),)
     yield "held by one that follows", (replace(held, ours=True, follows=True),)
     yield "held by one whose row has left", (replace(held, ours=True, leaving=True),)
+    for other in others:
+        named = replace(held, resource=other.resource, parameter=other.parameter)
+        yield f"held by somebody else's {other.resource}", (named,)
     yield "what holds it is not answered", Unseen.NOT_ANSWERED
 
 

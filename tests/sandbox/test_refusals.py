@@ -116,6 +116,11 @@ REFUSALS = {
         {"cancel_at": NOW + 10**6, "cancel_at_period_end": True},
         "only specify one",
     ),
+    "subscription_changes._check_unmanaged": (
+        "subscriptions/{scheduled}",
+        {"cancel_at_period_end": True},
+        "managed by the subscription schedule",
+    ),
     "subscription_changes._change_trial": ("subscriptions/{subscription}", {"trial_end": 1}, "in the future"),
     "subscription_items.put_items": (
         "subscriptions/{subscription}",

@@ -146,6 +146,16 @@ def _decide_restarted(rules: Rules, diff: RowDiff, payload: Payload, observed: O
     return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
+def _decide_ended(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision | None:
+    """Another object for a row that asks for what its own can't become, if that has ended and its sync restarts it."""
+    if rules.sync.when_ended is not WhenEnded.RESTART or not rules.lifecycle.ended:
+        return None
+    seen = look(rules, diff, observed, diff.stripe_id)
+    if isinstance(seen, Ask | Reject):
+        return seen
+    return _decide_restarted(rules, diff, payload, observed) if has_ended(rules, seen) else None
+
+
 def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     """A row without a record: Stripe may have its object already."""
     existing = choose(rules, diff, observed)
@@ -255,6 +265,9 @@ def _decide_changed(
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
         as_new = _without(payload, _revival(rules, diff), rules)
+        restarted = _decide_ended(rules, diff, as_new, observed)
+        if restarted is not None:
+            return restarted
         return decide_replaced(rules, Replacement(diff=diff, payload=as_new, comparison=comparison), observed)
     transfer = _transfer(rules, diff, comparison.update, observed)
     if isinstance(transfer, Ask):

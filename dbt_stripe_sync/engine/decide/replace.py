@@ -125,7 +125,8 @@ def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
     """A row whose object can't follow what it asks for."""
     if asked.diff.only_refs:
         names = ", ".join(f"`{name}`" for name in asked.comparison.immutable)
-        return Keep(note=Note(text=f"{names} names a replaced object and can't be changed: {rule.reason}"))
+        again = "; once it has ended, `when_ended: restart` makes another one" if rules.lifecycle.ended else ""
+        return Keep(note=Note(text=f"{names} names a replaced object and can't be changed: {rule.reason}{again}"))
     may_ask = rules.lifecycle.replace_if_asked is not None
     hint = "; `options: {replace: true}` lets a new one take its place" if may_ask else ""
     return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, rule.reason, hint))

@@ -175,12 +175,12 @@ class PayloadBuilder:
         try:
             text = render_template(value.source, {column: part.cell(row, column) for column in value.columns})
         except TemplateLimitError as error:
-            raise BadValueError("template-too-large", f"its template takes too much: {error}") from None
+            raise BadValueError("template-too-large", f"has a template that takes too much: {error}") from None
         except BadValueError:
             raise
         except Exception as error:  # noqa: BLE001 - a template raises whatever its expressions do
             raise BadValueError(
-                "template-failed", f"its template failed with {type(error).__name__}", "try it with `show`"
+                "template-failed", f"has a template that failed with {type(error).__name__}", "try it with `show`"
             ) from None
         return convert(text, param) if text else None
 

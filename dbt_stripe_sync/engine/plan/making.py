@@ -19,6 +19,7 @@ from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.refreshing import Refreshing
 from dbt_stripe_sync.engine.plan.renamed import RenameCheck
 from dbt_stripe_sync.engine.plan.settling import Settling
+from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.change import kind_of, row_of
@@ -144,7 +145,7 @@ class PlanMaker:
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
-        self._tie_together()
+        await self._tie_together()
         self._note_kept()
         finished = await self._finish()
         await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
@@ -185,11 +186,12 @@ class PlanMaker:
         self._problems += plan.problems
         self._progress.planned(plan.counts)
 
-    def _tie_together(self) -> None:
+    async def _tie_together(self) -> None:
         """Order the changes that need each other, and withhold what can't be done."""
         order = Order()
         self._planning.uniques.add_to(order)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
+        await keep_from_ending_early(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
         for value in order.lost:
             self._writer.note(value)
         if not order:

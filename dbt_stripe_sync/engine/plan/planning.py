@@ -454,6 +454,8 @@ class _SyncPlanner:
             planning.room -= 1
         if change.sync in planning.referred_to:
             planning.settling.note_end(change)
+        if change.removed and self._rules.lifecycle.cuts_short:
+            planning.settling.cutting_short.append(change)
         for part in end_first(change) if change.ends_first else (change,):
             planning.writer.add(part)
             planning.settling.note(part)

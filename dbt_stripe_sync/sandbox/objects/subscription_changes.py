@@ -170,6 +170,8 @@ def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
     at_period_end, at = params.get("cancel_at_period_end"), params.get("cancel_at")
     if at_period_end and at not in (None, ""):
         raise refuse("You may only specify one of these parameters: cancel_at, cancel_at_period_end.", "cancel_at")
+    if at_period_end not in (None, body["cancel_at_period_end"]) or at is not None:
+        _check_unmanaged(body)
     ends = [item["current_period_end"] for item in cycles.items_of(work, body["id"])]
     if at_period_end is not None and at_period_end != body["cancel_at_period_end"]:
         body["cancel_at_period_end"] = at_period_end
@@ -184,6 +186,15 @@ def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
         body["cancel_at_period_end"] = False
     reason = "cancellation_requested" if body["canceled_at"] is not None else None
     body["cancellation_details"] = {**body["cancellation_details"], "reason": reason}
+
+
+def _check_unmanaged(body: Body) -> None:
+    """A schedule says when its subscription ends (dust-tt/dust#32051)."""
+    if body["schedule"] is not None:
+        raise refuse(
+            f"The subscription is managed by the subscription schedule `{body['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
 
 
 def update_subscription(work: Work, body: Body, params: dict[str, Any]) -> None:
