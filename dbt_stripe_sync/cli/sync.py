@@ -9,7 +9,7 @@ import click
 
 from dbt_stripe_sync.cli.commands import BARE
 from dbt_stripe_sync.cli.options import FILE, with_project
-from dbt_stripe_sync.model.errors import PlanError, Problem, Severity
+from dbt_stripe_sync.model.errors import ConfigError, PlanError, Problem, Severity
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
 from dbt_stripe_sync.report import run_json, run_text
@@ -70,6 +70,8 @@ def run(
             # dbt writes among our own lines.
             os.environ.setdefault("DBT_LOG_FORMAT", "json")
         project.build()
+    elif project.options.defer:
+        raise ConfigError(_nothing_to_defer())
     options = PlanOptions(full_refresh=full_refresh, refresh=refresh, most_changes=limit)
     if dry_run:
         with screen.progress() as progress, project.plan(options, progress=progress) as plan:
@@ -146,6 +148,14 @@ def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bo
         screen.say(["Nothing to retry: that run rejected, skipped and left unknown no row."])
         return 0
     return _finish(report, project, screen)
+
+
+def _nothing_to_defer() -> Problem:
+    return Problem(
+        code="defer-without-build",
+        summary="`--defer` changes what `dbt build` builds, and this run builds nothing",
+        hint="add `--build`, or drop `--defer`: synced models are always read where this target's `dbt build` put them",
+    )
 
 
 def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: bool) -> bool | Agree:

@@ -244,7 +244,9 @@ class Lifecycle:
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
     the list operation: lists with each of them have every object between them, where a plain list leaves out those
     that are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is
-    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives.
+    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives. `counted_at` names the
+    parameter with the time of what Stripe counts and never shows, so that totals alone can tell of it. `merges_hashes`
+    says that an update is known to change the parts of a hash that it names, and to keep the others.
     """
 
     found_by: tuple[str, ...] = ()
@@ -279,6 +281,8 @@ class Lifecycle:
     whole_lists: tuple[str, ...] = ()
     anchored: Mapping[str, str] = field(default_factory=dict)
     moved_by_stripe: tuple[str, ...] = ()
+    counted_at: str | None = None
+    merges_hashes: bool = False
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)
     hides_test_clocks: bool = False

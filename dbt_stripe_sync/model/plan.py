@@ -188,12 +188,17 @@ Refreshed: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingCost:
-    """What it takes to read a sync's objects back: between `least` and `most` calls."""
+    """What it takes to read a sync's objects back: between `least` and `most` calls.
+
+    With `is_search` they are not known yet: they are looked for, for so many rows without a record. `most` is infinite
+    where Stripe can only list all that the account has.
+    """
 
     sync: str
     objects: int
     least: int
-    most: int
+    most: float
+    is_search: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

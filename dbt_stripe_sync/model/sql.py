@@ -13,6 +13,7 @@ PENDING_MARK = "\x1f"
 PENDING_SEPARATOR = "\x1d"
 SEVERAL_MARK = "\x1b"
 FAILED_MARK = "\x18"
+NEAR_MARK = "\x1a"
 
 
 def quoted(name: str) -> str:

@@ -340,6 +340,16 @@ BY_MESSAGE = {
         "the price is archived, so nothing new can be made with it",
         "map an active price; if a sync archived it, refer to that sync's row instead of the id",
     ),
+    # "You passed an empty string for 'shipping'. We assume empty values are an attempt to unset a parameter; however
+    # 'shipping' cannot be unset." (stripe/stripe-php#588)
+    "cannot be unset": _e(
+        "Stripe can't empty {field} of a {resource}",
+        "give the column a value, or add `nulls: ignore` to the field to leave it as it is",
+    ),
+    "already uses that lookup key": _e(
+        "another price has this lookup key",
+        "add `match: [lookup_key]` to {sync} to adopt it, or `transfer_lookup_key: {value: true}` to take its key",
+    ),
     "must be a future": _e(
         "{field} lies in the past, and Stripe takes only a time to come",
         "make its column null once the time has passed",

@@ -9,6 +9,7 @@ import io
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
+from math import isinf
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 import orjson
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Often enough to see that it lives, seldom enough for a log that is kept.
 QUIET_SECONDS = 10.0
+# Looking for fewer rows than this in Stripe is not worth a line.
+MANY_ROWS = 100
 
 
 class Progress(Protocol):
@@ -166,7 +169,9 @@ class PlainLines(Silent):
         self._said = clock()
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Say what it takes to read objects back."""
+        """Say what it takes to read objects back, or to look for them; little is not worth a line."""
+        if all(cost.is_search and cost.objects < MANY_ROWS for cost in costs):
+            return
         self._say(reading_words(costs, calls_per_second))
 
     def begin_sync(self, name: str) -> None:
@@ -223,7 +228,7 @@ class JsonLines(Silent):
 
     `time` is UTC, `level` is `info`, `warning` or `error`, `run_id` the run's, null before there is one.
 
-    Events: `run_started`, `reading_back`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`,
+    Events: `run_started`, `reading_back`, `looking_up`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`,
     `apply_started`, `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a
     guess from it.
     """
@@ -243,14 +248,14 @@ class JsonLines(Silent):
         self._say("run_started")
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """`reading_back`: how many objects of which syncs are read back, with how many calls."""
+        """`reading_back` or `looking_up`: how many objects of which syncs, with how many calls at best and at worst."""
         least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
         self._say(
-            "reading_back",
+            "looking_up" if any(cost.is_search for cost in costs) else "reading_back",
             objects={cost.sync: cost.objects for cost in costs},
             least_calls=least,
-            most_calls=most,
-            most_seconds=round(most / calls_per_second, 1),
+            most_calls=None if isinf(most) else most,
+            most_seconds=None if isinf(most) else round(most / calls_per_second, 1),
         )
 
     def begin_sync(self, name: str) -> None:
@@ -348,9 +353,19 @@ def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:
     """What it takes to read objects back: `reading 1,000 objects back from Stripe: 10 to 1,100 calls, …`."""
     objects = ", ".join(f"{cost.sync} {cost.objects:,}" for cost in costs)
     least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
-    calls = f"{least:,} to {counted(most, 'call')}" if least < most else counted(most, "call")
+    if any(cost.is_search for cost in costs):
+        rows, syncs = counted(sum(cost.objects for cost in costs), "row"), ", ".join(cost.sync for cost in costs)
+        return f"looking for {rows} of {syncs} in Stripe: {_reads(most, calls_per_second)}"
+    calls = f"{least:,} to {counted(int(most), 'call')}" if least < most else counted(int(most), "call")
     total = counted(sum(cost.objects for cost in costs), "object")
     return f"reading {total} back from Stripe ({objects}): {calls}, {about(most / calls_per_second)} at most"
+
+
+def _reads(most: float, calls_per_second: float) -> str:
+    if isinf(most):
+        return "a read for each 100 objects of the account"
+    newest = "and one for each 100 objects of the last day"
+    return f"up to {counted(int(most), 'read')} {newest}, {about(most / calls_per_second)}"
 
 
 def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> Progress:

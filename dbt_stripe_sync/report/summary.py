@@ -131,5 +131,7 @@ def _explained(outcome: Outcome) -> tuple[str, str | None]:
         )
         return meaning, "fix that row first: this one follows by itself"
     if outcome.status is Status.UNKNOWN:
-        return outcome.reason or "no answer came, so it may have happened", "run it again: the next run finds out first"
+        if outcome.reason:
+            return outcome.reason, None  # it says itself what is to be done
+        return "no answer came, so it may have happened", "run it again: the next run finds out first"
     return outcome.reason or "it was not sent", None

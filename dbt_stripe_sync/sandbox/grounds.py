@@ -143,6 +143,7 @@ GROUNDS: Mapping[str, str | None] = {
     "metering._update_grant": None,
     "metering._expire_grant": None,
     "metering._void_grant": None,
+    "metering._summaries": f"{_SDK} the list's `start_time` and `end_time`",
     "metering._adjust": f"{_SDK} `cancel.identifier`",
     "streaming._take_events": f"{_API}/v2/billing/meter-event-stream/create",
     "streaming._with_moment": f"{_API}/v2/billing/meter-event-stream/create",

@@ -100,6 +100,11 @@ class Resource:
 
 # The clocks that objects in test mode can have: they are only listed, so they are no resource that a sync may write.
 TEST_CLOCK = Resource("test_helpers.test_clock", "test_helpers.test_clocks", "stripe.test_helpers._test_clock_service")
+# What a meter has counted, which is only listed as well.
+EVENT_SUMMARY = Resource(
+    "billing.meter_event_summary", "billing.meters.event_summaries", "stripe.billing._meter_event_summary_service"
+)
+ONLY_LISTED = {resource.name: resource for resource in (TEST_CLOCK, EVENT_SUMMARY)}
 
 
 class Catalog:

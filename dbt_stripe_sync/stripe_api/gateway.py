@@ -14,12 +14,12 @@ import aiohttp
 import orjson
 import stripe
 
-from dbt_stripe_sync.model.calls import Account, Answer, Call, Verdict
+from dbt_stripe_sync.model.calls import Account, Answer, Call, Usage, Verdict
 from dbt_stripe_sync.model.errors import ReadLimitError
 from dbt_stripe_sync.model.errors import StripeError as StripeProblem
 from dbt_stripe_sync.model.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.accounts import build_account
-from dbt_stripe_sync.stripe_api.catalog import TEST_CLOCK, read_catalog
+from dbt_stripe_sync.stripe_api.catalog import ONLY_LISTED, TEST_CLOCK, read_catalog
 from dbt_stripe_sync.stripe_api.gateway_http import (
     ANSWER_SECONDS,
     Received,
@@ -47,6 +47,7 @@ from dbt_stripe_sync.stripe_api.retry import (
 )
 from dbt_stripe_sync.stripe_api.stream import EventStream
 from dbt_stripe_sync.stripe_api.unreadable import CERTIFICATE, endless_list, unreadable
+from dbt_stripe_sync.stripe_api.usage import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -224,6 +225,10 @@ class Gateway:
                 self._clocks = () if is_live(self._key) else await self._list_test_clocks()
         return self._clocks
 
+    async def usage(self, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
+        """What the meter of an event has counted between two times; None where there is none. Raises `StripeError`."""
+        return await read_usage(self, event, start, end)
+
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
         request = Request(endpoint=ACCOUNT, method="get", path="/v1/account", expected=ACCOUNT_ANSWER)
@@ -256,12 +261,12 @@ class Gateway:
             raise
 
     def _resource(self, name: str) -> Resource:
-        return TEST_CLOCK if name == TEST_CLOCK.name else self._catalog.resources[name]
+        return ONLY_LISTED.get(name) or self._catalog.resources[name]
 
     def _operation(self, call: Call) -> Operation:
         operation = self._operations.get(call.endpoint)
         if operation is None:
-            resource = TEST_CLOCK if call.resource == TEST_CLOCK.name else self._catalog.resource(call.resource)
+            resource = ONLY_LISTED.get(call.resource) or self._catalog.resource(call.resource)
             operation = resource.operation(call.operation) if resource else None
             if operation is None:
                 raise LookupError(call.endpoint)

@@ -406,6 +406,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             note="`identifier` comes from the key unless it is mapped, so that an event that is sent twice counts once",
             key_as="identifier",
             repeated="already exists with identifier",
+            counted_at="timestamp",
             windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
             # docs.stripe.com/rate-limits: one concurrent call for each customer of each meter.
             one_at_a_time=("event_name", "payload.stripe_customer_id"),
@@ -442,9 +443,16 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             note="these are the accounts of your platform's merchants",
+            # docs.stripe.com/connect/handling-api-verification: what is asked for is given up front or incrementally.
+            # What was verified is reviewed anew if it is sent (docs.stripe.com/connect/update-verified-information).
+            merges_hashes=True,
         ),
         "account.person": Lifecycle(
-            found_by=("id",), on_removed={Removal.DELETE: DELETE}, permanent=frozenset({Removal.DELETE}), listed=False
+            found_by=("id",),
+            on_removed={Removal.DELETE: DELETE},
+            permanent=frozenset({Removal.DELETE}),
+            listed=False,
+            merges_hashes=True,
         ),
         "issuing.card": Lifecycle(
             found_by=("id", "metadata"),

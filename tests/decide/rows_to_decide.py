@@ -80,6 +80,14 @@ SOLD: dict[str, Sold] = {
         fixed={"clock": "clock_2"},
         meta={"match": ["email"]},
     ),
+    "customer with parts of an address": Sold(
+        "customer",
+        {"email": "email", "address.country": "country", "address.city": "city"},
+        {"email": "a@example.com", "country": "AT", "city": "Graz"},
+        changed={"country": "DE", "city": None},
+        shown={"address": {"line1": "Weg 1", "line2": None, "city": "Graz", "country": "AT"}},
+        meta={"match": ["email"]},
+    ),
     "product": Sold(
         "product",
         {"id": "sku", "name": "name", "description": "text"},

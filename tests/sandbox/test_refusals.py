@@ -69,6 +69,11 @@ REFUSALS = {
         "No such line item",
     ),
     "metering._deactivate": ("billing/meters/{inactive_meter}/deactivate", {}, "already inactive"),
+    "metering._summaries": (
+        "GET billing/meters/{inactive_meter}/event_summaries",
+        {"customer": "{customer}", "start_time": 61, "end_time": 120},
+        "aligned with minute boundaries",
+    ),
     "metering._update_grant": ("billing/credit_grants/{voided}", {"expires_at": NOW + 10**6}, "voided"),
     "metering._expire_grant": ("billing/credit_grants/{voided}/expire", {}, "expired or voided"),
     "payment_links._create": (

@@ -52,13 +52,14 @@ from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Removal, Step
 from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
+from dbt_stripe_sync.model.params import early_words
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.record import REBUILT
 from dbt_stripe_sync.model.sync import OnDeleted, WhenEnded
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
@@ -96,10 +97,17 @@ def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Ob
     return _complete(rules, known, payload, decision, observed)
 
 
-def _complete(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision, observed: Observed) -> Decision:
+def _complete(
+    rules: Rules,
+    diff: RowDiff,
+    payload: Payload,
+    decision: Decision,
+    observed: Observed,
+    shown: Mapping[str, Any] | None = None,
+) -> Decision:
     if not isinstance(decision, Change):
         return decision
-    done = complete(rules, diff, decision, observed)
+    done = complete(rules, diff, decision, observed, shown)
     if done is None:
         return _decide_deleted(rules, diff, payload, observed)
     if not isinstance(done, Over):
@@ -168,7 +176,8 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
         return Refresh(
             record=build_record(rules, known, payload.params), note=Note(text="the object has ended already")
         )
-    return _complete(rules, diff, payload, _adopt(rules, diff, payload, existing, observed), observed)
+    decision = _adopt(rules, diff, payload, existing, observed)
+    return _complete(rules, diff, payload, decision, observed, existing.body)
 
 
 def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, observed: Observed) -> Decision:
@@ -191,6 +200,9 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observe
     lacking = _lacking(rules, diff, payload)
     if missing or lacking:
         return reject(*(_missing(rules, diff, name) for name in missing), *lacking)
+    early = [(name, *path) for name, value in payload.params.items() for path in _early(rules, name, value)]
+    if early:
+        return reject(*(_early_problem(rules, diff, path) for path in early))
     outside = tuple(check_windows(payload.params, rules.lifecycle.windows, rules.now, rules.sync.where, diff.key))
     if outside:
         return Reject(problems=outside)
@@ -418,4 +430,19 @@ def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
         summary=f"`{name}` is null, and Stripe requires it to create a {rules.resource.name}",
         where=rules.sync.where.at_field("fields", name).at_key(diff.key),
         hint="make the column not null, or filter the row out of the model",
+    )
+
+
+def _early(rules: Rules, name: str, value: Any) -> Iterator[tuple[str, ...]]:
+    param = rules.resource.params[name]
+    return early_words(value, param) if param.creatable else iter(())
+
+
+def _early_problem(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
+    dotted = ".".join(path)
+    return Problem(
+        code="not-in-enum",
+        summary=f"`{dotted}` has a word that Stripe takes in updates only, and the {rules.resource.name} is a new one",
+        where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
+        hint="give it a value that Stripe takes at creation, or make the column null for new rows",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol
@@ -23,7 +24,7 @@ from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.change import kind_of, row_of
-from dbt_stripe_sync.model.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError, Severity
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 
 if TYPE_CHECKING:
@@ -36,16 +37,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
-    from dbt_stripe_sync.model.plan import Plan, PlanOptions, ReadingCost
+    from dbt_stripe_sync.model.plan import Plan, PlanOptions
     from dbt_stripe_sync.model.sync import Sync
 
 
 class PlanProgress(RowProgress, Protocol):
     """Hears how far a plan has come."""
-
-    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """The objects of these syncs are about to be read back, at most at this pace."""
-        ...
 
     def begin_sync(self, name: str) -> None:
         """A sync's rows are about to be read and compared."""
@@ -133,6 +130,7 @@ class PlanMaker:
             referred_to=frozenset(name for name, others in scope.dependents.items() if others),
             room=options.most_changes,
             reading=Reads(sources.stripe, scope.max_reads),
+            calls_per_second=scope.calls_per_second,
         )
         self._plans: dict[str, SyncPlan] = {}
         self._counts: dict[str, SyncCounts] = {}
@@ -148,7 +146,7 @@ class PlanMaker:
         await self._tie_together()
         self._note_kept()
         finished = await self._finish()
-        await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
+        await self._look_at_owed()
         last = [*finished, *self._planning.settling.plan(self._scope.syncs)]
         self._workspace.close()
         return self._writer.finish(
@@ -260,8 +258,32 @@ class PlanMaker:
             waits = next(reasons_to_wait(sync, dependents, self._counts, unsettled), None)
             if self._planning.room is not None and self._planning.room <= 0:
                 waits = "--limit leaves something for later"
-            counts.append(finishing.held(waits) if waits else await finishing.plan())
+            counts.append(finishing.held(waits) if waits else await self._finish_sync(finishing))
         return counts
+
+    async def _finish_sync(self, finishing: Finishing) -> SyncCounts:
+        """Finish one sync's objects, within what is left of the reads that it may make."""
+        name = finishing.sync.name
+        share = self._planning.reading.share_of(finishing.sync, used=self._counts[name].reads)
+        found: list[SyncCounts] = []
+
+        async def plan() -> None:
+            found.append(await finishing.plan())
+
+        await share.within(plan())
+        self._planning.reading.end()
+        self._counts[name] = replace(self._counts[name], reads=share.made)
+        if share.problem is None:
+            return found[0]
+        self._problems.append(share.problem)
+        return finishing.give_up(share.problem.summary)
+
+    async def _look_at_owed(self) -> None:
+        """Look at what refused to end, where the project's reads allow it; otherwise it is tried as it is."""
+        self._planning.stripe.allow_reads(self._planning.reading.left)
+        with suppress(ReadLimitError):
+            await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
+        self._planning.reading.end()
 
     def _lifecycle_of(self, sync: Sync) -> Lifecycle:
         return self._scope.catalog.resources[sync.resource].lifecycle

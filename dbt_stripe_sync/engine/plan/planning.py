@@ -34,7 +34,7 @@ from dbt_stripe_sync.model.codec import canonical
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.lifecycle import stays_when_replaced
 from dbt_stripe_sync.model.objects import TAG_FIELD
-from dbt_stripe_sync.model.plan import Note, SyncCounts
+from dbt_stripe_sync.model.plan import Note, ReadingCost, SyncCounts
 from dbt_stripe_sync.model.sync import OnDrift
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Planning:
     """What the syncs of one plan share.
 
     `referenced` names the syncs whose ids others of this plan need, `referred_to` those to which any sync refers;
-    `room` is the number of changes left.
+    `room` is the number of changes left, `calls_per_second` the pace at which Stripe is asked.
     """
 
     workspace: Workspace
@@ -97,6 +97,7 @@ class Planning:
     renamed: RenameCheck
     progress: RowProgress
     reading: Reads
+    calls_per_second: float
     room: int | None = None
     staged: int = 0
 
@@ -183,6 +184,7 @@ async def plan_sync(
         )
         if counts.kinds[Kind.NEW] and sync.part_of is None:
             planning.renamed.check_records(sync)
+            _say_what_looking_costs(planning, rules, counts.kinds[Kind.NEW])
         await share.within(_compare(planning, rules, staged, counts, found))
         held += [share.problem] if share.problem else []
         bulk = bulk_of(sync, lifecycle)
@@ -236,6 +238,15 @@ async def _read_back(planning: Planning, staged: Staged, resource: Resource, fou
     notes, problems = await planning.refreshing.read(staged, resource)
     found.notes.update(notes)
     found.problems += problems
+
+
+def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None:
+    """How many reads it takes to find out which rows without a record have an object, before any of them is made."""
+    bys = [*([TAG_FIELD] if rules.tag_for is None else []), *(match.by for match in rules.sync.match)]
+    if bys:
+        least, most = planning.observing.existing.cost_of(rules.resource.name, bys, rows)
+        cost = ReadingCost(sync=rules.sync.name, objects=rows, least=least, most=most, is_search=True)
+        planning.progress.reading_back((cost,), planning.calls_per_second)
 
 
 async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: DiffCounts, found: _Share) -> None:
