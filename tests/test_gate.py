@@ -228,7 +228,7 @@ def test_a_model_of_whose_tests_nothing_is_known_is_told(tested):
     ran = tested.cli()
 
     assert ran.exit_code == 0
-    assert "warning[no-test-results]: no result is known of any test of `customers`" in ran.text
+    assert "warning[no-test-results]: no current result is known of any test of `customers`" in ran.text
 
 
 @pytest.mark.parametrize(

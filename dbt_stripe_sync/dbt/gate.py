@@ -46,6 +46,9 @@ class Gate:
         )
 
 
+RESULTS = "run_results.json"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What the gate judges by. `last` are the results that lie in `target_path` now."""
@@ -69,6 +72,9 @@ def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -
         tests = _tests_of(evidence.manifest, unique_id)
         again = [name for test, name in tests if _has_run_since(evidence, test, ran_at)]
         unknown = [name for test, name in tests if name in again or _result_of(evidence, test) is None]
+        if tests and not (evidence.target_path / RESULTS).is_file():
+            # What dbt did last is gone with its target folder: an earlier result may not be the newest.
+            unknown = [name for _, name in tests]
         if not _is_known_to_be_built(evidence, unique_id):
             unbuilt.add(unique_id)
             if require_results:
@@ -95,7 +101,7 @@ def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
     if gate.untested:
         yield Problem(
             code="no-test-results",
-            summary=f"no result is known of any test of {_named(manifest, gate.untested)}",
+            summary=f"no current result is known of any test of {_named(manifest, gate.untested)}",
             hint="run `dbt build` or `dbt test`; `require_results: true` holds such models back",
             severity=Severity.WARNING,
         )
@@ -205,7 +211,7 @@ def _is_later(evidence: Evidence, ran: float, known: Known) -> bool:
     at = parse_time(known.by.generated_at)
     if at is None:
         return False
-    results = evidence.target_path / "run_results.json"
+    results = evidence.target_path / RESULTS
     if known.by.invocation_id == evidence.last.invocation_id and results.is_file():
         # A target folder that was copied has new times, all alike.
         at = max(at, results.stat().st_mtime)

@@ -36,6 +36,10 @@ MANY_ROWS = 100
 class Progress(Protocol):
     """Hears how far a run has come. A context manager: what it shows ends with it."""
 
+    def begin_run(self, run_id: str) -> None:
+        """A run has begun, and this is its id."""
+        ...
+
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
         """The objects of these syncs are about to be read back, at most at this pace."""
         ...
@@ -81,6 +85,9 @@ class Progress(Protocol):
 
 class Silent:
     """Progress for nobody."""
+
+    def begin_run(self, run_id: str) -> None:
+        """Say nothing."""
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
         """Say nothing."""
@@ -219,10 +226,11 @@ class PlainLines(Silent):
 class JsonLines(Silent):
     """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
 
-    `time` is UTC, `level` is `info`, `warning` or `error`.
+    `time` is UTC, `level` is `info`, `warning` or `error`, `run_id` the run's, null before there is one.
 
-    Events: `reading_back`, `looking_up`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`, `apply_started`,
-    `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a guess from it.
+    Events: `run_started`, `reading_back`, `looking_up`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`,
+    `apply_started`, `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a
+    guess from it.
     """
 
     def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -232,6 +240,12 @@ class JsonLines(Silent):
         self._said = self._started
         self._tally = Tally(clock)
         self._is_over = False
+        _name_run(None)
+
+    def begin_run(self, run_id: str) -> None:
+        """`run_started`; every line from here on names the run."""
+        _name_run(run_id)
+        self._say("run_started")
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
         """`reading_back` or `looking_up`: how many objects of which syncs, with how many calls at best and at worst."""
@@ -292,7 +306,6 @@ class JsonLines(Silent):
                 key=outcome.change.key,
                 action=outcome.change.action.value,
                 status=outcome.status.value,
-                run=outcome.run_id,
                 code=failure.code or failure.type if failure else None,
                 request_id=outcome.request_id,
             )
@@ -322,10 +335,18 @@ class JsonLines(Silent):
         _write(self._stream, log_line(event, level, elapsed=round(now - self._started, 3), **facts))
 
 
+_run_id: str | None = None
+
+
+def _name_run(run_id: str | None) -> None:
+    global _run_id  # noqa: PLW0603 - one process has one log, and its lines come from several places
+    _run_id = run_id
+
+
 def log_line(event: str, level: str, **facts: object) -> str:
-    """One line for log collectors: what happened, at which `time` (UTC), of which `level`."""
+    """One line for log collectors: what happened, at which `time` (UTC), of which `level`, in which run."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return escaped(orjson.dumps({"event": event, "time": now, "level": level, **facts}).decode())
+    return escaped(orjson.dumps({"event": event, "time": now, "level": level, "run_id": _run_id, **facts}).decode())
 
 
 def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dbt_stripe_sync.model.record import READ_BACK, TAGGED_AS
+from dbt_stripe_sync.model.sql import key_order
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
 from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
 
@@ -180,7 +181,7 @@ def read_records(session: Session, sync: str, limit: int | None, fingerprints: F
     """The records of a sync by key, read as they are walked."""
     # DuckDB takes no null as a limit; no table is longer than the largest number.
     values = {"sync": sync, "limit": limit if limit is not None else 2**62}
-    query = f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync ORDER BY key LIMIT $limit"
+    query = f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync ORDER BY {key_order('key')} LIMIT $limit"
     for batch in session.batches(query, **values):
         yield from (parse_record(row, fingerprints) for row in batch)
 

@@ -22,12 +22,13 @@ from dbt_stripe_sync.state import applied, drift, owed, signing
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
-from dbt_stripe_sync.state.lock import hold_lock
+from dbt_stripe_sync.state.lock import LOCKED, hold_lock
 from dbt_stripe_sync.state.migrations import migrate
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, other_identity
 from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
 from dbt_stripe_sync.state.session import PRIVATE, Session
+from dbt_stripe_sync.state.snapshot import copied, remove_old_copies
 from dbt_stripe_sync.state.transfer import export_state, import_state
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
-    from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunReport
-    from dbt_stripe_sync.state.runs import Outcomes, RunEntry
+    from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunEntry, RunReport
+    from dbt_stripe_sync.state.runs import Outcomes
 
 # What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
 MEMORY_LIMIT = "1GB"
@@ -97,6 +98,11 @@ class StateStore:
     def left(self) -> Problem | None:
         """Once the state is closed: why values that are not to be stored may be left in its file."""
         return self._session.left
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is a copy, since a run holds the state itself."""
+        return self._session.is_copy
 
     @property
     def state_id(self) -> str:
@@ -253,6 +259,10 @@ class StateStore:
         """The newest runs first. One that was killed says `interrupted` once another has begun."""
         return log.read_runs(self._session, limit)
 
+    def find_run(self, begins: str) -> str | None:
+        """The newest run whose id begins like this."""
+        return log.find_run(self._session, begins)
+
     def last_run(self) -> str | None:
         """The id of the newest run."""
         return next((run.id for run in self.runs(limit=1)), None)
@@ -362,7 +372,8 @@ class StateStore:
         if self._session.is_open:
             yield self._session
         else:
-            with _opened(self._session.path, self._clock, REPORT_WAIT_SECONDS) as session:
+            opened = _looked_at if self._session.is_copy else _opened
+            with opened(self._session.path, self._clock, REPORT_WAIT_SECONDS) as session:
                 yield session
 
 
@@ -372,6 +383,42 @@ def _former_ids(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     is_new = outcome.record is not None and outcome.record.stripe_id != change.stripe_id
     if change.action is Action.REPLACE and change.stripe_id is not None and is_new:
         yield change.sync, change.key, change.stripe_id
+
+
+@contextmanager
+def look_at_state(
+    path: Path,
+    *,
+    identity: StateIdentity | None,
+    clock: Clock,
+    wait_seconds: float = 0,
+    retention: Retention | None = None,
+) -> Iterator[StateStore]:
+    """Open the state to look at it: where a run holds it, a copy of it, which says so by `is_copy`.
+
+    Raises `StateError` as `open_state` does, and `state-not-copied`; never `state-locked` by a run.
+    """
+    with _looked_at(path, clock, wait_seconds) as session:
+        store = StateStore(session, clock, retention or Retention())
+        if identity is not None:
+            store.check_identity(identity)
+        yield store
+
+
+@contextmanager
+def _looked_at(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
+    with ExitStack() as stack:
+        try:
+            session = stack.enter_context(_opened(path, clock, wait_seconds))
+        except StateError as error:
+            path = path.resolve() if path.is_symlink() else path
+            if error.problems[0].code != LOCKED or not path.exists():
+                raise
+            copy = stack.enter_context(copied(path))
+            session = stack.enter_context(closing(Session(_connect(copy), path)))
+            session.is_copy = True
+            migrate(session.connection, copy)
+        yield session
 
 
 @contextmanager
@@ -405,6 +452,7 @@ def _opened(path: Path, clock: Clock, wait_seconds: float) -> Iterator[Session]:
             path = path.resolve() if path.is_symlink() else path
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
+            remove_old_copies(path)
             # A run that was killed while it wrote the file anew leaves a part of it.
             fresh_path(path).unlink(missing_ok=True)
             if not path.exists():

@@ -39,6 +39,8 @@ from dbt_stripe_sync.stripe_api.retry import (
     REDIRECT,
     Reply,
     build_answer,
+    describe_outage,
+    is_outage,
     leaves_doubt,
     may_repeat,
     wait_seconds,
@@ -95,6 +97,18 @@ class Request:
         return "idempotency_key" in self.options
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long one answer is waited for, and for how long requests are repeated while Stripe can't be reached at all.
+
+    The latter runs from the first request without an answer of Stripe's; where it is None, each call is tried
+    `MOST_ATTEMPTS` times.
+    """
+
+    answer_seconds: float = ANSWER_SECONDS
+    outage_seconds: float | None = None
+
+
 class Gateway:
     """Stripe's API. Implements `engine.ports.Stripe`. Its key is in none of its texts."""
 
@@ -106,9 +120,9 @@ class Gateway:
         clock: Clock,
         account: str | None = None,
         *,
-        timeout: float = ANSWER_SECONDS,
+        patience: Patience | None = None,
     ) -> None:
-        """`key` and `address` are those that `keys.py` lets pass; `timeout` is in seconds.
+        """`key` and `address` are those that `keys.py` lets pass.
 
         `account` is the one that the settings name: an organisation's key acts for it, and a restricted key that may
         not say whose it is is taken to be its.
@@ -118,7 +132,9 @@ class Gateway:
         self._limits = limits
         self._clock = clock
         self._named_account = account
-        self._timeout = timeout
+        self._patience = patience or Patience()
+        # When the first request of those failed that have had no answer of Stripe's since.
+        self._outage_since: float | None = None
         self._livemode = {"live": True, "test": False}.get(mode_of(key) or "")
         self._catalog = read_catalog()
         self._operations: dict[str, Operation] = {}
@@ -278,14 +294,26 @@ class Gateway:
                 if reply.status is not None:
                     self._passed += 1
                     gate.accepted(request.endpoint)
-            late = self._clock.monotonic() - began > LONGEST_TRY and not reply.is_too_many
-            repeats = may_repeat(reply, is_read=request.is_read, has_key=request.has_key)
-            if in_vain >= most or late or not repeats:
+            now = self._clock.monotonic()
+            left = self._outage_left(reply, now) if most == MOST_ATTEMPTS else None
+            late = now - began > LONGEST_TRY and not reply.is_too_many
+            gives_up = (in_vain >= most or late) if left is None else left <= 0
+            if gives_up or not may_repeat(reply, is_read=request.is_read, has_key=request.has_key):
                 return build_answer(reply, is_read=request.is_read, in_doubt=in_doubt, attempts=attempts)
             in_doubt = in_doubt or leaves_doubt(reply)
-            if reply.status is None:
-                remind_of_trouble(self._address, reply.trouble, self._clock.monotonic() - began)
-            await self._clock.sleep(wait_seconds(in_vain))
+            if is_outage(reply):
+                remind_of_trouble(self._address, describe_outage(reply), now - began)
+            await self._clock.sleep(min(wait_seconds(in_vain), inf if left is None else left))
+
+    def _outage_left(self, reply: Reply, now: float) -> float | None:
+        """For how many seconds an outage is waited for still; None where there is none, or no limit is set."""
+        if not is_outage(reply):
+            self._outage_since = None
+            return None
+        if self._outage_since is None:
+            self._outage_since = now
+        longest = self._patience.outage_seconds
+        return None if longest is None else self._outage_since + longest - now
 
     def _count_read(self) -> None:
         if self.reads_left <= 0:
@@ -299,7 +327,7 @@ class Gateway:
                 self._address,
                 is_local=is_local(self._address),
                 concurrency=self._limits.concurrency,
-                timeout=self._timeout,
+                timeout=self._patience.answer_seconds,
             )
             self._gate = Gate(self._limits, self._clock)
             self._client = stripe.StripeClient(

@@ -160,7 +160,7 @@ class Transport(stripe.HTTPClient):
             timer.cancel()
 
 
-def remind_of_trouble(address: str, trouble: str | None, seconds: float) -> None:
+def remind_of_trouble(address: str, trouble: str, seconds: float) -> None:
     """Say why a request is sent again, once that has taken long."""
     if seconds >= PATIENCE_SECONDS:
         host = urlsplit(address).hostname or address

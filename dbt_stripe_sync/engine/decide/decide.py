@@ -196,8 +196,9 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observe
     if rules.sync.mode is Mode.UPDATE:
         return Keep(note=Note(text="no object of this row was found, and the sync's mode is `update`"))
     missing = [name for name in rules.resource.required if name not in payload.params]
-    if missing:
-        return reject(*(_missing(rules, diff, name) for name in missing))
+    lacking = _lacking(rules, diff, payload)
+    if missing or lacking:
+        return reject(*(_missing(rules, diff, name) for name in missing), *lacking)
     early = [(name, *path) for name, value in payload.params.items() for path in _early(rules, name, value)]
     if early:
         return reject(*(_early_problem(rules, diff, path) for path in early))
@@ -212,6 +213,23 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observe
         calls=create_calls(rules, diff.key, {**payload.params, **transfer}),
         changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(payload.params)),
     )
+
+
+def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
+    """What a new object needs one of, and the row has none of: the columns that are mapped to it are null."""
+    params = rules.resource.params
+    groups = [[name for name in group if name in params] for group in rules.lifecycle.needs_one_of]
+    return [
+        Problem(
+            code="missing-one-of",
+            summary=f"{' and '.join(f'`{name}`' for name in group)} {'are' if len(group) > 1 else 'is'} null, and "
+            f"Stripe requires {'one of them' if len(group) > 1 else 'it'} to create a {rules.resource.name}",
+            where=rules.sync.where.at_field("fields").at_key(diff.key),
+            hint="fill one of the columns that they are mapped to, or filter the row out in the model",
+        )
+        for group in groups
+        if group and not any(name in payload.params for name in group)
+    ]
 
 
 def _transfer(rules: Rules, diff: RowDiff, sent: Mapping[str, Any], observed: Observed) -> Mapping[str, Any] | Ask:

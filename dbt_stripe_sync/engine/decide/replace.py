@@ -19,7 +19,7 @@ from dbt_stripe_sync.engine.decide.calls import (
 )
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, ReadHoldings, Reject, Rules, Unseen
 from dbt_stripe_sync.engine.payload.compare import same
-from dbt_stripe_sync.model.change import Action, Owed, PlannedCall, Ref, nested
+from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Owed, PlannedCall, Ref, nested
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import MOVE_HOLDERS, REPLACE, ByStatus, NotReplaced
 from dbt_stripe_sync.model.objects import object_value
@@ -252,7 +252,7 @@ def end_first(change: Change) -> tuple[Change, Change]:
     gone = end.action in {Action.DELETE, Action.CANCEL, Action.VOID}
     ended = replace(
         change,
-        id=f"{change.id}!end",
+        id=f"{change.id}{ENDS_FIRST}",
         action=end.action,
         calls=(call,),
         desired={} if gone else {**change.before, **_shown(end.params)},

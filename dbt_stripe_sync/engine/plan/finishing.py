@@ -22,7 +22,7 @@ from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.record import FINISHED, Record
-from dbt_stripe_sync.model.sql import ID_SEPARATOR, literal, quoted
+from dbt_stripe_sync.model.sql import ID_SEPARATOR, key_order, literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -236,7 +236,7 @@ class Finishing:
             "UNION ALL SELECT *, false FROM work.adopted) AS r "
             f"JOIN {self.staged.table} AS s ON s.{quoted(KEY)} = r.key "
             f"WHERE r.sync = $sync AND NOT r.removed AND NOT contains(r.params, {mark}) "
-            f"AND r.key NOT IN (SELECT key FROM {self.staged.duplicates}) ORDER BY r.key"
+            f"AND r.key NOT IN (SELECT key FROM {self.staged.duplicates}) ORDER BY {key_order('r.key')}"
         )
 
     @property

@@ -24,12 +24,12 @@ from dbt_stripe_sync.engine.plan.settling import Settling
 from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
-from dbt_stripe_sync.model.change import row_of
+from dbt_stripe_sync.model.change import kind_of, row_of
 from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError, Severity
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dbt_stripe_sync.engine.payload.layout import Layout
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
@@ -230,7 +230,8 @@ class PlanMaker:
                 counts,
                 rejected=counts.rejected + len(rows),
                 calls=counts.calls - sum(len(change.calls) for change in changes),
-                by_action=_less(counts.by_action, changes),
+                by_action=_less(counts.by_action, (change.action.value for change in changes)),
+                kinds=_less(counts.kinds, map(kind_of, changes)),
             )
         for begun in order.end_first - order.withheld.keys():
             name, _ = row_of(begun)
@@ -309,10 +310,10 @@ def _keeps_any(layout: Layout) -> bool:
     return any(keeps(reference) for part in (layout.row, *layout.children) for reference in part.references)
 
 
-def _less(by_action: Mapping[str, int], changes: Sequence[Change]) -> dict[str, int]:
-    left = Counter(by_action)
-    left.subtract(change.action.value for change in changes)
-    return {action: count for action, count in left.items() if count > 0}
+def _less(counted: Mapping[str, int], gone: Iterable[str]) -> dict[str, int]:
+    left = Counter(counted)
+    left.subtract(gone)
+    return {name: count for name, count in left.items() if count > 0}
 
 
 def _held_problem(sync: Sync, reason: str) -> Problem:
@@ -320,5 +321,5 @@ def _held_problem(sync: Sync, reason: str) -> Problem:
         code="model-held",
         summary=f"nothing of `{sync.name}` is sent: {reason}",
         where=Location(file=sync.model.file, model=sync.model.name),
-        hint="mend it and run `dbt build` again, or add `--ignore-dbt-results`",
+        hint="fix it and run `dbt build` again, or add `--ignore-dbt-results`",
     )

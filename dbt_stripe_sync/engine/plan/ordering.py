@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.model.change import Action, Change, row_of
+from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, row_of
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.model.plan import LostValue
@@ -109,7 +109,7 @@ class Uniques:
             elif unique.transfer is None:
                 if late:
                     order.end_first.add(giver)
-                order.after[taker].append(f"{giver}!end" if late else giver)
+                order.after[taker].append(f"{giver}{ENDS_FIRST}" if late else giver)
 
 
 def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> None:
@@ -240,7 +240,7 @@ def _taken(unique: Unique, row: tuple[str, str], other: tuple[str, str], why: st
 def _reject_cycles(order: Order) -> None:
     """Withhold rows that wait for each other in a circle: each would need what the next one has not given up yet."""
     graph: Mapping[str, Sequence[str]] = {
-        change: [other.removesuffix("!end") for other in others if not other.endswith("!end")]
+        change: [other.removesuffix(ENDS_FIRST) for other in others if not other.endswith(ENDS_FIRST)]
         for change, others in order.after.items()
     }
     try:

@@ -29,7 +29,7 @@ from dbt_stripe_sync.engine.plan.guards import (
 from dbt_stripe_sync.engine.stage.diff import find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.stage.extract import HeardRows, Staged, load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
-from dbt_stripe_sync.model.change import Action, Change
+from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
 from dbt_stripe_sync.model.codec import canonical
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.lifecycle import stays_when_replaced
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 
 # A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
 MOST_PROBLEMS = 10_000
+# Of so many kinds of change of one sync a plan shows at least one each; it bounds what is read, not what is sent.
+MOST_KINDS = 40
 _ADOPTED = pa.schema(
     [(name, pa.string()) for name in ("sync", "key", "stripe_id", "params", "salt")]
     + [("source_hash", pa.uint64()), ("refs", pa.string()), ("adopted", pa.bool_())]
@@ -116,6 +118,14 @@ class _Share:
     calls: int = 0
     in_bulk: int = 0
     rejected_keys: set[str] = field(default_factory=set)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def count_kind(self, change: Change) -> None:
+        """Count what a change does. Kinds past those that anybody tells apart are one for each action."""
+        kind = kind_of(change)
+        if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:
+            kind = other_kind(change)
+        self.kinds[kind] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +216,7 @@ async def plan_sync(
             rejected=found.rejected,
             held=held[0].summary if held else None,
             by_action={} if held else dict(found.actions),
+            kinds={} if held else dict(found.kinds),
             calls=0 if held else found.calls,
             read_seconds=read - started,
             diff_seconds=perf_counter() - read,
@@ -462,6 +473,7 @@ class _SyncPlanner:
             planning.writer.add(part)
             planning.settling.note(part)
             self._found.actions[part.action.value] += 1
+            self._found.count_kind(part)
             for call in part.calls:
                 self._found.in_bulk += call.in_bulk
                 self._found.calls += not call.in_bulk
