@@ -28,7 +28,7 @@ _OF_RECORD = ", ".join(RECORDS.names[:-2])
 
 
 def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a transaction."""
+    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a transaction that is counted."""
     if not rows:
         return
     # The table is read once, for the rows that are there, and those are then deleted by their place.
@@ -42,11 +42,10 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
         f"INSERT INTO records({_STORED}) "
         f"SELECT {_COLUMNS}, coalesce(created_at, written_at), written_at FROM state_replaced"
     )
-    count_write(session)
 
 
 def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
-    """Forget rows by sync and key, and say how many there were. Inside a transaction."""
+    """Forget rows by sync and key, and say how many there were. Inside a transaction that is counted."""
     if not keys:
         return 0
     with session.given("state_leaving", build_table(KEYS, keys)):
@@ -56,7 +55,6 @@ def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
         )
     removed = session.connection.execute("SELECT count(*) FROM state_removed").fetchall()[0][0]
     session.execute("DELETE FROM records WHERE rowid IN (SELECT place FROM state_removed)")
-    count_write(session)
     return int(removed)
 
 

@@ -196,6 +196,7 @@ class StateStore:
         newest = {(record.sync, record.key): record_row(record, run_id, now, self._fingerprints) for record in records}
         with self._session.transaction():
             saved.replace_records(self._session, list(newest.values()))
+            saved.count_write(self._session)
 
     def add_former_ids(self, rows: Sequence[tuple[str, str, str]]) -> None:
         """Remember objects (sync, key, id) that were replaced."""
@@ -209,7 +210,9 @@ class StateStore:
         records = {(e.sync, e.key): record_row(e, run_id, now, known) for e in entries if isinstance(e, Record)}
         former = [(e.sync, e.key, e.stripe_id) for e in entries if isinstance(e, FormerObject)]
         with self._session.transaction():
-            saved.replace_records(self._session, list(records.values()))
+            if records:
+                saved.replace_records(self._session, list(records.values()))
+                saved.count_write(self._session)
             saved.touch_records(self._session, [e for e in entries if isinstance(e, Touched)], now)
             saved.add_former_ids(self._session, former)
             saved.drop_values(self._session, [e for e in entries if isinstance(e, LostValue)])
@@ -310,6 +313,7 @@ class StateStore:
                     {"sync": sync, "keys": list(undecided)},
                 )
             drift.forget_drift(self._session, [(sync, key) for key in gone])
+            saved.count_write(self._session)
             return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
     def rename_sync(self, old: str, new: str, *, retag: bool) -> None:
