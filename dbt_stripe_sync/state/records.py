@@ -28,7 +28,7 @@ _OF_RECORD = ", ".join(RECORDS.names[:-2])
 
 
 def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a transaction that is counted."""
+    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a counted transaction."""
     if not rows:
         return
     # The table is read once, for the rows that are there, and those are then deleted by their place.
@@ -45,7 +45,7 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
-    """Forget rows by sync and key, and say how many there were. Inside a transaction that is counted."""
+    """Forget rows by sync and key, and say how many there were. Inside a counted transaction."""
     if not keys:
         return 0
     with session.given("state_leaving", build_table(KEYS, keys)):
