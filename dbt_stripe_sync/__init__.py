@@ -10,7 +10,7 @@ From Python, for orchestrators that need no subprocess:
         for change in plan.changes: ...
         report = project.apply(plan)
 
-Everything raises a `SyncError` whose `problems` say what, where and how to mend it.
+Everything raises a `SyncError` whose `problems` say what, where and how to fix it.
 """
 
 from __future__ import annotations

@@ -47,10 +47,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.project_state import ProjectState
 
 T = TypeVar("T")
+HELD = "A run holds the state: this plan is made from a copy of it, and leaves out what the run is sending now."
 
 
 class Silent:
     """Progress for nobody."""
+
+    def begin_run(self, run_id: str) -> None:
+        """Say nothing."""
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
         """Say nothing."""
@@ -170,7 +174,9 @@ class Project:
             path = Path(folder) / "plan.jsonl"
 
             async def work() -> Plan:
-                async with open_parts(self.workload, clock=self._clock) as parts:
+                async with open_parts(self.workload, clock=self._clock, only_looks=True) as parts:
+                    if parts.state.is_copy:
+                        _log().warning(HELD)
                     return await pipeline.make_plan(
                         self.workload, parts, options or PlanOptions(), progress or Silent(), path
                     )
@@ -283,7 +289,8 @@ class Project:
         """Leave the artifacts, read from the state while it is still open: to open it again costs."""
         from dbt_stripe_sync.artifacts import write_artifacts
 
-        return _with_problems(report, write_artifacts(report, self.workload.dbt.target_path))
+        folder, with_amounts = self.workload.dbt.target_path, self.workload.settings.show_amounts
+        return _with_problems(report, write_artifacts(report, folder, with_amounts=with_amounts))
 
     def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
         """The report with what came up as the state was closed, and the artifacts anew if something did."""
@@ -345,7 +352,11 @@ def _interruptible() -> Iterator[None]:
 def _say_what_is_finished(under_way: int) -> None:
     if under_way:
         what = "1 request" if under_way == 1 else f"{under_way:,} requests"
-        logging.getLogger(__name__).warning("Finishing %s; press Ctrl-C again to quit.", what)
+        _log().warning("Finishing %s; press Ctrl-C again to quit.", what)
+
+
+def _log() -> logging.Logger:
+    return logging.getLogger(__name__)
 
 
 def _with_problems(report: RunReport, problems: Sequence[Problem]) -> RunReport:

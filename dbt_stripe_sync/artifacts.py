@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
@@ -18,9 +19,13 @@ RESULTS = "stripe_sync_results.json"
 PAGE = "stripe_sync_report.html"
 
 
-def write_artifacts(report: RunReport, folder: Path) -> tuple[Problem, ...]:
-    """Write both into dbt's target folder. What can't be written is a warning: the run itself is done."""
-    written = (_write(write_results, report, folder / RESULTS), _write(write_html, report, folder / PAGE))
+def write_artifacts(report: RunReport, folder: Path, *, with_amounts: bool = False) -> tuple[Problem, ...]:
+    """Write both into dbt's target folder; `with_amounts` shows what things cost in the page.
+
+    What can't be written is a warning: the run itself is done.
+    """
+    write_page = partial(write_html, with_amounts=with_amounts)
+    written = (_write(write_results, report, folder / RESULTS), _write(write_page, report, folder / PAGE))
     return tuple(problem for problem in written if problem is not None)
 
 

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 class Progress(PlanProgress, Protocol):
     """Hears how far a run has come."""
 
+    def begin_run(self, run_id: str) -> None:
+        """A run has begun, and this is its id."""
+        ...
+
     def begin_apply(self, total: int) -> None:
         """So many changes are about to be sent."""
         ...
@@ -108,6 +112,7 @@ async def run(
     started = parts.clock.now()
     run_id = new_run_id(started)
     parts.state.start_run(run_id, command="run" if planning.only is None else "retry", target=workload.target)
+    progress.begin_run(run_id)
     with _failure_remembered(parts, run_id):
         settled = await _settle(parts, run_id, progress)
         plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
@@ -132,6 +137,7 @@ async def apply(
     started = parts.clock.now()
     run_id = new_run_id(started)
     parts.state.start_run(run_id, command="apply", target=workload.target, header=plan.header)
+    progress.begin_run(run_id)
     with _failure_remembered(parts, run_id):
         settled = await _settle(parts, run_id, progress)
         await check_plan_not_behind(workload.syncs, workload.catalog, parts.stripe, parts.state, plan)

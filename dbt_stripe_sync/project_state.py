@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
-from dbt_stripe_sync.state.store import open_state
+from dbt_stripe_sync.state.store import look_at_state, open_state
 from dbt_stripe_sync.wiring import open_parts
 
 if TYPE_CHECKING:
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.record import Record
-    from dbt_stripe_sync.model.run import RunReport
+    from dbt_stripe_sync.model.run import RunEntry, RunReport
     from dbt_stripe_sync.state.place import StatePlace
-    from dbt_stripe_sync.state.runs import RunEntry
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.wiring import Workload
 
@@ -44,8 +43,27 @@ class ProjectState:
         return self.place.path
 
     @contextmanager
+    def look(self) -> Iterator[StateStore]:
+        """The state to look at, while the context lasts: a copy of it where a run holds it."""
+        self._check_exists()
+        with look_at_state(
+            self.place,
+            identity=None,
+            clock=self._clock,
+            wait_seconds=self._workload.options.wait_for_lock,
+            retention=self._workload.retention,
+            must_exist=True,
+        ) as state:
+            yield state
+
+    @contextmanager
     def open(self) -> Iterator[StateStore]:
         """The state, while the context lasts."""
+        self._check_exists()
+        with self._open(must_exist=True) as state:
+            yield state
+
+    def _check_exists(self) -> None:
         place = self.place
         if place.remote is None and not place.path.exists():
             raise StateError(
@@ -56,12 +74,10 @@ class ProjectState:
                     hint="the first `dbt-stripe-sync run` makes it",
                 )
             )
-        with self._open(must_exist=True) as state:
-            yield state
 
     def record(self, sync: str, key: str) -> Record:
         """The record of one row."""
-        with self.open() as state:
+        with self.look() as state:
             record = state.record(sync, key)
         if record is None:
             raise StateError(_no_record(sync, key))
@@ -125,7 +141,7 @@ class ProjectState:
 
     def export(self, folder: Path) -> int:
         """Write the whole state to Parquet files; says how many records there are."""
-        with self.open() as state:
+        with self.look() as state:
             state.export(folder)
             return sum(count for _, _, count in state.summary())
 
@@ -155,12 +171,12 @@ class ProjectState:
 
     def runs(self, limit: int = 20) -> list[RunEntry]:
         """The newest runs first."""
-        with self.open() as state:
+        with self.look() as state:
             return state.runs(limit=limit)
 
     def report(self, run: str | None = None) -> RunReport:
         """What a run did: the last one, or the one whose id begins like this."""
-        with self.open() as state:
+        with self.look() as state:
             found = self._run_id(state, run)
             report = state.report(found) if found is not None else None
         if report is None:
@@ -187,7 +203,7 @@ class ProjectState:
     def _run_id(state: StateStore, begins: str | None) -> str | None:
         if begins is None:
             return state.last_run()
-        return next((run.id for run in state.runs(limit=100_000) if run.id.startswith(begins)), None)
+        return state.find_run(begins)
 
     @contextmanager
     def _open(self, *, must_exist: bool = False) -> Iterator[StateStore]:

@@ -358,8 +358,10 @@ def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:
 
 
 @asynccontextmanager
-async def open_parts(workload: Workload, *, clock: Clock | None = None) -> AsyncIterator[Parts]:
-    """Open Stripe and the state.
+async def open_parts(
+    workload: Workload, *, clock: Clock | None = None, only_looks: bool = False
+) -> AsyncIterator[Parts]:
+    """Open Stripe and the state; with `only_looks` a copy of the state where a run holds it.
 
     Raises `SyncError`.
     """
@@ -370,7 +372,9 @@ async def open_parts(workload: Workload, *, clock: Clock | None = None) -> Async
         account = await stripe.account()
         check_account(workload, account)
         # In a thread, so that Ctrl-C is heard while another run's lock is waited for.
-        state = await asyncio.to_thread(stack.enter_context, opened_state(workload, account, clock))
+        state = await asyncio.to_thread(
+            stack.enter_context, opened_state(workload, account, clock, only_looks=only_looks)
+        )
         if state.bound_to_key is not None:
             await bind_state(state, stripe, workload.state_place.path, account)
         await asyncio.to_thread(state.seal)
@@ -445,12 +449,14 @@ def opened_warehouse(dbt: DbtProject) -> Iterator[Warehouse]:
 @asynccontextmanager
 async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Stripe]:
     """Stripe, with the key from the environment. Raises `ConfigError` where the key may not be used here."""
-    from dbt_stripe_sync.stripe_api.gateway import Gateway
+    from dbt_stripe_sync.stripe_api.gateway import Gateway, Patience
 
     key = workload.key
     account = workload.settings.account
     check_organisation(key, account)
-    gateway = Gateway(key, workload.address, workload.limits(livemode=is_live(key)), clock, account)
+    patience = Patience(outage_seconds=workload.settings.outage_timeout)
+    limits = workload.limits(livemode=is_live(key))
+    gateway = Gateway(key, workload.address, limits, clock, account, patience=patience)
     try:
         yield gateway
     finally:
@@ -458,14 +464,15 @@ async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Strip
 
 
 @contextmanager
-def opened_state(workload: Workload, account: Account, clock: Clock) -> Iterator[StateStore]:
+def opened_state(
+    workload: Workload, account: Account, clock: Clock, *, only_looks: bool = False
+) -> Iterator[StateStore]:
     """The state of the project's target. Raises `StateError`."""
-    from dbt_stripe_sync.state.store import StateIdentity, open_state
+    from dbt_stripe_sync.state.store import StateIdentity, look_at_state, open_state
 
     identity = StateIdentity(project=workload.project, account=account.id, livemode=account.livemode)
     wait = workload.options.wait_for_lock
     retention = workload.retention
-    with open_state(
-        workload.state_place, identity=identity, wait_seconds=wait, clock=clock, retention=retention
-    ) as state:
+    opened = look_at_state if only_looks else open_state
+    with opened(workload.state_place, identity=identity, wait_seconds=wait, clock=clock, retention=retention) as state:
         yield state

@@ -129,7 +129,8 @@ def metered(business):
 
 @pytest.fixture(scope="session")
 def dbt_1() -> Path:
-    return Path(sys.executable).parent / "dbt"
+    """The dbt beside our Python, or another 1.x that is named, such as the one of `.ci/dbt112`."""
+    return Path(os.environ.get("DBT_STRIPE_SYNC_TEST_DBT1") or Path(sys.executable).parent / "dbt")
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 import stripe
+from fault_clock import FaultClock
 
+from dbt_stripe_sync import api
 from dbt_stripe_sync.sandbox import Fault, FaultKind, Sandbox
 
 FIELDS = {"email": "email", "name": "name", "metadata.crm_id": "id"}
@@ -422,6 +425,81 @@ def test_a_limit_that_suffices_holds_nothing_back(business):
     run(business)
 
     assert business.stripe.count("customer") == 1
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of every run in this process."""
+    clock = FaultClock()
+    monkeypatch.setattr(api, "SystemClock", lambda: clock)
+    return clock
+
+
+def days_pass(business, clock, days=2):
+    clock.move(timedelta(days=days))
+    business.stripe.advance(days * 86_400)
+
+
+def test_few_rows_of_a_large_account_are_looked_up_and_not_found_by_listing_it_all(business, clock):
+    for number in range(350):
+        person(business, f"p{number}@example.com")
+    theirs = person(business, "a@example.com")
+    # Search may be behind, so what is younger than a day would be listed.
+    days_pass(business, clock)
+    people(business, ("c1", "a@example.com", "A"), match=["email"])
+    business.stripe.reset_requests()
+
+    run(business)
+
+    paths = [line.path for line in business.stripe.requests() if line.method == "GET"]
+    assert paths.count("/v1/customers") <= 4
+    assert "/v1/customers/search" in paths
+    (mine,) = [c for c in business.stripe.objects("customer") if c["metadata"]]
+    assert mine["id"] == theirs
+
+
+def test_where_search_is_refused_everything_is_listed(business, clock):
+    theirs = person(business, "z@example.com", crm_id="c1")
+    for number in range(350):
+        person(business, f"p{number}@example.com")
+    days_pass(business, clock)
+    business.stripe.inject(Fault.forbidden(method="GET", path="^/v1/customers/search$", count=None))
+    people(business, ("c1", "a@example.com", "A"), match=["metadata.crm_id"])
+
+    run(business)
+
+    assert business.stripe.count("customer") == 351
+    (mine,) = [c for c in business.stripe.objects("customer") if "dbt_stripe_sync" in c["metadata"]]
+    assert mine["id"] == theirs
+
+
+def test_a_run_says_what_an_adoption_will_read_before_it_reads(business):
+    people(business, *((f"c{n}", f"p{n}@example.com", "P") for n in range(150)), match=["email"])
+
+    ran = run(business)
+
+    assert "looking for 150 rows of people in Stripe: up to 601 reads and one for each 100 objects of the" in ran.err
+    assert ran.err.index("looking for 150 rows") < ran.err.index("people: 150 rows")
+
+
+def test_finishing_reads_no_more_than_max_reads(business):
+    customer = person(business, "a@example.com")
+    rows = [(f"i{n}", customer) for n in range(5)]
+    business.rows("bills", *rows, columns="id text, customer text")
+    fields = {"customer": "customer", "metadata.note": "id"}
+    business.sync("bills", resource="invoice", key="id", fields=fields)
+    run(business)
+    business.sync(
+        "bills", resource="invoice", key="id", fields=fields, options={"finalize": True}, limits={"max_reads": 3}
+    )
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert (
+        "error[max-reads]: `bills` needs at least 4 reads of Stripe, and `limits.max_reads` of `bills` is 3" in ran.text
+    )
+    assert {invoice["status"] for invoice in business.stripe.objects("invoice")} == {"draft"}
 
 
 # ── webhook endpoints ────────────────────────────────────────────────────────────────────────────────────────────────

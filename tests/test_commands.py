@@ -333,3 +333,14 @@ def test_parse_waits_for_nothing_that_it_does_not_need(customers):
     )
 
     assert done.stdout.splitlines() == ["1 sync is well formed.", ""]
+
+
+def test_defer_without_a_build_is_refused_and_not_ignored(customers):
+    ran = customers.cli("run", "--defer", "--state", "prod")
+
+    assert ran.exit_code == 2
+    assert (
+        "error[defer-without-build]: `--defer` changes what `dbt build` builds, and this run builds nothing" in ran.text
+    )
+    assert "hint: add `--build`, or drop `--defer`" in ran.text
+    assert customers.stripe.count("customer") == 0

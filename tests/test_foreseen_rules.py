@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+
+import pytest
+import stripe as stripe_sdk
+from frozen_objects import FROZEN_CASES, make_in_status
+
+from dbt_stripe_sync.sandbox.objects import limits
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 
 DAY = 86_400
 
@@ -65,3 +73,103 @@ def test_a_time_that_stripe_would_refuse_is_rejected_before_it_is_sent(business)
     assert "`redeem_by` lies more than 5 years in the future" in ran.text
     assert [coupon["name"] for coupon in business.stripe.objects("coupon")] == ["Spring"]
     assert len(business.stripe.writes()) == 1
+
+
+@pytest.mark.parametrize(("resource", "status", "rule", "change"), FROZEN_CASES)
+def test_what_a_status_fixes_is_known_to_the_plan_unless_it_is_a_guess(
+    business, stripe, resource, status, rule, change
+):
+    """The same rows of the table by which the sandbox refuses."""
+    api = stripe_sdk.StripeClient(stripe.api_key, base_addresses={"api": stripe.url}).v1
+    made = make_in_status(api, stripe, resource, status)
+    ((name, value),) = change.items()
+    business.rows("things", (made, value), columns=f"id text, v {'bigint' if isinstance(value, int) else 'text'}")
+    business.sync("things", resource=resource, key="id", mode="update", match=["id"], fields={name: "v"})
+    stripe.reset_requests()
+
+    planned = business.cli("plan")
+    ran = business.cli("run", "--yes")
+
+    if rule.source is None:
+        assert ran.exit_code == 1
+        assert stripe.writes()
+    elif status in lifecycle_of(resource).ended:
+        assert "has ended already" in planned.text
+        assert not stripe.writes()
+    else:
+        assert f"`{name}` can't be changed" in planned.text
+        assert rule.fixed.reason in planned.text
+        assert not stripe.writes()
+
+
+@pytest.fixture
+def few_invoice_items(monkeypatch):
+    """An invoice of the plan and of the local Stripe takes four items here; 250 are made one by one elsewhere."""
+    resource = read_catalog().resources["invoice_item"]
+    assert resource.lifecycle.at_most.most == limits.MOST_INVOICE_ITEMS == 250
+    rule = replace(resource.lifecycle.at_most, most=4)
+    monkeypatch.setitem(resource.__dict__, "lifecycle", replace(resource.lifecycle, at_most=rule))
+    monkeypatch.setattr(limits, "MOST_INVOICE_ITEMS", 4)
+
+
+@pytest.mark.usefixtures("few_invoice_items")
+def test_one_invoice_item_too_many_is_known_to_the_plan_with_those_of_earlier_runs(business, stripe):
+    api = stripe_sdk.StripeClient(stripe.api_key, base_addresses={"api": stripe.url}).v1
+    customer = api.customers.create({"email": "a@example.com"}).id
+    invoice = api.invoices.create({"customer": customer}).id
+    business.table("items", f"SELECT i::text AS id, '{invoice}' AS inv, '{customer}' AS cu FROM range(3) t(i)")
+    fields = {"customer": "cu", "invoice": "inv", "amount": {"value": 5}, "currency": {"value": "usd"}}
+    business.sync("items", resource="invoice_item", key="id", fields=fields)
+    assert business.cli("run", "--yes").exit_code == 0
+    business.table("items", f"SELECT i::text AS id, '{invoice}' AS inv, '{customer}' AS cu FROM range(6) t(i)")
+
+    planned = business.cli("plan")
+    ran = business.cli("run", "--yes")
+
+    assert "Stripe accepts no more" in planned.text
+    assert "2 rejected" in planned.text
+    assert ran.exit_code == 1
+    assert stripe.count("invoice_item") == 4
+    assert all(line.status == 200 for line in stripe.writes())
+
+
+def test_a_second_currency_of_a_customer_is_known_to_the_plan(business, stripe):
+    business.rows("people", ("c1", "a@example.com"), columns="id text, email text")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    business.rows("plans", ("usd", "usd"), ("eur", "eur"), columns="id text, cur text")
+    price = {"product_data.name": "id", "currency": "cur", "unit_amount": {"value": 500}}
+    business.sync("plans", resource="price", key="id", fields={**price, "recurring.interval": {"value": "month"}})
+    business.rows("subs", ("s1", "c1", "usd"), ("s2", "c1", "eur"), columns="id text, person text, plan text")
+    fields = {
+        "customer": {"sync": "people", "key": "person"},
+        "items": [{"price": {"sync": "plans", "key": "plan"}}],
+    }
+    business.sync("subs", resource="subscription", key="id", fields=fields)
+
+    planned = business.cli("plan")
+    ran = business.cli("run", "--yes")
+
+    assert "`customer` gets a second currency in this plan" in planned.text
+    assert ran.exit_code == 1
+    assert len(stripe.objects("subscription")) == 1
+    assert all(line.status == 200 for line in stripe.writes())
+
+
+def test_a_product_with_prices_is_known_not_to_be_deletable(business, stripe):
+    business.rows("products", ("p1", "Desk"), ("p2", "Lamp"), columns="id text, name text")
+    business.sync("products", resource="product", key="id", fields={"name": "name"}, on_removed="delete")
+    business.cli("run", "--yes")
+    api = stripe_sdk.StripeClient(stripe.api_key, base_addresses={"api": stripe.url}).v1
+    priced = next(p for p in stripe.objects("product") if p["name"] == "Desk")["id"]
+    price = api.prices.create({"product": priced, "currency": "usd", "unit_amount": 5}).id
+    api.prices.update(price, {"active": False})
+    business.rows("products", ("p3", "Chair"), columns="id text, name text")
+    stripe.reset_requests()
+
+    planned = business.cli("plan")
+    ran = business.cli("run", "--yes")
+
+    assert f"{priced} can't be deleted" in planned.text
+    assert price in planned.text
+    assert ran.exit_code == 1
+    assert all(line.status == 200 for line in stripe.writes())

@@ -135,6 +135,7 @@ def tested(customers):
     raw = json.loads(manifest.read_text())
     raw["nodes"][TEST] = {
         "name": "unique_customers_id",
+        "path": "unique_customers_id.sql",
         "resource_type": "test",
         "package_name": "shop",
         "attached_node": MODEL,
@@ -227,7 +228,7 @@ def test_a_model_of_whose_tests_nothing_is_known_is_told(tested):
     ran = tested.cli()
 
     assert ran.exit_code == 0
-    assert "warning[no-test-results]: no result is known of any test of `customers`" in ran.text
+    assert "warning[no-test-results]: no current result is known of any test of `customers`" in ran.text
 
 
 @pytest.mark.parametrize(
@@ -261,6 +262,27 @@ def test_a_build_whose_result_nobody_saw_is_not_the_one_that_is_remembered(teste
 
     assert "no-dbt-results" not in first.text
     assert "warning[no-dbt-results]" in second.text
+
+
+@pytest.mark.parametrize(
+    "path", ["models/schema.yml/unique_customers_id.sql", "target/generic_tests/unique_customers_id.sql"]
+)
+def test_a_test_whose_newest_result_nobody_saw_is_told_and_can_be_required(tested, path):
+    """A build, a sync, a `dbt test`, and other results over those of the test."""
+    write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
+    first = tested.cli("plan")
+    ran = tested.root / "target" / "run" / "shop" / path
+    ran.parent.mkdir(parents=True)
+    ran.write_text("select id from customers")
+    write_results(tested, {MODEL: "success"}, "later", command="compile", at="2026-01-02T00:00:00Z")
+
+    second = tested.cli("plan")
+    tested.set(require_results=True)
+    third = tested.cli("plan")
+
+    assert "no-test-results" not in first.text
+    assert "warning[no-test-results]: dbt has run the test `unique_customers_id` of `customers` again" in second.text
+    assert "no result of its test `unique_customers_id` is known, and results are required" in third.text
 
 
 def test_what_later_commands_have_outdated_is_forgotten(tested):

@@ -81,3 +81,23 @@ def test_debug_names_the_permissions_that_a_restricted_key_needs(restricted):
     restricted.sync("customers", resource="price", key="id", fields={**amount, "product_data.name": "name"})
     ran = restricted.cli("debug")
     assert "needs rak_plan_write (Prices)" in ran.text
+
+
+def test_a_customer_is_removed_once_a_restricted_key_may_look_at_subscriptions(restricted):
+    meta = restricted.models["customers"]["meta"]["stripe_sync"]
+    restricted.sync("customers", **meta, on_removed="delete")
+    assert restricted.cli().exit_code == 0
+    restricted.table("customers", "SELECT * FROM customers WHERE id > 1")
+    restricted.stripe.inject(Fault.forbidden(method="GET", path="^/v1/subscription", count=None))
+
+    refused = restricted.cli("run", "--yes")
+    looked = restricted.cli("debug")
+
+    assert (refused.exit_code, "error[lookup-failed]" in refused.text) == (1, True), refused.text
+    assert "`dbt-stripe-sync debug`" in refused.text
+    assert "rak_subscription_read (Subscriptions)" in looked.text
+    assert restricted.stripe.count("customer") == 3
+
+    restricted.stripe.clear_faults()
+    assert restricted.cli("run", "--yes").exit_code == 0
+    assert restricted.stripe.count("customer") == 2

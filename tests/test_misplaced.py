@@ -66,6 +66,18 @@ def test_a_disabled_model_whose_sync_is_switched_off_is_nothing_to_tell(customer
             "models:\n  - name: customrs\n    config:\n      meta:\n        stripe_sync:\n",
             "`customrs` has a sync here, and dbt knows no model of that name",
         ),
+        ("models: [{name: customers, stripe_sync: {resource: customer}}]\n", "stands below `models`"),
+        ('models:\n- "name": customrs\n  "config": {"meta": {"stripe_sync": {}}}\n', "`customrs` has a sync here"),
+        (
+            "snapshots:\n- name: customers\n  columns:\n  - {name: id, stripe_sync: {a: b}}\n",
+            "stands below `columns`",
+        ),
+        ("macros: [{name: cents, config: {meta: {stripe_sync: {}}}}]\n", "`cents` is a macro, and only models, seeds"),
+        ("groups: [{name: money, config: {meta: {stripe_sync: {}}}}]\n", "`money` is a group, and only models, seeds"),
+        (
+            "x: &x {stripe_sync: {resource: customer}}\nmodels:\n- {name: customers, config: {<<: *x}}\n",
+            "stands below `config`",
+        ),
     ],
 )
 def test_a_sync_that_dbt_drops_is_told_by_parse(customers, yaml, said):
@@ -87,6 +99,9 @@ def test_a_sync_that_dbt_drops_is_told_by_parse(customers, yaml, said):
         "models:\n  - name: customers\n    meta:\n      stripe_sync:\n",
         "models:\n  - name: customers\n    columns:\n      - name: id\n        meta:\n          stripe_sync: {a: b}\n",
         "models:\n  - name: customers\n    versions:\n    - v: 2\n      config:\n       meta:\n        stripe_sync:\n",
+        "models: [{name: customers, config: {meta: {stripe_sync: {resource: customer}}}}]\n",
+        "models:\n  - &m {name: customers, config: *m}\n# stripe_sync\n",
+        "models: [{name: {{ stripe_sync: }}\n",
         "# stripe_sync: a word in a comment\nmodels:\n  - name: customers\n    description: stripe_sync\n",
     ],
 )

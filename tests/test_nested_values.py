@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from business import by_hand
 
 PRICE = {
     "product_data.name": {"value": "Desk"},
@@ -528,7 +529,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"description": {"template": "[[ cell.split('-')[1] ]]"}},
             "'a-b'",
             "'secret'",
-            "`description` its template failed with",
+            "`description` has a template that failed with",
             "try it with `show`",
         ),
         (
@@ -536,7 +537,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"description": {"template": "[[ 1 / (cell | int) ]]"}},
             "'1'",
             "'0'",
-            "`description` its template failed with ZeroDivisionError",
+            "`description` has a template that failed with ZeroDivisionError",
             "try it with `show`",
         ),
         (
@@ -689,7 +690,7 @@ def test_a_time_without_an_end_reaches_no_template(business):
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert "`description` its template failed with ValueError" in ran.text
+    assert "`description` has a template that failed with ValueError" in ran.text
     assert business.stripe.count("customer") == 0
 
 
@@ -713,3 +714,98 @@ def test_a_bad_child_row_rejects_its_parent_alone_with_the_place(business):
     assert "`tiers.1.unit_amount`" in ran.text
     assert "`tiers.0.unit_amount` has no currency: column `cur` is null" in ran.text
     assert [made["metadata"]["dbt_stripe_sync"] for made in business.stripe.objects("price")] == ["shop/things/good"]
+
+
+# ── parts of a hash that nothing maps ────────────────────────────────────────────────────────────────────────────
+
+HOME = {
+    "address[line1]": "Main St 1",
+    "address[city]": "Graz",
+    "address[country]": "AT",
+    "address[postal_code]": "8010",
+}
+
+
+def people(business, *rows, **meta):
+    business.rows("people", *rows, columns="id text, email text, country text")
+    business.sync(
+        "people",
+        resource="customer",
+        key="id",
+        match=["email"],
+        fields={"email": "email", "address.country": "country"},
+        **meta,
+    )
+
+
+def test_an_adopted_customer_keeps_the_parts_of_its_address_that_no_column_has(business):
+    by_hand(business, "customers", email="a@example.com", **HOME, **{"invoice_settings[footer]": "hi"})
+    people(business, ("c1", "a@example.com", "DE"))
+
+    shown = business.cli("plan", "--show-values")
+    run(business)
+
+    (customer,) = business.stripe.objects("customer")
+    address = {"line1": "Main St 1", "line2": None, "city": "Graz", "country": "DE", "postal_code": "8010"}
+    assert customer["address"] == {**address, "state": None}
+    assert customer["invoice_settings"]["footer"] == "hi"
+    assert "address.line1=Main St 1" in shown.text
+
+
+def test_what_somebody_added_to_an_address_stays_when_its_row_changes(business):
+    people(business, ("c1", "a@example.com", "AT"))
+    run(business)
+    (customer,) = business.stripe.objects("customer")
+    by_hand(business, f"customers/{customer['id']}", **HOME)
+    people(business, ("c1", "a@example.com", "DE"))
+
+    run(business)
+
+    (customer,) = business.stripe.objects("customer")
+    assert (customer["address"]["country"], customer["address"]["line1"]) == ("DE", "Main St 1")
+    assert run(business).exit_code == 0
+
+
+def test_a_part_that_is_taken_out_of_the_mapping_stays_as_it_is(business):
+    select = "SELECT 1 AS id, 'Graz' AS city, 'AT' AS country"
+    synced(business, select, fields={"address.city": "city", "address.country": "country"})
+    synced(business, select.replace("AT", "DE"), fields={"address.country": "country"})
+
+    (customer,) = business.stripe.objects("customer")
+    assert (customer["address"]["city"], customer["address"]["country"]) == ("Graz", "DE")
+
+
+def test_a_row_that_changes_no_hash_is_not_looked_at(business):
+    people(business, ("c1", "a@example.com", "AT"))
+    run(business)
+    people(business, ("c1", "b@example.com", "AT"))
+    business.stripe.reset_requests()
+
+    run(business)
+
+    (customer,) = business.stripe.objects("customer")
+    assert not [line for line in business.stripe.requests() if line.path == f"/v1/customers/{customer['id']}"][1:]
+
+
+def test_a_paused_subscription_keeps_the_day_on_which_somebody_lets_it_resume(business):
+    customer = by_hand(business, "customers", email="a@example.com")["id"]
+    price = by_hand(
+        business,
+        "prices",
+        **{"currency": "usd", "unit_amount": 500, "recurring[interval]": "month", "product_data[name]": "Desk"},
+    )["id"]
+    fields = {"customer": "customer", "items": [{"price": "price"}], "pause_collection.behavior": "pause"}
+    columns = "id text, customer text, price text, pause text"
+    business.rows("subs", ("s1", customer, price, "void"), columns=columns)
+    business.sync("subs", resource="subscription", key="id", fields=fields)
+    run(business)
+    (subscription,) = business.stripe.objects("subscription")
+    later = subscription["created"] + 86_400 * 40
+    hand = {"pause_collection[behavior]": "void", "pause_collection[resumes_at]": later}
+    by_hand(business, f"subscriptions/{subscription['id']}", **hand)
+    business.rows("subs", ("s1", customer, price, "keep_as_draft"), columns=columns)
+
+    run(business)
+
+    (subscription,) = business.stripe.objects("subscription")
+    assert subscription["pause_collection"] == {"behavior": "keep_as_draft", "resumes_at": later}

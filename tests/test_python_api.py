@@ -72,6 +72,9 @@ def test_progress_hears_of_every_change(project):
     heard = []
 
     class Listener:
+        def begin_run(self, run_id):
+            heard.append(run_id[8])
+
         def begin_sync(self, name):
             heard.append(name)
 
@@ -92,7 +95,7 @@ def test_progress_hears_of_every_change(project):
 
     project.run(progress=Listener())
 
-    assert heard == ["customers", ("read", 3), ("compared", 3), 3, 3, *[Status.SUCCEEDED] * 3]
+    assert heard == ["T", "customers", ("read", 3), ("compared", 3), 3, 3, *[Status.SUCCEEDED] * 3]
 
 
 def test_every_name_that_is_offered_is_there():

@@ -251,7 +251,7 @@ def test_the_guide_shows_what_the_commands_print(example):
     for _ in range(2):
         ran = example.cli("run").out.splitlines()
         assert f"$ dbt-stripe-sync run\n{ran[0]}\n…\n" in synced
-    assert "All well (exit 0)." in ran
+    assert "Run succeeded (exit 0)." in ran
 
 
 @pytest.mark.parametrize("example", MAPPINGS[:1], indirect=True, ids=["guide"])

@@ -204,6 +204,47 @@ def test_a_look_up_that_finds_two_names_both_and_not_the_value(business):
     assert business.stripe.count("invoice") == 0
 
 
+@pytest.mark.parametrize("strangers", [0, 120], ids=["listed", "searched"])
+def test_an_address_that_differs_in_case_alone_is_ambiguous_and_names_the_customer(business, strangers):
+    found = person(business, "Ann@Example.com")
+    for number in range(strangers):
+        person(business, f"{number}@example.com")
+    business.stripe.advance(120)
+    invoices(business, ("i1", " ann@example.com ", "one"), lookup="customer", by="email", column="who")
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert f"but for case or blanks this has: {found}" in ran.text
+    assert "set `match_email: ignore_case` on the sync to refer to it" in ran.text
+    assert business.stripe.count("invoice") == 0
+
+
+def test_a_look_up_that_ignores_case_refers_to_what_differs_in_case_alone_and_prefers_what_does_not(business):
+    ann, bob = person(business, "Ann@Example.com"), person(business, "bob@example.com")
+    person(business, "BOB@example.com")
+    rows = [("i1", "ann@example.com", "one"), ("i2", "bob@example.com", "two")]
+    invoices(business, *rows, lookup="customer", by="email", column="who")
+    business.models["invoices"]["meta"]["stripe_sync"]["match_email"] = "ignore_case"
+    business.write_manifest()
+
+    run(business)
+
+    assert whose(business) == {"one": ann, "two": bob}
+
+
+def test_a_look_up_that_ignores_case_names_all_that_differ_in_case_alone(business):
+    both = sorted([person(business, "Ann@Example.com"), person(business, "ANN@example.com")])
+    invoices(business, ("i1", "ann@example.com", "one"), lookup="customer", by="email", column="who")
+    business.models["invoices"]["meta"]["stripe_sync"]["match_email"] = "ignore_case"
+    business.write_manifest()
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert f"several objects match the value of column `who`: {', '.join(both)}" in ran.text
+
+
 def test_a_null_is_looked_up_nowhere(business):
     business.rows("links", ("s1", None), columns="id text, who text")
     business.sync(

@@ -112,19 +112,17 @@ def notes(name, life) -> str:
         f"parent: {', '.join(f'`{parent}`' for parent in parents)}" if parents else None,
         "takes an `id` of your own" if life.own_id else None,
         "no tag" if not life.tagged else None,
-        fixed(life),
+        *(fixed(rule) for rule in life.fixed),
         life.note,
         f"`{life.bulk.name}`: {life.bulk.note}" if life.bulk else None,
     ]
     return "; ".join(note for note in said if note)
 
 
-def fixed(life) -> str | None:
-    if life.fixed is None:
-        return None
-    what = "what Stripe takes of drafts alone" if life.fixed.names is not None else "any change"
-    but = f" but of {', '.join(f'`{name}`' for name in sorted(life.fixed.but))}" if life.fixed.but else ""
-    return f"once {life.fixed.reason}, {what}{but} is rejected"
+def fixed(rule) -> str:
+    what = "what Stripe takes of drafts alone" if rule.names is not None else "any change"
+    but = f" but of {', '.join(f'`{name}`' for name in sorted(rule.but))}" if rule.but else ""
+    return f"{'while' if rule.reason.endswith('yet') else 'once'} {rule.reason}, {what}{but} is rejected"
 
 
 def test_the_page_of_resources_says_what_the_program_does():

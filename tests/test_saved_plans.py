@@ -138,6 +138,10 @@ def test_a_plan_is_refused_for_anything_that_it_was_not_made_for(planned, plan, 
     assert ran.err.endswith(ANEW)
     assert planned.write_calls() == []
 
+    made = planned.cli("plan", "--out", str(plan), *options)
+    assert made.exit_code == 0, made.text
+    assert planned.cli("apply", str(plan), *options).exit_code == 0
+
 
 def cut_short(text):
     return text[: len(text) // 2]
@@ -265,6 +269,9 @@ def test_a_plan_of_another_format_and_one_that_is_not_there_are_refused(planned,
     assert "error[plan-format]: the plan was made by another version of dbt-stripe-sync" in other.err
     assert "error[no-plan]: the plan can't be read: No such file or directory" in none.err
     assert planned.write_calls() == []
+
+    assert planned.cli("plan", "--out", str(plan)).exit_code == 0
+    assert planned.cli("apply", str(plan)).exit_code == 0
 
 
 @pytest.mark.usefixtures("hasty")

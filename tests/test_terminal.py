@@ -108,3 +108,29 @@ def test_a_name_that_looks_a_bit_like_a_key_is_left_alone(name):
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_is_hidden_wherever_it_stands(key):
     assert re.search("Marked", hide_keys(f"x='{key}', {key}: {key}")) is None
+
+
+ACTING = "\x1b]0;PWN\x07\u202e"
+GLUED = "key_sk_live_51AbCdEfGhIjKlMn"
+
+
+def test_neither_the_page_nor_the_log_nor_any_format_acts_or_shows_a_key_in_a_word(business):
+    business.rows("customers", (f"a{ACTING}", GLUED), (GLUED, "Ann"), columns="id text, name text")
+    business.sync("customers", resource="customer", key="id", fields={"name": "name", "metadata.x": "name"})
+    commands = [
+        ("plan", "--show-values"),
+        ("plan", "--format", "json", "--show-values"),
+        ("plan", "--format", "markdown", "--show-values"),
+        ("show", "customers"),
+        ("run", "--log-format", "json"),
+        ("report", "--text"),
+        ("report", "--json"),
+        ("state", "list"),
+    ]
+
+    said = {" ".join(command): business.cli(*command) for command in commands}
+    texts = {name: ran.out + ran.err for name, ran in said.items()}
+    texts |= {file.name: file.read_text() for file in (business.root / "target").glob("stripe_sync*")}
+
+    assert {name for name, text in texts.items() if "sk_live_51" in text} == set()
+    assert {name for name, text in texts.items() if set("\x1b\x07\u202e") & set(text)} == set()

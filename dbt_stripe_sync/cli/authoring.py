@@ -46,8 +46,8 @@ def init(
     written = project.init(model, resource, key=key, fields=fields)
     mapped = f"{written.mapped:,} {'column is' if written.mapped == 1 else 'columns are'} mapped"
     left = f"{written.left:,} {'stands there as a comment' if written.left == 1 else 'stand there as comments'}"
-    screen.lines([f"{written.file}: {mapped}, {left}.", "", *(f"  {line}" for line in written.lines), ""])
-    screen.lines(["Next: `dbt parse`, then `dbt-stripe-sync plan`."])
+    screen.say([f"{written.file}: {mapped}, {left}.", "", *(f"  {line}" for line in written.lines), ""])
+    screen.say(["Next: `dbt parse`, then `dbt-stripe-sync plan`."])
     return 0
 
 
@@ -58,7 +58,7 @@ def docs(project: Project, screen: Screen, *, out: Path | None) -> int:
     """Write exposures: every sync in dbt's lineage graph and docs."""
     file, has_changed, left_out = project.docs(out)
     screen.problems(left_out)
-    screen.lines([f"{file}: {'written; `dbt parse` takes it up' if has_changed else 'as it was'}."])
+    screen.say([f"{file}: {'written; `dbt parse` takes it up' if has_changed else 'as it was'}."])
     return 0
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-import orjson
+from dbt_stripe_sync.report.progress import log_line
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.cli.screen import Screen
@@ -48,6 +47,5 @@ class CloudProgress:
 
     def _say(self, text: str, **facts: Any) -> None:
         if self._screen.log_format == "json":
-            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            text = orjson.dumps({"time": now, **facts}).decode()
+            text = log_line(facts.pop("event"), "info", **facts)
         self._screen.notes([text])

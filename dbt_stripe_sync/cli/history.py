@@ -22,32 +22,26 @@ if TYPE_CHECKING:
 @OUTPUT
 def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
     """List the runs, the newest first."""
-    rows = [
-        {
-            "run": run.id,
-            "command": run.command,
-            "target": run.target,
-            "status": run.status.value,
-            "started": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
-            **{name: run.done.get(name, 0) for name in ("succeeded", "rejected", "skipped", "unknown")},
-            "owed": run.owed,
-        }
-        for run in project.state.runs(limit)
-    ]
+    found = project.state.runs(limit)
     if output == "json":
-        screen.lines(orjson.dumps(row).decode() for row in rows)
+        screen.lines(orjson.dumps(run_json.build_entry(run)).decode() for run in found)
     else:
-        columns = ("run", "command", "status", "started", "succeeded", "rejected", "skipped", "unknown", "owed")
-        screen.lines(tables.render_table(columns, rows, width=screen.width))
+        screen.lines(tables.render_table(run_text.ENTRY_COLUMNS, map(run_text.entry_cells, found), width=screen.width))
     return 0
 
 
 @click.command()
 @with_project
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--html", "form", flag_value="html", help="Write the page and print where it lies.")
-@click.option("--text", "form", flag_value="text", help="Print it.")
-@click.option("--json", "form", flag_value="json", help="Print it as JSON.")
+@click.option(
+    "--output",
+    "form",
+    type=click.Choice(["html", "text", "json"]),
+    help="How to show it: write the page and print its path (default), or print text or JSON.",
+)
+@click.option("--html", "form", flag_value="html", hidden=True)
+@click.option("--text", "form", flag_value="text", hidden=True)
+@click.option("--json", "form", flag_value="json", hidden=True)
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser, as a terminal does by default.")
 @click.option("--show-values", is_flag=True, help="Show row values.")
 def report(
@@ -55,7 +49,7 @@ def report(
 ) -> int:
     """Show what RUN (the last one) did, and what to do about it.
 
-    Each request stands there with its id, and with what Stripe answered.
+    Lists each request with its id and Stripe's answer.
     """
     found = project.state.report(run_id)
     if form == "json":
@@ -67,7 +61,8 @@ def report(
         return 0
     _, page = project.artifacts
     page.parent.mkdir(parents=True, exist_ok=True)
-    html.write_html(found, page, with_values=show_values)
+    with_amounts = project.workload.settings.show_amounts
+    html.write_html(found, page, with_values=show_values, with_amounts=with_amounts)
     screen.lines([str(page)])
     if is_opened or (form is None and screen.is_interactive):
         click.launch(page.resolve().as_uri())

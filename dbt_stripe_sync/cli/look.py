@@ -21,7 +21,7 @@ def parse(project: Project, screen: Screen) -> int:
     workload = project.workload
     screen.problems([*workload.warnings, *project.unread()])
     count = len(workload.syncs)
-    screen.lines([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed."])
+    screen.say([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed."])
     return 1 if any(problem.severity is Severity.ERROR for problem in workload.warnings) else 0
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.report.progress import Progress
 
-NARROW = 80
+# Where no terminal ends the lines, nothing is cut or wrapped: a program, or `grep`, reads them.
+ENDLESS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +35,11 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal; 80 where there is none."""
+        """Columns of the terminal; without one, more than any line has."""
         try:
             return os.get_terminal_size(sys.stdout.fileno()).columns
         except (OSError, ValueError):
-            return NARROW
+            return ENDLESS
 
     @property
     def is_interactive(self) -> bool:
@@ -75,6 +76,12 @@ class Screen:
         """Print what a person needs to see, and no program reads, on stderr."""
         for line in lines:
             click.echo(printable(line), err=True, color=None if self.colour else False)
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Print what a command has done: lines for people, or JSON lines for a log."""
+        if self.log_format == "json":
+            lines = (log_line("message", "info", message=line) for line in lines if line)
+        self.lines(lines)
 
     def confirm(self, question: str) -> bool:
         """Ask, where `can_ask`; no answer is no."""

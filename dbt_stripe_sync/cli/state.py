@@ -33,7 +33,7 @@ def state() -> None:
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str) -> int:
     """List the syncs in the state, or the records of SYNC."""
     rows: list[Mapping[str, object]]
-    with project.state.open() as store:
+    with project.state.look() as store:
         if sync is None:
             rows = [{"sync": name, "resource": resource, "records": f"{n:,}"} for name, resource, n in store.summary()]
             columns: tuple[str, ...] = ("sync", "resource", "records")
@@ -74,7 +74,7 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
     if every == bool(keys):
         raise click.UsageError("name the keys to forget, or say `--all`")
     count = project.state.forget(sync, keys, every=every)
-    screen.lines([f"{count:,} {_records(count)} of `{sync}` forgotten; what they stood for stays in Stripe."])
+    screen.say([f"{count:,} {_records(count)} of `{sync}` forgotten; what they stood for stays in Stripe."])
     return 0
 
 
@@ -89,8 +89,8 @@ def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
     lists what is owed.
     """
     steps = project.state.settle(sync, key)
-    screen.lines([f"Settled {len(steps):,} owed {'step' if len(steps) == 1 else 'steps'} of `{sync}` [{key}]:"])
-    screen.lines(f"  {describe_owed(step)}" for step in steps)
+    screen.say([f"Settled {len(steps):,} owed {'step' if len(steps) == 1 else 'steps'} of `{sync}` [{key}]:"])
+    screen.say(f"  {describe_owed(step)}" for step in steps)
     return 0
 
 
@@ -105,11 +105,11 @@ def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: boo
     The next plan rewrites our tag in the metadata of each object, one call for each.
     """
     count = project.state.move(old, new, keep_tags=keep_tags)
-    screen.lines([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
+    screen.say([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
     if keep_tags:
-        screen.lines(["Their objects keep the old name in Stripe: without this state they can't be found by it."])
+        screen.say(["Their objects keep the old name in Stripe: without this state they can't be found by it."])
     else:
-        screen.lines(["The next run writes the new name to their objects; `dbt-stripe-sync plan` shows it."])
+        screen.say(["The next run writes the new name to their objects; `dbt-stripe-sync plan` shows it."])
     return 0
 
 
@@ -119,7 +119,7 @@ def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: boo
 def export(project: Project, screen: Screen, *, folder: Path) -> int:
     """Write the whole state to Parquet files in FOLDER. They hold what was sent to Stripe: keep them private."""
     count = project.state.export(folder)
-    screen.lines([f"{count:,} {_records(count)} and every run are in {folder}."])
+    screen.say([f"{count:,} {_records(count)} and every run are in {folder}."])
     return 0
 
 
@@ -129,7 +129,7 @@ def export(project: Project, screen: Screen, *, folder: Path) -> int:
 def import_(project: Project, screen: Screen, *, folder: Path) -> int:
     """Fill a new state from an export in FOLDER."""
     count = project.state.import_(folder)
-    screen.lines([f"{count:,} {_records(count)} are in {project.state.place}."])
+    screen.say([f"{count:,} {_records(count)} are in {project.state.place}."])
     return 0
 
 

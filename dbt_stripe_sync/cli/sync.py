@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
 from dbt_stripe_sync.cli.commands import BARE
 from dbt_stripe_sync.cli.options import FILE, with_project
-from dbt_stripe_sync.model.errors import PlanError, Problem, Severity
+from dbt_stripe_sync.model.errors import ConfigError, PlanError, Problem, Severity
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
 from dbt_stripe_sync.report import run_json, run_text
@@ -65,12 +66,18 @@ def run(
     elsewhere they need `--yes`.
     """
     if build:
+        if screen.log_format == "json":
+            # dbt writes among our own lines.
+            os.environ.setdefault("DBT_LOG_FORMAT", "json")
         project.build()
+    elif project.options.defer:
+        raise ConfigError(_nothing_to_defer())
     options = PlanOptions(full_refresh=full_refresh, refresh=refresh, most_changes=limit)
     if dry_run:
         with screen.progress() as progress, project.plan(options, progress=progress) as plan:
             progress.end()
-            screen.lines(_rendered(plan, project, screen, "text", show_values=show_values))
+            form = "json" if screen.log_format == "json" else "text"
+            screen.lines(_rendered(plan, project, screen, form, show_values=show_values))
             return _plan_status(plan)
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
@@ -83,7 +90,8 @@ def run(
 @click.command()
 @with_project
 @click.option("--out", type=FILE, help="Keep the plan in a file, for `apply`.")
-@click.option("--output", "--format", "form", type=FORMATS, default="text", help="How to print it.")
+@click.option("--output", "form", type=FORMATS, help="How to print it [default: text]")
+@click.option("--format", "form", type=FORMATS, hidden=True)
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH
 @click.option("--limit", type=click.IntRange(min=1), help="Plan at most so many changes.")
@@ -93,7 +101,7 @@ def plan(
     screen: Screen,
     *,
     out: Path | None,
-    form: str,
+    form: str | None,
     full_refresh: bool,
     refresh: bool,
     limit: int | None,
@@ -103,6 +111,7 @@ def plan(
     options = PlanOptions(full_refresh=full_refresh, refresh=refresh, most_changes=limit)
     with screen.progress() as progress, project.plan(options, progress=progress, out=out) as made:
         progress.end()
+        form = form or ("json" if screen.log_format == "json" else "text")
         screen.lines(_rendered(made, project, screen, form, show_values=show_values or screen.is_interactive))
         return _plan_status(made)
 
@@ -136,9 +145,17 @@ def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bo
         review = _review(project, screen, progress)
         report = project.retry(run_id, progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
     if report is None:
-        screen.lines(["Nothing to retry: that run rejected, skipped and left unknown no row."])
+        screen.say(["Nothing to retry: that run rejected, skipped and left unknown no row."])
         return 0
     return _finish(report, project, screen)
+
+
+def _nothing_to_defer() -> Problem:
+    return Problem(
+        code="defer-without-build",
+        summary="`--defer` changes what `dbt build` builds, and this run builds nothing",
+        hint="add `--build`, or drop `--defer`: synced models are always read where this target's `dbt build` put them",
+    )
 
 
 def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: bool) -> bool | Agree:

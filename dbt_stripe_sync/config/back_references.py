@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.config.checks import references_in
 from dbt_stripe_sync.config.order import find_cycle
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import PART_SEPARATOR, Limits, SyncRef
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def split_back_references(syncs: Sequence[Sync], catalog: Catalog) -> tuple[Sync
         if found is None:
             break
         sync, field = found
-        first, later = _split(sync, field)
+        first, later = _split(sync, _with_its_hash(sync, field, catalog.resources[sync.resource]), field)
         by_name[first.name], by_name[later.name] = first, later
     return tuple(by_name.values())
 
@@ -60,9 +61,24 @@ def _is_set_later(resource: Resource, field: FieldMapping) -> bool:
     return top.updatable and param.updatable and not (top.creatable and top.required)
 
 
-def _split(sync: Sync, field: FieldMapping) -> tuple[Sync, Sync]:
-    """A sync without a field, and the part of it that sets the field."""
-    fields = tuple(other for other in sync.fields if other is not field)
+def _with_its_hash(sync: Sync, field: FieldMapping, resource: Resource) -> tuple[FieldMapping, ...]:
+    """A field with the others of its hash that can be set with it.
+
+    An update with a part of a hash may empty the rest, and nobody can look at an object that is still to be made.
+    """
+    top = resource.params[field.path[0]]
+    if top.kind is not ParamKind.HASH:
+        return (field,)
+    return tuple(
+        other
+        for other in sync.fields
+        if other is field or (other.path[0] == field.path[0] and _is_set_later(resource, other))
+    )
+
+
+def _split(sync: Sync, later_fields: Sequence[FieldMapping], field: FieldMapping) -> tuple[Sync, Sync]:
+    """A sync without some fields, and the part of it that sets them, named after one."""
+    fields = tuple(other for other in sync.fields if other not in later_fields)
     name = f"{sync.name}{PART_SEPARATOR}{'.'.join(field.path)}"
     fingerprint = sha256(json.dumps([sync.fingerprint, field.path]).encode()).hexdigest()[:32]
     later = replace(
@@ -70,10 +86,10 @@ def _split(sync: Sync, field: FieldMapping) -> tuple[Sync, Sync]:
         name=name,
         mode=Mode.UPDATE,
         match=(),
-        fields=(field,),
+        fields=tuple(later_fields),
         on_removed=Removal.IGNORE,
         limits=Limits(),
-        depends_on=(sync.name, *_named_by((field,))),
+        depends_on=(sync.name, *_named_by(later_fields)),
         options={},
         fingerprint=fingerprint,
         after=(),

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # docs.stripe.com/keys, docs.stripe.com/webhooks/signature: secret and restricted keys, and the secrets of webhooks.
-SECRET = re.compile(r"\b(?:[sr]k_(?:live|test)|whsec)_\w+")
+SECRET = re.compile(r"\b(?:[sr]k_(?:live|test)|whsec)_\w+|[sr]k_(?:live|test)_[A-Za-z0-9]{10,}")
 
 
 def without_secrets(text: str) -> str:

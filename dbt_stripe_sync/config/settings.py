@@ -26,6 +26,7 @@ class Settings:
     Rates are requests a second; None takes 80 % of Stripe's own limits, and `share_free` (0 to 1) keeps another share
     than the usual 0.2 free for other traffic.
     `max_reads` is how many reads of Stripe a plan may take.
+    `outage_timeout` is for how many seconds requests are repeated while Stripe can't be reached.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
     models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
@@ -46,6 +47,7 @@ class Settings:
     concurrency: int | None = None
     max_reads: int | None = None
     store_values: bool = True
+    outage_timeout: float | None = None
     warehouse_connect_timeout: float | None = None
     warehouse_read_timeout: float | None = None
     require_results: bool = False
@@ -62,6 +64,7 @@ _NUMBERS = (
     "share_free",
     "concurrency",
     "max_reads",
+    "outage_timeout",
     "warehouse_connect_timeout",
     "warehouse_read_timeout",
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.back_references import split_back_references
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
+from dbt_stripe_sync.config.early_words import check_early_words
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
 from dbt_stripe_sync.config.meta import BLOCK, read_blocks
 from dbt_stripe_sync.config.problems import Problems
@@ -161,6 +162,7 @@ class _Parser:
         )
         check_resource(sync, resource, lifecycle, self.problems)
         check_fields(sync, resource, self.problems)
+        check_early_words(sync, resource, self.problems)
         return sync if len(self.problems.found) == before else None
 
     def _check_keys(self) -> None:

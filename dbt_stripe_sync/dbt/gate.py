@@ -26,17 +26,27 @@ SLACK_SECONDS = 1.0
 class Gate:
     """What is known of a project's models. `held` gives the reasons of those that must not be synced.
 
-    `unbuilt` have no known result, and `untested` have tests of which none has one.
+    `unbuilt` have no known result, and `untested` have tests of which none has one. `retested` have a test that dbt has
+    run again since its newest known result.
     """
 
     held: Mapping[str, str] = field(default_factory=dict)
     unbuilt: frozenset[str] = frozenset()
     untested: frozenset[str] = frozenset()
+    retested: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, models: Iterable[str]) -> Gate:
         """The same for some models alone."""
         wanted = frozenset(models)
-        return Gate(held=self.held, unbuilt=self.unbuilt & wanted, untested=self.untested & wanted)
+        return Gate(
+            held=self.held,
+            unbuilt=self.unbuilt & wanted,
+            untested=self.untested & wanted,
+            retested={unique_id: test for unique_id, test in self.retested.items() if unique_id in wanted},
+        )
+
+
+RESULTS = "run_results.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +65,16 @@ def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -
     held = held_models(evidence)
     unbuilt: set[str] = set()
     untested: set[str] = set()
+    retested: dict[str, str] = {}
+    ran_at = _times_of_files(evidence.target_path / "run")
     for unique_id in dict.fromkeys(models):
         node = evidence.manifest.nodes[unique_id]
         tests = _tests_of(evidence.manifest, unique_id)
-        unknown = [name for test, name in tests if _result_of(evidence, test) is None]
+        again = [name for test, name in tests if _has_run_since(evidence, test, ran_at)]
+        unknown = [name for test, name in tests if name in again or _result_of(evidence, test) is None]
+        if tests and not (evidence.target_path / RESULTS).is_file():
+            # What dbt did last is gone with its target folder: an earlier result may not be the newest.
+            unknown = [name for _, name in tests]
         if not _is_known_to_be_built(evidence, unique_id):
             unbuilt.add(unique_id)
             if require_results:
@@ -66,9 +82,11 @@ def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -
         elif unknown:
             if require_results:
                 held.setdefault(unique_id, f"no result of its test `{unknown[0]}` is known, and results are required")
-            if len(unknown) == len(tests):
+            if again:
+                retested[unique_id] = again[0]
+            elif len(unknown) == len(tests):
                 untested.add(unique_id)
-    return Gate(held=held, unbuilt=frozenset(unbuilt), untested=frozenset(untested))
+    return Gate(held=held, unbuilt=frozenset(unbuilt), untested=frozenset(untested), retested=retested)
 
 
 def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
@@ -83,8 +101,17 @@ def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
     if gate.untested:
         yield Problem(
             code="no-test-results",
-            summary=f"no result is known of any test of {_named(manifest, gate.untested)}",
+            summary=f"no current result is known of any test of {_named(manifest, gate.untested)}",
             hint="run `dbt build` or `dbt test`; `require_results: true` holds such models back",
+            severity=Severity.WARNING,
+        )
+    for unique_id, test in gate.retested.items():
+        yield Problem(
+            code="no-test-results",
+            summary=f"dbt has run the test `{test}` of `{manifest.nodes[unique_id].label}` again, and another command "
+            "has overwritten the result",
+            hint="run `dbt build` or `dbt test` right before `dbt-stripe-sync`; `require_results: true` holds such "
+            "models back",
             severity=Severity.WARNING,
         )
 
@@ -164,12 +191,27 @@ def _is_known_to_be_built(evidence: Evidence, unique_id: str) -> bool:
 
 def _was_built_after(evidence: Evidence, node: ModelNode, known: Known) -> bool:
     """Whether dbt has run the model's SQL later than its newest result says: what came of that is not known."""
-    at = parse_time(known.by.generated_at)
     run = evidence.target_path / "run" / node.package / node.path
-    if at is None or not run.is_file():
+    return run.is_file() and _is_later(evidence, run.stat().st_mtime, known)
+
+
+def _has_run_since(evidence: Evidence, test: str, ran_at: Mapping[tuple[str, str], float]) -> bool:
+    """The same of a test."""
+    node = evidence.manifest.graph[test]
+    known, ran = _result_of(evidence, test), ran_at.get((node.package_name, node.file_name))
+    return known is not None and ran is not None and _is_later(evidence, ran, known)
+
+
+def _times_of_files(folder: Path) -> Mapping[tuple[str, str], float]:
+    """When each file of each package was written. dbt 1.x and dbt 2 keep the SQL of tests in different places."""
+    return {(file.relative_to(folder).parts[0], file.name): file.stat().st_mtime for file in folder.rglob("*.sql")}
+
+
+def _is_later(evidence: Evidence, ran: float, known: Known) -> bool:
+    at = parse_time(known.by.generated_at)
+    if at is None:
         return False
-    ran = run.stat().st_mtime
-    results = evidence.target_path / "run_results.json"
+    results = evidence.target_path / RESULTS
     if known.by.invocation_id == evidence.last.invocation_id and results.is_file():
         # A target folder that was copied has new times, all alike.
         at = max(at, results.stat().st_mtime)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Optional, TypeVar
 
-from msgspec import Raw, Struct, json
+from msgspec import Raw, Struct, field, json
 
 NOTHING = Raw(b"null")
 
@@ -68,6 +68,7 @@ class GraphNode(Struct, gc=False):
     resource_type: str
     package_name: str = ""
     original_file_path: str | None = None
+    short_path: str | None = field(default=None, name="path")
     patch_path: str | None = None
     fqn: list[str] | None = None
     tags: list[str] | None = None
@@ -98,6 +99,11 @@ class GraphNode(Struct, gc=False):
     def path(self) -> str:
         """Its file, from the root of its package."""
         return (self.original_file_path or "").replace("\\", "/")
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file that dbt writes its SQL to."""
+        return (self.short_path or self.path).replace("\\", "/").rpartition("/")[2]
 
     @property
     def described_in(self) -> str:

@@ -113,7 +113,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         settings=settings,
         places=places,
         property_paths=tuple(
-            path for key in ("model-paths", "seed-paths", "snapshot-paths") for path in _paths(raw, key)
+            path for key in ("model-paths", "seed-paths", "snapshot-paths", "macro-paths") for path in _paths(raw, key)
         ),
         default_selector=default_selector,
         packages_path=Path(str(raw.get("packages-install-path") or "dbt_packages")),

@@ -89,7 +89,7 @@ class Renderer:
         except _RENDER_ERRORS as error:
             # Only Jinja's own messages are repeated: the others may hold a value.
             why = error.message if isinstance(error, jinja2.TemplateError) else type(error).__name__
-            self._add("bad-jinja", where, f"its Jinja can't be rendered: {why}", "mend the expression")
+            self._add("bad-jinja", where, f"its Jinja can't be rendered: {why}", "fix the expression")
             return None
         if len(self.problems) > known:
             return None
@@ -130,7 +130,7 @@ class Renderer:
             marked.kind == "number" and (is_bool or not isinstance(value, int | float))
         )
         if wrong:
-            hint = f"remove `| as_{marked.kind}`, or mend the value"
+            hint = f"remove `| as_{marked.kind}`, or fix the value"
             self._add("bad-jinja", where, f"its value is no {marked.kind}", hint)
             return None
         return value

@@ -1,28 +1,45 @@
 """`stripe_sync` in YAML from which no model got it: dbt drops what it does not know, and the manifest says nothing.
 
-Files are looked at line by line, by their indentation: that is enough for the place, and reads a thousand in no time.
+Only files that contain the word are parsed.
 """
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from dbt_stripe_sync.dbt.manifest import TAG
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from ruamel.yaml.nodes import Node
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import DbtProject
 
-_KEY = re.compile(r"^(?P<indent> *)(?P<item>- +)?(?P<key>[\w+-]+) *:(?P<value> .*)?$")
 # What stands above the names of models, in a file of properties.
 _SECTIONS = {"models": "model", "seeds": "seed", "snapshots": "snapshot"}
 # dbt has warned of these places, or `misplaced-sync` has.
-_TOLD = frozenset({"sources", "exposures", "metrics", "semantic_models", "macros", "data_tests", "tests", "unit_tests"})
+_TOLD = frozenset({"sources", "exposures", "metrics", "semantic_models", "data_tests", "tests", "unit_tests"})
+# These may have meta, and dbt's manifest keeps them apart from all that a selector finds.
+_NEVER = {"macros": "macro", "groups": "group"}
+_MERGE = "<<"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """A node of the YAML: the keys above it, and the `name` of the entry below each of these."""
+
+    path: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    above: frozenset[int] = frozenset()
 
 
 def find_unread(project: DbtProject, manifest: Manifest) -> Iterator[Problem]:
@@ -37,15 +54,23 @@ def find_unread(project: DbtProject, manifest: Manifest) -> Iterator[Problem]:
 
 
 def _find_in(text: str, file: Path, known: set[str]) -> Iterator[Problem]:
-    for line, path, names in _places(text):
-        if not path or path[0] not in _SECTIONS or not _TOLD.isdisjoint(path):
+    try:
+        root = YAML(typ="safe", pure=True).compose(text)
+    except YAMLError:
+        return  # dbt refuses the file, with the reason
+    for line, place in _tags(root, _Place()):
+        section = place.path[0] if place.path else ""
+        if section not in {*_SECTIONS, *_NEVER} or not _TOLD.isdisjoint(place.path):
             continue
-        name = names.get(path[0])
-        if path[-1] != "meta":
-            summary = f"`{TAG}` stands below `{path[-1]}`, where nothing reads it"
+        name = place.names.get(section)
+        if section in _NEVER:
+            summary = f"`{name}` is a {_NEVER[section]}, and only models, seeds and snapshots are synced"
+            hint = "move the block to a model"
+        elif place.path[-1] != "meta":
+            summary = f"`{TAG}` stands below `{place.path[-1]}`, where nothing reads it"
             hint = f"write it below `config: meta: {TAG}:`"
         elif name is not None and name not in known:
-            summary = f"`{name}` has a sync here, and dbt knows no {_SECTIONS[path[0]]} of that name"
+            summary = f"`{name}` has a sync here, and dbt knows no {_SECTIONS[section]} of that name"
             hint = "name the model as its file is named; `dbt parse` reads a change"
         else:
             continue
@@ -58,20 +83,22 @@ def _find_in(text: str, file: Path, known: set[str]) -> Iterator[Problem]:
         )
 
 
-def _places(text: str) -> Iterator[tuple[int, list[str], dict[str, str]]]:
-    """Each `stripe_sync:` with its line, the keys above it, and the `name` of the entry below each of these."""
-    above: list[tuple[int, str]] = []
-    names: dict[str, str] = {}
-    for line, content in enumerate(text.splitlines(), start=1):
-        found = _KEY.match(content.split(" #")[0].rstrip())
-        if not found:
-            continue
-        indent = len(found["indent"]) + len(found["item"] or "")
-        while above and above[-1][0] >= indent:
-            above.pop()
-        key, value = found["key"], (found["value"] or "").strip()
-        if key == TAG:
-            yield line, [name for _, name in above], dict(names)
-        if key == "name" and above:
-            names[above[-1][1]] = value.strip("'\"")
-        above.append((indent, key))
+def _tags(node: Node | None, place: _Place) -> Iterator[tuple[int, _Place]]:
+    """Each key `stripe_sync` below a node, with its line and its place."""
+    if id(node) in place.above:  # an alias may stand for what it is in
+        return
+    place = replace(place, above=place.above | {id(node)})
+    if isinstance(node, SequenceNode):
+        for item in node.value:
+            yield from _tags(item, place)
+    elif isinstance(node, MappingNode):
+        keys = {key.value: value for key, value in node.value if isinstance(key, ScalarNode)}
+        name = keys.get("name")
+        if place.path and isinstance(name, ScalarNode):
+            place = replace(place, names={**place.names, place.path[-1]: str(name.value)})
+        for key, value in node.value:
+            if isinstance(key, ScalarNode):
+                if key.value == TAG:
+                    yield key.start_mark.line + 1, place
+                below = place.path if key.value == _MERGE else (*place.path, key.value)
+                yield from _tags(value, replace(place, path=below))

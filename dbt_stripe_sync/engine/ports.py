@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from dbt_stripe_sync.model.calls import Account, Answer, Call
+    from dbt_stripe_sync.model.calls import Account, Answer, Call, Usage
     from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.nodes import RowSource
-    from dbt_stripe_sync.model.plan import Refreshed
+    from dbt_stripe_sync.model.plan import ReadingCost, Refreshed
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.model.run import Intent, Outcome
 
@@ -43,6 +43,10 @@ class Warehouse(Protocol):
 class RowProgress(Protocol):
     """Hears how far the rows of a sync are, some thousand at a time; `rows_read` from a thread of its own."""
 
+    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
+        """These objects are about to be read back or looked for, at most at this pace."""
+        ...
+
     def rows_read(self, count: int) -> None:
         """So many more rows have been read, those of child models too."""
         ...
@@ -65,6 +69,13 @@ class Stripe(Protocol):
 
     async def test_clocks(self) -> Sequence[str]:
         """The ids of the test clocks, none in live mode. Raises `StripeError` where they can't be had."""
+        ...
+
+    async def usage(self, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
+        """What the meter of an event has counted of its customer between two times, in Unix seconds, of whole minutes.
+
+        None where there is no such meter. Raises `StripeError`.
+        """
         ...
 
     async def account(self) -> Account:

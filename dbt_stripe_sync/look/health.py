@@ -102,8 +102,18 @@ async def _permissions(workload: Workload) -> str:
     allowed = [name for name in resources if name not in refused]
     may = f"may read {', '.join(allowed)}" if allowed else ""
     may_not = f"may not read {', '.join(refused)}: existing objects can't be found there" if refused else ""
-    needs = f"needs {', '.join(list_permissions(resources))}" if is_restricted(workload.key) else ""
-    return "; ".join(part for part in (may, may_not, needs) if part)
+    needs = ", ".join(list_permissions(resources, _looked_at(workload))) if is_restricted(workload.key) else ""
+    return "; ".join(part for part in (may, may_not, f"needs {needs}" if needs else "") if part)
+
+
+def _looked_at(workload: Workload) -> set[str]:
+    """What a plan reads beside the syncs' own objects: what would end with one that is removed."""
+    found = set()
+    for sync in workload.syncs:
+        lifecycle = workload.catalog.resources[sync.resource].lifecycle
+        if sync.on_removed in lifecycle.permanent:
+            found |= {rule.resource for rule in lifecycle.ends_with_it}
+    return found
 
 
 async def _may_list(workload: Workload, stripe: Stripe, name: str) -> bool:

@@ -15,7 +15,7 @@ from dbt_stripe_sync.engine.stage.extract import Staged, load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.errors import ConfigError, Problem
-from dbt_stripe_sync.model.sql import quoted
+from dbt_stripe_sync.model.sql import key_order, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +104,7 @@ def preview_rows(workload: Workload, warehouse: Warehouse, name: str, *, limit: 
         _name_references(workspace, staged)
         link_rows(workspace, staged)
         builder = PayloadBuilder(sync, staged.layout, resource)
-        query = f"SELECT * FROM {staged.table} WHERE {quoted(KEY)} IS NOT NULL ORDER BY {quoted(KEY)}"
+        query = f"SELECT * FROM {staged.table} WHERE {quoted(KEY)} IS NOT NULL ORDER BY {key_order(quoted(KEY))}"
         rows = [row for batch in workspace.batches(query) for row in batch]
     return Preview(sync=sync, rows=tuple(_preview(builder, row) for row in islice(rows, limit)))
 

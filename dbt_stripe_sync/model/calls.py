@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -102,3 +103,28 @@ class Account:
     livemode: bool
     name: str | None = None
     api_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a meter has counted of one customer: `counted` is the sum, count or last value that its `formula` says.
+
+    Events name the customer by `customer_key` in their payload, and what they add by `value_key`.
+    """
+
+    meter: str
+    customer: str
+    customer_key: str
+    value_key: str
+    formula: str
+    counted: Decimal
+
+    def added_by(self, event: Mapping[str, Any]) -> Decimal | None:
+        """What an event adds, None where that is no number."""
+        if self.formula == "count":
+            return Decimal(1)
+        try:
+            value = Decimal(str((event.get("payload") or {}).get(self.value_key)))
+        except InvalidOperation:
+            return None
+        return value if value.is_finite() else None

@@ -61,6 +61,10 @@ class Action(Enum):
     VOID = "void"
 
 
+# What ends or removes the object of a row that left its model.
+REMOVALS = frozenset({Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCall:
     """One call of a change.
@@ -151,9 +155,34 @@ class Change:
     before: Params = field(default_factory=dict)
 
 
+# At the end of the id of a change that ends a row's object before another change makes the new one.
+ENDS_FIRST = "!end"
+
+
 def change_id(sync: str, key: str) -> str:
     """The id of the change of one row: a plan has at most one."""
     return f"{sync}/{key}"
+
+
+def is_row(change: Change) -> bool:
+    """Whether a change is a row's own, and not a further step, such as the end of what it has replaced."""
+    return change.id.removesuffix(ENDS_FIRST) == change_id(change.sync, change.key)
+
+
+def kind_of(change: Change) -> str:
+    """What a change does, without the row: its action, and the parameters that it touches where others may touch more.
+
+    A new object has those that its row has, and a removal those of Stripe's rules.
+    """
+    if change.action is Action.CREATE or change.action in REMOVALS:
+        return change.action.value
+    names = sorted({part.path.partition("[")[0].partition(".")[0] for part in change.changed})
+    return f"{change.action.value} {', '.join(names)}".rstrip()
+
+
+def other_kind(change: Change) -> str:
+    """What a change is counted as where there are more kinds than anybody tells apart."""
+    return f"{change.action.value} …"
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:

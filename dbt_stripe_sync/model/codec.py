@@ -281,6 +281,10 @@ def encode_counts(counts: SyncCounts) -> dict[str, Any]:
     """A sync's counts as JSON values."""
     return {name: getattr(counts, name) for name in SyncCounts.__slots__} | {
         "by_action": dict(counts.by_action),
+        "kinds": dict(counts.kinds),
+        "ended": dict(counts.ended),
+        "steps": dict(counts.steps),
+        "earlier": dict(counts.earlier),
         "notes": [[note.text, note.rows] for note in counts.notes],
         "after": list(counts.after),
     }

@@ -1,6 +1,6 @@
-"""Problems that a user can mend, and the exceptions that carry them to the command line.
+"""Problems that a user can fix, and the exceptions that carry them to the command line.
 
-A `Problem` says what is wrong, where, and how to mend it. Code that can find several collects them and raises once.
+A `Problem` says what is wrong, where, and how to fix it. Code that can find several collects them and raises once.
 Neither a row's value nor a key ever stands in one.
 """
 
@@ -59,7 +59,7 @@ class Problem:
 
 
 class SyncError(Exception):
-    """A stop that the user can mend. `problems` holds at least one; the command line prints them all.
+    """A stop that the user can fix. `problems` holds at least one; the command line prints them all.
 
     `exit_code` is 2 where nothing could be done and 1 where some of the work was.
     """

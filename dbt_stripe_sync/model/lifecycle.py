@@ -119,6 +119,18 @@ class HeldBy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutsShort:
+    """A removal, by its `operation`, that takes effect at once on another object: one of `resource` that it names.
+
+    `wholly` says that it ends the other object too; otherwise it takes a part of it away.
+    """
+
+    operation: str
+    resource: str
+    wholly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
     """A parameter whose value no two objects of a resource have at once.
 
@@ -165,20 +177,46 @@ class Finish:
 class Fixed:
     """What no update of an object changes any more once its status is one of `statuses`, for `reason`.
 
-    `names` are parameters; None stands for all of them but those of `but`. `status_field` and `expand` are those of
-    `ByStatus`.
+    `names` are parameters; None stands for all of them but those of `but`. `until` is what ends a status that passes.
+    `status_field` and `expand` are those of `ByStatus`.
     """
 
     statuses: frozenset[str]
     reason: str
     names: frozenset[str] | None = None
     but: frozenset[str] = frozenset()
+    until: str | None = None
     status_field: str = "status"
     expand: tuple[str, ...] = ()
 
     def holds(self, name: str) -> bool:
         """Whether a parameter is among them."""
         return name not in self.but if self.names is None else name in self.names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtMost:
+    """How many objects of a resource may name the same `parent`.
+
+    `with_earlier` says that those of earlier runs count for sure, since none of them ends by itself.
+    """
+
+    parent: str
+    most: int
+    source: str
+    with_earlier: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneCurrency:
+    """The objects of a customer are all in one currency: their own, or that of the first of their `prices`.
+
+    One that names its `unless` follows that instead.
+    """
+
+    source: str
+    prices: str | None = None
+    unless: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,8 +259,10 @@ class Lifecycle:
     are no part of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to
     create, for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
-    where an object is removed for good, `not_followed` the resources that refer to it and can't move to a new
-    object with another value of a parameter, `needs_one_of` groups of parameters of which creation needs one,
+    where an object is removed for good, `cuts_short` what a removal does to the object that this one belongs to,
+    `managed_by` the resources whose objects have to let go of one before it can be told to end later, `not_followed`
+    the resources that refer to it and can't move to a new object with another value of a parameter, `needs_one_of`
+    groups of parameters of which creation needs one,
     `uniques` what no two objects share, `ended` the statuses in which an object's life is over. `whole_lists` are
     lists that an update replaces as a whole, and to which people add by hand. `anchored` are lists whose first entry
     says in each update where the object's own first one begins, by the parameter given here; creation has that
@@ -230,7 +270,11 @@ class Lifecycle:
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
     the list operation: lists with each of them have every object between them, where a plain list leaves out those
     that are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is
-    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives.
+    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives. `counted_at` names the
+    parameter with the time of what Stripe counts and never shows, so that totals alone can tell of it. `merges_hashes`
+    says that an update is known to change the parts of a hash that it names, and to keep the others. `at_most` and
+    `one_currency` are what holds for the objects of one parent together. `kept_by` are objects for whose sake Stripe
+    refuses to delete one.
     """
 
     found_by: tuple[str, ...] = ()
@@ -251,11 +295,13 @@ class Lifecycle:
     windows: Mapping[str, Window] = field(default_factory=dict)
     one_at_a_time: tuple[str, ...] = ()
     said_again: tuple[str, ...] = ()
-    fixed: Fixed | None = None
+    fixed: tuple[Fixed, ...] = ()
     shown_if_asked: tuple[str, ...] = ()
     bulk: Bulk | None = None
     held_by: tuple[HeldBy, ...] = ()
     ends_with_it: tuple[HeldBy, ...] = ()
+    cuts_short: tuple[CutsShort, ...] = ()
+    managed_by: tuple[str, ...] = ()
     needs_one_of: tuple[tuple[str, ...], ...] = ()
     not_followed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     uniques: tuple[Unique, ...] = ()
@@ -263,13 +309,23 @@ class Lifecycle:
     whole_lists: tuple[str, ...] = ()
     anchored: Mapping[str, str] = field(default_factory=dict)
     moved_by_stripe: tuple[str, ...] = ()
+    counted_at: str | None = None
+    merges_hashes: bool = False
     set_once: Mapping[str, Any] = field(default_factory=dict)
     listed_with: tuple[Mapping[str, Any], ...] = ({},)
     hides_test_clocks: bool = False
+    at_most: AtMost | None = None
+    one_currency: OneCurrency | None = None
+    kept_by: tuple[HeldBy, ...] = ()
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""
         return tuple(value for name, value in self.set_once.items() if _covers(name.split("."), path))[:1]
+
+    @property
+    def fixed_expand(self) -> tuple[str, ...]:
+        """What has to be expanded for an object to show the statuses that fix something of it."""
+        return tuple(dict.fromkeys(name for rule in self.fixed for name in rule.expand))
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -31,9 +31,10 @@ class ParamKind(Enum):
 class Param:
     """One parameter.
 
-    `enum` lists the words that it takes; on an `INTEGER` they stand beside numbers (`trial_end: now`). `required` is
-    what creation asks for, `clearable` says that an update takes `''`, `immutable` that creation alone takes it, and
-    `partly_immutable` that this is true of something inside it, found by `immutable_parts`.
+    `enum` lists the words that it takes; on an `INTEGER` they stand beside numbers (`trial_end: now`), and those of
+    `update_words` are refused at creation. `required` is what creation asks for, `clearable` says that an update takes
+    `''`, `immutable` that creation alone takes it, and `partly_immutable` that this is true of something inside it,
+    found by `immutable_parts`.
     `in_path` marks a parameter that stands in the URL. `item` is a list's, `fields` a hash's, `values` a map's.
     """
 
@@ -46,6 +47,7 @@ class Param:
     in_path: bool = False
     partly_immutable: bool = False
     enum: tuple[str, ...] = ()
+    update_words: tuple[str, ...] = ()
     item: Param | None = None
     fields: Mapping[str, Param] | None = None
     values: Param | None = None
@@ -72,6 +74,21 @@ def immutable_parts(param: Param) -> Iterator[tuple[str, ...]]:
             yield (name,)
         else:
             yield from ((name, *path) for path in immutable_parts(part))
+
+
+def early_words(value: Any, param: Param) -> Iterator[tuple[str, ...]]:
+    """The paths inside a value of words that Stripe takes in updates only, such as `now` as the end of a phase."""
+    if isinstance(value, list):
+        parts = [] if param.item is None else [(str(index), part, param.item) for index, part in enumerate(value)]
+    elif isinstance(value, dict):
+        fields = param.fields or {}
+        parts = [(name, part, fields[name]) for name, part in value.items() if name in fields]
+    else:
+        parts = []
+        if isinstance(value, str) and value in param.update_words:
+            yield ()
+    for name, part, below in parts:
+        yield from ((name, *path) for path in early_words(part, below))
 
 
 def without_immutable(value: Any, param: Param) -> Any:
@@ -144,8 +161,20 @@ class Resource(Protocol):
         """How its objects live: what types can't say."""
         ...
 
-    def broken_rules(self, operation: str, params: Mapping[str, Any], *, now: int | None = None) -> Iterator[Violation]:
-        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
+    def broken_rules(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        now: int | None = None,
+        known: Mapping[str, Any] | None = None,
+        whole: bool | None = None,
+    ) -> Iterator[Violation]:
+        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds.
+
+        `known` is what the object has already. `whole` says that the parameters are all that there is, as those of a
+        creation are where it isn't said.
+        """
         ...
 
     def param(self, path: tuple[str, ...]) -> Param | None:

@@ -35,7 +35,11 @@ class SyncCounts:
 
     `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync. `drifted` are the
     rows whose objects somebody has changed in Stripe, and which the plan leaves so. `reads` is how many requests
-    it took to compare the rows with Stripe.
+    it took to compare the rows with Stripe. `kinds` counts the changes by what they do (`kind_of`).
+
+    Once the plan was sent: `ended` is how many of the rows' changes ended in each status, `steps` the same of further
+    steps, such as the end of a replaced object. `before` is how many an earlier `apply` of the plan had done, `earlier`
+    what became of changes that an earlier run had left open.
     """
 
     sync: str
@@ -46,6 +50,7 @@ class SyncCounts:
     rejected: int = 0
     held: str | None = None
     by_action: Mapping[str, int] = field(default_factory=dict)
+    kinds: Mapping[str, int] = field(default_factory=dict)
     calls: int = 0
     read_seconds: float = 0.0
     diff_seconds: float = 0.0
@@ -54,6 +59,10 @@ class SyncCounts:
     part_of: str | None = None
     drifted: int = 0
     reads: int = 0
+    ended: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
+    before: int = 0
+    earlier: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,12 +188,17 @@ Refreshed: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingCost:
-    """What it takes to read a sync's objects back: between `least` and `most` calls."""
+    """What it takes to read a sync's objects back: between `least` and `most` calls.
+
+    With `is_search` they are not known yet: they are looked for, for so many rows without a record. `most` is infinite
+    where Stripe can only list all that the account has.
+    """
 
     sync: str
     objects: int
     least: int
-    most: int
+    most: float
+    is_search: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,6 +85,12 @@ class Outcome:
     refused_step: str | None = None
 
     @property
+    def is_earlier(self) -> bool:
+        """Whether an earlier run had left the change open, and this one has found out about it."""
+        run, is_named, _ = (self.intent_id or "").rpartition("/")
+        return bool(is_named) and run != self.run_id
+
+    @property
     def is_object_missing(self) -> bool:
         """Whether Stripe refused the change since it has no such object as the row's own."""
         change, failure = self.change, self.failure
@@ -130,3 +136,23 @@ class RunReport:
     reads: int | None = None
     dry_run: bool = False
     owed: tuple[Owed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEntry:
+    """One line of the list of runs. `finished_at` is None where it was killed or is still going.
+
+    `counts` has what became of the rows, empty for a run that has not come to its end.
+    """
+
+    id: str
+    command: str
+    target: str
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime | None
+    done: Mapping[str, int]
+    requests: int
+    owed: int = 0
+    reads: int | None = None
+    counts: tuple[SyncCounts, ...] = ()

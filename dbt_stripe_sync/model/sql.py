@@ -13,6 +13,7 @@ PENDING_MARK = "\x1f"
 PENDING_SEPARATOR = "\x1d"
 SEVERAL_MARK = "\x1b"
 FAILED_MARK = "\x18"
+NEAR_MARK = "\x1a"
 
 
 def quoted(name: str) -> str:
@@ -35,3 +36,9 @@ def key_text(columns: Sequence[str], table: str) -> str:
         return parts[0]
     any_null = " OR ".join(f"{part} IS NULL" for part in parts)
     return f"CASE WHEN {any_null} THEN NULL ELSE CAST(to_json([{', '.join(parts)}]) AS VARCHAR) END"
+
+
+def key_order(key: str) -> str:
+    """SQL to sort keys as a person would: `2` before `10`, and `C-2` before `C-10`."""
+    number = f"TRY_CAST(regexp_extract({key}, '[0-9]{{1,38}}') AS HUGEINT)"
+    return f"regexp_extract({key}, '^[^0-9]*'), {number} NULLS LAST, {key}"

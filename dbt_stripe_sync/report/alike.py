@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.change import Action, kind_of, other_kind
 from dbt_stripe_sync.report.call_text import render_calls
 from dbt_stripe_sync.report.plan_words import BY_RISK, detail_of
 from dbt_stripe_sync.report.value_text import render_parts
@@ -40,50 +40,59 @@ class Alike:
 
 
 def pick_alike(changes: Changes, counts: SyncCounts, most: int, *, with_values: bool) -> tuple[list[Alike], int]:
-    """At most `most` entries of a sync in the order of their keys, some of each kind; and how many rows are left."""
+    """At most `most` entries of a sync in the order of their keys, and how many rows are left.
+
+    Some of each action, and of each kind of change at least one, though there be more kinds than `most`.
+    """
     total = sum(counts.by_action.values())
     if total > MOST_COMPARED:
         picked = [Alike(changes=[change], rows=1) for change in pick_changes(changes, counts, most)]
         return picked, total - len(picked)
     entries = list(_entries(changes, counts, with_values=with_values))
-    room = shares(Counter(entry.first.action.value for entry in entries), most)
+    room = shares(Counter(kind_of(entry.first) for entry in entries), most)
     picked = []
     for entry in entries:
-        if room.get(entry.first.action, 0) > 0:
-            room[entry.first.action] -= 1
+        if room[kind_of(entry.first)] > 0:
+            room[kind_of(entry.first)] -= 1
             picked.append(entry)
     return picked, total - sum(entry.rows for entry in picked)
 
 
 def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change]:
-    """At most `most` changes of a sync in the order of their keys, with some of each kind: first what can't be undone.
+    """At most `most` changes of a sync in the order of their keys, and at least one of each kind.
 
     Reading ends as soon as they are found.
     """
-    room = shares(counts.by_action, most)
+    room = shares(counts.kinds or counts.by_action, most)
     picked: list[Change] = []
     for change in changes.of(counts.sync):
-        if room.get(change.action, 0) > 0:
-            room[change.action] -= 1
+        names = (kind_of(change), other_kind(change), change.action.value)
+        kind = next((name for name in names if name in room), None)
+        if kind is not None and room[kind] > 0:
+            room[kind] -= 1
             picked.append(change)
             if not any(room.values()):
                 break
     return picked
 
 
-def shares(by_action: Mapping[str, int], most: int) -> dict[Action, int]:
-    """How many changes of each kind are shown: the same share for each, and what one leaves goes to the next."""
-    left = {action: by_action.get(action.value, 0) for action in BY_RISK}
-    kinds = [action for action in BY_RISK if left[action]]
-    given_out = dict.fromkeys(kinds, 0)
-    while kinds and most > 0:
-        share = max(1, most // len(kinds))
-        for action in kinds:
-            given = min(share, left[action], most)
-            given_out[action] += given
-            left[action] -= given
+def shares(kinds: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many changes of each kind are shown: one of each, then equal shares, and first what can't be undone.
+
+    What one kind leaves of its share goes to the next.
+    """
+    order = {action.value: place for place, action in enumerate(BY_RISK)}
+    left = {kind: kinds[kind] for kind in sorted(kinds, key=lambda kind: order[kind.partition(" ")[0]]) if kinds[kind]}
+    given_out = dict.fromkeys(left, 1)
+    most -= len(left)
+    open_kinds = [kind for kind in left if left[kind] > 1]
+    while open_kinds and most > 0:
+        share = max(1, most // len(open_kinds))
+        for kind in open_kinds:
+            given = min(share, left[kind] - given_out[kind], most)
+            given_out[kind] += given
             most -= given
-        kinds = [action for action in kinds if left[action]]
+        open_kinds = [kind for kind in open_kinds if given_out[kind] < left[kind]]
     return given_out
 
 

@@ -63,7 +63,7 @@ _PARAMETERS = {
     ),
     "email_invalid": _e(
         "the e-mail address is not well formed",
-        "mend it in the model, or make it null; a dbt test on the column's pattern finds such rows before Stripe does",
+        "fix it in the model, or make it null; a dbt test on the column's pattern finds such rows before Stripe does",
     ),
     "url_invalid": _e(
         "{field} is not a URL that Stripe takes",
@@ -85,7 +85,7 @@ _PARAMETERS = {
         "the state is none of its country's",
         "send a state's ISO code, such as `CA`, and the country with it",
     ),
-    "siret_invalid": _e("the SIRET number is not valid", "mend it in the model, or make it null"),
+    "siret_invalid": _e("the SIRET number is not valid", "fix it in the model, or make it null"),
     "shipping_address_invalid": _e(
         "the shipping address can't be delivered to or taxed",
         "check the columns under `shipping.address` of {sync}",
@@ -96,7 +96,7 @@ _OBJECTS = {
     "resource_missing": _e(
         "an object that the request names is not in this account and mode",
         "it may have been deleted in Stripe or belong to the other mode: `state forget` its row to make it anew, or "
-        "mend the id in the column of {field}",
+        "fix the id in the column of {field}",
     ),
     "resource_already_exists": _e(
         "an object with this id or code is there already",
@@ -339,6 +339,16 @@ BY_MESSAGE = {
     "The price specified is inactive": _e(
         "the price is archived, so nothing new can be made with it",
         "map an active price; if a sync archived it, refer to that sync's row instead of the id",
+    ),
+    # "You passed an empty string for 'shipping'. We assume empty values are an attempt to unset a parameter; however
+    # 'shipping' cannot be unset." (stripe/stripe-php#588)
+    "cannot be unset": _e(
+        "Stripe can't empty {field} of a {resource}",
+        "give the column a value, or add `nulls: ignore` to the field to leave it as it is",
+    ),
+    "already uses that lookup key": _e(
+        "another price has this lookup key",
+        "add `match: [lookup_key]` to {sync} to adopt it, or `transfer_lookup_key: {value: true}` to take its key",
     ),
     "must be a future": _e(
         "{field} lies in the past, and Stripe takes only a time to come",

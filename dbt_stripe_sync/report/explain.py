@@ -13,15 +13,19 @@ from dbt_stripe_sync.report.error_codes import (
     MISSING_BY_PARAM,
     SERVER,
     UNEXPLAINED,
+    Explanation,
 )
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.calls import StripeFailure
     from dbt_stripe_sync.model.change import Change
-    from dbt_stripe_sync.report.error_codes import Explanation
 
 SERVER_ERROR = 500
 MISSING = "resource_missing"
+PERMISSION = "permission"
+# Stripe names it so: Having the 'rak_plan_write' permission would allow this request to continue.
+_PERMISSION = re.compile(r"'(rak_\w+)'")
+_KEYS = "https://dashboard.stripe.com/apikeys"
 _STEP = re.compile(r"\[([^\]]*)\]")
 
 
@@ -31,13 +35,18 @@ def explain(failure: StripeFailure) -> Explanation:
     Words in braces of the hint are filled in by `fill_in`.
     """
     message = failure.message or ""
+    if failure.type == PERMISSION and (named := _PERMISSION.findall(message)):
+        return Explanation(
+            meaning=BY_TYPE[PERMISSION].meaning,
+            hint=f"give the restricted key {' or '.join(f'`{name}`' for name in named)} at {_KEYS}",
+        )
     for words, explanation in BY_MESSAGE.items():
         if words in message:
             return explanation
     if failure.code == MISSING and (path := param_path(failure.param)) is not None:
-        named = MISSING_BY_PARAM.get(path.rpartition(".")[2])
-        if named is not None:
-            return named
+        missing = MISSING_BY_PARAM.get(path.rpartition(".")[2])
+        if missing is not None:
+            return missing
     if failure.code is not None and failure.code in BY_CODE:
         return BY_CODE[failure.code]
     if failure.type in BY_TYPE:

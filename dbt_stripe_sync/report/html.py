@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from base64 import b64encode
+from collections import Counter
 from hashlib import sha256
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ import orjson
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.change import Action, is_row
+from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.html_words import (
     build_bars,
@@ -26,22 +28,25 @@ from dbt_stripe_sync.report.html_words import (
     build_problems,
     build_run,
     build_sums,
+    build_sums_note,
     build_syncs,
 )
 from dbt_stripe_sync.report.json_values import json_failure, json_params
-from dbt_stripe_sync.report.lines import counted
+from dbt_stripe_sync.report.lines import counted, escaped
 from dbt_stripe_sync.report.owed_text import HINT
-from dbt_stripe_sync.report.plan_words import PARTICIPLES
+from dbt_stripe_sync.report.plan_words import field_of
 from dbt_stripe_sync.report.redact import describe_values, hide_keys
 from dbt_stripe_sync.report.run_json import write_whole
+from dbt_stripe_sync.report.run_text import WORDS
 from dbt_stripe_sync.report.summary import Summary
-from dbt_stripe_sync.report.value_text import render_parts
+from dbt_stripe_sync.report.value_text import render_amount, render_minor, render_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.run import Outcome, RunReport
 
 # What a browser opens without a pause; the results file beside it holds the rest.
@@ -50,26 +55,49 @@ MOST_FAILED = 50_000
 # A page shown in full is read on; one with thousands of causes is not.
 MOST_CAUSES = 50
 DASHBOARD = "https://dashboard.stripe.com"
+# Where the dashboard shows an object of each kind; it finds any other by a search for its id
+# (docs.stripe.com/dashboard/search).
+PAGES = {
+    "billing.meter": "billing/meters",
+    "coupon": "coupons",
+    "customer": "customers",
+    "invoice": "invoices",
+    "payment_link": "payment-links",
+    "price": "prices",
+    "product": "products",
+    "promotion_code": "promotion_codes",
+    "quote": "quotes",
+    "subscription": "subscriptions",
+    "subscription_schedule": "subscription_schedules",
+    "tax_rate": "tax-rates",
+}
+# What a change is called that was never one: its row was rejected when it was planned.
+NOT_PLANNED = "none"
+# A row's own change, and what is counted beside the rows.
+_BESIDE = ("", " (further step)", " (earlier run)")
 _STATUSES = list(Status)
+# What somebody has to look at comes first.
+_BY_URGENCY = (Status.UNKNOWN, Status.REJECTED, Status.SKIPPED, Status.SUCCEEDED)
 _ACTIONS = list(Action)
 
 
-def write_html(report: RunReport, path: Path, *, with_values: bool = False) -> None:
+def write_html(report: RunReport, path: Path, *, with_values: bool = False, with_amounts: bool = False) -> None:
     """Write a run's page, change by change; the file is there whole or as it was before.
 
-    Without `with_values` it holds keys, ids and field names, and of each value no more than its kind. Raises `OSError`.
+    Without `with_values` it holds keys, ids and field names, and of each value no more than its kind. `with_amounts`
+    shows what prices, items and invoices come to, all the same. Raises `OSError`.
     """
 
     def write(file: IO[bytes]) -> None:
-        for piece in render_html(report, with_values=with_values):
+        for piece in render_html(report, with_values=with_values, with_amounts=with_amounts):
             file.write(piece.encode(errors="replace"))
 
     write_whole(path, write)
 
 
-def render_html(report: RunReport, *, with_values: bool = False) -> Iterator[str]:
+def render_html(report: RunReport, *, with_values: bool = False, with_amounts: bool = False) -> Iterator[str]:
     """The page in pieces. The outcomes are walked twice: once to add them up, once to write them down."""
-    page = _Page(report, with_values=with_values)
+    page = _Page(report, with_values=with_values, with_amounts=with_amounts or with_values)
     css, script = _read("report.css"), _read("report.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["code"] = _code
@@ -87,6 +115,7 @@ def render_html(report: RunReport, *, with_values: bool = False) -> Iterator[str
         sums=build_sums(report),
         bars=build_bars(report),
         bars_label=", ".join(f"{sum_['figure']} {sum_['word']}" for sum_ in build_sums(report)),
+        sums_note=build_sums_note(report, page.summary),
         causes=build_causes(causes[:MOST_CAUSES]),
         problems=problems[:MOST_CAUSES],
         owed=build_owed(report, with_values=with_values),
@@ -94,24 +123,27 @@ def render_html(report: RunReport, *, with_values: bool = False) -> Iterator[str
         more_causes=f"{counted(hidden, 'more cause')}: see the table below." if hidden else None,
         syncs=build_syncs(report, page.summary),
         left_out=page.left_out,
-        values_note="Values of rows are in this file: treat it as you treat the table."
-        if with_values
-        else "Values of rows are not in this file.",
+        values_note=_values_note(with_values=with_values, with_amounts=with_amounts),
         facts=page.facts(),
         rows=page.rows(),
     )
-    yield from map(hide_keys, pieces)
+    yield from (escaped(hide_keys(piece)) for piece in pieces)
 
 
 class _Page:
     """The data of a page. Names that repeat are numbers in its rows."""
 
-    def __init__(self, report: RunReport, *, with_values: bool) -> None:
+    def __init__(self, report: RunReport, *, with_values: bool, with_amounts: bool) -> None:
         self._report = report
         self._with_values = with_values
+        self._with_amounts = with_amounts
+        # What the items of each invoice come to, by the invoice's id and their currency.
+        self._invoiced: dict[str, Counter[str]] = {}
+        self._rejected = list(_rejected_rows(report))[:MOST_FAILED]
         self.summary = Summary()
         self._fields: dict[str, int] = {}
         self._syncs: dict[str, int] = {}
+        self._resources: dict[str, str] = {}
         # The cause of each failure by its number, so that the second walk need not find it again.
         self._causes = array("L")
         for outcome in report.outcomes:
@@ -119,8 +151,32 @@ class _Page:
             if cause is not None and len(self._causes) < MOST_FAILED:
                 self._causes.append(cause.number)
             self._syncs.setdefault(outcome.change.sync, len(self._syncs))
+            self._resources.setdefault(outcome.change.sync, outcome.change.resource)
+            if with_amounts:
+                self._note_item(outcome)
             for part in outcome.change.changed:
                 self._fields.setdefault(part.path, len(self._fields))
+        for group, problem in self._rejected:
+            self._syncs.setdefault(group, len(self._syncs))
+            self._fields.setdefault(field_of(problem), len(self._fields))
+
+    def _note_item(self, outcome: Outcome) -> None:
+        """Add an item to the invoice that it is for."""
+        change = outcome.change
+        invoice, amount, currency = (change.desired.get(name) for name in ("invoice", "amount", "currency"))
+        if outcome.status is Status.SUCCEEDED and isinstance(invoice, str) and isinstance(amount, int):
+            self._invoiced.setdefault(invoice, Counter())[str(currency)] += amount
+
+    def _amount(self, outcome: Outcome) -> list[Any] | None:
+        """The amount of a change, and the number to sort it by."""
+        if not self._with_amounts:
+            return None
+        items = self._invoiced.get(outcome.stripe_id or "")
+        if items is not None:
+            parts = [render_minor(amount, currency) for currency, amount in items.items()]
+            return [f"{', '.join(part.text for part in parts)} of items", parts[0].figure]
+        shown = render_amount(outcome.change)
+        return [shown.text, shown.figure] if shown is not None else None
 
     @property
     def left_out(self) -> str | None:
@@ -128,7 +184,8 @@ class _Page:
         succeeded = self.summary.total(Status.SUCCEEDED)
         failed = sum(self.summary.total(status) for status in _STATUSES) - succeeded
         more = max(0, succeeded - MOST_SUCCEEDED) + max(0, failed - MOST_FAILED)
-        return f"{counted(more, 'more change')} are in stripe_sync_results.json alone." if more else None
+        verb = "is" if more == 1 else "are"
+        return f"{counted(more, 'more change')} {verb} in stripe_sync_results.json alone." if more else None
 
     def facts(self) -> Markup:
         """What the rows' numbers mean."""
@@ -136,10 +193,14 @@ class _Page:
         account = f"/{header.account}" if header.account.startswith("acct_") else ""
         facts = {
             "dashboard": f"{DASHBOARD}{account}{'' if header.livemode else '/test'}",
-            "statuses": [status.value for status in _STATUSES],
-            "actions": [action.value for action in _ACTIONS],
-            "participles": [PARTICIPLES[action] for action in _ACTIONS],
+            "statuses": [status.value for _ in _BESIDE for status in _STATUSES],
+            "words": [f"{WORDS[status]}{beside}" for beside in _BESIDE for status in _STATUSES],
+            "ranks": [_BY_URGENCY.index(status) for _ in _BESIDE for status in _STATUSES],
+            "actions": [*(action.value for action in _ACTIONS), NOT_PLANNED],
             "syncs": list(self._syncs),
+            "pages": [PAGES.get(self._resources.get(sync, "")) for sync in self._syncs],
+            "file": f"stripe-sync-{self._report.run_id}.csv",
+            "has_amounts": self._with_amounts,
             "fields": list(self._fields),
             "causes": {
                 cause.number: {"meaning": cause.meaning, "hint": cause.hint} for cause in self.summary.causes.values()
@@ -153,6 +214,9 @@ class _Page:
         cause: int | None
         room = MOST_SUCCEEDED
         before = "\n"
+        for group, problem in self._rejected:
+            yield Markup(before) + _island(self._rejected_row(group, problem))  # noqa: S704 - a comma or nothing
+            before = ",\n"
         for outcome in self._report.outcomes:
             if outcome.status is Status.SUCCEEDED:
                 cause, room = -1, room - 1
@@ -170,7 +234,7 @@ class _Page:
             self._syncs[change.sync],
             change.key,
             _ACTIONS.index(change.action),
-            _STATUSES.index(outcome.status),
+            _status_of(outcome),
             outcome.stripe_id or change.stripe_id,
             outcome.request_id,
             outcome.attempts,
@@ -178,6 +242,26 @@ class _Page:
             [self._fields[part.path] for part in change.changed],
             cause,
             self._detail(outcome),
+            self._amount(outcome),
+        ]
+
+    def _rejected_row(self, sync: str, problem: Problem) -> list[Any]:
+        """A row that was rejected before anything of it was sent."""
+        detail = {"failure": {"message": problem.summary, "code": problem.code}, "reason": problem.hint}
+        status, field = _STATUSES.index(Status.REJECTED), self._fields[field_of(problem)]
+        return [
+            self._syncs[sync],
+            problem.where.key,
+            len(_ACTIONS),
+            status,
+            None,
+            None,
+            0,
+            None,
+            [field],
+            -1,
+            detail,
+            None,
         ]
 
     def _detail(self, outcome: Outcome) -> dict[str, Any] | None:
@@ -206,6 +290,30 @@ class _Page:
             ]
             for call in change.calls
         ]
+
+
+def _status_of(outcome: Outcome) -> int:
+    """The number of an outcome's status: those of each kind of `_BESIDE` follow each other."""
+    kind = 2 if outcome.is_earlier else 0 if is_row(outcome.change) else 1
+    return kind * len(_STATUSES) + _STATUSES.index(outcome.status)
+
+
+def _rejected_rows(report: RunReport) -> Iterator[tuple[str, Problem]]:
+    """Rows that were rejected when they were planned, each once, with its sync."""
+    seen = set()
+    by_model = {counts.model: counts.sync for counts in report.counts if counts.part_of is None}
+    for problem in report.problems:
+        where = problem.where
+        row = (where.sync or by_model.get(where.model or "", where.model or ""), where.key)
+        if where.key is not None and problem.severity is Severity.ERROR and row not in seen:
+            seen.add(row)
+            yield row[0], problem
+
+
+def _values_note(*, with_values: bool, with_amounts: bool) -> str:
+    if with_values:
+        return "Values of rows are in this file: treat it as you treat the table."
+    return f"Values of rows are not in this file{', except amounts of money' if with_amounts else ''}."
 
 
 def _island(value: Any) -> Markup:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import RunStatus, Status
+from dbt_stripe_sync.report.figures import ALWAYS, figures_of
 from dbt_stripe_sync.report.lines import counted, took
 from dbt_stripe_sync.report.owed_text import MOST_SHOWN, describe_owed, explain_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES, field_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
-from dbt_stripe_sync.report.run_text import WORDS, requests_of
+from dbt_stripe_sync.report.run_text import WORDS, requests_of, totals_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbt_stripe_sync.model.run import RunReport
+    from dbt_stripe_sync.report.figures import Figures
     from dbt_stripe_sync.report.summary import Cause, Summary
 
 # An SVG of this many units; what is there at all is seen at all.
@@ -26,46 +28,58 @@ BAR_UNITS = 1000
 NARROWEST_BAR = 6
 _TITLES = {
     Status.REJECTED: "rejected by Stripe",
-    Status.UNKNOWN: "may or may not have happened",
-    Status.SKIPPED: "not sent, since a reference is missing",
+    Status.UNKNOWN: "unresolved: may or may not have happened",
+    Status.SKIPPED: "skipped: a reference is missing",
+}
+# The colour of each figure.
+KINDS = {
+    "written": "succeeded",
+    "rejected": "rejected",
+    "unknown": "unknown",
+    "skipped": "skipped",
+    "not_sent": "unknown",
+    "held": "skipped",
+    "before": "succeeded",
+    "drifted": "unknown",
+    "left_out": "skipped",
+    "unchanged": "same",
 }
 
 
 def build_headline(report: RunReport) -> str:
     """The run in one sentence."""
-    done = report.done.get(Status.SUCCEEDED.value, 0)
-    failed = _failed(report)
+    figures = totals_of(report)
+    done, failed = figures.written, figures.not_done
     if report.dry_run:
         return "A dry run: nothing was sent to Stripe"
     if report.status is RunStatus.INTERRUPTED:
-        return f"Ended early, after {counted(done, 'change')}"
+        return f"Interrupted after {counted(done, 'change')}"
     if failed:
-        return f"{counted(failed, 'row')} {'is' if failed == 1 else 'are'} not in step"
+        return f"{counted(failed, 'row')} {'is' if failed == 1 else 'are'} not in sync"
     if any(counts.held is not None for counts in report.counts):
         return "Some syncs were held back"
     if report.status is not RunStatus.SUCCEEDED:
-        return "The run has something to mend"
-    return f"{counted(done, 'change')} written, all is in step" if done else "Everything was in step"
+        return "The run needs your attention"
+    return f"{counted(done, 'change')} written, everything is in sync" if done else "Everything was in sync"
 
 
 def build_lead(report: RunReport, summary: Summary) -> str:
     """What to know next."""
-    done = report.done.get(Status.SUCCEEDED.value, 0)
-    unknown = report.done.get(Status.UNKNOWN.value, 0)
+    figures = totals_of(report)
+    done, unknown = figures.written, figures.unknown
     held = sum(counts.held is not None for counts in report.counts)
     parts = []
-    if done and (_failed(report) or held):
-        others = "the other changes were" if done > 1 else "the other change was"
-        parts.append(f"{others[:1].upper()}{others[1:]} written and recorded.")
+    if done and (figures.not_done or held):
+        parts.append(f"The other {'changes were' if done > 1 else 'change was'} written and recorded.")
     if summary.causes:
         parts.append(f"The failures have {counted(len(summary.causes), 'cause')}.")
     if unknown:
         parts.append(
-            f"{counted(unknown, 'change')} got no clear answer: the next run finds out first, nothing is made twice."
+            f"{counted(unknown, 'change')} got no clear answer: the next run settles it, creating nothing twice."
         )
     if held:
         parts.append(f"{counted(held, 'sync')} {'was' if held == 1 else 'were'} held back.")
-    return " ".join(parts) or "There is nothing to mend."
+    return " ".join(parts) or "There is nothing to fix."
 
 
 def build_run(report: RunReport) -> dict[str, Any]:
@@ -89,26 +103,31 @@ def build_run(report: RunReport) -> dict[str, Any]:
 
 def build_sums(report: RunReport) -> list[dict[str, str]]:
     """The figures at the top: what was done always, what was not where there is some."""
-    sums = [
-        {
-            "kind": status.value,
-            "figure": f"{number:,}",
-            "word": "written" if status is Status.SUCCEEDED else WORDS[status],
-        }
-        for status in Status
-        if (number := report.done.get(status.value, 0)) or status is Status.SUCCEEDED
+    return [
+        {"kind": KINDS[name], "figure": f"{number:,}", "word": word} for name, number, word in totals_of(report).parts()
     ]
-    rejected = sum(counts.rejected for counts in report.counts)
-    if rejected:
-        sums.append({"kind": "rejected", "figure": f"{rejected:,}", "word": "not fit to be sent"})
-    same = sum(counts.same for counts in report.counts)
-    return [*sums, {"kind": "same", "figure": f"{same:,}", "word": "as they were"}]
+
+
+def build_sums_note(report: RunReport, summary: Summary) -> str:
+    """What the figures at the top add up to, and what is counted beside them."""
+    figures = totals_of(report)
+    text = f"Of {counted(figures.rows, 'row')}"
+    text += f" and {counted(figures.removals, 'removal')}" if figures.removals else ""
+    if steps := figures.steps.total():
+        failed = steps - figures.steps[Status.SUCCEEDED.value]
+        text += f"; also {counted(steps, 'further step')}, such as the end of what was replaced"
+        text += f", {failed:,} of them not done" if failed else ""
+    earlier = sum((counts for counts in summary.earlier.values()), Counter[Status]())
+    if earlier:
+        parts = ", ".join(f"{earlier[status]:,} {WORDS[status]}" for status in Status if earlier[status])
+        text += f"; changes that an earlier run had left open: {parts}"
+    return f"{text}."
 
 
 def build_bars(report: RunReport) -> list[dict[str, Any]]:
     """The shares of the changes as rectangles side by side."""
-    total = sum(report.done.values())
-    present = [(status.value, report.done.get(status.value, 0)) for status in Status if report.done.get(status.value)]
+    present = [(KINDS[name], number) for name, number, _ in totals_of(report).parts() if number and name != "unchanged"]
+    total = sum(number for _, number in present)
     if not total:
         return []
     wide = [max(NARROWEST_BAR, BAR_UNITS * number / total) for _, number in present]
@@ -159,7 +178,7 @@ def build_problems(report: RunReport) -> list[dict[str, Any]]:
         of = f" of {sync}" if sync else ""
         at = f", at {field}" if field and group.rows else ""
         word = "row" if group.rows == 1 else "rows"
-        title = f"{word}{of} not fit to be sent{at}" if group.rows else f"{problem.severity.value}{of}".capitalize()
+        title = f"{word}{of} rejected{at}" if group.rows else f"{problem.severity.value}{of}".capitalize()
         cards.append(
             {
                 "kind": "rejected" if problem.severity is Severity.ERROR else "warning",
@@ -184,14 +203,17 @@ def build_syncs(report: RunReport, summary: Summary) -> list[dict[str, Any]]:
             "name": counts.sync,
             "detail": f"{counts.model} to {counts.resource}",
             "rows": f"{counts.rows:,}",
+            "removals": figures.removals,
             "same": f"{counts.same:,}",
             "done": _done(counts.sync, summary),
-            "failed": _not_done(counts.sync, summary, rejected=counts.rejected, held=counts.held),
+            "failed": _not_done(figures, counts.held),
             "read": took(counts.read_seconds),
             "compared": took(counts.diff_seconds),
             "notes": [str(note) for note in counts.notes],
         }
         for counts in report.counts
+        for figures in [figures_of(counts)]
+        if counts.part_of is None or counts.notes
     ]
     planned = {counts.sync for counts in report.counts}
     rows += [
@@ -199,9 +221,10 @@ def build_syncs(report: RunReport, summary: Summary) -> list[dict[str, Any]]:
             "name": sync,
             "detail": "left open by an earlier run",
             "rows": "—",
+            "removals": 0,
             "same": "—",
             "done": _done(sync, summary),
-            "failed": _not_done(sync, summary, rejected=0, held=None),
+            "failed": _statuses(sync, summary),
             "read": "—",
             "compared": "—",
             "notes": (),
@@ -219,17 +242,14 @@ def _done(sync: str, summary: Summary) -> str:
     )
 
 
-def _not_done(sync: str, summary: Summary, *, rejected: int, held: str | None) -> str:
+def _not_done(figures: Figures, held: str | None) -> str:
+    parts = [f"{number:,} {word}" for name, number, word in figures.parts() if name not in ALWAYS]
+    return ", ".join(parts) + (f": {held}" if held is not None and parts else f"held back: {held}" if held else "")
+
+
+def _statuses(sync: str, summary: Summary) -> str:
     statuses = summary.statuses.get(sync, Counter[Status]())
-    parts = [f"{statuses[s]:,} {WORDS[s]}" for s in Status if s is not Status.SUCCEEDED and statuses.get(s)]
-    parts += [f"{rejected:,} not fit to be sent"] if rejected else []
-    parts += [f"held back: {held}"] if held is not None else []
-    return ", ".join(parts)
-
-
-def _failed(report: RunReport) -> int:
-    sent = sum(number for status, number in report.done.items() if status != Status.SUCCEEDED.value)
-    return sent + sum(counts.rejected for counts in report.counts)
+    return ", ".join(f"{statuses[s]:,} {WORDS[s]}" for s in Status if s is not Status.SUCCEEDED and statuses.get(s))
 
 
 def _title(cause: Cause) -> str:

@@ -43,7 +43,7 @@ def json_header(header: PlanHeader) -> dict[str, Any]:
 
 
 def json_problem(problem: Problem) -> dict[str, Any]:
-    """What is wrong, where, and how to mend it."""
+    """What is wrong, where, and how to fix it."""
     where = {name: value for name in _LOCATION if (value := getattr(problem.where, name)) is not None}
     return {
         "code": problem.code,

@@ -44,6 +44,7 @@ class Paint:
 CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35", "cyan": "36"}
 
 
+_ACTING = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _OUR_COLOURS = re.compile("(\x1b\\[(?:{})m)".format("|".join(["0", *CODES.values()])))
 
 
@@ -53,6 +54,11 @@ def plain(text: str) -> str:
     if text.isprintable() and not _TURNING.intersection(text):
         return text
     return "".join(_escaped(char) for char in text)
+
+
+def escaped(text: str) -> str:
+    """A page or a line of JSON without what acts on a terminal that prints it, as JSON writes such characters."""
+    return _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def printable(line: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.errors import Severity
-from dbt_stripe_sync.report.alike import pick_changes
+from dbt_stripe_sync.report.alike import mask_ids, pick_alike
 from dbt_stripe_sync.report.call_text import render_calls
 from dbt_stripe_sync.report.lines import counted, cut, plain
 from dbt_stripe_sync.report.owed_text import describe_owed, explain_owed
@@ -19,8 +19,8 @@ from dbt_stripe_sync.report.value_text import render_drifted, render_parts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.plan import DriftedObject, Plan, SyncCounts
+    from dbt_stripe_sync.report.alike import Alike
     from dbt_stripe_sync.report.plan_text import PlanStyle
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 60_000
 LONGEST_VALUE = 200
 MOST_PROBLEMS = 20
+SHOWN_KEYS = 3
 FENCE = "```diff"
 FENCE_END = "```"
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
@@ -106,13 +107,13 @@ def _sync(plan: Plan, counts: SyncCounts, style: PlanStyle) -> Iterator[str]:
     yield f"<details><summary>{_escaped(counts.sync)}: {counted(total, 'change')}</summary>"
     yield ""
     yield FENCE
-    picked = pick_changes(plan.changes, counts, style.most_rows)
-    for change in picked:
-        yield from _change(change, show_values=style.show_values)
+    picked, hidden = pick_alike(plan.changes, counts, style.most_rows, with_values=style.show_values)
+    for entry in picked:
+        yield from _entry(entry, show_values=style.show_values)
     yield FENCE_END
     yield ""
-    if total > len(picked):
-        yield f"… and {total - len(picked):,} more."
+    if hidden > 0:
+        yield f"… and {hidden:,} more."
         yield ""
     for note in counts.notes:
         yield f"Note: {_escaped(str(note))}"
@@ -138,10 +139,15 @@ def _drifted(counts: SyncCounts, drifted: Sequence[DriftedObject]) -> Iterator[s
     yield ""
 
 
-def _change(change: Change, *, show_values: bool) -> Iterator[str]:
-    """A change as a line of a diff: hosts colour those that begin with `+`, `-` and `!`."""
+def _entry(entry: Alike, *, show_values: bool) -> Iterator[str]:
+    """A change, or many that are alike, as a line of a diff: hosts colour those that begin with `+`, `-` and `!`."""
+    change, detail = entry.first, detail_of(entry.first)
     mark = {"~": "!", "±": "!"}.get(MARKS[change.action], MARKS[change.action])
-    parts = [change.key, change.stripe_id or "", detail_of(change)]
+    if entry.rows > 1:
+        keys = ", ".join(f"[{other.key}]" for other in entry.changes[:SHOWN_KEYS])
+        parts = [f"{entry.rows:,} rows alike ({keys} …)", mask_ids(detail)]
+    else:
+        parts = [change.key, change.stripe_id or "", detail]
     yield _fenced(f"{mark} {'  '.join(part for part in parts if part)}")
     if not show_values:
         return
@@ -151,7 +157,7 @@ def _change(change: Change, *, show_values: bool) -> Iterator[str]:
         new, old = part.after, cut(part.before, LONGEST_VALUE)
         yield _fenced(f"      {part.path}: {new if change.action is Action.CREATE else f'{old} -> {new}'}")
     for call in render_calls(change, [(part.path, part.after) for part in fields]):
-        yield _fenced(f"      {call}")
+        yield _fenced(f"      {mask_ids(call) if entry.rows > 1 else call}")
 
 
 def _fenced(line: str) -> str:

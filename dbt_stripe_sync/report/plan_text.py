@@ -111,7 +111,7 @@ def _sync(
     yield from _rows(picked, found.rows(counts.sync), style, width)
     if hidden > 0:
         shown = ", ".join(f"{number:,} to {word}" for _, number, word in actions_of(counts))
-        text = f"… and {hidden:,} more ({shown} in all); `--format json` prints every one"
+        text = f"… and {hidden:,} more ({shown} in all); `--output json` prints every one"
         yield from wrap(text, width, indent=INDENT * 2, first=INDENT)
     yield from _drifted(drifted, width)
     for note in counts.notes:
@@ -121,8 +121,8 @@ def _sync(
 def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
     """`stripe_customers -> customer    12,401 rows   3 to change`, the figures in the same columns for every sync."""
     total = sum(counts.by_action.values())
-    still = f"{counts.drifted:,} drifted" if counts.drifted else "as they were"
-    change = f"{total:,} to change" if total else f"{counts.rejected:,} rejected" if counts.rejected else still
+    found = [(total, "to change"), (counts.rejected, "rejected"), (counts.drifted, "drifted")]
+    change = ", ".join(f"{number:,} {word}" for number, word in found if number) or "unchanged"
     change = "held back" if counts.held is not None else change
     figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}   {change}"
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", max(8, width - cell_len(figures) - 2))

@@ -104,7 +104,7 @@ def detail_of(change: Change) -> str:
 
 
 def sum_of(plan: Plan) -> str:
-    """The plan in one sentence: `2 changes, 1 rejected, 12,398 as they were`."""
+    """The plan in one sentence: `2 changes, 1 rejected, 12,398 unchanged`."""
     total = len(plan.changes)
     rejected = sum(count.rejected for count in plan.counts)
     drifted = sum(count.drifted for count in plan.counts)
@@ -114,7 +114,7 @@ def sum_of(plan: Plan) -> str:
     parts += [f"{rejected:,} rejected"] if rejected else []
     parts += [f"{drifted:,} drifted"] if drifted else []
     parts += [f"{counted(held, 'sync')} held back"] if held else []
-    parts += [f"{same:,} as they were"] if same or total else []
+    parts += [f"{same:,} unchanged"] if same or total else []
     return ", ".join(parts)
 
 

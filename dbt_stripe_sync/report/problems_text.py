@@ -1,4 +1,4 @@
-"""What is wrong, where, and how to mend it: one paragraph a cause, however many rows have it."""
+"""What is wrong, where, and how to fix it: one paragraph a cause, however many rows have it."""
 
 from __future__ import annotations
 

@@ -9,13 +9,14 @@ import io
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
+from math import isinf
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 import orjson
 from typing_extensions import Self
 
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.lines import about, counted, plain, took
+from dbt_stripe_sync.report.lines import about, counted, escaped, plain, took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +29,16 @@ if TYPE_CHECKING:
 
 # Often enough to see that it lives, seldom enough for a log that is kept.
 QUIET_SECONDS = 10.0
+# Looking for fewer rows than this in Stripe is not worth a line.
+MANY_ROWS = 100
 
 
 class Progress(Protocol):
     """Hears how far a run has come. A context manager: what it shows ends with it."""
+
+    def begin_run(self, run_id: str) -> None:
+        """A run has begun, and this is its id."""
+        ...
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
         """The objects of these syncs are about to be read back, at most at this pace."""
@@ -78,6 +85,9 @@ class Progress(Protocol):
 
 class Silent:
     """Progress for nobody."""
+
+    def begin_run(self, run_id: str) -> None:
+        """Say nothing."""
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
         """Say nothing."""
@@ -159,7 +169,9 @@ class PlainLines(Silent):
         self._said = clock()
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Say what it takes to read objects back."""
+        """Say what it takes to read objects back, or to look for them; little is not worth a line."""
+        if all(cost.is_search and cost.objects < MANY_ROWS for cost in costs):
+            return
         self._say(reading_words(costs, calls_per_second))
 
     def begin_sync(self, name: str) -> None:
@@ -214,10 +226,11 @@ class PlainLines(Silent):
 class JsonLines(Silent):
     """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
 
-    `time` is UTC, `level` is `info`, `warning` or `error`.
+    `time` is UTC, `level` is `info`, `warning` or `error`, `run_id` the run's, null before there is one.
 
-    Events: `reading_back`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`, `apply_started`,
-    `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a guess from it.
+    Events: `run_started`, `reading_back`, `looking_up`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`,
+    `apply_started`, `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a
+    guess from it.
     """
 
     def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -227,16 +240,22 @@ class JsonLines(Silent):
         self._said = self._started
         self._tally = Tally(clock)
         self._is_over = False
+        _name_run(None)
+
+    def begin_run(self, run_id: str) -> None:
+        """`run_started`; every line from here on names the run."""
+        _name_run(run_id)
+        self._say("run_started")
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """`reading_back`: how many objects of which syncs are read back, with how many calls."""
+        """`reading_back` or `looking_up`: how many objects of which syncs, with how many calls at best and at worst."""
         least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
         self._say(
-            "reading_back",
+            "looking_up" if any(cost.is_search for cost in costs) else "reading_back",
             objects={cost.sync: cost.objects for cost in costs},
             least_calls=least,
-            most_calls=most,
-            most_seconds=round(most / calls_per_second, 1),
+            most_calls=None if isinf(most) else most,
+            most_seconds=None if isinf(most) else round(most / calls_per_second, 1),
         )
 
     def begin_sync(self, name: str) -> None:
@@ -287,7 +306,6 @@ class JsonLines(Silent):
                 key=outcome.change.key,
                 action=outcome.change.action.value,
                 status=outcome.status.value,
-                run=outcome.run_id,
                 code=failure.code or failure.type if failure else None,
                 request_id=outcome.request_id,
             )
@@ -317,19 +335,37 @@ class JsonLines(Silent):
         _write(self._stream, log_line(event, level, elapsed=round(now - self._started, 3), **facts))
 
 
+_run_id: str | None = None
+
+
+def _name_run(run_id: str | None) -> None:
+    global _run_id  # noqa: PLW0603 - one process has one log, and its lines come from several places
+    _run_id = run_id
+
+
 def log_line(event: str, level: str, **facts: object) -> str:
-    """One line for log collectors: what happened, at which `time` (UTC), of which `level`."""
+    """One line for log collectors: what happened, at which `time` (UTC), of which `level`, in which run."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return orjson.dumps({"event": event, "time": now, "level": level, **facts}).decode()
+    return escaped(orjson.dumps({"event": event, "time": now, "level": level, "run_id": _run_id, **facts}).decode())
 
 
 def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:
     """What it takes to read objects back: `reading 1,000 objects back from Stripe: 10 to 1,100 calls, …`."""
     objects = ", ".join(f"{cost.sync} {cost.objects:,}" for cost in costs)
     least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
-    calls = f"{least:,} to {counted(most, 'call')}" if least < most else counted(most, "call")
+    if any(cost.is_search for cost in costs):
+        rows, syncs = counted(sum(cost.objects for cost in costs), "row"), ", ".join(cost.sync for cost in costs)
+        return f"looking for {rows} of {syncs} in Stripe: {_reads(most, calls_per_second)}"
+    calls = f"{least:,} to {counted(int(most), 'call')}" if least < most else counted(int(most), "call")
     total = counted(sum(cost.objects for cost in costs), "object")
     return f"reading {total} back from Stripe ({objects}): {calls}, {about(most / calls_per_second)} at most"
+
+
+def _reads(most: float, calls_per_second: float) -> str:
+    if isinf(most):
+        return "a read for each 100 objects of the account"
+    newest = "and one for each 100 objects of the last day"
+    return f"up to {counted(int(most), 'read')} {newest}, {about(most / calls_per_second)}"
 
 
 def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> Progress:

@@ -11,7 +11,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from dbt_stripe_sync.report.lines import about, counted, plain, took
-from dbt_stripe_sync.report.progress import Silent, Tally, reading_words
+from dbt_stripe_sync.report.progress import MANY_ROWS, Silent, Tally, reading_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,9 @@ class Bars(Silent):
         self._tally = Tally(time.monotonic)
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Leave a line with what it takes to read objects back."""
+        """Leave a line with what it takes to read objects back, or to look for many."""
+        if all(cost.is_search and cost.objects < MANY_ROWS for cost in costs):
+            return
         self._console.print(Text(plain(reading_words(costs, calls_per_second)), "dim"))
 
     def begin_sync(self, name: str) -> None:

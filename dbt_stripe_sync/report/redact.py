@@ -22,6 +22,8 @@ _KEY = re.compile(
     r"\b(sk_org|sk|rk|pk|ek|whsec)_(?!(?:test|live)_…)(?=(?:live|test)_|[A-Za-z0-9_*.]*[0-9*])[A-Za-z0-9_*.]{4,}",
     re.ASCII,
 )
+# A key that says its mode is one in the middle of a word, too: `key_sk_live_…`. `risk_test_run` is none.
+_KEY_IN_A_WORD = re.compile(r"([sr]k)_(?:live|test)_[A-Za-z0-9]{10,}", re.ASCII)
 _CLIENT_SECRET = re.compile(r"_secret_[A-Za-z0-9]+")
 _EMAIL = re.compile(r"[^\s'\"<>:,;()]*@[^\s'\"<>:,;()]*")
 # Parameters of card, bank and identity data: docs.stripe.com/api takes them, and nobody should read them in a report.
@@ -59,7 +61,9 @@ def hide_keys(text: str) -> str:
     """A text without what looks like a key or a client secret. Every report's text goes through this."""
     if "_" not in text:
         return text
-    return _CLIENT_SECRET.sub("_secret_" + HIDDEN, _KEY.sub(lambda found: f"{found[1]}_{HIDDEN}", text))
+    for pattern in (_KEY, _KEY_IN_A_WORD):
+        text = pattern.sub(lambda found: f"{found[1]}_{HIDDEN}", text)
+    return _CLIENT_SECRET.sub("_secret_" + HIDDEN, text)
 
 
 def hide_keys_in(document: Any) -> Any:

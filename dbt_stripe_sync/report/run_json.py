@@ -6,6 +6,7 @@ The document (version 1):
   `livemode`, `api_version` and `plan_id`;
 - `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
   `requests` (HTTP requests sent), `reads` (those that changed nothing), `dry_run`;
+- `rows`: what became of the rows, in figures that add up to `rows` (those of the models) and `removals`;
 - `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
 - `owed`: the steps on replaced objects that are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`,
   `attempts`, `refused`;
@@ -30,14 +31,17 @@ import orjson
 
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.explain import explain, fill_in
+from dbt_stripe_sync.report.figures import WORDS as FIGURES
 from dbt_stripe_sync.report.json_values import json_failure, json_header, json_params, json_problem, json_time
+from dbt_stripe_sync.report.lines import escaped
 from dbt_stripe_sync.report.plan_json import json_counts, json_owed
 from dbt_stripe_sync.report.redact import hide_keys_in
+from dbt_stripe_sync.report.run_text import totals_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from dbt_stripe_sync.model.run import Outcome, RunReport
+    from dbt_stripe_sync.model.run import Outcome, RunEntry, RunReport
 
 SCHEMA_VERSION = 1
 
@@ -52,13 +56,18 @@ def write_results(report: RunReport, path: Path, *, with_values: bool = False) -
     """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`."""
 
     def write(file: IO[bytes]) -> None:
-        file.write(orjson.dumps(build_head(report, with_values=with_values))[:-1] + b',"results":[')
+        file.write(_line(build_head(report, with_values=with_values))[:-1] + b',"results":[')
         for index, outcome in enumerate(report.outcomes):
             file.write(b",\n" if index else b"\n")
-            file.write(orjson.dumps(build_result(outcome, with_values=with_values)))
+            file.write(_line(build_result(outcome, with_values=with_values)))
         file.write(b"\n]}\n")
 
     write_whole(path, write)
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    """JSON that does nothing to the terminal of somebody who looks at the file there."""
+    return escaped(orjson.dumps(value).decode()).encode()
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
@@ -80,7 +89,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any]:
     """Everything of the document but its results."""
-    header = json_header(report.header)
+    header, figures = json_header(report.header), totals_of(report)
     head = {
         "metadata": {
             "schema_version": SCHEMA_VERSION,
@@ -101,6 +110,7 @@ def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any
         "requests": report.requests,
         "reads": report.reads,
         "dry_run": report.dry_run,
+        "rows": {name: getattr(figures, name) for name in ("rows", "removals", *FIGURES)},
         "totals": {status.value: report.done.get(status.value, 0) for status in Status},
         "owed": [json_owed(step, with_values=with_values) for step in report.owed],
         "syncs": [json_counts(counts) for counts in report.counts],
@@ -109,11 +119,32 @@ def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any
     return dict(hide_keys_in(head))
 
 
+def build_entry(run: RunEntry) -> dict[str, Any]:
+    """One line of the list of runs."""
+    figures = totals_of(run)
+    return {
+        "run": run.id,
+        "command": run.command,
+        "target": run.target,
+        "status": run.status.value,
+        "started": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
+        "rows": figures.rows,
+        "succeeded": run.done.get(Status.SUCCEEDED.value, 0),
+        "rejected": figures.rejected,
+        "skipped": figures.skipped,
+        "unknown": run.done.get(Status.UNKNOWN.value, 0),
+        "not_sent": figures.not_sent,
+        "unchanged": figures.unchanged,
+        "owed": run.owed,
+        "requests": run.requests,
+    }
+
+
 def build_sums(report: RunReport) -> dict[str, Any]:
     """What a run came to, in one line of a log."""
     head = build_head(report)
     names = ("status", "elapsed_time", "requests", "reads", "totals")
-    return {"run": report.run_id, **{name: head[name] for name in names}}
+    return {"run_id": report.run_id, **{name: head[name] for name in names}}
 
 
 def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:

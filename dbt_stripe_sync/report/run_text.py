@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from dbt_stripe_sync.model.run import RunStatus, Status
+from dbt_stripe_sync.report.figures import ALWAYS, Figures, add_up, figures_of
 from dbt_stripe_sync.report.lines import Paint, counted, cut, plain, took, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dbt_stripe_sync.model.plan import SyncCounts
-    from dbt_stripe_sync.model.run import RunReport
+    from dbt_stripe_sync.model.run import RunEntry, RunReport
     from dbt_stripe_sync.report.summary import Cause, Summary
 
 NARROWEST = 40
@@ -28,17 +28,17 @@ MOST_SHOWN_CAUSES = 10
 INDENT = "  "
 MARKS = {Status.SUCCEEDED: "✓", Status.REJECTED: "!", Status.UNKNOWN: "?", Status.SKIPPED: "/"}
 WORDS = {
-    Status.SUCCEEDED: "done",
+    Status.SUCCEEDED: "written",
     Status.REJECTED: "rejected",
-    Status.UNKNOWN: "unknown",
+    Status.UNKNOWN: "unresolved",
     Status.SKIPPED: "skipped",
 }
 ENDINGS = {
-    RunStatus.SUCCEEDED: ("All well (exit 0).", "green"),
+    RunStatus.SUCCEEDED: ("Run succeeded (exit 0).", "green"),
     RunStatus.PARTIAL: ("Some rows or models were not synced (exit 1).", "yellow"),
-    RunStatus.FAILED: ("The run could not go on (exit 1).", "red"),
-    RunStatus.INTERRUPTED: ("The run was ended before its time (exit 1); the next one goes on from there.", "yellow"),
-    RunStatus.RUNNING: ("The run has not ended, or was killed; the next one finds out.", "yellow"),
+    RunStatus.FAILED: ("The run failed (exit 1).", "red"),
+    RunStatus.INTERRUPTED: ("The run was interrupted (exit 1); the next one continues from there.", "yellow"),
+    RunStatus.RUNNING: ("The run is still going, or was killed; the next one finds out.", "yellow"),
 }
 
 
@@ -80,7 +80,7 @@ def render_run(
     for path in artifacts:
         yield f"{INDENT}{plain(str(path))}"
     if report.done.get(Status.UNKNOWN.value) or report.done.get(Status.SKIPPED.value):
-        text = "`dbt-stripe-sync retry` sends what was skipped or is unknown, once the causes are mended."
+        text = "`dbt-stripe-sync retry` sends what was skipped or is unresolved, once the causes are fixed."
         yield from wrap_marked("hint:", text, width, paint, colour="cyan")
 
 
@@ -107,15 +107,18 @@ def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
 
 def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Iterator[str]:
     """`✓ stripe_customers -> customer    12,401 rows   1 created, 2 updated`, the figures in the same columns."""
-    parts = [*_done(counts.sync, summary), *_not_done(counts, summary)]
-    is_well = not any(_not_done(counts, summary))
+    parts = [*_done(counts.sync, summary), *_not_done(counts)]
+    found = figures_of(counts)
+    is_well = not (found.not_done or found.drifted or counts.held)
     mark = paint(MARKS[Status.SUCCEEDED], "green") if is_well else paint("!", "red")
     figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}"
-    room = min(36, max(12, width // 2 - 6))
-    name = cut(f"{plain(counts.sync)} -> {counts.resource}", room)
+    name = f"{plain(counts.sync)} -> {counts.resource}"
+    room = max(12, width // 2 - 6)
+    room = min(room, max(36, cell_len(name)))
+    name = cut(name, room)
     start = f"{mark} {paint(name, 'bold')}{' ' * (room - cell_len(name))}{figures}   "
     used = 2 + room + len(figures) + 3
-    text = ", ".join(parts) or "as they were"
+    text = ", ".join(parts) or "unchanged"
     if width - used < NARROWEST_CELL:
         yield start.rstrip()
         yield from wrap(text, width, first=INDENT, indent=INDENT)
@@ -126,16 +129,12 @@ def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Ite
         yield from wrap(f"note: {plain(str(note))}", width, first=INDENT, indent=INDENT * 2)
 
 
-def _not_done(counts: SyncCounts, summary: Summary) -> Iterator[str]:
+def _not_done(counts: SyncCounts) -> Iterator[str]:
     """What a sync did not do, in figures."""
-    statuses = Counter(summary.statuses.get(counts.sync, {}))
-    statuses[Status.REJECTED] += counts.rejected
-    for status in list(Status)[1:]:
-        if statuses[status]:
-            yield f"{statuses[status]:,} {WORDS[status]}"
-    if counts.drifted:
-        yield f"{counts.drifted:,} drifted"
-    if counts.held is not None:
+    for name, number, word in figures_of(counts).parts():
+        if name not in ALWAYS:
+            yield f"{number:,} {word}"
+    if counts.held is not None and not counts.rows:
         yield "held back"
 
 
@@ -147,10 +146,11 @@ def _done(sync: str, summary: Summary) -> Iterator[str]:
 
 
 def _earlier(report: RunReport, summary: Summary, width: int, paint: Paint) -> Iterator[str]:
-    """Outcomes of syncs that this run did not plan: what an earlier run had left open."""
+    """What an earlier run had left open; and all that a killed run did, which has no counts."""
     planned = {counts.sync for counts in report.counts}
-    for sync in [name for name in summary.statuses if name not in planned]:
-        parts = [f"{number:,} {WORDS[status]}" for status, number in summary.statuses[sync].items()]
+    for sync in [name for name in summary.statuses if name not in planned or name in summary.earlier]:
+        statuses = summary.earlier.get(sync) or summary.statuses[sync]
+        parts = [f"{number:,} {WORDS[status]}" for status, number in statuses.items()]
         text = f"{plain(sync)}: of an earlier run, {', '.join(parts)}"
         yield from wrap_marked("?", text, width, paint, colour="yellow")
 
@@ -165,6 +165,55 @@ def _held(report: RunReport, width: int) -> Iterator[str]:
             )
 
 
+_COUNTED = (Status.SUCCEEDED, Status.REJECTED, Status.UNKNOWN, Status.SKIPPED)
+ENTRY_COLUMNS = (
+    "run",
+    "command",
+    "status",
+    "started",
+    "written",
+    "rejected",
+    "skipped",
+    "unresolved",
+    "not sent",
+    "unchanged",
+    "owed",
+)
+
+
+def entry_cells(run: RunEntry) -> dict[str, object]:
+    """A run as a line of the list of runs."""
+    figures = totals_of(run)
+    return {
+        "run": run.id,
+        "command": run.command,
+        "status": run.status.value,
+        "started": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
+        "written": f"{figures.written:,}",
+        "rejected": f"{figures.rejected:,}",
+        "skipped": f"{figures.skipped:,}",
+        "unresolved": f"{figures.unknown:,}",
+        "not sent": f"{figures.not_sent:,}",
+        "unchanged": f"{figures.unchanged:,}",
+        "owed": f"{run.owed:,}",
+    }
+
+
+def totals_of(report: RunReport | RunEntry) -> Figures:
+    """What became of all rows. A run that was killed has said no more than what became of each change."""
+    figures, done = add_up(report.counts), report.done
+    if any(counts.ended or counts.steps or counts.earlier for counts in report.counts) or not any(done.values()):
+        return figures
+    # Killed, or of a version that did not yet count rows apart from further steps.
+    written, rejected, unknown, skipped = (done.get(status.value, 0) for status in _COUNTED)
+    figures.written, figures.unknown, figures.skipped = written, unknown, skipped
+    figures.rejected += rejected
+    figures.not_sent = max(0, figures.not_sent - written - rejected - unknown - skipped)
+    if not report.counts:
+        figures.rows = figures.written + figures.not_done
+    return figures
+
+
 def requests_of(report: RunReport) -> str:
     """How many requests a run sent, and how many of them wrote: `217 requests (105 writes, 112 reads)`."""
     text = counted(report.requests, "request")
@@ -174,18 +223,14 @@ def requests_of(report: RunReport) -> str:
 
 
 def _totals(report: RunReport, width: int, paint: Paint) -> Iterator[str]:
-    parts = [f"{report.done.get(Status.SUCCEEDED.value, 0):,} {WORDS[Status.SUCCEEDED]}"]
-    done = {status: report.done.get(status.value, 0) for status in Status}
-    # A row is rejected, whether the plan did it or Stripe.
-    done[Status.REJECTED] += sum(counts.rejected for counts in report.counts)
-    parts += [f"{count:,} {WORDS[status]}" for status, count in list(done.items())[1:] if count]
-    drifted = sum(counts.drifted for counts in report.counts)
-    parts += [f"{drifted:,} drifted"] if drifted else []
-    parts += [f"{sum(counts.same for counts in report.counts):,} as they were"]
+    figures = totals_of(report)
+    parts = [f"{number:,} {word}" for _, number, word in figures.parts()]
+    parts += [f"{counted(figures.steps.total(), 'further step')}"] if figures.steps else []
+    of = counted(figures.rows, "row") + (f" and {counted(figures.removals, 'removal')}" if figures.removals else "")
     seconds = (report.finished_at - report.started_at).total_seconds()
     mode = "LIVE" if report.header.livemode else "test"
     sent = "nothing was sent (dry run)" if report.dry_run else requests_of(report)
-    yield from wrap(f"{', '.join(parts)}; {sent} in {took(seconds)}.", width)
+    yield from wrap(f"{of}: {', '.join(parts)}; {sent} in {took(seconds)}.", width)
     yield from wrap(
         f"Run {report.run_id}, target {report.header.target}, account {report.header.account}, {mode} mode.", width
     )

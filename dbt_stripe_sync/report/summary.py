@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.change import is_row
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.explain import explain, fill_in, param_path
 from dbt_stripe_sync.report.json_values import message_of
@@ -42,18 +43,25 @@ class Cause:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run came to. `actions` counts what succeeded; `statuses` everything, by sync."""
+    """What a run came to. `actions` counts the rows' changes that succeeded and `statuses` everything, by sync.
+
+    `earlier` counts what became of changes that an earlier run had left open.
+    """
 
     actions: dict[str, Counter[Action]] = field(default_factory=dict)
     statuses: dict[str, Counter[Status]] = field(default_factory=dict)
+    earlier: dict[str, Counter[Status]] = field(default_factory=dict)
     causes: dict[object, Cause] = field(default_factory=dict)
 
     def add(self, outcome: Outcome, *, with_values: bool = False) -> Cause | None:
         """Count one outcome, and give the cause of one that did not succeed."""
         change = outcome.change
         self.statuses.setdefault(change.sync, Counter())[outcome.status] += 1
+        if outcome.is_earlier:
+            self.earlier.setdefault(change.sync, Counter())[outcome.status] += 1
         if outcome.status is Status.SUCCEEDED:
-            self.actions.setdefault(change.sync, Counter())[change.action] += 1
+            if is_row(change) and not outcome.is_earlier:
+                self.actions.setdefault(change.sync, Counter())[change.action] += 1
             return None
         cause = self._cause(outcome, with_values=with_values)
         cause.rows += 1
@@ -121,7 +129,9 @@ def _explained(outcome: Outcome) -> tuple[str, str | None]:
         meaning = (
             f"what it refers to is missing: {outcome.reason}" if outcome.reason else "what it refers to is missing"
         )
-        return meaning, "mend that row first: this one follows by itself"
+        return meaning, "fix that row first: this one follows by itself"
     if outcome.status is Status.UNKNOWN:
-        return outcome.reason or "no answer came, so it may have happened", "run it again: the next run finds out first"
+        if outcome.reason:
+            return outcome.reason, None  # it says itself what is to be done
+        return "no answer came, so it may have happened", "run it again: the next run finds out first"
     return outcome.reason or "it was not sent", None

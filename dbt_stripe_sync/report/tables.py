@@ -21,7 +21,7 @@ GAP = "  "
 NARROWEST = 8
 
 
-def render_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, width: int) -> Iterator[str]:
+def render_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, width: int) -> Iterator[str]:
     """Rows under their column names; the last column is cut where the terminal ends."""
     texts = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max([cell_len(name), *(cell_len(text[i]) for text in texts)]) for i, name in enumerate(columns)]

@@ -50,6 +50,8 @@ _MONEY = frozenset(
         "unit_cost",
     }
 )
+# Of these an object has one: what it costs, or what is charged or taken off.
+_AMOUNTS = ("unit_amount", "unit_amount_decimal", "amount", "amount_off")
 # Parameters that hold a Unix time in seconds and whose names don't end as the others' do.
 _TIMES = frozenset({"active_from", "billing_cycle_anchor", "created", "date", "redeem_by", "timestamp"})
 _TIME_ENDINGS = ("_at", "_date", "_end", "_start")
@@ -143,6 +145,36 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
     return f"{text} ({note})" if note else text
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownAmount:
+    """The money of a change as a person reads it; `figure` is the new amount as a number, to sort by."""
+
+    text: str
+    figure: float
+
+
+def render_amount(change: Change) -> ShownAmount | None:
+    """The amount that a change is about, with its currency, old and new where it differs; None where there is none."""
+    for name in _AMOUNTS:
+        value = change.desired.get(name)
+        after = _money(name, value, name, change.desired)
+        if after is None:
+            continue
+        before = next((part.before for part in change.changed if part.path == name), None)
+        old = _money(name, before, name, change.desired)
+        text = f"{old} -> {after}" if old is not None and change.changed and old != after else after
+        currency = currency_of(name, change.desired) or ""
+        return ShownAmount(text=text, figure=float(to_major_units(Decimal(str(value)), currency)))
+    return None
+
+
+def render_minor(amount: int, currency: str) -> ShownAmount:
+    """An amount in a currency's smallest unit."""
+    text = _money("amount", amount, "amount", {"currency": currency})
+    figure = float(to_major_units(amount, currency)) if text is not None else float(amount)
+    return ShownAmount(text=text or f"{amount:,} {currency.upper()}", figure=figure)
+
+
 def currency_of(path: str, params: Mapping[str, Any]) -> str | None:
     """The currency nearest to a parameter: its neighbour's, else that of a hash around it."""
     found: str | None = None
@@ -166,7 +198,7 @@ def _step(step: str | None) -> tuple[str | None, int | None]:
 
 
 def _money(name: str, value: Any, path: str, params: Mapping[str, Any]) -> str | None:
-    if name not in _MONEY or isinstance(value, bool):
+    if name not in _MONEY or value is None or isinstance(value, bool | Fingerprint | NotStored):
         return None
     currency = currency_of(path, params)
     if currency is None:

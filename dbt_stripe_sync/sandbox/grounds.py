@@ -1,4 +1,4 @@
-"""On what ground the sandbox refuses: a source for every function that does, or none where it is a guess.
+"""On what ground the sandbox refuses, and what a plan knows of it before: a source for every function, or none.
 
 The rules on single values are data of their own (`stripe_api.rules`); these hold between parameters and objects. The
 test of docs/stripe-rules.md finds the functions and their words in the code.
@@ -62,7 +62,6 @@ GROUNDS: Mapping[str, str | None] = {
     "catalogue._delete_product": f"{_API}/products/delete",
     "catalogue._attach_feature": f"{_SDK} a feature's `active`; {_API}/product-feature",
     "catalogue._create_feature": f"{_SDK} a feature's `lookup_key`",
-    "coupons._create_coupon": f"{_API}/coupons/create",
     "coupons._update_coupon": f"{_SDK} `currency_options`",
     "coupons._create_promotion_code": f"{_SDK} `code`; {_ERRORS}#coupon-expired",
     "coupons._check_within": f"{_SDK} `expires_at` and `max_redemptions`",
@@ -70,30 +69,24 @@ GROUNDS: Mapping[str, str | None] = {
     "discounts._apply": f"{_ERRORS}#coupon-expired",
     "offers._build": f"{_REQUIRED}; the price's `active`: {_API}/prices/update",
     "payment_links._create": f"{_SDK} `currency`",
-    "plans._create": f"{_API}/plans/create",
     "plans._product": f"{_API}/plans/create",
     "prices._product_of": f"{_API}/prices/create",
     "prices._put_amounts": f"{_API}/prices/create",
-    "prices.read_unit_amount": f"{_API}/prices/create",
-    "prices.read_tiers": f"{_API}/prices/create#create_price-tiers",
     "prices._take_lookup_key": "docs.stripe.com/products-prices/manage-prices#lookup-keys",
-    "prices._update_price": f"{_SDK} `tax_behavior`; docs.stripe.com/products-prices/manage-prices#archive-price; "
-    "stripe/stripe-node#1559",
+    "prices._update_price": f"{_SDK} `tax_behavior`; docs.stripe.com/products-prices/manage-prices#archive-price",
     "rates._create_shipping_rate": _REQUIRED,
     # ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────
     "cycles.collect_first": f"{_SDK} `payment_behavior`: error_if_incomplete",
     "phases.build_phase": f"{_REQUIRED}; {_API}/subscription_schedules/create",
-    "schedules._create": f"{_SDK} `from_subscription`: other parameters cannot be set",
     "schedules._adopt": None,
     "schedules._plan": _REQUIRED,
     "schedules._check_anchor": f"{_SDK} `phases`; tierrun/tier#297",
     "schedules._check_live": f"{_API}/subscription_schedules/cancel, /release",
     "subscription_changes.create_subscription": _REQUIRED,
     "subscription_changes._check_anchor": "stripe/stripe-java#454, with Stripe's words",
-    "subscription_changes._start_trial": f"{_API}/subscriptions/create#create_subscription-trial_end",
     "subscription_changes._check_collection": f"{_SDK} `days_until_due`",
     "subscription_changes._put_end": None,
-    "subscription_changes._change_trial": f"{_API}/subscriptions/update#update_subscription-trial_end",
+    "subscription_changes._check_unmanaged": "dust-tt/dust#32051, with Stripe's words",
     "subscription_items.price_for": f"{_API}/subscriptions/create; the price's `active`: {_API}/prices/update",
     "subscription_items.put_items": f"{_API}/subscriptions/update#update_subscription-items",
     "subscription_items.add_item": f"{_REQUIRED}; {_SDK} `quantity`",
@@ -142,7 +135,89 @@ GROUNDS: Mapping[str, str | None] = {
     "metering._update_grant": None,
     "metering._expire_grant": None,
     "metering._void_grant": None,
+    "metering._summaries": f"{_SDK} the list's `start_time` and `end_time`",
     "metering._adjust": f"{_SDK} `cancel.identifier`",
     "streaming._take_events": f"{_API}/v2/billing/meter-event-stream/create",
     "streaming._with_moment": f"{_API}/v2/billing/meter-event-stream/create",
 }
+
+_TYPES = "yes: by the types of the catalogue"
+_AMONG_ROWS = "yes among the rows of a plan (`rules/counts.py`); what ended before is not known"
+_ONE_AT_A_TIME = "no: Stripe alone knows what its objects have by then"
+_NOT_SENT = "no sync sends such a request"
+_ACTION = "yes where a sync takes the step: it reads the status first; no sync takes the others"
+_TABLE = "yes: by the first table"
+_OWN = "partly: of what syncs write; of other objects Stripe alone knows"
+# What a plan knows of each refusal, else why it can't: by module, and by function where that differs.
+_FORESEEN: Mapping[str, str] = {
+    "checking": _TYPES,
+    "family": "yes: the object is found and adopted, or the row is rejected",
+    "forms": _NOT_SENT,
+    "idempotency": _NOT_SENT,
+    "listing": _NOT_SENT,
+    "merging": "partly: 50 keys of a row are checked, keys that others added are not",
+    "rates": "no: requests are paced instead",
+    "routes": _NOT_SENT,
+    "search": _NOT_SENT,
+    "service": "no: it is a matter of the key; `debug` tells",
+    "strictness": _TABLE,
+    "streaming": _TYPES,
+    "v2": _NOT_SENT,
+    "work": "partly: a reference to a row is resolved; an id that is given may name nothing",
+    "account": _NOT_SENT,
+    "amounts": _OWN,
+    "catalogue": _OWN,
+    "catalogue._delete_product": "yes: `engine/plan` lists the prices",
+    "catalogue._update_product": _ONE_AT_A_TIME,
+    "clocks": _NOT_SENT,
+    "coupons": _OWN,
+    "credit_notes": _ONE_AT_A_TIME,
+    "customers": _ONE_AT_A_TIME,
+    "cycles": "no: whether a card is declined is known when it is charged",
+    "discounts": _ONE_AT_A_TIME,
+    "invoice_items": _OWN,
+    "invoice_items.charge_of": _TABLE,
+    "invoice_items._check_editable": "yes for changes, by the second table; an item that is new is not checked",
+    "invoice_payment": _ACTION,
+    "invoices": _ACTION,
+    "invoices._create": _TABLE,
+    "invoices._customer_of": _TABLE,
+    "invoices._put": _TABLE,
+    "limits.check_chargeable": "no: whether a customer can be charged is known when that is tried",
+    "limits.check_currency": _AMONG_ROWS,
+    "limits.check_frozen": "yes: by the second table",
+    "limits.check_invoice_room": "yes for items that syncs write (`rules/counts.py`)",
+    "limits.check_payment_method": "no: each would have to be read",
+    "limits.check_subscription_count": _AMONG_ROWS,
+    "metering": _ONE_AT_A_TIME,
+    "metering._create_grant": _TABLE,
+    "metering._create_meter": _ONE_AT_A_TIME,
+    "metering.count_event": "yes for the times; which meters and identifiers there are, Stripe alone knows",
+    "offers": _OWN,
+    "payment_links": _OWN,
+    "phases": _TABLE,
+    "plans": _OWN,
+    "previews": _NOT_SENT,
+    "prices": _TABLE,
+    "prices._take_lookup_key": "yes: the key is taken over, or its holder is named",
+    "prices._update_price": "yes: by the lifecycle, and default prices by looking",
+    "quotes": _ACTION,
+    "quotes._total": _OWN,
+    "quotes._update": "yes: by the lifecycle",
+    "rates._create_shipping_rate": _TABLE,
+    "schedules": _ACTION,
+    "schedules._adopt": _ONE_AT_A_TIME,
+    "schedules._check_anchor": "yes: the anchor is read",
+    "schedules._plan": _TABLE,
+    "subscription_changes": _TABLE,
+    "subscription_changes._check_anchor": "no: it depends on the intervals of prices that may not be there yet",
+    "subscription_changes._put_end": "no: a guess",
+    "subscription_items": _OWN,
+    "subscription_items.put_items": "yes: items are read with their subscription",
+    "subscriptions": _ACTION,
+}
+
+
+def foreseen(name: str) -> str:
+    """What a plan knows of a refusal before it is sent, or why it can't. Raises `KeyError` where nothing says so."""
+    return _FORESEEN.get(name) or _FORESEEN[name.partition(".")[0]]

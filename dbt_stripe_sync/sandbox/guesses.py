@@ -41,6 +41,9 @@ GUESSES: Mapping[str, str] = {
     "a schedule.",
     "schedule-phases": "A schedule's phases change the subscription when time is moved; `add_invoice_items` of a "
     "phase and discounts of its items are not billed.",
+    "finalised-invoices": "A finalised invoice takes changes of its metadata, its way of payment and `auto_advance` "
+    "alone; Stripe only names some of the fields that it fixes.",
+    "settled-quotes": "An accepted or canceled quote takes no `expires_at`.",
     "previews": "A preview of a schedule shows its subscription as it is; `pdf` and other reads that compute "
     "something answer with an empty shape.",
     "event-customers": "Meter events do not check that the customer exists (Stripe does it later, by an event of "

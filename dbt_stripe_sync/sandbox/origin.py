@@ -25,6 +25,9 @@ def check_origin(headers: Mapping[str, str]) -> web.Response | None:
     origin = headers.get("Origin")
     if origin is not None and (not _is_loopback(origin) or urlsplit(origin).netloc != host):
         return _refused(f"the sandbox answers no page of Origin `{origin[:100]}`")
+    # A browser says so too where it sends no `Origin`: with a form, an image or a script (w3.org/TR/fetch-metadata).
+    if headers.get("Sec-Fetch-Site", "none") in {"cross-site", "same-site"}:
+        return _refused("the sandbox answers no page of another origin")
     return None
 
 

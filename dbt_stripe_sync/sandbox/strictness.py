@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox.errors import bad_request
 from dbt_stripe_sync.sandbox.objects.clocks import time_of
 from dbt_stripe_sync.stripe_api.rules import check_rules
+from dbt_stripe_sync.stripe_api.rules.rule import UPDATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,10 +18,18 @@ if TYPE_CHECKING:
 
 def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> None:
     """Raise the `ApiError` of the first rule that a request breaks; guesses count too."""
-    now = _now(route, path, params, work)
-    for violation in check_rules(route.resource, route.operation, params, now=now, guesses=True):
+    now, known = _now(route, path, params, work), _known(route, path, work)
+    for violation in check_rules(
+        route.resource, route.operation, params, now=now, known=known, whole=True, guesses=True
+    ):
         first, *rest = violation.path
         raise bad_request(violation.message, "".join([first, *(f"[{step}]" for step in rest)]), violation.code)
+
+
+def _known(route: Route, path: Mapping[str, str], work: Work) -> Mapping[str, Any]:
+    """The object that an update changes, as it is."""
+    held = work.shown(route.family.kind, list(path.values())[-1]) if path and route.operation == UPDATE else None
+    return held or {}
 
 
 def _now(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 POLL_SECONDS = 0.2
+LOCKED = "state-locked"
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def _locked(state: Path, file: IO[bytes], waited: float) -> Problem:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         who = "another process"
     return Problem(
-        code="state-locked",
+        code=LOCKED,
         summary=f"another run holds the state: {who}" + (f" (waited {waited:g} s)" if waited else ""),
         where=Location(file=str(state)),
         hint="wait for it to end, or pass `--wait-for-lock SECONDS`; a run that was killed holds nothing",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dbt_stripe_sync.model.record import READ_BACK, TAGGED_AS
+from dbt_stripe_sync.model.sql import key_order
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
 from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
 
@@ -27,7 +28,7 @@ _OF_RECORD = ", ".join(RECORDS.names[:-2])
 
 
 def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a transaction."""
+    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a counted transaction."""
     if not rows:
         return
     # The table is read once, for the rows that are there, and those are then deleted by their place.
@@ -41,11 +42,10 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
         f"INSERT INTO records({_STORED}) "
         f"SELECT {_COLUMNS}, coalesce(created_at, written_at), written_at FROM state_replaced"
     )
-    count_write(session)
 
 
 def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
-    """Forget rows by sync and key, and say how many there were. Inside a transaction."""
+    """Forget rows by sync and key, and say how many there were. Inside a counted transaction."""
     if not keys:
         return 0
     with session.given("state_leaving", build_table(KEYS, keys)):
@@ -55,7 +55,6 @@ def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
         )
     removed = session.connection.execute("SELECT count(*) FROM state_removed").fetchall()[0][0]
     session.execute("DELETE FROM records WHERE rowid IN (SELECT place FROM state_removed)")
-    count_write(session)
     return int(removed)
 
 
@@ -180,7 +179,7 @@ def read_records(session: Session, sync: str, limit: int | None, fingerprints: F
     """The records of a sync by key, read as they are walked."""
     # DuckDB takes no null as a limit; no table is longer than the largest number.
     values = {"sync": sync, "limit": limit if limit is not None else 2**62}
-    query = f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync ORDER BY key LIMIT $limit"
+    query = f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync ORDER BY {key_order('key')} LIMIT $limit"
     for batch in session.batches(query, **values):
         yield from (parse_record(row, fingerprints) for row in batch)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from dbt_stripe_sync.model.codec import (
     encode_problem,
 )
 from dbt_stripe_sync.model.plan import PlanHeader
-from dbt_stripe_sync.model.run import RunReport, RunStatus, Status
+from dbt_stripe_sync.model.run import RunEntry, RunReport, RunStatus, Status
 from dbt_stripe_sync.state.applied import KEPT_RUNS
 from dbt_stripe_sync.state.rows import parse_outcome
 
@@ -35,21 +34,8 @@ if TYPE_CHECKING:
 
 # Outcomes hold what was sent, so they are most of a state's size. Runs and their counts stay.
 OUTCOMES_KEPT = timedelta(days=90)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEntry:
-    """One line of the list of runs. `finished_at` is None where it was killed."""
-
-    id: str
-    command: str
-    target: str
-    status: RunStatus
-    started_at: datetime
-    finished_at: datetime | None
-    done: Mapping[str, int]
-    requests: int
-    owed: int = 0
+# Beside the numbers of the changes: how many of the requests changed nothing.
+_READS = "reads"
 
 
 class Outcomes:
@@ -107,7 +93,7 @@ def save_end(session: Session, report: RunReport) -> None:
                 "header": _json(encode_header(report.header)),
                 "counts": _json([encode_counts(counts) for counts in report.counts]),
                 "problems": _json([encode_problem(problem) for problem in report.problems]),
-                "done": _json(dict(report.done)),
+                "done": _json({**report.done, _READS: report.reads}),
                 "requests": report.requests,
                 "owed": _json([encode_owed(step) for step in report.owed]),
             },
@@ -130,7 +116,7 @@ def save_failure(session: Session, run_id: str, problems: Iterable[Problem], at:
 
 def read_runs(session: Session, limit: int) -> list[RunEntry]:
     """The newest runs first."""
-    query = "SELECT * EXCLUDE (header, counts, problems) FROM runs ORDER BY started_at DESC, id DESC LIMIT $limit"
+    query = "SELECT * EXCLUDE (header, problems) FROM runs ORDER BY started_at DESC, id DESC LIMIT $limit"
     return [_entry(row, session) for row in session.rows(query, limit=limit)]
 
 
@@ -150,13 +136,21 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
         status=entry.status,
         started_at=entry.started_at,
         finished_at=entry.finished_at or _last_outcome_at(session, run_id) or entry.started_at,
-        counts=tuple(decode_counts(counts) for counts in _values(row["counts"])),
+        counts=entry.counts,
         problems=tuple(decode_problem(problem) for problem in _values(row["problems"])),
         outcomes=outcomes,
         done=entry.done,
         requests=entry.requests,
+        reads=entry.reads,
         owed=tuple(decode_owed(step) for step in _values(row["owed"])),
     )
+
+
+def find_run(session: Session, begins: str) -> str | None:
+    """The newest run whose id begins like this."""
+    query = "SELECT id FROM runs WHERE starts_with(id, $begins) ORDER BY started_at DESC, id DESC LIMIT 1"
+    found = session.value(query, begins=begins)
+    return str(found) if found is not None else None
 
 
 def read_newest(session: Session) -> list[str]:
@@ -187,20 +181,27 @@ def read_rejected(session: Session, run_ids: Sequence[str]) -> dict[str, frozens
 
 
 def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
-    done: Mapping[str, int] = orjson.loads(row["done"]) if row["done"] else _count_outcomes(session, row["id"])
+    done: dict[str, int] = orjson.loads(row["done"]) if row["done"] else _count_outcomes(session, row["id"])
+    reads = done.pop(_READS, None)
     status = RunStatus(row["status"])
     return RunEntry(
         id=row["id"],
         command=row["command"],
         target=row["target"],
-        # Whoever reads this holds the state's lock: another run that has said nothing of its end was killed.
-        status=RunStatus.INTERRUPTED if status is RunStatus.RUNNING and row["id"] != session.run_id else status,
+        status=RunStatus.INTERRUPTED if status is RunStatus.RUNNING and _was_killed(row["id"], session) else status,
         started_at=_utc(row["started_at"]),
         finished_at=_utc(row["finished_at"]) if row["finished_at"] else None,
         done=done,
         requests=row["requests"] or 0,
         owed=len(_values(row["owed"])),
+        reads=reads,
+        counts=tuple(decode_counts(counts) for counts in _values(row["counts"])),
     )
+
+
+def _was_killed(run_id: str, session: Session) -> bool:
+    """Whether a run that has said nothing of its end was killed: whoever holds the state's lock knows that it was."""
+    return not session.is_copy and run_id != session.run_id
 
 
 def _count_outcomes(session: Session, run_id: str) -> dict[str, int]:

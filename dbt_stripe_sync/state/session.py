@@ -1,4 +1,4 @@
-"""An open DuckDB connection to the state: queries in, plain values out, every error one that a person can mend."""
+"""An open DuckDB connection to the state: queries in, plain values out, every error one that a person can fix."""
 
 from __future__ import annotations
 
@@ -67,6 +67,8 @@ class Session:
         self.connection = connection
         self.path = path
         self.is_open = True
+        # Whether this is a copy, while a run goes on that holds the state itself at `path`.
+        self.is_copy = False
         # The run that this session has begun.
         self.run_id: str | None = None
         # Whether this session has noted already that values are left in the file.
@@ -133,7 +135,7 @@ class Session:
 
         `replayable` says that executing the same statements on a copy of the state does the same.
         """
-        if self._place is not None and _place_of(self.path) != self._place:
+        if not self.is_copy and self._place is not None and _place_of(self.path) != self._place:
             raise moved(self.path)
         if self.replication is not None:
             self.replication.before_transaction(self, replayable=replayable)

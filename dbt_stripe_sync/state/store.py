@@ -22,13 +22,14 @@ from dbt_stripe_sync.state import applied, drift, owed, signing
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
-from dbt_stripe_sync.state.lock import hold_lock
+from dbt_stripe_sync.state.lock import LOCKED, hold_lock
 from dbt_stripe_sync.state.migrations import migrate
 from dbt_stripe_sync.state.place import StatePlace
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, is_copy, other_identity
 from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
 from dbt_stripe_sync.state.session import PRIVATE, Session
+from dbt_stripe_sync.state.snapshot import copied, remove_old_copies
 from dbt_stripe_sync.state.transfer import export_state, import_state
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
-    from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunReport
+    from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunEntry, RunReport
     from dbt_stripe_sync.state.remote.replica import Replica
-    from dbt_stripe_sync.state.runs import Outcomes, RunEntry
+    from dbt_stripe_sync.state.runs import Outcomes
 
 # What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
 MEMORY_LIMIT = "1GB"
@@ -99,6 +100,11 @@ class StateStore:
     def left(self) -> Problem | None:
         """Once the state is closed: what could not be done as it was, such as taking values out of its file."""
         return self._session.left
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is a copy, since a run holds the state itself."""
+        return self._session.is_copy
 
     @property
     def state_id(self) -> str:
@@ -197,6 +203,7 @@ class StateStore:
         newest = {(record.sync, record.key): record_row(record, run_id, now, self._fingerprints) for record in records}
         with self._session.transaction():
             saved.replace_records(self._session, list(newest.values()))
+            saved.count_write(self._session)
 
     def add_former_ids(self, rows: Sequence[tuple[str, str, str]]) -> None:
         """Remember objects (sync, key, id) that were replaced."""
@@ -210,7 +217,9 @@ class StateStore:
         records = {(e.sync, e.key): record_row(e, run_id, now, known) for e in entries if isinstance(e, Record)}
         former = [(e.sync, e.key, e.stripe_id) for e in entries if isinstance(e, FormerObject)]
         with self._session.transaction():
-            saved.replace_records(self._session, list(records.values()))
+            if records:
+                saved.replace_records(self._session, list(records.values()))
+                saved.count_write(self._session)
             saved.touch_records(self._session, [e for e in entries if isinstance(e, Touched)], now)
             saved.add_former_ids(self._session, former)
             saved.drop_values(self._session, [e for e in entries if isinstance(e, LostValue)])
@@ -260,6 +269,10 @@ class StateStore:
         """The newest runs first. One that was killed says `interrupted` once another has begun."""
         return log.read_runs(self._session, limit)
 
+    def find_run(self, begins: str) -> str | None:
+        """The newest run whose id begins like this."""
+        return log.find_run(self._session, begins)
+
     def last_run(self) -> str | None:
         """The id of the newest run."""
         return next((run.id for run in self.runs(limit=1)), None)
@@ -307,6 +320,7 @@ class StateStore:
                     {"sync": sync, "keys": list(undecided)},
                 )
             drift.forget_drift(self._session, [(sync, key) for key in gone])
+            saved.count_write(self._session)
             return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
     def rename_sync(self, old: str, new: str, *, retag: bool) -> None:
@@ -369,7 +383,8 @@ class StateStore:
         if self._session.is_open:
             yield self._session
         else:
-            with _opened(StatePlace(path=self._session.path), self._clock, REPORT_WAIT_SECONDS) as session:
+            opened = _looked_at if self._session.is_copy else _opened
+            with opened(StatePlace(path=self._session.path), self._clock, REPORT_WAIT_SECONDS) as session:
                 yield session
 
 
@@ -379,6 +394,44 @@ def _former_ids(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     is_new = outcome.record is not None and outcome.record.stripe_id != change.stripe_id
     if change.action is Action.REPLACE and change.stripe_id is not None and is_new:
         yield change.sync, change.key, change.stripe_id
+
+
+@contextmanager
+def look_at_state(
+    place: StatePlace | Path,
+    *,
+    identity: StateIdentity | None,
+    clock: Clock,
+    wait_seconds: float = 0,
+    retention: Retention | None = None,
+    must_exist: bool = False,
+) -> Iterator[StateStore]:
+    """Open the state to look at it: where a run holds it, a copy of it, which says so by `is_copy`.
+
+    Raises `StateError` as `open_state` does, and `state-not-copied`; never `state-locked` by a run.
+    """
+    place = place if isinstance(place, StatePlace) else StatePlace(path=place)
+    with _looked_at(place, clock, wait_seconds, must_exist=must_exist) as session:
+        store = StateStore(session, clock, retention or Retention())
+        if identity is not None:
+            store.check_identity(identity)
+        yield store
+
+
+@contextmanager
+def _looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
+    with ExitStack() as stack:
+        try:
+            session = stack.enter_context(_opened(place, clock, wait_seconds, must_exist=must_exist))
+        except StateError as error:
+            path = place.path.resolve() if place.path.is_symlink() else place.path
+            if error.problems[0].code != LOCKED or not path.exists():
+                raise
+            copy = stack.enter_context(copied(path))
+            session = stack.enter_context(closing(Session(_connect(copy), path)))
+            session.is_copy = True
+            migrate(session.connection, copy)
+        yield session
 
 
 @contextmanager
@@ -426,6 +479,7 @@ def _opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist:
             path = path.resolve() if path.is_symlink() else path
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
+            remove_old_copies(path)
             if place.remote is not None:
                 # Its library is an extra, imported only where it is used.
                 from dbt_stripe_sync.state.remote.replica import replicated

@@ -80,11 +80,19 @@ class Resource:
         """One operation, None where the resource lacks it."""
         return self.operations.get(name)
 
-    def broken_rules(self, operation: str, params: Mapping[str, Any], *, now: int | None = None) -> Iterator[Violation]:
+    def broken_rules(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        now: int | None = None,
+        known: Mapping[str, Any] | None = None,
+        whole: bool | None = None,
+    ) -> Iterator[Violation]:
         """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
         from dbt_stripe_sync.stripe_api.rules import check_rules  # they read the catalogue
 
-        return check_rules(self.name, operation, params, now=now)
+        return check_rules(self.name, operation, params, now=now, known=known, whole=whole)
 
     def param(self, path: tuple[str, ...]) -> Param | None:
         """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""
@@ -100,6 +108,11 @@ class Resource:
 
 # The clocks that objects in test mode can have: they are only listed, so they are no resource that a sync may write.
 TEST_CLOCK = Resource("test_helpers.test_clock", "test_helpers.test_clocks", "stripe.test_helpers._test_clock_service")
+# What a meter has counted, which is only listed as well.
+EVENT_SUMMARY = Resource(
+    "billing.meter_event_summary", "billing.meters.event_summaries", "stripe.billing._meter_event_summary_service"
+)
+ONLY_LISTED = {resource.name: resource for resource in (TEST_CLOCK, EVENT_SUMMARY)}
 
 
 class Catalog:

@@ -14,12 +14,12 @@ import aiohttp
 import orjson
 import stripe
 
-from dbt_stripe_sync.model.calls import Account, Answer, Call, Verdict
+from dbt_stripe_sync.model.calls import Account, Answer, Call, Usage, Verdict
 from dbt_stripe_sync.model.errors import ReadLimitError
 from dbt_stripe_sync.model.errors import StripeError as StripeProblem
 from dbt_stripe_sync.model.lifecycle import IN_BULK
 from dbt_stripe_sync.stripe_api.accounts import build_account
-from dbt_stripe_sync.stripe_api.catalog import TEST_CLOCK, read_catalog
+from dbt_stripe_sync.stripe_api.catalog import ONLY_LISTED, TEST_CLOCK, read_catalog
 from dbt_stripe_sync.stripe_api.gateway_http import (
     ANSWER_SECONDS,
     Received,
@@ -39,12 +39,15 @@ from dbt_stripe_sync.stripe_api.retry import (
     REDIRECT,
     Reply,
     build_answer,
+    describe_outage,
+    is_outage,
     leaves_doubt,
     may_repeat,
     wait_seconds,
 )
 from dbt_stripe_sync.stripe_api.stream import EventStream
 from dbt_stripe_sync.stripe_api.unreadable import CERTIFICATE, endless_list, unreadable
+from dbt_stripe_sync.stripe_api.usage import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -94,6 +97,18 @@ class Request:
         return "idempotency_key" in self.options
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long one answer is waited for, and for how long requests are repeated while Stripe can't be reached at all.
+
+    The latter runs from the first request without an answer of Stripe's; where it is None, each call is tried
+    `MOST_ATTEMPTS` times.
+    """
+
+    answer_seconds: float = ANSWER_SECONDS
+    outage_seconds: float | None = None
+
+
 class Gateway:
     """Stripe's API. Implements `engine.ports.Stripe`. Its key is in none of its texts."""
 
@@ -105,9 +120,9 @@ class Gateway:
         clock: Clock,
         account: str | None = None,
         *,
-        timeout: float = ANSWER_SECONDS,
+        patience: Patience | None = None,
     ) -> None:
-        """`key` and `address` are those that `keys.py` lets pass; `timeout` is in seconds.
+        """`key` and `address` are those that `keys.py` lets pass.
 
         `account` is the one that the settings name: an organisation's key acts for it, and a restricted key that may
         not say whose it is is taken to be its.
@@ -117,7 +132,9 @@ class Gateway:
         self._limits = limits
         self._clock = clock
         self._named_account = account
-        self._timeout = timeout
+        self._patience = patience or Patience()
+        # When the first request of those failed that have had no answer of Stripe's since.
+        self._outage_since: float | None = None
         self._livemode = {"live": True, "test": False}.get(mode_of(key) or "")
         self._catalog = read_catalog()
         self._operations: dict[str, Operation] = {}
@@ -190,6 +207,7 @@ class Gateway:
     async def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
         asked = dict(params)
+        begun: set[str] = set()
         while True:
             answer = await self.send(Call(resource=resource, operation="list", params=asked))
             if answer.verdict is not Verdict.DONE:
@@ -200,8 +218,9 @@ class Gateway:
             if not answer.body["has_more"] or not page:
                 return
             last = page[-1]["id"]
-            if last == asked.get("starting_after"):
+            if last in begun:
                 raise StripeProblem(endless_list(resource, self._address))
+            begun.add(last)
             asked["starting_after"] = last
 
     async def test_clocks(self) -> Sequence[str]:
@@ -210,6 +229,10 @@ class Gateway:
             if self._clocks is None:
                 self._clocks = () if is_live(self._key) else await self._list_test_clocks()
         return self._clocks
+
+    async def usage(self, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
+        """What the meter of an event has counted between two times; None where there is none. Raises `StripeError`."""
+        return await read_usage(self, event, start, end)
 
     async def account(self) -> Account:
         """Whose key it is. Raises `StripeError`."""
@@ -243,12 +266,12 @@ class Gateway:
             raise
 
     def _resource(self, name: str) -> Resource:
-        return TEST_CLOCK if name == TEST_CLOCK.name else self._catalog.resources[name]
+        return ONLY_LISTED.get(name) or self._catalog.resources[name]
 
     def _operation(self, call: Call) -> Operation:
         operation = self._operations.get(call.endpoint)
         if operation is None:
-            resource = TEST_CLOCK if call.resource == TEST_CLOCK.name else self._catalog.resource(call.resource)
+            resource = ONLY_LISTED.get(call.resource) or self._catalog.resource(call.resource)
             operation = resource.operation(call.operation) if resource else None
             if operation is None:
                 raise LookupError(call.endpoint)
@@ -278,14 +301,26 @@ class Gateway:
                 if reply.status is not None:
                     self._passed += 1
                     gate.accepted(request.endpoint)
-            late = self._clock.monotonic() - began > LONGEST_TRY and not reply.is_too_many
-            repeats = may_repeat(reply, is_read=request.is_read, has_key=request.has_key)
-            if in_vain >= most or late or not repeats:
+            now = self._clock.monotonic()
+            left = self._outage_left(reply, now) if most == MOST_ATTEMPTS else None
+            late = now - began > LONGEST_TRY and not reply.is_too_many
+            gives_up = (in_vain >= most or late) if left is None else left <= 0
+            if gives_up or not may_repeat(reply, is_read=request.is_read, has_key=request.has_key):
                 return build_answer(reply, is_read=request.is_read, in_doubt=in_doubt, attempts=attempts)
             in_doubt = in_doubt or leaves_doubt(reply)
-            if reply.status is None:
-                remind_of_trouble(self._address, reply.trouble, self._clock.monotonic() - began)
-            await self._clock.sleep(wait_seconds(in_vain))
+            if is_outage(reply):
+                remind_of_trouble(self._address, describe_outage(reply), now - began)
+            await self._clock.sleep(min(wait_seconds(in_vain), inf if left is None else left))
+
+    def _outage_left(self, reply: Reply, now: float) -> float | None:
+        """For how many seconds an outage is waited for still; None where there is none, or no limit is set."""
+        if not is_outage(reply):
+            self._outage_since = None
+            return None
+        if self._outage_since is None:
+            self._outage_since = now
+        longest = self._patience.outage_seconds
+        return None if longest is None else self._outage_since + longest - now
 
     def _count_read(self) -> None:
         if self.reads_left <= 0:
@@ -299,7 +334,7 @@ class Gateway:
                 self._address,
                 is_local=is_local(self._address),
                 concurrency=self._limits.concurrency,
-                timeout=self._timeout,
+                timeout=self._patience.answer_seconds,
             )
             self._gate = Gate(self._limits, self._clock)
             self._client = stripe.StripeClient(

@@ -86,13 +86,17 @@ class Transport(stripe.HTTPClient):
     def __init__(self, address: str, *, is_local: bool, concurrency: int, timeout: float = ANSWER_SECONDS) -> None:
         """`timeout` is in seconds. Raises `ConfigError` where the proxy can't be used."""
         super().__init__()
-        self._host = urlsplit(address).hostname or address
+        parts = urlsplit(address)
+        self._host = parts.hostname or address
         # What is on this machine is reached without a proxy.
         self._proxy_url = None if is_local else find_proxy(address)
         connecting = min(timeout, CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=concurrency, ssl=True if is_local else _trusted(), keepalive_timeout=KEEP_ALIVE_SECONDS
+                # Certificates take a while to load, and `http://` needs none.
+                limit=concurrency,
+                ssl=_trusted() if parts.scheme == "https" else True,
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
             ),
             timeout=aiohttp.ClientTimeout(total=timeout, connect=connecting, sock_connect=connecting),
             trace_configs=[_tracing()],
@@ -156,7 +160,7 @@ class Transport(stripe.HTTPClient):
             timer.cancel()
 
 
-def remind_of_trouble(address: str, trouble: str | None, seconds: float) -> None:
+def remind_of_trouble(address: str, trouble: str, seconds: float) -> None:
     """Say why a request is sent again, once that has taken long."""
     if seconds >= PATIENCE_SECONDS:
         host = urlsplit(address).hostname or address

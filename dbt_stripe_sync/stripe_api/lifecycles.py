@@ -14,8 +14,8 @@ from dbt_stripe_sync.model.lifecycle import (
     STREAM,
     Bulk,
     ByStatus,
+    CutsShort,
     Finish,
-    Fixed,
     HeldBy,
     ItemList,
     Lifecycle,
@@ -53,7 +53,6 @@ _CANCEL_AT_END = Step(
 )
 _CANCEL = Step(operation="cancel")
 _VOID = Step(operation="void_invoice")
-_FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
 
 # docs.stripe.com/api/prices/update says of `tax_behavior` that it is final once it is inclusive or exclusive.
 _NO_TAX_BEHAVIOR = "unspecified"
@@ -69,12 +68,25 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             moved_by_stripe=("balance", "next_invoice_sequence"),
             note="deleting a customer can't be undone and cancels its subscriptions at once",
             # docs.stripe.com/api/customers/delete. The list leaves out those that are canceled already.
-            ends_with_it=(HeldBy(resource="subscription", parameter="customer", listed_by="customer"),),
+            # A schedule that has begun has a subscription; one that has not would begin without a customer.
+            ends_with_it=(
+                HeldBy(resource="subscription", parameter="customer", listed_by="customer"),
+                HeldBy(
+                    resource="subscription_schedule",
+                    parameter="customer",
+                    listed_by="customer",
+                    listed_with={"scheduled": True},
+                ),
+            ),
         ),
         "product": Lifecycle(
             found_by=("id", "metadata", "name", "url"),
-            # docs.stripe.com/api/products/delete: only a product without prices can be deleted.
+            # docs.stripe.com/api/products/delete: only a product without prices can be deleted, and no price ever is.
             on_removed={Removal.ARCHIVE: ARCHIVE, Removal.DELETE: DELETE},
+            kept_by=tuple(
+                HeldBy(resource="price", parameter="product", listed_by="product", listed_with={"active": active})
+                for active in (True, False)
+            ),
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             when_immutable_changes=NotReplaced(reason="Stripe takes it only when the product is created"),
@@ -106,6 +118,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
+            needs_one_of=(("amount", "amount_decimal", "tiers"),),
             note="Stripe keeps plans for old integrations; prices do all that they do",
         ),
         "coupon": Lifecycle(
@@ -170,13 +183,10 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial moves it.
             moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
+            # "The subscription is managed by the subscription schedule …, and updating any cancelation behavior
+            # directly is not allowed." (dust-tt/dust#32051)
+            managed_by=("subscription_schedule",),
             whole_lists=("discounts", "default_tax_rates"),
-            # Stripe says so itself: "A canceled subscription can only update its cancellation_details and metadata."
-            fixed=Fixed(
-                statuses=frozenset({"canceled", "incomplete_expired"}),
-                reason="the subscription has ended",
-                but=frozenset({"metadata", "cancellation_details"}),
-            ),
             # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
             item_lists={
                 "items": ItemList(
@@ -187,6 +197,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "subscription_item": Lifecycle(
             found_by=("id", "metadata"),
             on_removed={Removal.DELETE: DELETE},
+            # A subscription that is paid up to the end of its period keeps its items till then.
+            cuts_short=(CutsShort(operation="delete", resource="subscription"),),
             # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
             listed=False,
             said_again=_HOW_TO_CHARGE,
@@ -206,6 +218,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.CANCEL}),
+            cuts_short=(CutsShort(operation="cancel", resource="subscription", wholly=True),),
             when_immutable_changes=NotReplaced(reason="a schedule in its place would start its phases anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             said_again=("proration_behavior",),
@@ -238,32 +251,14 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             # docs.stripe.com/api/invoices/object: Stripe turns it off once an invoice is paid, void or given up.
             moved_by_stripe=("auto_advance",),
-            # docs.stripe.com/invoicing/invoice-edits: no amounts, no discounts, nothing of the customer, and what
-            # docs.stripe.com/api/invoices/update keeps for drafts. Of the rest Stripe itself says what it takes.
-            fixed=Fixed(
-                statuses=_FINALISED,
-                reason="the invoice is finalised",
-                names=frozenset(
-                    {
-                        "account_tax_ids",
-                        "application_fee_amount",
-                        "automatic_tax",
-                        "collection_method",
-                        "days_until_due",
-                        "default_tax_rates",
-                        "description",
-                        "discounts",
-                        "due_date",
-                        "shipping_cost",
-                        "shipping_details",
-                        "transfer_data",
-                    }
-                ),
-            ),
         ),
         "invoice_item": Lifecycle(
             found_by=("id", "metadata"),
-            needs_one_of=(("customer", "customer_account", "invoice"),),
+            needs_one_of=(
+                ("customer", "customer_account", "invoice"),
+                # docs.stripe.com/api/invoiceitems/create
+                ("amount", "pricing", "price_data", "unit_amount_decimal"),
+            ),
             # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalised invoice.
             on_removed={
                 Removal.DELETE: ByStatus(
@@ -275,16 +270,11 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.DELETE}),
             when_immutable_changes=Replace(then=Removal.DELETE),
-            # docs.stripe.com/api/invoiceitems/update: only before its invoice is closed.
-            fixed=Fixed(
-                statuses=_FINALISED,
-                reason="the item is on a finalised invoice",
-                status_field="invoice.status",
-                expand=("invoice",),
-            ),
         ),
         "credit_note": Lifecycle(
             found_by=("id", "metadata", "number"),
+            # SDK's description of `amount`: "One of `amount`, `lines`, or `shipping_cost` must be provided."
+            needs_one_of=(("amount", "lines", "shipping_cost"),),
             on_removed={
                 Removal.VOID: ByStatus(
                     steps={"issued": Step(operation="void_credit_note")}, otherwise="the credit note is void already"
@@ -312,12 +302,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             shown_if_asked=("line_items",),
             # docs.stripe.com/api/quotes/update: once specified, it cannot be changed.
             set_once=dict.fromkeys(("customer", "customer_account"), None),
-            # docs.stripe.com/quotes/clone: a finalised quote is revised by a new draft.
-            fixed=Fixed(
-                statuses=frozenset({"open", "accepted", "canceled"}),
-                reason="the quote is no draft any more",
-                but=frozenset({"metadata", "expires_at"}),
-            ),
         ),
         "customer.balance_transaction": Lifecycle(
             found_by=("id",),
@@ -390,6 +374,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             note="`identifier` comes from the key unless it is mapped, so that an event that is sent twice counts once",
             key_as="identifier",
             repeated="already exists with identifier",
+            counted_at="timestamp",
             windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
             # docs.stripe.com/rate-limits: one concurrent call for each customer of each meter.
             one_at_a_time=("event_name", "payload.stripe_customer_id"),
@@ -405,6 +390,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "billing.meter_event_adjustment": Lifecycle(modes=INSERT_ONLY, tagged=False, listed=False),
         "billing.credit_grant": Lifecycle(
             found_by=("id", "metadata"),
+            needs_one_of=(("customer", "customer_account"),),
             on_removed={Removal.VOID: Step(operation="void_grant"), Removal.DEACTIVATE: Step(operation="expire")},
             permanent=frozenset({Removal.VOID, Removal.DEACTIVATE}),
             when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and grant anew"),
@@ -426,9 +412,16 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             note="these are the accounts of your platform's merchants",
+            # docs.stripe.com/connect/handling-api-verification: what is asked for is given up front or incrementally.
+            # What was verified is reviewed anew if it is sent (docs.stripe.com/connect/update-verified-information).
+            merges_hashes=True,
         ),
         "account.person": Lifecycle(
-            found_by=("id",), on_removed={Removal.DELETE: DELETE}, permanent=frozenset({Removal.DELETE}), listed=False
+            found_by=("id",),
+            on_removed={Removal.DELETE: DELETE},
+            permanent=frozenset({Removal.DELETE}),
+            listed=False,
+            merges_hashes=True,
         ),
         "issuing.card": Lifecycle(
             found_by=("id", "metadata"),
@@ -486,10 +479,17 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
+    # The other rules read the catalogue.
+    from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
+    from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
+
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
     return replace(
         found,
+        fixed=foreseen_fixed(resource.name),
+        at_most=COUNTS.get(resource.name),
+        one_currency=CURRENCIES.get(resource.name),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),
         # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.

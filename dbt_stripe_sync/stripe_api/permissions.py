@@ -37,14 +37,21 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def list_permissions(resources: Iterable[str]) -> tuple[str, ...]:
-    """What a restricted key needs to sync resources. Write includes read (docs.stripe.com/keys/restricted-api-keys)."""
-    needed = {_permission(name) for name in resources}
-    return tuple(sorted(needed))
+def list_permissions(written: Iterable[str], looked_at: Iterable[str] = ()) -> tuple[str, ...]:
+    """What a restricted key needs to write some resources and to look at others.
+
+    Write includes read (docs.stripe.com/keys/restricted-api-keys).
+    """
+    names = set(written)
+    covered = {_NAMES.get(name, (name, ""))[0] for name in names}
+    others = {name for name in looked_at if _NAMES.get(name, (name, ""))[0] not in covered}
+    return tuple(
+        sorted({_permission(name, "write") for name in names} | {_permission(name, "read") for name in others})
+    )
 
 
-def _permission(resource: str) -> str:
+def _permission(resource: str, kind: str) -> str:
     known = _NAMES.get(resource)
     if known is None:
-        return f"write access to `{resource}`"
-    return f"rak_{known[0]}_write ({known[1]})"
+        return f"{kind} access to `{resource}`"
+    return f"rak_{known[0]}_{kind} ({known[1]})"

@@ -99,6 +99,18 @@ def _may_change(reply: Reply, status: int, *, is_read: bool) -> bool:
     return status > SERVER_ERROR or status < BAD_REQUEST
 
 
+def is_outage(reply: Reply) -> bool:
+    """Whether nobody has answered, or something in between: the next request would fare no better."""
+    return reply.status is None or reply.foreign is not None or reply.status > SERVER_ERROR
+
+
+def describe_outage(reply: Reply) -> str:
+    """Why there is no answer of Stripe's."""
+    if reply.status is None:
+        return reply.trouble or "no answer"
+    return f"it answers {reply.status}" + (f", and {reply.foreign}" if reply.foreign else "")
+
+
 def leaves_doubt(reply: Reply) -> bool:
     """Whether the request may have acted, or may act still, although no good answer came."""
     if reply.status is None:

@@ -143,6 +143,7 @@ def _merge_param(first: Param, then: Param | None) -> Param:
         partly_immutable=any(part.immutable or part.partly_immutable for part in parts),
         clearable=then.clearable and not (first.required and then.kind is ParamKind.STRING),
         enum=tuple(dict.fromkeys([*first.enum, *then.enum])),
+        update_words=tuple(word for word in then.enum if word not in first.enum),
         fields=fields if fields is not None else first.fields or then.fields,
         item=item or first.item or then.item,
         values=values or first.values or then.values,

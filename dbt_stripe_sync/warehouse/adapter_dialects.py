@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, time, timezone
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.warehouse.canonical import interval_of_text
@@ -30,13 +30,16 @@ class Reading:
 class AdapterDialect:
     """How one kind of warehouse differs.
 
-    `session_sql` runs after the connection is made. `readings` goes by the beginning of a type's name in lower case,
-    the first that fits. `cursor_options` are those of the driver's `cursor()`.
+    `session_sql` runs after the connection is made. `readings` goes by the beginning of a type's name in lower case, a
+    pattern, the first that fits. `open_cursor` makes a cursor of the adapter's handle. `names_types` says that the
+    driver's own code of a type is its whole name, and `is_trusted` that this adapter was seen to give every row.
     """
 
     session_sql: tuple[str, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
-    cursor_options: Mapping[str, Any] = field(default_factory=dict)
+    open_cursor: Callable[[Any], Any] = lambda handle: handle.cursor()
+    names_types: bool = False
+    is_trusted: bool = True
 
     def describe(self, name: str, kind: str, quoted: str) -> tuple[SourceColumn, Callable[[Any], Any] | None]:
         """A column, and what is made of each of its values."""
@@ -46,7 +49,7 @@ class AdapterDialect:
     def reading(self, kind: str) -> Reading:
         """How a type is read."""
         lowered = kind.lower()
-        return next((reading for start, reading in self.readings.items() if lowered.startswith(start)), Reading())
+        return next((reading for start, reading in self.readings.items() if re.match(start, lowered)), Reading())
 
 
 def _instant(text: str) -> datetime:
@@ -68,7 +71,7 @@ MYSQL = AdapterDialect(
         "bit": Reading(sql="CAST({} AS UNSIGNED)"),
         "float": Reading(sql="CAST({} AS CHAR)", convert=float),
     },
-    cursor_options={"buffered": False},
+    open_cursor=lambda handle: handle.cursor(buffered=False),
 )
 # PySpark makes local times of instants, and PyHive leaves the session's zone out: as text in UTC they are exact.
 SPARK = AdapterDialect(
@@ -85,14 +88,37 @@ SPARK = AdapterDialect(
         "variant": Reading(sql="to_json({})", convert=JsonText),
     },
 )
+# More digits than Python has: its driver would round them, and every other reader cuts.
+_NANOSECONDS = r"\((?:[7-9]|1[0-2])\)"
+
+
+def _cut_moment(text: str) -> datetime:
+    """Trino's `2027-03-28 01:30:00.123456789 UTC`, or the same without a zone."""
+    moment = datetime.fromisoformat(text[: len("2027-03-28 01:30:00.123456")])
+    return moment.replace(tzinfo=timezone.utc) if text.endswith(" UTC") else moment
+
+
+# dbt-trino's own cursor holds a whole result in memory, and its `fetchmany` drops all but the first rows: the driver's
+# streams. It makes a relativedelta of an interval of months.
+TRINO = AdapterDialect(
+    session_sql=("SET TIME ZONE 'UTC'",),
+    readings={
+        "interval": Reading(sql="CAST({} AS VARCHAR)", convert=interval_of_text),
+        f"timestamp{_NANOSECONDS} with": Reading(sql="CAST(at_timezone({}, 'UTC') AS VARCHAR)", convert=_cut_moment),
+        f"timestamp{_NANOSECONDS}": Reading(sql="CAST({} AS VARCHAR)", convert=_cut_moment),
+        f"time{_NANOSECONDS}$": Reading(sql="CAST({} AS VARCHAR)", convert=lambda text: time.fromisoformat(text[:15])),
+    },
+    names_types=True,
+    open_cursor=lambda handle: handle.handle.cursor(),
+)
 DIALECTS: Mapping[str, AdapterDialect] = {
     "mariadb": MYSQL,
     "mysql": MYSQL,
     "mysql5": MYSQL,
     "spark": SPARK,
-    "trino": AdapterDialect(session_sql=("SET TIME ZONE 'UTC'",)),
+    "trino": TRINO,
 }
-PLAIN = AdapterDialect()
+PLAIN = AdapterDialect(is_trusted=False)
 
 
 def dialect_of(kind: str) -> AdapterDialect:

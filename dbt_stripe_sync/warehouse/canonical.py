@@ -25,6 +25,8 @@ ZONED_TIME = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d+))?\s*([+-])(\d\d)(?::?(\
 BIGQUERY_INTERVAL = re.compile(r"([+-]?)(\d+)-(\d+) ([+-]?\d+) ([+-]?)(\d+):(\d+):(\d+)(?:\.(\d+))?")
 # Spark's `INTERVAL '-3 04:05:06.7' DAY TO SECOND`: one sign for all of it, its parts from the first unit on.
 SPARK_INTERVAL = re.compile(r"INTERVAL '([+-]?)([\d:. -]+)' (\w+)(?: TO \w+)?", re.IGNORECASE)
+# Trino's `1-2` of years and months, and `3 04:05:06.700` of days and a time: one sign for all of it.
+TRINO_INTERVAL = re.compile(r"(-?)(?:(\d+)-(\d+)|(\d+) (\d+):(\d+):(\d+)\.(\d+))")
 SPARK_UNITS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
 
@@ -147,7 +149,7 @@ def _quotient(number: int, by: int) -> int:
 
 
 def interval_of_text(text: str) -> str:
-    """An interval as BigQuery or Spark writes it, in ISO 8601; what is not understood stays as it is."""
+    """An interval as BigQuery, Spark or Trino writes it, in ISO 8601; what is not understood stays as it is."""
     if found := BIGQUERY_INTERVAL.fullmatch(text):
         sign, years, months, days, clock_sign, hours, minutes, seconds, fraction = found.groups()
         return interval_text(
@@ -160,6 +162,11 @@ def interval_of_text(text: str) -> str:
         parts = dict(zip(SPARK_UNITS[SPARK_UNITS.index(unit.upper()) :], re.split(r"[-: ]", body), strict=False))
         years, months, days, hours, minutes = (int(parts.get(name, 0)) for name in SPARK_UNITS[:-1])
         microseconds = _microseconds(hours, minutes, parts.get("SECOND", "0"))
+        return interval_text(_signed(sign, years * 12 + months), _signed(sign, days), _signed(sign, microseconds))
+    if found := TRINO_INTERVAL.fullmatch(text):
+        sign, *rest, fraction = found.groups(default="0")
+        years, months, days, hours, minutes, seconds = (int(part) for part in rest)
+        microseconds = _microseconds(hours, minutes, f"{seconds}.{fraction}")
         return interval_text(_signed(sign, years * 12 + months), _signed(sign, days), _signed(sign, microseconds))
     return text
 

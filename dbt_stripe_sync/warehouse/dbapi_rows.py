@@ -57,13 +57,16 @@ def build_reader(
     prepared = [_prepared(converts.get(name)) for name in names]
     columns = [_Seen() for _ in names]
     spool = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed when the reader is done
-    for rows in batches:
-        parts = [
-            [prepare(value) for value in part] for prepare, part in zip(prepared, zip(*rows, strict=True), strict=True)
-        ]
-        for seen, part in zip(columns, parts, strict=True):
-            seen.look_at(part)
-        pickle.dump(parts, spool)
+    try:
+        for rows in batches:
+            pairs = zip(prepared, zip(*rows, strict=True), strict=True)
+            parts = [[prepare(value) for value in part] for prepare, part in pairs]
+            for seen, part in zip(columns, parts, strict=True):
+                seen.look_at(part)
+            pickle.dump(parts, spool)
+    except BaseException:
+        spool.close()
+        raise
     schema = pa.schema([seen.arrow_field(name) for name, seen in zip(names, columns, strict=True)])
     types = schema.types
 
@@ -141,7 +144,9 @@ def _plain(value: Any) -> Any:
         return duration_text(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    if isinstance(value, dict | list | tuple | set):
+    if isinstance(value, tuple):
+        value = _json_value(value)
+    if isinstance(value, dict | list | set):
         return JsonText(orjson.dumps(value, default=_json_value, option=JSON_OPTIONS).decode())
     return str(value)
 
@@ -153,10 +158,20 @@ class JsonText(str):
 
 
 def _json_value(value: Any) -> Any:
-    # A number as text: JSON readers make floats of numbers.
+    if isinstance(value, tuple) and (names := _names_of(value)):
+        return dict(zip(names, value, strict=True))
     if isinstance(value, set | tuple):
         return list(value)
+    # A number as text: JSON readers make floats of numbers.
     return value.hex() if isinstance(value, bytes | bytearray) else _text(value)
+
+
+def _names_of(value: tuple[Any, ...]) -> list[str] | None:
+    """The names of a tuple's parts, where it has them: namedtuple's `_fields`, and `_names` of Trino's driver."""
+    names = getattr(value, "_fields", None) or getattr(value, "_names", None)
+    if names is None or not all(isinstance(name, str) for name in names):
+        return None
+    return list(names) if len(set(names)) == len(value) else None  # dbt-trino lets two parts have one name
 
 
 def _kind(value: Any) -> str:  # noqa: PLR0911 - one answer a type

@@ -1,8 +1,8 @@
 """Every warehouse without a reader of ours, through dbt 1.x's own adapter.
 
 Slower than the other readers: dbt takes seconds to import, and rows pass through Python.
-Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-clickhouse, dbt-spark; dbt 1.7 with MariaDB.
-Not run for lack of a server: Trino, SQL Server, MySQL itself.
+Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-clickhouse, dbt-spark, dbt-trino; dbt 1.7 with
+MariaDB. Not run for lack of a server: SQL Server, MySQL itself.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import contextlib
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.errors import WarehouseError
 from dbt_stripe_sync.warehouse.adapter_dialects import dialect_of
 from dbt_stripe_sync.warehouse.adapter_failures import connect_failure, read_failure
 from dbt_stripe_sync.warehouse.clickhouse import ClickHouseWarehouse
 from dbt_stripe_sync.warehouse.dbapi_rows import BATCH_ROWS, build_reader
 from dbt_stripe_sync.warehouse.dbt_build import DbtBaseException, FailedToConnectError, build_adapter, reason_of
+from dbt_stripe_sync.warehouse.failures import read_failed
 from dbt_stripe_sync.warehouse.places import describe_place
 from dbt_stripe_sync.warehouse.select import SourceColumn, from_clause, match_columns, select_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -56,9 +58,29 @@ class AdapterWarehouse:
         found = match_columns(source, [column for column, _ in described])
         converts = {column.name: convert for column, convert in described}
         with self._cursor(source, select_of(source, found, self._quote)) as cursor:
+            batches = _fetched(cursor)
             return build_reader(
-                source.columns, _fetched(cursor), {name: converts[column.name] for name, column in found.items()}
+                source.columns,
+                batches if self._dialect.is_trusted else self._complete(source, batches),
+                {name: converts[column.name] for name, column in found.items()},
             )
+
+    def _complete(
+        self, source: RowSource, batches: Iterable[Sequence[Sequence[Any]]]
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """The batches, if they are all. Some adapters' cursors drop rows, which would count as removed.
+
+        Raises `WarehouseError` (`read-failed`) at the end where some are missing.
+        """
+        rows = 0
+        for batch in batches:
+            rows += len(batch)
+            yield batch
+        with self._cursor(source, f"SELECT count(*) AS number_of_rows FROM {from_clause(source)}") as cursor:
+            counted = [row for batch in _fetched(cursor) for row in batch]
+        if not counted or int(counted[0][0]) != rows:
+            there = f"{int(counted[0][0]):,}" if counted else "an unknown number"
+            raise read_failed(source, f"{rows:,} rows arrived of {there}")
 
     def close(self) -> None:
         """Give the connection back to the adapter, and end it."""
@@ -73,7 +95,7 @@ class AdapterWarehouse:
         return [self._dialect.describe(name, kind, self._quote(name)) for name, kind in columns]
 
     def _open_cursor(self) -> Any:
-        return self._handle.cursor(**self._dialect.cursor_options)
+        return self._dialect.open_cursor(self._handle)
 
     @contextlib.contextmanager
     def _cursor(self, source: RowSource, sql: str) -> Iterator[Any]:
@@ -81,6 +103,8 @@ class AdapterWarehouse:
         try:
             cursor.execute(sql)
             yield cursor
+        except WarehouseError:
+            raise
         except Exception as error:  # noqa: BLE001 - every driver raises its own
             with contextlib.suppress(Exception):
                 self._handle.rollback()
@@ -91,6 +115,8 @@ class AdapterWarehouse:
         return str(self._adapter.quote(name.replace(mark, mark * 2)))
 
     def _type_name(self, code: Any) -> str:
+        if self._dialect.names_types:
+            return str(code)
         try:
             return str(self._adapter.connections.data_type_code_to_name(code))
         except Exception:  # noqa: BLE001 - an adapter need not know its driver's codes
@@ -99,7 +125,8 @@ class AdapterWarehouse:
 
 def _fetched(cursor: Any) -> Iterator[Sequence[Sequence[Any]]]:
     """The rows of a query that has run, some thousand at a time where the driver can do that."""
-    inner = getattr(cursor, "_cursor", None) or cursor  # dbt-spark wraps the driver's, and passes less on
+    # dbt-spark wraps the driver's, and passes less on.
+    inner = cursor if hasattr(cursor, "fetchmany") else getattr(cursor, "_cursor", None) or cursor
     frame = getattr(inner, "_df", None)
     if hasattr(inner, "fetchmany"):
         while rows := inner.fetchmany(BATCH_ROWS):

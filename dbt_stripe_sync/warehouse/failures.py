@@ -54,7 +54,11 @@ def connection_lost(source: RowSource, reason: str) -> WarehouseError:
 def bad_setting(kind: str, setting: str, reason: str, hint: str | None = None) -> WarehouseError:
     """The profile asks for what can't be done."""
     return WarehouseError(
-        Problem(code="warehouse-setting", summary=f"the {kind} profile's `{setting}` {reason}", hint=hint)
+        Problem(
+            code="warehouse-setting",
+            summary=f"the {kind} profile's `{setting}` {reason}",
+            hint=hint or f"change or remove `{setting}` in profiles.yml; `dbt debug` tries it too",
+        )
     )
 
 

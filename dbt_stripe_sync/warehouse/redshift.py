@@ -74,6 +74,8 @@ class RedshiftWarehouse:
         with self._transaction(source):
             cursor = self._connection.cursor()
             cursor.execute(f"SELECT * FROM {from_clause(source)} LIMIT 0")
+            if cursor.description is None:
+                raise read_failed(source, "the cluster described no columns")
             return [
                 SourceColumn(name=_text(name), type=type_name(code), sql=double_quoted(_text(name)))
                 for name, code, *_ in cursor.description

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -114,6 +115,7 @@ def _through_dbt(
 ) -> Callable[[], Callable[[], Warehouse]]:
     ours = ", ".join(sorted(KINDS))
     package = PACKAGES.get(name, f"dbt-{name}")
+    _keep_root_logger()
     if adapter is None or not all(_is_installed(module) for module in DBT_1):
         raise WarehouseError(
             Problem(
@@ -138,6 +140,16 @@ def _through_dbt(
         return cast("Callable[[], Warehouse]", module.prepare(adapter, target))
 
     return prepare
+
+
+def _keep_root_logger() -> None:
+    """Keep packages below dbt from sending to standard error whatever a driver logs.
+
+    Their `basicConfig` does nothing where a handler is there. Without one, Python itself shows warnings alone: so here.
+    """
+    root = logging.getLogger()
+    if not root.handlers and logging.lastResort is not None:
+        root.addHandler(logging.lastResort)
 
 
 def _is_installed(module: str) -> bool:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from business import ROOT
 
 pytestmark = pytest.mark.adapters
 
@@ -35,6 +36,43 @@ MODELS = {
         "cast('0.1' as double) as ratio, cast('0.1' as float) as small, "
         "timestamp '2027-03-27 21:30:00.25 America/New_York' as since"
     ),
+    "trino": (
+        "select 1 as id, cast(29.50 as decimal(12, 2)) as amount, 'Zoë' as name, date '2027-03-28' as day, "
+        "double '0.1' as ratio, real '0.1' as small, timestamp '2027-03-27 21:30:00.25 America/New_York' as since"
+    ),
+}
+# More than a driver gives at once.
+MANY = {
+    "mariadb": "select seq as id from shop.seq_1_to_25000",
+    "clickhouse": "select number as id from numbers(25000)",
+    "spark": "select id from range(25000)",
+    "trino": "select a * 1000 + b as id from unnest(sequence(0, 24)) x(a), unnest(sequence(0, 999)) y(b)",
+}
+COUNT_ROWS = """
+from pathlib import Path
+from dbt_stripe_sync.wiring import ProjectOptions, load_workload, opened_warehouse
+workload = load_workload(ProjectOptions(project_dir=Path("."), profiles_dir=Path(".")))
+model = next(sync.model for sync in workload.syncs if sync.name == "many")
+with opened_warehouse(workload.dbt) as warehouse:
+    print(warehouse.rows(model.source(("id",))).read_all().num_rows)
+"""
+# What only this kind has, and how every other reader writes it.
+TRINO_TYPES = (
+    "select 1 as id, interval '90' minute as span, interval -'14' month as months, time '12:34:56.5 +02:00' as zoned, "
+    "timestamp '2027-03-27 21:30:00.123456789' as wall, timestamp '2027-03-27 21:30:00.1234567 -03:00' as fine, "
+    "decimal '12345678901234567890123456789012345678' as wide, double '-0' as zero, cast('ab' as char(4)) as padded, "
+    "cast(row(1, 'x') as row(a int, b varchar)) as parts, array[1, 2] as list"
+)
+TRINO_TEXTS = {
+    "span": "PT1H30M",
+    "months": "P-1Y-2M",
+    "zoned": "10:34:56.500000+00:00",
+    "wall": "2027-03-27T21:30:00.123456",
+    "fine": "2027-03-28T00:30:00.123456+00:00",
+    "wide": "12345678901234567890123456789012345678",
+    "zero": "0",
+    "parts": '{"a":1,"b":"x"}',
+    "list": "[1,2]",
 }
 # Each program starts a JVM, and the cluster another one for it.
 SPARK_SECONDS = 900
@@ -72,6 +110,11 @@ def wait_until(ready, seconds=120):
 def listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def tagged(name, fields):
+    sync = {"resource": "customer", "key": "id", "fields": fields}
+    return {"name": name, "config": {"meta": {"stripe_sync": sync}}}
 
 
 @pytest.fixture
@@ -149,8 +192,25 @@ def spark(tmp_path, environment_of):
             server.wait()
 
 
+@pytest.fixture
+def trino(environment_of):
+    jars = environment_of("trino").parent / "jars"
+    if shutil.which("java") is None or not jars.is_dir():
+        pytest.skip("Java or Trino's jars are not here")
+    port = free_port()
+    program = ["java", "-Xmx1g", "-Duser.timezone=America/New_York", "-cp", f"{jars}/*"]
+    source = Path(__file__).parent / "trino" / "TrinoServer.java"
+    server = subprocess.Popen([*program, source, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: listens(port), seconds=SPARK_SECONDS)
+        yield {"type": "trino", "method": "none", "host": "127.0.0.1", "port": port, "user": "me", "database": "memory"}
+    finally:
+        server.terminate()
+        server.wait()
+
+
 @pytest.mark.timeout(2 * SPARK_SECONDS)
-@pytest.mark.parametrize("kind", ["mariadb", "clickhouse", "spark"])
+@pytest.mark.parametrize("kind", ["mariadb", "clickhouse", "spark", "trino"])
 def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, request, environment_of, tmp_path):
     programs = environment_of(kind)
     root = tmp_path / "shop"
@@ -164,7 +224,12 @@ def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, 
     (root / "models" / "c.sql").write_text(MODELS[kind], encoding="utf-8")
     fields = {path: path.rsplit(".", 1)[-1] for path in EVERYWHERE} | {"description": DOUBLED}
     meta = {"stripe_sync": {"resource": "customer", "key": "id", "fields": fields}}
-    (root / "models" / "c.yml").write_text(json.dumps({"models": [{"name": "c", "config": {"meta": meta}}]}))
+    models = [{"name": "c", "config": {"meta": meta}}, tagged("many", {"name": "id"})]
+    (root / "models" / "many.sql").write_text(MANY[kind])
+    if kind == "trino":
+        (root / "models" / "types.sql").write_text(TRINO_TYPES)
+        models.append(tagged("types", {f"metadata.{name}": name for name in TRINO_TEXTS}))
+    (root / "models" / "c.yml").write_text(json.dumps({"models": models}))
     environment = {**os.environ, "TZ": "Asia/Tokyo"}
 
     def run(*command):
@@ -178,3 +243,20 @@ def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, 
     for path, value in EVERYWHERE.items():
         assert f"{path.rsplit('.', 1)[-1]}: {value}" in shown
     assert "description: 59.00 2027-03-28 01:30:00.250000+00:00" in shown
+    assert run(programs / "python", "-c", COUNT_ROWS).strip() == "25000"
+    if kind == "trino":
+        types = run(programs / "dbt-stripe-sync", "show", "types")
+        assert {name: f"{name}: {text}" in types for name, text in TRINO_TEXTS.items()} == dict.fromkeys(
+            TRINO_TEXTS, True
+        ), types
+
+
+def test_every_form_of_a_ducklake_profile_is_read_and_never_written_to(environment_of, tmp_path):
+    python = environment_of("ducklake") / "python"
+    program = Path(__file__).with_name("ducklake.py")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    ran = subprocess.run([python, program, tmp_path], env=environment, capture_output=True, text=True)
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == {form: [[1, "Ann"]] for form in ("path", "attach", "options")}

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -538,10 +537,10 @@ json.dump(listed, sys.stdout)
 """
 
 
-def listed_by_dbt_1(root: Path, lines: list[str]) -> dict[str, set[str] | str]:
+def listed_by_dbt_1(dbt: Path, root: Path, lines: list[str]) -> dict[str, set[str] | str]:
     """What dbt 1.x lists."""
     done = subprocess.run(
-        [sys.executable, "-c", _LIST_WITH_DBT_1],
+        [str(dbt.parent / "python"), "-c", _LIST_WITH_DBT_1],
         input=json.dumps([parts_of(line) for line in lines]),
         cwd=root,
         env={**os.environ, "DBT_STRIPE_SYNC_PLUGIN": "0", "DBT_PROFILES_DIR": str(root)},

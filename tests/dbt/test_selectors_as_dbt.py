@@ -20,19 +20,22 @@ def differences(ours, theirs):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path):
+def test_every_selector_selects_what_dbt_1_lists(name, dbt_1, tmp_path, monkeypatch):
+    monkeypatch.setenv("DBT_STRIPE_SYNC_DBT", str(dbt_1))
     root = parsed_project(name, dbt_1, tmp_path)
     lines = selectors_of(name)
 
-    assert differences(selected_by_us(root, lines), listed_by_dbt_1(root, lines)) == {}
+    assert differences(selected_by_us(root, lines), listed_by_dbt_1(dbt_1, root, lines)) == {}
 
 
 @pytest.mark.dbt2
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_selector_selects_what_dbt_2_lists(name, dbt_2, tmp_path):
+def test_every_selector_selects_what_dbt_2_lists(name, dbt_2, tmp_path, monkeypatch):
+    monkeypatch.setenv("DBT_STRIPE_SYNC_DBT", str(dbt_2))
     root = parsed_project(name, dbt_2, tmp_path)
     lines = selectors_of(name)
 

@@ -80,6 +80,14 @@ SOLD: dict[str, Sold] = {
         fixed={"clock": "clock_2"},
         meta={"match": ["email"]},
     ),
+    "customer with parts of an address": Sold(
+        "customer",
+        {"email": "email", "address.country": "country", "address.city": "city"},
+        {"email": "a@example.com", "country": "AT", "city": "Graz"},
+        changed={"country": "DE", "city": None},
+        shown={"address": {"line1": "Weg 1", "line2": None, "city": "Graz", "country": "AT"}},
+        meta={"match": ["email"]},
+    ),
     "product": Sold(
         "product",
         {"id": "sku", "name": "name", "description": "text"},
@@ -147,7 +155,12 @@ SOLD: dict[str, Sold] = {
     ),
     "shipping rate": Sold(
         "shipping_rate",
-        {"display_name": "name", "type": {"value": "fixed_amount"}, "metadata.a": "a"},
+        {
+            "display_name": "name",
+            "fixed_amount.amount": {"value": 500},
+            "fixed_amount.currency": {"value": "usd"},
+            "metadata.a": "a",
+        },
         {"name": "Slow", "a": "1"},
         changed={"a": "2"},
         fixed={"name": "Fast"},
@@ -547,14 +560,12 @@ def _statuses(rules: Rules) -> Iterator[tuple[str, str]]:
     for rule in rules.lifecycle.on_removed.values():
         if isinstance(rule, ByStatus):
             yield from ((rule.status_field, status) for status in rule.steps)
-    fixed = rules.lifecycle.fixed
-    if fixed is not None:
-        yield from ((fixed.status_field, status) for status in fixed.statuses)
+    yield from ((fixed.status_field, status) for fixed in rules.lifecycle.fixed for status in fixed.statuses)
     yield from (("status", status) for status in rules.lifecycle.ended)
 
 
 def _holdings(need: ReadHoldings) -> Iterator[tuple[str, tuple[Holding, ...] | Unseen]]:
-    (rule,) = need.rules
+    rule, *others = need.rules
     held = Holding(
         resource=rule.resource,
         stripe_id="holder_1",
@@ -568,6 +579,9 @@ def _holdings(need: ReadHoldings) -> Iterator[tuple[str, tuple[Holding, ...] | U
     yield "held by an object of ours", (replace(held, ours=True),)
     yield "held by one that follows", (replace(held, ours=True, follows=True),)
     yield "held by one whose row has left", (replace(held, ours=True, leaving=True),)
+    for other in others:
+        named = replace(held, resource=other.resource, parameter=other.parameter)
+        yield f"held by somebody else's {other.resource}", (named,)
     yield "what holds it is not answered", Unseen.NOT_ANSWERED
 
 

@@ -227,7 +227,7 @@ MISMATCH = OtherFault(
 SLOW = OtherFault(
     name="a very slow answer",
     happens="It is waited for, up to 80 seconds; calls of other kinds go on meanwhile.",
-    seen=("All well (exit 0)",),
+    seen=("Run succeeded (exit 0)",),
     next_run=NOTHING,
     exit_code=0,
 )
@@ -284,7 +284,7 @@ WAREHOUSE = OtherFault(
 CLOCK_BACK = OtherFault(
     name="the clock steps back between two runs",
     happens="An intent from the future says nothing of its key's age, so its key is not used again.",
-    seen=("All well (exit 0)",),
+    seen=("Run succeeded (exit 0)",),
     next_run=LOOKED_FOR,
     exit_code=0,
 )

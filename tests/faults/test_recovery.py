@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
+from business import by_hand
 from fault_table import CREATION
 
 from dbt_stripe_sync.sandbox import Fault
@@ -314,15 +315,61 @@ def test_an_event_counts_once_whatever_becomes_of_its_answer(metered, status, ac
     assert metered.open_intents() == 0
 
 
+@pytest.mark.parametrize("timed", [True, False], ids=["with a time", "without"])
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
-def test_an_event_that_stripe_no_longer_tells_apart_stays_unknown_until_a_person_decides(metered, acts):
+def test_an_event_that_stripe_no_longer_tells_apart_is_settled_by_what_its_meter_has_counted(metered, acts, timed):
+    if timed:
+        happened = (datetime.now(timezone.utc) - timedelta(hours=3)).isoformat()
+        metered.business.rows("usage", ("u1", 1, 5, happened), columns="id text, customer int, n int, done timestamptz")
+        metered.business.models["usage"]["meta"]["stripe_sync"]["fields"]["timestamp"] = "done"
+        metered.business.write_manifest()
     leave_open(metered, "^/v1/billing/meter_events$", acts=acts)
+    pass_time(metered, timedelta(days=2))
+    metered.stripe.reset_requests()
+
+    run_well(metered)
+
+    assert len(metered.stripe.writes()) == (0 if acts else 1)
+    assert metered.stripe.count("billing.meter_event") == 1
+    assert metered.open_intents() == 0
+    run_well(metered)
+    assert metered.stripe.count("billing.meter_event") == 1
+
+
+def test_events_of_one_minute_are_settled_together(metered):
+    happened = (datetime.now(timezone.utc) - timedelta(hours=3)).replace(second=0)
+    rows = [(f"u{n}", 1, n, (happened + timedelta(seconds=n)).isoformat()) for n in (1, 2, 3)]
+    metered.business.models["usage"]["meta"]["stripe_sync"]["fields"]["timestamp"] = "done"
+    columns = "id text, customer int, n int, done timestamptz"
+    metered.business.rows("usage", *rows[:1], columns=columns)
+    run_well(metered)
+    metered.business.rows("usage", *rows, columns=columns)
+    leave_open(metered, "^/v1/billing/meter_events$", acts=True)
+    pass_time(metered, timedelta(days=2))
+
+    run_well(metered)
+
+    assert metered.stripe.writes() == []
+    assert metered.stripe.count("billing.meter_event") == 3
+    assert metered.open_intents() == 0
+
+
+@pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
+def test_an_event_that_shares_its_time_with_others_stays_unknown_until_a_person_decides(metered, acts):
+    leave_open(metered, "^/v1/billing/meter_events$", acts=acts)
+    customer = next(
+        c["id"] for c in metered.stripe.objects("customer") if c["metadata"]["dbt_stripe_sync"][-2:] == "/1"
+    )
+    hand = {"event_name": "calls", "payload[stripe_customer_id]": customer, "payload[value]": "7"}
+    by_hand(metered.business, "billing/meter_events", identifier="by hand", **hand)
     pass_time(metered, timedelta(days=2))
     metered.stripe.reset_requests()
 
     ran = metered.run()
 
     assert ran.exit_code == 1
+    assert f"the meter `calls` has counted {12 if acts else 7} (sum) for {customer}; 0 of it is recorded" in ran.text
+    assert "5 is unresolved" in ran.text
     assert "state forget usage KEY" in ran.text
     assert metered.stripe.writes() == []
     assert metered.open_intents() == 1
@@ -341,9 +388,8 @@ def test_a_second_try_of_an_event_gives_stripe_no_longer_memory(metered):
         pass_time(metered, timedelta(hours=20))
     metered.stripe.reset_requests()
 
-    ran = metered.run()
+    run_well(metered)
 
-    assert "state forget usage KEY" in ran.text
     assert metered.stripe.writes() == []
     assert metered.stripe.count("billing.meter_event") == 1
 

@@ -17,7 +17,8 @@ from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.sandbox import Fault, Sandbox
 from dbt_stripe_sync.sandbox import RateLimits as SandboxLimits
-from dbt_stripe_sync.stripe_api.gateway import Gateway
+from dbt_stripe_sync.stripe_api import gateway_http
+from dbt_stripe_sync.stripe_api.gateway import Gateway, Patience
 from dbt_stripe_sync.stripe_api.rate import RateLimits
 from dbt_stripe_sync.stripe_api.retry import MOST_ATTEMPTS
 from dbt_stripe_sync.stripe_api.sdk import api_version
@@ -207,6 +208,31 @@ def test_trouble_that_lasts_leaves_a_write_unknown_and_never_refused(stripe, san
     assert 3 < sum(clock.slept) < 62
 
 
+@pytest.mark.parametrize("name", [name for name in LASTING if name != "key in use"])
+@pytest.mark.parametrize("seconds", [3, 300])
+def test_an_outage_is_waited_for_as_long_as_the_setting_says(sandbox, connect, key, name, seconds):
+    sandbox.inject(LASTING[name])
+    patient = connect(sandbox.url, sandbox.api_key, patience=Patience(outage_seconds=seconds))
+
+    answer = patient.send("customer", "create", key=key, name=f"outage {name} {seconds}")
+
+    assert answer.verdict is Verdict.UNKNOWN
+    assert (answer.attempts > MOST_ATTEMPTS) is (seconds == 300)
+    assert len(customers_with(sandbox, f"outage {name} {seconds}")) <= 1
+
+
+def test_an_outage_says_its_cause_while_it_is_waited_for(sandbox, connect, key, caplog, monkeypatch):
+    monkeypatch.setattr(gateway_http, "_said_at", float("-inf"))
+    monkeypatch.setattr(logging.getLogger("dbt_stripe_sync"), "propagate", True)
+    sandbox.inject(Fault.status_code(503, count=None))
+    patient = connect(sandbox.url, sandbox.api_key, patience=Patience(outage_seconds=60))
+
+    patient.send("customer", "create", key=key)
+
+    assert "still trying to reach 127.0.0.1" in caplog.text
+    assert "it answers 503" in caplog.text
+
+
 def test_a_500_that_is_saved_under_its_key_is_not_asked_for_again(stripe, sandbox, key):
     sandbox.inject(Fault.status_code(500))
     answer = stripe.send("customer", "create", key=key, name="half")
@@ -308,7 +334,7 @@ def test_an_error_page_of_something_in_between_is_never_a_refusal(connect, key):
 
 def test_an_answer_that_never_comes_is_waited_for_only_so_long(connect, sandbox, key):
     sandbox.inject(Fault.hang(0.6, after_effect=True))
-    patient = connect(sandbox.url, sandbox.api_key, timeout=0.3)
+    patient = connect(sandbox.url, sandbox.api_key, patience=Patience(answer_seconds=0.3))
     answer = patient.send("customer", "create", key=key, name="slow")
     assert answer.attempts > 1
     assert len(customers_with(sandbox, "slow")) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import cycle
 
 import pytest
 from hostile import ANSWERS, Said, between, says
@@ -107,6 +108,14 @@ def test_no_list_ends_and_no_account_is_known_by_an_answer_that_is_not_stripes(c
 def test_a_list_that_gives_the_same_page_for_ever_comes_to_an_end(connect, server):
     page = [{"id": "cus_1", "object": "customer", "livemode": False}]
     server.lie(says({"object": "list", "data": page, "has_more": True}))
+    with pytest.raises(StripeError, match="the same page again and again"):
+        connect(server.url, KEY).pages("customer")
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_a_list_that_goes_round_in_a_circle_comes_to_an_end(connect, server, length):
+    bodies = cycle([{"id": f"cus_{n}", "object": "customer", "livemode": False} for n in range(length)])
+    server.answer_to = lambda _line: says({"object": "list", "data": [next(bodies)], "has_more": True})
     with pytest.raises(StripeError, match="the same page again and again"):
         connect(server.url, KEY).pages("customer")
 

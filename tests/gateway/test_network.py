@@ -16,6 +16,7 @@ from hostile import between, says
 from dbt_stripe_sync.model.calls import Verdict
 from dbt_stripe_sync.model.errors import ConfigError, StripeError
 from dbt_stripe_sync.stripe_api import gateway_http
+from dbt_stripe_sync.stripe_api.gateway import Patience
 from dbt_stripe_sync.stripe_api.gateway_http import find_proxy
 from dbt_stripe_sync.stripe_api.keys import check_address
 
@@ -147,7 +148,7 @@ def test_after_five_seconds_it_is_said_what_is_waited_for(connect, monkeypatch, 
     monkeypatch.setattr(gateway_http, "_said_at", float("-inf"))
     with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.WARNING):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        connect(url, KEY, timeout=0.4).send("customer", "create")
+        connect(url, KEY, patience=Patience(answer_seconds=0.4)).send("customer", "create")
     assert "still waiting: connected to 127.0.0.1, but no answer after" in caplog.text
     assert KEY not in caplog.text
 
@@ -157,7 +158,7 @@ def test_a_proxys_password_is_not_said(connect, monkeypatch, caplog):
     monkeypatch.setattr(gateway_http, "_said_at", float("-inf"))
     with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.WARNING):
         monkeypatch.setenv("HTTP_PROXY", f"http://user:secret@127.0.0.1:{listener.getsockname()[1]}")
-        connect("http://stripe.example", KEY, timeout=0.4).send("customer", "create")
+        connect("http://stripe.example", KEY, patience=Patience(answer_seconds=0.4)).send("customer", "create")
     assert "through the proxy 127.0.0.1:" in caplog.text
     assert "secret" not in caplog.text
     assert base64.b64encode(b"user:secret").decode() not in caplog.text

@@ -148,13 +148,24 @@ def make_report(outcomes=(), counts=(), problems=(), status=RunStatus.SUCCEEDED,
         status=status,
         started_at=NOW,
         finished_at=NOW + timedelta(seconds=given.pop("seconds", 1.4)),
-        counts=tuple(counts),
+        counts=tuple(with_ends(one, outcomes) for one in counts),
         problems=tuple(problems),
         outcomes=outcomes,
         done=done,
         requests=given.pop("requests", len(outcomes)),
         **given,
     )
+
+
+def with_ends(counts: SyncCounts, outcomes: list[Outcome]) -> SyncCounts:
+    """Counts as a run leaves them: with what became of the rows."""
+    ended: dict[str, int] = {}
+    by_action: dict[str, int] = {}
+    for outcome in outcomes:
+        if outcome.change.sync == counts.sync:
+            ended[outcome.status.value] = ended.get(outcome.status.value, 0) + 1
+            by_action[outcome.change.action.value] = by_action.get(outcome.change.action.value, 0) + 1
+    return replace(counts, ended=ended, by_action=counts.by_action or by_action)
 
 
 @dataclass

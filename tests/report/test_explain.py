@@ -176,3 +176,129 @@ def test_one_code_that_means_several_things_is_told_apart(failure, meaning, hint
     found = explain(StripeFailure(type="invalid_request_error", status=400, **failure))
     assert meaning in found.meaning
     assert hint in found.hint
+
+
+# Each as Stripe says it: type and status, code, parameter, message; then what a person reads of it.
+BAD, CARD = ("invalid_request_error", 400), ("card_error", 402)
+AS_STRIPE_SAYS_IT = [
+    (BAD, "resource_missing", "id", "No such customer: 'cus_1'", "not in this account and mode", "state forget"),
+    (
+        BAD,
+        "resource_missing",
+        "default_payment_method",
+        "No such PaymentMethod: 'pm_1'",
+        "not this customer's",
+        "leave `default_payment_method` out of `customers`",
+    ),
+    (
+        BAD,
+        "resource_missing",
+        "discounts[0][promotion_code]",
+        "No such promotion code: 'SALE'",
+        "no such promotion code",
+        "begins with `promo_`",
+    ),
+    (
+        BAD,
+        "parameter_missing",
+        "shipping[name]",
+        "Missing required param: shipping[name].",
+        "Stripe needs `shipping.name`",
+        "map it under `fields:` of `customers`",
+    ),
+    (BAD, "parameter_unknown", "nick", "Received unknown parameter: nick", "does not know `nick`", "fields customer"),
+    (BAD, "parameter_invalid_integer", "balance", "Invalid integer: 9175.2", "whole number", "as: minor_units"),
+    (
+        BAD,
+        "parameter_invalid_empty",
+        "shipping",
+        "You passed an empty string for 'shipping'. […] however 'shipping' cannot be unset.",
+        "can't empty `shipping` of a customer",
+        "nulls: ignore",
+    ),
+    (BAD, "parameter_invalid_string_empty", "name", "Invalid string", "`name` is an empty text", "nullif"),
+    (
+        BAD,
+        "parameters_exclusive",
+        None,
+        "You may only specify one of these parameters: percent_off, amount_off.",
+        "takes only one",
+        "map one of them",
+    ),
+    (BAD, "email_invalid", "email", "Invalid email address: ann@", "not well formed", "make it null"),
+    (BAD, "url_invalid", "url", "Not a valid URL", "not a URL", "https://"),
+    (BAD, "resource_already_exists", "id", "Product already exists.", "is there already", "match: [id]"),
+    (
+        BAD,
+        None,
+        "lookup_key",
+        "A price (`price_1`) already uses that lookup key.",
+        "another price has this lookup key",
+        "match: [lookup_key]",
+    ),
+    (BAD, "invoice_not_editable", None, "This invoice is no longer editable", "finalised", "credit note"),
+    (BAD, "coupon_expired", "coupon", "This coupon has expired.", "expired or is used up", "discount's column null"),
+    (BAD, "amount_too_small", "amount", "Amount must be at least $0.50 usd", "below Stripe's minimum", "minor_units"),
+    (BAD, "tax_id_invalid", "value", "Invalid value for eu_vat.", "not the form of its type", "`type` and `value`"),
+    (
+        BAD,
+        "customer_tax_location_invalid",
+        None,
+        "The customer's location isn't recognized. Set a valid customer address […]",
+        "not precise enough for tax",
+        "address.country",
+    ),
+    (CARD, "card_declined", None, "Your card was declined.", "bank declined", "payment_behavior"),
+    (
+        CARD,
+        "authentication_required",
+        None,
+        "Your card was declined. This transaction requires authentication.",
+        "confirm the payment",
+        "default_incomplete",
+    ),
+    (
+        ("invalid_request_error", 429),
+        "lock_timeout",
+        None,
+        "This object cannot be accessed right now because another API request […] is currently accessing it.",
+        "another request was writing the same object",
+        "retry",
+    ),
+    (
+        ("invalid_request_error", 429),
+        "rate_limit",
+        None,
+        "Request rate limit exceeded.",
+        "too many requests",
+        "share_free",
+    ),
+    (
+        ("idempotency_error", 409),
+        "idempotency_key_in_use",
+        None,
+        "There is currently another in-progress request using this Idempotent Key.",
+        "still being worked on",
+        "retry",
+    ),
+    (
+        ("permission", 403),
+        None,
+        None,
+        "The provided key […] Having the 'rak_customer_write' permission would allow this request to continue.",
+        "the key may not do this",
+        "`rak_customer_write` at https://dashboard.stripe.com/apikeys",
+    ),
+    (("invalid_request_error", 401), "api_key_expired", None, "Expired API Key provided", "expired", "STRIPE_API_KEY"),
+]
+
+
+@pytest.mark.parametrize(("kind", "code", "param", "message", "meaning", "hint"), AS_STRIPE_SAYS_IT)
+def test_the_commonest_refusals_are_said_right(kind, code, param, message, meaning, hint):
+    failure = StripeFailure(type=kind[0], status=kind[1], code=code, param=param, message=message)
+
+    found = explain(failure)
+
+    change = make_change("1")
+    assert meaning in fill_in(found.meaning, failure, change)
+    assert hint in fill_in(found.hint, failure, change)

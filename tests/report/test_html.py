@@ -38,12 +38,12 @@ def failed_report(**given):
 @pytest.mark.parametrize(
     ("report", "headline"),
     [
-        (make_report([], [make_counts(rows=3, same=3)]), "Everything was in step"),
-        (make_report([make_outcome(make_change("1"))]), "1 change written, all is in step"),
-        (failed_report(), "1 row is not in step"),
-        (make_report([], [make_counts(rejected=1200)], status=RunStatus.PARTIAL), "1,200 rows are not in step"),
+        (make_report([], [make_counts(rows=3, same=3)]), "Everything was in sync"),
+        (make_report([make_outcome(make_change("1"))]), "1 change written, everything is in sync"),
+        (failed_report(), "1 row is not in sync"),
+        (make_report([], [make_counts(rejected=1200)], status=RunStatus.PARTIAL), "1,200 rows are not in sync"),
         (make_report([], [make_counts(held="x")], status=RunStatus.PARTIAL), "Some syncs were held back"),
-        (make_report(status=RunStatus.INTERRUPTED), "Ended early, after 0 changes"),
+        (make_report(status=RunStatus.INTERRUPTED), "Interrupted after 0 changes"),
         (make_report(dry_run=True), "A dry run: nothing was sent to Stripe"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 
 import pytest
@@ -48,6 +49,52 @@ def small(tmp_path_factory):
     return write_page(tmp_path_factory.mktemp("page") / "report.html", 300)
 
 
+def price_page(path, *, with_amounts):
+    """Two prices, and an invoice with its items."""
+    prices = [
+        make_change(
+            "=basic",
+            Action.REPLACE,
+            sync="prices",
+            resource="price",
+            stripe_id="price_1",
+            changed={"unit_amount": (2900, 3150)},
+            desired={"unit_amount": 3150, "currency": "usd"},
+        ),
+        make_change(
+            'pl"us, yen',
+            Action.CREATE,
+            sync="prices",
+            resource="price",
+            desired={"unit_amount": 7000, "currency": "jpy"},
+        ),
+    ]
+    invoice = make_change("in-1", Action.CREATE, sync="invoices", resource="invoice", desired={"currency": "usd"})
+    items = [
+        make_change(
+            key,
+            Action.CREATE,
+            sync="items",
+            resource="invoice_item",
+            desired={"amount": amount, "currency": "usd", "invoice": "in_1"},
+        )
+        for key, amount in (("a", 7000), ("b", 5000))
+    ]
+    outcomes = [
+        *(make_outcome(change) for change in prices),
+        make_outcome(invoice, stripe_id="in_1"),
+        *(make_outcome(item) for item in items),
+    ]
+    counts = [make_counts("prices", rows=2), make_counts("invoices", rows=1), make_counts("items", rows=2)]
+    write_html(make_report(outcomes, counts), path, with_amounts=with_amounts)
+    return path
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory):
+    return price_page(tmp_path_factory.mktemp("priced") / "report.html", with_amounts=True).as_uri()
+
+
 @pytest.fixture
 def visit(browser):
     """Opens a page and checks at the end that it was quiet: no error, and no request but for itself."""
@@ -72,7 +119,7 @@ def visit(browser):
 
 
 def keys(page):
-    return page.locator("#rows .row .key").all_inner_texts()
+    return page.locator("#rows .row .c-key").all_inner_texts()
 
 
 def wait_for_count(page, text):
@@ -83,25 +130,77 @@ def wait_for_count(page, text):
 def test_all_changes_are_listed_and_counted(visit, small):
     page = visit(small)
 
-    assert page.locator("#count").inner_text() == "300 changes"
-    assert keys(page)[:3] == ["1000", "1001", "1002"]
+    assert page.locator("#count").inner_text() == "301 entries"
+
+
+def test_what_needs_a_look_comes_before_what_succeeded(visit, small):
+    page = visit(small)
+
+    results = page.locator("#rows .row .c-result").all_inner_texts()
+
+    assert results[:10] == ["unresolved", *["rejected"] * 9]
+    assert set(results[10:]) == {"written"}
+    assert keys(page)[:3] == ["1013", "57", "1007"]
+
+
+def test_each_object_leads_to_its_page_in_the_dashboard(visit, small):
+    page = visit(small)
+    page.locator("#sync").select_option(label="stripe_customers")
+
+    link = page.locator("#rows .row", has_text="written").first.locator("a")
+
+    dashboard = "https://dashboard.stripe.com/acct_1AbCdEfGhIjKlMn0/test"
+    assert link.get_attribute("href") == f"{dashboard}/customers/{link.inner_text()}"
+
+
+def test_what_is_shown_can_be_taken_along_as_csv(visit, priced, tmp_path):
+    page = visit(priced)
+    page.get_by_role("button", name="written 5").click()
+
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download CSV").click()
+    waiting.value.save_as(tmp_path / "run.csv")
+    rows = list(csv.DictReader((tmp_path / "run.csv").read_text(encoding="utf-8-sig").splitlines()))
+
+    assert waiting.value.suggested_filename == "stripe-sync-20260301T120000-abc123.csv"
+    assert [(row["key"], row["amount"], row["result"]) for row in rows] == [
+        ("'=basic", "29.00 USD -> 31.50 USD", "written"),
+        ('pl"us, yen', "7,000 JPY", "written"),
+        ("in-1", "120.00 USD of items", "written"),
+        ("a", "70.00 USD", "written"),
+        ("b", "50.00 USD", "written"),
+    ]
+    assert rows[0]["address"].endswith("/prices/price_1")
+
+
+def test_amounts_are_sorted_as_numbers(visit, priced):
+    page = visit(priced)
+
+    page.locator(".row.head button", has_text="Amount").click()
+    page.locator(".row.head button", has_text="Amount").click()
+
+    assert page.locator("#rows .row .c-amount").all_inner_texts()[:2] == ["7,000 JPY", "120.00 USD of items"]
+
+
+def test_without_the_setting_no_amount_is_in_the_page(tmp_path):
+    assert "31.50" not in price_page(tmp_path / "report.html", with_amounts=False).read_text()
 
 
 def test_words_results_and_syncs_narrow_the_list(visit, small):
     page = visit(small)
 
-    page.get_by_role("button", name="rejected 8").click()
-    assert page.locator("#count").inner_text() == "8 of 300 changes"
+    page.get_by_role("button", name="rejected 9").click()
+    assert page.locator("#count").inner_text() == "9 of 301 entries"
 
     page.locator("#sync").select_option(label="stripe_prices")
-    wait_for_count(page, "3 of 300 changes")
+    wait_for_count(page, "3 of 301 entries")
 
     page.locator("#q").fill("1007 email")
-    wait_for_count(page, "1 of 300 changes")
+    wait_for_count(page, "1 of 301 entries")
     assert keys(page) == ["1007"]
 
     page.get_by_role("button", name="Show all").click()
-    wait_for_count(page, "300 changes")
+    wait_for_count(page, "301 entries")
 
 
 def test_a_column_sorts_up_and_down(visit, small):
@@ -119,14 +218,14 @@ def test_a_cause_leads_to_its_rows(visit, small):
 
     page.get_by_role("button", name="Show these rows").first.click()
 
-    wait_for_count(page, "3 of 300 changes")
+    wait_for_count(page, "3 of 301 entries")
     assert keys(page)[0] == "1007"
 
 
 def test_a_failure_opens_with_what_it_means_and_where_to_look(visit, small):
     page = visit(small)
 
-    page.locator("#rows .row", has_text="rejected").first.click()
+    page.locator("#rows .row", has_text="1007").first.click()
     detail = page.get_by_role("dialog")
 
     assert detail.get_by_role("heading", name="stripe_prices [1007]").is_visible()
@@ -142,26 +241,26 @@ def test_the_keyboard_is_enough(visit, small):
 
     page.keyboard.press("/")
     page.keyboard.type("1007")
-    wait_for_count(page, "1 of 300 changes")
+    wait_for_count(page, "1 of 301 entries")
     page.locator("#q").press("Control+a")
     page.keyboard.press("Delete")
-    wait_for_count(page, "300 changes")
+    wait_for_count(page, "301 entries")
     page.locator("#grid").focus()
-    for _ in range(7):
+    for _ in range(2):
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert page.get_by_role("heading", name="stripe_prices [1007]").is_visible()
 
     page.keyboard.press("ArrowRight")
-    assert page.get_by_role("heading", name="stripe_subscriptions [1008]").is_visible()
+    assert page.get_by_role("heading", name="stripe_subscriptions [1047]").is_visible()
 
     page.keyboard.press("Escape")
     assert not page.get_by_role("dialog").is_visible()
     assert page.evaluate("document.activeElement.id") == "grid"
-    assert page.locator("#rows .row.current .key").inner_text() == "1008"
+    assert page.locator("#rows .row.current .c-key").inner_text() == "1047"
 
     page.keyboard.press("End")
-    page.locator("#rows .row.current .key", has_text="1299").wait_for()
+    page.locator("#rows .row.current .c-key", has_text="1299").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -175,7 +274,7 @@ def test_nothing_is_wider_than_the_window(visit, small, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(wide) == []
 
-    page.locator("#rows .row", has_text="rejected").first.click()
+    page.locator("#rows .row", has_text="1007").first.click()
     assert page.evaluate("document.querySelector('#detail').scrollWidth") <= width
 
 
@@ -214,7 +313,7 @@ def test_paper_shows_rows_one_below_the_other(visit, small):
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
 
-    assert page.locator("#rows .row").count() == 300
+    assert page.locator("#rows .row").count() == 301
     assert page.evaluate("document.querySelector('#rows').clientHeight") > 300 * 20
 
 

@@ -18,7 +18,7 @@ def test_a_comment_has_the_sums_in_a_table_and_the_changes_folded():
     counts = make_counts(rows=12401, rejected=1, same=12398, by_action={"update": 1, "delete": 1}, calls=2)
 
     assert render(make_plan(changes, [counts], [row_problem("jo@x.com")])) == (
-        "### Stripe: 2 changes, 1 rejected, 12,398 as they were\n"
+        "### Stripe: 2 changes, 1 rejected, 12,398 unchanged\n"
         "\n"
         "About 2 writes, under a second. Target dev, account acct\\_1AbCdEfGhIjKlMn0, test mode.\n"
         "\n"
@@ -58,7 +58,9 @@ def test_nobody_is_mentioned_by_a_summary():
 
 
 def test_a_comment_is_never_longer_than_its_host_takes():
-    changes = ListedChanges(make_change(f"{n:05}", changed={"name": ("x" * 90, "ü" * 900)}) for n in range(3000))
+    changes = ListedChanges(
+        make_change(f"{n:05}", changed={"name": ("x" * 90, f"{n}{'ü' * 900}")}) for n in range(3000)
+    )
     counts = make_counts(rows=3000, by_action={"update": 3000})
     text = render(make_plan(changes, [counts]), show_values=True, most_rows=3000)
 

@@ -28,13 +28,13 @@ def test_a_plan_reads_counts_first_then_what_differs_then_what_to_do():
     counts = make_counts(rows=12401, same=12398, rejected=1, by_action={"update": 1, "create": 1}, calls=2)
 
     assert render(make_plan(changes, [counts], [row_problem("57")])) == (
-        "customers -> customer                      12,401 rows   2 to change\n"
+        "customers -> customer                      12,401 rows   2 to change, 1 rejected\n"
         "  ~ 42   cus_Nf3KAbCdEfG…   email, metadata.plan\n"
         "  + 99\n"
         "  ! 57   metadata.note has 612 characters, Stripe takes 500\n"
         "    hint: shorten it in the model\n"
         "\n"
-        "2 changes, 1 rejected, 12,398 as they were. About 2 writes, under a second.\n"
+        "2 changes, 1 rejected, 12,398 unchanged. About 2 writes, under a second.\n"
         "Target dev, account acct_1AbCdEfGhIjKlMn0, test mode.\n"
         "hint: `dbt-stripe-sync run` sends this plan; `--show-values` prints old and new\n"
         "  values."
@@ -119,7 +119,7 @@ def test_figures_stand_in_their_columns_beside_long_names_and_single_rows():
     lines = render(make_plan([], counts)).splitlines()[:3]
 
     assert len({line.index(" row") for line in lines}) == 1
-    assert len({line.index("as they were") for line in lines}) == 1
+    assert len({line.index("unchanged") for line in lines}) == 1
 
 
 def test_money_in_a_list_is_in_the_currency_beside_it():
@@ -160,14 +160,14 @@ def test_a_held_sync_says_why_once_and_what_to_do():
         code="model-held",
         summary="nothing of `customers` is sent: model `stripe_customers` failed in dbt",
         where=Location(model="stripe_customers"),
-        hint="mend it and run `dbt build` again",
+        hint="fix it and run `dbt build` again",
     )
     plan = make_plan([], [make_counts(held="model `stripe_customers` failed in dbt")], [problem])
 
     assert render(plan) == (
         "customers -> customer                           0 rows   held back\n"
         "  ! held back: model `stripe_customers` failed in dbt\n"
-        "    hint: mend it and run `dbt build` again\n"
+        "    hint: fix it and run `dbt build` again\n"
         "\n"
         "Nothing to change, 1 sync held back. No writes.\n"
         "Target dev, account acct_1AbCdEfGhIjKlMn0, test mode."

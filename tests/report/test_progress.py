@@ -81,7 +81,7 @@ def test_a_machine_gets_one_event_a_line_and_every_failure():
         "key": "7",
         "action": "update",
         "status": "rejected",
-        "run": "r1",
+        "run_id": None,
         "code": "email_invalid",
         "request_id": "req_7",
     }

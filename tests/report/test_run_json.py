@@ -60,7 +60,7 @@ def test_the_document_says_what_became_of_every_change(tmp_path):
     failure = document["results"][1]["failure"]
     assert failure["code"] == "email_invalid"
     assert failure["meaning"] == "the e-mail address is not well formed"
-    assert failure["hint"].startswith("mend it in the model")
+    assert failure["hint"].startswith("fix it in the model")
 
 
 def test_no_value_of_a_row_is_written_unless_it_was_asked_for(tmp_path):

@@ -26,16 +26,16 @@ def test_a_run_in_which_all_went_well_is_three_facts():
         make_outcome(make_change("2", Action.CREATE)),
         make_outcome(make_change("3", Action.DELETE)),
     ]
-    report = make_report(outcomes, [make_counts(rows=12401, same=12398)])
+    report = make_report(outcomes, [make_counts(rows=12400, same=12398)])
 
     assert render(report, artifacts=[Path("target/stripe_sync_results.json")]) == (
-        "✓ customers -> customer                  12,401 rows   1 created, 1 updated, 1\n"
+        "✓ customers -> customer                  12,400 rows   1 created, 1 updated, 1\n"
         "                                                       deleted\n"
         "\n"
-        "3 done, 12,398 as they were; 3 requests in 1.4 s.\n"
+        "12,400 rows and 1 removal: 3 written, 12,398 unchanged; 3 requests in 1.4 s.\n"
         "Run 20260301T120000-abc123, target dev, account acct_1AbCdEfGhIjKlMn0, test\n"
         "mode.\n"
-        "All well (exit 0).\n"
+        "Run succeeded (exit 0).\n"
         "  target/stripe_sync_results.json"
     )
 
@@ -57,7 +57,7 @@ def test_failures_are_told_by_cause_with_what_stripe_said_and_what_to_do():
         "  the e-mail address is not well formed.\n"
         "  Stripe: Invalid email address: …\n"
         "  rows 1, 2, 3, 4, 5, and 1,204 more; requests req_1, req_2, req_3\n"
-        "hint: mend it in the model, or make it null; a dbt test on the column's pattern finds such rows\n"
+        "hint: fix it in the model, or make it null; a dbt test on the column's pattern finds such rows\n"
     ) in text
     assert "@" not in text
     assert "Some rows or models were not synced (exit 1)." in text
@@ -76,12 +76,12 @@ def test_what_may_have_happened_is_not_called_failed():
     ]
     text = render(make_report(outcomes, [make_counts(rows=2)], status=RunStatus.PARTIAL))
 
-    assert "! customers -> customer                       2 rows   1 unknown, 1 skipped\n" in text
-    assert "unknown[connection]: 1 row of `customers`\n  no answer came, so it may have happened." in text
+    assert "! customers -> customer                       2 rows   1 unresolved, 1 skipped\n" in text
+    assert "unresolved[connection]: 1 row of `customers`\n  no answer came, so it may have happened." in text
     assert "  the connection: reset\n" in text
     assert "skipped: 1 row of `customers`" in text
     assert "what it refers to is missing: customers/1 was not written." in text
-    assert "`dbt-stripe-sync retry` sends what was skipped or is unknown" in text
+    assert "`dbt-stripe-sync retry` sends what was skipped or is unresolved" in text
 
 
 def test_rows_rejected_before_they_were_sent_are_told_too():
@@ -95,7 +95,7 @@ def test_rows_rejected_before_they_were_sent_are_told_too():
 def test_what_an_earlier_run_left_open_is_told_though_its_sync_is_not_in_this_one():
     text = render(make_report([make_outcome(make_change("1", sync="old"))], [make_counts(rows=1, same=1)]))
 
-    assert "? old: of an earlier run, 1 done" in text
+    assert "? old: of an earlier run, 1 written" in text
 
 
 def test_a_held_sync_says_why():

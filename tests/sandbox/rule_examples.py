@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.rules import numbers, shapes, tax_ids, texts, times
+from dbt_stripe_sync.stripe_api.rules import check_rules, numbers, shapes, tax_ids, texts, times, together
 from dbt_stripe_sync.stripe_api.rules.rule import steps_of
 
 NOW = int(time.time())
 DAY = 86_400
+MOST_REPAIRS = 10
+_GOES_WITH = re.compile(r"goes with `(\w+): (\w+)` only")
 _PLAIN = {ParamKind.INTEGER: 1, ParamKind.NUMBER: "1", ParamKind.BOOLEAN: True}
 _BY_NAME = {"currency": "usd", "minimum_amount_currency": "usd", "country": "DE", "email": "a@example.com"}
 
 
 @dataclass(frozen=True)
 class Example:
-    """Values of one parameter. `beside` are parameters of its hash; `key` stands for a `*`.
+    """Values of one parameter. `beside` are parameters of its hash, `instead` those of the bad one; `key` is a `*`.
 
     `currency` goes into the innermost hash around it that takes one.
     """
@@ -29,6 +33,7 @@ class Example:
     good: Any
     bad: Any
     beside: dict[str, Any] = field(default_factory=dict)
+    instead: dict[str, Any] | None = None
     currency: str | None = None
     key: str = "eur"
 
@@ -170,7 +175,65 @@ def _(_check: shapes.MaxSubscriptionItems, _param, _around):
 
 
 @example_of.register
-def _(check: shapes.Excludes, param, around):
+def _(check: together.OnlyWith, param, around):
+    others = [word for word in around[-1][check.sibling].enum if word != check.value]
+    return Example(smallest(param), smallest(param), {check.sibling: check.value}, {check.sibling: others[0]})
+
+
+@example_of.register
+def _(check: together.NotWith, param, _around):
+    return Example(smallest(param), smallest(param), {}, {check.sibling: check.value})
+
+
+@example_of.register
+def _(check: together.NeedsOneOf, param, around):
+    fields = around[-1] if param is None else param.fields
+    name = next(name for name in check.names if name in fields)
+    return Example({name: smallest(fields[name])}, {})
+
+
+@example_of.register
+def _(check: together.NeedsWhen, param, around):
+    fields = around[-1] if param is None else param.fields
+    value = check.value if check.value is not None else smallest(fields[check.trigger])
+    needed = {check.names[0]: smallest(fields[check.names[0]])}
+    return Example({check.trigger: value, **needed}, {check.trigger: value})
+
+
+@example_of.register
+def _(_check: together.Ascending, _param, _around):
+    first, last = {"up_to": 10, "unit_amount": 5}, {"up_to": "inf", "unit_amount": 4}
+    return Example([first, last], [last, first])
+
+
+@example_of.register
+def _(check: together.InOrder, param, _around):
+    start = {"start_date": 500} if "start_date" in param.fields else {}
+    return Example(*(_nested({**start, check.earlier: 1000, check.later: later}) for later in (1001, 999)))
+
+
+@example_of.register
+def _(check: together.MostTogether, param, around):
+    beside = {check.other: smallest(around[-1][check.other]) * 11}
+    return Example(
+        [smallest(param.item)] * (check.most - 11), [smallest(param.item)] * (check.most - 10), beside, beside
+    )
+
+
+def _nested(values):
+    """A hash from dotted paths."""
+    made = {}
+    for path, value in values.items():
+        *outer, last = path.split(".")
+        inner = made
+        for step in outer:
+            inner = inner.setdefault(step, {})
+        inner[last] = value
+    return made
+
+
+@example_of.register
+def _(check: together.Excludes, param, around):
     return Example(None, smallest(param), {check.other: smallest(around[-1][check.other])})
 
 
@@ -203,7 +266,9 @@ def example_request(resource, operation, rule):
     steps = steps_of(rule.path)
     param, around = _find(params, steps)
     example = example_of(rule.check, param, around)
-    return example, *(_request(params, steps, value, example) for value in (example.good, example.bad))
+    bad = example if example.instead is None else replace(example, beside=example.instead)
+    requests = (_request(params, steps, example.good, example), _request(params, steps, example.bad, bad))
+    return example, *(_repaired(resource, operation, request, params, rule) for request in requests)
 
 
 def _find(params, steps):
@@ -219,16 +284,77 @@ def _find(params, steps):
         if step not in ("[]", "*"):
             around.append(level)
         level = param.fields or level
-    return param, around[1:]
+    return param, around[1:] or around
 
 
 def _request(params, steps, value, example):
     """What stands on the way to the value comes first, so that nothing else is refused before it."""
-    made = _build(params, steps, value, example) if value is not None else {}
+    value = deepcopy(value)
+    made = value if not steps else _build(params, steps, value, deepcopy(example)) if value is not None else {}
     for name, param in params.items():
         if param.required and name not in made:
             made[name] = smallest(param)
     return made
+
+
+def _repaired(resource, operation, request, params, rule):
+    """The request with what other rules ask it for, so that it breaks `rule` alone."""
+    for _ in range(MOST_REPAIRS):
+        for found in check_rules(resource, operation, request, now=NOW, whole=True, guesses=True):
+            asked = _GOES_WITH.match(found.reason)
+            is_own = found.source == rule.source and getattr(rule.check, "names", (None,))[0] == found.path[-1]
+            if found.code == "parameter_missing" and not is_own:
+                filled = _filled(resource, operation, request, params, found, rule)
+                if filled is None:
+                    continue
+                request = filled
+            elif asked and not (
+                isinstance(rule.check, together.OnlyWith) and found.path[-1] == rule.path.split(".")[-1]
+            ):
+                _put(request, (*found.path[:-1], asked[1]), asked[2])
+            else:
+                continue
+            break
+        else:
+            return request
+    raise AssertionError(f"{resource}.{operation} {rule.path}: {request} can't be repaired")
+
+
+def _filled(resource, operation, request, params, found, rule):
+    """The request with one of the parameters of which it lacks one; None where each breaks another rule."""
+    before = _shut_out(resource, operation, request)
+    for name in re.findall(r"`(\w+)`", found.hint):
+        path = (*found.path[:-1], name)
+        param = _param_at(params, path)
+        if param is None or (isinstance(rule.check, together.NeedsWhen) and name in rule.check.names):
+            continue
+        tried = deepcopy(request)
+        _put(tried, path, smallest(param))
+        if _shut_out(resource, operation, tried) <= before:
+            return tried
+    return None
+
+
+def _shut_out(resource, operation, request):
+    """What goes with nothing else of the request."""
+    broken = check_rules(resource, operation, request, now=NOW, whole=True, guesses=True)
+    return {v.path for v in broken if v.code == "parameters_exclusive" or v.reason.startswith("does not go")}
+
+
+def _put(request, path, value):
+    *outer, last = path
+    inner = request
+    for step in outer:
+        inner = inner[int(step)] if isinstance(inner, list) else inner[step]
+    inner[last] = value
+
+
+def _param_at(params, path):
+    level, param = params, None
+    for step in path:
+        param = param.item if step.isdigit() else (param.values if param and param.values else level.get(step))
+        level = param.inner if param is not None else {}
+    return param
 
 
 def _build(fields, steps, value, example):
@@ -251,9 +377,17 @@ def _says_currency(value):
     return bool(named) or any(_says_currency(inner) for inner in value.values())
 
 
+def _with_required(param, value):
+    """A hash with what it requires."""
+    if not isinstance(value, dict) or not param.fields:
+        return value
+    made = {name: _with_required(param.fields[name], inner) for name, inner in value.items()}
+    return {**{name: smallest(p) for name, p in param.fields.items() if p.required and name not in made}, **made}
+
+
 def _inner(param, rest, value, example):
     if not rest:
-        return value
+        return _with_required(param, value)
     if rest[0] == "[]":
         return [_inner(param.item, rest[1:], value, example)]
     if rest[0] == "*":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from refused_by import REFUSED_BY
 
-from dbt_stripe_sync.sandbox.grounds import GROUNDS
+from dbt_stripe_sync.sandbox.grounds import GROUNDS, foreseen
 from dbt_stripe_sync.sandbox.guesses import GUESSES
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.rules import rules_of
@@ -44,21 +44,23 @@ HEAD = """\
 
 What Stripe accepts, as far as something documents it: its pages (docs.stripe.com), its OpenAPI specification, the
 descriptions of the parameters in its SDK, and its own words in public reports. The [sandbox](sandbox.md) enforces all
-of these rules. A plan foresees those on single values (first table): a row that breaks one is rejected as `stripe-rule`
-before anything is sent. Rules that are {guess} are enforced by the sandbox alone.
+of these rules. A plan foresees the first two tables whole: a row that breaks one is rejected as `stripe-rule` or
+`immutable-changed` before anything is sent. The third says of each refusal whether a plan knows it before, and why not
+where it can't. Rules that are {guess} are enforced by the sandbox alone.
 
-## Single values
+## Values, and parameters that go together
 
 Every text that no row limits has at most {default:,} characters (OpenAPI specification); metadata has at most 50 keys
 of 40 characters without `[` and `]`, and values of 500 characters (docs.stripe.com/api/metadata). `[]` stands for each
-item of a list, `*` for each value of a map. The code is in `dbt_stripe_sync/stripe_api/rules/`. One test breaks each
-rule over HTTP: `{tests}{values_test}`.
+item of a list, `*` for each value of a map; a rule without a parameter is one of the whole request. The code is in
+`dbt_stripe_sync/stripe_api/rules/`. One test breaks each rule over HTTP: `{tests}{values_test}`.
 """
 STATUSES_HEAD = """\
 ## Statuses
 
 What an update can't change any more. Parameters that hold for one request (`proration_behavior` …) are not meant. The
-code is `dbt_stripe_sync/stripe_api/rules/statuses.py`, the test `{tests}{statuses_test}`.
+code is `dbt_stripe_sync/stripe_api/rules/statuses.py`, the test `{tests}{statuses_test}`; for the plan
+`tests/test_foreseen_rules.py::test_what_a_status_fixes_is_known_to_the_plan_unless_it_is_a_guess`.
 """
 STATEFUL_HEAD = """\
 ## Between parameters and objects
@@ -131,10 +133,10 @@ def render_rules():
         "",
         STATUSES_HEAD.format(tests=TESTS, statuses_test=STATUSES_TEST),
         "| resource | rule | source |\n|---|---|---|",
-        *(f"| `{rule.resource}` | {rule.says} | {rule.source} |" for rule in FROZEN),
+        *(f"| `{name}` | {rule.says} | {rule.source or GUESS} |" for name, rules in FROZEN.items() for rule in rules),
         "",
         STATEFUL_HEAD.format(tests=TESTS),
-        "| refused with | source | code | test |\n|---|---|---|---|",
+        "| refused with | source | code | test | does a plan know it before? |\n|---|---|---|---|---|",
         *_stateful_rows(),
         "",
     ]
@@ -165,7 +167,8 @@ def _stateful_rows():
         words = "; ".join(f"“{_cell(text)}”" for text in refusal.words)
         test = REFUSED_BY.get(name)
         shown = f"`{test}`" if test else ""
-        yield f"| {words} | {GROUNDS.get(name) or GUESS} | `{refusal.place}` `{name.partition('.')[2]}` | {shown} |"
+        code = f"`{refusal.place}` `{name.partition('.')[2]}`"
+        yield f"| {words} | {GROUNDS.get(name) or GUESS} | {code} | {shown} | {foreseen(name)} |"
 
 
 def _cell(text):

@@ -69,6 +69,11 @@ REFUSALS = {
         "No such line item",
     ),
     "metering._deactivate": ("billing/meters/{inactive_meter}/deactivate", {}, "already inactive"),
+    "metering._summaries": (
+        "GET billing/meters/{inactive_meter}/event_summaries",
+        {"customer": "{customer}", "start_time": 61, "end_time": 120},
+        "aligned with minute boundaries",
+    ),
     "metering._update_grant": ("billing/credit_grants/{voided}", {"expires_at": NOW + 10**6}, "voided"),
     "metering._expire_grant": ("billing/credit_grants/{voided}/expire", {}, "expired or voided"),
     "payment_links._create": (
@@ -81,31 +86,8 @@ REFUSALS = {
         {"customer": "{customer}", "phases": [{"items": [{"price": "{price}"}], "end_date": 1}], "start_date": "now"},
         "must end after it starts",
     ),
-    "plans._create": ("plans", {"currency": "usd", "interval": "month", "product": "{product}"}, "either `amount`"),
-    "prices.read_unit_amount": (
-        "prices",
-        {"currency": "usd", "product": "{product}", "unit_amount_decimal": "-1"},
-        "greater than or equal to 0",
-    ),
-    "prices.read_tiers": (
-        "prices",
-        {
-            "currency": "usd",
-            "product": "{product}",
-            "recurring": MONTH,
-            "billing_scheme": "tiered",
-            "tiers_mode": "volume",
-            "tiers": [{"up_to": 5, "unit_amount": 1}],
-        },
-        "the last one must be `inf`",
-    ),
     "quotes._total": ("quotes", {"line_items": [{"price": "{once}"}, {"price": "{once_in_euro}"}]}, "same currency"),
     "quotes._finalize": ("quotes/{empty_quote}/finalize", {}, "before it can be finalized"),
-    "schedules._create": (
-        "subscription_schedules",
-        {"from_subscription": "{subscription}", "phases": [{"items": [{"price": "{price}"}]}]},
-        "only specify one",
-    ),
     "schedules._adopt": (
         "subscription_schedules",
         {"from_subscription": "{scheduled}"},
@@ -116,7 +98,11 @@ REFUSALS = {
         {"cancel_at": NOW + 10**6, "cancel_at_period_end": True},
         "only specify one",
     ),
-    "subscription_changes._change_trial": ("subscriptions/{subscription}", {"trial_end": 1}, "in the future"),
+    "subscription_changes._check_unmanaged": (
+        "subscriptions/{scheduled}",
+        {"cancel_at_period_end": True},
+        "managed by the subscription schedule",
+    ),
     "subscription_items.put_items": (
         "subscriptions/{subscription}",
         {"items": [{"id": "{other_item}", "quantity": 2}]},

@@ -17,7 +17,7 @@ from rule_pages import (
     render_rules,
 )
 
-from dbt_stripe_sync.sandbox.grounds import GROUNDS
+from dbt_stripe_sync.sandbox.grounds import GROUNDS, foreseen
 from dbt_stripe_sync.sandbox.guesses import GUESSES
 
 HERE = Path(__file__).parent
@@ -39,6 +39,10 @@ def test_every_guess_is_marked_where_the_code_makes_it():
 
 def test_every_function_that_refuses_says_on_what_ground():
     assert sorted(read_refusals()) == sorted(GROUNDS)
+
+
+def test_every_refusal_says_whether_a_plan_foresees_it_or_why_not():
+    assert all(foreseen(name).startswith(("yes", "partly: ", "no: ", "no sync ")) for name in read_refusals())
 
 
 def test_the_tests_that_the_page_names_exist():

@@ -87,7 +87,7 @@ def test_a_lookup_key_has_one_holder_and_can_be_transferred(api, product):
         ({"currency": "usd", "unit_amount": -1}, "unit_amount"),
         ({"currency": "usd", "unit_amount": 1, "unit_amount_decimal": "1"}, "unit_amount_decimal"),
         ({"currency": "usd", "billing_scheme": "tiered", "tiers_mode": "volume"}, "tiers"),
-        ({"currency": "usd", "unit_amount": 1, "product_data": {"name": "x"}}, "product"),
+        ({"currency": "usd", "unit_amount": 1, "product_data": {"name": "x"}}, "product_data"),
         ({"currency": "usd", "unit_amount": 1, "product": "prod_none"}, "product"),
     ],
 )

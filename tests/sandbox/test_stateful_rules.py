@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import stripe
+from frozen_objects import FROZEN_CASES, make_in_status
 
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.sandbox.objects import limits
 from dbt_stripe_sync.stripe_api.rules.shapes import SUBSCRIPTION_ITEMS
-from dbt_stripe_sync.stripe_api.rules.statuses import FROZEN
 
 DAY = 86_400
 MONTH = {"interval": "month"}
@@ -50,83 +50,13 @@ def subscribe(api, customer, price):
 # ── statuses ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _subscription(status):
-    def make(api, customer, price, _clock, sandbox):
-        params = {"customer": customer, "items": [{"price": price()}], "payment_behavior": "default_incomplete"}
-        made = api.subscriptions.create(
-            params if status.startswith("incomplete") else {**params, "payment_behavior": None}
-        )
-        if status == "incomplete_expired":
-            sandbox.advance(DAY)
-        elif status == "canceled":
-            api.subscriptions.cancel(made.id)
-        return made.id
-
-    return make
-
-
-def _invoice(status):
-    def make(api, customer, _price, _clock, _sandbox):
-        invoice = api.invoices.create({"customer": customer}).id
-        api.invoice_items.create({"customer": customer, "invoice": invoice, "amount": 500, "currency": "usd"})
-        api.invoices.finalize_invoice(invoice)
-        steps = {"paid": api.invoices.pay, "void": api.invoices.void_invoice}
-        steps["uncollectible"] = api.invoices.mark_uncollectible
-        if status in steps:
-            steps[status](invoice)
-        return invoice
-
-    return make
-
-
-def _quote(status):
-    def make(api, customer, price, _clock, _sandbox):
-        quote = api.quotes.create({"customer": customer, "line_items": [{"price": price()}]}).id
-        if status != "canceled":
-            api.quotes.finalize_quote(quote)
-        steps = {"accepted": api.quotes.accept, "canceled": api.quotes.cancel}
-        if status in steps:
-            steps[status](quote)
-        return quote
-
-    return make
-
-
-def _schedule(status):
-    def make(api, customer, price, _clock, sandbox):
-        phases = [{"items": [{"price": price()}], "duration": {**MONTH, "interval_count": 1}}]
-        end = "cancel" if status == "completed" else "release"
-        given = {"customer": customer, "start_date": "now", "end_behavior": end, "phases": phases}
-        schedule = api.subscription_schedules.create(given).id
-        steps = {"released": api.subscription_schedules.release, "canceled": api.subscription_schedules.cancel}
-        if status in steps:
-            steps[status](schedule)
-        else:
-            sandbox.advance(40 * DAY)
-        return schedule
-
-    return make
-
-
-MAKERS = {"subscription": _subscription, "invoice": _invoice, "quote": _quote, "subscription_schedule": _schedule}
-# One parameter that an update takes in a living object of each kind.
-CHANGES = {
-    "subscription": {"description": "new"},
-    "invoice": {"description": "new"},
-    "quote": {"description": "new"},
-    "subscription_schedule": {"end_behavior": "cancel"},
-}
-CASES = [(rule.resource, status, rule) for rule in FROZEN for status in sorted(rule.statuses)]
-
-
-@pytest.mark.parametrize(("resource", "status", "rule"), CASES, ids=lambda case: case if isinstance(case, str) else "")
-def test_a_status_fixes_what_its_row_says(api, customer, price, clock, sandbox, resource, status, rule):
-    object_id = MAKERS[resource](status)(api, customer, price, clock, sandbox)
+@pytest.mark.parametrize(("resource", "status", "rule", "change"), FROZEN_CASES)
+def test_a_status_fixes_what_its_row_says(api, sandbox, resource, status, rule, change):
+    object_id = make_in_status(api, sandbox, resource, status)
     service = getattr(api, f"{resource}s")
-    assert service.retrieve(object_id).status == status
-    error = refused(service.update, object_id, CHANGES[resource])
-    assert (error.http_status, error.code, error.param) == (400, rule.code, next(iter(CHANGES[resource])))
-    if "metadata" in rule.but:
+    error = refused(service.update, object_id, change)
+    assert (error.http_status, error.code, error.param) == (400, rule.code, next(iter(change)))
+    if "metadata" in rule.fixed.but:
         assert service.update(object_id, {"metadata": {"k": "v"}}).metadata["k"] == "v"
 
 

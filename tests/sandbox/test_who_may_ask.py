@@ -47,6 +47,8 @@ def ask(sandbox):
         {"Host": ""},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
         {"Origin": "http://localhost:1"},
         {"Origin": "http://evil.example", "Content-Type": "text/plain"},
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 
@@ -63,6 +65,159 @@ def test_a_customer_waits_for_a_subscription_that_is_to_end_with_its_period(cont
     contracts.check_settled()
 
 
+@pytest.fixture
+def with_items(contracts):
+    """Each subscription has an item of another sync, too. `leave` takes a person out of all models."""
+    price = contracts.hand.v1.prices.create(
+        {
+            "product": contracts.objects("product")[0]["id"],
+            "currency": "usd",
+            "unit_amount": 200,
+            "recurring": {"interval": "month"},
+        }
+    ).id
+
+    def leave(*names):
+        contracts.write_rows(*names)
+        contracts.rows("items", *[(f"i-{name}", f"s-{name}", price) for name in names], columns=columns)
+
+    columns = "id text, sub text, price text"
+    contracts.leave = leave
+    contracts.sync(
+        "items",
+        resource="subscription_item",
+        fields={"subscription": {"sync": "subs", "key": "sub"}, "price": "price"},
+        on_removed="delete",
+    )
+    leave("ann", "bo")
+    return contracts
+
+
+def test_an_item_stays_until_its_subscription_ends_with_its_period(with_items):
+    end_with(with_items, "cancel_at_period_end")
+    with_items.succeeds()
+    with_items.leave("bo")
+
+    ran = with_items.succeeds()
+
+    assert "warning[dependent-ends-later]" in ran.text
+    assert len(with_items.objects("subscription_item")) == 4
+    with_items.check_settled()
+
+    ending = next(s["id"] for s in with_items.objects("subscription") if s["cancel_at_period_end"])
+    with_items.hand.v1.subscriptions.cancel(ending)
+    ran = with_items.succeeds()
+
+    assert "dependent-ends-later" not in ran.text
+    assert with_items.stripe.count("customer") == 1
+    with_items.check_settled()
+
+
+def test_an_item_of_a_subscription_that_stays_leaves_at_once(with_items):
+    end_with(with_items, "cancel_at_period_end")
+    with_items.succeeds()
+    with_items.business.table("items", "SELECT * FROM items WHERE id = 'i-bo'")
+
+    with_items.succeeds()
+
+    assert len(with_items.objects("subscription_item")) == 3
+    with_items.check_settled()
+
+
+@pytest.fixture
+def scheduled(contracts):
+    """Each subscription has a schedule. `leave` takes subscriptions and schedules out of their models."""
+
+    def leave(*names, also_subs=True):
+        contracts.business.table("scheds", f"SELECT 'p' || id AS id, id AS sub FROM subs WHERE {among(names)}")
+        if also_subs:
+            contracts.business.table("subs", f"SELECT * FROM subs WHERE {among(names)}")
+
+    def among(names):
+        return " OR ".join(f"person = '{name}'" for name in names)
+
+    contracts.leave = leave
+    contracts.sync(
+        "scheds", resource="subscription_schedule", fields={"from_subscription": {"sync": "subs", "key": "sub"}}
+    )
+    leave("ann", "bo")
+    return contracts
+
+
+def let_schedules(shop, on_removed):
+    meta = shop.business.models["scheds"]["meta"]["stripe_sync"]
+    shop.business.sync("scheds", **{**meta, "on_removed": on_removed})
+
+
+def endings(shop):
+    return sorted((s["status"], s["cancel_at_period_end"]) for s in shop.objects("subscription"))
+
+
+def test_a_schedule_does_not_take_a_subscription_along_that_is_to_end_later(scheduled):
+    end_with(scheduled, "cancel_at_period_end")
+    let_schedules(scheduled, "cancel")
+    scheduled.succeeds()
+    scheduled.leave("bo")
+
+    ran = scheduled.fails()
+
+    assert "error[ends-with-it]" in ran.text
+    assert "set `on_removed: deactivate` on `scheds`" in ran.text
+    assert endings(scheduled) == [("active", False), ("active", False)]
+
+    let_schedules(scheduled, "deactivate")
+    scheduled.succeeds()
+
+    # The schedule has to let go of it first: Stripe refuses the other order.
+    assert endings(scheduled) == [("active", False), ("active", True)]
+    scheduled.check_settled()
+
+
+def test_a_schedule_does_not_take_a_subscription_along_whose_row_stays(scheduled):
+    let_schedules(scheduled, "cancel")
+    scheduled.succeeds()
+    scheduled.leave("bo", also_subs=False)
+
+    assert "error[ends-with-it]" in scheduled.fails().text
+    assert endings(scheduled) == [("active", False), ("active", False)]
+
+
+def test_a_schedule_and_a_subscription_that_both_end_at_once_leave_in_one_run(scheduled):
+    end_with(scheduled, "cancel")
+    let_schedules(scheduled, "cancel")
+    scheduled.succeeds()
+    scheduled.leave("bo")
+
+    scheduled.succeeds()
+
+    assert endings(scheduled) == [("active", False), ("canceled", False)]
+    scheduled.check_settled()
+
+
+def test_a_customer_stays_for_a_schedule_that_has_not_begun(contracts):
+    contracts.succeeds()
+    contracts.business.table("subs", "SELECT * FROM subs WHERE person = 'bo'")
+    meta = contracts.business.models["subs"]["meta"]["stripe_sync"]
+    contracts.business.sync("subs", **meta, on_removed="cancel")
+    contracts.succeeds()
+    ann = next(c["id"] for c in contracts.objects("customer") if c["email"].startswith("ann"))
+    price = contracts.objects("price")[0]["id"]
+    later = {"customer": ann, "start_date": int(time.time()) + 86_400, "phases": [{"items": [{"price": price}]}]}
+    scheduled = contracts.hand.v1.subscription_schedules.create(later).id
+    contracts.business.table("people", "SELECT * FROM people WHERE id = 'bo'")
+
+    ran = contracts.fails()
+
+    assert f"error[ends-with-it]: {scheduled}" in ran.text
+    assert contracts.stripe.count("customer") == 2
+
+    contracts.hand.v1.subscription_schedules.cancel(scheduled)
+    contracts.succeeds()
+
+    assert contracts.stripe.count("customer") == 1
+    contracts.check_settled()
+
+
 def test_a_customer_and_a_subscription_that_ends_at_once_leave_in_one_run(contracts):
     end_with(contracts, "cancel")
     contracts.succeeds()
@@ -100,4 +255,23 @@ def test_a_customer_that_somebody_deleted_is_no_dead_end(contracts, way):
     # Stripe has canceled her subscription with the customer, and one that has ended stays so (`when_ended`).
     assert sorted(c["email"] for c in contracts.living("customer")) == ["ann.new@example.com", "bo@example.com"]
     assert len(contracts.living("subscription")) == 1
+    contracts.check_settled()
+
+
+def test_with_restart_the_subscription_of_a_customer_that_is_made_again_is_made_again_too(contracts):
+    meta = contracts.business.models["subs"]["meta"]["stripe_sync"]
+    contracts.business.sync("subs", **meta, when_ended="restart")
+    contracts.succeeds()
+    ann = next(c["id"] for c in contracts.objects("customer") if c["email"].startswith("ann"))
+    contracts.hand.v1.customers.delete(ann)
+    people = [("ann", "ann.new@example.com"), ("bo", "bo@example.com")]
+    contracts.rows("people", *people, columns="id text, email text")
+    contracts.fails()
+
+    recreate(contracts)
+    contracts.succeeds()
+
+    living = {c["id"] for c in contracts.living("customer")}
+    assert {s["customer"] for s in contracts.living("subscription")} == living
+    assert len(contracts.objects("subscription")) == 3
     contracts.check_settled()

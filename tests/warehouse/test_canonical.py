@@ -41,11 +41,15 @@ def test_an_interval_is_iso_8601_as_postgres_writes_it(months, days, microsecond
         ("INTERVAL '5' MONTH", "P5M"),
         ("INTERVAL '04:05' HOUR TO MINUTE", "PT4H5M"),
         ("INTERVAL '1.5' SECOND", "PT1.5S"),
+        ("1-2", "P1Y2M"),
+        ("-1-2", "P-1Y-2M"),
+        ("0 01:30:00.000", "PT1H30M"),
+        ("-3 04:05:06.700", "P-3DT-4H-5M-6.7S"),
         ("P1D", "P1D"),
         ("infinity", "infinity"),
     ],
 )
-def test_what_bigquery_and_spark_write_becomes_iso_8601(written, text):
+def test_what_bigquery_spark_and_trino_write_becomes_iso_8601(written, text):
     assert interval_of_text(written) == text
 
 

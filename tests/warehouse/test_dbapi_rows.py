@@ -90,3 +90,26 @@ def test_nested_values_are_json_for_the_state_store():
     incoming = read({"a": 1})  # noqa: F841 - DuckDB finds it by its name
 
     assert duckdb.sql("SELECT typeof(v) FROM incoming").fetchall() == [("JSON",)]
+
+
+class Row(tuple):  # noqa: SLOT001 - the driver's has none either
+    """A tuple whose parts have names, as Trino's driver makes them, who may be none or the same."""
+
+    def __new__(cls, names, *values):
+        row = super().__new__(cls, values)
+        row._names = names
+        return row
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Row(["a", "b"], 1, "x"), '{"a":1,"b":"x"}'),
+        ([Row(["a"], Row(["b"], 1))], '[{"a":{"b":1}}]'),
+        (Row(["a", None], 1, 2), "[1,2]"),
+        (Row(["a", "a"], 1, 2), "[1,2]"),
+        ((1, 2), "[1,2]"),
+    ],
+)
+def test_a_row_within_a_row_keeps_its_names(value, text):
+    assert read(value).column("v").to_pylist() == [text]

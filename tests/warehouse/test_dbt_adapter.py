@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import duckdb
@@ -8,28 +8,8 @@ import pytest
 from warehouses import model, shop_model
 
 from dbt_stripe_sync.model.errors import WarehouseError
-from dbt_stripe_sync.warehouse import AdapterRequest
 
 pytest.importorskip("dbt.adapters.factory")
-
-
-@pytest.fixture
-def through_dbt(tmp_path):
-    """Opens a target through dbt's adapter, although most of these have a reader of ours."""
-    from dbt_stripe_sync.warehouse import dbt_adapter
-
-    opened = []
-
-    def connect(target, *, profile=None):
-        (tmp_path / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: shop\n")
-        (tmp_path / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
-        request = AdapterRequest(project_dir=tmp_path, profiles_dir=tmp_path, profile=profile)
-        opened.append(dbt_adapter.prepare(request, target)())
-        return opened[-1]
-
-    yield connect
-    for warehouse in opened:
-        warehouse.close()
 
 
 @pytest.fixture
@@ -108,3 +88,46 @@ def test_a_warehouse_that_is_not_there_is_named_without_the_password(through_dbt
 def test_a_profile_that_is_missing_is_named(through_dbt, duckdb_target):
     with pytest.raises(WarehouseError, match="warehouse-setting: the dbt profile's `nowhere` can't be loaded"):
         through_dbt(duckdb_target, profile="nowhere")
+
+
+class ForgetfulCursor:
+    """One whose `fetchmany` gives rows once, and no more after that, as dbt-trino's does."""
+
+    def __init__(self, cursor):
+        self._cursor = cursor
+        self._fetched = None
+
+    def __getattr__(self, name):
+        return getattr(self._cursor, name)
+
+    def execute(self, sql):
+        self._cursor.execute(sql)
+        self._fetched = self._cursor.fetchall()
+
+    def fetchmany(self, size):
+        rows, self._fetched = (self._fetched or [])[:size], None
+        return rows
+
+
+class EmptyCursor(ForgetfulCursor):
+    """One that has given its rows to somebody else."""
+
+    def fetchmany(self, _size):
+        return []
+
+
+@pytest.mark.parametrize(
+    ("cursor", "reason"),
+    [(ForgetfulCursor, "10,000 rows arrived of 25,000"), (EmptyCursor, "0 rows arrived of an unknown number")],
+)
+def test_rows_that_an_unknown_adapter_loses_are_never_taken_for_removed(
+    through_dbt, duckdb_target, cursor, reason, monkeypatch
+):
+    from dbt_stripe_sync.warehouse import dbt_adapter
+    from dbt_stripe_sync.warehouse.adapter_dialects import PLAIN
+
+    losing = replace(PLAIN, open_cursor=lambda handle: cursor(handle.cursor()))
+    monkeypatch.setattr(dbt_adapter, "dialect_of", lambda _kind: losing)
+
+    with pytest.raises(WarehouseError, match=f"read-failed: reading model `customers` failed: {reason}"):
+        through_dbt(duckdb_target).rows(model("customers", "id"))

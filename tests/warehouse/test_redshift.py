@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import threading
 from datetime import date, datetime, timezone
 
 import pytest
@@ -13,50 +10,6 @@ from warehouses import ephemeral, shop_model
 from dbt_stripe_sync.model.errors import WarehouseError
 
 pytest.importorskip("redshift_connector")
-
-KNOWN_TO_POSTGRES = {b"user", b"database", b"application_name"}
-
-
-@pytest.fixture
-def redshift(shop):
-    """Opens Redshift, which is PostgreSQL behind a proxy that takes Redshift's own parameters out."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=_serve, args=(listener, f"{shop.host}/.s.PGSQL.5432"), daemon=True).start()
-    port = listener.getsockname()[1]
-    target = {"type": "redshift", "host": "127.0.0.1", "port": port, "user": "postgres", "password": "hush"}
-
-    def connect(**settings):
-        return shop.open(**target | {"sslmode": "disable", "dbname": "postgres"} | settings)
-
-    yield connect
-    shop.close_all()
-    listener.close()
-
-
-def _serve(listener, server):
-    while True:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        upstream = socket.socket(socket.AF_UNIX)
-        upstream.connect(server)
-        size, version = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
-        parts = client.recv(size - 8, socket.MSG_WAITALL).rstrip(b"\0").split(b"\0")
-        pairs = [pair for pair in zip(parts[::2], parts[1::2], strict=False) if pair[0] in KNOWN_TO_POSTGRES]
-        body = b"".join(name + b"\0" + value + b"\0" for name, value in pairs) + b"\0"
-        upstream.sendall(struct.pack("!ii", len(body) + 8, version) + body)
-        for source, sink in ((client, upstream), (upstream, client)):
-            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
-
-
-def _pump(source, sink):
-    with sink:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            return
 
 
 def test_rows_arrive_exact(redshift, shop):

@@ -95,6 +95,28 @@ def test_a_value_is_the_same_text_from_duckdb_and_from_postgres(readers, values)
     assert first == second
 
 
+@pytest.fixture(params=["duckdb", "postgres"])
+def other_readers(request, tmp_path, readers, through_dbt):
+    """dbt's own adapter for a database, beside our reader of it."""
+    of_duckdb, of_postgres = readers
+    if request.param == "duckdb":
+        return through_dbt({"type": "duckdb", "path": str(tmp_path / "other.duckdb"), "schema": "main"}), of_duckdb
+    return through_dbt(request.getfixturevalue("postgres_server").target(threads=1)), of_postgres
+
+
+@pytest.mark.timeout(900)
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=VALUES)
+def test_a_value_is_the_same_text_through_dbts_adapter(other_readers, values):
+    # Their drivers make days of months, and a double of a 32-bit float.
+    values = {name: value for name, value in values.items() if name not in {"span", "small"}}
+    sql = "SELECT " + ", ".join(f"{value} AS {name}" for name, value in values.items())
+
+    other, ours = (texts_of(warehouse, sql, list(values)) for warehouse in other_readers)
+
+    assert other == ours
+
+
 def test_a_time_with_a_zone_is_utc_everywhere(readers):
     sql = "SELECT TIMESTAMPTZ '2027-03-27 21:30:00-04' AS at, CAST(TIMESTAMPTZ '2027-03-27 21:30:00-04' AS DATE) AS day"
 

@@ -11,9 +11,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from dbt_stripe_sync.engine.apply.send import Sender, build_intent
+from dbt_stripe_sync.engine.apply.send import INTERNAL_ERROR, Sender, build_intent
 from dbt_stripe_sync.engine.apply.turns import FEW_UNDER_WAY, Turns
 from dbt_stripe_sync.engine.payload.builder import refs_in
+from dbt_stripe_sync.model.change import is_row
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.run import Outcome, Status
 
@@ -82,14 +83,24 @@ class Sending:
 class Tally:
     """What became of a plan's changes.
 
-    `not_sent` counts, by sync, those that were left when the run or their sync was stopped; `closed` says why a sync
-    was. `before` counts those that were done already.
+    `rows` and `steps` count, by sync and status, the rows' own changes and further steps. `not_sent` counts, by sync,
+    those that were left when the run or their sync was stopped; `closed` says why a sync was. `before` counts, by sync,
+    those that were done already.
     """
 
     done: Counter[Status] = field(default_factory=Counter)
+    rows: Counter[tuple[str, Status]] = field(default_factory=Counter)
+    steps: Counter[tuple[str, Status]] = field(default_factory=Counter)
     not_sent: Counter[str] = field(default_factory=Counter)
     closed: dict[str, str] = field(default_factory=dict)
-    before: int = 0
+    before: Counter[str] = field(default_factory=Counter)
+    steps_before: int = 0
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        change, status = outcome.change, outcome.status
+        self.done[status] += 1
+        (self.rows if is_row(change) else self.steps)[change.sync, status] += 1
 
 
 @dataclass(slots=True)
@@ -188,7 +199,9 @@ class _Lanes:
     async def _pass(self, change: Change, ended: Ended) -> None:
         """Let a change be that an earlier apply of the plan has brought to its end; what refers to it goes on."""
         self.parents.settle(change.id, ended.stripe_id)
-        self.tally.before += ended.status is Status.SUCCEEDED
+        if ended.status is Status.SUCCEEDED:
+            self.tally.before[change.sync] += is_row(change)
+            self.tally.steps_before += not is_row(change)
         if ended.status is not Status.REJECTED:
             return
         outcome = Outcome(
@@ -202,7 +215,7 @@ class _Lanes:
             finished_at=self.sender.clock.now(),
         )
         await self.sender.journal.close(outcome)
-        self.tally.done[outcome.status] += 1
+        self.tally.count(outcome)
         self.observer.on_outcome(outcome)
 
     def _leave(self, change: Change) -> None:
@@ -255,13 +268,13 @@ class _Lanes:
         return outcome
 
     def _count(self, outcome: Outcome) -> None:
-        self.tally.done[outcome.status] += 1
+        self.tally.count(outcome)
         self.observer.on_outcome(outcome)
         failure = outcome.failure
-        is_lost = failure is not None and failure.type == "connection"
+        is_lost = failure is not None and outcome.status is Status.UNKNOWN and _is_outage(failure)
         self.lost_in_a_row = self.lost_in_a_row + 1 if is_lost else 0
-        if self.lost_in_a_row >= MOST_LOST:
-            self.stop("Stripe does not answer")
+        if failure is not None and self.lost_in_a_row >= MOST_LOST:
+            self.stop(f"Stripe does not answer ({failure.message or failure.status})")
         if failure is not None and failure.status == UNAUTHORIZED:
             self.stop("Stripe refuses the key")
         elif failure is not None and failure.type == "permission":
@@ -327,6 +340,11 @@ def _refs_of(change: Change) -> set[Ref]:
     for call in change.calls:
         found |= set(refs_in([call.target, dict(call.params)]))
     return found
+
+
+def _is_outage(failure: StripeFailure) -> bool:
+    """Whether there was no answer, or one of something in between: that says nothing of the row."""
+    return failure.type in {"connection", "not_stripe", "redirect"} or (failure.status or 0) > INTERNAL_ERROR
 
 
 def _raise_first(tasks: set[asyncio.Task[None]]) -> None:

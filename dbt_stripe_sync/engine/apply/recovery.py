@@ -2,7 +2,7 @@
 
 While Stripe keeps an idempotency key, sending the same call again is safe: it answers what it answered. After that, or
 where it keeps a failure under the key, Stripe's lists tell whether the object was made: by our tag, or where it has
-none, by all that it shows of what was sent.
+none, by all that it shows of what was sent. Of what Stripe only counts, the totals tell.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from dbt_stripe_sync.engine.apply.counted import Counts
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.errors import StripeError
@@ -46,9 +47,10 @@ async def settle_intents(sender: Sender, state: State, observer: Observer) -> li
         return []
     workspace = Workspace(state.workspace)
     existing = ExistingObjects(workspace, sender.stripe, sender.catalog, sender.clock)
+    counts = Counts(stripe=sender.stripe, state=state, workspace=workspace, intents=intents)
     outcomes: list[Outcome] = []
     for group in _grouped(intents):
-        settled = await asyncio.gather(*(_settle(intent, sender, existing, state) for intent in group))
+        settled = await asyncio.gather(*(_settle(intent, sender, existing, counts, state) for intent in group))
         for outcome in settled:
             observer.on_outcome(outcome)
         outcomes += settled
@@ -64,7 +66,7 @@ def _grouped(intents: Iterable[Intent]) -> Iterator[list[Intent]]:
             yield some
 
 
-async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, state: State) -> Outcome:
+async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, counts: Counts, state: State) -> Outcome:
     call = intent.change.calls[intent.step]
     if intent.key_sent_at is None or _can_replay(intent, sender.clock):
         return await sender.carry_out(intent)
@@ -74,10 +76,12 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, sta
     if _is_told_apart(intent, sender):
         # Stripe knows the object by what is sent of it, whatever the key: its time runs from when it was sent first.
         return await sender.carry_out(replace(_with_new_key(intent), key_sent_at=intent.key_sent_at))
+    if (counted_at := sender.catalog.resources[intent.change.resource].lifecycle.counted_at) is not None:
+        return await _settle_counted(intent, sender, counts, counted_at)
     try:
         is_listed = await existing.list_beside(intent.change.resource, TAG_FIELD, call.params)
     except StripeError:
-        return await _leave_open(intent, sender, "Stripe could not be asked whether it was made")
+        return await _leave_open(intent, sender, "Stripe could not be asked whether it was made; run it again")
     if not is_listed:
         return await _leave_open(intent, sender, _no_way_to_tell(intent))
     made = _find_made(intent, call.params, existing, state)
@@ -86,6 +90,26 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, sta
     return await sender.carry_out(
         replace(intent, step=intent.step + 1, stripe_id=made, key_sent_at=None, key_spent=False)
     )
+
+
+async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: str) -> Outcome:
+    """An event whose identifier Stripe has forgotten: its meter's totals say what became of it, or a person does."""
+    try:
+        counted = await counts.judge(intent, at)
+    except StripeError:
+        return await _leave_open(intent, sender, "Stripe could not be asked what its meter has counted; run it again")
+    if counted.is_counted is None:
+        change = intent.change
+        reason = (
+            f"whether the event was counted can't be found out: {counted.facts}; if it was not, `dbt-stripe-sync state "
+            f"forget {change.sync} KEY` lets the next run send it; if it was, leave its row out of the model, too"
+        )
+        return await _leave_open(intent, sender, reason)
+    if counted.is_counted:
+        return await sender.carry_out(
+            replace(intent, step=intent.step + 1, stripe_id=intent.change.id, key_sent_at=None, key_spent=False)
+        )
+    return await sender.carry_out(_with_new_key(intent))
 
 
 def _find_made(intent: Intent, params: Params, existing: ExistingObjects, state: State) -> str | None:

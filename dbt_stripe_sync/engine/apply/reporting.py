@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.apply.lanes import Stop, Tally
     from dbt_stripe_sync.engine.ports import State
-    from dbt_stripe_sync.model.plan import Plan
+    from dbt_stripe_sync.model.plan import Plan, SyncCounts
     from dbt_stripe_sync.model.run import Outcome
 
 
@@ -44,13 +45,28 @@ def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunRe
         status=_status(plan, problems, done, ending.stop, is_owed=bool(owed)),
         started_at=ending.started_at,
         finished_at=ending.finished_at,
-        counts=plan.counts,
+        counts=tuple(_with_ends(counts, ending) for counts in plan.counts),
         problems=problems,
         outcomes=state.outcomes(run_id),
         done={status.value: count for status, count in done.items()},
         requests=ending.requests,
         reads=ending.reads,
         owed=owed,
+    )
+
+
+def _with_ends(counts: SyncCounts, ending: Ending) -> SyncCounts:
+    """A sync's counts with what became of its rows. Its further steps have counts of their own in the plan."""
+    if counts.part_of is not None:
+        return counts
+    tally, sync = ending.tally, counts.sync
+    earlier = Counter(outcome.status for outcome in ending.settled if outcome.change.sync == sync)
+    return replace(
+        counts,
+        ended={status.value: tally.rows[sync, status] for status in Status if tally.rows[sync, status]},
+        steps={status.value: tally.steps[sync, status] for status in Status if tally.steps[sync, status]},
+        before=tally.before[sync],
+        earlier={status.value: number for status, number in earlier.items()},
     )
 
 
@@ -68,10 +84,10 @@ def _status(
 
 def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
     """What of a plan this run did not do."""
-    if tally.before:
+    if before := tally.before.total() + tally.steps_before:
         yield Problem(
             code="continued",
-            summary=f"{tally.before:,} changes of this plan were done already, by an earlier `apply`",
+            summary=f"{_changes(before, ' of this plan')} done already, by an earlier `apply`",
             severity=Severity.WARNING,
         )
     for sync, reason in tally.closed.items():

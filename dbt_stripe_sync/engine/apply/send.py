@@ -48,7 +48,7 @@ def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
         refs=resolve_refs_text(change.refs, ids),
     )
     keys = tuple(str(uuid4()) for _ in change.calls)
-    return Intent(id=str(uuid4()), run_id=run_id, change=resolved, keys=keys, stripe_id=resolved.stripe_id)
+    return Intent(id=_intent_id(run_id), run_id=run_id, change=resolved, keys=keys, stripe_id=resolved.stripe_id)
 
 
 @dataclass(slots=True)
@@ -138,6 +138,11 @@ class Sender:
             settled=intent.change.settles[: intent.step],
             refused_step=_refused_step(intent, status),
         )
+
+
+def _intent_id(run_id: str) -> str:
+    """A new intent's id. It names its run, so that what a later run finds out of it is told apart from its own."""
+    return f"{run_id}/{uuid4()}"
 
 
 def _owed_after(intent: Intent, status: Status) -> tuple[Owed, ...]:

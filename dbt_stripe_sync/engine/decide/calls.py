@@ -165,7 +165,7 @@ def not_asked(rules: Rules, key: str) -> Reject:
             code="lookup-failed",
             summary="Stripe could not be asked for this row's object, so nothing is done with it",
             where=rules.sync.where.at_key(key),
-            hint="run it again",
+            hint="run it again; a restricted key has to be allowed to read it (`dbt-stripe-sync debug`)",
         )
     )
 

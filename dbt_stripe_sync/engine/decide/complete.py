@@ -1,4 +1,4 @@
-"""A change, made complete by what only its object shows: its status, the ids of its items, what the state hides."""
+"""A change, made complete by what only its object shows: its status, the ids of its items, parts of hashes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.engine.decide.calls import look, reject
 from dbt_stripe_sync.engine.decide.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Observed, ReadItems, ReadOurs, Reject, Rules
+from dbt_stripe_sync.engine.payload.filling import fill, partly_sent
 from dbt_stripe_sync.engine.payload.items import emptying_of, identities, match_items, pair_items
 from dbt_stripe_sync.engine.payload.revealing import is_hidden, reveal
 from dbt_stripe_sync.model.change import Action
@@ -17,7 +18,7 @@ from dbt_stripe_sync.model.sync import ItemsOwned
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.change import Change, PlannedCall
     from dbt_stripe_sync.model.difference import RowDiff
 
 
@@ -28,16 +29,24 @@ class Over:
     instead: Decision
 
 
-def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) -> Change | Ask | Reject | Over | None:
-    """The same change with all that its object has to add; None where the object is gone."""
+def complete(
+    rules: Rules, diff: RowDiff, change: Change, observed: Observed, shown: Mapping[str, Any] | None = None
+) -> Change | Ask | Reject | Over | None:
+    """The same change with all that its object has to add; None where the object is gone.
+
+    `shown` is the object as it was found, where that has just been compared with the row.
+    """
     lists = _sent_lists(rules, change)
     whole = _sent_whole(rules, change)
     anchored = _sent_anchored(rules, change)
+    partly = partly_updated(rules, change)
     if not (lists or whole or anchored or _hides(change) or may_be_fixed(rules, change)):
-        return change
-    fixed = rules.lifecycle.fixed
+        if not partly:
+            return change
+        if shown is not None and partly <= shown.keys():
+            return filled(rules, change, shown)
     listed = [name for name in lists if name in rules.lifecycle.shown_if_asked]
-    expand = dict.fromkeys([*(fixed.expand if fixed else ()), *to_expand(rules, change), *listed])
+    expand = dict.fromkeys([*rules.lifecycle.fixed_expand, *to_expand(rules, change), *listed])
     seen = look(rules, diff, observed, change.stripe_id, tuple(expand))
     if isinstance(seen, Ask | Reject):
         return seen
@@ -49,7 +58,19 @@ def complete(rules: Rules, diff: RowDiff, change: Change, observed: Observed) ->
         return Over(instead=kept)
     if foreign := [name for name in whole if _has_foreign(seen.get(name), diff.params.get(name))]:
         return reject(*(_foreign_problem(rules, diff, name) for name in foreign))
-    change = _anchored(rules, change, anchored, seen)
+    change = filled(rules, _anchored(rules, change, anchored, seen), seen)
+    return _with_lists(rules, diff, change, lists, seen, observed)
+
+
+def _with_lists(
+    rules: Rules,
+    diff: RowDiff,
+    change: Change,
+    lists: Sequence[str],
+    seen: Mapping[str, Any],
+    observed: Observed,
+) -> Change | Ask | Reject:
+    """The change with the ids of all items of some lists, once the object or a list of its own has shown them."""
     items: dict[str, Sequence[Mapping[str, Any]]] = {}
     for name in lists:
         shown = seen.get(name) or {}
@@ -150,6 +171,33 @@ def _anchored(rules: Rules, change: Change, names: Sequence[str], body: Mapping[
                 entries = [{**first, start: shown[0][start]}, *rest]
                 calls[index] = replace(call, params={**call.params, name: entries})
     return replace(change, calls=tuple(calls))
+
+
+def partly_updated(rules: Rules, change: Change) -> frozenset[str]:
+    """The hashes of which an update of the change sends parts, while its object may have more."""
+    return frozenset(
+        name
+        for call in change.calls
+        if _updates(call)
+        for name in partly_sent(call.params, rules.resource.params, rules.lifecycle)
+    )
+
+
+def filled(rules: Rules, change: Change, body: Mapping[str, Any]) -> Change:
+    """The change with the parts of its hashes that nothing maps, as the object has them."""
+    names = partly_updated(rules, change)
+    if not names:
+        return change
+    calls = tuple(
+        replace(call, params=fill(call.params, names, body, rules.resource.params)) if _updates(call) else call
+        for call in change.calls
+    )
+    return replace(change, calls=calls)
+
+
+def _updates(call: PlannedCall) -> bool:
+    """Whether a call updates the row's own object."""
+    return call.operation == "update" and isinstance(call.target, str) and call.resource is None
 
 
 def _hides(change: Change) -> bool:

@@ -52,13 +52,14 @@ from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Removal, Step
 from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
+from dbt_stripe_sync.model.params import early_words
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.record import REBUILT
 from dbt_stripe_sync.model.sync import OnDeleted, WhenEnded
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
@@ -96,10 +97,17 @@ def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Ob
     return _complete(rules, known, payload, decision, observed)
 
 
-def _complete(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision, observed: Observed) -> Decision:
+def _complete(
+    rules: Rules,
+    diff: RowDiff,
+    payload: Payload,
+    decision: Decision,
+    observed: Observed,
+    shown: Mapping[str, Any] | None = None,
+) -> Decision:
     if not isinstance(decision, Change):
         return decision
-    done = complete(rules, diff, decision, observed)
+    done = complete(rules, diff, decision, observed, shown)
     if done is None:
         return _decide_deleted(rules, diff, payload, observed)
     if not isinstance(done, Over):
@@ -146,6 +154,16 @@ def _decide_restarted(rules: Rules, diff: RowDiff, payload: Payload, observed: O
     return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
+def _decide_ended(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision | None:
+    """Another object for a row that asks for what its own can't become, if that has ended and its sync restarts it."""
+    if rules.sync.when_ended is not WhenEnded.RESTART or not rules.lifecycle.ended:
+        return None
+    seen = look(rules, diff, observed, diff.stripe_id)
+    if isinstance(seen, Ask | Reject):
+        return seen
+    return _decide_restarted(rules, diff, payload, observed) if has_ended(rules, seen) else None
+
+
 def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     """A row without a record: Stripe may have its object already."""
     existing = choose(rules, diff, observed)
@@ -158,15 +176,15 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
         return Refresh(
             record=build_record(rules, known, payload.params), note=Note(text="the object has ended already")
         )
-    return _complete(rules, diff, payload, _adopt(rules, diff, payload, existing, observed), observed)
+    decision = _adopt(rules, diff, payload, existing, observed)
+    return _complete(rules, diff, payload, decision, observed, existing.body)
 
 
 def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, observed: Observed) -> Decision:
     """Compare a row with an object that is not known as what it was sent as."""
     decision = _decide_adopted(rules, diff, payload, existing)
     if isinstance(decision, Change) and (hidden := to_expand(rules, decision)):
-        fixed = rules.lifecycle.fixed
-        seen = look(rules, diff, observed, decision.stripe_id, (*(fixed.expand if fixed else ()), *hidden))
+        seen = look(rules, diff, observed, decision.stripe_id, (*rules.lifecycle.fixed_expand, *hidden))
         if isinstance(seen, Ask | Reject):
             return seen
         if seen:
@@ -178,8 +196,12 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observe
     if rules.sync.mode is Mode.UPDATE:
         return Keep(note=Note(text="no object of this row was found, and the sync's mode is `update`"))
     missing = [name for name in rules.resource.required if name not in payload.params]
-    if missing:
-        return reject(*(_missing(rules, diff, name) for name in missing))
+    lacking = _lacking(rules, diff, payload)
+    if missing or lacking:
+        return reject(*(_missing(rules, diff, name) for name in missing), *lacking)
+    early = [(name, *path) for name, value in payload.params.items() for path in _early(rules, name, value)]
+    if early:
+        return reject(*(_early_problem(rules, diff, path) for path in early))
     outside = tuple(check_windows(payload.params, rules.lifecycle.windows, rules.now, rules.sync.where, diff.key))
     if outside:
         return Reject(problems=outside)
@@ -191,6 +213,23 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observe
         calls=create_calls(rules, diff.key, {**payload.params, **transfer}),
         changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(payload.params)),
     )
+
+
+def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
+    """What a new object needs one of, and the row has none of: the columns that are mapped to it are null."""
+    params = rules.resource.params
+    groups = [[name for name in group if name in params] for group in rules.lifecycle.needs_one_of]
+    return [
+        Problem(
+            code="missing-one-of",
+            summary=f"{' and '.join(f'`{name}`' for name in group)} {'are' if len(group) > 1 else 'is'} null, and "
+            f"Stripe requires {'one of them' if len(group) > 1 else 'it'} to create a {rules.resource.name}",
+            where=rules.sync.where.at_field("fields").at_key(diff.key),
+            hint="fill one of the columns that they are mapped to, or filter the row out in the model",
+        )
+        for group in groups
+        if group and not any(name in payload.params for name in group)
+    ]
 
 
 def _transfer(rules: Rules, diff: RowDiff, sent: Mapping[str, Any], observed: Observed) -> Mapping[str, Any] | Ask:
@@ -237,6 +276,9 @@ def _decide_changed(
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
         as_new = _without(payload, _revival(rules, diff), rules)
+        restarted = _decide_ended(rules, diff, as_new, observed)
+        if restarted is not None:
+            return restarted
         return decide_replaced(rules, Replacement(diff=diff, payload=as_new, comparison=comparison), observed)
     transfer = _transfer(rules, diff, comparison.update, observed)
     if isinstance(transfer, Ask):
@@ -387,4 +429,19 @@ def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
         summary=f"`{name}` is null, and Stripe requires it to create a {rules.resource.name}",
         where=rules.sync.where.at_field("fields", name).at_key(diff.key),
         hint="make the column not null, or filter the row out of the model",
+    )
+
+
+def _early(rules: Rules, name: str, value: Any) -> Iterator[tuple[str, ...]]:
+    param = rules.resource.params[name]
+    return early_words(value, param) if param.creatable else iter(())
+
+
+def _early_problem(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
+    dotted = ".".join(path)
+    return Problem(
+        code="not-in-enum",
+        summary=f"`{dotted}` has a word that Stripe takes in updates only, and the {rules.resource.name} is a new one",
+        where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
+        hint="give it a value that Stripe takes at creation, or make the column null for new rows",
     )

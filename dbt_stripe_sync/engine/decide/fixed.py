@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.difference import RowDiff
+    from dbt_stripe_sync.model.lifecycle import Fixed
 
 
 def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, Any]) -> Decision | None:
     """What a row needs instead of `change`, where its object's status fixes what that would update."""
-    rule = rules.lifecycle.fixed
-    status = str(object_value(body, rule.status_field)) if rule is not None else ""
-    if rule is None or status not in rule.statuses:
+    rule = next((rule for rule in rules.lifecycle.fixed if _status(rule, body) in rule.statuses), None)
+    if rule is None:
         return None
     fixed = {name: value for name, value in _sent(rules, change).items() if rule.holds(name)}
     if not fixed:
@@ -32,18 +32,26 @@ def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, A
     if spared == fixed.keys():
         return _without(rules, diff, change, spared)
     names = [name for name in fixed if name not in spared]
-    reason = f"{rule.reason} (its status is `{status}`)"
+    reason = f"{rule.reason} (its status is `{_status(rule, body)}`)"
     if diff.only_refs:
         # The row says what it said. What it refers to was replaced, and an object that is over need not follow.
         listed = ", ".join(f"`{name}`" for name in names)
         return Keep(note=Note(text=f"{listed} names a replaced object and stays as it is: {reason}"))
-    return reject(immutable_problem(rules, diff, names, reason, ""))
+    problem = immutable_problem(rules, diff, names, reason, "")
+    if rule.until is not None:
+        problem = replace(problem, hint=f"the next run after {rule.until} sends it")
+    return reject(problem)
 
 
 def may_be_fixed(rules: Rules, change: Change) -> bool:
     """Whether a change updates what the object's status may have fixed."""
-    rule = rules.lifecycle.fixed
-    return rule is not None and not change.removed and any(rule.holds(name) for name in _sent(rules, change))
+    if change.removed:
+        return False
+    return any(rule.holds(name) for rule in rules.lifecycle.fixed for name in _sent(rules, change))
+
+
+def _status(rule: Fixed, body: Mapping[str, Any]) -> str:
+    return str(object_value(body, rule.status_field))
 
 
 def _sent(rules: Rules, change: Change) -> dict[str, Any]:

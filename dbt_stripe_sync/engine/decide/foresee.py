@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.decide.rules import Decision, Reject, Rules
-from dbt_stripe_sync.engine.payload.foresee import foresee_call
+from dbt_stripe_sync.engine.payload.foresee import problem_of
 from dbt_stripe_sync.model.change import Change
+from dbt_stripe_sync.model.lifecycle import CREATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,4 +29,6 @@ def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
 def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
     now = int(rules.now.timestamp())
     for call in change.calls:
-        yield from foresee_call(rules.resource, call.operation, call.params, rules.sync.where, key, now)
+        known = {} if call.operation == CREATE else change.desired
+        for violation in rules.resource.broken_rules(call.operation, call.params, now=now, known=known):
+            yield problem_of(violation, rules.sync.where.at_key(key))

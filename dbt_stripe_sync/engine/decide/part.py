@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.decide.calls import build_change, build_record, leaves, look, reject, uncleared, update_call
+from dbt_stripe_sync.engine.decide.complete import filled, partly_updated
 from dbt_stripe_sync.engine.decide.drift import versions, with_ours
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Rules
 from dbt_stripe_sync.engine.payload.builder import Payload, object_of, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
 from dbt_stripe_sync.engine.payload.shown import as_params
-from dbt_stripe_sync.model.change import Action, FieldChange, PlannedCall, Ref, change_id
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref, change_id
 from dbt_stripe_sync.model.plan import Note
 
 if TYPE_CHECKING:
@@ -38,12 +39,22 @@ def decide_part(rules: Rules, diff: RowDiff, payload: Payload | None, observed: 
             decision: Decision = Refresh(record=build_record(rules, known, wanted.params))
         else:
             decision = _update(rules, found, wanted)
-        return with_ours(rules, known, payload, decision)
+        return _completed(rules, known, with_ours(rules, known, payload, decision), observed)
     seen = look(rules, known, observed, target)
     if isinstance(seen, Ask | Reject):
         return seen
     shown = as_params(seen, payload.params, rules.resource.params)
-    return _update(rules, replace(known, params=shown), payload)
+    return _completed(rules, known, _update(rules, replace(known, params=shown), payload), observed)
+
+
+def _completed(rules: Rules, diff: RowDiff, decision: Decision, observed: Observed) -> Decision:
+    """The same with the parts of its hashes that it does not set. Where the object is gone, its own sync says so."""
+    if not isinstance(decision, Change) or not partly_updated(rules, decision):
+        return decision
+    seen = look(rules, diff, observed, decision.stripe_id)
+    if isinstance(seen, Ask | Reject):
+        return seen
+    return filled(rules, decision, seen) if seen else Keep()
 
 
 def _set(rules: Rules, diff: RowDiff, payload: Payload, target: Ref) -> Decision:

@@ -34,6 +34,8 @@ from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.record import REBUILT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dbt_stripe_sync.engine.decide.rules import Holding
     from dbt_stripe_sync.model.difference import RowDiff
 
@@ -48,7 +50,7 @@ def decide_removed(rules: Rules, diff: RowDiff, observed: Observed) -> Decision:
     step = _step(rules, rule, diff, observed) if isinstance(rule, ByStatus) else rule
     if not isinstance(step, Step):
         return step
-    waits = _why_it_waits(rules, diff, step, observed)
+    waits = _why_it_stays(rules, diff, step, observed) or _why_it_waits(rules, diff, step, observed)
     if waits is not None:
         return waits
     # What no update does leaves the tag as it is, and the record says so on.
@@ -81,6 +83,30 @@ def _step(rules: Rules, rule: ByStatus, diff: RowDiff, observed: Observed) -> St
     # One that was deleted by hand has no status: any call then says that it is gone, and the row is done with.
     step = rule.steps.get(status) if body else next(iter(rule.steps.values()))
     return step or Keep(note=Note(text=f"{rule.otherwise} (its status is `{status}`)"))
+
+
+def _why_it_stays(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -> Ask | Reject | None:
+    """What belongs to an object, so that Stripe refuses to delete it."""
+    kept_by = rules.lifecycle.kept_by
+    if step.operation != "delete" or not kept_by:
+        return None
+    if observed.holdings is None:
+        return Ask(need=ReadHoldings(stripe_id=str(diff.stripe_id), rules=kept_by))
+    if isinstance(observed.holdings, Unseen):
+        return not_asked(rules, diff.key)
+    return reject(_keeps(rules, diff, observed.holdings)) if observed.holdings else None
+
+
+def _keeps(rules: Rules, diff: RowDiff, holdings: Sequence[Holding]) -> Problem:
+    first, name = holdings[0], rules.resource.name
+    more = f" and {len(holdings) - 1:,} more" if len(holdings) > 1 else ""
+    return Problem(
+        code="stripe-rule",
+        summary=f"{diff.stripe_id} can't be deleted: a {name} with a {first.resource} stays, and it has "
+        f"{first.stripe_id}{more}",
+        where=rules.sync.where.at_field("on_removed").at_key(diff.key),
+        hint=f"set `on_removed: archive`; the rule is from: docs.stripe.com/api/{name}s/delete",
+    )
 
 
 def _why_it_waits(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -> Ask | Reject | Keep | None:

@@ -19,7 +19,7 @@ from dbt_stripe_sync.engine.decide.calls import (
 )
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, ReadHoldings, Reject, Rules, Unseen
 from dbt_stripe_sync.engine.payload.compare import same
-from dbt_stripe_sync.model.change import Action, Owed, PlannedCall, Ref, nested
+from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Owed, PlannedCall, Ref, nested
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import MOVE_HOLDERS, REPLACE, ByStatus, NotReplaced
 from dbt_stripe_sync.model.objects import object_value
@@ -125,7 +125,8 @@ def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
     """A row whose object can't follow what it asks for."""
     if asked.diff.only_refs:
         names = ", ".join(f"`{name}`" for name in asked.comparison.immutable)
-        return Keep(note=Note(text=f"{names} names a replaced object and can't be changed: {rule.reason}"))
+        again = "; once it has ended, `when_ended: restart` makes another one" if rules.lifecycle.ended else ""
+        return Keep(note=Note(text=f"{names} names a replaced object and can't be changed: {rule.reason}{again}"))
     may_ask = rules.lifecycle.replace_if_asked is not None
     hint = "; `options: {replace: true}` lets a new one take its place" if may_ask else ""
     return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, rule.reason, hint))
@@ -251,7 +252,7 @@ def end_first(change: Change) -> tuple[Change, Change]:
     gone = end.action in {Action.DELETE, Action.CANCEL, Action.VOID}
     ended = replace(
         change,
-        id=f"{change.id}!end",
+        id=f"{change.id}{ENDS_FIRST}",
         action=end.action,
         calls=(call,),
         desired={} if gone else {**change.before, **_shown(end.params)},

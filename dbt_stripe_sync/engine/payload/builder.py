@@ -22,7 +22,14 @@ from dbt_stripe_sync.model.change import Ref
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.money import MoneyError, to_minor_units
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sql import FAILED_MARK, ID_SEPARATOR, PENDING_MARK, PENDING_SEPARATOR, SEVERAL_MARK
+from dbt_stripe_sync.model.sql import (
+    FAILED_MARK,
+    ID_SEPARATOR,
+    NEAR_MARK,
+    PENDING_MARK,
+    PENDING_SEPARATOR,
+    SEVERAL_MARK,
+)
 from dbt_stripe_sync.model.sync import (
     ChildRows,
     Column,
@@ -43,6 +50,10 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.payload.layout import Layout, Part
     from dbt_stripe_sync.model.params import Param, Resource
     from dbt_stripe_sync.model.sync import FieldMapping, Sync
+
+
+# How what a reference found begins where that is no id.
+UNRESOLVED = (SEVERAL_MARK, NEAR_MARK, FAILED_MARK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,12 +186,12 @@ class PayloadBuilder:
         try:
             text = render_template(value.source, {column: part.cell(row, column) for column in value.columns})
         except TemplateLimitError as error:
-            raise BadValueError("template-too-large", f"its template takes too much: {error}") from None
+            raise BadValueError("template-too-large", f"has a template that takes too much: {error}") from None
         except BadValueError:
             raise
         except Exception as error:  # noqa: BLE001 - a template raises whatever its expressions do
             raise BadValueError(
-                "template-failed", f"its template failed with {type(error).__name__}", "try it with `show`"
+                "template-failed", f"has a template that failed with {type(error).__name__}", "try it with `show`"
             ) from None
         return convert(text, param) if text else None
 
@@ -257,6 +268,12 @@ def _reference(value: SyncRef | Lookup, part: Part, row: Mapping[str, Any]) -> s
             f"several objects match the value of column {columns}: {found[1:]}",
             "refer by something unique, or by the id",
         )
+    if found.startswith(NEAR_MARK):
+        raise BadValueError(
+            "reference-ambiguous",
+            f"nothing has exactly the address of column {columns}, and but for case or blanks this has: {found[1:]}",
+            "set `match_email: ignore_case` on the sync to refer to it, or write the address as Stripe has it",
+        )
     if found.startswith(FAILED_MARK):
         raise BadValueError(
             "reference-not-looked-up", f"Stripe could not be asked for the value of column {columns}", "run it again"
@@ -267,7 +284,7 @@ def _reference(value: SyncRef | Lookup, part: Part, row: Mapping[str, Any]) -> s
 def object_of(sync: Sync, layout: Layout, row: Mapping[str, Any]) -> str | Ref | None:
     """The object on which a part of a sync sets its parameters: its id, or the change that makes it."""
     found: str | None = row[layout.row.references[own_reference(sync)]]
-    if found is None or found.startswith((SEVERAL_MARK, FAILED_MARK)):
+    if found is None or found.startswith(UNRESOLVED):
         return None
     return _pending(found) if _is_pending(found) else found
 

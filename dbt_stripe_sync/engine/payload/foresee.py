@@ -22,19 +22,12 @@ def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Locati
     later = {name: value for name, value in params.items() if not resource.params[name].creatable}
     at_first = {name: value for name, value in params.items() if name not in later}
     for operation, part in (("create", at_first), ("update", later)):
-        for violation in resource.broken_rules(operation, part):
-            yield _problem(violation, where.at_key(key))
+        for violation in resource.broken_rules(operation, part, known=params, whole=False):
+            yield problem_of(violation, where.at_key(key))
 
 
-def foresee_call(
-    resource: Resource, operation: str, params: Mapping[str, Any], where: Location, key: str, now: int
-) -> Iterator[Problem]:
-    """The problems of one call of a row, those of its times too. `now` is Unix seconds."""
-    for violation in resource.broken_rules(operation, params, now=now):
-        yield _problem(violation, where.at_key(key))
-
-
-def _problem(violation: Violation, where: Location) -> Problem:
+def problem_of(violation: Violation, where: Location) -> Problem:
+    """A broken rule as a problem of the row at a place."""
     rule = f"the rule is from: {violation.source}"
     return Problem(
         code="stripe-rule",

@@ -41,6 +41,21 @@ class Unreadable:
         raise ValueError("no text")
 
 
+# What there is to do where the place that finds a bad value knows no more than its code.
+_HINTS = {
+    "missing-parameter": "fill it in the model, or filter the row out",
+    "not-a-boolean": "cast the column to boolean in the model",
+    "not-a-hash": "map a struct or JSON column",
+    "not-a-list": "map an array or JSON column",
+    "not-a-number": "cast the column to a number in the model",
+    "not-an-integer": "cast the column to a whole number in the model; for money, add `as: minor_units`",
+    "not-text": "make it null or a finite number in the model",
+    "template-too-large": "do the work in the model's SQL",
+    "unknown-currency": "fill it in the model with a three-letter ISO code",
+    "unknown-parameter": "`dbt-stripe-sync fields RESOURCE` lists the parameters",
+}
+
+
 class BadValueError(Exception):
     """A cell can't be the value of its parameter. `path` leads from the mapped parameter to the part that is wrong."""
 
@@ -48,7 +63,7 @@ class BadValueError(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
-        self.hint = hint
+        self.hint = hint or _HINTS.get(code)
         self.path = path
 
 

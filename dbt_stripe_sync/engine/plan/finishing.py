@@ -7,7 +7,6 @@ that it happens once.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,14 @@ import pyarrow as pa
 from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.engine.payload.compare import payload_hash
 from dbt_stripe_sync.engine.payload.layout import KEY, REFS
+from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref, change_id
 from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.record import FINISHED, Record
-from dbt_stripe_sync.model.sql import ID_SEPARATOR, literal, quoted
+from dbt_stripe_sync.model.sql import ID_SEPARATOR, key_order, literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,7 +151,7 @@ class Finishing:
                     self._finish(change, status)
         for batch in self.workspace.batches(self._unfinished(), {"sync": self.sync.name}):
             left = [row for row in batch if row["key"] not in self.planned and row["key"] not in self.rejected]
-            statuses = await asyncio.gather(*(self._status(row["stripe_id"]) for row in left))
+            statuses = await read_together(self._status(row["stripe_id"]) for row in left)
             self._take(list(zip(left, statuses, strict=True)))
         notes = (
             (Note(text="waits for rows that refer to it and are not sent", rows=self.waiting),) if self.waiting else ()
@@ -178,6 +178,11 @@ class Finishing:
             resource=self.sync.resource,
             notes=notes,
         )
+
+    def give_up(self, reason: str) -> SyncCounts:
+        """Leave all of them as they are once some have been planned, for a reason."""
+        self.writer.end_sync(self.lane, keep=False)
+        return self.held(reason)
 
     def _take(self, rows: Sequence[tuple[Mapping[str, Any], str | None]]) -> None:
         statuses = {step.status for step in self.steps}
@@ -231,7 +236,7 @@ class Finishing:
             "UNION ALL SELECT *, false FROM work.adopted) AS r "
             f"JOIN {self.staged.table} AS s ON s.{quoted(KEY)} = r.key "
             f"WHERE r.sync = $sync AND NOT r.removed AND NOT contains(r.params, {mark}) "
-            f"AND r.key NOT IN (SELECT key FROM {self.staged.duplicates}) ORDER BY r.key"
+            f"AND r.key NOT IN (SELECT key FROM {self.staged.duplicates}) ORDER BY {key_order('r.key')}"
         )
 
     @property

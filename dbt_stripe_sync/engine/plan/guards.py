@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.payload.layout import KEY
-from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.change import REMOVALS
 from dbt_stripe_sync.model.errors import PlanError, Problem
 from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.model.plan import PermanentRemovals
-from dbt_stripe_sync.model.sql import quoted
+from dbt_stripe_sync.model.sql import key_order, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync, Threshold
 
 SHOWN_KEYS = 20
-REMOVALS = frozenset({Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID})
 
 
 def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
@@ -39,7 +38,7 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
             hint="filter them out in the model; a dbt `not_null` test finds them",
         )
     if counts.duplicate_keys:
-        query = f"SELECT key, rows FROM {staged.duplicates} ORDER BY key LIMIT {SHOWN_KEYS}"
+        query = f"SELECT key, rows FROM {staged.duplicates} ORDER BY {key_order('key')} LIMIT {SHOWN_KEYS}"
         for key, rows in workspace.all(query):
             yield Problem(
                 code="duplicate-key",

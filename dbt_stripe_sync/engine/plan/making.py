@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.payload.layout import keeps
+from dbt_stripe_sync.engine.plan.across import Across
 from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.observing import Observing
@@ -19,14 +21,15 @@ from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.refreshing import Refreshing
 from dbt_stripe_sync.engine.plan.renamed import RenameCheck
 from dbt_stripe_sync.engine.plan.settling import Settling
+from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
-from dbt_stripe_sync.model.change import row_of
-from dbt_stripe_sync.model.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.change import kind_of, row_of
+from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError, Severity
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dbt_stripe_sync.engine.payload.layout import Layout
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
@@ -35,16 +38,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog
-    from dbt_stripe_sync.model.plan import Plan, PlanOptions, ReadingCost
+    from dbt_stripe_sync.model.plan import Plan, PlanOptions
     from dbt_stripe_sync.model.sync import Sync
 
 
 class PlanProgress(RowProgress, Protocol):
     """Hears how far a plan has come."""
-
-    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """The objects of these syncs are about to be read back, at most at this pace."""
-        ...
 
     def begin_sync(self, name: str) -> None:
         """A sync's rows are about to be read and compared."""
@@ -111,6 +110,7 @@ class PlanMaker:
             ),
             clock=sources.clock,
             writer=writer,
+            across=Across(workspace=self._workspace),
             referrers=Referrers(
                 workspace=self._workspace,
                 parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),
@@ -132,6 +132,7 @@ class PlanMaker:
             referred_to=frozenset(name for name, others in scope.dependents.items() if others),
             room=options.most_changes,
             reading=Reads(sources.stripe, scope.max_reads),
+            calls_per_second=scope.calls_per_second,
         )
         self._plans: dict[str, SyncPlan] = {}
         self._counts: dict[str, SyncCounts] = {}
@@ -144,10 +145,10 @@ class PlanMaker:
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
-        self._tie_together()
+        await self._tie_together()
         self._note_kept()
         finished = await self._finish()
-        await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
+        await self._look_at_owed()
         last = [*finished, *self._planning.settling.plan(self._scope.syncs)]
         self._workspace.close()
         return self._writer.finish(
@@ -185,11 +186,12 @@ class PlanMaker:
         self._problems += plan.problems
         self._progress.planned(plan.counts)
 
-    def _tie_together(self) -> None:
+    async def _tie_together(self) -> None:
         """Order the changes that need each other, and withhold what can't be done."""
         order = Order()
         self._planning.uniques.add_to(order)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
+        await keep_from_ending_early(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
         for value in order.lost:
             self._writer.note(value)
         if not order:
@@ -228,7 +230,8 @@ class PlanMaker:
                 counts,
                 rejected=counts.rejected + len(rows),
                 calls=counts.calls - sum(len(change.calls) for change in changes),
-                by_action=_less(counts.by_action, changes),
+                by_action=_less(counts.by_action, (change.action.value for change in changes)),
+                kinds=_less(counts.kinds, map(kind_of, changes)),
             )
         for begun in order.end_first - order.withheld.keys():
             name, _ = row_of(begun)
@@ -257,8 +260,32 @@ class PlanMaker:
             waits = next(reasons_to_wait(sync, dependents, self._counts, unsettled), None)
             if self._planning.room is not None and self._planning.room <= 0:
                 waits = "--limit leaves something for later"
-            counts.append(finishing.held(waits) if waits else await finishing.plan())
+            counts.append(finishing.held(waits) if waits else await self._finish_sync(finishing))
         return counts
+
+    async def _finish_sync(self, finishing: Finishing) -> SyncCounts:
+        """Finish one sync's objects, within what is left of the reads that it may make."""
+        name = finishing.sync.name
+        share = self._planning.reading.share_of(finishing.sync, used=self._counts[name].reads)
+        found: list[SyncCounts] = []
+
+        async def plan() -> None:
+            found.append(await finishing.plan())
+
+        await share.within(plan())
+        self._planning.reading.end()
+        self._counts[name] = replace(self._counts[name], reads=share.made)
+        if share.problem is None:
+            return found[0]
+        self._problems.append(share.problem)
+        return finishing.give_up(share.problem.summary)
+
+    async def _look_at_owed(self) -> None:
+        """Look at what refused to end, where the project's reads allow it; otherwise it is tried as it is."""
+        self._planning.stripe.allow_reads(self._planning.reading.left)
+        with suppress(ReadLimitError):
+            await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
+        self._planning.reading.end()
 
     def _lifecycle_of(self, sync: Sync) -> Lifecycle:
         return self._scope.catalog.resources[sync.resource].lifecycle
@@ -283,10 +310,10 @@ def _keeps_any(layout: Layout) -> bool:
     return any(keeps(reference) for part in (layout.row, *layout.children) for reference in part.references)
 
 
-def _less(by_action: Mapping[str, int], changes: Sequence[Change]) -> dict[str, int]:
-    left = Counter(by_action)
-    left.subtract(change.action.value for change in changes)
-    return {action: count for action, count in left.items() if count > 0}
+def _less(counted: Mapping[str, int], gone: Iterable[str]) -> dict[str, int]:
+    left = Counter(counted)
+    left.subtract(gone)
+    return {name: count for name, count in left.items() if count > 0}
 
 
 def _held_problem(sync: Sync, reason: str) -> Problem:
@@ -294,5 +321,5 @@ def _held_problem(sync: Sync, reason: str) -> Problem:
         code="model-held",
         summary=f"nothing of `{sync.name}` is sent: {reason}",
         where=Location(file=sync.model.file, model=sync.model.name),
-        hint="mend it and run `dbt build` again, or add `--ignore-dbt-results`",
+        hint="fix it and run `dbt build` again, or add `--ignore-dbt-results`",
     )

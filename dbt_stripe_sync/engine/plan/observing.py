@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.lifecycle import HeldBy
-    from dbt_stripe_sync.model.params import Catalog
+    from dbt_stripe_sync.model.params import Catalog, Resource
+
 AT_ONCE = 32
 
 
@@ -119,7 +120,7 @@ class Observing:
         resource = rules.resource.name
         wanted = {key: need.pairs for key, need in asked.items()}
         pairs = [pair for of_row in wanted.values() for pair in of_row]
-        note = await self.existing.ask(resource, pairs, complete=rules.tag_for is None)
+        note = await self.existing.ask(resource, pairs)
         if note:
             notes[Note(text=note)] += 1
         hits = self.existing.find(resource, wanted)
@@ -180,7 +181,7 @@ class Observing:
         """The values that replaced objects still have, since their ends are owed. No record has them any more."""
         steps = {step.target: step for step in self.earlier if step.resource == rules.resource.name}
         names = dict.fromkeys(name for need in asked.values() for name in need.values)
-        await read_together(self._read_former(rules, target) for target in steps if target not in self.former)
+        await read_together(self._read_former(rules.resource, target) for target in steps)
         return {
             (name, str(self.former[target][name])): (step.sync, step.id)
             for target, step in steps.items()
@@ -188,12 +189,17 @@ class Observing:
             if self.former[target].get(name)
         }
 
-    async def _read_former(self, rules: Rules, target: str) -> None:
-        async with self.gate:
-            answer = await self.stripe.send(
-                Call(resource=rules.resource.name, operation="retrieve", target=target, params={})
-            )
-        self.former[target] = answer.body if answer.verdict is Verdict.DONE else {}
+    async def _read_former(self, resource: Resource, target: str) -> Mapping[str, Any]:
+        """An object whose end is owed, with what may hold it; empty where there is no answer. A plan reads it once."""
+        if target not in self.former:
+            expand = [rule.named_by for rule in resource.lifecycle.held_by if rule.moves and rule.named_by]
+            params = {"expand": expand} if expand else {}
+            async with self.gate:
+                answer = await self.stripe.send(
+                    Call(resource=resource.name, operation="retrieve", target=target, params=params)
+                )
+            self.former[target] = answer.body if answer.verdict is Verdict.DONE else {}
+        return self.former[target]
 
     # ── what holds an object ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -247,15 +253,12 @@ class Observing:
                 "SELECT stripe_id FROM known_records WHERE sync = $sync AND key = $key",
                 {"sync": step.sync, "key": step.key},
             )
-            if not rules or not new or step.failure is None:
+            if resource is None or not rules or not new or step.failure is None:
                 continue
-            expand = [str(rule.named_by) for rule in rules]
-            answer = await self.stripe.send(
-                Call(resource=step.resource, operation="retrieve", target=step.target, params={"expand": expand})
-            )
-            if answer.verdict is not Verdict.DONE:
+            body = await self._read_former(resource, step.target)
+            if not body:
                 continue
-            need = ReadHoldings(stripe_id=step.target, rules=tuple(rules), body=answer.body)
+            need = ReadHoldings(stripe_id=step.target, rules=tuple(rules), body=body)
             holdings = await self._holdings(need)
             for holding in () if isinstance(holdings, Unseen) else holdings:
                 if holding.ours and not holding.follows:

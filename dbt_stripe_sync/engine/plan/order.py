@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.decide.replace import end_first
-from dbt_stripe_sync.model.change import Change, row_of
+from dbt_stripe_sync.model.change import ENDS_FIRST, Change, row_of
 from dbt_stripe_sync.model.errors import Location, Problem
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Order:
 
     def apply_to(self, change: Change) -> Iterator[Change]:
         """A change as it is part of the plan: after those that come before it, as two, or not at all."""
-        if change.id.removesuffix("!end") in self.withheld:
+        if change.id.removesuffix(ENDS_FIRST) in self.withheld:
             return
         for part in end_first(change) if change.id in self.end_first else (change,):
             others = self.after.get(part.id, ())
@@ -48,7 +48,7 @@ class Order:
 
     def withhold_dependents(self, change: Change) -> bool:
         """Withhold a change that depends on one that is withheld, and say whether it is. Parents have to come first."""
-        if change.id.removesuffix("!end") in self.withheld:
+        if change.id.removesuffix(ENDS_FIRST) in self.withheld:
             return True
         parent = next((other for other in change.depends_on if other in self.withheld), None)
         if parent is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dbt_stripe_sync.model.change import Action, Change, row_of
+from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, row_of
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.model.plan import LostValue
@@ -109,7 +109,7 @@ class Uniques:
             elif unique.transfer is None:
                 if late:
                     order.end_first.add(giver)
-                order.after[taker].append(f"{giver}!end" if late else giver)
+                order.after[taker].append(f"{giver}{ENDS_FIRST}" if late else giver)
 
 
 def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> None:
@@ -119,7 +119,7 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
         together = any(rule.together for rule in catalog.resources[change.resource].lifecycle.held_by)
         for referrer in referrers.get(str(change.stripe_id), ()) if together else ():
             if referrer.change_id is None:
-                order.withheld[change.id] = _stays(change, referrer)
+                order.withheld[change.id] = stays(change, referrer)
     _withhold_unfollowed(settling, catalog, referrers, order)
     for change in settling.removed:
         lifecycle = catalog.resources[change.resource].lifecycle
@@ -129,10 +129,10 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
             would_break = change.gone and referrer.resource in hard
             if referrer.change_id is None:
                 if referrer.is_planned or would_break:
-                    order.withheld[change.id] = _stays(change, referrer)
+                    order.withheld[change.id] = stays(change, referrer)
             elif would_break and not referrer.ends:
-                order.withheld[change.id] = _ends_later(change, referrer)
-            elif change.gone or not referrer.ends:
+                order.withheld[change.id] = ends_later(change, (referrer.resource, referrer.sync, referrer.key))
+            elif change.gone or not referrer.ends or referrer.resource in lifecycle.managed_by:
                 order.after[change.id].append(referrer.change_id)
 
 
@@ -168,21 +168,27 @@ def _unfollowed(change: Change, name: str, stuck: Sequence[Referrer]) -> Problem
     )
 
 
-def _stays(change: Change, referrer: Referrer) -> Problem:
+def stays(change: Change, referrer: Referrer) -> Problem:
+    """Why an object can't end yet: a row that refers to it does not let go."""
     why = "is rejected" if referrer.is_planned else "is not changed by this plan"
     return Problem(
         code="dependent-stays",
         summary=f"row [{referrer.key}] of `{referrer.sync}` {why}, and still refers to this {change.resource}",
         where=Location(sync=change.sync, key=change.key),
-        hint=f"fix row [{referrer.key}] of `{referrer.sync}`, or select that sync, too",
+        hint=f"fix row [{referrer.key}] of `{referrer.sync}`, or select that sync, too"
+        if referrer.is_planned
+        else f"select `{referrer.sync}`, too, or let its `on_removed` end the {referrer.resource}; "
+        f"`on_removed: ignore` on `{change.sync}` leaves both",
     )
 
 
-def _ends_later(change: Change, referrer: Referrer) -> Problem:
+def ends_later(change: Change, other: tuple[str, str, str]) -> Problem:
+    """Why a removal waits for another object, given by its resource, sync and key."""
+    resource, sync, key = other
     return Problem(
         code="dependent-ends-later",
-        summary=f"the {referrer.resource} of row [{referrer.key}] of `{referrer.sync}` is to end later, and would end "
-        f"at once with this {change.resource}",
+        summary=f"the {resource} of row [{key}] of `{sync}` is to end later, and the removal of this {change.resource} "
+        "would take effect on it at once",
         where=Location(sync=change.sync, key=change.key),
         hint="nothing is to be done: it is removed by the first run after that has ended",
         severity=Severity.WARNING,
@@ -234,7 +240,7 @@ def _taken(unique: Unique, row: tuple[str, str], other: tuple[str, str], why: st
 def _reject_cycles(order: Order) -> None:
     """Withhold rows that wait for each other in a circle: each would need what the next one has not given up yet."""
     graph: Mapping[str, Sequence[str]] = {
-        change: [other.removesuffix("!end") for other in others if not other.endswith("!end")]
+        change: [other.removesuffix(ENDS_FIRST) for other in others if not other.endswith(ENDS_FIRST)]
         for change, others in order.after.items()
     }
     try:

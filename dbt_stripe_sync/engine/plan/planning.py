@@ -29,18 +29,19 @@ from dbt_stripe_sync.engine.plan.guards import (
 from dbt_stripe_sync.engine.stage.diff import find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.stage.extract import HeardRows, Staged, load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
-from dbt_stripe_sync.model.change import Action, Change
+from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
 from dbt_stripe_sync.model.codec import canonical
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.lifecycle import stays_when_replaced
 from dbt_stripe_sync.model.objects import TAG_FIELD
-from dbt_stripe_sync.model.plan import Note, SyncCounts
+from dbt_stripe_sync.model.plan import Note, ReadingCost, SyncCounts
 from dbt_stripe_sync.model.sync import OnDrift
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.decide.rules import Need
+    from dbt_stripe_sync.engine.plan.across import Across
     from dbt_stripe_sync.engine.plan.finishing import Referrers
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
 
 # A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
 MOST_PROBLEMS = 10_000
+# Of so many kinds of change of one sync a plan shows at least one each; it bounds what is read, not what is sent.
+MOST_KINDS = 40
 _ADOPTED = pa.schema(
     [(name, pa.string()) for name in ("sync", "key", "stripe_id", "params", "salt")]
     + [("source_hash", pa.uint64()), ("refs", pa.string()), ("adopted", pa.bool_())]
@@ -75,7 +78,7 @@ class Planning:
     """What the syncs of one plan share.
 
     `referenced` names the syncs whose ids others of this plan need, `referred_to` those to which any sync refers;
-    `room` is the number of changes left.
+    `room` is the number of changes left, `calls_per_second` the pace at which Stripe is asked.
     """
 
     workspace: Workspace
@@ -92,9 +95,11 @@ class Planning:
     settling: Settling
     refreshing: Refreshing
     uniques: Uniques
+    across: Across
     renamed: RenameCheck
     progress: RowProgress
     reading: Reads
+    calls_per_second: float
     room: int | None = None
     staged: int = 0
 
@@ -113,6 +118,14 @@ class _Share:
     calls: int = 0
     in_bulk: int = 0
     rejected_keys: set[str] = field(default_factory=set)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def count_kind(self, change: Change) -> None:
+        """Count what a change does. Kinds past those that anybody tells apart are one for each action."""
+        kind = kind_of(change)
+        if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:
+            kind = other_kind(change)
+        self.kinds[kind] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +186,7 @@ async def plan_sync(
         )
         if counts.kinds[Kind.NEW] and sync.part_of is None:
             planning.renamed.check_records(sync)
+            _say_what_looking_costs(planning, rules, counts.kinds[Kind.NEW])
         await share.within(_compare(planning, rules, staged, counts, found))
         held += [share.problem] if share.problem else []
         bulk = bulk_of(sync, lifecycle)
@@ -202,6 +216,7 @@ async def plan_sync(
             rejected=found.rejected,
             held=held[0].summary if held else None,
             by_action={} if held else dict(found.actions),
+            kinds={} if held else dict(found.kinds),
             calls=0 if held else found.calls,
             read_seconds=read - started,
             diff_seconds=perf_counter() - read,
@@ -225,6 +240,15 @@ async def _read_back(planning: Planning, staged: Staged, resource: Resource, fou
     notes, problems = await planning.refreshing.read(staged, resource)
     found.notes.update(notes)
     found.problems += problems
+
+
+def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None:
+    """How many reads it takes to find out which rows without a record have an object, before any of them is made."""
+    bys = [*([TAG_FIELD] if rules.tag_for is None else []), *(match.by for match in rules.sync.match)]
+    if bys:
+        least, most = planning.observing.existing.cost_of(rules.resource.name, bys, rows)
+        cost = ReadingCost(sync=rules.sync.name, objects=rows, least=least, most=most, is_search=True)
+        planning.progress.reading_back((cost,), planning.calls_per_second)
 
 
 async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: DiffCounts, found: _Share) -> None:
@@ -309,8 +333,8 @@ class _SyncPlanner:
                 if isinstance(decision, Ask):
                     asked[key] = decision.need
                 else:
-                    decided[key] = decision
-                    self._claim(rows[key].diff, decision)
+                    decided[key] = self._planning.across.check(rules, key, decision)
+                    self._claim(rows[key].diff, decided[key])
             if asked:
                 observed = await self._planning.observing.answer(rules, asked, observed, self._found.notes)
             open_rows = list(asked)
@@ -443,10 +467,13 @@ class _SyncPlanner:
             planning.room -= 1
         if change.sync in planning.referred_to:
             planning.settling.note_end(change)
+        if change.removed and self._rules.lifecycle.cuts_short:
+            planning.settling.cutting_short.append(change)
         for part in end_first(change) if change.ends_first else (change,):
             planning.writer.add(part)
             planning.settling.note(part)
             self._found.actions[part.action.value] += 1
+            self._found.count_kind(part)
             for call in part.calls:
                 self._found.in_bulk += call.in_bulk
                 self._found.calls += not call.in_bulk

@@ -46,18 +46,22 @@ class Reads:
     def __post_init__(self) -> None:
         self._started = self.stripe.reads
 
-    def share_of(self, sync: Sync) -> Share:
-        """Let a sync read as often as its limits and what is left of the project's allow."""
-        before = self.stripe.reads - self._started
-        left = inf if self.most is None else max(0, self.most - before)
-        own = inf if sync.limits.max_reads is None else sync.limits.max_reads
+    @property
+    def left(self) -> float:
+        """How many reads of the project's are left."""
+        return inf if self.most is None else max(0, self.most - (self.stripe.reads - self._started))
+
+    def share_of(self, sync: Sync, *, used: int = 0) -> Share:
+        """Let a sync, which has `used` some already, read as often as its limits and what is left of the project's."""
+        left = self.left
+        own = inf if sync.limits.max_reads is None else max(0, sync.limits.max_reads - used)
         self.stripe.allow_reads(min(left, own))
         return Share(
-            stripe=self.stripe, sync=sync, began=self.stripe.reads, by_project=self.most if left < own else None
+            stripe=self.stripe, sync=sync, began=self.stripe.reads - used, by_project=self.most if left < own else None
         )
 
     def end(self) -> None:
-        """Bound reads no longer: what is sent has to be looked at too."""
+        """Bound reads no longer: those of a run that sends keep it from making anything twice, and are few."""
         self.stripe.allow_reads(inf)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,10 +21,10 @@ from dbt_stripe_sync.engine.plan.listing import PAGE, everything
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.errors import ReadLimitError, StripeError
-from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, created_at, indexed_value
+from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, TAG_FIELD, created_at, indexed_value, near_text
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sql import FAILED_MARK, SEVERAL_MARK, literal, quoted
-from dbt_stripe_sync.model.sync import Lookup
+from dbt_stripe_sync.model.sql import FAILED_MARK, NEAR_MARK, SEVERAL_MARK, literal, quoted
+from dbt_stripe_sync.model.sync import Lookup, MatchEmail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Catalog
 
 SEARCH_LAG = timedelta(hours=1)
+# Whether a row was made by a run that the state has lost must not hang on how late search is that day.
+TAG_LAG = timedelta(hours=24)
 AT_ONCE = 32
 _METADATA = "metadata."
 _OBJECTS = pa.schema([("resource", pa.string()), ("id", pa.string()), ("created", pa.int64()), ("body", pa.string())])
@@ -49,6 +52,7 @@ class _Known:
     asked: set[tuple[str, str]] = field(default_factory=set)
     failed: set[tuple[str, str]] = field(default_factory=set)
     recent: set[str] = field(default_factory=set)
+    cannot_search: bool = False
 
 
 class ExistingObjects:
@@ -98,6 +102,19 @@ class ExistingObjects:
         for (body,) in self._workspace.all(query, {"resource": resource}):
             yield orjson.loads(body)
 
+    def cost_of(self, resource: str, bys: Sequence[str], rows: int) -> tuple[int, float]:
+        """How many reads find the objects of some rows by these fields, at best and at worst.
+
+        Infinity where all that the account has are listed. The newest objects, which a search does not show, come on
+        top, a read for each 100 of them.
+        """
+        if not all(self._can_look_up(resource, by) for by in bys):
+            return 1, inf
+        calls = rows * sum(self._calls_to_look_up(resource, by) for by in bys)
+        recent = sum(_is_searched(by) for by in bys)
+        # Before each is looked up, lists are tried for as long as that would cost.
+        return 1, 2 * calls + recent
+
     async def ask(self, resource: str, wanted: Sequence[tuple[str, str]], *, complete: bool = False) -> str:
         """Make sure that the workspace has every object with one of the `wanted` values, pairs of field and value.
 
@@ -123,6 +140,11 @@ class ExistingObjects:
         if self._stripe.reads_left < calls:
             raise ReadLimitError(calls)
         await read_together(self._look_up(resource, by, value) for by, value in missing)
+        if known.cannot_search:
+            # docs.stripe.com/search: merchants in India have none, and a restricted key may not be allowed to.
+            known.failed.difference_update(missing)
+            pages, _ = await self._list(resource, bys, most=None)
+            return _listed(pages)
         return f"looked up {len(missing):,} values one by one, cheaper than listing everything"
 
     def find(self, resource: str, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Found]:
@@ -171,7 +193,34 @@ class ExistingObjects:
                     note = await self.ask(reference.resource, wanted)
                     notes += [f"{reference.resource} by {reference.by}: {note}"] if note else []
                     self._keep_lookups(reference.resource, reference.by)
+                    if reference.by == EMAIL:
+                        await self._keep_near(
+                            reference.resource, [value for _, value in wanted], staged.sync.match_email
+                        )
         return notes
+
+    async def _keep_near(self, resource: str, values: Sequence[str], match_email: MatchEmail) -> None:
+        """Add what has an address but for case or blanks, for those that no object has exactly.
+
+        Stripe's list compares with the case (docs.stripe.com/api/customers/list), its search without.
+        """
+        found = self._workspace.all(
+            "SELECT value FROM work.lookups WHERE resource = $resource AND field = $by",
+            {"resource": resource, "by": EMAIL},
+        )
+        missing = set(values) - {value for (value,) in found}
+        if not missing or self._operation(resource, "search") is None:
+            return
+        pairs = {value: ((NEAR_EMAIL, near_text(value)),) for value in sorted(missing)}
+        await self.ask(resource, [pair for of_value in pairs.values() for pair in of_value])
+        for value, near in self.find(resource, pairs).items():
+            ids = sorted(str(body["id"]) for body in near.objects)
+            mark = FAILED_MARK if near.failed else NEAR_MARK if match_email is MatchEmail.EXACT else SEVERAL_MARK
+            is_one = len(ids) == 1 and mark == SEVERAL_MARK
+            self._workspace.execute(
+                "INSERT INTO work.lookups VALUES ($resource, $by, $value, $id)",
+                {"resource": resource, "by": EMAIL, "value": value, "id": ids[0] if is_one else mark + ", ".join(ids)},
+            )
 
     def _keep_lookups(self, resource: str, by: str) -> None:
         self._workspace.execute(
@@ -223,6 +272,9 @@ class ExistingObjects:
     async def _look_up(self, resource: str, by: str, value: str) -> None:
         known = self._known[resource]
         known.asked.add((by, value))
+        if known.cannot_search and _is_searched(by):
+            known.failed.add((by, value))
+            return
         try:
             async with self._gate:
                 objects = await self._objects_by(resource, by, value)
@@ -254,6 +306,7 @@ class ExistingObjects:
             Call(resource=resource, operation="search", params={"query": query, "limit": PAGE})
         )
         if answer.verdict is not Verdict.DONE:
+            self._known[resource].cannot_search |= answer.verdict is Verdict.REFUSED
             raise StripeError([])
         await self._list_recent(resource, by)
         found: Sequence[Mapping[str, Any]] = answer.body.get("data", ())
@@ -263,7 +316,8 @@ class ExistingObjects:
         known = self._known[resource]
         if by not in known.recent:
             known.recent.add(by)
-            since = int((self._clock.now() - SEARCH_LAG).timestamp())
+            lag = TAG_LAG if by == TAG_FIELD else SEARCH_LAG
+            since = int((self._clock.now() - lag).timestamp())
             try:
                 async for page in self._everything(resource, {"created": {"gte": since}}):
                     self._keep(resource, page, {by})
@@ -325,9 +379,16 @@ class ExistingObjects:
     def _can_look_up(self, resource: str, by: str) -> bool:
         if by == "id":
             return self._operation(resource, "retrieve") is not None
-        if by.startswith(_METADATA) or by == NEAR_EMAIL:
-            return self._operation(resource, "search") is not None
+        if _is_searched(by):
+            known = self._known.get(resource)
+            can_search = self._operation(resource, "search") is not None
+            return can_search and not (known is not None and known.cannot_search)
         return self._filter(resource, by) is not None
+
+
+def _is_searched(by: str) -> bool:
+    """Whether objects are found by a field with a search, since no list filters by it."""
+    return by.startswith(_METADATA) or by == NEAR_EMAIL
 
 
 def _listed(pages: int) -> str:

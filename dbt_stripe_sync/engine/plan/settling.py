@@ -50,7 +50,8 @@ class Referrer:
 class Settling:
     """Plans what is owed. `of_changes` collects what the changes of this plan will owe, by sync.
 
-    `replaced` are the replacements of the plan and `removed` its removals, where rows of other syncs refer to them.
+    `replaced` are the replacements of the plan and `removed` its removals, where rows of other syncs refer to them;
+    `cutting_short` are removals that take effect at once on another object.
     """
 
     workspace: Workspace
@@ -60,6 +61,7 @@ class Settling:
     moves: defaultdict[str, list[PlannedCall]] = field(default_factory=lambda: defaultdict(list))
     replaced: list[Change] = field(default_factory=list)
     removed: list[Change] = field(default_factory=list)
+    cutting_short: list[Change] = field(default_factory=list)
 
     @property
     def syncs(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
 from dbt_stripe_sync.model.difference import Kind, RowDiff
-from dbt_stripe_sync.model.sql import quoted
+from dbt_stripe_sync.model.sql import key_order, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,6 +70,15 @@ def find_differences(
     kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))
     duplicate_keys, duplicate_rows = workspace.one(f"SELECT count(*), coalesce(sum(rows), 0) FROM {staged.duplicates}")
     rows, null_keys = workspace.one(f"SELECT count(*), count(*) FILTER ({key} IS NULL) FROM {staged.raw}")
+    # Rows that are not looked at this time, because only some are or because their last change is unresolved.
+    passed_over = "SELECT key FROM work.unsettled WHERE sync = $sync"
+    if only is not None:
+        passed_over += f" UNION SELECT key FROM {staged.left_out}"
+    (left_out,) = workspace.one(
+        f"SELECT count(*) FROM {staged.table} WHERE {key} IN ({passed_over}) "
+        f"AND {key} NOT IN (SELECT key FROM {staged.duplicates})",
+        {"sync": staged.sync.name},
+    )
     (records,) = workspace.one(
         "SELECT count(*) FROM known_records WHERE sync = $sync AND NOT removed", {"sync": staged.sync.name}
     )
@@ -77,7 +86,7 @@ def find_differences(
     in_model = sum(count for kind, count in by_kind.items() if kind is not Kind.REMOVED)
     return DiffCounts(
         kinds=by_kind,
-        same=int(rows) - int(null_keys) - int(duplicate_rows) - in_model,
+        same=int(rows) - int(null_keys) - int(duplicate_rows) - int(left_out) - in_model,
         records=int(records),
         duplicate_keys=int(duplicate_keys),
         duplicate_rows=int(duplicate_rows),
@@ -97,7 +106,7 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
         LEFT JOIN (SELECT * FROM known_records WHERE sync = $sync) AS r ON r.key = c.key
         LEFT JOIN (SELECT * FROM work.read_back WHERE sync = $sync) AS b ON b.key = c.key
-        ORDER BY c.key
+        ORDER BY {key_order("c.key")}
     """
     for batch in workspace.batches(query, {"sync": staged.sync.name}):
         yield [_row_diff(row, fingerprints) for row in batch]

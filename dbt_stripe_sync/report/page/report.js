@@ -1,7 +1,8 @@
 "use strict";
 (() => {
-  // A row: [sync, key, action, status, Stripe id, request id, attempts, ms since the start, [fields], cause, detail].
-  const [SYNC, KEY, ACTION, STATUS, ID, REQUEST, ATTEMPTS, TIME, FIELDS, CAUSE, DETAIL] = Array(11).keys();
+  // A row: [sync, key, action, status, Stripe id, request id, attempts, ms since the start, [fields], cause, detail,
+  // [amount, its number]].
+  const [SYNC, KEY, ACTION, STATUS, ID, REQUEST, ATTEMPTS, TIME, FIELDS, CAUSE, DETAIL, AMOUNT] = Array(12).keys();
   const OVERSCAN = 8;
   const MOST_PRINTED = 500;
   const $ = (id) => document.getElementById(id);
@@ -10,18 +11,30 @@
   const collator = new Intl.Collator("en", { numeric: true });
   const figures = new Intl.NumberFormat("en");
   const fieldsOf = (row) => row[FIELDS].map((n) => facts.fields[n]).join(", ");
+  const rank = (row) => facts.ranks[row[STATUS]];
+  const wordOf = (row) => facts.words[row[STATUS]];
+  const amountOf = (row) => (row[AMOUNT] ? row[AMOUNT][0] : "");
+  // The dashboard's own page of an object, or its search for the id.
+  const addressOf = (row) => {
+    const page = facts.pages[row[SYNC]];
+    return `${facts.dashboard}/${page ? `${page}/${encodeURIComponent(row[ID])}` : `search?query=${encodeURIComponent(row[ID])}`}`;
+  };
+  // Each column: its name, what it is sorted by, and its text.
   const COLUMNS = [
-    ["Result", (row) => row[STATUS], (row) => facts.statuses[row[STATUS]]],
+    ["Result", rank, wordOf],
     ["Sync", (row) => row[SYNC], (row) => facts.syncs[row[SYNC]]],
     ["Key", (row) => row[KEY], (row) => row[KEY]],
     ["Change", (row) => row[ACTION], (row) => facts.actions[row[ACTION]]],
     ["Fields", fieldsOf, fieldsOf],
+    ...(facts.has_amounts ? [["Amount", (row) => (row[AMOUNT] ? row[AMOUNT][1] : -Infinity), (row) => amountOf(row) || "—"]] : []),
     ["Object", (row) => row[ID] || "", (row) => row[ID] || "—"],
   ];
   const filter = { words: [], statuses: new Set(), sync: -1, action: -1, cause: -1 };
   const sort = { column: -1, down: false };
   const hay = new Array(data.length);
-  let shown = data.map((_, index) => index);
+  // What somebody has to look at comes first, then everything in the order in which it ended.
+  const order = data.map((_, index) => index).sort((a, b) => rank(data[a]) - rank(data[b]) || a - b);
+  let shown = order;
   let current = 0;
   let opened = -1;
 
@@ -41,7 +54,7 @@
   };
   const haystack = (index) => {
     const row = data[index];
-    return (hay[index] ??= [row[KEY], row[ID], row[REQUEST], fieldsOf(row), facts.syncs[row[SYNC]]].join("\n").toLowerCase());
+    return (hay[index] ??= [row[KEY], row[ID], row[REQUEST], fieldsOf(row), facts.syncs[row[SYNC]], amountOf(row)].join("\n").toLowerCase());
   };
   const fits = (index) => {
     const row = data[index];
@@ -52,25 +65,35 @@
 
   const refresh = () => {
     shown = [];
-    for (let index = 0; index < data.length; index++) if (fits(index)) shown.push(index);
+    for (const index of order) if (fits(index)) shown.push(index);
     if (sort.column >= 0) {
       const value = COLUMNS[sort.column][1];
       const sign = sort.down ? -1 : 1;
       const compare = (a, b) => (typeof a === "number" ? a - b : collator.compare(a, b));
       // Each value is read once, not once a comparison.
       const keyed = shown.map((index) => [value(data[index]), index]);
-      keyed.sort((a, b) => sign * compare(a[0], b[0]) || a[1] - b[1]);
+      keyed.sort((a, b) => sign * compare(a[0], b[0]) || rank(data[a[1]]) - rank(data[b[1]]) || a[1] - b[1]);
       shown = keyed.map((pair) => pair[1]);
     }
     current = 0;
     const isFiltered = filter.words.length || filter.statuses.size || filter.sync >= 0 || filter.action >= 0 || filter.cause >= 0;
     $("all").hidden = !isFiltered;
-    const all = `${figures.format(data.length)} ${data.length === 1 ? "change" : "changes"}`;
+    $("csv").disabled = !shown.length;
+    const all = `${figures.format(data.length)} ${data.length === 1 ? "entry" : "entries"}`;
     $("count").textContent = isFiltered ? `${figures.format(shown.length)} of ${all}` : all;
     $("rows").scrollTop = 0;
     draw();
   };
 
+  const outside = (text, address) => {
+    const link = make("a", text);
+    link.href = address;
+    link.rel = "noreferrer noopener";
+    link.target = "_blank";
+    link.tabIndex = -1;
+    return link;
+  };
+  const objectLink = (row) => outside(row[ID], addressOf(row));
   const rowHeight = () => parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row")) || 40;
   const rowElement = (position, height) => {
     const row = data[shown[position]];
@@ -81,8 +104,9 @@
     element.dataset.position = position;
     element.style.top = `${position * height}px`;
     COLUMNS.forEach(([name, , text], column) => {
-      const cell = make("span", text(row), name === "Key" ? "key" : name === "Object" ? "id" : "");
-      if (!column) cell.className = `s-${facts.statuses[row[STATUS]]}`;
+      const cell = make("span", name === "Object" && row[ID] ? null : text(row), `c-${name.toLowerCase()}`);
+      if (name === "Object" && row[ID]) cell.append(objectLink(row));
+      if (!column) cell.classList.add(`s-${facts.statuses[row[STATUS]]}`);
       cell.setAttribute("role", "gridcell");
       element.append(cell);
     });
@@ -96,7 +120,7 @@
     const last = Math.min(shown.length, Math.ceil((box.scrollTop + box.clientHeight) / height) + OVERSCAN);
     const rows = [];
     for (let position = first; position < last; position++) rows.push(rowElement(position, height));
-    if (!shown.length) rows.push(make("p", data.length ? "No change fits." : "Nothing had to change.", "empty"));
+    if (!shown.length) rows.push(make("p", data.length ? "No entry fits." : "Nothing had to change.", "empty"));
     box.replaceChildren($("filler"), ...rows);
     box.style.height = shown.length && shown.length * height < 560 ? `${shown.length * height}px` : "";
     if (shown.length) $("grid").setAttribute("aria-activedescendant", `row-${current}`);
@@ -126,11 +150,7 @@
   };
   const requestLink = (id) => {
     if (!/^req_[A-Za-z0-9]+$/.test(id || "")) return id ? make("code", id) : null;
-    const link = make("a", id);
-    link.href = `${facts.dashboard}/logs/${id}`;
-    link.rel = "noreferrer noopener";
-    link.target = "_blank";
-    return link;
+    return outside(id, `${facts.dashboard}/logs/${id}`);
   };
   const valuesTable = (values) => {
     const table = make("table", null, "values");
@@ -172,15 +192,17 @@
     bar.append(close);
     const title = make("h2", `${facts.syncs[row[SYNC]]} [${row[KEY]}]`);
     title.id = "detail-title";
-    const said = make("p", `${facts.actions[row[ACTION]]}: ${status}`, `s-${status}`);
+    const said = make("p", row[ACTION] < facts.actions.length - 1 ? `${facts.actions[row[ACTION]]}: ${wordOf(row)}` : "rejected before anything was sent", `s-${status}`);
     body.replaceChildren(bar, title, said);
     if (cause) {
       body.append(make("h3", "What it means"), prose(`${cause.meaning}.`, "meaning"));
       if (cause.hint) body.append(make("h3", "What to do"), prose(`${cause.hint}.`, "meaning"));
     }
+    const isPlanned = row[ACTION] < facts.actions.length - 1;
     if (detail.failure) {
-      body.append(make("h3", detail.failure.status ? "What Stripe answered" : "What happened"));
-      if (detail.failure.message) body.append(make("blockquote", detail.failure.message));
+      body.append(make("h3", detail.failure.status ? "What Stripe answered" : isPlanned ? "What happened" : "Why it was not sent"));
+      if (detail.failure.message) body.append(isPlanned ? make("blockquote", detail.failure.message) : prose(detail.failure.message));
+      if (!isPlanned && detail.reason) body.append(make("h3", "What to do"), prose(detail.reason, "meaning"));
       const list = make("dl", null, "facts small");
       fact(list, "Code", detail.failure.code);
       fact(list, "Type", detail.failure.type);
@@ -190,11 +212,12 @@
     }
     const list = make("dl", null, "facts small");
     fact(list, "Request", requestLink(row[REQUEST]));
-    fact(list, "Object", row[ID] ? make("code", row[ID]) : null);
+    fact(list, "Object", row[ID] ? objectLink(row) : null);
+    fact(list, "Amount", amountOf(row));
     fact(list, "HTTP requests", row[ATTEMPTS] || null);
     fact(list, "Ended", row[TIME] === null ? null : `${figures.format(row[TIME] / 1000)} s after the start`);
-    if (detail.reason) fact(list, "Reason", detail.reason);
-    body.append(make("h3", "The change"), list);
+    if (detail.reason && isPlanned) fact(list, "Reason", detail.reason);
+    body.append(make("h3", isPlanned ? "The change" : "The row"), list);
     if (detail.values) body.append(valuesTable(detail.values));
     else if (row[FIELDS].length) body.append(make("p", `Fields: ${fieldsOf(row)}`));
     if (detail.calls) body.append(make("h3", detail.calls.length === 1 ? "The request" : "The requests"));
@@ -207,6 +230,31 @@
     close.focus();
   };
 
+  // A spreadsheet must not take a key for a formula.
+  const cellOf = (value) => {
+    const text = String(value ?? "");
+    const safe = /^[=+\-@\t\r]/.test(text) && !/^-?[\d.,]+$/.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const csvOf = () => {
+    const lines = [["result", "sync", "key", "change", "fields", "amount", "object", "request", "code", "message", "address"]];
+    for (const index of shown) {
+      const row = data[index];
+      const failure = (row[DETAIL] || {}).failure || {};
+      const address = row[ID] ? addressOf(row) : "";
+      lines.push([wordOf(row), facts.syncs[row[SYNC]], row[KEY], facts.actions[row[ACTION]], fieldsOf(row), amountOf(row),
+        row[ID], row[REQUEST], failure.code, failure.message, address]);
+    }
+    return lines.map((line) => line.map(cellOf).join(",")).join("\r\n") + "\r\n";
+  };
+  const download = () => {
+    const link = make("a");
+    // The mark tells a spreadsheet that it is UTF-8.
+    link.href = URL.createObjectURL(new Blob(["\ufeff", csvOf()], { type: "text/csv" }));
+    link.download = facts.file;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  };
   const openCurrent = () => shown.length && showDetail(current);
   const causeRows = (number) => {
     $("q").form.reset();
@@ -220,7 +268,8 @@
     for (const row of data) counts[row[STATUS]]++;
     facts.statuses.forEach((name, number) => {
       if (!counts[number]) return;
-      const chip = make("button", `${name} ${figures.format(counts[number])}`);
+      const chip = make("button", `${facts.words[number]} ${figures.format(counts[number])}`);
+      chip.dataset.status = name;
       chip.type = "button";
       chip.setAttribute("aria-pressed", "false");
       chip.addEventListener("click", () => {
@@ -272,6 +321,8 @@
   options($("sync"), facts.syncs, SYNC, "sync");
   options($("action"), facts.actions, ACTION, "action");
   heads();
+  if (facts.has_amounts) document.documentElement.classList.add("with-amounts");
+  $("csv").addEventListener("click", download);
   let typing = 0;
   $("q").addEventListener("input", () => {
     clearTimeout(typing);
@@ -303,7 +354,7 @@
   });
   $("rows").addEventListener("click", (event) => {
     const row = event.target.closest("[data-position]");
-    if (!row) return;
+    if (!row || event.target.closest("a")) return;
     current = Number(row.dataset.position);
     draw();
     openCurrent();

@@ -16,19 +16,12 @@ if TYPE_CHECKING:
 
 def _create_coupon(work: Work, ask: Ask) -> Body:
     params = ask.params
-    percent, amount = ask.get("percent_off"), ask.get("amount_off")
-    if (percent is None) == (amount is None):
-        raise refuse("You must pass either `percent_off` or `amount_off`, and not both.", "percent_off")
-    if amount is not None and not ask.get("currency"):
-        raise refuse("You must pass currency when passing amount_off", "currency", "parameter_missing")
-    if (ask.get("duration") == "repeating") != (ask.get("duration_in_months") is not None):
-        raise refuse("duration_in_months goes with, and only with, duration=repeating.", "duration_in_months")
     chosen = ask.get("id") or new_code()
     body = core.new_body(COUPON, work, id=own_id(work, COUPON.kind, chosen, "Coupon"))
     apply_params(body, params, leave=("id", "currency", "currency_options"))
     body["currency"] = ask.get("currency", "").lower() or None
     if body["currency"]:
-        body["currency_options"] = {body["currency"]: {"amount_off": amount}, **_options(params)}
+        body["currency_options"] = {body["currency"]: {"amount_off": ask.get("amount_off")}, **_options(params)}
     return work.add(COUPON.kind, body)
 
 

@@ -153,7 +153,7 @@ def _check_editable(invoice: Body) -> None:
 def _update(work: Work, ask: Ask) -> Body:
     body = work.edit(FAMILY.kind, ask.id)
     if body["invoice"] is not None:
-        _check_editable(work.get("invoice", body["invoice"]))
+        limits.check_frozen(FAMILY.kind, {**body, "invoice": work.get("invoice", body["invoice"])}, ask.params)
     given = dict(ask.params)
     if "quantity" in given and not {"amount", "pricing", "price_data", "unit_amount_decimal"} & given.keys():
         _keep_price(work, body, given)

@@ -8,6 +8,7 @@ from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Family
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.objects.periods import DAY
+from dbt_stripe_sync.stripe_api.rules.counts import MOST_INVOICE_ITEMS
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 # docs.stripe.com/changelog/2016-02-22/no-more-than-250-invoice-items; what an invoice has no room for stays pending
 # (ParabolInc/parabol#6826).
-MOST_INVOICE_ITEMS = 250
 # The tax rates of a line itself; it is stored with the line and not shown.
 OWN_RATES = "own_rates"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.family import refuse
-from dbt_stripe_sync.sandbox.objects.invoicing import MOST_INVOICE_ITEMS
 from dbt_stripe_sync.sandbox.objects.subscription_shape import ENDED
+from dbt_stripe_sync.stripe_api.rules.counts import MOST_INVOICE_ITEMS, MOST_SUBSCRIPTIONS
 from dbt_stripe_sync.stripe_api.rules.statuses import frozen_rules
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-MOST_SUBSCRIPTIONS = 500
 # docs.stripe.com/testing: ids of test payment methods, which work for every customer.
 # A guess: `test-methods`.
 _TEST_METHODS = re.compile(r"pm_(card|usBankAccount|usInternet|sepaDebit|bacs|auBecs|acss)\w*")
@@ -26,9 +26,10 @@ _TEST_METHODS = re.compile(r"pm_(card|usBankAccount|usInternet|sepaDebit|bacs|au
 def check_frozen(resource: str, body: Body, names: Iterable[str]) -> None:
     """Raise the `ApiError` of an update that the object's status doesn't allow."""
     for rule in frozen_rules(resource):
-        name = rule.first_fixed(body["status"], names)
+        status = str(object_value(body, rule.fixed.status_field))
+        name = rule.first_fixed(status, names)
         if name is not None:
-            raise refuse(rule.message.format(name=name, status=body["status"]), name, rule.code)
+            raise refuse(rule.message.format(name=name, status=status), name, rule.code)
 
 
 def check_currency(work: Work, customer: str, currency: str) -> None:

@@ -6,9 +6,11 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
+from dbt_stripe_sync.sandbox.listing import in_list
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects.periods import DAY
+from dbt_stripe_sync.stripe_api.catalog import EVENT_SUMMARY as EVENT_SUMMARIES
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -22,6 +24,7 @@ UNIQUE_SECONDS = DAY
 # docs.stripe.com/changelog/dahlia/2026-04-22/billing-meter-event-values-validation: significant digits.
 VALUE_DIGITS = 15
 DEFAULT_PRIORITY = 50
+MINUTE = 60
 
 
 def _create_meter(work: Work, ask: Ask) -> Body:
@@ -84,6 +87,34 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
     body.update(event_name=name, identifier=identifier, payload=params["payload"], timestamp=moment)
     # Each event is kept under an id of its own: one that comes again when its identifier is forgotten counts once more.
     return work.add(METER_EVENT.kind, body)
+
+
+def _summaries(work: Work, ask: Ask) -> Body:
+    """What a meter has counted of a customer (docs.stripe.com/api/billing/meter-event-summary/list)."""
+    meter = work.get(METER.kind, ask.id)
+    start, end = int(ask.params["start_time"]), int(ask.params["end_time"])
+    for name, moment in (("start_time", start), ("end_time", end)):
+        if moment % MINUTE:
+            raise refuse(f"{name} must be aligned with minute boundaries.", name)
+    customer, key = ask.params["customer"], meter["customer_mapping"]["event_payload_key"]
+    events = [
+        event
+        for event in work.find(METER_EVENT.kind, {"event_name": meter["event_name"]})
+        if event["payload"].get(key) == customer and start <= event["timestamp"] < end
+    ]
+    shown = core.new_body(EVENT_SUMMARY, work)
+    del shown["created"]
+    shown.update(aggregated_value=_aggregated(meter, events), end_time=end, meter=meter["id"], start_time=start)
+    return in_list([shown] if events else [], f"/v1/billing/meters/{meter['id']}/event_summaries")
+
+
+def _aggregated(meter: Body, events: list[Body]) -> float:
+    formula, key = meter["default_aggregation"]["formula"], meter["value_settings"]["event_payload_key"]
+    if formula == "count":
+        return len(events)
+    values = [Decimal(event["payload"][key]) for event in sorted(events, key=lambda event: event["timestamp"])]
+    total = values[-1] if formula == "last" and values else sum(values)
+    return float(total)
 
 
 def _newest_event(work: Work, identifier: str) -> Body | None:
@@ -193,6 +224,25 @@ METER = Family(
         "deactivate": _deactivate,
         "reactivate": _reactivate,
     },
+    routes=(
+        ExtraRoute(
+            name="list_event_summaries",
+            method="get",
+            path="/v1/billing/meters/{id}/event_summaries",
+            handler=_summaries,
+            params={
+                name: param
+                for name, param in EVENT_SUMMARIES.operations["list"].params.items()
+                if name not in EVENT_SUMMARIES.operations["list"].path_params
+            },
+        ),
+    ),
+)
+EVENT_SUMMARY = Family(
+    kind="billing.meter_event_summary",
+    object="billing.meter_event_summary",
+    prefix="mtrsum",
+    blank={"aggregated_value": 0.0, "end_time": 0, "meter": "", "start_time": 0, "created": None},
 )
 METER_EVENT = Family(
     kind="billing.meter_event",

@@ -24,11 +24,7 @@ def _create(work: Work, ask: Ask) -> Body:
     body["currency"] = params["currency"].lower()
     body["product"] = _product(work, params)
     if params.get("billing_scheme") == "tiered":
-        if not params.get("tiers") or not params.get("tiers_mode"):
-            raise refuse("`tiers` and `tiers_mode` are required when `billing_scheme=tiered`.", "tiers")
         body["tiers"] = read_tiers(params["tiers"])
-    elif params.get("amount") is None and not params.get("amount_decimal"):
-        raise refuse("You must specify either `amount` or `amount_decimal`.", "amount", "parameter_missing")
     else:
         body["amount"], body["amount_decimal"] = read_unit_amount(params.get("amount"), params.get("amount_decimal"))
     return work.add(FAMILY.kind, body)

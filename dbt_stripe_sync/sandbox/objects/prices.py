@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
-from dbt_stripe_sync.stripe_api.rules.shapes import own_currency
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -109,23 +108,16 @@ def _put_unit_amount(body: Body, params: dict[str, Any]) -> None:
 
 
 def read_unit_amount(amount: Any, decimal: Any) -> tuple[int | None, str]:
-    """An amount as objects show it: whole where it is, and exactly. Raises `ApiError` below 0."""
+    """An amount as objects show it: whole where it is, and exactly."""
     exact = Decimal(str(decimal if amount is None or amount == "" else amount))
-    if exact < 0:
-        raise refuse("This value must be greater than or equal to 0.", "unit_amount", "parameter_invalid_integer")
     return int(exact) if exact == exact.to_integral_value() else None, format(exact.normalize(), "f")
 
 
 def read_tiers(given: list[Body]) -> list[Body]:
-    """Tiers as objects show them. Raises `ApiError` where they leave a gap."""
+    """Tiers as objects show them."""
     tiers = []
-    last = 0
-    for index, tier in enumerate(given):
+    for tier in given:
         up_to = None if tier["up_to"] == "inf" else int(tier["up_to"])
-        is_last = index == len(given) - 1
-        if (up_to is None) != is_last or (up_to is not None and up_to <= last):
-            raise refuse("Tiers must be in ascending order of `up_to`, and the last one must be `inf`.", "tiers")
-        last = up_to or 0
         shown: Body = {"up_to": up_to}
         for name in ("flat_amount", "unit_amount"):
             amount, decimal = tier.get(name), tier.get(f"{name}_decimal")
@@ -190,8 +182,6 @@ def _update_price(work: Work, ask: Ask) -> Body:
         if product["default_price"] == body["id"]:
             raise refuse("This price cannot be archived because it is the default price of its product.", "active")
     for currency, option in (params.get("currency_options") or {}).items():
-        if currency.lower() == body["currency"]:
-            raise refuse(own_currency(currency).message, f"currency_options[{currency}]")
         if option == "":
             body["currency_options"].pop(currency, None)
         else:

@@ -37,8 +37,6 @@ def _create(work: Work, ask: Ask) -> Body:
     body = core.new_body(FAMILY, work)
     source = ask.get("from_subscription")
     if source:
-        if ask.get("phases"):
-            raise refuse("You may only specify one of these parameters: from_subscription, phases.", "phases")
         _adopt(work, body, source)
     else:
         _plan(work, body, ask)

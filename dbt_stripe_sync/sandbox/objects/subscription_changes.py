@@ -104,16 +104,12 @@ def _check_anchor(work: Work, params: dict[str, Any], price: Body) -> None:
 def _start_trial(work: Work, body: Body, params: dict[str, Any], price: Body) -> None:
     end = params.get("trial_end")
     days = params.get("trial_period_days")
-    if end not in (None, "") and days not in (None, ""):
-        raise refuse("You may only specify one of these parameters: trial_end, trial_period_days.", "trial_end")
     if params.get("trial_from_plan") and days in (None, ""):
         days = price["recurring"]["trial_period_days"]
     if days not in (None, "", 0):
         end = work.now + int(days) * DAY  # type: ignore[arg-type]
     if end in (None, "", "now"):
         return
-    if int(end) <= work.now:  # type: ignore[arg-type]
-        raise refuse("Invalid timestamp: must be an integer Unix timestamp in the future.", "trial_end")
     body["trial_start"], body["trial_end"] = work.now, int(end)  # type: ignore[arg-type]
     body["billing_cycle_anchor"] = int(end)  # type: ignore[arg-type]
     body["status"] = "trialing"
@@ -170,6 +166,8 @@ def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
     at_period_end, at = params.get("cancel_at_period_end"), params.get("cancel_at")
     if at_period_end and at not in (None, ""):
         raise refuse("You may only specify one of these parameters: cancel_at, cancel_at_period_end.", "cancel_at")
+    if at_period_end not in (None, body["cancel_at_period_end"]) or at is not None:
+        _check_unmanaged(body)
     ends = [item["current_period_end"] for item in cycles.items_of(work, body["id"])]
     if at_period_end is not None and at_period_end != body["cancel_at_period_end"]:
         body["cancel_at_period_end"] = at_period_end
@@ -184,6 +182,15 @@ def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
         body["cancel_at_period_end"] = False
     reason = "cancellation_requested" if body["canceled_at"] is not None else None
     body["cancellation_details"] = {**body["cancellation_details"], "reason": reason}
+
+
+def _check_unmanaged(body: Body) -> None:
+    """A schedule says when its subscription ends (dust-tt/dust#32051)."""
+    if body["schedule"] is not None:
+        raise refuse(
+            f"The subscription is managed by the subscription schedule `{body['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
 
 
 def update_subscription(work: Work, body: Body, params: dict[str, Any]) -> None:
@@ -233,8 +240,6 @@ def _change_trial(work: Work, body: Body, params: dict[str, Any]) -> None:
         if body["status"] == "trialing":
             body.update(status="active", trial_end=work.now, billing_cycle_anchor=work.now)
         return
-    if int(end) <= work.now:  # type: ignore[arg-type]
-        raise refuse("Invalid timestamp: must be an integer Unix timestamp in the future.", "trial_end")
     body["trial_start"] = body["trial_start"] or work.now
     body.update(trial_end=int(end), billing_cycle_anchor=int(end), status="trialing")  # type: ignore[arg-type]
 

@@ -6,14 +6,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.rules.descriptions import read_checks
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
+from dbt_stripe_sync.stripe_api.rules.descriptions import read_checks, read_conditions
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
 from dbt_stripe_sync.stripe_api.rules.numbers import WholeAmount
-from dbt_stripe_sync.stripe_api.rules.rule import OPENAPI, SDK, WRITES, Rule
+from dbt_stripe_sync.stripe_api.rules.rule import CREATE, OPENAPI, SDK, WRITES, Rule
 from dbt_stripe_sync.stripe_api.rules.shapes import MaxItems, MaxSubscriptionItems, Metadata
 from dbt_stripe_sync.stripe_api.rules.table import table_rules
 from dbt_stripe_sync.stripe_api.rules.texts import Country, Currency, Matches, MaxCharacters
+from dbt_stripe_sync.stripe_api.rules.together import InOrder, NeedsOneOf, NeedsWhen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.stripe_api.rules.rule import Check
 
+_NEEDED = "docs.stripe.com/error-codes#parameter-missing; the page of the resource's creation"
 _METADATA = "docs.stripe.com/api/metadata"
 # A guess: `whole-amounts`.
 _THREE_DECIMALS = "docs.stripe.com/currencies#three-decimal"
@@ -41,6 +43,9 @@ def rules_of(resource: str, operation: str) -> tuple[Rule, ...]:
     if described is None:
         return ()
     rows = [rule for rule in table_rules(resource) if operation in rule.operations and operation in WRITES]
+    if operation == CREATE:
+        needed = lifecycle_of(resource).needs_one_of
+        rows += [Rule(path="", check=NeedsOneOf(names), source=_NEEDED) for names in needed]
     taken = {(rule.path, _STAND_INS.get(type(rule.check), type(rule.check))) for rule in rows}
     params = {name: param for name, param in described.params.items() if name not in described.path_params}
     derived = [rule for rule in _derive("", params, in_currency=False) if (rule.path, type(rule.check)) not in taken]
@@ -51,18 +56,31 @@ def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
     """The rows whose parameter the operation takes."""
     for rule in rows:
         level: Mapping[str, Param] | None = params
-        for step in rule.path.replace("[]", "").split("."):
+        for step in rule.path.replace("[]", "").replace(".*", "").split(".") if rule.path else ():
             param = (level or {}).get(step)
             if param is None:
                 break
-            level = param.fields or (param.item.fields if param.item is not None else None)
+            level = param.inner
         else:
-            yield rule
+            if _names_inside(rule.check) <= (level or {}).keys():
+                yield rule
+
+
+def _names_inside(check: Check) -> set[str]:
+    """The parameters that a check of a hash looks at and that have to be there."""
+    if isinstance(check, NeedsWhen):
+        return {check.trigger, check.names[0]}
+    if isinstance(check, InOrder):
+        return {check.earlier.partition(".")[0], check.later.partition(".")[0]}
+    return set()
 
 
 def _derive(prefix: str, params: Mapping[str, Param], *, in_currency: bool) -> Iterator[Rule]:
     known = in_currency or not _CURRENCIES.isdisjoint(params)
     for name, param in params.items():
+        for check, sentence, is_of_hash in read_conditions(param, params):
+            path = prefix.removesuffix(".") if is_of_hash else f"{prefix}{name}"
+            yield Rule(path=path, check=check, source=f"{SDK}: {sentence}")
         yield from _derive_one(f"{prefix}{name}", param, in_currency=known or name == "currency_options")
 
 

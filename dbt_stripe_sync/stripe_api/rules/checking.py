@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.violation import Violation
 from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
-from dbt_stripe_sync.stripe_api.rules.rule import Rule, Spot, steps_of
+from dbt_stripe_sync.stripe_api.rules.rule import CREATE, Rule, Spot, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def check_rules(
-    resource: str, operation: str, params: Mapping[str, Any], *, now: int | None = None, guesses: bool = False
+def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it with a default
+    resource: str,
+    operation: str,
+    params: Mapping[str, Any],
+    *,
+    now: int | None = None,
+    known: Mapping[str, Any] | None = None,
+    whole: bool | None = None,
+    guesses: bool = False,
 ) -> Iterator[Violation]:
     """Every documented rule that the parameters of a call break, in the order of the parameters.
 
-    `now` is Unix seconds; without it no time is looked at. `guesses` adds the rules that nothing documents.
+    `now` is Unix seconds; without it no time is looked at. `known` is what the object has already, as far as that is
+    known, and `whole` that nothing else belongs to it: a creation says all there is, an update does not. `guesses` adds
+    the rules that nothing documents.
     """
-    yield from _walk(_tree(resource, operation, guesses=guesses), params, (), (), now)
+    is_whole = operation == CREATE if whole is None else whole
+    about = Spot(around=(), path=(), now=now, known=known or {}, whole=is_whole)
+    yield from _walk(_tree(resource, operation, guesses=guesses), dict(params), about)
 
 
 @dataclass(slots=True)
@@ -44,15 +55,12 @@ def _tree(resource: str, operation: str, *, guesses: bool) -> _Node:
     return root
 
 
-def _walk(
-    node: _Node, value: Any, path: tuple[str, ...], around: tuple[Mapping[str, Any], ...], now: int | None
-) -> Iterator[Violation]:
+def _walk(node: _Node, value: Any, spot: Spot) -> Iterator[Violation]:
     if node.rules and value not in (None, ""):
-        spot = Spot(around=around, path=path, now=now)
         for rule in node.rules:
             for fault in rule.check.find(value, spot):
                 yield Violation(
-                    path=(*path, *fault.within),
+                    path=(*spot.path, *fault.within),
                     reason=fault.reason,
                     message=fault.message,
                     source=rule.source,
@@ -65,7 +73,7 @@ def _walk(
         for name, inner in value.items():
             child = node.below.get(name) or node.below.get("*")
             if child is not None:
-                yield from _walk(child, inner, (*path, name), (*around, value), now)
+                yield from _walk(child, inner, replace(spot, path=(*spot.path, name), around=(*spot.around, value)))
     elif isinstance(value, list) and "[]" in node.below:
         for index, inner in enumerate(value):
-            yield from _walk(node.below["[]"], inner, (*path, str(index)), around, now)
+            yield from _walk(node.below["[]"], inner, replace(spot, path=(*spot.path, str(index))))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, MaxDecimals
-from dbt_stripe_sync.stripe_api.rules.shapes import Excludes, MaxItems
+from dbt_stripe_sync.stripe_api.rules.shapes import MaxItems
 from dbt_stripe_sync.stripe_api.rules.texts import (
     Country,
     Currency,
@@ -19,9 +19,10 @@ from dbt_stripe_sync.stripe_api.rules.texts import (
     Without,
 )
 from dbt_stripe_sync.stripe_api.rules.times import InFuture, InPast, NotBefore, WithinYears, max_interval
+from dbt_stripe_sync.stripe_api.rules.together import Excludes, NeedsWhen, OnlyWith
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.stripe_api.rules.rule import Check
@@ -66,13 +67,14 @@ _INTEGERS: tuple[tuple[str, Reading], ...] = (
     (r"positive integer (?!.*\(or 0 for)(?!.*or a negative integer)", lambda _: Between(least=1)),
     (r"positive integer .*\(or 0 for a free \w+\)(?!.*or a negative integer)", lambda _: Between(least=0)),
     (r"^(?:A )?[Nn]on-negative integer", lambda _: Between(least=0)),
-    (r"must be greater than (\d+)[.]", lambda m: Between(above=int(m[1]))),
+    (r"[Mm]ust be greater than (\d+)[.]", lambda m: Between(above=int(m[1]))),
     (r"Has to be at least (\d+)[.]", lambda m: Between(least=int(m[1]))),
     (r"You can specify a value up to (\d+)", lambda m: Between(most=int(m[1]))),
     (r"\(between (\d+) and (\d+), inclusive\)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
     (r"highest priority is (\d+) and the lowest is (\d+)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
     (r"amount value supports up to eight digits", lambda _: ChargeableAmount()),
     (r"Maximum of (\w+) years? interval allowed", lambda m: max_interval(_number(m[1]))),
+    (r"maximum duration is (\w+) years", lambda m: max_interval(_number(m[1]))),
     (r"^A future timestamp", lambda _: InFuture()),
     (r"^A past timestamp", lambda _: InPast()),
     (r"cannot be set to more than (\d+) years in the future", lambda m: WithinYears(int(m[1]))),
@@ -91,6 +93,9 @@ _LISTS: tuple[tuple[str, Reading], ...] = (
     (r"Limit (\d+) prices", lambda m: MaxItems(int(m[1]))),
     (r"You can specify up to (\d+) lookup_keys", lambda m: MaxItems(int(m[1]))),
     (r"Only one entry is supported", lambda _: MaxItems(1)),
+    (r"can only specify up to one filter", lambda _: MaxItems(1)),
+    (r"Up to (\d+) fields are supported", lambda m: MaxItems(int(m[1]))),
+    (r"Up to (\d+) options allowed", lambda m: MaxItems(int(m[1]))),
 )
 _MAPS: tuple[tuple[str, Reading], ...] = (
     (r"Each key must be a three-letter \[ISO currency code\].* a \[supported currency\]", lambda _: CurrencyKeys()),
@@ -108,7 +113,22 @@ _EXCLUDED = (
     r"If set, `(?P<one>\w+)` must not be set",
     r"Cannot be (?:used in combination|combined) with `(?P<one>\w+)`",
     r"can not be combined with `(?P<one>\w+)`",
+    r"Mutually exclusive with (?P<one>\w+)\b",
+    r"together with `(?P<one>\w+)` is not allowed",
+    r"either `(?P<one>\w+)` or `(?P<two>\w+)`, but not both",
 )
+# Which value of a sibling a parameter goes with, and which makes it required.
+_GOES_WITH = (
+    r"(?:Only valid|Valid only) (?:when|for \w+ where) (?:the )?`(?P<sibling>\w+)"
+    r"(?:=(?P<a>\w+)`|` is (?:set to )?`(?P<b>\w+)`)"
+)
+_REQUIRED_WITH = (
+    r"Required (?:only )?(?:when|if) `(?P<sibling>\w+)(?:=(?P<a>\w+)`|` is `(?P<b>\w+)`)",
+    r"Must be present if (?P<sibling>type) is `(?P<b>\w+)`",
+    r"required if `(?P<sibling>\w+)` is passed",
+)
+# What a sibling is where a request doesn't say it.
+_DEFAULTS = {"collection_method": "charge_automatically", "duration": "once"}
 
 
 def read_checks(param: Param) -> Iterator[tuple[Check, str]]:
@@ -126,6 +146,31 @@ def read_checks(param: Param) -> Iterator[tuple[Check, str]]:
             others = [name for name in match.groupdict().values() if name and name != param.name]
             for other in others:
                 yield Excludes(other), _sentence(text, match)
+
+
+def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tuple[Check, str, bool]]:
+    """The checks of a parameter's description that depend on its siblings, each with the sentence that says so.
+
+    The last says whether the check is one of the hash that they stand in: it holds where the parameter is missing.
+    """
+    text = " ".join(param.description.split())
+    match = re.search(_GOES_WITH, text)
+    if match is not None and match["sibling"] in siblings:
+        sibling, value = match["sibling"], match["a"] or match["b"]
+        yield OnlyWith(sibling, value, _default_of(sibling, siblings)), _sentence(text, match), False
+    for pattern in _REQUIRED_WITH:
+        match = re.search(pattern, text)
+        if match is not None and match["sibling"] in siblings:
+            sibling, groups = match["sibling"], match.groupdict()
+            value = groups.get("a") or groups.get("b")
+            default = _default_of(sibling, siblings)
+            yield NeedsWhen(sibling, value, (param.name,), default), _sentence(text, match), True
+
+
+def _default_of(sibling: str, siblings: Mapping[str, Param]) -> str | None:
+    """What a sibling is where a request leaves it out: what is known of it, or the only word that it takes."""
+    words = siblings[sibling].enum
+    return _DEFAULTS.get(sibling) or (words[0] if len(words) == 1 else None)
 
 
 def _sentence(text: str, match: re.Match[str]) -> str:

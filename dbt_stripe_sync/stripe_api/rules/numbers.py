@@ -111,7 +111,7 @@ def currency_of(spot: Spot) -> str:
     for depth in range(len(spot.path) - 1, 0, -1):
         if spot.path[depth - 1] == "currency_options":
             return spot.path[depth].lower()
-    for hash_ in reversed(spot.around):
+    for hash_ in (*reversed(spot.around), spot.known):
         named = hash_.get("currency") or hash_.get("minimum_amount_currency")
         if isinstance(named, str):
             return named.lower()

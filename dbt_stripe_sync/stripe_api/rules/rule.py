@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -19,17 +19,40 @@ OPENAPI = "OpenAPI specification"
 class Spot:
     """Where a value stands in a request: the hashes around it, innermost last, and the names that lead to it.
 
-    `now` is Unix seconds, None where the time is not to be looked at.
+    `now` is Unix seconds, None where the time is not to be looked at. `known` is what the object has beside the
+    request; `whole` says that nothing else belongs to it, so that a parameter that is missing has its default.
     """
 
     around: tuple[Mapping[str, Any], ...]
     path: tuple[str, ...]
     now: int | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = True
 
     @property
     def hash(self) -> Mapping[str, Any]:
-        """The hash that the value stands in."""
+        """The hash that the value stands in, as the request has it."""
         return self.around[-1] if self.around else {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the hash, with what is known, has all that there is; those inside a request are sent as a whole."""
+        return self.whole or len(self.around) > 1
+
+    @property
+    def has_all_inside(self) -> bool:
+        """The same of the value itself, where it is a hash."""
+        return self.whole or len(self.around) > 0
+
+    def said(self, name: str) -> Any:
+        """What the hash says of a parameter, else what its object has already."""
+        value = self.hash.get(name)
+        if value is not None:
+            return value
+        known: Any = self.known
+        for step in self.path[: len(self.around) - 1]:
+            known = known.get(step) if isinstance(known, dict) else None
+        return known.get(name) if isinstance(known, dict) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

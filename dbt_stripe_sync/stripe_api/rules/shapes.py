@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.violation import METADATA_KEYS, METADATA_NAME_CHARACTERS, METADATA_VALUE_CHARACTERS
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
+from dbt_stripe_sync.stripe_api.rules.together import is_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,35 +44,12 @@ class MaxSubscriptionItems:
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """Nothing where there are no more."""
-        mode = (spot.around[0].get("billing_mode") or {}) if spot.around else {}
+        mode = spot.said("billing_mode") or {}
         name = mode.get("type") if isinstance(mode, dict) else None
         most = SUBSCRIPTION_ITEMS.get(name or "flexible", SUBSCRIPTION_ITEMS["flexible"])
         items = [item for item in value if not (isinstance(item, dict) and item.get("deleted"))] if value else []
         if isinstance(value, list) and len(items) > most:
             yield too_many(len(items), most)
-
-
-@dataclass(frozen=True, slots=True)
-class Excludes:
-    """A parameter and another of the same hash are not given together."""
-
-    other: str
-
-    @property
-    def says(self) -> str:
-        """The rule in words."""
-        return f"not together with `{self.other}`"
-
-    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the other is not given."""
-        if _is_given(value) and _is_given(spot.hash.get(self.other)):
-            name = spot.path[-1]
-            yield Fault(
-                reason=f"can't be set together with `{self.other}`",
-                message=f"You may only specify one of these parameters: {self.other}, {name}.",
-                code="parameters_exclusive",
-                hint="map one of the two",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +66,7 @@ class FirstHas:
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """Nothing where it has."""
-        if isinstance(value, list) and value and isinstance(value[0], dict) and not _is_given(value[0].get(self.name)):
+        if isinstance(value, list) and value and isinstance(value[0], dict) and not is_given(value[0].get(self.name)):
             yield Fault(
                 reason=f"needs `{self.name}` in its first item",
                 message=self.message,
@@ -109,7 +87,7 @@ class WithoutOwnCurrency:
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """Nothing where it does."""
-        own = spot.hash.get(self.own)
+        own = spot.said(self.own)
         if isinstance(value, dict) and isinstance(own, str):
             for name in value:
                 if name.lower() == own.lower():
@@ -178,7 +156,3 @@ def too_many(count: int, most: int) -> Fault:
         reason=f"has {count:,} items, Stripe accepts {most:,}",
         message=f"Array must have at most {most} elements. You provided {count}.",
     )
-
-
-def _is_given(value: Any) -> bool:
-    return value not in (None, "", False)

@@ -1,94 +1,173 @@
-"""What an object's status no longer lets an update change."""
+"""What an object's status no longer lets an update change.
+
+The one table of it: the sandbox refuses by it, and a plan foresees by it, since `lifecycles` takes its rows from here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.lifecycle import Fixed
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 # They hold for one request and are no part of the object, so that no status fixes them.
 REQUEST_ONLY = frozenset({"expand", "proration_behavior", "payment_behavior", "off_session"})
+_FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """In one of `statuses` an update of a resource changes only the parameters of `but`.
+    """What a status fixes, with the answer of Stripe's that refuses its change, and who says so.
 
-    `code` and `message` are those of Stripe's answer; `{name}` and `{status}` stand for what is refused.
+    `{name}` and `{status}` in `message` stand for what is refused. Without a `source` the rule is a guess: the sandbox
+    keeps it, a plan does not foresee it.
     """
 
-    resource: str
-    statuses: frozenset[str]
-    but: frozenset[str]
+    fixed: Fixed
     message: str
-    source: str
+    source: str | None
     code: str | None = None
 
     @property
     def says(self) -> str:
         """The rule in words."""
-        listed = ", ".join(f"`{status}`" for status in sorted(self.statuses))
-        allowed = ", ".join(f"`{name}`" for name in sorted(self.but)) or "nothing"
-        return f"while {listed}, an update changes {allowed}{' only' if self.but else ''}"
+        where = "" if self.fixed.status_field == "status" else f"`{self.fixed.status_field}` is "
+        while_ = f"while {where}{_listed(self.fixed.statuses)}"
+        if self.fixed.names is not None:
+            return f"{while_}, an update does not change {_listed(self.fixed.names)}"
+        only = " only" if self.fixed.but else ""
+        return f"{while_}, an update changes {_listed(self.fixed.but) or 'nothing'}{only}"
 
     def first_fixed(self, status: str, names: Iterable[str]) -> str | None:
         """The first of some parameters that an update can't change in a status."""
-        if status not in self.statuses:
+        if status not in self.fixed.statuses:
             return None
-        return next((name for name in sorted(names) if name not in self.but and name not in REQUEST_ONLY), None)
+        return next((name for name in sorted(names) if name not in REQUEST_ONLY and self.fixed.holds(name)), None)
 
 
-FROZEN: tuple[Frozen, ...] = (
-    Frozen(
-        resource="subscription",
-        statuses=frozenset({"canceled", "incomplete_expired"}),
-        but=frozenset({"metadata", "cancellation_details"}),
-        message="A canceled subscription can only update its cancellation_details and metadata.",
-        source="docs.stripe.com/billing/subscriptions/overview#subscription-statuses (terminal)",
+FROZEN: Mapping[str, tuple[Frozen, ...]] = {
+    "subscription": (
+        Frozen(
+            fixed=Fixed(
+                statuses=frozenset({"canceled", "incomplete_expired"}),
+                reason="the subscription has ended",
+                but=frozenset({"metadata", "cancellation_details"}),
+            ),
+            message="A canceled subscription can only update its cancellation_details and metadata.",
+            source="docs.stripe.com/billing/subscriptions/overview#subscription-statuses (terminal)",
+        ),
+        Frozen(
+            fixed=Fixed(
+                statuses=frozenset({"incomplete"}),
+                reason="the subscription's first invoice is not paid yet",
+                but=frozenset({"metadata", "default_source"}),
+                until="that invoice is paid",
+            ),
+            message="This subscription is `{status}`: only its metadata and default_source can be updated, not "
+            "`{name}`.",
+            source="SDK's description of `Subscription.status`: A subscription in this status can only have metadata "
+            "and default_source updated.",
+        ),
     ),
-    Frozen(
-        resource="subscription",
-        statuses=frozenset({"incomplete"}),
-        but=frozenset({"metadata", "default_source"}),
-        message="This subscription is `{status}`: only its metadata and default_source can be updated, not `{name}`.",
-        source="SDK's description of `Subscription.status`: A subscription in this status can only have metadata and "
-        "default_source updated.",
+    "invoice": (
+        Frozen(
+            # No amounts, no discounts, nothing of the customer, and what the page of `update` keeps for drafts.
+            fixed=Fixed(
+                statuses=_FINALISED,
+                reason="the invoice is finalised",
+                names=frozenset(
+                    {
+                        "account_tax_ids",
+                        "application_fee_amount",
+                        "automatic_tax",
+                        "collection_method",
+                        "days_until_due",
+                        "default_tax_rates",
+                        "description",
+                        "discounts",
+                        "due_date",
+                        "shipping_cost",
+                        "shipping_details",
+                        "transfer_data",
+                    }
+                ),
+            ),
+            message="This invoice is no longer editable: `{name}` is fixed.",
+            source="docs.stripe.com/invoicing/invoice-edits; docs.stripe.com/api/invoices/update",
+            code="invoice_not_editable",
+        ),
+        Frozen(
+            # "You can't use the Update endpoint to edit most fields", without a list of them.
+            # A guess: `finalised-invoices`.
+            fixed=Fixed(
+                statuses=_FINALISED,
+                reason="the invoice is finalised",
+                but=frozenset(
+                    {"metadata", "auto_advance", "default_payment_method", "default_source", "payment_settings"}
+                ),
+            ),
+            message="This invoice is no longer editable: `{name}` is fixed.",
+            source=None,
+            code="invoice_not_editable",
+        ),
     ),
-    Frozen(
-        resource="invoice",
-        statuses=frozenset({"open", "paid", "uncollectible", "void"}),
-        but=frozenset({"metadata", "auto_advance", "default_payment_method", "default_source", "payment_settings"}),
-        message="This invoice is no longer editable: `{name}` is fixed.",
-        source="docs.stripe.com/invoicing/invoice-edits",
-        code="invoice_not_editable",
+    "invoice_item": (
+        Frozen(
+            fixed=Fixed(
+                statuses=_FINALISED,
+                reason="the item is on a finalised invoice",
+                status_field="invoice.status",
+                expand=("invoice",),
+            ),
+            message="The invoice of this item is no longer editable, so its items can't be added, changed or removed.",
+            source="docs.stripe.com/api/invoiceitems/update: only before its invoice is closed",
+            code="invoice_not_editable",
+        ),
     ),
-    Frozen(
-        resource="quote",
-        statuses=frozenset({"open"}),
-        but=frozenset({"metadata", "expires_at"}),
-        message="This quote is {status}: `{name}` can only change while it is a draft.",
-        source="docs.stripe.com/quotes/overview",
+    "quote": (
+        Frozen(
+            fixed=Fixed(
+                statuses=frozenset({"open", "accepted", "canceled"}),
+                reason="the quote is no draft any more",
+                but=frozenset({"metadata", "expires_at"}),
+            ),
+            message="This quote is {status}: `{name}` can only change while it is a draft.",
+            source="docs.stripe.com/quotes/overview; docs.stripe.com/quotes/clone",
+        ),
+        Frozen(
+            # A guess: `settled-quotes`.
+            fixed=Fixed(
+                statuses=frozenset({"accepted", "canceled"}),
+                reason="the quote is settled",
+                names=frozenset({"expires_at"}),
+            ),
+            message="This quote is {status}: `{name}` can only change while it is a draft.",
+            source=None,
+        ),
     ),
-    Frozen(
-        resource="quote",
-        statuses=frozenset({"accepted", "canceled"}),
-        but=frozenset({"metadata"}),
-        message="This quote is {status}: `{name}` can only change while it is a draft.",
-        source="docs.stripe.com/quotes/overview",
+    "subscription_schedule": (
+        Frozen(
+            fixed=Fixed(statuses=frozenset({"completed", "released", "canceled"}), reason="the schedule has ended"),
+            message="You cannot update a subscription schedule that is currently in the `{status}` status. It must be "
+            "in the `not_started` or `active` status.",
+            source="docs.stripe.com/api/subscription_schedules/update",
+        ),
     ),
-    Frozen(
-        resource="subscription_schedule",
-        statuses=frozenset({"completed", "released", "canceled"}),
-        but=frozenset(),
-        message="You cannot update a subscription schedule that is currently in the `{status}` status. It must be in "
-        "the `not_started` or `active` status.",
-        source="docs.stripe.com/api/subscription_schedules/update",
-    ),
-)
+}
 
 
 def frozen_rules(resource: str) -> tuple[Frozen, ...]:
     """The rows of a resource."""
-    return tuple(rule for rule in FROZEN if rule.resource == resource)
+    return FROZEN.get(resource, ())
+
+
+def foreseen_fixed(resource: str) -> tuple[Fixed, ...]:
+    """What a plan knows to be fixed by a status: the documented rows of a resource."""
+    return tuple(rule.fixed for rule in frozen_rules(resource) if rule.source is not None)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))

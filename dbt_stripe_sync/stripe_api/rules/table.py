@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.stripe_api.rules.lengths import LENGTHS
-from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount
+from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, MaxDecimals
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE, OPENAPI, UPDATE, Rule
 from dbt_stripe_sync.stripe_api.rules.shapes import FirstHas, MaxSubscriptionItems, WithoutOwnCurrency
 from dbt_stripe_sync.stripe_api.rules.tax_ids import TaxId
 from dbt_stripe_sync.stripe_api.rules.texts import Email, HasLetter, MaxCharacters, Without
 from dbt_stripe_sync.stripe_api.rules.times import InFuture
+from dbt_stripe_sync.stripe_api.rules.together import (
+    Ascending,
+    Excludes,
+    InOrder,
+    MostTogether,
+    NeedsWhen,
+    NotWith,
+    OnlyWith,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,12 +41,58 @@ _NO_ANCHOR = (
 )
 
 
+# Whatever describes a price inside another request.
+_PRICE_DATA = {
+    "invoice_item": ("price_data",),
+    "payment_link": ("line_items[].price_data",),
+    "product": ("default_price_data",),
+    "quote": ("line_items[].price_data",),
+    "subscription": ("items[].price_data", "add_invoice_items[].price_data"),
+    "subscription_item": ("price_data",),
+    "subscription_schedule": ("phases[].items[].price_data", "phases[].add_invoice_items[].price_data"),
+}
+# What names a price, or describes it.
+_PRICED = {
+    "payment_link": "line_items[]",
+    "quote": "line_items[]",
+    "subscription": "items[]",
+    "subscription_schedule": "phases[].items[]",
+}
+
+
 def _price(path: str = "") -> tuple[Rule, ...]:
     """What holds for the amounts of a price, wherever a request describes one."""
     return (
         Rule(path=f"{path}unit_amount", check=ChargeableAmount(), source=_CHARGES),
         Rule(path=f"{path}unit_amount_decimal", check=ChargeableAmount(), source=_CHARGES),
+        Rule(path=f"{path}unit_amount_decimal", check=Between(least=0), source=_PRICES),
     )
+
+
+def _tiered(*amounts: str) -> tuple[Rule, ...]:
+    """What holds for tiers, and for the amounts that a price has without them."""
+    scheme = OnlyWith("billing_scheme", "tiered", "per_unit")
+    return (
+        Rule(path="tiers", check=Ascending(), source=_TIERS),
+        Rule(path="tiers", check=scheme, source=_TIERS),
+        Rule(path="tiers_mode", check=scheme, source=_TIERS),
+        Rule(path="", check=NeedsWhen("billing_scheme", "tiered", ("tiers",)), source=_TIERS),
+        Rule(path="", check=NeedsWhen("billing_scheme", "tiered", ("tiers_mode",)), source=_TIERS),
+        *(Rule(path=name, check=NotWith("billing_scheme", "tiered"), source=_TIERS) for name in amounts),
+    )
+
+
+def _metered(path: str) -> Rule:
+    return Rule(path=path, check=NeedsWhen("usage_type", "metered", ("meter",)), source=_METERED)
+
+
+def _price_data(resource: str) -> tuple[Rule, ...]:
+    return tuple(rule for path in _PRICE_DATA.get(resource, ()) for rule in _price(f"{path}."))
+
+
+def _priced(resource: str) -> tuple[Rule, ...]:
+    path = _PRICED.get(resource)
+    return (Rule(path=f"{path}.price_data", check=Excludes("price"), source=_ONE_PRICE),) if path else ()
 
 
 def _descriptor(path: str) -> tuple[Rule, ...]:
@@ -46,6 +101,21 @@ def _descriptor(path: str) -> tuple[Rule, ...]:
         Rule(path=path, check=HasLetter(), source=_DESCRIPTORS),
     )
 
+
+_PRICES = "docs.stripe.com/api/prices/create"
+_TIERS = "docs.stripe.com/api/prices/create#create_price-tiers"
+_METERED = "docs.stripe.com/changelog/basil/2025-03-31/deprecate-legacy-usage-based-billing"
+_ONE_PRICE = "SDK's description of `items[].price`: You can use either `price` or `price_data`, but not both"
+_COUPONS = "docs.stripe.com/api/coupons/create"
+_INVOICES = "docs.stripe.com/api/invoices/create#create_invoice-collection_method"
+_INVOICE_ITEMS = "docs.stripe.com/api/invoiceitems/create"
+_SCHEDULES = "docs.stripe.com/api/subscription_schedules/create"
+_TRIALS = "docs.stripe.com/api/subscriptions/create#create_subscription-trial_end"
+_FROM_SUBSCRIPTION = (
+    "SDK's description of `from_subscription`: When using this parameter, other parameters (such as phase values) "
+    "cannot be set."
+)
+_PERIOD = "SDK's description of `period.end`: Must be greater than or equal to `period.start`."
 
 # "Invalid non-negative integer" is what Stripe answers to a quantity below zero.
 _QUANTITIES = "docs.stripe.com/billing/subscriptions/quantities"
@@ -58,13 +128,29 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
     ),
     "customer.tax_id": (Rule(path="value", check=TaxId(), source=_TAX_IDS),),
     "tax_id": (Rule(path="value", check=TaxId(), source=_TAX_IDS),),
-    "product": (*_price("default_price_data."),),
+    "product": (
+        *_descriptor("statement_descriptor")[1:],
+        Rule(path="default_price_data.currency_options", check=WithoutOwnCurrency(), source=_OWN_CURRENCY),
+    ),
     "price": (
         *_price(),
-        # An update doesn't say the price's own currency: what it may not name, the price itself knows.
-        Rule(path="currency_options", check=WithoutOwnCurrency(), source=_OWN_CURRENCY, operations=_ONLY_CREATE),
+        *_tiered("unit_amount", "unit_amount_decimal", "custom_unit_amount"),
+        _metered("recurring"),
+        Rule(path="custom_unit_amount", check=Excludes("unit_amount"), source=_PRICES),
+        Rule(path="custom_unit_amount", check=Excludes("unit_amount_decimal"), source=_PRICES),
+        Rule(path="product_data", check=Excludes("product"), source=_PRICES),
+        Rule(path="currency_options.*.tiers", check=Ascending(), source=_TIERS),
+        Rule(path="currency_options", check=WithoutOwnCurrency(), source=_OWN_CURRENCY),
+    ),
+    "coupon": (
+        Rule(path="percent_off", check=Excludes("amount_off"), source=_COUPONS),
+        Rule(path="duration_in_months", check=OnlyWith("duration", "repeating", "once"), source=_COUPONS),
+        Rule(path="currency_options", check=Excludes("percent_off"), source=_COUPONS, operations=_ONLY_CREATE),
     ),
     "plan": (
+        *_tiered("amount", "amount_decimal"),
+        _metered(""),
+        Rule(path="amount_decimal", check=Between(least=0), source=_PRICES),
         Rule(path="amount", check=ChargeableAmount(), source=_CHARGES),
         Rule(path="amount_decimal", check=ChargeableAmount(), source=_CHARGES),
     ),
@@ -74,7 +160,6 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
             check=WithoutOwnCurrency("minimum_amount_currency"),
             source="SDK's description: Each currency must be different from the `minimum_amount_currency` set on the "
             "promotion code.",
-            operations=_ONLY_CREATE,
         ),
     ),
     "tax_rate": (
@@ -83,20 +168,80 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
             check=Between(least=0, most=100),
             source="SDK's description: This represents the tax rate percent out of 100.",
         ),
+        Rule(
+            path="percentage",
+            check=MaxDecimals(4),
+            source="SDK's description of `tax_rate_data.percentage`: decimal values between 0 and 100 inclusive with "
+            "at most 4 decimal places",
+        ),
     ),
     "subscription": (
         Rule(path="items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="items", check=MaxSubscriptionItems(), source=_ITEMS),
         Rule(path="trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
+        Rule(path="trial_end", check=InFuture(), source=_TRIALS),
+        Rule(path="trial_period_days", check=Excludes("trial_end"), source=_TRIALS, operations=_ONLY_CREATE),
+        Rule(
+            path="",
+            check=NeedsWhen("collection_method", "send_invoice", ("days_until_due",)),
+            source="SDK's description of `days_until_due`",
+        ),
+        Rule(path="add_invoice_items[].period", check=InOrder("start.timestamp", "end.timestamp"), source=_PERIOD),
         Rule(path="cancel_at", check=InFuture(), source=None),
     ),
     "subscription_item": (Rule(path="quantity", check=Between(least=0), source=_QUANTITIES),),
     "subscription_schedule": (
         Rule(path="phases[].items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="phases", check=FirstHas("start_date", _NO_ANCHOR), source=_ANCHOR, operations=_ONLY_UPDATE),
+        Rule(path="phases[]", check=InOrder("start_date", "end_date", strictly=True), source=_SCHEDULES),
+        Rule(
+            path="phases[]",
+            check=InOrder("trial_end", "end_date"),
+            source="SDK's description of `phases[].trial_end`: Must be within the phase.",
+        ),
+        Rule(
+            path="phases[].add_invoice_items[].period",
+            check=InOrder("start.timestamp", "end.timestamp"),
+            source=_PERIOD,
+        ),
+        *(
+            Rule(path=name, check=Excludes("from_subscription"), source=_FROM_SUBSCRIPTION, operations=_ONLY_CREATE)
+            for name in ("customer", "default_settings", "end_behavior", "phases", "start_date")
+        ),
     ),
-    "invoice": _descriptor("statement_descriptor"),
+    "invoice": (
+        *_descriptor("statement_descriptor"),
+        Rule(
+            path="",
+            check=NeedsWhen("collection_method", "send_invoice", ("days_until_due", "due_date")),
+            source=_INVOICES,
+        ),
+    ),
+    "invoice_item": (
+        Rule(path="pricing", check=Excludes("price_data"), source=_INVOICE_ITEMS),
+        Rule(path="amount", check=Excludes("pricing"), source=_INVOICE_ITEMS),
+        Rule(path="amount", check=Excludes("price_data"), source=_INVOICE_ITEMS),
+        Rule(path="unit_amount_decimal", check=Excludes("amount"), source=_INVOICE_ITEMS),
+    ),
+    "billing.credit_grant": (
+        Rule(
+            path="amount",
+            check=NeedsWhen("type", "monetary", ("monetary",)),
+            source="docs.stripe.com/api/billing/credit-grant/create",
+        ),
+    ),
+    "account": (
+        *_descriptor("settings.payments.statement_descriptor"),
+        *_descriptor("settings.payouts.statement_descriptor"),
+    ),
     "payment_link": (
+        *_descriptor("payment_intent_data.statement_descriptor"),
+        *_descriptor("payment_intent_data.statement_descriptor_suffix"),
+        Rule(
+            path="optional_items",
+            check=MostTogether(20, "line_items"),
+            source="SDK's description: There is a maximum of 20 combined line items and optional items.",
+        ),
         Rule(path="line_items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="subscription_data.trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
     ),
@@ -112,4 +257,4 @@ def table_rules(resource: str) -> tuple[Rule, ...]:
     lengths = tuple(
         Rule(path=path, check=MaxCharacters(most), source=OPENAPI) for path, most in LENGTHS.get(resource, {}).items()
     )
-    return (*TABLE.get(resource, ()), *lengths)
+    return (*TABLE.get(resource, ()), *_price_data(resource), *_priced(resource), *lengths)

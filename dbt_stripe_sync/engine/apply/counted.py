@@ -1,0 +1,159 @@
+"""Events of usage that may have been sent or not: what their meter has counted tells, where it leaves no other reading.
+
+Stripe neither lists events nor finds them, and after a day it takes one with the same identifier again
+(docs.stripe.com/api/billing/meter-event/create). Its meter's summaries say how much it has counted of a customer, by
+whole minutes. That is compared with what the records and the open changes know of the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dbt_stripe_sync.engine.ports import State, Stripe
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.calls import Usage
+    from dbt_stripe_sync.model.run import Intent
+
+MINUTE = 60
+# An event without a time of its own has that at which Stripe took it: so long it was sent, by a clock that may differ.
+BEFORE = timedelta(minutes=2)
+AFTER = timedelta(minutes=20)
+
+Span: TypeAlias = "tuple[int, int]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Whether an event was counted: None where nobody can tell, with the `facts` for a person who may."""
+
+    is_counted: bool | None
+    facts: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """What meters have counted around the events of `intents`, each asked for once and before any is sent again."""
+
+    stripe: Stripe
+    state: State
+    workspace: Workspace
+    intents: Sequence[Intent]
+    _read: dict[tuple[str, str, Span], asyncio.Task[Usage | None]] = field(default_factory=dict)
+
+    async def judge(self, intent: Intent, at: str) -> Counted:
+        """Say whether an event was counted; `at` is the parameter with its time. Raises `StripeError`."""
+        event = _event(intent)
+        span = _span(intent, at)
+        usage = await self._usage(event, span)
+        if usage is None:
+            return Counted(is_counted=None, facts=f"no meter has the event name `{event.get('event_name')}`")
+        known = self._known(intent, at, span, usage)
+        open_, is_same_time = self._open(intent, at, span, usage)
+        facts = _facts(usage, span, known, open_)
+        mine = usage.added_by(event)
+        if mine is None or open_ is None:
+            return Counted(is_counted=None, facts=facts)
+        if usage.counted == 0 and mine > 0 and not known:
+            return Counted(is_counted=False, facts=facts)
+        adds_up = usage.formula in ("sum", "count") and known is not None and is_same_time
+        if adds_up and known is not None and open_ > 0 and usage.counted == known + open_:
+            return Counted(is_counted=True, facts=facts)
+        return Counted(is_counted=None, facts=facts)
+
+    async def _usage(self, event: Mapping[str, Any], span: Span) -> Usage | None:
+        named = (str(event.get("event_name")), str(event.get("payload")), span)
+        if named not in self._read:
+            self._read[named] = asyncio.ensure_future(self.stripe.usage(event, *span))
+        return await self._read[named]
+
+    def _known(self, intent: Intent, at: str, span: Span, usage: Usage) -> Decimal | None:
+        """What the records know to have been counted; None where one of them hides what it has added.
+
+        An open event is none of them, also where it was settled a moment ago.
+        """
+        total = Decimal(0)
+        open_ = {(other.change.sync, other.change.key) for other in self.intents}
+        for batch in self.workspace.batches(
+            "SELECT sync, key, params, salt, CAST(epoch(updated_at) AS BIGINT) AS sent FROM known_records "
+            "WHERE resource = $resource "
+            "AND (salt IS NOT NULL OR (contains(params, $meter) AND contains(params, $customer)))",
+            {"resource": intent.change.resource, "meter": usage.meter, "customer": usage.customer},
+        ):
+            for row in batch:
+                if (row["sync"], row["key"]) in open_:
+                    continue
+                if row["salt"] is not None:
+                    return None
+                event = self.state.fingerprints.parse(row["params"], row["salt"], row["key"])
+                moment = event.get(at, row["sent"])
+                if _is_of(event, usage) and span[0] <= int(moment) < span[1]:
+                    value = usage.added_by(event)
+                    if value is None:
+                        return None
+                    total += value
+        return total
+
+    def _open(self, intent: Intent, at: str, span: Span, usage: Usage) -> tuple[Decimal | None, bool]:
+        """What all open events of the same time add, this one too, and whether all of them have exactly that time."""
+        total, is_same_time = Decimal(0), True
+        for other in self._others(intent, usage):
+            start, end = _span(other, at)
+            if start >= span[1] or end <= span[0]:
+                continue
+            is_same_time = is_same_time and (start, end) == span
+            value = usage.added_by(_event(other))
+            if value is None:
+                return None, False
+            total += value
+        return total, is_same_time
+
+    def _others(self, intent: Intent, usage: Usage) -> Iterator[Intent]:
+        for other in self.intents:
+            is_event = other.change.resource == intent.change.resource and other.step < len(other.change.calls)
+            if is_event and _is_of(_event(other), usage):
+                yield other
+
+
+def _event(intent: Intent) -> Mapping[str, Any]:
+    return intent.change.calls[intent.step].params
+
+
+def _is_of(event: Mapping[str, Any], usage: Usage) -> bool:
+    payload = event.get("payload") or {}
+    return event.get("event_name") == usage.meter and str(payload.get(usage.customer_key)) == usage.customer
+
+
+def _span(intent: Intent, at: str) -> Span:
+    """The whole minutes in which Stripe counts an event, if it does."""
+    moment = _event(intent).get(at)
+    if moment is not None:
+        start = int(moment) // MINUTE * MINUTE
+        return start, start + MINUTE
+    sent = intent.key_sent_at
+    if sent is None:
+        raise ValueError(intent.id)
+    start = int((sent - BEFORE).timestamp()) // MINUTE * MINUTE
+    end = -(-int((sent + AFTER).timestamp()) // MINUTE) * MINUTE
+    return start, end
+
+
+def _facts(usage: Usage, span: Span, known: Decimal | None, open_: Decimal | None) -> str:
+    start, end = (f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d %H:%M}" for moment in span)
+    ours = "the state hides what it sent" if known is None else f"{_number(known)} of it is recorded"
+    unsettled = "" if open_ is None else f", {_number(open_)} is unresolved"
+    return (
+        f"from {start} to {end} UTC the meter `{usage.meter}` has counted {_number(usage.counted)} "
+        f"({usage.formula}) for {usage.customer}; {ours}{unsettled}"
+    )
+
+
+def _number(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

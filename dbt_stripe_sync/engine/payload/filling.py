@@ -1,0 +1,113 @@
+"""The parts of a hash that a sync does not map, sent as the object has them, so that an update can't lose them.
+
+Stripe does not document what becomes of the parts of a hash that an update leaves out. Of a customer's `shipping` they
+are lost (stripe/stripe-go#179: an address that was sent without its country lost it; stripe/stripe-python#255 and
+stripe/stripe-ruby#755: all that it requires has to be sent each time). Whatever Stripe does with others, a hash that
+is sent with all that it has stays as it is. Maps are merged key by key (docs.stripe.com/api/metadata).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.payload.values import plain
+from dbt_stripe_sync.model.params import Param, ParamKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.model.lifecycle import Lifecycle
+
+_UNKNOWN: Any = object()
+_IN_DECIMALS = "_decimal"
+_KIND = "type"
+
+
+def partly_sent(params: Mapping[str, Any], known: Mapping[str, Param], lifecycle: Lifecycle) -> tuple[str, ...]:
+    """The parameters of an update that are hashes and lack a part that their object may have."""
+    if lifecycle.merges_hashes:
+        return ()
+    return tuple(name for name, value in params.items() if name in known and _lacks(value, known[name]))
+
+
+def fill(
+    params: Mapping[str, Any], names: frozenset[str], body: Mapping[str, Any], known: Mapping[str, Param]
+) -> dict[str, Any]:
+    """The same parameters, those of `names` with the parts that the object has beside them."""
+    return {
+        name: _filled(value, body.get(name), known[name]) if name in names else value for name, value in params.items()
+    }
+
+
+def _lacks(value: Any, param: Param) -> bool:
+    if param.kind is not ParamKind.HASH or not isinstance(value, dict):
+        return False  # `''` empties it on purpose
+    fields = _fillable(value, param)
+    return any(name not in value or part.kind is ParamKind.MAP or _lacks(value[name], part) for name, part in fields)
+
+
+def _fillable(value: Mapping[str, Any], param: Param) -> list[tuple[str, Param]]:
+    """The parts that an update takes and that don't say in another form what the value says already."""
+    return [
+        (name, part)
+        for name, part in (param.fields or {}).items()
+        if not part.immutable and not _is_merged(part) and (name in value or not _is_said(name, value))
+    ]
+
+
+def _is_merged(param: Param) -> bool:
+    """Whether it is a map such as `currency_options`, each entry of which is one amount."""
+    return param.values is not None and param.values.kind is ParamKind.HASH
+
+
+def _is_said(name: str, value: Mapping[str, Any]) -> bool:
+    other = name.removesuffix(_IN_DECIMALS) if name.endswith(_IN_DECIMALS) else f"{name}{_IN_DECIMALS}"
+    return other in value
+
+
+def _filled(value: Any, shown: Any, param: Param) -> Any:
+    if not isinstance(value, dict) or not isinstance(shown, dict):
+        return value
+    if param.kind is ParamKind.MAP:
+        return {**{name: part for name, part in shown.items() if isinstance(part, str)}, **value}
+    if _KIND in value and value[_KIND] != shown.get(_KIND):
+        return value  # it becomes another kind of thing: what it was before does not belong to it
+    filled = dict(value)
+    for name, part in _fillable(value, param):
+        theirs = shown.get(name)
+        given = _filled(value[name], theirs, part) if name in value else _as_param(theirs, part)
+        if given is not _UNKNOWN:
+            filled[name] = given
+    return filled
+
+
+def _as_param(shown: Any, param: Param) -> Any:
+    """What an object shows in the form in which a parameter takes it, `_UNKNOWN` where it shows nothing or no such."""
+    if shown is None or shown in ("", [], {}):
+        return _UNKNOWN
+    if param.kind in (ParamKind.HASH, ParamKind.MAP):
+        return _hash_as_param(shown, param) if isinstance(shown, dict) else _UNKNOWN
+    if param.kind is ParamKind.LIST:
+        return _list_as_param(shown, param)
+    if isinstance(shown, dict):
+        shown = shown.get("id")  # an object that another field of the request has expanded
+    if isinstance(shown, dict | list) or shown is None:
+        return _UNKNOWN
+    is_number = param.kind is ParamKind.NUMBER or isinstance(shown, float)
+    return plain(Decimal(str(shown))) if is_number and not isinstance(shown, bool) else shown
+
+
+def _hash_as_param(shown: Mapping[str, Any], param: Param) -> Any:
+    if param.kind is ParamKind.MAP:
+        return dict(shown) if all(isinstance(part, str) for part in shown.values()) else _UNKNOWN
+    parts = {name: _as_param(shown.get(name), part) for name, part in (param.fields or {}).items() if part.updatable}
+    return {name: part for name, part in parts.items() if part is not _UNKNOWN} or _UNKNOWN
+
+
+def _list_as_param(shown: Any, param: Param) -> Any:
+    entries = shown.get("data") if isinstance(shown, dict) else shown
+    if not isinstance(entries, list) or param.item is None:
+        return _UNKNOWN
+    parts = [_as_param(entry, param.item) for entry in entries]
+    return _UNKNOWN if _UNKNOWN in parts else parts

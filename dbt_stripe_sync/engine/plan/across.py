@@ -1,0 +1,143 @@
+"""Rules of Stripe's that hold for the rows of one parent together: how many there may be, and in which currency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from dbt_stripe_sync.engine.decide.calls import reject
+from dbt_stripe_sync.model.change import Action, Change, Ref
+from dbt_stripe_sync.model.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.decide.rules import Decision, Rules
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency
+
+# What is remembered at once, so that memory does not grow with the table: past it a row is left to Stripe to refuse.
+MOST_REMEMBERED = 50_000
+# An object, by its id or as one that this plan makes.
+Named: TypeAlias = "str | Ref"
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass(slots=True, kw_only=True)
+class Across:
+    """What one plan creates so far for each parent. `prices` has the currencies of the prices that it makes.
+
+    `counted` has the resources whose objects of earlier runs are among `counts`.
+    """
+
+    workspace: Workspace
+    counted: set[str] = field(default_factory=set)
+    counts: dict[tuple[str, Named], int] = field(default_factory=dict)
+    currencies: dict[Named, str] = field(default_factory=dict)
+    prices: dict[Named, str | None] = field(default_factory=dict)
+
+    def check(self, rules: Rules, key: str, decision: Decision) -> Decision:
+        """The same decision, or a rejection where it would be one too many, or in another currency."""
+        if not isinstance(decision, Change) or decision.action is not Action.CREATE:
+            return decision
+        if decision.resource == "price":
+            _remember(self.prices, Ref(sync=decision.sync, key=key), _text(decision.desired.get("currency")))
+        problem = self._other_currency(rules, decision) or self._too_many(rules, decision)
+        return decision if problem is None else reject(replace(problem, where=problem.where.at_key(key)))
+
+    def _too_many(self, rules: Rules, change: Change) -> Problem | None:
+        rule = rules.lifecycle.at_most
+        parent = change.desired.get(rule.parent) if rule is not None else None
+        if rule is None or not isinstance(parent, str | Ref):
+            return None
+        place = (change.resource, parent)
+        if change.resource not in self.counted:
+            self.counted.add(change.resource)
+            self.counts |= self._earlier(change.resource, rule)
+        _remember(self.counts, place, 0)
+        if self.counts[place] >= rule.most:
+            return self._problem(
+                rules,
+                rule.parent,
+                f"`{rule.parent}` has {rule.most:,} of these with the rows before this one, and Stripe accepts no more",
+                f"use another {rule.parent} for the rows beyond that; the rule is from: {rule.source}",
+            )
+        self.counts[place] += 1
+        return None
+
+    def _earlier(self, resource: str, rule: AtMost) -> dict[tuple[str, Named], int]:
+        """How many each parent has by the state, those with the most of them where there are too many parents."""
+        if not rule.with_earlier:
+            return {}
+        rows = self.workspace.all(
+            "SELECT json_extract_string(params, $path) AS parent, count(*) FROM known_records "
+            "WHERE resource = $resource AND NOT removed GROUP BY parent HAVING parent IS NOT NULL "
+            "ORDER BY count(*) DESC LIMIT $most",
+            {"resource": resource, "path": f"$.{rule.parent}", "most": MOST_REMEMBERED // 2},
+        )
+        return {(resource, str(parent)): int(count) for parent, count in rows}
+
+    def _other_currency(self, rules: Rules, change: Change) -> Problem | None:
+        rule, customer = rules.lifecycle.one_currency, change.desired.get("customer")
+        if rule is None or not isinstance(customer, str | Ref):
+            return None
+        if rule.unless is not None and change.desired.get(rule.unless) is not None:
+            return None
+        currency = self._currency_of(rule, change.desired)
+        if currency is None:
+            return None
+        if _remember(self.currencies, customer, currency) == currency:
+            return None
+        return self._problem(
+            rules,
+            "customer",
+            "`customer` gets a second currency in this plan, and Stripe accepts one for all that a customer has",
+            f"use a customer for each currency; the rule is from: {rule.source}",
+        )
+
+    def _currency_of(self, rule: OneCurrency, desired: Mapping[str, Any]) -> str | None:
+        own = _text(desired.get("currency"))
+        if own is not None or rule.prices is None:
+            return own
+        items = _at(desired, rule.prices)
+        first = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
+        described = first.get("price_data")
+        if isinstance(described, dict):
+            return _text(described.get("currency"))
+        price = first.get("price")
+        return self._currency_of_price(price) if isinstance(price, str | Ref) else None
+
+    def _currency_of_price(self, price: Named) -> str | None:
+        if price not in self.prices:
+            rows = self.workspace.all(
+                "SELECT json_extract_string(params, '$.currency') FROM known_records WHERE resource = 'price' "
+                "AND stripe_id = $id",
+                {"id": price if isinstance(price, str) else ""},
+            )
+            return _remember(self.prices, price, _text(rows[0][0]) if rows else None)
+        return self.prices[price]
+
+    @staticmethod
+    def _problem(rules: Rules, name: str, summary: str, hint: str) -> Problem:
+        return Problem(code="stripe-rule", summary=summary, where=rules.sync.where.at_field("fields", name), hint=hint)
+
+
+def _remember(values: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
+    """What is remembered for a key, the value itself where nothing was; the oldest is forgotten for it."""
+    if key not in values and len(values) >= MOST_REMEMBERED:
+        del values[next(iter(values))]
+    return values.setdefault(key, value)
+
+
+def _at(value: Any, path: str) -> Any:
+    for step in path.split("."):
+        if isinstance(value, list):
+            value = value[int(step)] if len(value) > int(step) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value.lower() if isinstance(value, str) and value else None

@@ -1,0 +1,43 @@
+"""How many objects one other object may have, and which of them are in one currency.
+
+The one table of it: the sandbox refuses by it, and a plan counts by it, since `lifecycles` takes its rows from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency
+from dbt_stripe_sync.stripe_api.rules.shapes import SUBSCRIPTION_ITEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST_INVOICE_ITEMS = 250
+MOST_SUBSCRIPTIONS = 500
+
+COUNTS: Mapping[str, AtMost] = {
+    "invoice_item": AtMost(
+        parent="invoice",
+        most=MOST_INVOICE_ITEMS,
+        source="SDK's description of `invoice`: there is a maximum of 250 items per invoice",
+    ),
+    "subscription_item": AtMost(
+        parent="subscription",
+        most=SUBSCRIPTION_ITEMS["flexible"],
+        source="docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits",
+    ),
+    # Those that were made before may have ended.
+    "subscription": AtMost(
+        parent="customer",
+        most=MOST_SUBSCRIPTIONS,
+        source="docs.stripe.com/api/subscriptions/create",
+        with_earlier=False,
+    ),
+}
+_ONE_CURRENCY = "Automattic/woocommerce-payments#7732, with Stripe's words"
+CURRENCIES: Mapping[str, OneCurrency] = {
+    "subscription": OneCurrency(prices="items", source=_ONE_CURRENCY),
+    "subscription_schedule": OneCurrency(prices="phases.0.items", source=_ONE_CURRENCY),
+    "invoice_item": OneCurrency(unless="invoice", source=_ONE_CURRENCY),
+}

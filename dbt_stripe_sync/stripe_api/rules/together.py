@@ -1,0 +1,238 @@
+"""Checks of which parameters go together: what one asks for, what it goes with, and what it shuts out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.stripe_api.rules.rule import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.stripe_api.rules.rule import Spot
+
+
+@dataclass(frozen=True, slots=True)
+class Excludes:
+    """A parameter and another of the same hash are not given together."""
+
+    other: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"not together with `{self.other}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where the other is not given."""
+        if is_given(value) and is_given(spot.hash.get(self.other)):
+            name = spot.path[-1]
+            yield Fault(
+                reason=f"can't be set together with `{self.other}`",
+                message=f"You may only specify one of these parameters: {self.other}, {name}.",
+                code="parameters_exclusive",
+                hint="map one of the two",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyWith:
+    """A parameter goes with one value of a sibling. `default` is what the sibling is where it is missing."""
+
+    sibling: str
+    value: str
+    default: str | None = None
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"only with `{self.sibling}: {self.value}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where the sibling has the value, or where nobody knows what it has."""
+        other = spot.said(self.sibling)
+        if not is_given(other):
+            if not spot.is_whole:
+                return
+            other = self.default
+        if is_given(value) and other != self.value:
+            yield Fault(
+                reason=f"goes with `{self.sibling}: {self.value}` only",
+                message=f"You can only set `{spot.path[-1]}` when `{self.sibling}` is `{self.value}`.",
+                hint=f"set `{self.sibling}` to `{self.value}`, or leave it out",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NotWith:
+    """A parameter does not go with a sibling that has a certain value."""
+
+    sibling: str
+    value: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"not with `{self.sibling}: {self.value}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where the sibling has another value."""
+        if is_given(value) and spot.said(self.sibling) == self.value:
+            yield Fault(
+                reason=f"does not go with `{self.sibling}: {self.value}`",
+                message=f"You may not specify `{spot.path[-1]}` when `{self.sibling}={self.value}`.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsOneOf:
+    """A hash has at least one of some parameters; the path leads to the hash."""
+
+    names: tuple[str, ...]
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"needs {_either(self.names)}"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it has, or where it may have what the request doesn't say."""
+        if not isinstance(value, dict) or not spot.has_all_inside:
+            return
+        if not any(is_given(value.get(name)) for name in self.names):
+            yield needs(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsWhen:
+    """A hash whose `trigger` has a certain value, or any at all, has one of some others; the path leads to the hash.
+
+    `default` is what the trigger is where it is missing.
+    """
+
+    trigger: str
+    value: str | None
+    names: tuple[str, ...]
+    default: str | None = None
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        when = f"`{self.trigger}: {self.value}`" if self.value is not None else f"`{self.trigger}`"
+        return f"needs {_either(self.names)} with {when}"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it has, or where it may have what the request doesn't say."""
+        if not isinstance(value, dict) or not spot.has_all_inside:
+            return
+        inside = value if spot.around else {**spot.known, **value}
+        given = inside.get(self.trigger)
+        given = given if is_given(given) else self.default
+        is_triggered = given == self.value if self.value is not None else is_given(given)
+        if is_triggered and not any(is_given(inside.get(name)) for name in self.names):
+            yield needs(self.names, f"`{self.trigger}{f'={self.value}' if self.value is not None else ''}`")
+
+
+@dataclass(frozen=True, slots=True)
+class Ascending:
+    """Tiers follow one another by `up_to`, and the last one has no end."""
+
+    says: str = "in ascending order of `up_to`, the last one `inf`"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where they do."""
+        if not isinstance(value, list) or not all(isinstance(tier, dict) for tier in value):
+            return
+        ends = [tier.get("up_to") for tier in value]
+        numbers = [int(end) for end in ends[:-1] if str(end).isdigit()]
+        in_order = all(one < other for one, other in pairwise(numbers))
+        if value and not (ends[-1] == "inf" and len(numbers) == len(ends) - 1 and in_order and 0 not in numbers):
+            yield Fault(
+                reason="must be in ascending order of `up_to`, and the last one must be `inf`",
+                message="Tiers must be in ascending order of `up_to`, and the last one must be `inf`.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class InOrder:
+    """Of two times inside a hash, the later one is not before the other; the path leads to the hash.
+
+    Each is a dotted path below the hash. `strictly` says that they are not the same either.
+    """
+
+    earlier: str
+    later: str
+    strictly: bool = False
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"`{self.later}` {'after' if self.strictly else 'not before'} `{self.earlier}`"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where they are in order, or where one of them is no time."""
+        one, other = (_inside(value, path) for path in (self.earlier, self.later))
+        if not all(isinstance(time, int) and not isinstance(time, bool) for time in (one, other)):
+            return
+        if other < one or (self.strictly and other == one):
+            yield Fault(
+                reason=f"must lie {'after' if self.strictly else 'at or after'} `{self.earlier}`",
+                message=f"Invalid period: `{self.later}` must be after `{self.earlier}`.",
+                within=tuple(self.later.split(".")),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class MostTogether:
+    """A list and another of the same hash have at most so many items together."""
+
+    most: int
+    other: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"at most {self.most} items, together with `{self.other}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where they have no more."""
+        beside = spot.said(self.other)
+        count = sum(len(items) for items in (value, beside) if isinstance(items, list))
+        if isinstance(value, list) and isinstance(beside, list) and count > self.most:
+            yield Fault(
+                reason=f"and `{self.other}` have {count} items together, Stripe accepts {self.most}",
+                message=f"There is a maximum of {self.most} combined items. You provided {count}.",
+            )
+
+
+def needs(names: tuple[str, ...], when: str | None = None) -> Fault:
+    """One of some parameters is missing."""
+    with_ = f" when {when}" if when is not None else ""
+    if len(names) == 1 and when is None:
+        message = f"Missing required param: {names[0]}."
+    else:
+        message = f"You must specify {'either ' if len(names) > 1 else ''}{_either(names)}{with_}."
+    return Fault(
+        reason=f"is missing: Stripe requires {_either(names)}{with_}",
+        message=message,
+        code="parameter_missing",
+        hint=f"map {_either(names)}",
+        within=(names[0],),
+    )
+
+
+def is_given(value: Any) -> bool:
+    """Whether a parameter says anything."""
+    return value is not None and value is not False and value != ""
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join(f"`{name}`" for name in names)
+
+
+def _inside(value: Any, path: str) -> Any:
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,48 @@
+"""What a meter has counted: its summaries tell of events that nobody can list or look up.
+
+docs.stripe.com/api/billing/meter-event-summary: from a whole minute to another one, per customer, some time after the
+events came.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.calls import Usage
+from dbt_stripe_sync.stripe_api.catalog import EVENT_SUMMARY
+from dbt_stripe_sync.stripe_api.meters import RESOURCE, Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.stripe_api.ports import Api
+
+_MOST = 100
+
+
+async def read_usage(api: Api, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
+    """What the meter of an event has counted of the event's customer between two times; None where there is no meter.
+
+    Raises `StripeError`.
+    """
+    name = str(event.get("event_name"))
+    meters = [body async for page in api.pages(RESOURCE, {"limit": _MOST}) for body in page]
+    named = [body for body in meters if body["event_name"] == name]
+    body = next((body for body in named if body["status"] == "active"), named[0] if named else None)
+    if body is None:
+        return None
+    meter = Meter.of(body)
+    customer = str((event.get("payload") or {}).get(meter.customer_key))
+    asked = {"id": body["id"], "customer": customer, "start_time": start, "end_time": end, "limit": _MOST}
+    counted = Decimal(0)
+    async for page in api.pages(EVENT_SUMMARY.name, asked):
+        counted += sum((Decimal(str(summary["aggregated_value"])) for summary in page), Decimal(0))
+    return Usage(
+        meter=name,
+        customer=customer,
+        customer_key=meter.customer_key,
+        value_key=meter.value_key,
+        formula=str(body["default_aggregation"]["formula"]),
+        counted=counted,
+    )

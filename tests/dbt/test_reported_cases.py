@@ -1,0 +1,223 @@
+"""What people reported of their own projects, each from its first `dbt` command to its end, with either engine."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+pytestmark = pytest.mark.timeout(900)
+
+PROFILES = {"club": {"target": "dev", "outputs": {"dev": {"type": "duckdb", "path": "warehouse.duckdb"}}}}
+PROJECT = {"name": "club", "version": "1.0", "profile": "club", "models": {"+materialized": "table"}}
+SYNC = {"resource": "product", "key": "id", "fields": {"name": "name"}}
+ROWS = "select 1 as id, 'Ann' as name"
+
+
+@pytest.fixture
+def project(dbt_user):
+    """A project that is only written, with `write` for its files and `dbt` for what has to succeed."""
+    write(dbt_user, "profiles.yml", json.dumps(PROFILES))
+    write(dbt_user, "dbt_project.yml", json.dumps(PROJECT))
+    return dbt_user
+
+
+def write(user, path, text):
+    file = user.root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def properties(user, **sections):
+    write(user, "models/schema.yml", json.dumps({"version": 2, **sections}))
+
+
+def tagged(name, **keys):
+    config = {"meta": {"stripe_sync": {"name": f"{name}_sync", **SYNC}}} | keys.pop("config", {})
+    return {"name": name, "config": config, **keys}
+
+
+def dbt(user, *arguments, code=0):
+    ended, said = user.run_dbt(*arguments)
+    assert ended == code, said
+    return said
+
+
+def listed(user, *arguments):
+    """The syncs that `ls` names."""
+    ran = user.cli("ls", "--output", "json", *arguments)
+    assert ran.exit_code == 0, ran.text
+    return [json.loads(line)["sync"] for line in ran.out.splitlines()]
+
+
+def test_a_tag_of_a_source_selects_and_excludes_what_comes_from_it(project):
+    write(project, "models/m.sql", "select 1 as id, 'a' as name from {{ source('raw', 't') }}")
+    source = {"name": "raw", "schema": "main", "config": {"tags": ["pii"]}, "tables": [{"name": "t"}]}
+    exposure = {"name": "dash", "type": "dashboard", "owner": {"email": "a@example.com"}, "depends_on": ["ref('m')"]}
+    properties(project, models=[tagged("m")], sources=[source], exposures=[exposure])
+    dbt(project, "parse")
+
+    assert listed(project, "--select", "tag:pii+") == ["m_sync"]
+    assert listed(project, "--select", "+dash") == ["m_sync"]
+    assert listed(project, "--exclude", "tag:pii+") == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"DBT_LOG_FORMAT": "json"},
+        {"DBT_RESOURCE_TYPES": "test"},
+        {"DBT_EXCLUDE_RESOURCE_TYPES": "test model"},
+        {"DBT_LOG_LEVEL": "error"},
+        {"DBT_PRINT": "0"},
+        {"DBT_INDIRECT_SELECTION": "empty"},
+        {},
+    ],
+    ids=lambda environment: next(iter(environment), "flags"),
+)
+def test_what_is_excluded_stays_out_whatever_is_set_for_dbt(project, environment, monkeypatch):
+    write(project, "models/m.sql", ROWS)
+    properties(project, models=[tagged("m")])
+    flags = {} if environment else {"flags": {"log_format": "json", "log_level": "error", "printer_width": 20}}
+    write(project, "dbt_project.yml", json.dumps(PROJECT | flags))
+    dbt(project, "parse")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    # The first is answered from the manifest by either engine, and the second by none.
+    assert listed(project, "--exclude", "config.materialized:table") == []
+    assert listed(project, "--exclude", "path:models/*.sql,path:models/m.*") == []
+
+
+@pytest.mark.parametrize("command", [["docs", "generate"], ["compile"], ["show", "--select", "m"]], ids=" ".join)
+def test_a_command_that_builds_nothing_lifts_no_hold(project, command):
+    write(project, "models/m.sql", ROWS)
+    accepted = {"accepted_values": {"arguments": {"values": ["Bob"]}}}
+    properties(project, models=[tagged("m", columns=[{"name": "name", "data_tests": [accepted]}])])
+    dbt(project, "build", code=1)
+    before = project.cli("plan")
+    project.run_dbt(*command)
+
+    after = project.cli("run")
+
+    assert "held back: the test `accepted_values_m_name__Bob` failed in dbt's last run" in before.text
+    assert after.exit_code == 1
+    assert "the test `accepted_values_m_name__Bob` failed" in after.text
+    assert project.stripe.count("product") == 0
+
+
+def test_a_test_whose_result_was_overwritten_before_anybody_saw_it_is_told(project):
+    write(project, "models/m.sql", ROWS)
+    accepted = {"accepted_values": {"name": "only_ann", "arguments": {"values": ["{{ var('only', 'Ann') }}"]}}}
+    properties(project, models=[tagged("m", columns=[{"name": "name", "data_tests": [accepted]}])])
+    dbt(project, "build")
+    before = project.cli("plan")
+    time.sleep(1.5)  # dbt's own note of the time and that of the file may differ
+    dbt(project, "test", "--vars", "{only: Bob}", code=1)
+    dbt(project, "compile")
+
+    after = project.cli("plan")
+
+    assert "no-test-results" not in before.text
+    assert "warning[no-test-results]: dbt has run the test `only_ann" in after.text
+
+
+def test_docs_leaves_a_project_that_dbt_can_parse(project):
+    write(project, "models/m.sql", ROWS)
+    group = {"name": "money", "owner": {"email": "a@example.com"}}
+    properties(project, groups=[group], models=[tagged("m", config={"group": "money", "access": "private"})])
+    dbt(project, "parse")
+    ran = project.cli("docs")
+
+    assert ran.exit_code == 0, ran.text
+    assert "warning[private-model]: the exposure of `m_sync` leaves out `m`, which is private" in ran.text
+    dbt(project, "parse")
+
+
+def test_a_sync_of_an_older_version_is_exposed_as_that_version(project):
+    for version in (1, 2):
+        write(project, f"models/dim_v{version}.sql", ROWS)
+    meta = {"meta": {"stripe_sync": {"name": "old", **SYNC}}}
+    versions = [{"v": 1, "config": meta}, {"v": 2}]
+    properties(project, models=[{"name": "dim", "latest_version": 2, "versions": versions}])
+    dbt(project, "parse")
+
+    ran = project.cli("docs")
+
+    assert ran.exit_code == 0, ran.text
+    assert "ref('dim', v=1)" in (project.root / "models" / "stripe_sync_exposures.yml").read_text()
+    dbt(project, "parse")
+    assert "dim.v1" in dbt(project, "ls", "--select", "+exposure:stripe_old")
+
+
+def test_a_block_of_a_model_with_versions_means_the_latest(project):
+    for version in (1, 2):
+        write(project, f"models/dim_v{version}.sql", f"select {version} as id, 'v{version}' as name")
+    model = tagged("dim", latest_version=2, versions=[{"v": 1}, {"v": 2}])
+    properties(project, models=[model])
+    dbt(project, "build")
+
+    ran = project.cli("run")
+
+    assert ran.exit_code == 0, ran.text
+    assert [product["name"] for product in project.stripe.objects("product")] == ["v2"]
+
+
+def test_a_name_that_stands_twice_in_dbt_project_yml_is_no_more_to_us_than_to_dbt(project):
+    write(project, "models/m.sql", ROWS)
+    properties(project, models=[tagged("m")])
+    write(project, "dbt_project.yml", "name: club\nprofile: club\nversion: '1.0'\nvars: {a: 1}\nvars: {b: 2}\n")
+    if project.engine == "2":
+        assert "duplicate entry with key" in dbt(project, "parse", code=1)
+        return
+    profile = "club:\n  target: no\n  target: dev\n  outputs: {dev: {type: duckdb, path: w.duckdb}}\n"
+    write(project, "profiles.yml", profile)
+    dbt(project, "parse")
+
+    ran = project.cli("parse")
+
+    assert ran.exit_code == 0, ran.text
+    assert "warning[duplicate-yaml-key]" in ran.text
+    assert "dbt_project.yml, line 5" in ran.text
+
+
+PEOPLE = """
+select 1 as id, '{{ var('plan', 'basic') }}' as plan, timestamp '{{ var('at', '2026-01-01') }}' as updated_at
+{% if not var('without_two', false) %} union all select 2, 'pro', timestamp '2026-01-01' {% endif %}
+"""
+
+
+@pytest.mark.parametrize("hard_deletes", ["invalidate", "new_record"])
+def test_a_snapshot_by_timestamp_is_its_current_rows(project, hard_deletes):
+    write(project, "models/people.sql", PEOPLE)
+    fields = {"metadata.plan": "plan"}
+    sync = {"resource": "customer", "key": "id", "fields": fields, "on_removed": "delete"}
+    config = {"strategy": "timestamp", "unique_key": "id", "updated_at": "updated_at", "hard_deletes": hard_deletes}
+    snapshot = {"name": "history", "relation": "ref('people')", "config": config | {"meta": {"stripe_sync": sync}}}
+    properties(project, snapshots=[snapshot])
+    plans = []
+
+    for variables in ("{}", "{without_two: true}", "{without_two: true, plan: team, at: '2026-05-01'}", "{plan: max}"):
+        project.run_dbt("build", "--vars", variables)
+        ran = project.cli("run", "--yes")
+        assert ran.exit_code == 0, ran.text
+        plans.append(sorted(customer["metadata"]["plan"] for customer in project.stripe.objects("customer")))
+
+    # In the last one, row 1 is older than what the snapshot holds of it, and row 2 is back.
+    assert plans == [["basic", "pro"], ["basic"], ["team"], ["pro", "team"]]
+
+
+def test_an_adapter_that_is_not_installed_is_one_line_to_install(project):
+    write(project, "models/m.sql", ROWS)
+    properties(project, models=[tagged("m")])
+    dbt(project, "build")
+    profile = {"type": "trino", "host": "127.0.0.1", "port": 1, "user": "me", "database": "warehouse", "schema": "main"}
+    write(project, "profiles.yml", json.dumps({"club": {"target": "dev", "outputs": {"dev": profile}}}))
+
+    ran = project.cli("show", "m_sync")
+
+    assert ran.exit_code == 2
+    assert "error[no-reader]: dbt's adapter for a profile of type `trino` is not installed" in ran.text
+    assert "hint: pip install dbt-trino" in ran.text
+    assert "Runtime Error" not in ran.text

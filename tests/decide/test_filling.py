@@ -1,0 +1,126 @@
+"""Parts of a hash that nothing maps survive an update, whether Stripe replaces a hash or merges its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_stripe_sync.engine.payload.filling import fill, partly_sent
+from dbt_stripe_sync.model.params import ParamKind
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+
+CUSTOMER = read_catalog().resources["customer"]
+LINK = read_catalog().resources["payment_link"]
+ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
+texts = st.text("abc", min_size=1, max_size=3)
+addresses = st.fixed_dictionaries({}, optional=dict.fromkeys(ADDRESS, texts))
+shippings = st.fixed_dictionaries({}, optional={"name": texts, "phone": texts, "address": addresses})
+settings_of_invoices = st.fixed_dictionaries({}, optional={"footer": texts, "default_payment_method": texts})
+bodies = st.fixed_dictionaries(
+    {}, optional={"address": addresses, "shipping": shippings, "invoice_settings": settings_of_invoices}
+)
+
+
+def replaced(_body: Any, sent: Any) -> Any:
+    """A Stripe that takes a hash as all that there is."""
+    if isinstance(sent, dict):
+        return {name: replaced({}, part) for name, part in sent.items() if part != ""}
+    return sent
+
+
+def merged(body: Any, sent: Any) -> Any:
+    """A Stripe that changes the parts that are named."""
+    if not isinstance(sent, dict):
+        return sent
+    body = body if isinstance(body, dict) else {}
+    parts = {**body, **{name: merged(body.get(name), part) for name, part in sent.items()}}
+    return {name: part for name, part in parts.items() if part != ""}
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {inner: leaf for name, part in value.items() for inner, leaf in leaves(part, (*path, name)).items()}
+
+
+def sent_with(update: dict[str, Any], body: dict[str, Any], resource: Any = CUSTOMER) -> dict[str, Any]:
+    names = frozenset(partly_sent(update, resource.params, resource.lifecycle))
+    return fill(update, names, body, resource.params)
+
+
+@given(body=bodies, update=bodies, cleared=st.sets(st.sampled_from(ADDRESS)))
+@pytest.mark.parametrize("stripe", [replaced, merged])
+def test_what_is_not_mapped_survives_and_what_is_mapped_arrives(stripe, body, update, cleared):
+    if "address" in update:
+        update = {**update, "address": {**update["address"], **dict.fromkeys(cleared, "")}}
+    after = {**body, **stripe(body, sent_with(update, body))}
+
+    asked = leaves(update)
+    for path, value in leaves(after).items():
+        assert value == asked.get(path, leaves(body).get(path))
+    for path, value in asked.items():
+        if value != "":
+            assert leaves(after)[path] == value
+    for path, value in leaves(body).items():
+        assert path in asked or leaves(after)[path] == value
+
+
+def test_an_object_is_asked_for_only_where_it_may_have_more_than_is_sent():
+    whole = dict.fromkeys(ADDRESS, "x")
+
+    assert partly_sent({"address": whole, "email": "a@example.com"}, CUSTOMER.params, CUSTOMER.lifecycle) == ()
+    assert partly_sent({"address": ""}, CUSTOMER.params, CUSTOMER.lifecycle) == ()
+    assert partly_sent({"metadata": {"plan": "team"}}, CUSTOMER.params, CUSTOMER.lifecycle) == ()
+    assert partly_sent({"address": {"city": "Graz"}}, CUSTOMER.params, CUSTOMER.lifecycle) == ("address",)
+
+
+def test_what_an_object_was_before_is_no_part_of_what_it_becomes():
+    body = {"after_completion": {"type": "hosted_confirmation", "hosted_confirmation": {"custom_message": "Thanks"}}}
+    update = {"after_completion": {"type": "redirect", "redirect": {"url": "https://example.com"}}}
+
+    assert sent_with(update, body, LINK) == update
+
+
+def test_an_expanded_object_is_sent_as_its_id():
+    body = {"invoice_settings": {"default_payment_method": {"id": "pm_1", "object": "payment_method"}, "footer": None}}
+
+    sent = sent_with({"invoice_settings": {"footer": "Thanks"}}, body)
+
+    assert sent == {"invoice_settings": {"footer": "Thanks", "default_payment_method": "pm_1"}}
+
+
+def test_metadata_inside_a_hash_keeps_the_keys_of_others():
+    body = {"payment_intent_data": {"metadata": {"team": "sales", "old": "x"}, "description": "Desk"}}
+    update = {"payment_intent_data": {"metadata": {"plan": "pro", "old": ""}}}
+
+    sent = sent_with(update, body, LINK)
+
+    assert sent == {
+        "payment_intent_data": {"metadata": {"team": "sales", "plan": "pro", "old": ""}, "description": "Desk"}
+    }
+
+
+def test_a_merchants_verified_data_is_not_sent_again():
+    account = read_catalog().resources["account"]
+
+    assert partly_sent({"company": {"phone": "1"}}, account.params, account.lifecycle) == ()
+
+
+def test_hashes_in_maps_have_one_amount_each_and_need_no_filling():
+    """What a map's hash has beside its amount is final or excludes the amount, so nothing of it can be lost."""
+    known = {
+        "amount",
+        "amount_off",
+        "unit_amount",
+        "unit_amount_decimal",
+        "tax_behavior",
+        "custom_unit_amount",
+        "tiers",
+    }
+    for resource in read_catalog().resources.values():
+        for param in resource.params.values():
+            if param.kind is ParamKind.MAP and param.values is not None and param.values.fields and param.updatable:
+                assert set(param.values.fields) <= known, (resource.name, param.name)

@@ -1,0 +1,174 @@
+"""Every code of docs/problems.md is brought about and left again by a test, or it says here why no test can.
+
+The test of a code does what the hint says and ends with a run that succeeds.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).parent
+PROBLEMS = HERE.parent / "docs" / "problems.md"
+# The tests of a table walk every code that the table has.
+TABLES = {
+    "test_ways_back.py": ("BAD", "WAYS"),
+    "test_ways_back_project.py": ("CASES", "POSTGRES"),
+    "test_ways_back_objects.py": ("VALUES",),
+    "test_ways_back_state.py": ("AT_STRIPE", "STATES", "PLANS"),
+    "cloud/test_ways_back_from_dbt_cloud.py": ("WAYS",),
+}
+# Mistakes in YAML: test_ways_out.py walks each of them.
+YAML_CASES = HERE / "config" / "problem_texts.yml"
+WALKED = {
+    # ── rows and their objects ───────────────────────────────────────────────────────────────────────────────────
+    "bad-target-name": "test_ways_back.py::test_another_place_for_the_state_leads_to_a_clean_run",
+    "dependency-withheld": "test_ways_back_objects.py::test_a_price_in_another_currency_gets_a_row_of_its_own",
+    "dependent-ends-later": "two_objects/test_removals_together.py::"
+    "test_a_customer_waits_for_a_subscription_that_is_to_end_with_its_period",
+    "dependent-stays": "test_ways_back_objects.py::test_a_customer_whose_subscription_stays",
+    "dependents-cannot-follow": "test_ways_back_objects.py::test_a_price_in_another_currency_gets_a_row_of_its_own",
+    "drifted": "test_ways_back_objects.py::test_a_field_that_others_changed",
+    "ends-with-it": "test_ways_back_objects.py::test_a_customer_whose_subscription_nobody_synced",
+    "foreign-items": "test_ways_back_objects.py::test_entries_that_no_row_put_there",
+    "held-by-another-object": "test_ways_back_objects.py::test_a_default_price_that_nobody_synced_is_moved",
+    "immutable-changed": "test_ways_back_objects.py::test_what_stripe_can_not_change",
+    "kept-unknown": "test_kept_prices.py::test_a_state_that_was_lost_moves_nobody_until_it_is_rebuilt",
+    "lookup-failed": "test_ways_back_objects.py::test_an_object_that_could_not_be_looked_at",
+    "max-reads": "test_ways_back_objects.py::test_more_reads_than_the_limit",
+    "max-removed": "test_ways_back_objects.py::test_removals_that_somebody_agrees_to",
+    "needs-agreement": "test_ways_back_objects.py::test_removals_that_somebody_agrees_to",
+    "not-read-back": "test_ways_back_objects.py::test_objects_that_could_not_be_read_back",
+    "object-deleted": "test_ways_back_objects.py::test_an_object_that_others_deleted",
+    "reference-ambiguous": "test_ways_back_objects.py::test_a_look_up_that_finds_two_is_made_by_something_unique",
+    "reference-not-found": "test_ways_back_objects.py::test_a_row_that_is_missed_is_added_to_the_other_model",
+    "sync-stopped": "test_stopping.py::test_a_sync_whose_rows_fail_alike_is_stopped_and_the_others_go_on",
+    "time-out-of-window": "test_ways_back_objects.py::test_an_event_that_is_too_old_is_left_out_of_the_model",
+    "unsettled": "faults/test_recovery.py::"
+    "test_an_event_that_stripe_no_longer_tells_apart_stays_unknown_until_a_person_decides",
+    "value-taken": "test_ways_back_objects.py::test_a_value_that_another_row_has",
+    # ── the project and the warehouse ────────────────────────────────────────────────────────────────────────────
+    "no-test-results": "test_ways_back_project.py::test_tests_that_dbt_has_not_run_are_missed_until_it_has",
+    "private-model": "test_ways_back_project.py::test_a_private_model_is_in_the_exposure_once_it_is_public",
+    "warehouse-locked": "test_ways_back_project.py::test_a_locked_file_is_read_once_the_other_program_has_ended",
+    # ── Stripe's address ─────────────────────────────────────────────────────────────────────────────────────────
+    "bad-address": "test_ways_back_state.py::test_an_address_that_is_put_right_leads_to_a_run_that_succeeds",
+    "stripe-certificate": "test_ways_back_state.py::test_a_proxys_certificate_is_trusted_once_it_is_named",
+    "bad-proxy": "test_ways_back_state.py::test_a_proxy_that_can_not_be_used_is_taken_away",
+    "foreign-address": "test_ways_back_state.py::test_an_address_that_is_put_right_leads_to_a_run_that_succeeds",
+    "stripe-unreachable": "test_ways_back_state.py::test_an_address_that_is_put_right_leads_to_a_run_that_succeeds",
+    # ── the state ────────────────────────────────────────────────────────────────────────────────────────────────
+    "bad-export": "test_ways_back_state.py::test_an_export_that_is_one_is_taken",
+    "no-record": "test_ways_back_state.py::test_the_command_that_a_hint_names_shows_what_there_is",
+    "no-run": "test_ways_back_state.py::test_the_command_that_a_hint_names_shows_what_there_is",
+    "no-state": "test_ways_back_state.py::test_there_is_no_state_before_the_first_run",
+    "nothing-owed": "test_ways_back_state.py::test_the_command_that_a_hint_names_shows_what_there_is",
+    "short-salt": "test_ways_back_state.py::test_a_salt_that_is_too_short_is_replaced",
+    "state-behind": "crash/test_lost_state.py::test_a_backup_that_is_older_than_its_objects_makes_nothing_twice",
+    "state-damaged": "test_ways_back_state.py::test_a_damaged_state_is_put_back_or_rebuilt",
+    "state-disk-full": "faults/test_other_faults.py::test_a_full_disk_ends_the_run_and_loses_nothing",
+    "state-locked": "test_ways_back_state.py::test_a_state_that_another_program_holds_is_free_once_that_ends",
+    "state-newer": "faults/test_other_faults.py::test_a_state_of_a_newer_version_is_left_alone",
+    "state-not-empty": "test_ways_back.py::test_another_place_for_the_state_leads_to_a_clean_run",
+    "state-readonly": "faults/test_other_faults.py::test_a_state_that_can_not_be_made_stops_the_run_before_anything",
+    "sync-renamed": "test_renamed_syncs.py::test_moving_the_records_leads_to_a_clean_run",
+    "sync-undecided": "faults/test_recovery.py::test_a_sync_with_open_changes_is_not_renamed",
+    # ── plans and files ──────────────────────────────────────────────────────────────────────────────────────────
+    "already-synced": "test_ways_back_authoring.py::test_a_second_sync_is_added_by_hand_with_names_for_both",
+    "artifact-not-written": "test_ways_back_state.py::test_artifacts_that_had_no_room_are_written_by_report",
+    "continued": "test_saved_plans.py::test_fail_fast_stops_and_the_same_file_goes_on_with_the_rest",
+    "file-exists": "test_ways_back_authoring.py::test_the_exposures_are_written_to_another_file",
+    "flow-yaml": "test_ways_back_authoring.py::test_yaml_in_braces_is_written_over_several_lines",
+    "folder-in-use": "test_ways_back_state.py::test_a_folder_of_something_else_is_left_alone_by_the_demo",
+    "foreign-model": "test_ways_back_authoring.py::test_a_model_of_a_package_is_selected_from_in_one_of_our_own",
+    "key-not-known": "test_ways_back_authoring.py::test_a_key_that_nothing_tells_is_named",
+    "model-not-in-file": "test_ways_back_authoring.py::"
+    "test_a_model_that_is_not_in_its_file_is_found_once_dbt_has_read_it",
+    "no-column-for": "test_init.py::test_what_stripe_requires_and_no_column_matches_is_asked_for",
+    "not-sent": "test_saved_plans.py::test_fail_fast_stops_and_the_same_file_goes_on_with_the_rest",
+    "plan-format": "test_saved_plans.py::test_a_plan_of_another_format_and_one_that_is_not_there_are_refused",
+    **dict.fromkeys(
+        (
+            "plan-other-account",
+            "plan-other-api-version",
+            "plan-other-mode",
+            "plan-other-project",
+            "plan-other-state",
+            "plan-other-target",
+            "plan-other-version",
+        ),
+        "test_saved_plans.py::test_a_plan_is_refused_for_anything_that_it_was_not_made_for",
+    ),
+    "plan-stale": "test_ways_back.py::test_a_plan_that_is_made_anew_leads_to_a_clean_run",
+    "plan-unwritable": "faults/test_other_faults.py::test_a_full_disk_ends_the_run_and_loses_nothing",
+}
+_PACKAGE = "the way out is to install another package"
+_MACHINE = "the way out is on the machine, outside the program"
+NOT_WALKED = {
+    "alert-not-sent": "a warning after the run is done; the address is the receiver's",
+    "github-comment": "the permission is given in a workflow on GitHub",
+    "dbt-build-failed": "what is wrong is dbt's own to say, and no hint of ours",
+    "driver-missing": _PACKAGE,
+    "no-dbt": _PACKAGE,
+    "no-reader": _PACKAGE,
+    "keys-in-local-time": "only a version that is gone wrote such keys",
+    "not-agreed": "an answer, and not a fault: the next run asks again",
+    "out-of-memory": _MACHINE,
+    "reference-not-looked-up": "the way out is to run again, as for `lookup-failed`",
+    "serve-address": "the server ends before a run; another port is another command line",
+    "serve-in-use": "the server ends before a run; another folder is another command line",
+    "serve-queue": _MACHINE,
+    "serve-settings": "the server ends before a run; the secret is dbt Cloud's",
+    "state-memory": _MACHINE,
+    "state-moved": _MACHINE,
+    "state-unwritable": _MACHINE,
+    "unexpected-error": "a fault of the program, which nobody foresaw",
+    "unreadable-listing": "only a dbt that answers in another form brings it about",
+    "usage": "the command line is another one then",
+    "values-left": "a warning: the next run tries again by itself",
+    "values-in-a-circle": "lookup keys are transferred and codes end first, so no mapping of today makes one",
+    "warehouse-timeout": _MACHINE,
+}
+
+
+def documented():
+    return set(re.findall(r"^\| `([a-z]+(?:-[a-z]+)*)` \|", PROBLEMS.read_text(), flags=re.MULTILINE))
+
+
+def of_tables():
+    """The codes that the tables have, read without running them."""
+    found = set()
+    for name, tables in TABLES.items():
+        for node in ast.parse((HERE / name).read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            if any(isinstance(target, ast.Name) and target.id in tables for target in targets):
+                assert isinstance(node.value, ast.Dict)
+                found |= {ast.literal_eval(key) for key in node.value.keys}
+    return found
+
+
+def of_yaml():
+    cases = yaml.safe_load(YAML_CASES.read_text())
+    return {case["text"].partition("[")[2].partition("]")[0] for case in cases}
+
+
+def test_every_code_is_walked_or_says_why_it_is_not():
+    walked = WALKED.keys() | of_tables() | of_yaml()
+
+    assert documented() - walked - NOT_WALKED.keys() == set()
+    assert (walked | NOT_WALKED.keys()) - documented() == set()
+    assert walked & NOT_WALKED.keys() == set()
+
+
+def test_the_named_tests_are_there():
+    missing = []
+    for code, named in WALKED.items():
+        file, _, test = named.partition("::")
+        tree = ast.parse((HERE / file).read_text())
+        if test not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
+            missing.append(f"{code}: {named}")
+
+    assert missing == []
