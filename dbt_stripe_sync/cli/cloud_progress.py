@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.report.progress import log_line
+from dbt_stripe_sync.report.progress_lines import log_line
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.cli.screen import Screen

@@ -14,7 +14,7 @@ import click
 from dbt_stripe_sync.report.json_values import json_problem
 from dbt_stripe_sync.report.lines import printable
 from dbt_stripe_sync.report.problems_text import render_problems
-from dbt_stripe_sync.report.progress import log_line, open_progress
+from dbt_stripe_sync.report.progress_lines import log_line, open_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

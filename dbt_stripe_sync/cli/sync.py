@@ -13,7 +13,7 @@ from dbt_stripe_sync.model.errors import ConfigError, PlanError, Problem, Severi
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
 from dbt_stripe_sync.report import run_json, run_text
-from dbt_stripe_sync.report.progress import log_line
+from dbt_stripe_sync.report.progress_lines import log_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, MarkedYAMLError, YAMLError
 
+from dbt_stripe_sync.dbt.places import PLACE_KEYS, Place, place_of
 from dbt_stripe_sync.dbt.rendering import Renderer
-from dbt_stripe_sync.dbt.targets import PLACE_KEYS, Place, place_of
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
 
 if TYPE_CHECKING:

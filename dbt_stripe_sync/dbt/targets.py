@@ -3,52 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from dbt_stripe_sync.dbt.nodes import read_part
+from dbt_stripe_sync.dbt.places import Place
 from dbt_stripe_sync.model.errors import Location, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.nodes import GraphNode
     from dbt_stripe_sync.dbt.project import DbtProject
     from dbt_stripe_sync.dbt.run_results import RunResults
 
-# What adapters call the database and the schema in a profile.
-_DATABASES = ("database", "dbname", "catalog", "project")
-_SCHEMAS = ("schema", "dataset")
-PLACE_KEYS = ("type", *_DATABASES, *_SCHEMAS, "path")
 _BUILT = frozenset({"model", "seed", "snapshot"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a target builds; None for what its profile does not say, or what can't be rendered here."""
-
-    target: str
-    database: str | None
-    schema: str | None
-
-    def __str__(self) -> str:
-        parts = (part for part in (self.database, self.schema) if part)
-        return f"target `{self.target}` ({'.'.join(parts) or 'of an unknown schema'})"
-
-
-def place_of(target: str, output: Mapping[str, Any]) -> Place:
-    """Where an output of a profile builds."""
-    database = next((str(output[key]) for key in _DATABASES if output.get(key)), None)
-    schema = next((str(output[key]) for key in _SCHEMAS if output.get(key)), None)
-    if output.get("type") == "duckdb":
-        # github.com/duckdb/dbt-duckdb: the file's name without its ending; `main` without a schema.
-        path = str(output.get("path") or ":memory:")
-        database = database or ("memory" if path.startswith(":") else PurePath(path.partition(":")[2] or path).stem)
-        schema = schema or "main"
-    return Place(target=target, database=database, schema=schema)
 
 
 class _Schema(Struct):

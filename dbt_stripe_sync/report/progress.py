@@ -1,34 +1,22 @@
-"""How far a run has come, while it runs: bars on a terminal, calm lines elsewhere, JSON lines for machines, or nothing.
-
-All of them write to stderr, so that stdout is data alone. None shows a row's value.
-"""
+"""How far a run has come, as everything that shows it sees it: what it hears, what it counts, and its words."""
 
 from __future__ import annotations
 
-import io
-import time
-from contextlib import suppress
-from datetime import datetime, timezone
 from math import isinf
-from typing import IO, TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
-import orjson
 from typing_extensions import Self
 
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.lines import about, counted, escaped, plain, took
+from dbt_stripe_sync.report.lines import about, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from typing_extensions import Self
-
     from dbt_stripe_sync.model.plan import ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome
 
-# Often enough to see that it lives, seldom enough for a log that is kept.
-QUIET_SECONDS = 10.0
 # Looking for fewer rows than this in Stripe is not worth a line.
 MANY_ROWS = 100
 
@@ -159,196 +147,6 @@ class Tally:
         return max(0, self.total - self.done) / self.rate if self.done else None
 
 
-class PlainLines(Silent):
-    """Single lines for a log: one for each sync, and one every ten seconds while changes are sent."""
-
-    def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
-        self._clock = clock
-        self._tally = Tally(clock)
-        self._said = clock()
-
-    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Say what it takes to read objects back, or to look for them; little is not worth a line."""
-        if all(cost.is_search and cost.objects < MANY_ROWS for cost in costs):
-            return
-        self._say(reading_words(costs, calls_per_second))
-
-    def begin_sync(self, name: str) -> None:
-        """Remember whose rows are coming."""
-        self._tally.begin_sync(name)
-        self._said = self._clock()
-
-    def rows_read(self, count: int) -> None:
-        """Say how many rows there are so far, every ten seconds."""
-        self._tally.rows += count
-        if self._is_time():
-            self._say(f"{self._tally.sync}: {counted(self._tally.rows, 'row')} read")
-
-    def rows_compared(self, count: int) -> None:
-        """Say how many of the rows that differ have been compared, every ten seconds."""
-        self._tally.compared += count
-        if self._is_time():
-            self._say(f"{self._tally.sync}: {counted(self._tally.compared, 'row')} compared in full")
-
-    def planned(self, counts: SyncCounts) -> None:
-        """Say what a sync came to."""
-        seconds = took(counts.read_seconds + counts.diff_seconds)
-        changes = sum(counts.by_action.values())
-        what = "held back" if counts.held is not None else f"{changes:,} to change"
-        rejected = f", {counts.rejected:,} rejected" if counts.rejected else ""
-        drifted = f", {counts.drifted:,} drifted" if counts.drifted else ""
-        self._say(f"{counts.sync}: {counted(counts.rows, 'row')}, {what}{rejected}{drifted} ({seconds})")
-
-    def begin_apply(self, total: int) -> None:
-        """Say how much is to be sent."""
-        self._tally.begin(total)
-        if total:
-            self._say(f"sending {counted(total, 'change')}")
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """Count, and say how far it is every ten seconds."""
-        self._tally.count(outcome)
-        if self._is_time() and self._tally.total:
-            tally = self._tally
-            left = f", {about(tally.seconds_left)} left" if tally.seconds_left else ""
-            failed = f", {counted(tally.failed, 'failure')}" if tally.failed else ""
-            self._say(f"{tally.done:,} of {counted(tally.total, 'change')}, {tally.rate:,.0f}/s{failed}{left}")
-
-    def _is_time(self) -> bool:
-        return self._clock() - self._said >= QUIET_SECONDS
-
-    def _say(self, text: str) -> None:
-        self._said = self._clock()
-        _write(self._stream, plain(text))
-
-
-class JsonLines(Silent):
-    """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
-
-    `time` is UTC, `level` is `info`, `warning` or `error`, `run_id` the run's, null before there is one.
-
-    Events: `run_started`, `reading_back`, `looking_up`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`,
-    `apply_started`, `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a
-    guess from it.
-    """
-
-    def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
-        self._clock = clock
-        self._started = clock()
-        self._said = self._started
-        self._tally = Tally(clock)
-        self._is_over = False
-        _name_run(None)
-
-    def begin_run(self, run_id: str) -> None:
-        """`run_started`; every line from here on names the run."""
-        _name_run(run_id)
-        self._say("run_started")
-
-    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """`reading_back` or `looking_up`: how many objects of which syncs, with how many calls at best and at worst."""
-        least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
-        self._say(
-            "looking_up" if any(cost.is_search for cost in costs) else "reading_back",
-            objects={cost.sync: cost.objects for cost in costs},
-            least_calls=least,
-            most_calls=None if isinf(most) else most,
-            most_seconds=None if isinf(most) else round(most / calls_per_second, 1),
-        )
-
-    def begin_sync(self, name: str) -> None:
-        """`sync_started`."""
-        self._tally.begin_sync(name)
-        self._say("sync_started", sync=name)
-
-    def rows_read(self, count: int) -> None:
-        """`rows_read`, every ten seconds."""
-        self._tally.rows += count
-        if self._clock() - self._said >= QUIET_SECONDS:
-            self._say("rows_read", sync=self._tally.sync, rows=self._tally.rows)
-
-    def rows_compared(self, count: int) -> None:
-        """`rows_compared`, every ten seconds."""
-        self._tally.compared += count
-        if self._clock() - self._said >= QUIET_SECONDS:
-            self._say("rows_compared", sync=self._tally.sync, rows=self._tally.compared)
-
-    def planned(self, counts: SyncCounts) -> None:
-        """`sync_planned`."""
-        self._say(
-            "sync_planned",
-            sync=counts.sync,
-            rows=counts.rows,
-            same=counts.same,
-            rejected=counts.rejected,
-            drifted=counts.drifted,
-            held=counts.held,
-            changes=dict(counts.by_action),
-            read_seconds=round(counts.read_seconds, 3),
-            compare_seconds=round(counts.diff_seconds, 3),
-        )
-
-    def begin_apply(self, total: int) -> None:
-        """`apply_started`."""
-        self._tally.begin(total)
-        self._say("apply_started", changes=total)
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """`change_failed` for what did not succeed, `apply_progress` every ten seconds."""
-        self._tally.count(outcome)
-        if outcome.status is not Status.SUCCEEDED:
-            failure = outcome.failure
-            self._say(
-                "change_failed",
-                sync=outcome.change.sync,
-                key=outcome.change.key,
-                action=outcome.change.action.value,
-                status=outcome.status.value,
-                code=failure.code or failure.type if failure else None,
-                request_id=outcome.request_id,
-            )
-        if self._clock() - self._said >= QUIET_SECONDS:
-            tally = self._tally
-            self._say(
-                "apply_progress",
-                done=tally.done,
-                changes=tally.total,
-                failed=tally.failed,
-                rate=round(tally.rate, 1),
-                seconds_left=None if tally.seconds_left is None else round(tally.seconds_left),
-            )
-
-    def end(self) -> None:
-        """`ended`, once."""
-        if not self._is_over:
-            self._is_over = True
-            self._say("ended", done=self._tally.done, failed=self._tally.failed)
-
-    def _say(self, event: str, **facts: object) -> None:
-        now = self._clock()
-        if event != "change_failed":
-            # Failures, however many, don't put off the line that says how far it is.
-            self._said = now
-        level = "error" if event == "change_failed" else "info"
-        _write(self._stream, log_line(event, level, elapsed=round(now - self._started, 3), **facts))
-
-
-_run_id: str | None = None
-
-
-def _name_run(run_id: str | None) -> None:
-    global _run_id  # noqa: PLW0603 - one process has one log, and its lines come from several places
-    _run_id = run_id
-
-
-def log_line(event: str, level: str, **facts: object) -> str:
-    """One line for log collectors: what happened, at which `time` (UTC), of which `level`, in which run."""
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return escaped(orjson.dumps({"event": event, "time": now, "level": level, "run_id": _run_id, **facts}).decode())
-
-
 def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:
     """What it takes to read objects back: `reading 1,000 objects back from Stripe: 10 to 1,100 calls, …`."""
     objects = ", ".join(f"{cost.sync} {cost.objects:,}" for cost in costs)
@@ -366,52 +164,3 @@ def _reads(most: float, calls_per_second: float) -> str:
         return "a read for each 100 objects of the account"
     newest = "and one for each 100 objects of the last day"
     return f"up to {counted(int(most), 'read')} {newest}, {about(most / calls_per_second)}"
-
-
-def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> Progress:
-    """Progress in the form that was asked for: `json`, or `text`, which on a terminal is a bar."""
-    stream = cast("IO[str]", Steadfast(stream))
-    if log_format == "json":
-        return JsonLines(stream)
-    if stream.isatty():
-        from dbt_stripe_sync.report.progress_bar import Bars
-
-        return Bars(stream, colour=colour)
-    return PlainLines(stream)
-
-
-class Steadfast(io.TextIOBase):
-    """A stream whose reader may go away (`2>&1 | head`, a terminal that is closed) without ending the run."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write, where that is still possible."""
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, where that is still possible."""
-        with suppress(OSError, ValueError):
-            self._stream.flush()
-
-    def isatty(self) -> bool:
-        """Whether it is a terminal."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """The file behind it, by which a terminal's width is found."""
-        return self._stream.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Which characters it takes."""
-        return str(getattr(self._stream, "encoding", None) or "utf-8")
-
-
-def _write(stream: IO[str], line: str) -> None:
-    # Nobody has to read it: a run does not end because its progress can't be printed.
-    with suppress(OSError, ValueError):
-        print(line, file=stream, flush=True)

@@ -9,9 +9,10 @@ import pytest
 from dbt_projects import text_of_problem
 
 from dbt_stripe_sync.dbt.manifest import read_manifest
+from dbt_stripe_sync.dbt.places import place_of
 from dbt_stripe_sync.dbt.project import DbtProject
 from dbt_stripe_sync.dbt.run_results import RunResults
-from dbt_stripe_sync.dbt.targets import find_other_target, place_of
+from dbt_stripe_sync.dbt.targets import find_other_target
 
 POSTGRES = {
     "dev": {"type": "postgres", "dbname": "gym", "schema": "dbt_ann"},

@@ -9,8 +9,9 @@ from datetime import datetime
 from conftest import make_change, make_counts, make_outcome
 
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.progress import JsonLines, PlainLines, Silent, open_progress
+from dbt_stripe_sync.report.progress import Silent
 from dbt_stripe_sync.report.progress_bar import Bars
+from dbt_stripe_sync.report.progress_lines import JsonLines, PlainLines, open_progress
 
 
 class Terminal(io.StringIO):
