@@ -77,7 +77,7 @@ def test_the_plan_tells_a_person_what_was_found_and_by_what(business):
 
     text = business.cli("plan").text
 
-    assert f"~ c1 {found[:15]}… found by email" in text
+    assert f"~ c1 {found} found by email" in text
     assert "compared with all existing objects (1 page listed)" in text
 
 

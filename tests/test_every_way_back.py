@@ -48,9 +48,10 @@ WALKED = {
     "sync-stopped": "test_stopping.py::test_a_sync_whose_rows_fail_alike_is_stopped_and_the_others_go_on",
     "time-out-of-window": "test_ways_back_objects.py::test_an_event_that_is_too_old_is_left_out_of_the_model",
     "unsettled": "faults/test_recovery.py::"
-    "test_an_event_that_stripe_no_longer_tells_apart_stays_unknown_until_a_person_decides",
+    "test_an_event_that_shares_its_time_with_others_stays_unknown_until_a_person_decides",
     "value-taken": "test_ways_back_objects.py::test_a_value_that_another_row_has",
     # ── the project and the warehouse ────────────────────────────────────────────────────────────────────────────
+    "defer-without-build": "test_commands.py::test_defer_without_a_build_is_refused_and_not_ignored",
     "no-test-results": "test_ways_back_project.py::test_tests_that_dbt_has_not_run_are_missed_until_it_has",
     "private-model": "test_ways_back_project.py::test_a_private_model_is_in_the_exposure_once_it_is_public",
     "warehouse-locked": "test_ways_back_project.py::test_a_locked_file_is_read_once_the_other_program_has_ended",
@@ -124,6 +125,7 @@ NOT_WALKED = {
     "serve-settings": "the server ends before a run; the secret is dbt Cloud's",
     "state-memory": _MACHINE,
     "state-moved": _MACHINE,
+    "state-not-copied": _MACHINE,
     "state-unwritable": _MACHINE,
     "unexpected-error": "a fault of the program, which nobody foresaw",
     "unreadable-listing": "only a dbt that answers in another form brings it about",

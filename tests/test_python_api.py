@@ -75,6 +75,9 @@ def test_progress_hears_of_every_change(project):
         def begin_run(self, run_id):
             heard.append(run_id[8])
 
+        def reading_back(self, costs, calls_per_second):
+            heard.append(("looked up", len(costs), calls_per_second > 0))
+
         def begin_sync(self, name):
             heard.append(name)
 
@@ -95,7 +98,16 @@ def test_progress_hears_of_every_change(project):
 
     project.run(progress=Listener())
 
-    assert heard == ["T", "customers", ("read", 3), ("compared", 3), 3, 3, *[Status.SUCCEEDED] * 3]
+    assert heard == [
+        "T",
+        "customers",
+        ("read", 3),
+        ("looked up", 1, True),
+        ("compared", 3),
+        3,
+        3,
+        *[Status.SUCCEEDED] * 3,
+    ]
 
 
 def test_every_name_that_is_offered_is_there():

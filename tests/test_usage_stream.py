@@ -204,7 +204,7 @@ def test_what_became_of_a_request_is_found_out_by_the_next_run(metered, path, ac
     run(metered)
 
     assert first.exit_code == 1
-    assert "20 unknown" in first.text
+    assert "20 unresolved" in first.text
     assert batches(metered) == [20]
     assert sorted(Decimal(event["payload"]["value"]) for event in sent(metered).values()) == list(range(20))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -34,7 +34,11 @@ def clock(monkeypatch):
 def impatient(monkeypatch):
     """Runs that wait for an answer only a moment."""
     patient = gateway.Gateway
-    monkeypatch.setattr(gateway, "Gateway", lambda *args: patient(*args, timeout=TIMEOUT))
+
+    def impatient(*args, patience):
+        return patient(*args, patience=replace(patience, answer_seconds=TIMEOUT))
+
+    monkeypatch.setattr(gateway, "Gateway", impatient)
 
 
 @dataclass

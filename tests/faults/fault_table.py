@@ -70,8 +70,8 @@ def _of(make: Callable[..., Fault], *args: Any, **given: Any) -> Callable[..., F
     return lambda **more: make(*args, **given, **more)
 
 
-_CONNECTION = ("unknown[connection]", "the connection was cut", "the next run finds out first")
-_OWN_ERROR = ("unknown[api_error]", "Stripe had an error of its own, so it may have happened")
+_CONNECTION = ("unresolved[connection]", "the connection was cut", "the next run finds out first")
+_OWN_ERROR = ("unresolved[api_error]", "Stripe had an error of its own, so it may have happened")
 _TOO_MANY = ("rejected[rate_limit]", "Stripe had too many requests, even after waiting and slowing down")
 
 STRIPE_FAULTS = (
@@ -94,7 +94,7 @@ STRIPE_FAULTS = (
         name="no answer within 80 seconds",
         fault=_of(Fault.hang, 1.0, after_effect=True),
         happens=SENT_AGAIN,
-        seen=("unknown[connection]", "no answer in time", "the next run finds out first"),
+        seen=("unresolved[connection]", "no answer in time", "the next run finds out first"),
         next_run=REPLAYED,
         acts=True,
     ),
@@ -135,7 +135,7 @@ STRIPE_FAULTS = (
         name="409: the key is in use",
         fault=Fault.conflict,
         happens=SENT_AGAIN,
-        seen=("unknown[idempotency_key_in_use]", "the same request was still being worked on by Stripe"),
+        seen=("unresolved[idempotency_key_in_use]", "the same request was still being worked on by Stripe"),
         next_run=REPLAYED,
     ),
     *(
@@ -190,7 +190,7 @@ STRIPE_FAULTS = (
         name="200 with a page that is not JSON",
         fault=_of(Fault.not_json, after_effect=True),
         happens=SENT_AGAIN,
-        seen=("unknown[not_stripe]", "something between here and Stripe answered in its place"),
+        seen=("unresolved[not_stripe]", "something between here and Stripe answered in its place"),
         next_run=REPLAYED,
         acts=True,
     ),
@@ -198,7 +198,7 @@ STRIPE_FAULTS = (
         name="502 with a page that is not JSON",
         fault=_of(Fault.not_json, after_effect=False, status=502),
         happens=SENT_AGAIN,
-        seen=("unknown[not_stripe]", "something between here and Stripe answered in its place"),
+        seen=("unresolved[not_stripe]", "something between here and Stripe answered in its place"),
         next_run=REPLAYED,
     ),
 )
@@ -206,7 +206,7 @@ STRIPE_FAULTS = (
 GONE = OtherFault(
     name="connection refused in mid-run",
     happens=f"{SENT_AGAIN} Where no call at all gets an answer, the run ends.",
-    seen=("unknown[connection]", "the next run finds out first"),
+    seen=("unresolved[connection]", "the next run finds out first"),
     next_run=REPLAYED,
     exit_code=1,
 )
@@ -220,7 +220,7 @@ NEVER_THERE = OtherFault(
 MISMATCH = OtherFault(
     name="400: the key was used with other parameters",
     happens="The key is given up and never sent again: the row is `unknown`.",
-    seen=("unknown[idempotency_error]",),
+    seen=("unresolved[idempotency_error]",),
     next_run=LOOKED_FOR,
     exit_code=1,
 )
@@ -309,7 +309,7 @@ END_REFUSED = OtherFault(
 END_LOST = OtherFault(
     name="the end of a replaced object gets no answer",
     happens="The new object is there and recorded. The end of the old one is `unknown` and owed.",
-    seen=("owed: archive", "unknown[connection]", "state settle"),
+    seen=("owed: archive", "unresolved[connection]", "state settle"),
     next_run=f"{REPLAYED} What was done is no longer owed.",
     exit_code=1,
 )

@@ -113,9 +113,10 @@ def test_a_list_that_gives_the_same_page_for_ever_comes_to_an_end(connect, serve
 
 
 @pytest.mark.parametrize("length", [2, 3])
-def test_a_list_that_goes_round_in_a_circle_comes_to_an_end(connect, server, length):
+def test_a_list_that_goes_round_in_a_circle_comes_to_an_end(connect, server, length, monkeypatch):
     bodies = cycle([{"id": f"cus_{n}", "object": "customer", "livemode": False} for n in range(length)])
-    server.answer_to = lambda _line: says({"object": "list", "data": [next(bodies)], "has_more": True})
+    page = lambda _line: says({"object": "list", "data": [next(bodies)], "has_more": True})  # noqa: E731
+    monkeypatch.setattr(server, "answer_to", page)
     with pytest.raises(StripeError, match="the same page again and again"):
         connect(server.url, KEY).pages("customer")
 

@@ -34,7 +34,7 @@ def complete(
 ) -> Change | Ask | Reject | Over | None:
     """The same change with all that its object has to add; None where the object is gone.
 
-    `shown` is the object as it was found, where that has just been compared with the row.
+    `shown` is the object as it was found or read back, where that has just been compared with the row.
     """
     lists = _sent_lists(rules, change)
     whole = _sent_whole(rules, change)

@@ -94,7 +94,7 @@ def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Ob
     if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
         return _decide_deleted(rules, diff, payload, observed)
     decision = retag(rules, known, old_tag(rules, diff), decision)
-    return _complete(rules, known, payload, decision, observed)
+    return _complete(rules, known, payload, decision, observed, known.drifted)
 
 
 def _complete(
