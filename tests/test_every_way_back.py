@@ -75,6 +75,11 @@ WALKED = {
     "state-newer": "faults/test_other_faults.py::test_a_state_of_a_newer_version_is_left_alone",
     "state-not-empty": "test_ways_back.py::test_another_place_for_the_state_leads_to_a_clean_run",
     "state-readonly": "faults/test_other_faults.py::test_a_state_that_can_not_be_made_stops_the_run_before_anything",
+    "state-is-copy": "remote/test_remote_state.py::test_a_copy_is_not_taken_for_the_state",
+    "state-lease-lost": "remote/test_lease.py::test_a_runner_that_has_lost_it_stops_before_its_next_call",
+    "state-leased": "remote/test_lease.py::test_it_is_waited_for_as_long_as_one_says",
+    "state-not-folded": "remote/test_store_faults.py::test_a_snapshot_that_can_not_be_written_at_the_end_loses_nothing",
+    "state-not-moved": "remote/test_remote_state.py::test_a_local_state_is_moved_and_never_passed_over",
     "sync-renamed": "test_renamed_syncs.py::test_moving_the_records_leads_to_a_clean_run",
     "sync-undecided": "faults/test_recovery.py::test_a_sync_with_open_changes_is_not_renamed",
     # ── plans and files ──────────────────────────────────────────────────────────────────────────────────────────
@@ -108,6 +113,7 @@ WALKED = {
 }
 _PACKAGE = "the way out is to install another package"
 _MACHINE = "the way out is on the machine, outside the program"
+_STORE = "the way out is in the object store, outside the program"
 NOT_WALKED = {
     "alert-not-sent": "a warning after the run is done; the address is the receiver's",
     "github-comment": "the permission is given in a workflow on GitHub",
@@ -123,6 +129,12 @@ NOT_WALKED = {
     "serve-in-use": "the server ends before a run; another folder is another command line",
     "serve-queue": _MACHINE,
     "serve-settings": "the server ends before a run; the secret is dbt Cloud's",
+    **dict.fromkeys(("state-digest", "state-incomplete", "state-store-older"), _STORE),
+    **dict.fromkeys(("state-store-conditions", "state-store-credentials", "state-store-missing"), _STORE),
+    "state-store-unreachable": _STORE,
+    "two-states": "the command line or the setting names one place then",
+    "bad-state-url": "the command line or the setting is another one then",
+    "object-store-missing": _PACKAGE,
     "state-memory": _MACHINE,
     "state-moved": _MACHINE,
     "state-not-copied": _MACHINE,
