@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
-from uuid import uuid4
 
 from dbt_stripe_sync.engine.apply.journal import Journal
 from dbt_stripe_sync.engine.apply.lanes import Sending, Stop, apply_changes
@@ -21,6 +20,7 @@ from dbt_stripe_sync.engine.plan.guards import find_unagreed, refuse_unagreed
 from dbt_stripe_sync.engine.plan.making import PlanMaker, PlanProgress, Scope, Sources
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.model.errors import StateError, SyncError
+from dbt_stripe_sync.model.run import new_run_id
 from dbt_stripe_sync.plan_header import build_header, check_plan
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
@@ -198,8 +198,3 @@ def _failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
         with suppress(StateError):
             parts.state.fail_run(run_id, error.problems)
         raise
-
-
-def new_run_id(now: datetime) -> str:
-    """An id that sorts by time and that a person can say."""
-    return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"

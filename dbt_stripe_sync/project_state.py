@@ -156,7 +156,7 @@ class ProjectState:
         Raises `StripeError`, too.
         """
         from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
-        from dbt_stripe_sync.pipeline import new_run_id
+        from dbt_stripe_sync.model.run import new_run_id
 
         workload = self._workload
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from dbt_stripe_sync.model.calls import RESOURCE_MISSING
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import PlanHeader, SyncCounts
     from dbt_stripe_sync.model.record import Record
+
+
+def new_run_id(now: datetime) -> str:
+    """An id that sorts by time and that a person can say."""
+    return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
 
 
 class Status(Enum):
