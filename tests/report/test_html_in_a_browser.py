@@ -147,7 +147,7 @@ def test_each_object_leads_to_its_page_in_the_dashboard(visit, small):
     page = visit(small)
     page.locator("#sync").select_option(label="stripe_customers")
 
-    link = page.locator("#rows .row", has_text="written").first.locator("a")
+    link = page.locator("#rows .row", has_text="1003").first.locator("a")
 
     dashboard = "https://dashboard.stripe.com/acct_1AbCdEfGhIjKlMn0/test"
     assert link.get_attribute("href") == f"{dashboard}/customers/{link.inner_text()}"
