@@ -169,7 +169,7 @@ def test_a_name_that_stands_twice_in_dbt_project_yml_is_no_more_to_us_than_to_db
     properties(project, models=[tagged("m")])
     write(project, "dbt_project.yml", "name: club\nprofile: club\nversion: '1.0'\nvars: {a: 1}\nvars: {b: 2}\n")
     if project.engine == "2":
-        assert "duplicate entry with key" in dbt(project, "parse", code=1)
+        assert "Duplicate key `vars`" in dbt(project, "parse", code=1)
         return
     profile = "club:\n  target: no\n  target: dev\n  outputs: {dev: {type: duckdb, path: w.duckdb}}\n"
     write(project, "profiles.yml", profile)
