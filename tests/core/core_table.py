@@ -578,7 +578,7 @@ SUBSCRIPTION = Core(
         Change(
             kind="enum",
             columns={"pending": "'week'"},
-            sends={"pending_invoice_item_interval": {"interval": "week"}},
+            sends={"pending_invoice_item_interval": {"interval": "week", "interval_count": 1}},
             shows={"pending_invoice_item_interval.interval": "week"},
         ),
         Change(kind="timestamp", columns={"ends": LATER}, sends={"cancel_at": AT_LATER}, shows={"cancel_at": AT_LATER}),
@@ -973,7 +973,7 @@ QUOTE = Core(
         Change(
             kind="number in a hash",
             columns={"days": "14"},
-            sends={"invoice_settings": {"days_until_due": 14}},
+            sends={"invoice_settings": {"days_until_due": 14, "issuer": {"type": "self"}}},
             shows={"invoice_settings.days_until_due": 14},
         ),
         Change(

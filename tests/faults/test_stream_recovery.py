@@ -21,7 +21,7 @@ def metered(shop):
     meter = {"event_name": "id", "display_name": "id", "default_aggregation.formula": {"value": "sum"}}
     shop.business.sync("meters", resource="billing.meter", key="id", fields=meter, on_removed="deactivate")
     assert shop.run().exit_code == 0
-    shop.business.table("usage", f"SELECT 'u' || range AS id, 1 AS customer, range AS n FROM range({EVENTS})")
+    shop.business.table("usage", f"SELECT 'u' || range AS id, 1 AS customer, range + 1 AS n FROM range({EVENTS})")
     event = {
         "event_name": {"value": "calls"},
         "payload.stripe_customer_id": {"sync": "customers", "key": "customer"},
