@@ -77,7 +77,7 @@ def test_events_that_stripe_no_longer_tells_apart_are_settled_by_what_their_mete
     ran = metered.run()
 
     assert ran.exit_code == 0, ran.text
-    assert streamed(metered) == ([] if acts else [EVENTS])
+    assert sum(streamed(metered)) == (0 if acts else EVENTS)
     assert metered.stripe.count("billing.meter_event") == EVENTS
     assert metered.open_intents() == 0
 
@@ -93,7 +93,7 @@ def test_a_second_try_without_an_answer_gives_stripe_no_longer_memory(metered, a
     ran = metered.run()
 
     assert ran.exit_code == 0, ran.text
-    assert streamed(metered) == ([] if acts else [EVENTS])
+    assert sum(streamed(metered)) == (0 if acts else EVENTS)
 
 
 def test_an_event_that_may_have_been_sent_is_not_rejected_for_what_holds_only_now(metered):
