@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox import Sandbox
 
 # Seconds. What takes longer than this is cut off; the real figure would make the tests wait.
-TIMEOUT = 0.4
+TIMEOUT = 1.0
 CUSTOMERS = 3
 
 

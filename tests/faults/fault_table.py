@@ -92,7 +92,7 @@ STRIPE_FAULTS = (
     ),
     StripeFault(
         name="no answer within 80 seconds",
-        fault=_of(Fault.hang, 1.0, after_effect=True),
+        fault=_of(Fault.hang, 2.5, after_effect=True),
         happens=SENT_AGAIN,
         seen=("unresolved[connection]", "no answer in time", "the next run finds out first"),
         next_run=REPLAYED,
@@ -180,7 +180,7 @@ STRIPE_FAULTS = (
         name="403 in mid-run: the key lost a permission",
         fault=_of(Fault.forbidden),
         happens=f"{REFUSED} The sync sends nothing more, other syncs go on.",
-        seen=("rejected[more_permissions_required]", "the key may not do this", "give the restricted key write access"),
+        seen=("rejected[more_permissions_required]", "the key may not do this", "give the restricted key"),
         next_run=f"With the permission: {PLANNED[0].lower()}{PLANNED[1:]}",
         once=False,
         lasting="rejected",
