@@ -412,10 +412,7 @@ def look_at_state(
     """
     place = place if isinstance(place, StatePlace) else StatePlace(path=place)
     with _looked_at(place, clock, wait_seconds, must_exist=must_exist) as session:
-        store = StateStore(session, clock, retention or Retention())
-        if identity is not None:
-            store.check_identity(identity)
-        yield store
+        yield _checked_store(session, identity, clock, retention)
 
 
 @contextmanager
@@ -456,10 +453,17 @@ def open_state(
     with _opened(place, clock, wait_seconds, must_exist=must_exist) as session:
         if place.remote is None:
             _refuse_copy(session)
-        store = StateStore(session, clock, retention or Retention())
-        if identity is not None:
-            store.check_identity(identity)
-        yield store
+        yield _checked_store(session, identity, clock, retention)
+
+
+def _checked_store(
+    session: Session, identity: StateIdentity | None, clock: Clock, retention: Retention | None
+) -> StateStore:
+    """The state of an open session, once it is known to be that of `identity`, where that is given."""
+    store = StateStore(session, clock, retention or Retention())
+    if identity is not None:
+        store.check_identity(identity)
+    return store
 
 
 def _refuse_copy(session: Session) -> None:

@@ -403,10 +403,9 @@ def _reply(received: Received, expected: Expectation) -> Reply:
         return replace(reply, foreign="it is not JSON")
     if not isinstance(body, dict):
         return replace(reply, foreign="it is not a JSON object")
-    foreign = find_contradiction(body, headers, expected) if received.status < REDIRECT else None
-    reply = replace(reply, body=body, foreign=foreign)
     if received.status < REDIRECT:
-        return reply
+        return replace(reply, body=body, foreign=find_contradiction(body, headers, expected))
+    reply = replace(reply, body=body)
     if not any(isinstance(reply.error.get(name), str) for name in ("type", "code")):
         return replace(reply, foreign="it is an error without Stripe's `error`")
     return reply

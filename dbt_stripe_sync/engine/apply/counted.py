@@ -37,6 +37,15 @@ class Counted:
     facts: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """What is known of one customer, meter and time: what the records have of it, and what the open events add."""
+
+    known: Decimal | None
+    open_: Decimal | None
+    is_same_time: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class Counts:
     """What meters have counted around the events of `intents`, each asked for once and before any is sent again."""
@@ -46,6 +55,7 @@ class Counts:
     workspace: Workspace
     intents: Sequence[Intent]
     _read: dict[tuple[str, str, Span], asyncio.Task[Usage | None]] = field(default_factory=dict)
+    _sums: dict[tuple[str, str, Span], _Sums] = field(default_factory=dict)
 
     async def judge(self, intent: Intent, at: str) -> Counted:
         """Say whether an event was counted; `at` is the parameter with its time. Raises `StripeError`."""
@@ -54,15 +64,15 @@ class Counts:
         usage = await self._usage(event, span)
         if usage is None:
             return Counted(is_counted=None, facts=f"no meter has the event name `{event.get('event_name')}`")
-        known = self._known(intent, at, span, usage)
-        open_, is_same_time = self._open(intent, at, span, usage)
+        sums = self._sums_of(intent, at, span, usage)
+        known, open_ = sums.known, sums.open_
         facts = _facts(usage, span, known, open_)
         mine = usage.added_by(event)
         if mine is None or open_ is None:
             return Counted(is_counted=None, facts=facts)
         if usage.counted == 0 and mine > 0 and not known:
             return Counted(is_counted=False, facts=facts)
-        adds_up = usage.formula in ("sum", "count") and known is not None and is_same_time
+        adds_up = usage.formula in ("sum", "count") and known is not None and sums.is_same_time
         if adds_up and known is not None and open_ > 0 and usage.counted == known + open_:
             return Counted(is_counted=True, facts=facts)
         return Counted(is_counted=None, facts=facts)
@@ -72,6 +82,15 @@ class Counts:
         if named not in self._read:
             self._read[named] = asyncio.ensure_future(self.stripe.usage(event, *span))
         return await self._read[named]
+
+    def _sums_of(self, intent: Intent, at: str, span: Span, usage: Usage) -> _Sums:
+        """The sums around an event, which those of one customer, meter and time share: the records are read once."""
+        place = (usage.meter, usage.customer, span)
+        if place not in self._sums:
+            open_, is_same_time = self._open(intent, at, span, usage)
+            known = self._known(intent, at, span, usage)
+            self._sums[place] = _Sums(known=known, open_=open_, is_same_time=is_same_time)
+        return self._sums[place]
 
     def _known(self, intent: Intent, at: str, span: Span, usage: Usage) -> Decimal | None:
         """What the records know to have been counted; None where one of them hides what it has added.
