@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 REF = "$ref"
 FINGERPRINT = "$fingerprint"
 NOT_STORED = "$not_stored"
+# What is the same in JSON. Most values of a row are of these, and a run walks them several times.
+_PLAIN = frozenset({str, int, bool, type(None)})
 _LIKE_OURS = re.compile(r"\$+(ref|fingerprint|not_stored)$")
 _LOCATION = ("file", "model", "sync", "field", "key")
 _OWED = ("id", "sync", "key", "resource", "operation", "target", "reason", "attempts", "request_id")
@@ -75,7 +77,12 @@ def encode_params(value: Any) -> Any:
     if isinstance(value, NotStored):
         return {NOT_STORED: value.kind}
     if isinstance(value, Mapping):
-        return {f"${name}" if _LIKE_OURS.match(name) else name: encode_params(part) for name, part in value.items()}
+        return {
+            f"${name}" if name[:1] == "$" and _LIKE_OURS.match(name) else name: (
+                part if type(part) in _PLAIN else encode_params(part)
+            )
+            for name, part in value.items()
+        }
     if isinstance(value, list | tuple):
         return [encode_params(part) for part in value]
     return value
@@ -84,15 +91,22 @@ def encode_params(value: Any) -> Any:
 def decode_params(value: Any) -> Any:
     """The inverse of `encode_params`."""
     if isinstance(value, dict):
-        if value.keys() == {REF}:
-            sync, key = value[REF]
-            return Ref(sync=sync, key=key)
-        if value.keys() == {FINGERPRINT}:
-            salt, digest = value[FINGERPRINT]
-            return Fingerprint(salt=salt, digest=digest)
-        if value.keys() == {NOT_STORED}:
-            return NotStored(kind=value[NOT_STORED])
-        return {name[1:] if _LIKE_OURS.match(name) else name: decode_params(part) for name, part in value.items()}
+        if len(value) == 1:
+            ((name, part),) = value.items()
+            if name == REF:
+                sync, key = part
+                return Ref(sync=sync, key=key)
+            if name == FINGERPRINT:
+                salt, digest = part
+                return Fingerprint(salt=salt, digest=digest)
+            if name == NOT_STORED:
+                return NotStored(kind=part)
+        return {
+            name[1:] if name[:1] == "$" and _LIKE_OURS.match(name) else name: (
+                part if type(part) in _PLAIN else decode_params(part)
+            )
+            for name, part in value.items()
+        }
     if isinstance(value, list):
         return [decode_params(part) for part in value]
     return value

@@ -114,7 +114,7 @@ class Transport(stripe.HTTPClient):
                 method,
                 url,
                 headers=headers,
-                data=post_data,
+                data=post_data.encode() if post_data is not None else None,
                 allow_redirects=False,
                 proxy=self._proxy_url,
                 trace_request_ctx=exchange,

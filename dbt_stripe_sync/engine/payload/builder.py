@@ -83,7 +83,8 @@ def refs_in(value: Any) -> Iterable[Ref]:
         yield value
     elif isinstance(value, dict):
         for part in value.values():
-            yield from refs_in(part)
+            if not isinstance(part, str):
+                yield from refs_in(part)
     elif isinstance(value, list):
         for part in value:
             yield from refs_in(part)

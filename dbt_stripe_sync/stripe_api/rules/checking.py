@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def _walk(node: _Node, value: Any, spot: Spot) -> Iterator[Violation]:
         for name, inner in value.items():
             child = node.below.get(name) or node.below.get("*")
             if child is not None:
-                yield from _walk(child, inner, replace(spot, path=(*spot.path, name), around=(*spot.around, value)))
+                yield from _walk(child, inner, spot.inside(name, value))
     elif isinstance(value, list) and "[]" in node.below:
         for index, inner in enumerate(value):
-            yield from _walk(node.below["[]"], inner, replace(spot, path=(*spot.path, str(index))))
+            yield from _walk(node.below["[]"], inner, spot.inside(str(index)))
