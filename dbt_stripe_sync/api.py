@@ -222,15 +222,22 @@ class Project:
             return preview_rows(self.workload, warehouse, sync, limit=limit)
 
     def init(
-        self, model: str, resource: str, *, key: Sequence[str] = (), fields: Sequence[tuple[str, str]] = ()
+        self,
+        model: str,
+        resource: str,
+        *,
+        key: Sequence[str] = (),
+        fields: Sequence[tuple[str, str]] = (),
+        ask: Callable[[Sequence[str]], tuple[str, ...]] | None = None,
     ) -> Written:
         """Write a first sync for a model into its YAML; `fields` are parameters with their columns.
 
-        Needs the warehouse, and no Stripe key. Raises `ConfigError`.
+        `ask` chooses the key among the columns where nothing says what it is. Needs the warehouse, and no Stripe key.
+        Raises `ConfigError`.
         """
         from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
 
-        asked = FirstSync(model=model, resource=resource, key=tuple(key), fields=tuple(fields))
+        asked = FirstSync(model=model, resource=resource, key=tuple(key), fields=tuple(fields), ask=ask)
         dbt, manifest = load_manifest(self.options)
         node = find_model(manifest, asked.model)
         with opened_warehouse(dbt) as warehouse:
