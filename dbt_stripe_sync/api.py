@@ -26,6 +26,8 @@ from dbt_stripe_sync.wiring import (
     build,
     check_models,
     check_target,
+    find_doubtful_columns,
+    find_missing_columns,
     load_manifest,
     load_workload,
     open_parts,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.pipeline import Agree, Progress, Review
     from dbt_stripe_sync.project_state import ProjectState
+    from dbt_stripe_sync.wiring import LookFurther
 
 T = TypeVar("T")
 HELD = "A run holds the state: this plan is made from a copy of it, and leaves out what the run is sending now."
@@ -94,6 +97,20 @@ class Project:
         """The project's syncs, checked."""
         return load_workload(self.options)
 
+    def check(self) -> list[Problem]:
+        """What is odd about the project's syncs; columns are looked for where the warehouse answers at once.
+
+        Raises `ConfigError` with all that is wrong.
+        """
+        workload = self._load(find_doubtful_columns)
+        return [*workload.warnings, *self.unread(), *find_doubtful_columns(workload.dbt, workload.syncs)]
+
+    def _load(self, look_further: LookFurther = find_missing_columns) -> Workload:
+        """The workload, for what reads the warehouse anyway: what is wrong there is said together with the rest."""
+        if "workload" not in self.__dict__:
+            self.workload = load_workload(self.options, look_further=look_further)
+        return self.workload
+
     def build(self) -> None:
         """Let dbt build the synced models and their parents first. Raises `ConfigError`."""
         build(self.workload)
@@ -128,7 +145,7 @@ class Project:
         sending = pipeline.RunOptions(agree=_asking(agreed), review=_reviewing(review), fail_fast=fail_fast)
 
         async def work() -> RunReport:
-            async with open_parts(self.workload, clock=self._clock) as parts:
+            async with open_parts(self._load(), clock=self._clock) as parts:
                 report = await pipeline.run(
                     self.workload,
                     parts,
@@ -174,7 +191,7 @@ class Project:
             path = Path(folder) / "plan.jsonl"
 
             async def work() -> Plan:
-                async with open_parts(self.workload, clock=self._clock, only_looks=True) as parts:
+                async with open_parts(self._load(), clock=self._clock, only_looks=True) as parts:
                     if parts.state.is_copy:
                         _log().warning(HELD)
                     return await pipeline.make_plan(
@@ -216,7 +233,7 @@ class Project:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
         from dbt_stripe_sync.look.preview import preview_rows
 
-        check_target(self.workload)
+        check_target(self._load())
         with opened_warehouse(self.workload.dbt) as warehouse:
             check_models(self.workload, warehouse, only=sync)
             return preview_rows(self.workload, warehouse, sync, limit=limit)

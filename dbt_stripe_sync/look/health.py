@@ -17,6 +17,7 @@ from dbt_stripe_sync.wiring import (
     check_account,
     check_models,
     check_target,
+    find_missing_columns,
     load_workload,
     opened_state,
     opened_stripe,
@@ -47,7 +48,7 @@ def check_health(options: ProjectOptions) -> Iterator[Check]:
     loaded: list[Workload] = []
 
     def project() -> str:
-        loaded.append(load_workload(options))
+        loaded.append(load_workload(options, look_further=find_missing_columns))
         workload = loaded[0]
         return f"{workload.project}, target {workload.target}, built by dbt {workload.manifest.dbt_version}"
 
