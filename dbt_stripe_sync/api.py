@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
@@ -375,8 +376,7 @@ def _interruptible() -> Iterator[None]:
 
 def _say_what_is_finished(under_way: int) -> None:
     if under_way:
-        what = "1 request" if under_way == 1 else f"{under_way:,} requests"
-        _log().warning("Finishing %s; press Ctrl-C again to quit.", what)
+        _log().warning("Finishing %s; press Ctrl-C again to quit.", counted(under_way, "request"))
 
 
 def _log() -> logging.Logger:

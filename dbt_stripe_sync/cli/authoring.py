@@ -9,7 +9,7 @@ import orjson
 
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.options import FILE, with_project
-from dbt_stripe_sync.report.lines import counted
+from dbt_stripe_sync.model.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.order import find_cycle
-from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
+from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.engine.payload.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.lifecycle import Mode, Removal, stays_when_replaced
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenEnded, WhenReplaced

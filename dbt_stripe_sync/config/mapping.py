@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.paths import SHAPES, YAML_ON, find_param, is_nested
-from dbt_stripe_sync.config.suggest import closest, counted, did_you_mean, listed
+from dbt_stripe_sync.config.suggest import closest, did_you_mean, listed
 from dbt_stripe_sync.config.unknown_params import item_for, param_for, params_for
 from dbt_stripe_sync.config.values import (
     Around,
@@ -19,6 +19,7 @@ from dbt_stripe_sync.config.values import (
     parse_sync_ref,
     parse_template,
 )
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, Column, FieldMapping, ListOf, Nulls, Value
 

@@ -20,11 +20,6 @@ def listed(names: Iterable[str], most: int = MOST_LISTED) -> str:
     return f"{text} … ({len(known) - most:,} more)" if len(known) > most else text
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 column`, `2,000 columns`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def closest(name: str, names: Iterable[str]) -> str | None:
     """The name that was meant where that is all but certain: a letter of it is swapped, missing or too many."""
     close = get_close_matches(name, list(names), n=1, cutoff=ALMOST)

@@ -10,6 +10,7 @@ from dbt_stripe_sync.dbt.unread import find_unread
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import SyncError
 from dbt_stripe_sync.stripe_api.keys import is_restricted
 from dbt_stripe_sync.stripe_api.permissions import list_permissions
@@ -130,6 +131,6 @@ def _state(workload: Workload, account: Account) -> str:
     with suppress(FileNotFoundError), opened_state(workload, account, SystemClock()) as state:
         count = sum(records for _, _, records in state.summary())
         waiting = sum(1 for _ in state.open_intents())
-        left = f", {waiting:,} changes to settle" if waiting else ""
-        return f"{workload.state_place}, {count:,} records{left}"
+        left = f", {counted(waiting, 'change')} to settle" if waiting else ""
+        return f"{workload.state_place}, {counted(count, 'record')}{left}"
     return str(workload.state_place)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timezone
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.report.lines import Paint, counted, plain, wrap, wrap_marked
+from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.report.lines import Paint, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.redact import hide_secrets, hide_values
 
 if TYPE_CHECKING:

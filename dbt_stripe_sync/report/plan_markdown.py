@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.alike import Alike, mask_ids, pick_alike
 from dbt_stripe_sync.report.call_text import render_calls
-from dbt_stripe_sync.report.lines import counted, cut, plain
+from dbt_stripe_sync.report.lines import cut, plain
 from dbt_stripe_sync.report.owed_text import describe_owed, explain_owed
 from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, pick_drifted, place_of, sum_of
 from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves

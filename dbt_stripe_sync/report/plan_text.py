@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.report.alike import Alike, mask_ids, pick_alike
 from dbt_stripe_sync.report.call_text import render_calls
-from dbt_stripe_sync.report.lines import Paint, counted, cut, pad, plain, wrap, wrap_marked
+from dbt_stripe_sync.report.lines import Paint, cut, pad, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import (
     BY_RISK,

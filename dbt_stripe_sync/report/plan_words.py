@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.plan import DriftedObject
-from dbt_stripe_sync.report.lines import about, counted
+from dbt_stripe_sync.report.lines import about
 from dbt_stripe_sync.report.problems_text import group_problems
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.figures import ALWAYS, Figures, add_up, figures_of
-from dbt_stripe_sync.report.lines import Paint, counted, cut, plain, took, wrap, wrap_marked
+from dbt_stripe_sync.report.lines import Paint, cut, plain, took, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES
 from dbt_stripe_sync.report.problems_text import render_problems
