@@ -255,7 +255,7 @@ def _statuses(sync: str, summary: Summary) -> str:
 
 def _title(cause: Cause) -> str:
     field = f", at {cause.path}" if cause.path else ""
-    word = "row" if cause.rows == 1 else "rows"
+    word = cause.noun if cause.rows == 1 else f"{cause.noun}s"
     return f"{word} of {cause.sync} {_TITLES[cause.status]}{field}"
 
 
