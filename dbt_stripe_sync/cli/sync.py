@@ -13,6 +13,7 @@ from dbt_stripe_sync.model.errors import ConfigError, PlanError, Problem, Severi
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
 from dbt_stripe_sync.report import run_json, run_text
+from dbt_stripe_sync.report.lines import wrap
 from dbt_stripe_sync.report.progress_lines import log_line
 
 if TYPE_CHECKING:
@@ -189,7 +190,13 @@ def _review(project: Project, screen: Screen, progress: Progress, *, asks_first:
         elif screen.log_format == "text" and (moves := find_price_moves(plan)):
             progress.end()
             with_amounts = screen.is_interactive or project.workload.settings.show_amounts
-            screen.notes(["Price changes:", *render_price_moves(moves, with_amounts=with_amounts)])
+            lines = render_price_moves(moves, with_amounts=with_amounts)
+            screen.notes(
+                [
+                    "Price changes:",
+                    *(part for line in lines for part in wrap(line, screen.error_width, first="  ", indent="    ")),
+                ]
+            )
 
     return look
 
