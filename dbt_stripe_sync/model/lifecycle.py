@@ -274,7 +274,7 @@ class Lifecycle:
     parameter with the time of what Stripe counts and never shows, so that totals alone can tell of it. `merges_hashes`
     says that an update is known to change the parts of a hash that it names, and to keep the others. `at_most` and
     `one_currency` are what holds for the objects of one parent together. `kept_by` are objects for whose sake Stripe
-    refuses to delete one.
+    refuses to delete one. `part_of` is the parameter with the object that this one is a part of and ends with.
     """
 
     found_by: tuple[str, ...] = ()
@@ -317,6 +317,7 @@ class Lifecycle:
     at_most: AtMost | None = None
     one_currency: OneCurrency | None = None
     kept_by: tuple[HeldBy, ...] = ()
+    part_of: str | None = None
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""

@@ -203,6 +203,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             listed=False,
             said_again=_HOW_TO_CHARGE,
             when_immutable_changes=NotReplaced(reason="an item stays with its subscription"),
+            part_of="subscription",
         ),
         "subscription_schedule": Lifecycle(
             found_by=("id", "metadata"),
@@ -334,6 +335,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             listed=False,
             # docs.stripe.com/api/product-feature: a feature is attached to a product once, so the old one goes first.
             when_immutable_changes=NotReplaced(reason="a feature is attached or detached, never changed"),
+            part_of="product",
         ),
         "entitlements.feature": Lifecycle(
             found_by=("id", "lookup_key", "metadata", "name"),
@@ -422,6 +424,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             listed=False,
             merges_hashes=True,
+            part_of="account",
         ),
         "issuing.card": Lifecycle(
             found_by=("id", "metadata"),

@@ -96,7 +96,8 @@ class Observed:
 
     `body` is the row's object with `expanded` shown; `items` has the items of lists that the object shows only a page
     of; `holdings` the objects that hold it; `owners` says which row of ours has a unique value;
-    `ours` are those of some objects that a row has, or had.
+    `ours` are those of some objects that a row has, or had; `whole_is_left` says that no row has the object any more of
+    which this one is a part.
     """
 
     found: Found | None = None
@@ -106,6 +107,7 @@ class Observed:
     holdings: Sequence[Holding] | Unseen | None = None
     owners: Mapping[str, tuple[str, str] | None] | None = None
     ours: frozenset[str] | None = None
+    whole_is_left: bool | None = None
 
 
 # ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
@@ -162,7 +164,14 @@ class ReadOurs:
     ids: tuple[str, ...]
 
 
-Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners | ReadOurs"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadWhole:
+    """Whether a row still has the object that this one is a part of, or another has taken its place."""
+
+    stripe_id: str
+
+
+Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners | ReadOurs | ReadWhole"
 
 
 # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────────

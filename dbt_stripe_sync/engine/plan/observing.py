@@ -18,6 +18,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     ReadObject,
     ReadOurs,
     ReadOwners,
+    ReadWhole,
     Rules,
     Unseen,
 )
@@ -78,6 +79,8 @@ class Observing:
         for key, need in asked.items():
             if isinstance(need, ReadOurs):
                 answers[key] = replace(seen[key], ours=self._ours(need.ids))
+            elif isinstance(need, ReadWhole):
+                answers[key] = replace(seen[key], whole_is_left=self._is_left(need.stripe_id))
         reads = [(key, need) for key, need in asked.items() if isinstance(need, ReadObject | ReadItems | ReadHoldings)]
         bodies = await read_together(self._read(rules, need, seen[key]) for key, need in reads)
         answers |= {key: body for (key, _), body in zip(reads, bodies, strict=True)}
@@ -155,6 +158,15 @@ class Observing:
             {"ids": list(ids)},
         )
         return frozenset(found for (found,) in rows)
+
+    def _is_left(self, stripe_id: str) -> bool:
+        """Whether no row has an object any more, once this plan is done."""
+        rows = self.workspace.all(
+            "SELECT 1 FROM known_records AS r LEFT JOIN work.planned AS p ON p.sync = r.sync AND p.key = r.key "
+            "WHERE r.stripe_id = $id AND NOT contains(r.sync, $part) AND (p.key IS NULL OR p.id = $id)",
+            {"id": stripe_id, "part": PART_SEPARATOR},
+        )
+        return not rows
 
     async def _owners(
         self, rules: Rules, asked: Mapping[str, ReadOwners], seen: Mapping[str, Observed]
