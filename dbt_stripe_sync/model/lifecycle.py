@@ -131,6 +131,20 @@ class CutsShort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsedBy:
+    """What needs an object until its own end: a `resource`, listed by its `listed_by` for each `through` that names it.
+
+    `operation` is the removal that waits for that. `ends_by_itself` are parameters of which one says that it will end.
+    """
+
+    operation: str
+    through: HeldBy
+    resource: str
+    listed_by: str
+    ends_by_itself: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
     """A parameter whose value no two objects of a resource have at once.
 
@@ -275,6 +289,7 @@ class Lifecycle:
     says that an update is known to change the parts of a hash that it names, and to keep the others. `at_most` and
     `one_currency` are what holds for the objects of one parent together. `kept_by` are objects for whose sake Stripe
     refuses to delete one. `part_of` is the parameter with the object that this one is a part of and ends with.
+    `used_by` is what needs an object until its own end.
     """
 
     found_by: tuple[str, ...] = ()
@@ -318,6 +333,7 @@ class Lifecycle:
     one_currency: OneCurrency | None = None
     kept_by: tuple[HeldBy, ...] = ()
     part_of: str | None = None
+    used_by: tuple[UsedBy, ...] = ()
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""

@@ -25,6 +25,7 @@ from dbt_stripe_sync.model.lifecycle import (
     Replace,
     Step,
     Unique,
+    UsedBy,
     Window,
 )
 from dbt_stripe_sync.model.params import ParamKind
@@ -363,6 +364,17 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             tagged=False,
             when_immutable_changes=NotReplaced(reason="a meter's events are counted as they were when it was created"),
             note="an inactive meter takes no events; it is activated again when its row comes back",
+            # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so a subscription that still
+            # runs would bill nothing of what is used until its end.
+            used_by=(
+                UsedBy(
+                    operation="deactivate",
+                    through=HeldBy(resource="price", parameter="recurring.meter", listed_by="recurring.meter"),
+                    resource="subscription",
+                    listed_by="price",
+                    ends_by_itself=("cancel_at_period_end", "cancel_at", "schedule"),
+                ),
+            ),
         ),
         # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event/create). What Stripe
         # says of a second one is not documented; it was seen as a 400 without a code (langfuse/langfuse #16292).

@@ -130,7 +130,9 @@ def test_an_item_that_leaves_with_the_subscription_that_is_replaced_is_gone(with
     meta = with_items.business.models["items"]["meta"]["stripe_sync"]
     with_items.business.sync("items", **meta, on_removed="delete")
     with_items.move("ann")
-    with_items.business.table("items", f"SELECT * FROM items UNION ALL SELECT 'i2', sub, '{with_items.other}', 1 FROM items")
+    with_items.business.table(
+        "items", f"SELECT * FROM items UNION ALL SELECT 'i2', sub, '{with_items.other}', 1 FROM items"
+    )
     with_items.succeeds()
     with_items.move("bo")
 

@@ -469,6 +469,9 @@ class _SyncPlanner:
             planning.settling.note_end(change)
         if change.removed and self._rules.lifecycle.cuts_short:
             planning.settling.cutting_short.append(change)
+        if change.removed and self._rules.lifecycle.used_by:
+            planning.settling.in_use.append(change)
+        planning.settling.note_user(change)
         for part in end_first(change) if change.ends_first else (change,):
             planning.writer.add(part)
             planning.settling.note(part)
