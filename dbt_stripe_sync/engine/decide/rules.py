@@ -27,7 +27,7 @@ class Rules:
     """All that decisions about one sync's rows depend on.
 
     `tag_for` says for which keys our own tag is looked for among existing objects: all of them on a sync's first run
-    (None), later those whose record was taken away.
+    (None), later those whose record was taken away. `forgotten` has the objects that these had, where they are known.
     """
 
     sync: Sync
@@ -36,6 +36,7 @@ class Rules:
     builder: PayloadBuilder
     now: datetime
     tag_for: frozenset[str] | None = frozenset()
+    forgotten: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lifecycle(self) -> Lifecycle:

@@ -27,7 +27,8 @@ from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Owed, nested
 from dbt_stripe_sync.model.errors import StripeError
-from dbt_stripe_sync.model.objects import object_value
+from dbt_stripe_sync.model.lifecycle import Mode
+from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
@@ -123,7 +124,7 @@ class Observing:
         resource = rules.resource.name
         wanted = {key: need.pairs for key, need in asked.items()}
         pairs = [pair for of_row in wanted.values() for pair in of_row]
-        note = await self.existing.ask(resource, pairs)
+        note = await self.existing.ask(resource, pairs, complete=await self._needs_all(rules, wanted))
         if note:
             notes[Note(text=note)] += 1
         hits = self.existing.find(resource, wanted)
@@ -137,6 +138,19 @@ class Observing:
             )
             for key, need in asked.items()
         }
+
+    async def _needs_all(self, rules: Rules, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> bool:
+        """Whether the rows' own objects, which their tag tells, are found for sure by a list of everything only.
+
+        A search is not enough where a row is created that it does not find: nothing says how late its index may be
+        (docs.stripe.com/search#data-freshness). An object that a row had is looked at itself.
+        """
+        tags = {key: value for key, pairs in wanted.items() for by, value in pairs if by == TAG_FIELD}
+        if not tags or rules.sync.mode is Mode.UPDATE:
+            return False
+        known = {rules.forgotten[key]: value for key, value in tags.items() if key in rules.forgotten}
+        await self.existing.look_at(rules.resource.name, known)
+        return len(known) < len(tags)
 
     def _recorded(self, resource: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """The rows whose objects these are already."""
