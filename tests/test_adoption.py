@@ -465,7 +465,7 @@ LATE = 30 * 86_400
 
 
 @pytest.fixture
-def late(tmp_path, business, clock):
+def late(business, clock):
     """A large account whose search is a month behind, and a sync of one row of which the state is lost."""
     with Sandbox(port=0, search_delay=LATE) as stripe:
         business.stripe = stripe

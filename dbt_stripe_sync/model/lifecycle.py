@@ -174,6 +174,19 @@ class ItemList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """A list of hashes of which every update sends all: the parts that no row maps are sent as the object has them.
+
+    `starts` is the part by which an entry is found again in a list that has grown or shrunk. `own` are parts that say
+    what an entry is, so that they come from the row alone; `inner` are lists inside, by what tells their entries apart.
+    """
+
+    starts: str
+    own: frozenset[str] = frozenset()
+    inner: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """One step by which an object is finished, for a sync whose options ask for it by `name`.
 
@@ -278,7 +291,8 @@ class Lifecycle:
     the resources that refer to it and can't move to a new object with another value of a parameter, `needs_one_of`
     groups of parameters of which creation needs one,
     `uniques` what no two objects share, `ended` the statuses in which an object's life is over. `whole_lists` are
-    lists that an update replaces as a whole, and to which people add by hand. `anchored` are lists whose first entry
+    lists that an update replaces as a whole, and to which people add by hand; `entries` are those of hashes that may
+    have more than a row maps. `anchored` are lists whose first entry
     says in each update where the object's own first one begins, by the parameter given here; creation has that
     parameter beside the list. `set_once` are parameters that an update takes only as long as they have the value
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
@@ -322,6 +336,7 @@ class Lifecycle:
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()
+    entries: Mapping[str, Entries] = field(default_factory=dict)
     anchored: Mapping[str, str] = field(default_factory=dict)
     moved_by_stripe: tuple[str, ...] = ()
     counted_at: str | None = None

@@ -103,9 +103,10 @@ def remove_parts(session: Session, sync: str, keys: Sequence[str]) -> None:
 
 
 def note_forgotten(session: Session, sync: str, keys: Sequence[str], undecided: Sequence[str] = ()) -> None:
-    """Remember rows whose objects are left in Stripe, before their records go: which object each had, where that is sure.
+    """Remember rows whose objects are left in Stripe, and which object each had, before their records go.
 
-    Of an `undecided` row Stripe may have another object than its record says. Inside a transaction.
+    Of an `undecided` row Stripe may have another object than its record says, so none is remembered. Inside a
+    transaction.
     """
     session.execute(
         "INSERT OR REPLACE INTO meta SELECT DISTINCT $prefix || k.key, "

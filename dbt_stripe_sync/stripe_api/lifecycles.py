@@ -15,6 +15,7 @@ from dbt_stripe_sync.model.lifecycle import (
     Bulk,
     ByStatus,
     CutsShort,
+    Entries,
     Finish,
     HeldBy,
     ItemList,
@@ -53,6 +54,21 @@ _CANCEL_AT_END = Step(
     revive={"cancel_at_period_end": False},
 )
 _CANCEL = Step(operation="cancel")
+# When a phase is, and what of it is sold: with an old end or price it would be another phase.
+_PHASE_ITSELF = frozenset(
+    {
+        "currency",
+        "duration",
+        "end_date",
+        "iterations",
+        "plan",
+        "price",
+        "price_data",
+        "start_date",
+        "trial",
+        "trial_end",
+    }
+)
 _VOID = Step(operation="void_invoice")
 
 # docs.stripe.com/api/prices/update says of `tax_behavior` that it is final once it is inclusive or exclusive.
@@ -226,6 +242,13 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             said_again=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
             whole_lists=("phases",),
+            entries={
+                "phases": Entries(
+                    starts="start_date",
+                    own=_PHASE_ITSELF,
+                    inner={"items": "price"},
+                )
+            },
             # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates
             # to." (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
             anchored={"phases": "start_date"},

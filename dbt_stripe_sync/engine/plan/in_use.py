@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.plan.listing import everything
 from dbt_stripe_sync.engine.plan.ordering import ends_later
+from dbt_stripe_sync.engine.plan.reads import no_reads_left
 from dbt_stripe_sync.model.change import nested
-from dbt_stripe_sync.model.errors import Location, Problem, Severity, StripeError
+from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError, Severity, StripeError
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ async def keep_while_in_use(settling: Settling, stripe: Stripe, catalog: Catalog
                         break
             except StripeError:
                 order.withheld[change.id] = _not_asked(change, rule)
+            except ReadLimitError:
+                order.withheld[change.id] = no_reads_left(change, rule.resource)
 
 
 async def _users(stripe: Stripe, catalog: Catalog, rule: UsedBy, stripe_id: str) -> AsyncIterator[Mapping[str, Any]]:

@@ -116,7 +116,7 @@ class PlanMaker:
             ),
             clock=sources.clock,
             writer=writer,
-            across=Across(workspace=self._workspace),
+            across=Across(workspace=self._workspace, stripe=sources.stripe, catalog=scope.catalog),
             referrers=Referrers(
                 workspace=self._workspace,
                 parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),
@@ -197,8 +197,10 @@ class PlanMaker:
         order = Order()
         self._planning.uniques.add_to(order)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
+        self._planning.stripe.allow_reads(self._planning.reading.left)
         await keep_from_ending_early(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
         await keep_while_in_use(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
+        self._planning.reading.end()
         for value in order.lost:
             self._writer.note(value)
         if not order:

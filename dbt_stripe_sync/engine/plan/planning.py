@@ -330,13 +330,16 @@ class _SyncPlanner:
         open_rows = list(rows)
         while open_rows:
             asked: dict[str, Need] = {}
+            fresh: dict[str, Decision] = {}
             for key in open_rows:
                 decision = decide(rules, rows[key], observed[key])
                 if isinstance(decision, Ask):
                     asked[key] = decision.need
                 else:
-                    decided[key] = self._planning.across.check(rules, key, decision)
-                    self._claim(rows[key].diff, decided[key])
+                    fresh[key] = decision
+                    self._claim(rows[key].diff, decision)
+            await self._planning.across.look_back(rules, fresh.values())
+            decided |= {key: self._planning.across.check(rules, key, decision) for key, decision in fresh.items()}
             if asked:
                 observed = await self._planning.observing.answer(rules, asked, observed, self._found.notes)
             open_rows = list(asked)
