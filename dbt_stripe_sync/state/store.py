@@ -312,7 +312,7 @@ class StateStore:
         undecided = self.open_keys(sync) & set(gone)
         only_open = {key for key in undecided if self.record(sync, key) is None}
         with self._session.transaction():
-            saved.note_forgotten(self._session, sync, gone)
+            saved.note_forgotten(self._session, sync, gone, list(undecided))
             saved.remove_parts(self._session, sync, gone)
             if undecided:
                 self._session.execute(
