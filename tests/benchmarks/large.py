@@ -43,7 +43,7 @@ SENT_SQL = (
     "json_object('address', json_object('city', city, 'country', country), 'email', email, 'metadata', json_object("
     "'a', a, 'active', CASE WHEN active THEN 'true' ELSE 'false' END, 'b', b, 'credit', cast(credit AS VARCHAR), "
     "'id', cast(id AS VARCHAR), 'score', cast(score AS VARCHAR), 'seats', cast(seats AS VARCHAR), "
-    "'since', cast(cast(epoch(since) AS BIGINT) AS VARCHAR)), 'name', name)"
+    "'since', strftime(since, '%Y-%m-%dT%H:%M:%S')), 'name', name)"
 )
 
 
