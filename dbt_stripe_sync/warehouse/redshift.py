@@ -45,6 +45,10 @@ CONNECT_TIMEOUT_SECONDS = 30
 FETCH_ROWS = 10_000
 SINGLE_NODE_FETCH_ROWS = 1_000
 CURSOR = "dbt_stripe_sync_rows"
+# SQLSTATEs (postgresql.org/docs/current/errcodes-appendix.html).
+UNDEFINED = ("42P01", "3F000")
+INSUFFICIENT_PRIVILEGE = "42501"
+CONNECTION_ENDED = ("08", "57P")
 AUTH_WORDS = ("password authentication failed", "28000", "28p01", "accessdenied", "no valid credentials")
 
 
@@ -276,8 +280,11 @@ def _text(name: Any) -> str:
 def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
     details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
     state = str(details.get("C", ""))
-    if state in {"42P01", "3F000"} or "does not exist" in str(details.get("M", "")):
+    if state in UNDEFINED or (not state and "does not exist" in str(details.get("M", ""))):
         return relation_missing(source)
-    if state == "42501":
+    if state == INSUFFICIENT_PRIVILEGE:
         return denied(source)
+    # What the connector says by itself, once its socket is closed, has no SQLSTATE.
+    if state.startswith(CONNECTION_ENDED) or (not state and isinstance(error, redshift_connector.InterfaceError)):
+        return connection_lost(source, f"SQLSTATE {state}" if state else "the server closed it")
     return read_failed(source, f"SQLSTATE {state}" if state else type(error).__name__)

@@ -44,12 +44,19 @@ def test_intervals_are_text_in_one_notation():
     assert CONVERTS[type_name(1190)](IntervalDayToSecond(90_061_500_000)) == "P1DT1H1M1.5S"
 
 
-def test_a_value_that_the_connector_can_not_read_is_named_without_its_value(redshift):
-    with pytest.raises(WarehouseError) as caught:
-        redshift().rows(ephemeral("SELECT TIMESTAMP '20027-01-01' AS at", "at")).read_all()
+def test_a_session_that_the_cluster_ended_is_a_lost_connection(redshift, shop):
+    warehouse = redshift()
+    warehouse.columns(ephemeral("SELECT 1 AS n", "n"))
+    shop.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+        "AND pid <> pg_backend_pid() AND state = 'idle'"
+    )
 
-    assert caught.value.problems[0].code == "read-failed"
-    assert "20027" not in str(caught.value)
+    for _ in range(2):
+        with pytest.raises(WarehouseError) as caught:
+            warehouse.rows(ephemeral("SELECT 1 AS n", "n"))
+
+        assert caught.value.problems[0].code == "warehouse-unreachable"
 
 
 def test_many_rows_come_a_fetch_at_a_time_from_a_query_with_percent_signs(redshift):
