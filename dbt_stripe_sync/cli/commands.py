@@ -30,6 +30,7 @@ MODULES = {
     "init": "authoring",
     "docs": "authoring",
     "schema": "authoring",
+    "log": "log",
     "cloud": "cloud",
     "serve": "serve",
     "sandbox": "local",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
     from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunEntry, RunReport
+    from dbt_stripe_sync.state.logged import LoggedState
     from dbt_stripe_sync.state.remote.replica import Replica
     from dbt_stripe_sync.state.runs import Outcomes
 
@@ -362,6 +363,13 @@ class StateStore:
         with self._session.transaction():
             self._session.execute("UPDATE meta SET value = $account WHERE key = 'account'", {"account": account})
         self.bound_to_key = None
+
+    @property
+    def logged(self) -> LoggedState:
+        """What the warehouse's log holds of this state."""
+        from dbt_stripe_sync.state.logged import LoggedState  # for who has such a log
+
+        return LoggedState(self._session)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
