@@ -107,7 +107,8 @@ class LoggedState:
         """
         query = (
             "SELECT runs.id, count(outcomes.run_id) AS changes "
-            "FROM runs LEFT JOIN outcomes ON outcomes.run_id = runs.id GROUP BY ALL ORDER BY any_value(runs.started_at), runs.id"
+            "FROM runs LEFT JOIN outcomes ON outcomes.run_id = runs.id "
+            "GROUP BY ALL ORDER BY any_value(runs.started_at), runs.id"
         )
         return {row["id"]: row["changes"] for batch in self._session.batches(query) for row in batch}
 

@@ -104,7 +104,8 @@ class PostgresLog:
         """The tables and views of a schema."""
         query = (
             "SELECT c.relname::text FROM pg_catalog.pg_class c "
-            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
         )
         return frozenset(str(name) for (name,) in self._rows(query, schema))
 
