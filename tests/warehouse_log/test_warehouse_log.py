@@ -309,37 +309,6 @@ def test_a_file_that_somebody_holds_is_said_and_the_next_run_catches_up(on_duckd
     assert [len(on_duckdb.log(table)) for table in ("runs", "changes", "objects")] == [2, 5, 5]
 
 
-def test_the_documented_grants_are_enough_on_postgres(on_postgres):
-    shop = on_postgres
-    shop.do(
-        "DROP ROLE IF EXISTS stripe_sync_only",
-        "CREATE ROLE stripe_sync_only LOGIN PASSWORD 'x'",
-        "GRANT USAGE ON SCHEMA public TO stripe_sync_only",
-        "GRANT SELECT ON customers, plans TO stripe_sync_only",
-        "REVOKE ALL ON DATABASE shop FROM PUBLIC",
-        "GRANT CONNECT ON DATABASE shop TO stripe_sync_only",
-    )
-    shop.write_profile({**shop.profile, "user": "stripe_sync_only", "password": "x"})
-    try:
-        refused = shop.cli()
-        assert (refused.exit_code, refused.text.count("warning[log-not-written]")) == (0, 1)
-        assert (
-            "PostgreSQL does not let `stripe_sync_only` write the log: permission denied for database shop"
-            in refused.text
-        )
-        assert "docs/warehouse-log.md" in refused.text
-
-        shop.do(
-            "CREATE SCHEMA public_stripe_sync",
-            "GRANT USAGE, CREATE ON SCHEMA public_stripe_sync TO stripe_sync_only",
-            "GRANT TEMPORARY ON DATABASE shop TO stripe_sync_only",
-        )
-        assert "warning" not in shop.cli().text
-        assert [len(shop.log(table)) for table in ("runs", "changes", "objects")] == [2, 5, 5]
-    finally:
-        shop.do("DROP OWNED BY stripe_sync_only", "DROP ROLE stripe_sync_only")
-
-
 def test_tables_that_somebody_holds_do_not_hold_up_the_run(on_postgres, monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.warehouse.log_postgres.LOCK_SECONDS", 1)
     on_postgres.cli()
