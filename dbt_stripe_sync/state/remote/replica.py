@@ -134,7 +134,7 @@ class Replica:
 
     def _check_conditions(self) -> None:
         """Whether the store refuses to overwrite, which everything here rests on."""
-        for tag in (None, '"no such version"'):
+        for tag in (None, self._objects.unused_tag):
             body = f"{os.urandom(8).hex()}\n".encode()
             with suppress(TakenError):
                 if tag is None:
