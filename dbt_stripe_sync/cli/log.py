@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def log() -> None:
-    """Write runs and Stripe ids to the warehouse, for dbt models to use."""
+    """Write runs and Stripe ids to the warehouse."""
 
 
 @log.command("write")

@@ -61,7 +61,8 @@ class Settings:
 
 # PostgreSQL cuts longer names, and two schemas could become one.
 LONGEST_SCHEMA = 63
-_TEXTS = ("api_key_env", "account", "state", "state_path", "api_base", "log", "log_schema")
+_TEXTS = ("api_key_env", "account", "state", "state_path", "api_base")
+_LOG = ("log", "log_schema")
 _LISTS = ("live_targets", "allowed_api_bases")
 _NUMBERS = (
     "account_per_second",
@@ -77,7 +78,7 @@ _WHOLE = ("concurrency", "max_reads")
 _COUNTS = ("max_rejections_per_cause",)
 _SWITCHES = ("store_values", "require_results", "show_amounts")
 _ALERTS = "alerts"
-NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS)
+NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS, *_LOG)
 
 
 def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
