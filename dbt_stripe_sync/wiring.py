@@ -240,7 +240,14 @@ def load_workload(options: ProjectOptions) -> Workload:
     gate = _judge(options, dbt, manifest, last, parsed.syncs, settings)
     # What is wrong may be mended already, in a file that dbt has not read since.
     stale = find_stale(dbt, manifest, last, gate.held)
-    problems = (*dbt.warnings, *problems, *parsed.problems, *find_misplaced(manifest), *stale)
+    problems = (
+        *dbt.warnings,
+        *problems,
+        *_check_log(dbt, settings),
+        *parsed.problems,
+        *find_misplaced(manifest),
+        *stale,
+    )
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     ask_dbt = DbtLs(project=dbt, chosen=options.chosen, manifest=manifest)
@@ -283,6 +290,16 @@ def check_file_name(target: str) -> None:
                 hint="rename the target, or name the file with `state_path` in vars.stripe_sync or `--state-path`",
             )
         )
+
+
+def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
+    """What keeps the log from being written to the target's warehouse, where the settings ask for one."""
+    if settings.log is None:
+        return ()
+    from dbt_stripe_sync.warehouse.registry import check_log
+
+    problem = check_log(dbt.target)
+    return () if problem is None else (problem,)
 
 
 def _judge(

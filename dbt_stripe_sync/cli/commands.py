@@ -28,6 +28,7 @@ MODULES = {
     "init": "authoring",
     "docs": "authoring",
     "schema": "authoring",
+    "log": "log",
     "cloud": "cloud",
     "serve": "serve",
     "sandbox": "local",

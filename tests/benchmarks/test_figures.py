@@ -133,6 +133,6 @@ def test_a_manifest_of_5000_models(business, figures):
     ours, floor = (median(one.cpu for one in side) for side in zip(*pairs, strict=True))
     peak = max(one.peak for one, _ in pairs)
     figures.say(
-        f"`ls` with a manifest of {MODELS:,} models and {path.stat().st_size >> 20} MB: {ours:.2f} s of CPU, {peak} MB, "
-        f"{ours / floor:.1f} times parsing it with orjson"
+        f"`ls` with a manifest of {MODELS:,} models and {path.stat().st_size >> 20} MB: {ours:.2f} s of CPU, "
+        f"{peak} MB, {ours / floor:.1f} times parsing it with orjson"
     )
