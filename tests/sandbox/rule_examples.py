@@ -117,7 +117,8 @@ def _(_check: billing.DistinctPrices, _param, _around):
 @example_of.register
 def _(_check: billing.OneCurrency, param, _around):
     data = {**smallest(param.item.fields["price_data"]), "unit_amount": 1000}
-    items = [{"price_data": {**data, "currency": currency}} for currency in ("usd", "eur")]
+    needed = {name: smallest(field_) for name, field_ in param.item.fields.items() if field_.required}
+    items = [{**needed, "price_data": {**data, "currency": currency}} for currency in ("usd", "eur")]
     return Example([items[0]], items)
 
 

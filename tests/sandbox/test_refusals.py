@@ -21,6 +21,8 @@ REFUSALS = {
     "forms._put": ("customers", "address=x&address[city]=y", "both a value and an object"),
     "listing._serial": ("GET customers", {"starting_after": "cus_none"}, "No such customer"),
     "listing._page_start": ("GET customers/search", {"query": "email:'a'", "page": "zz"}, "Invalid page token"),
+    "search.parse_query": ("GET customers/search", {"query": "email>'a'"}, "unable to parse"),
+    "strictness.read_expand": ("GET customers", {"expand": ["data.a.b.c.d"]}, "more than 4 levels"),
     "merging.merge_metadata": ("customers/{full}", {"metadata": {"one_more": "v"}}, "up to 50 metadata keys"),
     "amounts.in_currency": (
         "invoiceitems",

@@ -42,7 +42,6 @@ from dbt_stripe_sync.stripe_api.rules.together import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A guess: `chargeable-amounts`.
 _CHARGES = "docs.stripe.com/currencies#minimum-and-maximum-charge-amounts"
 _ITEMS = "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits"
 _TRIAL_DAYS = 'stripe/stripe-ruby#804: "The maximum number of trial period days is 730 (2 years)."'
@@ -53,6 +52,9 @@ _TAX_IDS = "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-code
 _DESCRIPTORS = "docs.stripe.com/get-started/account/statement-descriptors"
 _ONLY_CREATE, _ONLY_UPDATE = frozenset({CREATE}), frozenset({UPDATE})
 MOST_TRIAL_DAYS = 730
+# Stripe answers to more: this value must be less than or equal to 999999999999.
+MOST_UNIT_AMOUNT = 999_999_999_999
+_MOST_AMOUNT = "git.phoenixinquis.net/correlr/roam (stripe_api.org), with Stripe's words"
 
 _NO_ANCHOR = (
     "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates to."
@@ -86,9 +88,12 @@ _PRICED = {
 def _price(path: str = "") -> tuple[Rule, ...]:
     """What holds for the amounts of a price, wherever a request describes one."""
     return (
-        Rule(path=f"{path}unit_amount", check=ChargeableAmount(), source=_CHARGES),
-        Rule(path=f"{path}unit_amount_decimal", check=ChargeableAmount(), source=_CHARGES),
+        Rule(path=f"{path}unit_amount", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
+        Rule(path=f"{path}unit_amount_decimal", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
         Rule(path=f"{path}unit_amount_decimal", check=Between(least=0), source=_PRICES),
+        # A guess: `chargeable-amounts`.
+        Rule(path=f"{path}unit_amount", check=ChargeableAmount(), source=None),
+        Rule(path=f"{path}unit_amount_decimal", check=ChargeableAmount(), source=None),
     )
 
 
@@ -161,6 +166,7 @@ _OPTIONS = "docs.stripe.com/api/prices/create#create_price-currency_options"
 _PRICES = "docs.stripe.com/api/prices/create"
 _TIERS = "docs.stripe.com/api/prices/create#create_price-tiers"
 _METERED = "docs.stripe.com/changelog/basil/2025-03-31/deprecate-legacy-usage-based-billing"
+_METER = "SDK's description: The meter tracking the usage of a metered price"
 _ONE_PRICE = "SDK's description of `items[].price`: You can use either `price` or `price_data`, but not both"
 _SOME_PRICE = "SDK's description of `add_invoice_items[].price`: One of `price` or `price_data` is required."
 _ONE_AMOUNT = (
@@ -208,6 +214,8 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         *_price(),
         *_tiered("unit_amount", "unit_amount_decimal", "custom_unit_amount"),
         _metered("recurring"),
+        Rule(path="recurring.meter", check=OnlyWith("usage_type", "metered", "licensed"), source=_METER),
+        Rule(path="recurring.interval_count", check=Between(least=1), source=None),
         Rule(path="custom_unit_amount", check=Excludes("unit_amount"), source=_PRICES),
         Rule(path="custom_unit_amount", check=Excludes("unit_amount_decimal"), source=_PRICES),
         Rule(path="product_data", check=Excludes("product"), source=_PRICES),
@@ -228,9 +236,12 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
     "plan": (
         *_tiered("amount", "amount_decimal"),
         _metered(""),
+        Rule(path="meter", check=OnlyWith("usage_type", "metered", "licensed"), source=_METER),
         Rule(path="amount_decimal", check=Between(least=0), source=_PRICES),
-        Rule(path="amount", check=ChargeableAmount(), source=_CHARGES),
-        Rule(path="amount_decimal", check=ChargeableAmount(), source=_CHARGES),
+        Rule(path="amount", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
+        Rule(path="amount_decimal", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
+        Rule(path="amount", check=ChargeableAmount(), source=None),
+        Rule(path="amount_decimal", check=ChargeableAmount(), source=None),
     ),
     "promotion_code": (
         Rule(
@@ -258,6 +269,8 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(path="items", check=MaxSubscriptionItems(), source=_ITEMS),
         Rule(path="items", check=DistinctPrices(), source=_PRICES_ONCE),
         Rule(path="trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
+        Rule(path="trial_period_days", check=Between(least=0), source=None),
+        Rule(path="days_until_due", check=Between(least=0), source=None),
         Rule(path="trial_end", check=InFuture(), source=_TRIALS),
         Rule(path="trial_period_days", check=Excludes("trial_end"), source=_TRIALS, operations=_ONLY_CREATE),
         Rule(
