@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ class MostTogether:
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"at most {self.most} items, together with `{self.other}`"
+        return f"at most {counted(self.most, 'item')}, together with `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """Nothing where they have no more."""
