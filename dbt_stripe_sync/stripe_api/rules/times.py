@@ -101,7 +101,7 @@ class YearsOld:
         parts = [value.get(name) for name in ("year", "month", "day")] if isinstance(value, dict) else []
         if spot.now is None or not parts or not all(_is_time(part) for part in parts):
             return
-        today = datetime.fromtimestamp(spot.now, timezone.utc)
+        today = datetime.fromtimestamp(spot.now, UTC)
         if tuple(parts) > (today.year - self.years, today.month, today.day):
             yield Fault(
                 reason=f"is less than {self.years} years ago",
