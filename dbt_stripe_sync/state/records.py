@@ -33,6 +33,13 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
         return
     # The table is read once, for the rows that are there, and those are then deleted by their place.
     with session.given("state_incoming", build_table(RECORDS, rows)):
+        if not session.exists(
+            "SELECT 1 FROM records AS r SEMI JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key LIMIT 1"
+        ):
+            session.execute(
+                f"INSERT INTO records({_STORED}) SELECT {_COLUMNS}, written_at, written_at FROM state_incoming"
+            )
+            return
         session.execute(
             "CREATE OR REPLACE TEMP TABLE state_replaced AS SELECT i.*, r.created_at, r.rowid AS place "
             "FROM state_incoming AS i LEFT JOIN records AS r ON r.sync = i.sync AND r.key = i.key"

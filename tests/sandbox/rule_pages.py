@@ -172,7 +172,8 @@ def _stateful_rows():
 
 
 def _cell(text):
-    return text.replace("|", "\\|")
+    # `items[0][price]` would be a link by reference.
+    return text.replace("|", "\\|").replace("[", "\\[")
 
 
 def render_guesses():
@@ -185,7 +186,7 @@ def render_guesses():
         if rule.source is None
     }
     refusals = [
-        f"{'; '.join(f'“{text}”' for text in refusal.words)}"
+        f"{'; '.join(f'“{_cell(text)}”' for text in refusal.words)}"
         for name, refusal in read_refusals().items()
         if GROUNDS.get(name) is None
     ]

@@ -196,11 +196,13 @@ def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, ob
 def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     if rules.sync.mode is Mode.UPDATE:
         return Keep(note=Note(text="no object of this row was found, and the sync's mode is `update`"))
-    missing = [name for name in rules.resource.required if name not in payload.params]
+    params = payload.params
+    missing = [name for name in rules.resource.required if name not in params]
     lacking = _lacking(rules, diff, payload)
     if missing or lacking:
         return reject(*(_missing(rules, diff, name) for name in missing), *lacking)
-    early = [(name, *path) for name, value in payload.params.items() for path in _early(rules, name, value)]
+    with_words = [name for name in params if name in rules.resource.early]
+    early = [(name, *path) for name in with_words for path in _early(rules, name, params)]
     if early:
         return reject(*(_early_problem(rules, diff, path) for path in early))
     outside = tuple(check_windows(payload.params, rules.lifecycle.windows, rules.now, rules.sync.where, diff.key))
@@ -209,10 +211,13 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observe
     transfer = _transfer(rules, diff, payload.params, observed)
     if isinstance(transfer, Ask):
         return transfer
-    return replace(
-        build_change(rules, diff, Action.CREATE, payload.params),
-        calls=create_calls(rules, diff.key, {**payload.params, **transfer}),
-        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(payload.params)),
+    return build_change(
+        rules,
+        diff,
+        Action.CREATE,
+        params,
+        calls=create_calls(rules, diff.key, {**params, **transfer}),
+        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(params)),
     )
 
 
@@ -454,9 +459,8 @@ def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
     )
 
 
-def _early(rules: Rules, name: str, value: Any) -> Iterator[tuple[str, ...]]:
-    param = rules.resource.params[name]
-    return early_words(value, param) if param.creatable else iter(())
+def _early(rules: Rules, name: str, params: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    return early_words(params[name], rules.resource.params[name])
 
 
 def _early_problem(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
