@@ -11,6 +11,8 @@ from dbt_stripe_sync.report.error_codes import (
     BY_STATUS,
     BY_TYPE,
     MISSING_BY_PARAM,
+    OWN_ID,
+    OWN_IS_MISSING,
     SERVER,
     UNEXPLAINED,
     Explanation,
@@ -43,6 +45,8 @@ def explain(failure: StripeFailure) -> Explanation:
     for words, explanation in BY_MESSAGE.items():
         if words in message:
             return explanation
+    if failure.code == MISSING and failure.param == OWN_ID:
+        return OWN_IS_MISSING
     if failure.code == MISSING and (path := param_path(failure.param)) is not None:
         missing = MISSING_BY_PARAM.get(path.rpartition(".")[2])
         if missing is not None:
