@@ -73,7 +73,7 @@ def message_of(failure: StripeFailure, change: Change, *, with_values: bool) -> 
     """Stripe's message, without secrets and, unless `with_values`, without what it repeats of the row."""
     if failure.message is None:
         return None
-    if with_values:
+    if with_values or failure.is_ours:
         return str(json_params(failure.message))
     return str(json_params(hide_values(failure.message, [change.desired, *(call.params for call in change.calls)])))
 

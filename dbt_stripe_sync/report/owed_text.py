@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timezone
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.report.lines import Paint, counted, plain, wrap, wrap_marked
+from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.report.lines import Paint, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.redact import hide_secrets, hide_values
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ def explain_owed(step: Owed, *, with_values: bool = False) -> str:
         return "not sent yet" if step.attempts == 0 else ""
     times = counted(step.attempts, "time")
     said = step.failure.message or step.failure.code or step.failure.type
-    said = hide_secrets(said) if with_values else hide_values(said, dict(step.params))
+    said = (
+        hide_secrets(said)
+        if with_values or not step.failure.message or step.failure.is_ours
+        else hide_values(said, dict(step.params))
+    )
     request = f" (request {step.request_id})" if step.request_id else ""
     code = f" ({step.failure.code})" if step.failure.code and step.failure.message else ""
     return plain(f"refused {times}{code}: {said}{request}")

@@ -14,8 +14,9 @@ from typing import IO, TYPE_CHECKING, cast
 
 import orjson
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.lines import about, counted, escaped, plain, took
+from dbt_stripe_sync.report.lines import about, escaped, plain, took
 from dbt_stripe_sync.report.progress import MANY_ROWS, Silent, Tally, reading_words
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ The rules are those of docs.stripe.com/api, of each object's own page unless ano
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ from dbt_stripe_sync.model.lifecycle import (
     Step,
     Unique,
     UsedBy,
-    Window,
 )
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
@@ -135,7 +133,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
-            needs_one_of=(("amount", "amount_decimal", "tiers"),),
+            needs_one_of=(("product",), ("amount", "amount_decimal", "tiers")),
             note="Stripe keeps plans for old integrations; prices do all that they do",
         ),
         "coupon": Lifecycle(
@@ -216,6 +214,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             # A subscription that is paid up to the end of its period keeps its items till then.
             cuts_short=(CutsShort(operation="delete", resource="subscription"),),
+            # docs.stripe.com/api/subscription_items/create
+            needs_one_of=(("price", "price_data", "plan"),),
             # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
             listed=False,
             said_again=_HOW_TO_CHARGE,
@@ -412,7 +412,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             key_as="identifier",
             repeated="already exists with identifier",
             counted_at="timestamp",
-            windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
             # docs.stripe.com/rate-limits: one concurrent call for each customer of each meter.
             one_at_a_time=("event_name", "payload.stripe_customer_id"),
             # docs.stripe.com/api/v2/billing/meter-event-stream/create
@@ -520,6 +519,7 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
     # The other rules read the catalogue.
     from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
     from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
+    from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
 
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
@@ -528,6 +528,7 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
         fixed=foreseen_fixed(resource.name),
         at_most=COUNTS.get(resource.name),
         one_currency=CURRENCIES.get(resource.name),
+        windows=WINDOWS.get(resource.name, {}),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),
         # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.

@@ -26,6 +26,7 @@ from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.change import kind_of, row_of
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError, Severity
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 
@@ -303,7 +304,7 @@ class PlanMaker:
 def _unsettled(count: int) -> Sequence[Problem]:
     if not count:
         return ()
-    changes = "1 change" if count == 1 else f"{count:,} changes"
+    changes = counted(count, "change")
     return (
         Problem(
             code="unsettled",

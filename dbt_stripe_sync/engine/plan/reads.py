@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Share:
             where = Location(file="dbt_project.yml", sync=sync.name, field="vars.stripe_sync.max_reads")
         return Problem(
             code="max-reads",
-            summary=f"`{sync.name}` needs at least {total:,} reads of Stripe, and {limit}",
+            summary=f"`{sync.name}` needs at least {counted(total, 'read')} of Stripe, and {limit}",
             where=where,
             hint=f"raise the limit, or sync fewer rows; {_INCLUDED}",
         )

@@ -21,6 +21,7 @@ from dbt_stripe_sync.engine.decide.rules import Found
 from dbt_stripe_sync.engine.plan.listing import PAGE, everything
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import ReadLimitError, StripeError
 from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, TAG_FIELD, created_at, indexed_value, near_text
 from dbt_stripe_sync.model.params import ParamKind
@@ -161,7 +162,7 @@ class ExistingObjects:
             known.failed.difference_update(missing)
             pages, _ = await self._list(resource, bys, most=None)
             return _listed(pages)
-        return f"looked up {len(missing):,} values one by one, cheaper than listing everything"
+        return f"looked up {counted(len(missing), 'value')} one by one, cheaper than listing everything"
 
     def find(self, resource: str, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Found]:
         """For each row's key the first of its wanted values that any object has; rows without one are left out."""
