@@ -373,7 +373,7 @@ MISSING_BY_PARAM = {
 OWN_ID = "id"
 OWN_IS_MISSING = _e(
     "the row's object is not in this account and mode any more: somebody may have deleted it",
-    "set `on_deleted: recreate` on {sync} to make another one, or `forget` to leave it deleted; then run it again",
+    "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or `state forget` its row",
 )
 
 # docs.stripe.com/api/errors lists the types; `permission`, `connection`, `redirect` and `not_stripe` are what the
