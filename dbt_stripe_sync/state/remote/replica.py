@@ -149,7 +149,7 @@ class Replica:
         for _ in range(TRIES):
             try:
                 self._read()
-            except _MovedError as error:  # noqa: PERF203 - a few tries, each of them many requests
+            except _MovedError as error:
                 missing = error.name
             else:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.lifecycle import Window
@@ -101,7 +101,7 @@ class YearsOld:
         parts = [value.get(name) for name in ("year", "month", "day")] if isinstance(value, dict) else []
         if spot.now is None or not parts or not all(_is_time(part) for part in parts):
             return
-        today = datetime.fromtimestamp(spot.now, timezone.utc)
+        today = datetime.fromtimestamp(spot.now, UTC)
         if tuple(parts) > (today.year - self.years, today.month, today.day):
             yield Fault(
                 reason=f"is less than {self.years} years ago",
@@ -190,7 +190,7 @@ def _is_time(value: Any) -> bool:
 
 def _years_after(now: int, years: int) -> float:
     """So many years later, with a day's grace for leap years and clocks."""
-    moment = datetime.fromtimestamp(now, timezone.utc)
+    moment = datetime.fromtimestamp(now, UTC)
     try:
         later = moment.replace(year=moment.year + years)
     except ValueError:  # the 29th of February
