@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Outcome, RunReport, RunStatus, Status
     from dbt_stripe_sync.wiring import ProjectOptions
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = [
     "Change",
     "Location",
@@ -56,10 +57,20 @@ _HOMES = {
 }
 
 
+def _version() -> str:
+    """The version that is installed; it comes from the tag of the release."""
+    # 20 ms, which a help text has no use for.
+    from importlib import metadata
+
+    return metadata.version("dbt-stripe-sync")
+
+
 def __getattr__(name: str) -> Any:
     """Names are imported when they are asked for: dbt imports this package at every start, and must not wait for it."""
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "__version__":
+        return _version()
     if name == "plugins":
         return _dbt_plugins()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

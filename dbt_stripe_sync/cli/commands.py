@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-import dbt_stripe_sync
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,6 +28,7 @@ MODULES = {
     "init": "authoring",
     "docs": "authoring",
     "schema": "authoring",
+    "log": "log",
     "cloud": "cloud",
     "serve": "serve",
     "sandbox": "local",
@@ -143,7 +142,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(dbt_stripe_sync.__version__, prog_name="dbt-stripe-sync")
+@click.version_option(package_name="dbt-stripe-sync", prog_name="dbt-stripe-sync")
 def commands() -> None:
     """Keep Stripe in step with your warehouse.
 

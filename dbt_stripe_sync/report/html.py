@@ -17,6 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from dbt_stripe_sync.model.change import Action, is_row
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.html_words import (
@@ -32,7 +33,7 @@ from dbt_stripe_sync.report.html_words import (
     build_syncs,
 )
 from dbt_stripe_sync.report.json_values import json_failure, json_params
-from dbt_stripe_sync.report.lines import counted, escaped
+from dbt_stripe_sync.report.lines import escaped
 from dbt_stripe_sync.report.owed_text import HINT
 from dbt_stripe_sync.report.plan_words import field_of
 from dbt_stripe_sync.report.redact import describe_values, hide_keys

@@ -29,7 +29,10 @@ MOST_CAUSES = 200
 
 @dataclass(slots=True, kw_only=True)
 class Cause:
-    """Why changes of one sync did not succeed. `message` is Stripe's, of the first one; `requests` are request ids."""
+    """Why changes of one sync did not succeed. `message` is Stripe's, of the first one; `requests` are request ids.
+
+    `noun` is what `rows` counts: rows, or the further steps of some.
+    """
 
     number: int
     status: Status
@@ -40,6 +43,7 @@ class Cause:
     message: str | None
     meaning: str
     hint: str | None
+    noun: str = "row"
     rows: int = 0
     keys: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -89,7 +93,8 @@ class Summary:
         change, failure = outcome.change, outcome.failure
         # Grouped by the message without values, so that asking for values does not tear a cause apart.
         alike = message_of(failure, change, with_values=False) if failure else None
-        name: tuple[object, ...] = (change.sync, outcome.status)
+        noun = "row" if is_row(change) else "further step"
+        name: tuple[object, ...] = (change.sync, outcome.status, noun)
         if failure is not None:
             name += (failure.type, failure.code, failure.param, failure.status)
         elif outcome.status is not Status.SKIPPED:
@@ -110,6 +115,7 @@ class Summary:
                 message=message,
                 meaning=meaning,
                 hint=hint,
+                noun=noun,
             )
         return self.causes[name]
 
@@ -143,10 +149,9 @@ def _explained(outcome: Outcome) -> tuple[str, str | None]:
             fill_in(explanation.hint, outcome.failure, outcome.change),
         )
     if outcome.status is Status.SKIPPED:
-        meaning = (
-            f"what it refers to is missing: {outcome.reason}" if outcome.reason else "what it refers to is missing"
-        )
-        return meaning, "fix that row first: this one follows by itself"
+        meaning = "another row has to be written first"
+        hint = "fix that row: the next run writes this one, too"
+        return f"{meaning}: {outcome.reason}" if outcome.reason else meaning, hint
     if outcome.status is Status.UNKNOWN:
         if outcome.reason:
             return outcome.reason, None  # it says itself what is to be done

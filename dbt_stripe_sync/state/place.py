@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+# The code of the problem that another run holds a state on an object store.
+LEASED = "state-leased"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemotePlace:

@@ -109,11 +109,17 @@ def remove_parts(session: Session, sync: str, keys: Sequence[str]) -> None:
     )
 
 
-def note_forgotten(session: Session, sync: str, keys: Sequence[str]) -> None:
-    """Remember rows whose objects are left in Stripe without a record. Inside a transaction."""
+def note_forgotten(session: Session, sync: str, keys: Sequence[str], undecided: Sequence[str] = ()) -> None:
+    """Remember rows whose objects are left in Stripe, and which object each had, before their records go.
+
+    Of an `undecided` row Stripe may have another object than its record says, so none is remembered. Inside a
+    transaction.
+    """
     session.execute(
-        "INSERT OR REPLACE INTO meta SELECT DISTINCT $prefix || unnest($keys), NULL",
-        {"prefix": f"{FORGOTTEN}{sync}:", "keys": list(keys)},
+        "INSERT OR REPLACE INTO meta SELECT DISTINCT $prefix || k.key, "
+        "CASE WHEN NOT list_contains($undecided, k.key) THEN r.stripe_id END "
+        "FROM (SELECT unnest($keys) AS key) AS k LEFT JOIN records AS r ON r.sync = $sync AND r.key = k.key",
+        {"prefix": f"{FORGOTTEN}{sync}:", "keys": list(keys), "sync": sync, "undecided": ["", *undecided]},
     )
 
 

@@ -170,7 +170,10 @@ class _Connector(aiohttp.TCPConnector):
     """Notes when a request has its connection, so that a long wait can say what is being waited for."""
 
     async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
         _exchange.get().phase = _WAITING

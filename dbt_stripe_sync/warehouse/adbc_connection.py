@@ -10,8 +10,10 @@ from adbc_driver_manager import AdbcConnection, AdbcStatement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
-    from typing_extensions import Self
+# arrow.apache.org/adbc/current/driver/postgresql.html#bulk-ingestion
+_INTO_A_NEW_TEMPORARY_TABLE = {"adbc.ingest.mode": "adbc.ingest.mode.create", "adbc.ingest.temporary": "true"}
 
 
 class Connection:
@@ -81,6 +83,12 @@ class Cursor:
         """The rows of a query that gives few."""
         with self.reader(sql) as reader:
             return [tuple(row.values()) for row in reader.read_all().to_pylist()]
+
+    def ingest(self, table: str, rows: pa.RecordBatchReader) -> None:
+        """Fill a new temporary table through COPY."""
+        self._statement.set_options(**_INTO_A_NEW_TEMPORARY_TABLE, **{"adbc.ingest.target_table": table})
+        self._statement.bind_stream(rows)
+        self._statement.execute_update()
 
     def cancel(self) -> None:
         """Stop what it does, from another thread."""

@@ -154,10 +154,15 @@ class PostgresWarehouse:
 def connect(target: Mapping[str, Any], project_root: Path) -> PostgresWarehouse:
     """Log in as the profile says. Raises `WarehouseError`: `warehouse-unreachable` or `warehouse-auth`."""
     del project_root  # libpq resolves certificate paths as dbt's driver does
+    return PostgresWarehouse(log_in(target))
+
+
+def log_in(target: Mapping[str, Any], **settings: Any) -> Connection:
+    """A connection as the profile says, in its role; `settings` are libpq's own. Raises `WarehouseError`."""
     attempts = 1 + max(0, int(target.get("retries", 1)))
     for attempt in range(1, attempts + 1):
         try:
-            connection = Connection(build_conninfo(target))
+            connection = Connection(build_conninfo(target, **settings))
         except adbc_driver_manager.Error as error:
             if attempt < attempts and _may_pass(error):
                 time.sleep(min(attempt * attempt, CONNECT_TIMEOUT_SECONDS))  # dbt-postgres's own pace
@@ -167,11 +172,11 @@ def connect(target: Mapping[str, Any], project_root: Path) -> PostgresWarehouse:
     role = target.get("role")
     if role:
         _set_role(connection, target, str(role))
-    return PostgresWarehouse(connection)
+    return connection
 
 
-def build_conninfo(target: Mapping[str, Any]) -> str:
-    """The profile as a libpq connection string. It holds the password: never show it."""
+def build_conninfo(target: Mapping[str, Any], **more: Any) -> str:
+    """The profile, and `more` settings of libpq's, as its connection string. It holds the password: never show it."""
     settings: dict[str, Any] = {
         "host": target.get("host"),
         "port": target.get("port", DEFAULT_PORT),
@@ -184,6 +189,7 @@ def build_conninfo(target: Mapping[str, Any]) -> str:
         "keepalives_idle": target.get("keepalives_idle") or None,
         "options": _search_path_option(target.get("search_path")),
         **{name: target.get(name) or None for name in LIBPQ_SETTINGS},
+        **more,
     }
     return " ".join(f"{name}={_conninfo_value(value)}" for name, value in settings.items() if value is not None)
 

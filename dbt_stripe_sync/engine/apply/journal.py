@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from dbt_stripe_sync.engine.ports import State
     from dbt_stripe_sync.model.run import Intent, Outcome

@@ -36,6 +36,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     Keep,
     Observed,
     ReadOwners,
+    ReadWhole,
     Refresh,
     Reject,
     Row,
@@ -55,11 +56,11 @@ from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
 from dbt_stripe_sync.model.params import early_words
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.record import REBUILT
-from dbt_stripe_sync.model.sync import OnDeleted, WhenEnded
+from dbt_stripe_sync.model.sync import OnDeleted, SyncRef, WhenEnded
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
@@ -281,6 +282,9 @@ def _decide_changed(
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
         as_new = _without(payload, _revival(rules, diff), rules)
+        moved = _decide_part_of_replaced(rules, diff, as_new, comparison.immutable, observed)
+        if moved is not None:
+            return moved
         restarted = _decide_ended(rules, diff, as_new, observed)
         if restarted is not None:
             return restarted
@@ -302,6 +306,24 @@ def _decide_changed(
         changed=tuple(comparison.changed),
         reason=reason,
     )
+
+
+def _decide_part_of_replaced(
+    rules: Rules, diff: RowDiff, payload: Payload, immutable: Sequence[str], observed: Observed
+) -> Decision | None:
+    """Another object for a row whose own is a part of one that another has taken the place of: it ends with that."""
+    whole = rules.lifecycle.part_of
+    is_ours = any(mapping.path == (whole,) and isinstance(mapping.value, SyncRef) for mapping in rules.sync.fields)
+    if whole is None or whole not in immutable or not is_ours:
+        return None
+    former = str(diff.params.get(whole))
+    if observed.whole_is_left is None:
+        return Ask(need=ReadWhole(stripe_id=former))
+    if not observed.whole_is_left:
+        return None
+    change = _decide_anew(rules, diff, payload, observed)
+    reason = f"the {whole} that it was a part of ({former}) has been replaced by another"
+    return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
 def _before(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:

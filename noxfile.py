@@ -1,0 +1,72 @@
+"""Every command of the project in one place: `nox -l` lists them, `nox -s tests` runs one.
+
+They run in the environment that nox is in; only the documentation and the built wheel get environments of their own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """What the README's command runs."""
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Every case of each grid, kills, real dbt, large files."""
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The report and the status page in Chromium."""
+    session.run("pytest", "-m", "browser", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and which part may import which."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", silent=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict."""
+    session.run("mypy")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities and licences of what is installed with it."""
+    session.run(".ci/audit", external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site; a broken link is an error."""
+    session.run(".ci/site", external=True)
+
+
+@nox.session(venv_backend="venv")
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, and test what it installs instead of the checkout."""
+    dist = Path(session.create_tmp()) / "dist"
+    session.install("build")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
+    (built,) = dist.glob("*.whl")
+    session.install(f"{built}[demo]", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
+    # Without it, a Python that is started here finds the checkout before what is installed.
+    installed = {"PYTHONSAFEPATH": "1"}
+    where = "import dbt_stripe_sync as p; assert 'site-packages' in p.__file__, p.__file__"
+    session.run("python", "-c", where, env=installed)
+    session.run("pytest", "tests/test_main_job.py", "tests/test_sample_project.py", *session.posargs, env=installed)
