@@ -52,6 +52,7 @@ SUMMARIES = {
     "init": "Write a first sync for MODEL into its YAML.",
     "docs": "Write exposures: every sync in dbt's lineage graph and docs.",
     "schema": "Write the JSON Schema of `stripe_sync` meta, for editors.",
+    "log": "Write runs and Stripe ids to the warehouse.",
     "cloud": "Work with dbt Cloud: start a job and sync what it built.",
     "serve": "Receive dbt Cloud's webhooks and sync each finished run.",
     "sandbox": "Start a local Stripe that keeps its objects, for rehearsals.",
