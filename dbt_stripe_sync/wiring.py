@@ -205,13 +205,14 @@ class Workload:
             )
         url = options.state_url or (self.settings.state if options.state_path is None else None)
         if url is None:
-            return StatePlace(path=self.state_path)
+            return StatePlace(path=self.state_path, memory_mb=self.settings.memory_mb)
         if (fault := find_fault(url)) is not None:
             raise ConfigError(Problem(code="bad-state-url", summary=f"`--state-url` {fault}", hint=f"write {EXAMPLES}"))
         check_file_name(self.dbt.target_name)
         file = self.state_path
         copy = file.with_name(f"{file.stem}.remote{file.suffix or '.duckdb'}")
-        return StatePlace(path=copy, remote=RemotePlace(url=url, target=self.dbt.target_name), before=file)
+        remote = RemotePlace(url=url, target=self.dbt.target_name)
+        return StatePlace(path=copy, remote=remote, before=file, memory_mb=self.settings.memory_mb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ class Settings:
     `max_reads` is how many reads of Stripe a plan may take.
     `outage_timeout` is for how many seconds requests are repeated while Stripe can't be reached.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
+    `memory_mb` is how much memory the comparison of rows may take before it spills to disk.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
     models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
     its rows for one cause; 0 sets no limit. `show_amounts` shows what prices cost in plans without other
@@ -51,6 +52,7 @@ class Settings:
     outage_timeout: float | None = None
     warehouse_connect_timeout: float | None = None
     warehouse_read_timeout: float | None = None
+    memory_mb: int | None = None
     require_results: bool = False
     max_rejections_per_cause: int = 50
     show_amounts: bool = False
@@ -73,8 +75,9 @@ _NUMBERS = (
     "outage_timeout",
     "warehouse_connect_timeout",
     "warehouse_read_timeout",
+    "memory_mb",
 )
-_WHOLE = ("concurrency", "max_reads")
+_WHOLE = ("concurrency", "max_reads", "memory_mb")
 _COUNTS = ("max_rejections_per_cause",)
 _SWITCHES = ("store_values", "require_results", "show_amounts")
 _ALERTS = "alerts"

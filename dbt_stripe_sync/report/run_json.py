@@ -52,14 +52,24 @@ def build_results(report: RunReport, *, with_values: bool = False) -> dict[str, 
     return {**build_head(report, with_values=with_values), "results": results}
 
 
-def write_results(report: RunReport, path: Path, *, with_values: bool = False) -> None:
-    """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`."""
+def write_results(
+    report: RunReport,
+    path: Path,
+    *,
+    with_values: bool = False,
+    hear: Callable[[Outcome], None] = lambda _: None,
+) -> None:
+    """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`.
+
+    `hear` is called with each outcome, so that who needs them too does not have to read them once more.
+    """
 
     def write(file: IO[bytes]) -> None:
         file.write(_line(build_head(report, with_values=with_values))[:-1] + b',"results":[')
         for index, outcome in enumerate(report.outcomes):
             file.write(b",\n" if index else b"\n")
             file.write(_line(build_result(outcome, with_values=with_values)))
+            hear(outcome)
         file.write(b"\n]}\n")
 
     write_whole(path, write)

@@ -28,11 +28,13 @@ class StatePlace:
     """Where a state is: in a file, or at `remote`, of which the file is this machine's copy.
 
     `before` is the file in which it would be without `remote`: what it holds may have to be moved first.
+    `memory_mb` is what DuckDB may take; None leaves that to the machine.
     """
 
     path: Path
     remote: RemotePlace | None = None
     before: Path | None = None
+    memory_mb: int | None = None
 
     def __str__(self) -> str:
         return str(self.remote or self.path)

@@ -121,6 +121,10 @@ class Session:
         # Read to its end: DuckDB lets a connection go on only then.
         self.connection.execute(statement, dict(values) if values else None).fetchall()
 
+    def exists(self, query: str) -> bool:
+        """Whether a query inside a transaction gives a row. It writes nothing, so a replica need not repeat it."""
+        return bool(self.connection.execute(query).fetchall())
+
     @contextmanager
     def given(self, name: str, rows: pa.Table) -> Iterator[None]:
         """Let statements read an Arrow table under a name."""

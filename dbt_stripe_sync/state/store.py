@@ -23,6 +23,7 @@ from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
 from dbt_stripe_sync.state.lock import LOCKED, hold_lock
+from dbt_stripe_sync.state.memory import choose_megabytes
 from dbt_stripe_sync.state.migrations import migrate
 from dbt_stripe_sync.state.place import LEASED, StatePlace
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, is_copy, other_identity
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.remote.replica import Replica
     from dbt_stripe_sync.state.runs import Outcomes
 
-# What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
-MEMORY_LIMIT = "1GB"
 # How long a report that is read after its run waits for another run that has begun meanwhile.
 BY_KEY = "key_"
 REPORT_WAIT_SECONDS = 30.0
@@ -314,7 +313,7 @@ class StateStore:
         undecided = self.open_keys(sync) & set(gone)
         only_open = {key for key in undecided if self.record(sync, key) is None}
         with self._session.transaction():
-            saved.note_forgotten(self._session, sync, gone)
+            saved.note_forgotten(self._session, sync, gone, list(undecided))
             saved.remove_parts(self._session, sync, gone)
             if undecided:
                 self._session.execute(
@@ -441,7 +440,7 @@ def _looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exi
                 copy = stack.enter_context(copied(path))
             else:
                 raise
-            session = stack.enter_context(closing(Session(_connect(copy), path)))
+            session = stack.enter_context(closing(Session(_connect(copy, place.memory_mb), path)))
             session.is_copy = True
             session.copy_of = place if place.remote is not None else None
             migrate(session.connection, copy)
@@ -538,7 +537,7 @@ def _opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist:
             # A run that was killed left its own behind, with values of rows in it.
             shutil.rmtree(folder, ignore_errors=True)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        session = stack.enter_context(closing(Session(_connect(path), path)))
+        session = stack.enter_context(closing(Session(_connect(path, place.memory_mb), path)))
         is_changed = migrate(session.connection, path)
         if replica is not None:
             replica.attach(session, is_ahead=is_new or is_changed)
@@ -581,12 +580,12 @@ def _create(path: Path) -> None:
         os.umask(mask)
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
     try:
         connection = duckdb.connect(
             str(path),
             config={
-                "memory_limit": MEMORY_LIMIT,
+                "memory_limit": f"{choose_megabytes(memory_mb)}MB",
                 "temp_directory": str(_spill_folder(path)),
                 "preserve_insertion_order": "false",
                 # What is needed comes with DuckDB: nothing is fetched behind the user's back.

@@ -15,6 +15,7 @@ from dbt_stripe_sync.model.lifecycle import (
     Bulk,
     ByStatus,
     CutsShort,
+    Entries,
     Finish,
     HeldBy,
     ItemList,
@@ -25,6 +26,7 @@ from dbt_stripe_sync.model.lifecycle import (
     Replace,
     Step,
     Unique,
+    UsedBy,
     Window,
 )
 from dbt_stripe_sync.model.params import ParamKind
@@ -52,6 +54,21 @@ _CANCEL_AT_END = Step(
     revive={"cancel_at_period_end": False},
 )
 _CANCEL = Step(operation="cancel")
+# When a phase is, and what of it is sold: with an old end or price it would be another phase.
+_PHASE_ITSELF = frozenset(
+    {
+        "currency",
+        "duration",
+        "end_date",
+        "iterations",
+        "plan",
+        "price",
+        "price_data",
+        "start_date",
+        "trial",
+        "trial_end",
+    }
+)
 _VOID = Step(operation="void_invoice")
 
 # docs.stripe.com/api/prices/update says of `tax_behavior` that it is final once it is inclusive or exclusive.
@@ -203,6 +220,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             listed=False,
             said_again=_HOW_TO_CHARGE,
             when_immutable_changes=NotReplaced(reason="an item stays with its subscription"),
+            part_of="subscription",
         ),
         "subscription_schedule": Lifecycle(
             found_by=("id", "metadata"),
@@ -224,6 +242,13 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             said_again=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
             whole_lists=("phases",),
+            entries={
+                "phases": Entries(
+                    starts="start_date",
+                    own=_PHASE_ITSELF,
+                    inner={"items": "price"},
+                )
+            },
             # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates
             # to." (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
             anchored={"phases": "start_date"},
@@ -334,6 +359,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             listed=False,
             # docs.stripe.com/api/product-feature: a feature is attached to a product once, so the old one goes first.
             when_immutable_changes=NotReplaced(reason="a feature is attached or detached, never changed"),
+            part_of="product",
         ),
         "entitlements.feature": Lifecycle(
             found_by=("id", "lookup_key", "metadata", "name"),
@@ -361,6 +387,17 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             tagged=False,
             when_immutable_changes=NotReplaced(reason="a meter's events are counted as they were when it was created"),
             note="an inactive meter takes no events; it is activated again when its row comes back",
+            # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so a subscription that still
+            # runs would bill nothing of what is used until its end.
+            used_by=(
+                UsedBy(
+                    operation="deactivate",
+                    through=HeldBy(resource="price", parameter="recurring.meter", listed_by="recurring.meter"),
+                    resource="subscription",
+                    listed_by="price",
+                    ends_by_itself=("cancel_at_period_end", "cancel_at", "schedule"),
+                ),
+            ),
         ),
         # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event/create). What Stripe
         # says of a second one is not documented; it was seen as a 400 without a code (langfuse/langfuse #16292).
@@ -422,6 +459,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             listed=False,
             merges_hashes=True,
+            part_of="account",
         ),
         "issuing.card": Lifecycle(
             found_by=("id", "metadata"),

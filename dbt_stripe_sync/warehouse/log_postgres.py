@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import adbc_driver_manager
 
 from dbt_stripe_sync.model.log import CHANGES, PROBLEMS, RUNS, Kind
+from dbt_stripe_sync.model.sql import literal
 from dbt_stripe_sync.warehouse.failures import first_line
 from dbt_stripe_sync.warehouse.log import log_problem
 from dbt_stripe_sync.warehouse.postgres import CONNECTION_ENDED, INSUFFICIENT_PRIVILEGE, MESSAGE_IS_SAFE, log_in
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from adbc_driver_postgresql import dbapi as adbc
 
     from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.warehouse.adbc_connection import Connection
 
 # Somebody who holds the log's tables must not hold up a run.
 LOCK_SECONDS = 30
@@ -41,7 +42,7 @@ class PostgresLog:
     # Not the objects: PostgreSQL indexes no text of more than 2,704 bytes, and a key may be longer.
     with_primary_key = (RUNS, CHANGES, PROBLEMS)
 
-    def __init__(self, connection: adbc.Connection, user: str, read_seconds: float) -> None:
+    def __init__(self, connection: Connection, user: str, read_seconds: float) -> None:
         self._connection = connection
         self._user = user
         self._read_seconds = read_seconds
@@ -80,15 +81,16 @@ class PostgresLog:
     def read(self, sql: str) -> pa.RecordBatchReader:
         """A query's rows."""
         try:
-            self._cursor.execute(sql)
-            return self._cursor.fetch_record_batch()
+            return self._cursor.reader(sql)
         except adbc_driver_manager.Error as error:
             raise self._failed(error) from None
 
     def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
         """A temporary table, filled through COPY."""
         try:
-            self._cursor.adbc_ingest(name, rows, mode="create", temporary=True)
+            # A statement of its own: one that has rows bound to it takes no other text.
+            with self._connection.cursor() as filling:
+                filling.ingest(name, rows)
         except adbc_driver_manager.Error as error:
             raise self._failed(error) from None
         return f"pg_temp.{name}"
@@ -98,30 +100,29 @@ class PostgresLog:
 
         `CREATE SCHEMA IF NOT EXISTS` would ask for a right where there is nothing to do.
         """
-        return bool(self._rows("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", schema))
+        return bool(self._rows(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(schema)}"))
 
     def tables(self, schema: str) -> frozenset[str]:
         """The tables and views of a schema."""
         query = (
             "SELECT c.relname::text FROM pg_catalog.pg_class c "
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+            f"WHERE n.nspname = {literal(schema)} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
         )
-        return frozenset(str(name) for (name,) in self._rows(query, schema))
+        return frozenset(str(name) for (name,) in self._rows(query))
 
     def cancel(self) -> None:
         """Stop what runs, from another thread."""
-        self._cursor.adbc_cancel()
+        self._cursor.cancel()
 
     def close(self) -> None:
         """Give the connection back."""
         self._cursor.close()
         self._connection.close()
 
-    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
         try:
-            self._cursor.execute(query, values)
-            return list(self._cursor.fetchall())
+            return self._cursor.rows(query)
         except adbc_driver_manager.Error as error:
             raise self._failed(error) from None
 

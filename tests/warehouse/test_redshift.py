@@ -35,6 +35,30 @@ def test_rows_arrive_exact(redshift, shop):
     assert list(warehouse.columns(source).items())[:3] == [("id", "bigint"), ("credit", "numeric"), ("Note", "text")]
 
 
+def test_intervals_are_text_in_one_notation():
+    from redshift_connector.interval import IntervalDayToSecond, IntervalYearToMonth
+
+    from dbt_stripe_sync.warehouse.redshift import CONVERTS, type_name
+
+    assert CONVERTS[type_name(1188)](IntervalYearToMonth(-14)) == "P-1Y-2M"
+    assert CONVERTS[type_name(1190)](IntervalDayToSecond(90_061_500_000)) == "P1DT1H1M1.5S"
+
+
+def test_a_session_that_the_cluster_ended_is_a_lost_connection(redshift, shop):
+    warehouse = redshift()
+    warehouse.columns(ephemeral("SELECT 1 AS n", "n"))
+    shop.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+        "AND pid <> pg_backend_pid() AND state = 'idle'"
+    )
+
+    for _ in range(2):
+        with pytest.raises(WarehouseError) as caught:
+            warehouse.rows(ephemeral("SELECT 1 AS n", "n"))
+
+        assert caught.value.problems[0].code == "warehouse-unreachable"
+
+
 def test_many_rows_come_a_fetch_at_a_time_from_a_query_with_percent_signs(redshift):
     source = ephemeral("select g as n from generate_series(1, 25000) g where 'x' not like '%y%'", "n")
 
@@ -128,7 +152,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
 
     shared = {"port": 5439, "database": "shop", "region": "eu", "ssl": True, "sslmode": "verify-ca"}
     shared |= {"tcp_keepalive": True, "application_name": "dbt-stripe-sync", "host": "c.example.com"}
-    shared |= {"is_serverless": False, "timeout": 30}
+    shared |= {"is_serverless": False, "timeout": 30, "max_prepared_statements": 0}
 
     built = build_options({"host": "c.example.com", "dbname": "shop", "region": "eu"} | settings)
 

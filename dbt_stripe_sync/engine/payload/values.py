@@ -82,12 +82,13 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
 
     Raises `BadValueError`.
     """
-    if isinstance(cell, Unreadable):
+    is_text = isinstance(cell, str)
+    if not is_text and isinstance(cell, Unreadable):
         hint = "make it null in the model, or a time before the year 10000"
         raise BadValueError("not-a-time", "is a time without an end, or one that is too far away", hint)
-    if isinstance(cell, str) and cell in param.enum:
+    if is_text and cell in param.enum:
         return cell  # a word that stands beside another type, such as `now` for `trial_end`
-    if conversion is Conversion.JSON or (param.kind in _FROM_JSON and isinstance(cell, str)):
+    if conversion is Conversion.JSON or (is_text and param.kind in _FROM_JSON):
         cell = _from_json(cell)
     elif conversion is Conversion.UNIX_SECONDS:
         cell = _unix_seconds(cell)

@@ -11,18 +11,19 @@ from dbt_stripe_sync.sandbox.listing import in_list
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects.periods import DAY
 from dbt_stripe_sync.stripe_api.catalog import EVENT_SUMMARY as EVENT_SUMMARIES
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
+from dbt_stripe_sync.stripe_api.meters import VALUE_DIGITS
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-# An event may be up to 35 days old and 5 minutes ahead (docs.stripe.com/api/billing/meter-event/create).
-OLDEST_SECONDS = 35 * DAY
-AHEAD_SECONDS = 5 * 60
+# How old an event may be and how far ahead: by the product's own table, docs.stripe.com/api/billing/meter-event/create.
+_WINDOW = lifecycle_of("billing.meter_event").windows["timestamp"]
+OLDEST_SECONDS = int(_WINDOW.past.total_seconds())
+AHEAD_SECONDS = int(_WINDOW.ahead.total_seconds())
 # Within this time Stripe refuses a second event with the same identifier.
 UNIQUE_SECONDS = DAY
-# docs.stripe.com/changelog/dahlia/2026-04-22/billing-meter-event-values-validation: significant digits.
-VALUE_DIGITS = 15
 DEFAULT_PRIORITY = 50
 MINUTE = 60
 
