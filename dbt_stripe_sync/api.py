@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import (
@@ -26,6 +27,8 @@ from dbt_stripe_sync.wiring import (
     build,
     check_models,
     check_target,
+    find_doubtful_columns,
+    find_missing_columns,
     load_manifest,
     load_workload,
     open_parts,
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.pipeline import Agree, Progress, Review
     from dbt_stripe_sync.project_state import ProjectState
+    from dbt_stripe_sync.warehouse_log import LogWritten
+    from dbt_stripe_sync.wiring import LookFurther, Parts
 
 T = TypeVar("T")
 HELD = "A run holds the state: this plan is made from a copy of it, and leaves out what the run is sending now."
@@ -94,6 +99,20 @@ class Project:
         """The project's syncs, checked."""
         return load_workload(self.options)
 
+    def check(self) -> list[Problem]:
+        """What is odd about the project's syncs; columns are looked for where the warehouse answers at once.
+
+        Raises `ConfigError` with all that is wrong.
+        """
+        workload = self._load(find_doubtful_columns)
+        return [*workload.warnings, *self.unread(), *find_doubtful_columns(workload.dbt, workload.syncs)]
+
+    def _load(self, look_further: LookFurther = find_missing_columns) -> Workload:
+        """The workload, for what reads the warehouse anyway: what is wrong there is said together with the rest."""
+        if "workload" not in self.__dict__:
+            self.workload = load_workload(self.options, look_further=look_further)
+        return self.workload
+
     def build(self) -> None:
         """Let dbt build the synced models and their parents first. Raises `ConfigError`."""
         build(self.workload)
@@ -128,7 +147,7 @@ class Project:
         sending = pipeline.RunOptions(agree=_asking(agreed), review=_reviewing(review), fail_fast=fail_fast)
 
         async def work() -> RunReport:
-            async with open_parts(self.workload, clock=self._clock) as parts:
+            async with open_parts(self._load(), clock=self._clock) as parts:
                 report = await pipeline.run(
                     self.workload,
                     parts,
@@ -137,6 +156,7 @@ class Project:
                     progress or Silent(),
                     stop,
                 )
+                report = await self._logged(report, parts)
                 report = self._with_artifacts(report)
             return self._with_left_behind(report, parts.state.left)
 
@@ -174,7 +194,7 @@ class Project:
             path = Path(folder) / "plan.jsonl"
 
             async def work() -> Plan:
-                async with open_parts(self.workload, clock=self._clock, only_looks=True) as parts:
+                async with open_parts(self._load(), clock=self._clock, only_looks=True) as parts:
                     if parts.state.is_copy:
                         _log().warning(HELD)
                     return await pipeline.make_plan(
@@ -206,6 +226,7 @@ class Project:
                 made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
                 told = progress or Silent()
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
+                report = await self._logged(report, parts)
                 report = self._with_artifacts(report)
             return self._with_left_behind(report, parts.state.left)
 
@@ -216,21 +237,28 @@ class Project:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
         from dbt_stripe_sync.look.preview import preview_rows
 
-        check_target(self.workload)
+        check_target(self._load())
         with opened_warehouse(self.workload.dbt) as warehouse:
             check_models(self.workload, warehouse, only=sync)
             return preview_rows(self.workload, warehouse, sync, limit=limit)
 
     def init(
-        self, model: str, resource: str, *, key: Sequence[str] = (), fields: Sequence[tuple[str, str]] = ()
+        self,
+        model: str,
+        resource: str,
+        *,
+        key: Sequence[str] = (),
+        fields: Sequence[tuple[str, str]] = (),
+        ask: Callable[[Sequence[str]], tuple[str, ...]] | None = None,
     ) -> Written:
         """Write a first sync for a model into its YAML; `fields` are parameters with their columns.
 
-        Needs the warehouse, and no Stripe key. Raises `ConfigError`.
+        `ask` chooses the key among the columns where nothing says what it is. Needs the warehouse, and no Stripe key.
+        Raises `ConfigError`.
         """
         from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
 
-        asked = FirstSync(model=model, resource=resource, key=tuple(key), fields=tuple(fields))
+        asked = FirstSync(model=model, resource=resource, key=tuple(key), fields=tuple(fields), ask=ask)
         dbt, manifest = load_manifest(self.options)
         node = find_model(manifest, asked.model)
         with opened_warehouse(dbt) as warehouse:
@@ -250,6 +278,27 @@ class Project:
         syncs = tuple(sync for sync in syncs if sync.part_of is None)
         referrer = Referrer(package=dbt.name, restricted=dbt.restricted_packages)
         return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
+
+    def write_log(self, *, take_over: bool = False) -> LogWritten:
+        """Write what the log in the warehouse lacks, and compare what it has.
+
+        `take_over` continues the log of another state. Needs no Stripe key. Raises `SyncError`.
+        """
+        from dbt_stripe_sync.warehouse_log import check_log_wanted, write_log
+
+        check_log_wanted(self.workload)
+        with self.state.hold() as state:
+            return run_to_end(write_log(self.workload, state, everything=True, take_over=take_over))
+
+    def write_log_source(self, out: Path | None = None) -> tuple[Path, bool]:
+        """Write the dbt source of the log among the models; says where, and whether the file has changed."""
+        from dbt_stripe_sync.authoring.log_source import FILE as SOURCE
+        from dbt_stripe_sync.authoring.log_source import write_source
+        from dbt_stripe_sync.warehouse_log import check_log_wanted
+
+        check_log_wanted(self.workload)
+        file = out or self.workload.dbt.root / self.workload.dbt.model_paths[0] / SOURCE
+        return file, write_source(self.workload.settings.log_schema, file)
 
     def unread(self) -> list[Problem]:
         """Warnings of syncs in the project's YAML that stand where no model gets them. Raises `ConfigError`."""
@@ -295,6 +344,14 @@ class Project:
     def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
         """The report with what came up as the state was closed, and the artifacts anew if something did."""
         return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
+
+    async def _logged(self, report: RunReport, parts: Parts) -> RunReport:
+        """Write the log in the warehouse, where there is to be one, while the state is still held."""
+        if self.workload.settings.log is None:
+            return report
+        from dbt_stripe_sync.warehouse_log import log_to_warehouse
+
+        return _with_problems(report, await log_to_warehouse(self.workload, parts.state))
 
     def _alerted(self, report: RunReport) -> RunReport:
         return _with_problems(report, alert_about_run(report, self.workload.settings.alerts))
@@ -351,8 +408,7 @@ def _interruptible() -> Iterator[None]:
 
 def _say_what_is_finished(under_way: int) -> None:
     if under_way:
-        what = "1 request" if under_way == 1 else f"{under_way:,} requests"
-        _log().warning("Finishing %s; press Ctrl-C again to quit.", what)
+        _log().warning("Finishing %s; press Ctrl-C again to quit.", counted(under_way, "request"))
 
 
 def _log() -> logging.Logger:

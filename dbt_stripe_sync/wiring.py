@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from dbt_stripe_sync.dbt.staleness import find_stale
 from dbt_stripe_sync.dbt.targets import find_other_target
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity, SyncError, WarehouseError
 from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.report.redact import hide_values
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -36,7 +36,7 @@ from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live
 from dbt_stripe_sync.stripe_api.rate import DEFAULT_SHARE, RateLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import DbtProject
@@ -44,12 +44,16 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import Stripe, Warehouse
     from dbt_stripe_sync.model.calls import Account
     from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.state.place import StatePlace
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
+    LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
 
+# How long `parse`, and what has found a mistake already, waits for a connection to the warehouse.
+GLANCE_SECONDS = 5.0
 # Objects of each sync that are looked for before a state changes hands: one may have been deleted by somebody.
 MOST_ASKED = 3
 
@@ -205,13 +209,14 @@ class Workload:
             )
         url = options.state_url or (self.settings.state if options.state_path is None else None)
         if url is None:
-            return StatePlace(path=self.state_path)
+            return StatePlace(path=self.state_path, memory_mb=self.settings.memory_mb)
         if (fault := find_fault(url)) is not None:
             raise ConfigError(Problem(code="bad-state-url", summary=f"`--state-url` {fault}", hint=f"write {EXAMPLES}"))
         check_file_name(self.dbt.target_name)
         file = self.state_path
         copy = file.with_name(f"{file.stem}.remote{file.suffix or '.duckdb'}")
-        return StatePlace(path=copy, remote=RemotePlace(url=url, target=self.dbt.target_name), before=file)
+        remote = RemotePlace(url=url, target=self.dbt.target_name)
+        return StatePlace(path=copy, remote=remote, before=file, memory_mb=self.settings.memory_mb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,10 +230,11 @@ class Parts:
     catalog: Catalog
 
 
-def load_workload(options: ProjectOptions) -> Workload:
+def load_workload(options: ProjectOptions, *, look_further: LookFurther | None = None) -> Workload:
     """Discover the syncs of a dbt project.
 
-    Raises `ConfigError` with every problem at once.
+    Raises `ConfigError` with every problem at once, and with those that `look_further` finds in all syncs, as far as
+    they could be read.
     """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings)
@@ -239,9 +245,17 @@ def load_workload(options: ProjectOptions) -> Workload:
     gate = _judge(options, dbt, manifest, last, parsed.syncs, settings)
     # What is wrong may be mended already, in a file that dbt has not read since.
     stale = find_stale(dbt, manifest, last, gate.held)
-    problems = (*dbt.warnings, *problems, *parsed.problems, *find_misplaced(manifest), *stale)
+    problems = (
+        *dbt.warnings,
+        *problems,
+        *_check_log(dbt, settings),
+        *parsed.problems,
+        *find_misplaced(manifest),
+        *stale,
+    )
     if any(problem.severity is Severity.ERROR for problem in problems):
-        raise ConfigError(problems)
+        more = look_further(dbt, (*parsed.syncs, *parsed.broken)) if look_further is not None else ()
+        raise ConfigError((*problems, *more))
     ask_dbt = DbtLs(project=dbt, chosen=options.chosen, manifest=manifest)
     selected = select_syncs(parsed.syncs, manifest, dbt.root, options.selection(dbt.default_selector), ask_dbt)
     syncs = in_reference_order(selected.syncs)
@@ -282,6 +296,16 @@ def check_file_name(target: str) -> None:
                 hint="rename the target, or name the file with `state_path` in vars.stripe_sync or `--state-path`",
             )
         )
+
+
+def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
+    """What keeps the log from being written to the target's warehouse, where the settings ask for one."""
+    if settings.log is None:
+        return ()
+    from dbt_stripe_sync.warehouse.registry import check_log
+
+    problem = check_log(dbt.target)
+    return () if problem is None else (problem,)
 
 
 def _judge(
@@ -340,17 +364,58 @@ def check_models(workload: Workload, warehouse: Warehouse, *, only: str | None =
 
     Raises `ConfigError` with all that is missing, `WarehouseError` where the warehouse can't be asked.
     """
-    columns: dict[str, Mapping[str, str]] = {}
-    problems: list[Problem] = []
-    for sync in workload.syncs:
-        if (sync.name in workload.held) if only is None else (sync.name != only):
-            continue
-        for model in models_of(sync):
-            if model.unique_id not in columns:
-                columns[model.unique_id] = warehouse.columns(model.source())
-        problems += check_columns(sync, columns)
+    looked_at = [
+        sync for sync in workload.syncs if ((sync.name not in workload.held) if only is None else (sync.name == only))
+    ]
+    columns, missing = _read_columns(looked_at, warehouse)
+    problems = [problem for sync in looked_at for problem in check_columns(sync, columns)]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError((*problems, *missing))
+    if missing:
+        raise WarehouseError(missing)
+
+
+def find_missing_columns(dbt: DbtProject, syncs: Sequence[Sync]) -> tuple[Problem, ...]:
+    """Columns that the syncs read and their models lack; none where the warehouse can't be asked.
+
+    A model that is not in the warehouse is left out: it may be built after what else is wrong was fixed.
+    """
+    found: list[Problem] = []
+    with suppress(SyncError), opened_warehouse(dbt, connect_seconds=GLANCE_SECONDS) as warehouse:
+        columns, _ = _read_columns(syncs, warehouse)
+        found += (problem for sync in syncs for problem in check_columns(sync, columns))
+    return tuple(found)
+
+
+def find_doubtful_columns(dbt: DbtProject, syncs: Sequence[Sync]) -> tuple[Problem, ...]:
+    """The same as warnings: the next `dbt build` may add them."""
+    return tuple(replace(problem, severity=Severity.WARNING) for problem in find_missing_columns(dbt, syncs))
+
+
+def _read_columns(
+    syncs: Iterable[Sync], warehouse: Warehouse
+) -> tuple[Mapping[str, Mapping[str, str]], tuple[Problem, ...]]:
+    """The columns of every model that the syncs read, by its unique id, and what is wrong where one is not built."""
+    models = {model.unique_id: model for sync in syncs for model in models_of(sync)}
+    columns: dict[str, Mapping[str, str]] = {}
+    missing: list[Problem] = []
+    for unique_id, model in models.items():
+        found = _columns_of(model, warehouse)
+        if isinstance(found, WarehouseError):
+            missing += found.problems
+        else:
+            columns[unique_id] = found
+    return columns, tuple(missing)
+
+
+def _columns_of(model: ModelNode, warehouse: Warehouse) -> Mapping[str, str] | WarehouseError:
+    """A model's columns, or that it is not built. Raises `WarehouseError` where the warehouse can't be asked."""
+    try:
+        return warehouse.columns(model.source())
+    except WarehouseError as error:
+        if any(problem.code != "relation-missing" for problem in error.problems):
+            raise
+        return error
 
 
 def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:
@@ -427,13 +492,14 @@ def check_account(workload: Workload, account: Account) -> None:
 
 
 @contextmanager
-def opened_warehouse(dbt: DbtProject) -> Iterator[Warehouse]:
+def opened_warehouse(dbt: DbtProject, *, connect_seconds: float | None = None) -> Iterator[Warehouse]:
     """The warehouse of the project's target. Raises `WarehouseError`."""
     from dbt_stripe_sync.warehouse import AdapterRequest, TimeLimits, open_warehouse
 
     settings, _ = parse_settings(dbt.settings)
     limits = TimeLimits(
-        connect_seconds=settings.warehouse_connect_timeout, read_seconds=settings.warehouse_read_timeout
+        connect_seconds=connect_seconds or settings.warehouse_connect_timeout,
+        read_seconds=settings.warehouse_read_timeout,
     )
     request = AdapterRequest(
         project_dir=dbt.root,

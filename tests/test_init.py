@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from business import ROOT, build_with_dbt, run_cli
+from on_terminal import in_a_terminal
 from ruamel.yaml import YAML
 
 SCHEMA = """\
@@ -65,7 +66,7 @@ def test_columns_are_matched_by_name_and_the_sync_works_at_once(people):
 def test_one_column_is_not_told_as_several(people):
     ran = people.cli("init", "people", "--resource", "customer", "--field", "metadata.plan=plan")
 
-    assert re.search(r"6 columns are mapped, 1 stands there as a comment\.$", ran.out, flags=re.MULTILINE), ran.out
+    assert re.search(r"6 columns mapped, 1 left as a comment\.$", ran.out, flags=re.MULTILINE), ran.out
 
 
 def test_every_line_that_was_there_stays_as_it_was(people):
@@ -230,7 +231,78 @@ def test_a_reference_is_proposed_by_the_key_of_the_other_sync_and_what_is_missin
     assert ran.exit_code == 0, ran.err
     assert "key: contract_id" in ran.out
     assert "customer: {sync: people, key: member_no}" in ran.out
-    assert "# items:  # Stripe requires `items`" in ran.out
+    assert '# items: {model: MODEL_OF_ITEMS, "on": contract_id, fields: {…}}  # Stripe requires `items`' in ran.out
+
+
+def test_a_country_that_may_be_a_name_is_left_as_a_comment_with_the_reason(people):
+    people.rows("people", (1, "Ann", "Germany"), columns="id int, full_name text, country text")
+    left = people.cli("init", "people", "--resource", "customer").out
+    (people.root / "models" / "schema.yml").write_text(SCHEMA)
+    people.rows("people", (1, "Germany", "DE"), columns="id int, country text, country_iso text")
+    sure = people.cli("init", "people", "--resource", "customer").out
+
+    assert "# address.country: country  # may hold names; Stripe takes two-letter codes" in left
+    assert "\n    address.country: country\n" not in left
+    assert "    address.country: country_iso\n" in sure
+    assert "# metadata.country: country\n" in sure
+
+
+def test_another_models_id_is_no_key_by_its_name_alone(people):
+    people.rows("people", ("E-1", 1, "f1"), columns="enrolment text, seat int, fee_id text")
+
+    assert "error[key-not-known]" in people.cli("init", "people", "--resource", "customer").err
+
+
+def test_two_parts_of_a_name_become_a_template(people):
+    people.rows("people", (1, "Ann", "Ames"), columns="id int, first_name text, surname text")
+
+    ran = people.cli("init", "people", "--resource", "customer")
+    tag(people, "people", (people.root / "models" / "schema.yml").read_text())
+    people.cli()
+
+    assert "3 columns mapped." in ran.out
+    assert [customer["name"] for customer in people.stripe.objects("customer")] == ["Ann Ames"]
+
+
+def test_of_two_syncs_that_a_column_may_refer_to_neither_is_chosen(people):
+    people.rows("people", (1, "a@example.com"), columns="person int, email text")
+    people.rows("firms", (1, "b@example.com"), columns="person int, email text")
+    people.sync("people", resource="customer", key="person", fields={"email": "email"})
+    people.sync("firms", resource="customer", key="person", fields={"email": "email"})
+    people.rows("contracts", ("C-1", 1), columns="contract_id text, person int")
+    (people.root / "models" / "schema.yml").write_text("models:\n  - name: contracts\n")
+
+    out = people.cli("init", "contracts", "--resource", "subscription").out
+
+    assert re.search(r"# customer: \{sync: \w+, key: person\}  # or the sync `\w+`", out), out
+
+
+def test_a_relationships_test_leads_to_the_sync_whatever_the_column_is_called(people):
+    people.rows("people", (1, "a@example.com"), columns="id int, email text")
+    people.sync("people", resource="customer", key="id", fields={"email": "email"})
+    people.rows("contracts", ("C-1", 1), columns="contract_id text, payer int")
+    (people.root / "models" / "schema.yml").write_text("models:\n  - name: contracts\n")
+    describe(people, "contracts", ("relationships", "payer"))
+    file = people.root / "target" / "manifest.json"
+    raw = json.loads(file.read_text())
+    test = raw["nodes"]["test.shop.relationships_contracts_payer"]
+    test["depends_on"]["nodes"] = ["model.shop.people", "model.shop.contracts"]
+    test["test_metadata"]["kwargs"] |= {"to": "ref('people')", "field": "id"}
+    file.write_text(json.dumps(raw))
+
+    out = people.cli("init", "contracts", "--resource", "subscription").out
+
+    assert "    customer: {sync: people, key: payer}\n" in out
+
+
+def test_a_terminal_is_asked_for_the_key(people):
+    people.rows("people", ("US", "a@example.com", 1), columns=MEMBERS)
+
+    said, code = in_a_terminal(people, ["init", "people", "--resource", "customer"], answers=["member_no"])
+
+    assert "Which column identifies a row?" in said
+    assert code == 0, said
+    assert "key: member_no" in said
 
 
 @pytest.mark.parametrize(

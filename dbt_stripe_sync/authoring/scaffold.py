@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.authoring.matching import Referable, match_columns
+from dbt_stripe_sync.authoring.matching import KnownModel, match_columns
+from dbt_stripe_sync.authoring.referring import find_referable
 from dbt_stripe_sync.authoring.snippet import build_snippet, read_snippet
 from dbt_stripe_sync.authoring.yaml_file import TAG, insert_sync, new_file
 from dbt_stripe_sync.config.suggest import did_you_mean
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.config.versions import models_by_name
-from dbt_stripe_sync.dbt.keys import find_keys
+from dbt_stripe_sync.dbt.keys import find_keys, find_relationships
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from dbt_stripe_sync.authoring.matching import Matched
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstSync:
-    """What the user asks for. `fields` are parameters with their columns, where names alone do not tell."""
+    """What the user asks for. `fields` are parameters with their columns, where names alone do not tell.
+
+    `ask` asks for the key among the model's columns, where nothing else says what it is.
+    """
 
     model: str
     resource: str
     key: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
+    ask: Callable[[Sequence[str]], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +71,20 @@ def write_first_sync(
     Raises `ConfigError` with what keeps it from being written; nothing is written then.
     """
     resource = _find_resource(asked.resource, catalog)
-    known = parse_syncs(manifest.nodes, catalog, project="").syncs
-    matched = match_columns(
-        resource,
-        columns,
-        model=node.name,
-        key=asked.key,
-        chosen=dict(asked.fields),
-        syncs={sync.resource: Referable(sync=sync.name, key=sync.key[0]) for sync in known if len(sync.key) == 1},
+    syncs = parse_syncs(manifest.nodes, catalog, project="").syncs
+    known = KnownModel(
+        name=node.name,
+        columns=columns,
         keys=find_keys(manifest, node.unique_id),
+        syncs=find_referable(syncs, find_relationships(manifest, node.unique_id)),
     )
+    matched = match_columns(resource, known, key=asked.key, chosen=dict(asked.fields), ask=asked.ask)
     _check(node, resource, matched, manifest, catalog)
     lines = build_snippet(resource, matched)
     file, text = _place(node, lines, manifest, root)
     file.write_text(text, encoding="utf-8")
-    return Written(file=file, lines=tuple(lines), mapped=len(columns) - len(matched.left), left=len(matched.left))
+    left = len(matched.left) + len(matched.unsure)
+    return Written(file=file, lines=tuple(lines), mapped=len(columns) - left, left=left)
 
 
 def _find_resource(name: str, catalog: Catalog) -> Resource:
@@ -105,7 +109,8 @@ def _check(node: ModelNode, resource: Resource, matched: Matched, manifest: Mani
     tagged = replace(node, meta={**node.meta, TAG: read_snippet(resource, matched)}, raw_meta=None)
     parsed = parse_syncs({**manifest.nodes, node.unique_id: tagged}, catalog, project="")
     # What only the user can add, such as the items of a subscription, is left as a comment.
-    problems = [p for p in parsed.problems if p.where.model == node.name and p.code != "missing-one-of"]
+    to_add = {"missing-one-of", "missing-parameter"}
+    problems = [p for p in parsed.problems if p.where.model == node.name and p.code not in to_add]
     if problems:
         raise ConfigError(problems)
 

@@ -6,12 +6,14 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.authoring.matching import Matched
+    from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.stripe_api.catalog import Resource
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*")
@@ -24,18 +26,35 @@ def build_snippet(resource: Resource, matched: Matched) -> list[str]:
     name = resource.name
     lines = [f"resource: {name}", f"key: {_names(matched.key)}", "fields:"]
     lines += [f"  {_scalar(path)}: {_value(value)}" for path, value in matched.fields.items()]
-    for group in lifecycle_of(name).needs_one_of:
-        if not any(path.partition(".")[0] in group for path in (*matched.fields, *matched.maybe)):
-            lines.append(f"  # {group[0]}:  # Stripe requires {' or '.join(f'`{other}`' for other in group)}")
-    if matched.maybe:
-        lines.append("  # Money, once the currency is right:")
-        lines += [f"  # {path}: {_value(value)}" for path, value in matched.maybe.items()]
+    lines += [f"  # {path}: {_value(entry.value)}  # {entry.reason}" for path, entry in matched.unsure.items()]
+    lines += (f"  {line}" for line in _missing(resource, matched))
     if matched.left:
         as_metadata = "metadata" in resource.params
         lines.append(f"  # Columns that match no parameter; `dbt-stripe-sync fields {name}` lists them:")
         lines += [f"  # {_left(column, as_metadata=as_metadata)}" for column in matched.left]
     lines += _settings(name, matched)
     return lines
+
+
+def _missing(resource: Resource, matched: Matched) -> Iterator[str]:
+    """What Stripe requires and no column matches, each in the form that it takes."""
+    mapped = {path.partition(".")[0] for path in (*matched.fields, *matched.unsure)}
+    groups = [*lifecycle_of(resource.name).needs_one_of, *((name,) for name in matched.missing)]
+    for group in dict.fromkeys(groups):
+        if mapped.isdisjoint(group):
+            needed = " or ".join(f"`{other}`" for other in group)
+            start = f"# {group[0]}: {_form(resource.params.get(group[0]), matched)}".rstrip()
+            yield f"{start}  # Stripe requires {needed}"
+
+
+def _form(param: Param | None, matched: Matched) -> str:
+    """How a list of hashes, or a hash, is mapped."""
+    if param is None:
+        return ""
+    if param.kind is ParamKind.LIST and param.item is not None and param.item.kind is ParamKind.HASH:
+        return f'{{model: MODEL_OF_ITEMS, "on": {_names(matched.key)}, fields: {{…}}}}'
+    required = [part.name for part in (param.fields or {}).values() if part.required]
+    return "{" + ", ".join(f"{part}: COLUMN" for part in required) + "}" if required else ""
 
 
 def read_snippet(resource: Resource, matched: Matched) -> dict[str, object]:
@@ -51,7 +70,7 @@ def _settings(resource: str, matched: Matched) -> Iterator[str]:
         yield f"# match: [{', '.join(found_by[:2])}]  # adopt what is in Stripe already"
     if lifecycle.on_removed:
         ways = ", ".join(removal.value for removal in lifecycle.on_removed)
-        yield f"# on_removed: ignore  # or {ways}: what becomes of the object of a row that left the model"
+        yield f"# on_removed: ignore  # or {ways}: what happens to the object once its row is gone"
 
 
 def _left(column: str, *, as_metadata: bool) -> str:

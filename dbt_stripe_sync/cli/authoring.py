@@ -9,8 +9,10 @@ import orjson
 
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.options import FILE, with_project
+from dbt_stripe_sync.model.counting import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dbt_stripe_sync.cli.screen import Screen
@@ -41,12 +43,19 @@ def init(
 ) -> int:
     """Write a first sync for MODEL into its YAML.
 
-    Columns are matched to parameters by name and type.
+    Columns are matched to parameters by name and type. What is not certain is left as a comment with the reason; where
+    nothing says what the key is, a terminal asks.
     """
-    written = project.init(model, resource, key=key, fields=fields)
-    mapped = f"{written.mapped:,} {'column is' if written.mapped == 1 else 'columns are'} mapped"
-    left = f"{written.left:,} {'stands there as a comment' if written.left == 1 else 'stand there as comments'}"
-    screen.say([f"{written.file}: {mapped}, {left}.", "", *(f"  {line}" for line in written.lines), ""])
+
+    def ask(columns: Sequence[str]) -> tuple[str, ...]:
+        screen.notes([f"Columns of {model}: {', '.join(columns)}"])
+        named = click.prompt("Which column identifies a row? (several: a,b)", err=True)
+        return tuple(name.strip() for name in str(named).split(",") if name.strip())
+
+    written = project.init(model, resource, key=key, fields=fields, ask=ask if screen.can_ask else None)
+    mapped = f"{counted(written.mapped, 'column')} mapped"
+    left = f", {written.left:,} left as {'a comment' if written.left == 1 else 'comments'}" if written.left else ""
+    screen.say([f"{written.file}: {mapped}{left}.", "", *(f"  {line}" for line in written.lines), ""])
     screen.say(["Next: `dbt parse`, then `dbt-stripe-sync plan`."])
     return 0
 

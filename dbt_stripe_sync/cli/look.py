@@ -17,12 +17,15 @@ OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="
 @click.command()
 @with_project
 def parse(project: Project, screen: Screen) -> int:
-    """Check every sync against Stripe's parameters. Needs no key and no warehouse."""
-    workload = project.workload
-    screen.problems([*workload.warnings, *project.unread()])
-    count = len(workload.syncs)
+    """Check every sync against Stripe's parameters. Needs no key and no warehouse.
+
+    Where the warehouse answers, columns are looked for as well.
+    """
+    found = project.check()
+    screen.problems(found)
+    count = len(project.workload.syncs)
     screen.say([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed."])
-    return 1 if any(problem.severity is Severity.ERROR for problem in workload.warnings) else 0
+    return 1 if any(problem.severity is Severity.ERROR for problem in found) else 0
 
 
 @click.command()

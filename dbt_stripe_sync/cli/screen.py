@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -36,10 +36,12 @@ class Screen:
     @property
     def width(self) -> int:
         """Columns of the terminal; without one, more than any line has."""
-        try:
-            return os.get_terminal_size(sys.stdout.fileno()).columns
-        except (OSError, ValueError):
-            return ENDLESS
+        return _width_of(sys.stdout)
+
+    @property
+    def error_width(self) -> int:
+        """The same of what notes are printed on."""
+        return _width_of(sys.stderr)
 
     @property
     def is_interactive(self) -> bool:
@@ -90,6 +92,13 @@ class Screen:
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print what is wrong."""
         print_problems(problems, as_json=self.log_format == "json")
+
+
+def _width_of(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or ENDLESS
+    except (OSError, ValueError):
+        return ENDLESS
 
 
 class _Notes(logging.Handler):

@@ -9,6 +9,7 @@ import orjson
 
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import FOLDER, with_project
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.owed_text import describe_owed
 
@@ -146,7 +147,7 @@ def rebuild(project: Project, screen: Screen) -> int:
             "sync": sync.sync,
             "records": "-" if sync.skipped else f"{sync.records:,}",
             "note": sync.skipped
-            or (f"{sync.unknown_rows:,} objects with keys too long to tell" * bool(sync.unknown_rows)),
+            or (f"{counted(sync.unknown_rows, 'object')} with keys too long to tell" * bool(sync.unknown_rows)),
         }
         for sync in found
     ]

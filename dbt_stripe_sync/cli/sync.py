@@ -13,6 +13,7 @@ from dbt_stripe_sync.model.errors import ConfigError, PlanError, Problem, Severi
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunReport, RunStatus
 from dbt_stripe_sync.report import run_json, run_text
+from dbt_stripe_sync.report.lines import wrap
 from dbt_stripe_sync.report.progress_lines import log_line
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMATS = click.Choice(["text", "markdown", "json"])
 REFRESH = click.option("--refresh", is_flag=True, help="Read every object back and show what others changed in Stripe.")
+ALL = click.option("--all", "all_rows", is_flag=True, help="Show every change, not examples of each kind.")
 YES = click.option("--yes", is_flag=True, help="Agree beforehand to removals that can't be undone.")
 
 
@@ -45,6 +47,7 @@ YES = click.option("--yes", is_flag=True, help="Agree beforehand to removals tha
 @click.option("--limit", type=click.IntRange(min=1), help="Send at most so many changes.")
 @YES
 @click.option("--show-values", is_flag=True, help="Show row values in a dry run.")
+@ALL
 def run(
     project: Project,
     screen: Screen,
@@ -57,6 +60,7 @@ def run(
     limit: int | None,
     yes: bool,
     show_values: bool,
+    all_rows: bool,
 ) -> int:
     """Plan and apply: make Stripe match the models.
 
@@ -77,7 +81,7 @@ def run(
         with screen.progress() as progress, project.plan(options, progress=progress) as plan:
             progress.end()
             form = "json" if screen.log_format == "json" else "text"
-            screen.lines(_rendered(plan, project, screen, form, show_values=show_values))
+            screen.lines(_rendered(plan, project, screen, form, show_values=show_values, all_rows=all_rows))
             return _plan_status(plan)
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
@@ -96,6 +100,7 @@ def run(
 @REFRESH
 @click.option("--limit", type=click.IntRange(min=1), help="Plan at most so many changes.")
 @click.option("--show-values", is_flag=True, help="Show old and new values.")
+@ALL
 def plan(
     project: Project,
     screen: Screen,
@@ -106,13 +111,15 @@ def plan(
     refresh: bool,
     limit: int | None,
     show_values: bool,
+    all_rows: bool,
 ) -> int:
     """Show what would change in Stripe, and send nothing."""
     options = PlanOptions(full_refresh=full_refresh, refresh=refresh, most_changes=limit)
     with screen.progress() as progress, project.plan(options, progress=progress, out=out) as made:
         progress.end()
         form = form or ("json" if screen.log_format == "json" else "text")
-        screen.lines(_rendered(made, project, screen, form, show_values=show_values or screen.is_interactive))
+        show_values = show_values or screen.is_interactive
+        screen.lines(_rendered(made, project, screen, form, show_values=show_values, all_rows=all_rows))
         return _plan_status(made)
 
 
@@ -183,7 +190,13 @@ def _review(project: Project, screen: Screen, progress: Progress, *, asks_first:
         elif screen.log_format == "text" and (moves := find_price_moves(plan)):
             progress.end()
             with_amounts = screen.is_interactive or project.workload.settings.show_amounts
-            screen.notes(["Price changes:", *render_price_moves(moves, with_amounts=with_amounts)])
+            lines = render_price_moves(moves, with_amounts=with_amounts)
+            screen.notes(
+                [
+                    "Price changes:",
+                    *(part for line in lines for part in wrap(line, screen.error_width, first="  ", indent="    ")),
+                ]
+            )
 
     return look
 
@@ -198,7 +211,14 @@ def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project
 
 
 def _rendered(
-    plan: Plan, project: Project, screen: Screen, form: str, *, show_values: bool, with_hint: bool = True
+    plan: Plan,
+    project: Project,
+    screen: Screen,
+    form: str,
+    *,
+    show_values: bool,
+    with_hint: bool = True,
+    all_rows: bool = False,
 ) -> Iterator[str]:
     if form == "json":
         from dbt_stripe_sync.report import plan_json
@@ -213,6 +233,7 @@ def _rendered(
         colour=screen.has_colour,
         calls_per_second=project.calls_per_second(plan.header),
         with_hint=with_hint,
+        all_rows=all_rows,
     )
     if form == "markdown":
         from dbt_stripe_sync.report import plan_markdown

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.order import find_cycle
-from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
+from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.engine.payload.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.lifecycle import Mode, Removal, stays_when_replaced
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenEnded, WhenReplaced
@@ -232,14 +233,14 @@ def _check_metadata(sync: Sync, problems: Problems) -> None:
 
 
 def check_together(
-    syncs: Sequence[Sync], written: Iterable[str], resources: Mapping[str, Resource], problems: Problems
+    well_formed: Sequence[Sync], broken: Sequence[Sync], resources: Mapping[str, Resource], problems: Problems
 ) -> None:
     """Names that are taken twice, references to nowhere, and references in a circle.
 
-    `written` has the names of all syncs that the project describes, also of those that are not well formed.
+    `broken` has the syncs in which something is wrong, as far as they could be read.
     """
-    broken = set(written) - {sync.name for sync in syncs}
     by_name: dict[str, Sync] = {}
+    syncs = (*well_formed, *broken)
     for sync in syncs:
         other = by_name.setdefault(sync.name, sync)
         if other is not sync:
@@ -251,20 +252,18 @@ def check_together(
             )
     for sync in syncs:
         for reference, where in references_in(sync.fields):
-            if isinstance(reference, SyncRef) and reference.sync in broken:
-                continue  # what is wrong with that one is said already
             if isinstance(reference, SyncRef):
-                _check_reference(sync, reference, where, by_name, problems)
+                _check_reference(sync, reference, where, by_name, resources, problems)
             else:
                 _check_findable(resources[reference.resource], reference.by, where.at_field("by"), problems)
         for name in sync.after:
-            if name not in by_name and name not in broken:
+            if name not in by_name:
                 hint = f"there are {listed(sorted(by_name))}{did_you_mean(name, by_name)}"
                 where = sync.where.at_field("after")
                 problems.add(
                     "unknown-sync", where, f"`{sync.name}` comes after a sync `{name}`, which is not there", hint
                 )
-    cycle = find_cycle(syncs)
+    cycle = find_cycle(well_formed)
     if cycle:
         problems.add(
             "reference-cycle",
@@ -285,7 +284,12 @@ def _how_to_tell_apart(sync: Sync, other: Sync) -> str:
 
 
 def _check_reference(
-    sync: Sync, reference: SyncRef, where: Location, by_name: Mapping[str, Sync], problems: Problems
+    sync: Sync,
+    reference: SyncRef,
+    where: Location,
+    by_name: Mapping[str, Sync],
+    resources: Mapping[str, Resource],
+    problems: Problems,
 ) -> None:
     other = by_name.get(reference.sync)
     if other is None:
@@ -293,6 +297,8 @@ def _check_reference(
         problems.add(
             "unknown-sync", where, f"`{sync.name}` refers to a sync `{reference.sync}`, which is not there", hint
         )
+    elif not other.key or not reference.columns or other.resource not in resources:
+        pass  # what is wrong there is said at its own place
     elif len(other.key) != len(reference.columns):
         problems.add(
             "reference-key",

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 
 def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Problem, ...]:
-    """Columns that the sync reads and its models lack. `columns` has those of each model by the model's unique id."""
+    """Columns that the sync reads and its models lack.
+
+    `columns` has those of each model by the model's unique id; a model without is not looked at.
+    """
     problems = Problems()
     for model, column, where in _reads(sync):
+        if model.unique_id not in columns:
+            continue
         known = list(columns[model.unique_id])
         # Warehouses differ in the case of names that nobody quoted, and readers find them in either.
         if column.lower() not in {name.lower() for name in known}:

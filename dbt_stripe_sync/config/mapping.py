@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.config.paths import SHAPES, YAML_ON, find_param, is_nested
-from dbt_stripe_sync.config.suggest import counted, did_you_mean, listed
+from dbt_stripe_sync.config.suggest import closest, did_you_mean, listed
+from dbt_stripe_sync.config.unknown_params import item_for, param_for, params_for
 from dbt_stripe_sync.config.values import (
     Around,
     column_names,
@@ -17,6 +19,7 @@ from dbt_stripe_sync.config.values import (
     parse_sync_ref,
     parse_template,
 )
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, Column, FieldMapping, ListOf, Nulls, Value
 
@@ -39,9 +42,8 @@ def parse_fields(
     for name, value in raw.items():
         path = (*prefix, *str(name).split("."))
         at = where.at_field(str(name))
-        param = find_param(params, path, around.problems, at)
-        if param is None:
-            continue
+        # What stands at a name that Stripe does not know is read all the same: it may be wrong, too.
+        param = find_param(params, path, around.problems, at) or param_for(str(name), value)
         if is_nested(value, param):
             found += parse_fields(value, params, around, at, path)
         elif (parsed := parse_value(value, param, around, at)) is not None:
@@ -102,10 +104,11 @@ def _shaped(raw: dict[str, Any], param: Param, around: Around, where: Location) 
         around.problems.add(
             "unknown-mapping",
             where,
-            f"{listed(map(str, raw))} is no kind of mapping",
+            f"{'' if len(raw) == 1 else 'none of '}{listed(map(str, raw))} is {'not ' if len(raw) == 1 else ''}"
+            "a kind of mapping",
             f"a mapping has one of {listed(SHAPES)}{did_you_mean(str(next(iter(raw), '')), SHAPES)}",
         )
-        return None
+        return _shaped(meant, param, around, where) if (meant := _meant(raw)) else None
     for name in raw.keys() - SHAPES[kind]:
         around.problems.add(
             "unknown-key",
@@ -114,6 +117,15 @@ def _shaped(raw: dict[str, Any], param: Param, around: Around, where: Location) 
             f"it takes {listed(sorted(SHAPES[kind]))}{did_you_mean(str(name), SHAPES[kind])}",
         )
     return _PARSERS[kind](raw, param, around, where)
+
+
+def _meant(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A mapping of no kind with the name in place that was probably meant, so that the rest of it is read as well."""
+    for name in raw:
+        kind = closest(name, SHAPES)
+        if kind is not None:
+            return {kind if other == name else other: part for other, part in raw.items()}
+    return None
 
 
 def _child_rows(raw: dict[str, Any], param: Param, around: Around, where: Location) -> Value | None:
@@ -126,46 +138,46 @@ def _child_rows(raw: dict[str, Any], param: Param, around: Around, where: Locati
             f"the project has no model `{name}`",
             f"child rows come from a model of this project{did_you_mean(name, around.models)}",
         )
-        return None
-    if around.is_child or param.kind is not ParamKind.LIST or param.item is None:
+        node = around.models.get(closest(name, around.models) or "")
+    is_list = param.kind is ParamKind.LIST and param.item is not None and not around.is_child
+    if not is_list:
         what = "child rows can't have child rows" if around.is_child else f"`{param.name}` takes no list"
         around.problems.add("no-child-rows", where, what, "put the list into a JSON or array column of the model")
-        return None
+    elif param.item is not None and param.item.kind is not ParamKind.HASH:
+        around.problems.add("no-child-rows", where, f"the items of `{param.name}` have no fields", None)
     on = column_names(raw.get("on"))
-    if not on:
-        around.problems.add(
-            "no-key", where, "the child rows have no `on`", "add the child's column with this row's key"
-        )
+    _check_on(on, around, where)
+    params = (param.item.fields or {}) if is_list and param.item is not None else params_for(raw.get("fields"))
+    fields = parse_fields(raw.get("fields"), params, replace(around, is_child=True), where.at_field("fields"))
+    if node is None:
         return None
-    if len(on) != len(around.key):
+    return ChildRows(model=node, on=on, parent_on=around.key, fields=fields, order_by=column_names(raw.get("order_by")))
+
+
+def _check_on(on: Sequence[str], around: Around, where: Location) -> None:
+    if not on:
+        hint = "add the child's column with this row's key"
+        around.problems.add("no-key", where, "the child rows have no `on`", hint)
+    elif around.key and len(on) != len(around.key):
         around.problems.add(
             "no-key",
             where.at_field("on"),
             f"`on` has {counted(len(on), 'column')}, and the key of this sync {len(around.key)}",
             f"name one column of the child for each of {listed(around.key)}",
         )
-        return None
-    inner = Around(
-        catalog=around.catalog, models=around.models, key=around.key, problems=around.problems, is_child=True
-    )
-    item = param.item
-    if item.kind is not ParamKind.HASH:
-        around.problems.add("no-child-rows", where, f"the items of `{param.name}` have no fields", None)
-        return None
-    fields = parse_fields(raw.get("fields"), item.fields or {}, inner, where.at_field("fields"))
-    return ChildRows(model=node, on=on, parent_on=around.key, fields=fields, order_by=column_names(raw.get("order_by")))
 
 
 def _list(raw: Sequence[Any], param: Param, around: Around, where: Location) -> Value | None:
-    if param.kind is not ParamKind.LIST or param.item is None:
+    item = param.item if param.kind is ParamKind.LIST else None
+    if item is None:
         around.problems.add("not-a-list", where, f"`{param.name}` takes no list", "give it one value")
-        return None
+        item = item_for(raw)
     items: list[Value | tuple[FieldMapping, ...]] = []
     for index, entry in enumerate(raw):
         at = where.at_field(str(index))
-        if isinstance(entry, dict) and param.item.kind is ParamKind.HASH and is_nested(entry, param.item):
-            items.append(parse_fields(entry, param.item.fields or {}, around, at))
-        elif (value := parse_value(entry, param.item, around, at)) is not None:
+        if isinstance(entry, dict) and item.kind is ParamKind.HASH and is_nested(entry, item):
+            items.append(parse_fields(entry, item.fields or {}, around, at))
+        elif (value := parse_value(entry, item, around, at)) is not None:
             items.append(value)
     return ListOf(items=tuple(items))
 

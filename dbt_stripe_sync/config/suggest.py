@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST_LISTED = 12
+# One letter of four that is another, or one of eight that is missing (difflib's ratio).
+ALMOST = 0.75
 
 
 def listed(names: Iterable[str], most: int = MOST_LISTED) -> str:
@@ -18,9 +20,10 @@ def listed(names: Iterable[str], most: int = MOST_LISTED) -> str:
     return f"{text} … ({len(known) - most:,} more)" if len(known) > most else text
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 column`, `2,000 columns`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was meant where that is all but certain: a letter of it is swapped, missing or too many."""
+    close = get_close_matches(name, list(names), n=1, cutoff=ALMOST)
+    return close[0] if close else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -15,7 +15,8 @@ from dbt_stripe_sync.config.early_words import check_early_words
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
 from dbt_stripe_sync.config.meta import BLOCK, read_blocks
 from dbt_stripe_sync.config.problems import Problems
-from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.config.suggest import closest, did_you_mean, listed
+from dbt_stripe_sync.config.unknown_params import params_for
 from dbt_stripe_sync.config.values import Around, parse_nulls
 from dbt_stripe_sync.config.versions import models_by_name, without_inherited
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.config.meta import Block
     from dbt_stripe_sync.model.errors import Location, Problem
-    from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.model.sync import Value
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
@@ -82,9 +82,13 @@ LIMITS = (*THRESHOLDS, MAX_READS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedConfig:
-    """The syncs that are well formed, and everything that is wrong with the others."""
+    """The syncs that are well formed, and everything that is wrong with the others.
+
+    `broken` are those others as far as they could be read: columns that they lack can still be found.
+    """
 
     syncs: tuple[Sync, ...]
+    broken: tuple[Sync, ...] = ()
     disabled: tuple[str, ...] = ()
     problems: tuple[Problem, ...]
 
@@ -93,20 +97,22 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
     """Every sync that the models' meta describes."""
     problems = Problems()
     models = models_by_name(nodes.values(), project)
-    syncs = []
-    written: list[str] = []
+    syncs: list[Sync] = []
+    broken: list[Sync] = []
     disabled: list[str] = []
     for node in without_inherited(nodes.values(), BLOCK):
         for block in read_blocks(node, problems):
             if block.raw.get("enabled", True) is False:
                 disabled.append(block.where.sync or node.name)
                 continue
-            written.append(block.where.sync or node.name)
+            before = len(problems.found)
             sync = _Parser(block, catalog, models, problems).parse(project)
-            syncs += [sync] if sync is not None else []
+            (syncs if len(problems.found) == before else broken).append(sync)
     syncs = list(split_back_references(syncs, catalog))
-    check_together(syncs, written, catalog.resources, problems)
-    return ParsedConfig(syncs=tuple(syncs), disabled=tuple(disabled), problems=tuple(problems.found))
+    check_together(syncs, broken, catalog.resources, problems)
+    return ParsedConfig(
+        syncs=tuple(syncs), broken=tuple(broken), disabled=tuple(disabled), problems=tuple(problems.found)
+    )
 
 
 @dataclass(slots=True)
@@ -118,19 +124,16 @@ class _Parser:
     models: Mapping[str, ModelNode]
     problems: Problems
 
-    def parse(self, project: str) -> Sync | None:
-        """The sync, or None where it has problems."""
-        before = len(self.problems.found)
+    def parse(self, project: str) -> Sync:
+        """The sync, as far as it can be read: each problem is noted, and the rest is read all the same."""
         raw, where = self.block.raw, self.block.where
         self._check_keys()
         self._check_name()
         resource = self._resource()
         key = self._key()
-        if resource is None:
-            return None
-        lifecycle = resource.lifecycle
         # What can only be inserted needs no word for it.
-        mode = self._choice("mode", Mode, Mode.UPSERT if Mode.UPSERT in lifecycle.modes else Mode.INSERT)
+        is_insert_only = resource is not None and Mode.UPSERT not in resource.lifecycle.modes
+        mode = self._choice("mode", Mode, Mode.INSERT if is_insert_only else Mode.UPSERT)
         on_removed = self._choice("on_removed", Removal, Removal.IGNORE)
         around = Around(catalog=self.catalog, models=self.models, key=key, problems=self.problems)
         fields = self._fields(resource, around)
@@ -139,10 +142,10 @@ class _Parser:
             name=str(raw.get("name") or self.block.model.name),
             project=project,
             model=self._rows(),
-            resource=resource.name,
+            resource=resource.name if resource is not None else str(raw.get("resource")),
             key=key,
             mode=mode,
-            match=tuple(self._matches(fields, key, lifecycle)),
+            match=tuple(self._matches(fields, key, resource)),
             fields=fields,
             on_removed=on_removed,
             on_ambiguous=self._choice("on_ambiguous", OnAmbiguous, OnAmbiguous.REJECT),
@@ -154,16 +157,19 @@ class _Parser:
             limits=self._limits(),
             depends_on=tuple(dict.fromkeys([*_synced(fields), *after])),
             options=self._options(),
-            fingerprint=_fingerprint(raw, self.block.columns, resource.name),
+            fingerprint=_fingerprint(raw, self.block.columns, resource.name if resource is not None else ""),
             where=where,
             after=after,
             store_values=self._switch("store_values"),
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
-        check_resource(sync, resource, lifecycle, self.problems)
-        check_fields(sync, resource, self.problems)
-        check_early_words(sync, resource, self.problems)
-        return sync if len(self.problems.found) == before else None
+        if resource is not None:
+            # What Stripe knows no parameter for is wrong already, and says nothing of the others.
+            known = replace(sync, fields=tuple(field for field in fields if resource.param(field.path) is not None))
+            check_resource(known, resource, resource.lifecycle, self.problems)
+            check_fields(known, resource, self.problems)
+            check_early_words(known, resource, self.problems)
+        return sync
 
     def _check_keys(self) -> None:
         for name in self.block.raw:
@@ -213,6 +219,8 @@ class _Parser:
                 f"Stripe has no resource `{name}`",
                 hint or "`dbt-stripe-sync fields` lists them all",
             )
+            likely = closest(str(name), self.catalog.names())
+            return self.catalog.resource(likely) if likely is not None else None
         return resource
 
     def _key(self) -> tuple[str, ...]:
@@ -227,15 +235,17 @@ class _Parser:
             )
         return key
 
-    def _fields(self, resource: Resource, around: Around) -> tuple[FieldMapping, ...]:
+    def _fields(self, resource: Resource | None, around: Around) -> tuple[FieldMapping, ...]:
         where = self.block.where.at_field("fields")
         raw = self.block.raw.get("fields") or {}
         if not raw and not self.block.columns:
             self.problems.add("no-fields", where, "the sync maps no fields", "add `fields:` with `parameter: column`")
-        fields = parse_fields(raw, resource.params, around, where)
+        params = resource.params if resource is not None else params_for(raw)
+        fields = parse_fields(raw, params, around, where)
         for column, named in self.block.columns:
             at = replace(self.block.where, field=f"columns.{column}.meta")
-            added = parse_fields({named: column}, resource.params, around, at)
+            params = resource.params if resource is not None else params_for({named: column})
+            added = parse_fields({named: column}, params, around, at)
             if fields and added:
                 check_twice((*fields, *added), self.problems)
             fields += added
@@ -245,7 +255,12 @@ class _Parser:
         nulls = parse_nulls(default, self.block.where.at_field("nulls"), self.problems)
         return tuple(replace(field, nulls=nulls) if field.nulls is Nulls.DEFAULT else field for field in fields)
 
-    def _matches(self, fields: Iterable[FieldMapping], key: tuple[str, ...], lifecycle: Lifecycle) -> Iterator[Match]:
+    def _matches(
+        self, fields: Iterable[FieldMapping], key: tuple[str, ...], resource: Resource | None
+    ) -> Iterator[Match]:
+        if resource is None:
+            return  # what finds an object is not known
+        lifecycle = resource.lifecycle
         raw = self.block.raw.get("match") or []
         by_path = {".".join(field.path): field.value for field in fields}
         possible = [

@@ -168,7 +168,6 @@ def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Lo
             "the reference names no column",
             "add `key:` with the column that holds the other row's key",
         )
-        return None
     named = str(raw.get("when_replaced", WhenReplaced.FOLLOW.value))
     if named not in WHEN_REPLACED:
         around.problems.add(
@@ -177,8 +176,7 @@ def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Lo
             f"`when_replaced` can't be `{named}`",
             f"it is one of {listed(WHEN_REPLACED)}{did_you_mean(named, WHEN_REPLACED)}",
         )
-        return None
-    return SyncRef(sync=str(raw["sync"]), columns=columns, when_replaced=WHEN_REPLACED[named])
+    return SyncRef(sync=str(raw["sync"]), columns=columns, when_replaced=WHEN_REPLACED.get(named, WhenReplaced.FOLLOW))
 
 
 def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
@@ -193,7 +191,6 @@ def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Loca
             f"Stripe has no resource `{name}`",
             f"did you mean `{suggestion}`?" if suggestion else "`dbt-stripe-sync fields` lists them all",
         )
-        return None
     missing = [part for part in ("by", "column") if not raw.get(part)]
     if missing:
         around.problems.add(
@@ -202,7 +199,8 @@ def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Loca
             f"the look-up lacks {listed(missing)}",
             "write `{lookup: customer, by: email, column: billing_email}`",
         )
-        return None
+    if resource is None or missing:
+        return Column(name=str(raw["column"])) if raw.get("column") else None
     return Lookup(resource=resource.name, by=str(raw["by"]), column=str(raw["column"]))
 
 

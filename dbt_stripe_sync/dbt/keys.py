@@ -1,7 +1,8 @@
-"""Which columns tell a model's rows apart, as its constraints and its data tests say."""
+"""Which columns identify a model's rows and refer to other models, by its constraints and its data tests."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.dbt.nodes import Column, read_part
@@ -39,7 +40,8 @@ def _hashes(value: Any) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _data_tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[GraphNode, str, dict[str, Any]]]:
+    """The generic tests of a model: each with its name and its arguments."""
     for child in manifest.children.get(unique_id, ()):
         node = manifest.graph[child]
         if node.resource_type != "test" or (node.attached_node or unique_id) != unique_id:
@@ -47,8 +49,32 @@ def _tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[str, tuple[str,
         metadata = read_part(node.test_metadata, dict[str, Any]) or {}
         arguments = metadata.get("kwargs") or {}
         # dbt 1.10 and later keep a test's arguments below a name of their own.
-        arguments = {**arguments, **(arguments.get("arguments") or {})}
-        if metadata.get("name") == COMBINATION:
+        yield node, str(metadata.get("name")), {**arguments, **(arguments.get("arguments") or {})}
+
+
+def _tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for _, name, arguments in _data_tests(manifest, unique_id):
+        if name == COMBINATION:
             yield "unique", tuple(map(str, arguments.get("combination_of_columns") or ()))
-        elif metadata.get("name") in {"unique", "not_null"} and arguments.get("column_name"):
-            yield str(metadata["name"]), (str(arguments["column_name"]),)
+        elif name in {"unique", "not_null"} and arguments.get("column_name"):
+            yield name, (str(arguments["column_name"]),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relationship:
+    """What dbt's `relationships` test says: a column holds the values of another model's field."""
+
+    column: str
+    model: str
+    field: str
+
+
+def find_relationships(manifest: Manifest, unique_id: str) -> list[Relationship]:
+    """The models to which a model's columns refer, by its data tests."""
+    found = []
+    for node, name, arguments in _data_tests(manifest, unique_id):
+        others = [other for other in (node.depends_on.nodes if node.depends_on else None) or () if other != unique_id]
+        column, target = arguments.get("column_name"), arguments.get("field")
+        if name == "relationships" and column and target and len(others) == 1:
+            found.append(Relationship(column=str(column), model=others[0], field=str(target)))
+    return found

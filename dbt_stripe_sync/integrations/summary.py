@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.problems_text import render_problems
@@ -54,9 +55,8 @@ class SyncSummary:
         """Why it is not complete, in a line."""
         if self.held is not None:
             return f"held: {self.held}"
-        parts = (
-            [f"{self.failed:,} of {self.rows:,} rows are not in Stripe as the model has them"] if self.failed else []
-        )
+        rows = f"{self.failed:,} of {counted(self.rows, 'row')} {'is' if self.failed == 1 else 'are'} not in Stripe"
+        parts = [f"{rows} as the model has {'it' if self.failed == 1 else 'them'}"] if self.failed else []
         return "; ".join([*parts, *self.errors]) or "every row is in Stripe as the model has it"
 
 
@@ -84,7 +84,7 @@ class RunSummary:
     def explanation(self) -> str:
         """How it ended, with every sync that is not complete."""
         left = "; ".join(f"{sync.sync}: {sync.explanation}" for sync in self.syncs if not sync.is_complete)
-        owed = f"{self.owed:,} steps are still owed" if self.owed else ""
+        owed = f"{counted(self.owed, 'step is', 'steps are')} still owed" if self.owed else ""
         told = "; ".join(filter(None, (owed, left)))
         return f"run {self.run_id} ended {self.status}{f': {told}' if told else ''}"
 
@@ -96,7 +96,8 @@ class RunSummary:
     def as_markdown(self) -> str:
         """A table of the syncs."""
         mode = "live mode" if self.livemode else "test mode"
-        head = f"Run `{self.run_id}`: **{self.status}**, account `{self.account}`, {mode}, {self.requests:,} requests"
+        requests = counted(self.requests, "request")
+        head = f"Run `{self.run_id}`: **{self.status}**, account `{self.account}`, {mode}, {requests}"
         lines = ["| sync | resource | rows | unchanged | done | not done |", "|---|---|--:|--:|--:|---|"]
         for sync in self.syncs:
             done = ", ".join(f"{count:,} {action}" for action, count in sorted(sync.done.items())) or "-"

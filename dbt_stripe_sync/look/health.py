@@ -10,13 +10,16 @@ from dbt_stripe_sync.dbt.unread import find_unread
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import SyncError
+from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.stripe_api.keys import is_restricted
 from dbt_stripe_sync.stripe_api.permissions import list_permissions
 from dbt_stripe_sync.wiring import (
     check_account,
     check_models,
     check_target,
+    find_missing_columns,
     load_workload,
     opened_state,
     opened_stripe,
@@ -47,7 +50,7 @@ def check_health(options: ProjectOptions) -> Iterator[Check]:
     loaded: list[Workload] = []
 
     def project() -> str:
-        loaded.append(load_workload(options))
+        loaded.append(load_workload(options, look_further=find_missing_columns))
         workload = loaded[0]
         return f"{workload.project}, target {workload.target}, built by dbt {workload.manifest.dbt_version}"
 
@@ -107,12 +110,14 @@ async def _permissions(workload: Workload) -> str:
 
 
 def _looked_at(workload: Workload) -> set[str]:
-    """What a plan reads beside the syncs' own objects: what would end with one that is removed."""
+    """What a plan reads beside the syncs' own objects: what would end with one that is removed, or still needs it."""
     found = set()
     for sync in workload.syncs:
         lifecycle = workload.catalog.resources[sync.resource].lifecycle
         if sync.on_removed in lifecycle.permanent:
-            found |= {rule.resource for rule in lifecycle.ends_with_it}
+            found |= {rule.resource for rule in (*lifecycle.ends_with_it, *lifecycle.kept_by)}
+        if sync.on_removed is not Removal.IGNORE:
+            found |= {name for rule in lifecycle.used_by for name in (rule.resource, rule.through.resource)}
     return found
 
 
@@ -129,6 +134,6 @@ def _state(workload: Workload, account: Account) -> str:
     with suppress(FileNotFoundError), opened_state(workload, account, SystemClock()) as state:
         count = sum(records for _, _, records in state.summary())
         waiting = sum(1 for _ in state.open_intents())
-        left = f", {waiting:,} changes to settle" if waiting else ""
-        return f"{workload.state_place}, {count:,} records{left}"
+        left = f", {counted(waiting, 'change')} to settle" if waiting else ""
+        return f"{workload.state_place}, {counted(count, 'record')}{left}"
     return str(workload.state_place)

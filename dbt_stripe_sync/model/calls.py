@@ -62,7 +62,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeFailure:
-    """Stripe's error (docs.stripe.com/api/errors), or the transport's. Never holds the key; `message` is theirs."""
+    """Stripe's error (docs.stripe.com/api/errors), or the transport's. Never holds the key.
+
+    `message` is Stripe's, and may repeat what was sent, or a sentence of this program's where it `is_ours`.
+    """
 
     type: str
     status: int | None = None
@@ -71,6 +74,15 @@ class StripeFailure:
     message: str | None = None
     decline_code: str | None = None
     doc_url: str | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether no answer of Stripe's says it: nothing came, or something else answered in its place."""
+        return self.type in _NOT_STRIPES
+
+
+# What the gateway calls no answer at all, and answers that are not Stripe's.
+_NOT_STRIPES = frozenset({"connection", "not_stripe", "redirect"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,7 +142,7 @@ class Fingerprints:
     def conceal(self, outcome: Outcome) -> Outcome:
         """An outcome as it is stored: the shape of what was sent, and Stripe's message without what it repeats."""
         change, failure = outcome.change, outcome.failure
-        if failure is not None and failure.message is not None:
+        if failure is not None and failure.message is not None and not failure.is_ours:
             sent = [change.desired, *(call.params for call in change.calls)]
             failure = replace(failure, message=self.retention.redact(failure.message, sent))
         return replace(outcome, change=_conceal_change(change), failure=failure)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.alert import REASONS, AlertMessage, SyncAlert
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.json_values import json_time
@@ -118,7 +119,7 @@ def _slack_lines(message: AlertMessage) -> Iterator[str]:
     if message.owed:
         yield f"{message.owed:,} {'step is' if message.owed == 1 else 'steps are'} still owed"
     for sync in message.syncs:
-        what = "held" if sync.is_held else f"{sync.rejected:,} of {sync.rows:,} rows rejected"
+        what = "held" if sync.is_held else f"{sync.rejected:,} of {counted(sync.rows, 'row')} rejected"
         yield f"• `{_escape(sync.sync)}`: {what}"
     codes = list(message.problems.items())
     if codes:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 # So many equal changes are shown one by one.
 MOST_ALONE = 5
+# Of a kind that can be undone, up to so many are all shown, and of more some as examples.
+FEW = 10
+EXAMPLES = 5
+MANY = frozenset({Action.CREATE.value, Action.UPDATE.value, Action.ADOPT.value})
 # Past this many changes a sync's are not compared with each other: memory stays flat.
 MOST_COMPARED = 5_000
 # An object's own id, such as that of the item which an update names, is another one in each change.
@@ -49,7 +53,7 @@ def pick_alike(changes: Changes, counts: SyncCounts, most: int, *, with_values: 
         picked = [Alike(changes=[change], rows=1) for change in pick_changes(changes, counts, most)]
         return picked, total - len(picked)
     entries = list(_entries(changes, counts, with_values=with_values))
-    room = shares(Counter(kind_of(entry.first) for entry in entries), most)
+    room = _room(Counter(kind_of(entry.first) for entry in entries), most)
     picked = []
     for entry in entries:
         if room[kind_of(entry.first)] > 0:
@@ -63,7 +67,7 @@ def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change
 
     Reading ends as soon as they are found.
     """
-    room = shares(counts.kinds or counts.by_action, most)
+    room = _room(counts.kinds or counts.by_action, most)
     picked: list[Change] = []
     for change in changes.of(counts.sync):
         names = (kind_of(change), other_kind(change), change.action.value)
@@ -74,6 +78,14 @@ def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change
             if not any(room.values()):
                 break
     return picked
+
+
+def _room(kinds: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many changes of each kind are shown where a person reads along: examples of what there is much of."""
+    return {
+        kind: min(share, EXAMPLES) if kinds[kind] > FEW and kind.partition(" ")[0] in MANY else share
+        for kind, share in shares(kinds, most).items()
+    }
 
 
 def shares(kinds: Mapping[str, int], most: int) -> dict[str, int]:

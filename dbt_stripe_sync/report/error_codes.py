@@ -31,7 +31,7 @@ _TAX_PLACE = "map `address.country`, `address.postal_code` and, in the US and Ca
 _PARAMETERS = {
     "parameter_unknown": _e(
         "Stripe does not know {field} for this {resource}",
-        "check it with `dbt-stripe-sync parse` and `fields {name}`; another API version may have had it",
+        "`dbt-stripe-sync fields {name}` lists what it takes; another API version may have had it",
     ),
     "parameter_missing": _e(
         "Stripe needs {field} for this {resource}",
@@ -95,8 +95,8 @@ _PARAMETERS = {
 _OBJECTS = {
     "resource_missing": _e(
         "an object that the request names is not in this account and mode",
-        "it may have been deleted in Stripe or belong to the other mode: `state forget` its row to make it anew, or "
-        "fix the id in the column of {field}",
+        "it may have been deleted in Stripe or belong to the other mode: fix the id in the column of {field}, or run "
+        "`dbt-stripe-sync state forget SYNC KEY` for the row that made it, so that the next run makes it anew",
     ),
     "resource_already_exists": _e(
         "an object with this id or code is there already",
@@ -409,5 +409,5 @@ SERVER = _e(
 )
 UNEXPLAINED = _e(
     "Stripe refused the request",
-    "read its message; `dbt-stripe-sync report` shows the parameters that were sent",
+    "Stripe's message says why; `dbt-stripe-sync report --show-values` shows the parameters that were sent",
 )

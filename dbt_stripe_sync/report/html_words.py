@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.figures import ALWAYS, figures_of
-from dbt_stripe_sync.report.lines import counted, took
+from dbt_stripe_sync.report.lines import took
 from dbt_stripe_sync.report.owed_text import MOST_SHOWN, describe_owed, explain_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES, field_of
 from dbt_stripe_sync.report.problems_text import group_problems, render_keys
@@ -50,8 +51,6 @@ def build_headline(report: RunReport) -> str:
     """The run in one sentence."""
     figures = totals_of(report)
     done, failed = figures.written, figures.not_done
-    if report.dry_run:
-        return "A dry run: nothing was sent to Stripe"
     if report.status is RunStatus.INTERRUPTED:
         return f"Interrupted after {counted(done, 'change')}"
     if failed:
@@ -91,7 +90,6 @@ def build_run(report: RunReport) -> dict[str, Any]:
         "target": header.target,
         "account": header.account,
         "livemode": header.livemode,
-        "dry_run": report.dry_run,
         "api_version": header.api_version,
         "version": header.version,
         "started": f"{report.started_at:%Y-%m-%d %H:%M} {report.started_at:%Z}".rstrip(),
@@ -254,7 +252,7 @@ def _statuses(sync: str, summary: Summary) -> str:
 
 def _title(cause: Cause) -> str:
     field = f", at {cause.path}" if cause.path else ""
-    word = "row" if cause.rows == 1 else "rows"
+    word = cause.noun if cause.rows == 1 else f"{cause.noun}s"
     return f"{word} of {cause.sync} {_TITLES[cause.status]}{field}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
@@ -25,7 +25,7 @@ def json_time(moment: datetime | None) -> str | None:
     """A moment as dbt writes it: `2026-11-24T02:44:53.123456Z`."""
     if moment is None:
         return None
-    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def json_header(header: PlanHeader) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def message_of(failure: StripeFailure, change: Change, *, with_values: bool) -> 
     """Stripe's message, without secrets and, unless `with_values`, without what it repeats of the row."""
     if failure.message is None:
         return None
-    if with_values:
+    if with_values or failure.is_ours:
         return str(json_params(failure.message))
     return str(json_params(hide_values(failure.message, [change.desired, *(call.params for call in change.calls)])))
 

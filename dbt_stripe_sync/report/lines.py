@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.report.redact import hide_keys
 
 if TYPE_CHECKING:
@@ -115,11 +116,6 @@ def wrap_marked(mark: str, text: str, width: int, paint: Paint, *, colour: str, 
 
 def _pieces(word: str, width: int) -> list[str]:
     return [word] if cell_len(word) <= width else chop_cells(word, width)
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """A figure with its noun: `1 change`, `12,401 changes`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def took(seconds: float) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.report.lines import Paint, counted, plain, wrap, wrap_marked
+from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.report.lines import Paint, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.redact import hide_secrets, hide_values
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def render_owed(owed: Sequence[Owed], *, width: int, paint: Paint, with_values: 
 
 def describe_owed(step: Owed) -> str:
     """`archive price_1Abc of `prices` [basic], since 2026-11-26 03:10 UTC: a new object has taken its place`."""
-    since = f", since {step.since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC" if step.since is not None else ""
+    since = f", since {step.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if step.since is not None else ""
     return plain(f"{step.action.value} {step.target} of `{step.sync}` [{step.key}]{since}: {step.reason}")
 
 
@@ -43,7 +44,11 @@ def explain_owed(step: Owed, *, with_values: bool = False) -> str:
         return "not sent yet" if step.attempts == 0 else ""
     times = counted(step.attempts, "time")
     said = step.failure.message or step.failure.code or step.failure.type
-    said = hide_secrets(said) if with_values else hide_values(said, dict(step.params))
+    said = (
+        hide_secrets(said)
+        if with_values or not step.failure.message or step.failure.is_ours
+        else hide_values(said, dict(step.params))
+    )
     request = f" (request {step.request_id})" if step.request_id else ""
     code = f" ({step.failure.code})" if step.failure.code and step.failure.message else ""
     return plain(f"refused {times}{code}: {said}{request}")

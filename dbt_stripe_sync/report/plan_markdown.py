@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
-from dbt_stripe_sync.report.alike import mask_ids, pick_alike
+from dbt_stripe_sync.report.alike import Alike, mask_ids, pick_alike
 from dbt_stripe_sync.report.call_text import render_calls
-from dbt_stripe_sync.report.lines import counted, cut, plain
+from dbt_stripe_sync.report.lines import cut, plain
 from dbt_stripe_sync.report.owed_text import describe_owed, explain_owed
 from dbt_stripe_sync.report.plan_words import MARKS, actions_of, cost_of, detail_of, pick_drifted, place_of, sum_of
 from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
@@ -17,10 +18,9 @@ from dbt_stripe_sync.report.problems_text import group_problems, render_keys
 from dbt_stripe_sync.report.value_text import render_drifted, render_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dbt_stripe_sync.model.plan import DriftedObject, Plan, SyncCounts
-    from dbt_stripe_sync.report.alike import Alike
     from dbt_stripe_sync.report.plan_text import PlanStyle
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
@@ -107,7 +107,10 @@ def _sync(plan: Plan, counts: SyncCounts, style: PlanStyle) -> Iterator[str]:
     yield f"<details><summary>{_escaped(counts.sync)}: {counted(total, 'change')}</summary>"
     yield ""
     yield FENCE
-    picked, hidden = pick_alike(plan.changes, counts, style.most_rows, with_values=style.show_values)
+    hidden = 0
+    picked: Iterable[Alike] = (Alike(changes=[change], rows=1) for change in plan.changes.of(counts.sync))
+    if not style.all_rows:
+        picked, hidden = pick_alike(plan.changes, counts, style.most_rows, with_values=style.show_values)
     for entry in picked:
         yield from _entry(entry, show_values=style.show_values)
     yield FENCE_END

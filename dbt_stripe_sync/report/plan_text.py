@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from dbt_stripe_sync.model.change import Action
-from dbt_stripe_sync.report.alike import mask_ids, pick_alike
+from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.report.alike import Alike, mask_ids, pick_alike
 from dbt_stripe_sync.report.call_text import render_calls
-from dbt_stripe_sync.report.lines import Paint, counted, cut, pad, plain, wrap, wrap_marked
+from dbt_stripe_sync.report.lines import Paint, cut, pad, plain, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import (
     BY_RISK,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import DriftedObject, Plan, SyncCounts
-    from dbt_stripe_sync.report.alike import Alike
     from dbt_stripe_sync.report.plan_words import Found
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
@@ -51,7 +52,8 @@ class PlanStyle:
     """How to show a plan: row values or not, in how many columns, and at most how many changes of each sync.
 
     `show_amounts` shows what prices cost where `show_values` does not. `calls_per_second` is the pace at which the
-    plan's calls would leave. `with_hint` says how to send the plan.
+    plan's calls would leave. `with_hint` says how to send the plan. `all_rows` shows every change and every row that
+    was rejected, one by one.
     """
 
     show_values: bool = False
@@ -61,6 +63,7 @@ class PlanStyle:
     most_rows: int = 50
     calls_per_second: float = CALLS_PER_SECOND
     with_hint: bool = True
+    all_rows: bool = False
 
 
 def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
@@ -107,15 +110,28 @@ def _sync(
             yield from _bad(plain(problem.summary), width, paint)
         if problem.hint:
             yield from _advice(problem.hint, width, paint)
+    yield from (_every_row if style.all_rows else _some_rows)(plan, counts, found, style, width)
+    yield from _drifted(drifted, width)
+    for note in counts.notes:
+        yield from wrap(f"note: {plain(str(note))}", width, indent=INDENT * 2, first=INDENT)
+
+
+def _some_rows(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width: int) -> Iterator[str]:
+    """Examples of each kind of change, and how many more there are."""
     picked, hidden = pick_alike(plan.changes, counts, style.most_rows, with_values=style.show_values)
     yield from _rows(picked, found.rows(counts.sync), style, width)
     if hidden > 0:
         shown = ", ".join(f"{number:,} to {word}" for _, number, word in actions_of(counts))
-        text = f"… and {hidden:,} more ({shown} in all); `--output json` prints every one"
+        text = f"… and {hidden:,} more ({shown} in all); `dbt-stripe-sync plan --all` shows every one"
         yield from wrap(text, width, indent=INDENT * 2, first=INDENT)
-    yield from _drifted(drifted, width)
-    for note in counts.notes:
-        yield from wrap(f"note: {plain(str(note))}", width, indent=INDENT * 2, first=INDENT)
+
+
+def _every_row(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width: int) -> Iterator[str]:
+    """Each change on its own, a batch at a time, and each row that was rejected."""
+    changes = iter(plan.changes.of(counts.sync))
+    while batch := [Alike(changes=[change], rows=1) for change in islice(changes, style.most_rows)]:
+        yield from _rows(batch, (), style, width)
+    yield from _rows((), found.rows(counts.sync, together=False), style, width)
 
 
 def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:

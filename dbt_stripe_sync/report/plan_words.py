@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.change import Action
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.plan import DriftedObject
-from dbt_stripe_sync.report.lines import about, counted
+from dbt_stripe_sync.report.lines import about
 from dbt_stripe_sync.report.problems_text import group_problems
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ class Found:
     by_sync: dict[str, list[Problem]] = field(default_factory=dict)
     general: list[Problem] = field(default_factory=list)
 
-    def rows(self, sync: str) -> list[ProblemGroup]:
-        """What is wrong with single rows of a sync, by cause."""
-        return group_problems(problem for problem in self.by_sync.get(sync, ()) if problem.where.key is not None)
+    def rows(self, sync: str, *, together: bool = True) -> list[ProblemGroup]:
+        """What is wrong with single rows of a sync, by cause where they are to be `together`."""
+        found = [problem for problem in self.by_sync.get(sync, ()) if problem.where.key is not None]
+        return group_problems(found) if together else [group for one in found for group in group_problems([one])]
 
     def whole(self, sync: str) -> list[Problem]:
         """What is wrong with a sync as a whole."""

@@ -7,8 +7,9 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import Action, Fingerprint, Ref
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.money import MoneyError, exponent_of, to_major_units
-from dbt_stripe_sync.report.lines import counted, plain
+from dbt_stripe_sync.report.lines import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

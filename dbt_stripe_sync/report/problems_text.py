@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
-from dbt_stripe_sync.report.lines import Paint, counted, plain
+from dbt_stripe_sync.report.lines import Paint, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from math import isinf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
-from typing_extensions import Self
-
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.lines import about, counted
+from dbt_stripe_sync.report.lines import about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

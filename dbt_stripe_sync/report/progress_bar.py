@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from dbt_stripe_sync.report.lines import about, counted, plain, took
+from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.report.lines import about, plain, took
 from dbt_stripe_sync.report.progress import MANY_ROWS, Silent, Tally, reading_words
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.calls import OBJECT_ID, is_object_id
 from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
+from dbt_stripe_sync.model.money import is_currency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,8 @@ _KEY = re.compile(
 )
 # A key that says its mode is one in the middle of a word, too: `key_sk_live_…`. `risk_test_run` is none.
 _KEY_IN_A_WORD = re.compile(r"([sr]k)_(?:live|test)_[A-Za-z0-9]{10,}", re.ASCII)
-_CLIENT_SECRET = re.compile(r"_secret_[A-Za-z0-9]+")
+# `pi_…_secret_…`. A model's own name, such as `dim_secret_santa`, is none: a secret has both cases, or is long.
+_CLIENT_SECRET = re.compile(r"_secret_(?:(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{4,}|[A-Za-z0-9]{16,})")
 # What any of them has in it; most texts have none.
 _LIKE_A_KEY = re.compile(r"(?:[srpe]k|whsec|secret)_", re.ASCII)
 _EMAIL = re.compile(r"[^\s'\"<>:,;()]*@[^\s'\"<>:,;()]*")
@@ -141,8 +143,10 @@ def _is_leaf(part: Any) -> bool:
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
+        for name, part in value.items():
+            # A currency says nothing of anybody, and "The invoice is in usd, the item in …" tells nobody what to do.
+            if not (name == "currency" and isinstance(part, str) and is_currency(part.lower())):
+                yield from _texts(part)
     elif isinstance(value, list | tuple):
         for part in value:
             yield from _texts(part)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.run import RunStatus, Status
 from dbt_stripe_sync.report.figures import ALWAYS, Figures, add_up, figures_of
-from dbt_stripe_sync.report.lines import Paint, counted, cut, plain, took, wrap, wrap_marked
+from dbt_stripe_sync.report.lines import Paint, cut, plain, took, wrap, wrap_marked
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES
 from dbt_stripe_sync.report.problems_text import render_problems
@@ -89,11 +90,11 @@ def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
     code = (cause.failure.code or cause.failure.type) if cause.failure else None
     mark = f"{WORDS[cause.status]}[{cut(plain(code), width // 2)}]:" if code else f"{WORDS[cause.status]}:"
     field = f" at `{plain(cause.path)}`" if cause.path else ""
-    text = f"{counted(cause.rows, 'row')} of `{plain(cause.sync)}`{field}"
+    text = f"{counted(cause.rows, cause.noun)} of `{plain(cause.sync)}`{field}"
     yield from wrap_marked(mark, text, width, paint, colour="red" if cause.status is Status.REJECTED else "yellow")
     yield from wrap(f"{plain(cause.meaning)}.", width, first=INDENT, indent=INDENT)
     if cause.message:
-        said = "Stripe" if cause.failure and cause.failure.status else "the connection"
+        said = "the connection" if cause.failure and cause.failure.is_ours else "Stripe"
         yield from wrap(plain(cause.message), width, first=f"{INDENT}{said}: ", indent=INDENT * 2)
     keys = ", ".join(plain(key) for key in cause.keys)
     more = cause.rows - len(cause.keys)
@@ -229,8 +230,7 @@ def _totals(report: RunReport, width: int, paint: Paint) -> Iterator[str]:
     of = counted(figures.rows, "row") + (f" and {counted(figures.removals, 'removal')}" if figures.removals else "")
     seconds = (report.finished_at - report.started_at).total_seconds()
     mode = "LIVE" if report.header.livemode else "test"
-    sent = "nothing was sent (dry run)" if report.dry_run else requests_of(report)
-    yield from wrap(f"{of}: {', '.join(parts)}; {sent} in {took(seconds)}.", width)
+    yield from wrap(f"{of}: {', '.join(parts)}; {requests_of(report)} in {took(seconds)}.", width)
     yield from wrap(
         f"Run {report.run_id}, target {report.header.target}, account {report.header.account}, {mode} mode.", width
     )

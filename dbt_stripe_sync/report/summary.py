@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from dbt_stripe_sync.model.change import is_row
 from dbt_stripe_sync.model.run import Status
@@ -13,6 +15,8 @@ from dbt_stripe_sync.report.json_values import message_of
 from dbt_stripe_sync.report.redact import without_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dbt_stripe_sync.model.calls import StripeFailure
     from dbt_stripe_sync.model.change import Action
     from dbt_stripe_sync.model.run import Outcome, RunReport
@@ -25,7 +29,10 @@ MOST_CAUSES = 200
 
 @dataclass(slots=True, kw_only=True)
 class Cause:
-    """Why changes of one sync did not succeed. `message` is Stripe's, of the first one; `requests` are request ids."""
+    """Why changes of one sync did not succeed. `message` is Stripe's, of the first one; `requests` are request ids.
+
+    `noun` is what `rows` counts: rows, or the further steps of some.
+    """
 
     number: int
     status: Status
@@ -36,6 +43,7 @@ class Cause:
     message: str | None
     meaning: str
     hint: str | None
+    noun: str = "row"
     rows: int = 0
     keys: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -85,7 +93,8 @@ class Summary:
         change, failure = outcome.change, outcome.failure
         # Grouped by the message without values, so that asking for values does not tear a cause apart.
         alike = message_of(failure, change, with_values=False) if failure else None
-        name: tuple[object, ...] = (change.sync, outcome.status)
+        noun = "row" if is_row(change) else "further step"
+        name: tuple[object, ...] = (change.sync, outcome.status, noun)
         if failure is not None:
             name += (failure.type, failure.code, failure.param, failure.status)
         elif outcome.status is not Status.SKIPPED:
@@ -106,12 +115,26 @@ class Summary:
                 message=message,
                 meaning=meaning,
                 hint=hint,
+                noun=noun,
             )
         return self.causes[name]
 
 
+# The sums without values of outcomes that have been walked to their end: what has ended does not change any more.
+_known: WeakKeyDictionary[Iterable[Outcome], Summary] = WeakKeyDictionary()
+
+
+def keep_summary(report: RunReport, summary: Summary) -> None:
+    """Let `summarise` give this for the report's outcomes, where they are read from a state."""
+    with suppress(TypeError):  # a list of them is quickly walked again
+        _known[report.outcomes] = summary
+
+
 def summarise(report: RunReport, *, with_values: bool = False) -> Summary:
     """Walk a run's outcomes once. Memory grows with the number of causes, not with that of the rows."""
+    known = None if with_values or isinstance(report.outcomes, list | tuple) else _known.get(report.outcomes)
+    if known is not None:
+        return known
     summary = Summary()
     for outcome in report.outcomes:
         summary.add(outcome, with_values=with_values)
@@ -126,10 +149,9 @@ def _explained(outcome: Outcome) -> tuple[str, str | None]:
             fill_in(explanation.hint, outcome.failure, outcome.change),
         )
     if outcome.status is Status.SKIPPED:
-        meaning = (
-            f"what it refers to is missing: {outcome.reason}" if outcome.reason else "what it refers to is missing"
-        )
-        return meaning, "fix that row first: this one follows by itself"
+        meaning = "another row has to be written first"
+        hint = "fix that row: the next run writes this one, too"
+        return f"{meaning}: {outcome.reason}" if outcome.reason else meaning, hint
     if outcome.status is Status.UNKNOWN:
         if outcome.reason:
             return outcome.reason, None  # it says itself what is to be done

@@ -56,7 +56,8 @@ GUESSES: Mapping[str, str] = {
     "event-digits": "The digits of a meter event's value are counted without zeros at their ends.",
     "whole-amounts": "Amounts of prices, plans, coupons, shipping rates and invoice items follow the rule that "
     "Stripe's currencies page has for payments: they end in 0 in three-decimal currencies, in 00 in ISK and UGX.",
-    "chargeable-amounts": "The most that Stripe can charge is the most that a price or plan can have.",
+    "chargeable-amounts": "A price or plan costs at most what Stripe can charge at once; Stripe may keep a higher one, "
+    "up to twelve digits.",
     "one-currency": "A customer's currency is held by subscriptions that have not ended, schedules that have not "
     "started, open quotes and pending invoice items; discounts don't count.",
     "own-currency": "A price's own currency is refused among its `currency_options` at creation, as Stripe "

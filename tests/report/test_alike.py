@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
-from conftest import ListedChanges, make_change, make_counts, make_plan
+from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_stripe_sync.model.change import Action, kind_of
 from dbt_stripe_sync.report import plan_markdown, plan_text
-from dbt_stripe_sync.report.alike import MOST_COMPARED, pick_changes, shares
+from dbt_stripe_sync.report.alike import EXAMPLES, MOST_COMPARED, pick_changes, shares
 from dbt_stripe_sync.report.plan_text import PlanStyle
 
 
@@ -61,5 +63,33 @@ def test_every_kind_gets_a_share_and_none_more_than_it_has(kinds):
 def test_reading_ends_once_every_kind_is_seen():
     changes = ListedChanges([make_change(str(n), changed={"email": (None, n)}) for n in range(20_000)])
 
-    assert len(pick_changes(changes, counts_of(changes), 50)) == 50
-    assert changes.walked == 50
+    assert len(pick_changes(changes, counts_of(changes), 50)) == EXAMPLES
+    assert changes.walked == EXAMPLES
+
+
+@pytest.mark.parametrize("total", [300, MOST_COMPARED + 10])
+def test_of_many_new_rows_some_are_shown_with_all_their_fields_and_the_rest_is_counted(total):
+    params = {"email": "a@example.com", "name": "Ann", "metadata": {"plan": "team"}}
+    changes = ListedChanges([make_change(str(n), Action.CREATE, params=params, changed={}) for n in range(total)])
+    plan = make_plan(changes, [counts_of(changes)])
+
+    some = "\n".join(plan_text.render_plan(plan, style=PlanStyle(show_values=True)))
+    every = "\n".join(plan_text.render_plan(plan, style=PlanStyle(show_values=True, all_rows=True)))
+
+    assert some.count("\n  + ") == EXAMPLES
+    assert some.count("metadata.plan") == EXAMPLES
+    assert f"… and {total - EXAMPLES:,} more ({total:,} to create in all); `dbt-stripe-sync plan --all` shows" in some
+    assert every.count("\n  + ") == every.count("metadata.plan") == total
+
+
+def test_with_all_every_equal_change_and_every_rejected_row_is_there():
+    same = {"email": ("a@example.com", "b@example.com")}
+    changes = ListedChanges([make_change(str(number), changed=same) for number in range(87)])
+    problems = [row_problem(f"bad-{number}") for number in range(20)]
+    plan = make_plan(changes, [replace(counts_of(changes), rejected=20)], problems)
+
+    for render in (plan_text.render_plan, plan_markdown.render_plan):
+        text = "\n".join(render(plan, style=PlanStyle(width=200, all_rows=True)))
+        assert "alike" not in text
+        assert len(re.findall(r"^ *[~!] {1,2}\d+ ", text, flags=re.MULTILINE)) == 87
+    assert len(re.findall(r"! bad-\d+ ", "\n".join(plan_text.render_plan(plan, style=PlanStyle(all_rows=True))))) == 20

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Ref
-from dbt_stripe_sync.report.error_codes import BY_CODE, BY_STATUS, BY_TYPE, SERVER, UNEXPLAINED
+from dbt_stripe_sync.report.error_codes import BY_CODE, BY_MESSAGE, BY_STATUS, BY_TYPE, SERVER, UNEXPLAINED
 from dbt_stripe_sync.report.explain import explain, fill_in, param_path
+from dbt_stripe_sync.report.json_values import json_failure, message_of
+from dbt_stripe_sync.report.lines import plain
 from dbt_stripe_sync.report.redact import describe_values, hide_secrets, hide_values
 
 
@@ -302,3 +304,47 @@ def test_the_commonest_refusals_are_said_right(kind, code, param, message, meani
     change = make_change("1")
     assert meaning in fill_in(found.meaning, failure, change)
     assert hint in fill_in(found.hint, failure, change)
+
+
+OURS = ("the connection was cut", "no answer in time", "it is not JSON", "it redirects (302), which Stripe never does")
+WORD = st.sampled_from(sorted({word.strip("(),") for text in OURS for word in text.split()}))
+ODD = st.one_of(WORD, st.text(max_size=20), st.integers(), st.booleans(), st.none())
+
+
+@given(st.sampled_from(OURS), st.sampled_from(["connection", "not_stripe", "redirect"]), st.dictionaries(WORD, ODD))
+def test_no_value_of_a_row_eats_a_word_of_a_sentence_of_our_own(text, kind, params):
+    failure = StripeFailure(type=kind, status=None if kind == "connection" else 302, message=text)
+    change = make_change("1", params=params)
+
+    assert message_of(failure, change, with_values=False) == text
+    assert json_failure(failure, change, with_values=False)["message"] == text
+
+
+EXPLANATIONS = [
+    text
+    for explanation in chain(
+        BY_CODE.values(), BY_TYPE.values(), BY_STATUS.values(), BY_MESSAGE.values(), (SERVER, UNEXPLAINED)
+    )
+    for text in (explanation.meaning, explanation.hint)
+]
+
+
+@given(st.sampled_from(EXPLANATIONS), st.text(min_size=1, max_size=20), st.text(max_size=20))
+def test_an_explanation_keeps_its_words_whatever_the_names_in_it_are(text, sync, field):
+    filled = fill_in(text, StripeFailure(type="x", param=field or None), make_change("1", sync=sync))
+    shown = plain(filled)
+
+    for part in re.split(r"\{\w+\}", text):
+        for word in part.split():
+            assert word in shown, (word, shown)
+
+
+@pytest.mark.parametrize("name", ["dim_secret_santa", "my_secret_table2", "stg_secret_scores"])
+def test_the_name_of_a_model_is_no_client_secret(name):
+    assert hide_secrets(f"`{name}` is not in the warehouse") == f"`{name}` is not in the warehouse"
+
+
+def test_a_currency_in_a_message_says_what_to_do():
+    message = "The invoice is in usd, the item in eur."
+
+    assert hide_values(message, {"currency": "eur", "description": "usd"}) == "The invoice is in …, the item in eur."

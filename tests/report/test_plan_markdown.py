@@ -62,7 +62,7 @@ def test_a_comment_is_never_longer_than_its_host_takes():
         make_change(f"{n:05}", changed={"name": ("x" * 90, f"{n}{'ü' * 900}")}) for n in range(3000)
     )
     counts = make_counts(rows=3000, by_action={"update": 3000})
-    text = render(make_plan(changes, [counts]), show_values=True, most_rows=3000)
+    text = render(make_plan(changes, [counts]), show_values=True, all_rows=True)
 
     assert len(text.encode()) < MOST_CHARACTERS + 200
     assert text.count("```") == 2

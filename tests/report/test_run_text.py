@@ -80,7 +80,7 @@ def test_what_may_have_happened_is_not_called_failed():
     assert "unresolved[connection]: 1 row of `customers`\n  no answer came, so it may have happened." in text
     assert "  the connection: reset\n" in text
     assert "skipped: 1 row of `customers`" in text
-    assert "what it refers to is missing: customers/1 was not written." in text
+    assert "another row has to be written first: customers/1 was not written." in text
     assert "`dbt-stripe-sync retry` sends what was skipped or is unresolved" in text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 
 import pytest
 from warehouses import ephemeral, shop_model
@@ -29,7 +29,7 @@ def test_rows_arrive_exact(redshift, shop):
             "credit": "12345678901234567.89",
             "note": "100%",
             "day": date(2026, 2, 28),
-            "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
+            "at": datetime(2026, 2, 28, tzinfo=UTC),
             "b": True,
             "nothing": None,
         }

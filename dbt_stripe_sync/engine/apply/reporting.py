@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.model.run import RunReport, RunStatus, Status
 
@@ -111,4 +112,4 @@ def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
 
 
 def _changes(count: int, of: str = "") -> str:
-    return f"1 change{of} was" if count == 1 else f"{count:,} changes{of} were"
+    return counted(count, f"change{of} was", f"changes{of} were")

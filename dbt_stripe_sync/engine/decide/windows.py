@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Problem
 
 if TYPE_CHECKING:
@@ -41,4 +42,4 @@ def check_windows(
 
 
 def _told(span: timedelta) -> str:
-    return f"{span.days} days" if span.days else f"{int(span.total_seconds() // 60)} minutes"
+    return counted(span.days, "day") if span.days else counted(int(span.total_seconds() // 60), "minute")

@@ -220,7 +220,7 @@ class Finishing:
                 desired={**change.desired, FINISHED: self._done},
                 changed=(FieldChange(path=self.steps[-1].status_field, before=status, after=self.steps[-1].becomes),),
                 depends_on=(*first, *dict.fromkeys(other for other in referring if other is not None)),
-                reason=f"`{self.steps[-1].name}` is asked for, and all that belongs to it is there",
+                reason=f"`{self.steps[-1].name}` is set, and every row that belongs to it is written",
                 found_by=None,
             )
         )

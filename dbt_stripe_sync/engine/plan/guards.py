@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.payload.layout import KEY
 from dbt_stripe_sync.model.change import REMOVALS
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import PlanError, Problem
 from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.model.plan import PermanentRemovals
@@ -31,9 +32,10 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
     at_key = sync.where.at_field("key")
     columns = ", ".join(f"`{column}`" for column in sync.key)
     if counts.null_keys:
+        rows = counted(counts.null_keys, "row")
         yield Problem(
             code="null-key",
-            summary=f"{counts.null_keys:,} rows of `{sync.model.label}` have no {columns}",
+            summary=f"{rows} of `{sync.model.label}` {'has' if counts.null_keys == 1 else 'have'} no {columns}",
             where=at_key,
             hint="filter them out in the model; a dbt `not_null` test finds them",
         )
@@ -47,9 +49,10 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
                 hint="one row is one object: make the key unique; a dbt `unique` test finds them",
             )
         if counts.duplicate_keys > SHOWN_KEYS:
+            more = counted(counts.duplicate_keys - SHOWN_KEYS, "more key")
             yield Problem(
                 code="duplicate-key",
-                summary=f"{counts.duplicate_keys - SHOWN_KEYS:,} more keys of `{sync.model.label}` are not unique",
+                summary=f"`{sync.model.label}` has {more} of several rows",
                 where=at_key,
                 hint=f"group by {columns} having count(*) > 1",
             )
@@ -59,9 +62,10 @@ def check_empty(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Ite
     """A model without a row never removes what it once held."""
     (any_row,) = workspace.one(f"SELECT count(*) FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL")
     if staged.sync.on_removed is not Removal.IGNORE and not any_row and counts.records:
+        objects = counted(counts.records, "object")
         yield Problem(
             code="empty-model",
-            summary=f"`{staged.sync.model.label}` has no rows, and {counts.records:,} objects in Stripe came from it",
+            summary=f"`{staged.sync.model.label}` has no rows, and {objects} in Stripe came from it",
             where=staged.sync.where.at_field("on_removed"),
             hint="check the model; to remove all of them, `state forget` the sync or remove them in Stripe",
         )
@@ -76,11 +80,10 @@ def check_limits(sync: Sync, *, changes: int, removed: int, rejected: int, recor
         ("max_rejected", rejected, "rejected", limits.max_rejected),
     ):
         if limit is not None and _passes(count, limit, records):
-            share = f"{100 * count / records:.1f}% of {records:,} records" if records else "and no records yet"
+            share = f"{100 * count / records:.1f}% of {counted(records, 'record')}" if records else "and no records yet"
             yield Problem(
                 code=name.replace("_", "-"),
-                summary=f"{count:,} {'row' if count == 1 else 'rows'} {what}, {share}: "
-                f"`limits.{name}` of `{sync.name}` is {limit}",
+                summary=f"{counted(count, 'row')} {what}, {share}: `limits.{name}` of `{sync.name}` is {limit}",
                 where=sync.where.at_field("limits", name),
                 hint="if that is meant, raise the limit; until then nothing of this sync is sent",
             )

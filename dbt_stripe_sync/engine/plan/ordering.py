@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, row_of
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.model.plan import LostValue
@@ -157,7 +158,7 @@ def _withhold_unfollowed(
 
 def _unfollowed(change: Change, name: str, stuck: Sequence[Referrer]) -> Problem:
     first = stuck[0]
-    rows = "1 row" if len(stuck) == 1 else f"{len(stuck):,} rows"
+    rows = counted(len(stuck), "row")
     return Problem(
         code="dependents-cannot-follow",
         summary=f"`{name}` differs, and {rows} of `{first.sync}` would move to the new {change.resource}: Stripe lets "

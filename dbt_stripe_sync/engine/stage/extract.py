@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, PARENT, REFS
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, StateError, WarehouseError
 from dbt_stripe_sync.model.nodes import NUMBER_FIELD, RowSource
 from dbt_stripe_sync.model.sql import key_text, literal, quoted
@@ -139,11 +140,12 @@ def _check_keys(workspace: Workspace, staged: Staged) -> None:
     query = f"SELECT count(*) FROM known_records WHERE sync = $sync AND regexp_matches(key, {literal(LOCAL_TIME)})"
     (count,) = workspace.one(query, {"sync": staged.sync.name})
     if count:
+        keys = "has a key" if count == 1 else "have keys"
         raise StateError(
             Problem(
                 code="keys-in-local-time",
-                summary=f"{count:,} records of sync `{staged.sync.name}` have keys with a time in a zone other than "
-                "UTC, and would be taken for other rows; nothing was sent",
+                summary=f"{counted(count, 'record')} of sync `{staged.sync.name}` {keys} "
+                "with a time in a zone other than UTC, and would be taken for other rows; nothing was sent",
                 where=staged.sync.where,
                 hint="run `dbt-stripe-sync state export FOLDER`, write those times in UTC (`2027-03-28 01:30:00+00`), "
                 "and `state import` it into a new state (`--state-path`)",

@@ -113,7 +113,7 @@ class Replica:
 
         After a run that never gave its lease back, this one begins with an entry, so that the other can write none.
         """
-        self._catch_up()
+        self.catch_up()
         if self.is_new:
             if must_exist:
                 raise problems.no_remote_state(self._objects.place)
@@ -127,14 +127,14 @@ class Replica:
                 self._append(entry)
             except TakenError:
                 # The other one has written meanwhile.
-                self._catch_up()
+                self.catch_up()
                 continue
             self._begun.append(Begun(number=entry.number, at=self._clock.now()))
             return
 
     def _check_conditions(self) -> None:
         """Whether the store refuses to overwrite, which everything here rests on."""
-        for tag in (None, '"no such version"'):
+        for tag in (None, self._objects.unused_tag):
             body = f"{os.urandom(8).hex()}\n".encode()
             with suppress(TakenError):
                 if tag is None:
@@ -143,12 +143,13 @@ class Replica:
                     self._objects.replace("lease.json", body, tag)
                 raise problems.no_conditions(self._objects.place)
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Bring the copy to the end of the log, whoever holds the lease."""
         missing = ""
         for _ in range(TRIES):
             try:
                 self._read()
-            except _MovedError as error:  # noqa: PERF203 - a few tries, each of them many requests
+            except _MovedError as error:
                 missing = error.name
             else:
                 return
@@ -402,6 +403,16 @@ class Replica:
             if other is not None and other.number >= head.number:
                 return False
             self._head_tag = found.tag if found is not None else None
+
+
+def fetch_copy(place: RemotePlace, file: Path, clock: Clock) -> bool:
+    """Put a remote state in a file of our own as it is at this moment, while another run may hold it.
+
+    Says whether there is anything of it yet. Takes no lease, and writes nothing there. Raises `StateError`.
+    """
+    replica = Replica(open_objects(place), file, clock)
+    replica.catch_up()
+    return not replica.is_new
 
 
 @contextmanager

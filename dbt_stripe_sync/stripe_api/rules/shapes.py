@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.violation import METADATA_KEYS, METADATA_NAME_CHARACTERS, METADATA_VALUE_CHARACTERS
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 from dbt_stripe_sync.stripe_api.rules.together import is_given
@@ -28,7 +29,7 @@ class MaxItems:
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"at most {self.most:,} items"
+        return f"at most {counted(self.most, 'item')}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """Nothing where it has no more."""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.money import is_currency
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
@@ -26,7 +27,7 @@ class MaxCharacters:
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"at most {self.most:,} characters"
+        return f"at most {counted(self.most, 'character')}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """Nothing where the text is short enough."""
@@ -161,7 +162,8 @@ _NAMES = {"<": "angle bracket", ">": "angle bracket", "\\": "backslash", '"': "q
 
 
 def _named(characters: str) -> str:
-    return ", ".join(dict.fromkeys(_NAMES.get(character, "asterisk") for character in characters))
+    names = ("digit" if character.isdigit() else _NAMES.get(character, "asterisk") for character in characters)
+    return ", ".join(dict.fromkeys(names))
 
 
 def _listed(characters: str) -> str:

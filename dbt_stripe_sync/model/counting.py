@@ -1,0 +1,8 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A figure with its noun: `1 change`, `12,401 changes`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
