@@ -33,7 +33,7 @@ def trigger(job: int, *, cause: str, timeout: float, poll: float, **given: Any) 
 
     Takes the options of `run` too. After Ctrl-C the job goes on in dbt Cloud; `run --dbt-cloud-run` picks it up.
     """
-    screen = Screen(log_format=given["log_format"], colour=not given["no_color"])
+    screen = Screen(log_format=given["log_format"], colour=not given["no_color"], is_quiet=given["quiet"])
     with alerting_about_stops(project_options(given)):
         started = trigger_job(job, cause=cause, timeout=timeout, poll=poll, tell=CloudProgress(screen).told)
     callback = run.callback

@@ -50,6 +50,7 @@ _CLOUD = (
 _SCREEN = (
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How progress is told."),
     click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="No colours."),
+    click.option("--quiet", "-q", is_flag=True, help="Print data and errors only: no progress, no notes, no warnings."),
 )
 
 
@@ -89,7 +90,9 @@ def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., A
 
 def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any]]:
     """What a command was given: the project, how to print, and what is the command's own."""
-    screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
+    screen = Screen(
+        log_format=given.pop("log_format"), colour=not given.pop("no_color"), is_quiet=bool(given.pop("quiet"))
+    )
     screen.listen()
     rest = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}
     return project_options(given), screen, rest

@@ -31,7 +31,7 @@ def state() -> None:
 @click.argument("sync", required=False)
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many records.")
 @OUTPUT
-def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str) -> int:
+def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
     """List the syncs in the state, or the records of SYNC."""
     rows: list[Mapping[str, object]]
     with project.state.look() as store:
@@ -44,7 +44,7 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
                 for r in store.list_records(sync, limit=limit)
             ]
             columns = ("key", "stripe_id", "status")
-    if output == "json":
+    if screen.as_json(output):
         screen.lines(orjson.dumps(row).decode() for row in rows)
     else:
         screen.lines(tables.render_table(columns, rows, width=screen.width))
@@ -55,10 +55,11 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
 @with_project
 @click.argument("sync")
 @click.argument("key")
-def show(project: Project, screen: Screen, *, sync: str, key: str) -> int:
+@OUTPUT
+def show(project: Project, screen: Screen, *, sync: str, key: str, output: str | None) -> int:
     """Show one row's record: its object and our parameters."""
     record = project.state.record(sync, key)
-    screen.lines(tables.render_record(record))
+    screen.lines([tables.render_record_json(record)] if screen.as_json(output) else tables.render_record(record))
     return 0
 
 
@@ -136,12 +137,19 @@ def import_(project: Project, screen: Screen, *, folder: Path) -> int:
 
 @state.command("rebuild")
 @with_project
-def rebuild(project: Project, screen: Screen) -> int:
+@OUTPUT
+def rebuild(project: Project, screen: Screen, *, output: str | None) -> int:
     """Give a lost state its records back, from our tags in Stripe.
 
     Changes nothing in Stripe.
     """
     found = project.state.rebuild()
+    status = 1 if any(sync.skipped or sync.unknown_rows for sync in found) else 0
+    if screen.as_json(output):
+        for sync in found:
+            line = {"sync": sync.sync, "records": sync.records, "unknown": sync.unknown_rows, "skipped": sync.skipped}
+            screen.lines([orjson.dumps(line).decode()])
+        return status
     rows = [
         {
             "sync": sync.sync,
@@ -152,7 +160,7 @@ def rebuild(project: Project, screen: Screen) -> int:
         for sync in found
     ]
     screen.lines(tables.render_table(("sync", "records", "note"), rows, width=screen.width))
-    return 1 if any(sync.skipped or sync.unknown_rows for sync in found) else 0
+    return status
 
 
 def _records(count: int) -> str:

@@ -187,7 +187,7 @@ def _review(project: Project, screen: Screen, progress: Progress, *, asks_first:
         if asks_first and is_first and len(plan.changes) and screen.can_ask:
             progress.end()
             _confirm(plan, (), project, screen)
-        elif screen.log_format == "text" and (moves := find_price_moves(plan)):
+        elif screen.log_format == "text" and not screen.is_quiet and (moves := find_price_moves(plan)):
             progress.end()
             with_amounts = screen.is_interactive or project.workload.settings.show_amounts
             lines = render_price_moves(moves, with_amounts=with_amounts)
@@ -248,6 +248,8 @@ def _finish(report: RunReport, project: Project, screen: Screen) -> int:
         screen.problems(report.problems)
         screen.lines([log_line("run_ended", level, **run_json.build_sums(report))])
         return 0 if report.status is RunStatus.SUCCEEDED else 1
+    if screen.is_quiet and report.status is RunStatus.SUCCEEDED:
+        return 0
     lines = run_text.render_run(report, width=screen.width, colour=screen.has_colour, artifacts=project.artifacts)
     screen.lines(lines)
     return 0 if report.status is RunStatus.SUCCEEDED else 1
