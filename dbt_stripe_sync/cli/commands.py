@@ -39,8 +39,8 @@ MODULES = {
 SUMMARIES = {
     "run": "Plan and apply: make Stripe match the models.",
     "plan": "Show what would change in Stripe, and send nothing.",
-    "apply": "Send a plan that `plan --out` has kept, or refuse a stale one.",
-    "retry": "Try again what a run could not do, and nothing else.",
+    "apply": "Send a plan that `plan --out` saved, or refuse a stale one.",
+    "retry": "Retry only what a run could not do.",
     "runs": "List the runs, the newest first.",
     "report": "Show what RUN (the last one) did, and what to do about it.",
     "parse": "Check every sync against Stripe's parameters.",
@@ -149,8 +149,8 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dbt-stripe-sync", prog_name="dbt-stripe-sync")
 def commands() -> None:
-    """Keep Stripe in step with your warehouse.
+    """Keep Stripe in sync with your warehouse.
 
     Run it after `dbt build`: it reads the models that say `stripe_sync` in their meta and makes Stripe match their
-    rows. Without a command it does `run`.
+    rows. Without a command, it does `run`.
     """
