@@ -107,7 +107,7 @@ async def _send(session: aiohttp.ClientSession, message: AlertMessage, alert: Al
                 trouble = f"the receiver answered {answer.status}"
                 if answer.status != TOO_MANY and answer.status < SERVER_ERROR:
                     break
-        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # The error's own text may repeat the address.
             trouble = f"the receiver can't be reached ({type(error).__name__})"
     return _not_sent(alert, trouble)

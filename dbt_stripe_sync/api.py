@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.pipeline import Agree, Progress, Review
     from dbt_stripe_sync.project_state import ProjectState
-    from dbt_stripe_sync.wiring import LookFurther
+    from dbt_stripe_sync.warehouse_log import LogWritten
+    from dbt_stripe_sync.wiring import LookFurther, Parts
 
 T = TypeVar("T")
 HELD = "A run holds the state: this plan is made from a copy of it, and leaves out what the run is sending now."
@@ -155,6 +156,7 @@ class Project:
                     progress or Silent(),
                     stop,
                 )
+                report = await self._logged(report, parts)
                 report = self._with_artifacts(report)
             return self._with_left_behind(report, parts.state.left)
 
@@ -224,6 +226,7 @@ class Project:
                 made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
                 told = progress or Silent()
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
+                report = await self._logged(report, parts)
                 report = self._with_artifacts(report)
             return self._with_left_behind(report, parts.state.left)
 
@@ -276,6 +279,27 @@ class Project:
         referrer = Referrer(package=dbt.name, restricted=dbt.restricted_packages)
         return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
 
+    def write_log(self, *, take_over: bool = False) -> LogWritten:
+        """Write what the log in the warehouse lacks, and compare what it has.
+
+        `take_over` continues the log of another state. Needs no Stripe key. Raises `SyncError`.
+        """
+        from dbt_stripe_sync.warehouse_log import check_log_wanted, write_log
+
+        check_log_wanted(self.workload)
+        with self.state.hold() as state:
+            return run_to_end(write_log(self.workload, state, everything=True, take_over=take_over))
+
+    def write_log_source(self, out: Path | None = None) -> tuple[Path, bool]:
+        """Write the dbt source of the log among the models; says where, and whether the file has changed."""
+        from dbt_stripe_sync.authoring.log_source import FILE as SOURCE
+        from dbt_stripe_sync.authoring.log_source import write_source
+        from dbt_stripe_sync.warehouse_log import check_log_wanted
+
+        check_log_wanted(self.workload)
+        file = out or self.workload.dbt.root / self.workload.dbt.model_paths[0] / SOURCE
+        return file, write_source(self.workload.settings.log_schema, file)
+
     def unread(self) -> list[Problem]:
         """Warnings of syncs in the project's YAML that stand where no model gets them. Raises `ConfigError`."""
         from dbt_stripe_sync.dbt.unread import find_unread
@@ -320,6 +344,14 @@ class Project:
     def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
         """The report with what came up as the state was closed, and the artifacts anew if something did."""
         return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
+
+    async def _logged(self, report: RunReport, parts: Parts) -> RunReport:
+        """Write the log in the warehouse, where there is to be one, while the state is still held."""
+        if self.workload.settings.log is None:
+            return report
+        from dbt_stripe_sync.warehouse_log import log_to_warehouse
+
+        return _with_problems(report, await log_to_warehouse(self.workload, parts.state))
 
     def _alerted(self, report: RunReport) -> RunReport:
         return _with_problems(report, alert_about_run(report, self.workload.settings.alerts))

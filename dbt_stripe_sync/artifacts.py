@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
-from dbt_stripe_sync.report.html import write_html
+from dbt_stripe_sync.report.html import Page, build_page, write_page
 from dbt_stripe_sync.report.run_json import write_results
+from dbt_stripe_sync.report.summary import keep_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,15 +24,21 @@ def write_artifacts(report: RunReport, folder: Path, *, with_amounts: bool = Fal
 
     What can't be written is a warning: the run itself is done.
     """
-    write_page = partial(write_html, with_amounts=with_amounts)
-    written = (_write(write_results, report, folder / RESULTS), _write(write_page, report, folder / PAGE))
-    return tuple(problem for problem in written if problem is not None)
+    page = Page(report, with_values=False, with_amounts=with_amounts)
+    results, shown = folder / RESULTS, folder / PAGE
+    # The page is filled while the results are written, since each walk of the outcomes reads them from the state.
+    failed = _write(results, lambda: write_results(report, results, hear=page.add))
+    if failed is not None:
+        page = build_page(report, with_amounts=with_amounts)
+    keep_summary(report, page.summary)
+    problems = (failed, _write(shown, lambda: write_page(page, shown)))
+    return tuple(problem for problem in problems if problem is not None)
 
 
-def _write(write: Callable[[RunReport, Path], None], report: RunReport, path: Path) -> Problem | None:
+def _write(path: Path, write: Callable[[], None]) -> Problem | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(report, path)
+        write()
     except OSError as error:
         return Problem(
             code="artifact-not-written",

@@ -63,6 +63,12 @@ class ProjectState:
         with self._open(must_exist=True) as state:
             yield state
 
+    @contextmanager
+    def hold(self) -> Iterator[StateStore]:
+        """The state, made where there is none yet, while the context lasts."""
+        with self._open(takes_over_file=True) as state:
+            yield state
+
     def _check_exists(self) -> None:
         place = self.place
         if place.remote is None and not place.path.exists():
@@ -206,11 +212,11 @@ class ProjectState:
         return state.find_run(begins)
 
     @contextmanager
-    def _open(self, *, must_exist: bool = False) -> Iterator[StateStore]:
+    def _open(self, *, must_exist: bool = False, takes_over_file: bool = False) -> Iterator[StateStore]:
         place = self.place
         with open_state(
             # What is imported may well come from the file that was the state before.
-            place if must_exist else replace(place, before=None),
+            place if must_exist or takes_over_file else replace(place, before=None),
             identity=None,
             clock=self._clock,
             wait_seconds=self._workload.options.wait_for_lock,

@@ -209,13 +209,14 @@ class Workload:
             )
         url = options.state_url or (self.settings.state if options.state_path is None else None)
         if url is None:
-            return StatePlace(path=self.state_path)
+            return StatePlace(path=self.state_path, memory_mb=self.settings.memory_mb)
         if (fault := find_fault(url)) is not None:
             raise ConfigError(Problem(code="bad-state-url", summary=f"`--state-url` {fault}", hint=f"write {EXAMPLES}"))
         check_file_name(self.dbt.target_name)
         file = self.state_path
         copy = file.with_name(f"{file.stem}.remote{file.suffix or '.duckdb'}")
-        return StatePlace(path=copy, remote=RemotePlace(url=url, target=self.dbt.target_name), before=file)
+        remote = RemotePlace(url=url, target=self.dbt.target_name)
+        return StatePlace(path=copy, remote=remote, before=file, memory_mb=self.settings.memory_mb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +245,14 @@ def load_workload(options: ProjectOptions, *, look_further: LookFurther | None =
     gate = _judge(options, dbt, manifest, last, parsed.syncs, settings)
     # What is wrong may be mended already, in a file that dbt has not read since.
     stale = find_stale(dbt, manifest, last, gate.held)
-    problems = (*dbt.warnings, *problems, *parsed.problems, *find_misplaced(manifest), *stale)
+    problems = (
+        *dbt.warnings,
+        *problems,
+        *_check_log(dbt, settings),
+        *parsed.problems,
+        *find_misplaced(manifest),
+        *stale,
+    )
     if any(problem.severity is Severity.ERROR for problem in problems):
         more = look_further(dbt, (*parsed.syncs, *parsed.broken)) if look_further is not None else ()
         raise ConfigError((*problems, *more))
@@ -288,6 +296,16 @@ def check_file_name(target: str) -> None:
                 hint="rename the target, or name the file with `state_path` in vars.stripe_sync or `--state-path`",
             )
         )
+
+
+def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
+    """What keeps the log from being written to the target's warehouse, where the settings ask for one."""
+    if settings.log is None:
+        return ()
+    from dbt_stripe_sync.warehouse.registry import check_log
+
+    problem = check_log(dbt.target)
+    return () if problem is None else (problem,)
 
 
 def _judge(

@@ -55,12 +55,23 @@ class Business:
     stripe: Sandbox
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    database = "warehouse"
+    schema = "main"
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         self.write_project()
-        profile = {"type": "duckdb", "path": str(self.warehouse)}
+        self.write_profile(self.profile)
+        self.make_warehouse()
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        return {"type": "duckdb", "path": str(self.warehouse), "schema": self.schema}
+
+    def write_profile(self, profile: dict[str, Any]) -> None:
         (self.root / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": profile}}}))
+
+    def make_warehouse(self) -> None:
         with duckdb.connect(str(self.warehouse)):
             pass
 
@@ -117,10 +128,10 @@ class Business:
                 "config": {"materialized": "table", "meta": model.get("meta", {})},
                 "unrendered_config": {},
                 "depends_on": {"nodes": []},
-                "database": "warehouse",
-                "schema": "main",
+                "database": self.database,
+                "schema": self.schema,
                 "alias": name,
-                "relation_name": f'"warehouse"."main"."{name}"',
+                "relation_name": f'"{self.database}"."{self.schema}"."{name}"',
                 "columns": {},
             }
         metadata = {

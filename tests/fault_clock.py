@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 
 class FaultClock:
@@ -19,7 +19,7 @@ class FaultClock:
         self.moved += by
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(time.time() + self.slept, timezone.utc) + self.moved
+        return datetime.fromtimestamp(time.time() + self.slept, UTC) + self.moved
 
     def monotonic(self) -> float:
         return time.monotonic() + self.slept

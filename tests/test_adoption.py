@@ -440,22 +440,108 @@ def days_pass(business, clock, days=2):
     business.stripe.advance(days * 86_400)
 
 
-def test_few_rows_of_a_large_account_are_looked_up_and_not_found_by_listing_it_all(business, clock):
-    for number in range(350):
+def test_new_rows_of_a_large_account_are_looked_up_and_not_found_by_listing_it_all(business, clock):
+    for number in range(750):
         person(business, f"p{number}@example.com")
     theirs = person(business, "a@example.com")
-    # Search may be behind, so what is younger than a day would be listed.
+    people(business, ("c0", "p0@example.com", "P"), match=["email"])
+    run(business)
+    # Search may be behind, so what is younger than an hour would be listed.
     days_pass(business, clock)
-    people(business, ("c1", "a@example.com", "A"), match=["email"])
+    people(business, ("c0", "p0@example.com", "P"), ("c1", "a@example.com", "A"), match=["email"])
     business.stripe.reset_requests()
 
     run(business)
 
     paths = [line.path for line in business.stripe.requests() if line.method == "GET"]
-    assert paths.count("/v1/customers") <= 4
+    assert paths.count("/v1/customers") <= 6  # all of them are on 8 pages
     assert "/v1/customers/search" in paths
-    (mine,) = [c for c in business.stripe.objects("customer") if c["metadata"]]
-    assert mine["id"] == theirs
+    mine = [c["id"] for c in business.stripe.objects("customer") if c["metadata"]]
+    assert theirs in mine
+    assert len(mine) == 2
+
+
+LATE = 30 * 86_400
+
+
+@pytest.fixture
+def late(business, clock):
+    """A large account whose search is a month behind, and a sync of one row of which the state is lost."""
+    with Sandbox(port=0, search_delay=LATE) as stripe:
+        business.stripe = stripe
+        people(business, ("c1", "a@example.com", "A"))
+        run(business)
+        days_pass(business, clock)
+        for number in range(350):
+            person(business, f"p{number}@example.com")
+        days_pass(business, clock)
+        business.write_calls()
+        yield business
+
+
+def test_what_a_lost_state_has_made_is_found_however_late_search_is(late):
+    late.state.unlink()
+
+    ran = run(late)
+
+    assert late.write_calls() == []
+    assert "compared with all existing objects (4 pages listed)" in ran.out
+    assert late.stripe.count("customer") == 351
+
+
+def test_a_forgotten_row_finds_its_object_however_late_search_is_with_one_read(late):
+    people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
+    run(late)
+    assert late.cli("state", "forget", "people", "c1").exit_code == 0
+    late.write_calls()
+
+    run(late)
+
+    reads = [line.path for line in late.stripe.requests() if line.method == "GET" and "/customers" in line.path]
+    assert late.write_calls() == []
+    assert len([path for path in reads if path.startswith("/v1/customers/cus_")]) == 1
+    assert "/v1/customers/search" not in reads
+    assert late.stripe.count("customer") == 352
+
+
+def test_a_forgotten_sync_finds_its_objects_by_their_ids(late):
+    assert late.cli("state", "forget", "people", "--all").exit_code == 0
+
+    run(late)
+
+    assert late.write_calls() == []
+    assert late.stripe.count("customer") == 351
+
+
+@pytest.mark.parametrize("how", ["deleted", "without its tag"])
+def test_a_forgotten_row_whose_object_is_its_own_no_more_gets_another(late, how):
+    people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
+    run(late)
+    (mine,) = [c["id"] for c in late.stripe.objects("customer") if c["email"] == "a@example.com"]
+    assert late.cli("state", "forget", "people", "c1").exit_code == 0
+    if how == "deleted":
+        by_hand(late).customers.delete(mine)
+    else:
+        by_hand(late).customers.update(mine, {"metadata": {"dbt_stripe_sync": ""}})
+    late.write_calls()
+
+    run(late)
+
+    assert late.write_calls() == ["POST /v1/customers"]
+
+
+def test_a_forgotten_row_of_which_stripe_can_not_be_asked_is_not_made_again(late):
+    people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
+    run(late)
+    assert late.cli("state", "forget", "people", "c1").exit_code == 0
+    late.stripe.inject(Fault.status_code(503, method="GET", path="^/v1/customers/cus_", count=None))
+    late.write_calls()
+
+    ran = late.cli()
+
+    assert ran.exit_code == 1
+    assert "error[lookup-failed]" in ran.text
+    assert late.write_calls() == []
 
 
 def test_where_search_is_refused_everything_is_listed(business, clock):
@@ -478,7 +564,7 @@ def test_a_run_says_what_an_adoption_will_read_before_it_reads(business):
 
     ran = run(business)
 
-    assert "looking for 150 rows of people in Stripe: up to 601 reads and one for each 100 objects of the" in ran.err
+    assert "looking for 150 rows of people in Stripe: a read for each 100 objects of the account" in ran.err
     assert ran.err.index("looking for 150 rows") < ran.err.index("people: 150 rows")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -58,7 +58,7 @@ def rules(resource="customer", **meta):
     sync = parsed.syncs[0]
     layout, found = build_layout(sync), CATALOG.resources[sync.resource]
     builder = PayloadBuilder(sync, layout, found)
-    return Rules(sync=sync, resource=found, layout=layout, builder=builder, now=datetime.now(timezone.utc))
+    return Rules(sync=sync, resource=found, layout=layout, builder=builder, now=datetime.now(UTC))
 
 
 def row(asked, body, *, written=None, known=False, cells=None, **more):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import stripe as stripe_sdk
+from business import by_hand
 from frozen_objects import FROZEN_CASES, make_in_status
 
 from dbt_stripe_sync.sandbox.objects import limits
@@ -152,6 +153,33 @@ def test_a_second_currency_of_a_customer_is_known_to_the_plan(business, stripe):
     assert "`customer` gets a second currency in this plan" in planned.text
     assert ran.exit_code == 1
     assert len(stripe.objects("subscription")) == 1
+    assert all(line.status == 200 for line in stripe.writes())
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_currency_of_an_earlier_run_is_known_to_the_plan_while_its_subscription_lives(business, stripe, ended):
+    business.rows("people", ("c1", "a@example.com"), columns="id text, email text")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    business.rows("plans", ("usd", "usd"), ("eur", "eur"), columns="id text, cur text")
+    price = {"product_data.name": "id", "currency": "cur", "unit_amount": {"value": 500}}
+    business.sync("plans", resource="price", key="id", fields={**price, "recurring.interval": {"value": "month"}})
+    business.rows("subs", ("s1", "c1", "eur"), columns="id text, person text, plan text")
+    fields = {
+        "customer": {"sync": "people", "key": "person"},
+        "items": [{"price": {"sync": "plans", "key": "plan"}}],
+    }
+    business.sync("subs", resource="subscription", key="id", fields=fields)
+    assert business.cli("run", "--yes").exit_code == 0
+    if ended:
+        (made,) = stripe.objects("subscription")
+        by_hand(business, f"subscriptions/{made['id']}", method="DELETE")
+    business.rows("subs", ("s1", "c1", "eur"), ("s2", "c1", "usd"), columns="id text, person text, plan text")
+
+    planned = business.cli("plan")
+
+    assert ("row [s1] of `subs` has the same `customer` in another currency" in planned.text) is not ended
+    assert business.cli("run", "--yes").exit_code == (0 if ended else 1)
+    assert len(stripe.objects("subscription")) == (2 if ended else 1)
     assert all(line.status == 200 for line in stripe.writes())
 
 

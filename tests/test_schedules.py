@@ -69,3 +69,54 @@ def test_a_row_whose_new_schedule_would_end_a_phase_now_is_rejected(business):
     assert ran.exit_code == 1
     assert "`phases.0.end_date` has a word that Stripe takes in updates only" in ran.text
     assert business.stripe.count("subscription_schedule") == 0
+
+
+def test_parts_of_phases_that_nothing_maps_survive_an_update(business):
+    hand = stripe.StripeClient(Sandbox.api_key, base_addresses={"api": business.stripe.url}).v1
+    product = hand.products.create({"name": "Desk"}).id
+    prices = [
+        hand.prices.create(
+            {"product": product, "currency": "usd", "unit_amount": cents, "recurring": {"interval": "month"}}
+        ).id
+        for cents in (1000, 2000, 3000)
+    ]
+    customer = hand.customers.create({"email": "a@example.com"}).id
+    hand.coupons.create({"id": "HALF", "percent_off": 50, "duration": "once"})
+    columns = "id text, customer text, first text, second text, months int, about text"
+    length = {"interval": {"value": "month"}, "interval_count": "months"}
+    phases = [
+        {"items": [{"price": "first"}], "duration": length, "description": "about"},
+        {"items": [{"price": "second"}], "duration": length},
+    ]
+    fields = {"customer": "customer", **NOW, "phases": phases}
+    business.rows("plans", ("p1", customer, prices[0], prices[1], 3, "Trial"), columns=columns)
+    business.sync("plans", resource="subscription_schedule", key="id", fields=fields)
+    assert business.cli().exit_code == 0
+    (made,) = business.stripe.objects("subscription_schedule")
+    kept = ("start_date", "end_date", "description")
+    by_somebody = [
+        {
+            **{name: phase[name] for name in kept if phase[name]},
+            "items": [{"price": item["price"], "quantity": 5, "metadata": {"desk": "7"}} for item in phase["items"]],
+            "metadata": {"note": "by hand"},
+            "discounts": [{"coupon": "HALF"}],
+        }
+        for phase in made["phases"]
+    ]
+    hand.subscription_schedules.update(made["id"], {"phases": by_somebody})
+
+    business.rows("plans", ("p1", customer, prices[0], prices[2], 6, None), columns=columns)
+    ran = business.cli()
+
+    assert ran.exit_code == 0, ran.text
+    (schedule,) = business.stripe.objects("subscription_schedule")
+    first, second = schedule["phases"]
+    assert [phase["metadata"] for phase in (first, second)] == [{"note": "by hand"}] * 2
+    assert [phase["discounts"][0]["coupon"] for phase in (first, second)] == ["HALF", "HALF"]
+    assert (first["items"][0]["quantity"], first["items"][0]["metadata"]) == (5, {"desk": "7"})
+    assert (second["items"][0]["price"], second["items"][0]["quantity"]) == (prices[2], 1)
+    assert first["description"] is None
+    assert first["end_date"] - first["start_date"] > 150 * 86_400
+    business.write_calls()
+    assert business.cli().exit_code == 0
+    assert business.write_calls() == []

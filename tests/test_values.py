@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import orjson
@@ -69,7 +69,7 @@ def test_a_whole_number_is_the_same_from_any_type(number):
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)))
 def test_a_time_without_a_zone_is_utc(moment):
-    assert convert(moment, INTEGER) == int(moment.replace(tzinfo=timezone.utc).timestamp())
+    assert convert(moment, INTEGER) == int(moment.replace(tzinfo=UTC).timestamp())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from business import by_hand
@@ -47,7 +47,7 @@ VALUES = {
         },
         "text",
         "soon",
-        (datetime.now(timezone.utc) + timedelta(days=30)).isoformat(),
+        (datetime.now(UTC) + timedelta(days=30)).isoformat(),
     ),
     "not-an-integer": (
         "coupon",

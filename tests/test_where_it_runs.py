@@ -19,6 +19,7 @@ import yaml
 from aiohttp import web
 from business import ROOT
 from dbt_cloud_server import DbtCloud, dbt, results
+from doc_blocks import blocks
 
 from dbt_stripe_sync.config.settings import parse_settings
 from dbt_stripe_sync.integrations.github_comment import main as write_comment
@@ -27,13 +28,6 @@ from dbt_stripe_sync.report.alert import REASON_OF
 DOCS = ROOT / "docs"
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 BIN = Path(sys.executable).parent
-
-
-def blocks(page: str, language: str = "") -> list[str]:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    fences = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", text, flags=re.DOTALL | re.MULTILINE)
-    found = [(indent, block) for indent, named, block in fences if named == language]
-    return ["\n".join(line.removeprefix(indent) for line in block.splitlines()) + "\n" for indent, block in found]
 
 
 # ── dbt Cloud ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import stripe
 
@@ -26,7 +26,7 @@ EVENT_FIELDS = {
     "payload.value": "amount",
 }
 EVENT_COLUMNS = "id text, meter text, happened_at timestamptz, customer_id text, amount decimal(38, 12)"
-NOW = datetime.now(timezone.utc).replace(microsecond=0)
+NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def run(business):

@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.authoring.generated import write_generated
 from dbt_stripe_sync.config.columns import models_of
-from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,23 +83,7 @@ def write_exposures(syncs: Sequence[Sync], file: Path, referrer: Referrer) -> bo
 
     Raises `ConfigError` where somebody else's file is there already.
     """
-    text = render_exposures(syncs, referrer)
-    if file.exists():
-        before = file.read_text(encoding="utf-8")
-        if before == text:
-            return False
-        if not before.startswith(HEADER):
-            raise ConfigError(
-                Problem(
-                    code="file-exists",
-                    summary="the file is there already, and was not written by `dbt-stripe-sync docs`",
-                    where=Location(file=str(file)),
-                    hint="name another one with `--out`",
-                )
-            )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return True
+    return write_generated(render_exposures(syncs, referrer), file, header=HEADER, command="docs")
 
 
 def _exposure(sync: Sync, referrer: Referrer) -> Iterator[str]:

@@ -28,13 +28,36 @@ MODULES = {
     "init": "authoring",
     "docs": "authoring",
     "schema": "authoring",
+    "log": "log",
     "cloud": "cloud",
     "serve": "serve",
     "sandbox": "local",
     "demo": "local",
 }
 
-
+# What `--help` says of each, so that it need not import them all.
+SUMMARIES = {
+    "run": "Plan and apply: make Stripe match the models.",
+    "plan": "Show what would change in Stripe, and send nothing.",
+    "apply": "Send a plan that `plan --out` saved, or refuse a stale one.",
+    "retry": "Retry only what a run could not do.",
+    "runs": "List the runs, the newest first.",
+    "report": "Show what RUN (the last one) did, and what to do about it.",
+    "parse": "Check every sync against Stripe's parameters.",
+    "ls": "List the syncs in the order in which they run.",
+    "show": "Show rows of SYNC with the exact parameters that they would send.",
+    "debug": "Check each part on its own: ok, or what to do.",
+    "fields": "List the parameters of RESOURCE, or all resources.",
+    "state": "Look at, move, and rebuild what was last written to Stripe.",
+    "init": "Write a first sync for MODEL into its YAML.",
+    "docs": "Write exposures: every sync in dbt's lineage graph and docs.",
+    "schema": "Write the JSON Schema of `stripe_sync` meta, for editors.",
+    "log": "Write runs and Stripe ids to the warehouse.",
+    "cloud": "Work with dbt Cloud: start a job and sync what it built.",
+    "serve": "Receive dbt Cloud's webhooks and sync each finished run.",
+    "sandbox": "Start a local Stripe that keeps its objects, for rehearsals.",
+    "demo": "Run the sample project end to end with dbt and a local Stripe.",
+}
 # Commands without arguments of their own, whose selectors may stand one after the other, as dbt takes them.
 WITHOUT_ARGUMENTS = frozenset({"run", "plan", "parse", "ls", "debug", "docs", "runs"})
 # At the end of each command's help.
@@ -96,6 +119,11 @@ class Commands(click.Group):
             command.epilog = f"\b\nExamples:\n{lines}"
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List every command with its summary, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -121,8 +149,8 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dbt-stripe-sync", prog_name="dbt-stripe-sync")
 def commands() -> None:
-    """Keep Stripe in step with your warehouse.
+    """Keep Stripe in sync with your warehouse.
 
     Run it after `dbt build`: it reads the models that say `stripe_sync` in their meta and makes Stripe match their
-    rows. Without a command it does `run`.
+    rows. Without a command, it does `run`.
     """

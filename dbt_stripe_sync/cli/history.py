@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_project
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Number of runs to show.")
 @OUTPUT
 def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
     """List the runs, the newest first."""

@@ -63,7 +63,7 @@ def ls(project: Project, screen: Screen, *, output: str | None) -> int:
 @click.command()
 @with_project
 @click.argument("sync")
-@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="How many rows.")
+@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="Number of rows to show.")
 @OUTPUT
 def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str | None) -> int:
     """Show rows of SYNC with the exact parameters that they would send."""

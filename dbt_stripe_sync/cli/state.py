@@ -29,7 +29,7 @@ def state() -> None:
 @state.command("list")
 @with_project
 @click.argument("sync", required=False)
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many records.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Number of records to show.")
 @OUTPUT
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
     """List the syncs in the state, or the records of SYNC."""
@@ -71,7 +71,7 @@ def show(project: Project, screen: Screen, *, sync: str, key: str, output: str |
 def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...], every: bool) -> int:
     """Drop records of SYNC; their objects stay in Stripe.
 
-    The next run looks for our tag before it creates, so a row whose object is still there gets its record back.
+    The next run looks for the tag before it creates, so a row whose object is still there gets its record back.
     """
     if every == bool(keys):
         raise click.UsageError("name the keys to forget, or say `--all`")
@@ -104,7 +104,7 @@ def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
 def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: bool) -> int:
     """Move records after a sync was renamed in YAML from OLD to NEW.
 
-    The next plan rewrites our tag in the metadata of each object, one call for each.
+    The next plan rewrites the tag in the metadata of each object, one call for each.
     """
     count = project.state.move(old, new, keep_tags=keep_tags)
     screen.say([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
@@ -139,7 +139,7 @@ def import_(project: Project, screen: Screen, *, folder: Path) -> int:
 @with_project
 @OUTPUT
 def rebuild(project: Project, screen: Screen, *, output: str | None) -> int:
-    """Give a lost state its records back, from our tags in Stripe.
+    """Rebuild a lost state from the tags in Stripe.
 
     Changes nothing in Stripe.
     """

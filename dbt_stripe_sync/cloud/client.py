@@ -62,7 +62,7 @@ class CloudClient:
         for attempt in range(1, MOST_ATTEMPTS + 1):
             try:
                 return await self._write(path, what, into, params)
-            except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError) as error:  # noqa: PERF203 - cut in the body
+            except (aiohttp.ClientError, TimeoutError) as error:
                 if attempt == MOST_ATTEMPTS:
                     raise DbtCloudError(self._unreachable(what, error)) from None
                 await asyncio.sleep(_wait_seconds(attempt))
@@ -120,7 +120,7 @@ class CloudClient:
                         "User-Agent": f"dbt-stripe-sync/{__version__}",
                     },
                 )
-            except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError) as error:
+            except (aiohttp.ClientError, TimeoutError) as error:
                 if method != "GET" and not isinstance(error, aiohttp.ClientConnectorError):
                     raise MaybeSentError from error
                 if attempt == MOST_ATTEMPTS or isinstance(error, aiohttp.InvalidURL):

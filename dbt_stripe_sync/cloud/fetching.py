@@ -109,7 +109,7 @@ def trigger_job(
     async def work() -> CloudRun:
         async with open_client(access or read_access()) as client:
             run = await start_run(client, job_id, cause)
-            return await wait_for_run(client, run, timeout=timeout, poll=poll, tell=tell)
+            return await wait_for_run(client, run, patience=timeout, poll=poll, tell=tell)
 
     return run_to_end(work())
 
@@ -128,7 +128,7 @@ async def _chosen_run(client: CloudClient, choice: CloudChoice, tell: Callable[[
     else:
         run = await read_latest_run(client, choice.job or 0)
     if choice.wait:
-        return await wait_for_run(client, run, timeout=choice.wait, poll=choice.poll, tell=tell)
+        return await wait_for_run(client, run, patience=choice.wait, poll=choice.poll, tell=tell)
     check_over(run)
     return run
 

@@ -113,7 +113,7 @@ async def start_run(client: CloudClient, job_id: int, cause: str) -> CloudRun:
     for attempt in range(1, MOST_ATTEMPTS + 1):
         try:
             return parse_run(await client.start(f"/jobs/{job_id}/run/", what, {"cause": cause}), what)
-        except MaybeSentError:  # noqa: PERF203 - each attempt needs its own answer
+        except MaybeSentError:
             await asyncio.sleep(float(attempt))
             started = [run for run in await _recent_runs(client, job_id, limit=RECENT_RUNS) if mark in run.cause]
             if started:
@@ -131,12 +131,12 @@ async def wait_for_run(
     client: CloudClient,
     run: CloudRun,
     *,
-    timeout: float,
+    patience: float,
     poll: float = POLL_SECONDS,
     tell: Callable[[CloudRun], None] = lambda _: None,
 ) -> CloudRun:
     """The run once it is over; `tell` hears of each new state and step. Raises `DbtCloudError`."""
-    until = time.monotonic() + timeout
+    until = time.monotonic() + patience
     told: object = None
     while True:
         seen = (run.state, run.current_step)
@@ -147,7 +147,7 @@ async def wait_for_run(
             return run
         left = until - time.monotonic()
         if left <= 0:
-            raise DbtCloudError(_active(run, waited=timeout))
+            raise DbtCloudError(_active(run, waited=patience))
         await asyncio.sleep(min(poll, left))
         run = await read_run(client, run.id)
 

@@ -28,10 +28,12 @@ class Settings:
     `max_reads` is how many reads of Stripe a plan may take.
     `outage_timeout` is for how many seconds requests are repeated while Stripe can't be reached.
     `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
+    `memory_mb` is how much memory the comparison of rows may take before it spills to disk.
     `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
     models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
     its rows for one cause; 0 sets no limit. `show_amounts` shows what prices cost in plans without other
-    values. `alerts` are the addresses that are told of failures.
+    values. `alerts` are the addresses that are told of failures. `log` is `warehouse` where runs are logged there, in
+    the schema `log_schema`; None takes one beside the target's own.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -50,13 +52,19 @@ class Settings:
     outage_timeout: float | None = None
     warehouse_connect_timeout: float | None = None
     warehouse_read_timeout: float | None = None
+    memory_mb: int | None = None
     require_results: bool = False
     max_rejections_per_cause: int = 50
     show_amounts: bool = False
     alerts: tuple[Alert, ...] = ()
+    log: str | None = None
+    log_schema: str | None = None
 
 
+# PostgreSQL cuts longer names, and two schemas could become one.
+LONGEST_SCHEMA = 63
 _TEXTS = ("api_key_env", "account", "state", "state_path", "api_base")
+_LOG = ("log", "log_schema")
 _LISTS = ("live_targets", "allowed_api_bases")
 _NUMBERS = (
     "account_per_second",
@@ -67,12 +75,13 @@ _NUMBERS = (
     "outage_timeout",
     "warehouse_connect_timeout",
     "warehouse_read_timeout",
+    "memory_mb",
 )
-_WHOLE = ("concurrency", "max_reads")
+_WHOLE = ("concurrency", "max_reads", "memory_mb")
 _COUNTS = ("max_rejections_per_cause",)
 _SWITCHES = ("store_values", "require_results", "show_amounts")
 _ALERTS = "alerts"
-NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS)
+NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS, *_LOG)
 
 
 def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
@@ -129,6 +138,11 @@ def _take_text(chosen: dict[str, Any], name: str, value: Any, where: Location, p
         problems.add("bad-setting", where, f"`{name}` is no text", "write a name")
     elif name == "account" and not value.startswith("acct_"):
         problems.add("bad-setting", where, "`account` is no account id", "write the id that begins with `acct_`")
+    elif name == "log" and value != "warehouse":
+        problems.add("bad-setting", where, "the log can't be kept there", "write `log: warehouse`, or remove it")
+    elif name == "log_schema" and not 0 < len(value) <= LONGEST_SCHEMA:
+        hint = f"write a name of at most {LONGEST_SCHEMA} characters"
+        problems.add("bad-setting", where, "`log_schema` can't be the name of a schema", hint)
     elif name == "state" and (fault := find_fault(value)) is not None:
         hint = f"write {EXAMPLES}; credentials come from the environment"
         problems.add("bad-setting", where, f"`state` {fault}", hint)

@@ -65,7 +65,6 @@ class Manifest:
     graph: Mapping[str, GraphNode]
     project_name: str
     dbt_version: str
-    adapter_type: str
     schema_version: int
     generated_at: str
     invocation_id: str
@@ -178,7 +177,6 @@ def _parse_manifest(raw: RawManifest, version: int, target_path: Path) -> Manife
         graph=graph,
         project_name=project_name,
         dbt_version=str(raw.metadata.get("dbt_version") or ""),
-        adapter_type=str(raw.metadata.get("adapter_type") or ""),
         schema_version=version,
         generated_at=str(raw.metadata.get("generated_at") or ""),
         invocation_id=str(raw.metadata.get("invocation_id") or ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
@@ -74,8 +74,7 @@ def _changed_since(project: DbtProject, generated_at: str) -> list[str]:
 def parse_time(text: str) -> float | None:
     """Seconds of the epoch; None where dbt wrote no time that can be read."""
     try:
-        # Python 3.10 takes no `Z` for UTC.
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,7 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
         run = _told(lambda: asyncio.run(self._find_run()))
         self.log.info("dbt Cloud run %s is %s: %s", run.id, run.state.word, run.url)
         if self.deferrable and not run.state.is_over:
-            until = datetime.now(timezone.utc) + timedelta(seconds=self.timeout)
+            until = datetime.now(UTC) + timedelta(seconds=self.timeout)
             trigger = DbtCloudRunTrigger(
                 run_id=run.id, until=until.isoformat(), poll=self.poll, conn_id=self.dbt_cloud_conn_id
             )
@@ -221,7 +221,7 @@ class DbtCloudRunTrigger(BaseTrigger):  # type: ignore[misc] # Airflow's types a
                     run = await read_run(client, self.run_id)
                     if run.state.is_over:
                         return None
-                    if datetime.now(timezone.utc) >= until:
+                    if datetime.now(UTC) >= until:
                         return f"run {run.id} of dbt Cloud job {run.job_id} is still {run.state.word}: {run.url}"
                     await asyncio.sleep(self.poll)
         except SyncError as error:

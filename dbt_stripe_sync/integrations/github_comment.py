@@ -104,7 +104,7 @@ async def _ask(session: aiohttp.ClientSession, method: str, url: str, **rest: An
             if answer.status >= 300:  # noqa: PLR2004 - what HTTP calls success
                 raise CommentError(f"GitHub answered {answer.status}: run the job again")
             return await answer.json()
-    except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError) as error:
+    except (aiohttp.ClientError, TimeoutError) as error:
         raise CommentError(f"GitHub can't be reached ({type(error).__name__}): run the job again") from None
 
 

@@ -12,6 +12,7 @@ from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import SyncError
+from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.stripe_api.keys import is_restricted
 from dbt_stripe_sync.stripe_api.permissions import list_permissions
 from dbt_stripe_sync.wiring import (
@@ -109,12 +110,14 @@ async def _permissions(workload: Workload) -> str:
 
 
 def _looked_at(workload: Workload) -> set[str]:
-    """What a plan reads beside the syncs' own objects: what would end with one that is removed."""
+    """What a plan reads beside the syncs' own objects: what would end with one that is removed, or still needs it."""
     found = set()
     for sync in workload.syncs:
         lifecycle = workload.catalog.resources[sync.resource].lifecycle
         if sync.on_removed in lifecycle.permanent:
-            found |= {rule.resource for rule in lifecycle.ends_with_it}
+            found |= {rule.resource for rule in (*lifecycle.ends_with_it, *lifecycle.kept_by)}
+        if sync.on_removed is not Removal.IGNORE:
+            found |= {name for rule in lifecycle.used_by for name in (rule.resource, rule.through.resource)}
     return found
 
 

@@ -50,9 +50,9 @@ def canonical(value: Any) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    if value is None or isinstance(value, str | int):
+    if type(value) in _PLAIN or isinstance(value, str | int):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return {name: _canonical(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(part) for part in value]
@@ -70,13 +70,9 @@ def encode_params(value: Any) -> Any:
 
     A name that looks like `$ref` (metadata may have it) gets another `$`, so that nothing is taken for a reference.
     """
-    if isinstance(value, Ref):
-        return {REF: [value.sync, value.key]}
-    if isinstance(value, Fingerprint):
-        return {FINGERPRINT: [value.salt, value.digest]}
-    if isinstance(value, NotStored):
-        return {NOT_STORED: value.kind}
-    if isinstance(value, Mapping):
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, dict):
         return {
             f"${name}" if name[:1] == "$" and _LIKE_OURS.match(name) else name: (
                 part if type(part) in _PLAIN else encode_params(part)
@@ -85,11 +81,19 @@ def encode_params(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [encode_params(part) for part in value]
-    return value
+    if isinstance(value, Ref):
+        return {REF: [value.sync, value.key]}
+    if isinstance(value, Fingerprint):
+        return {FINGERPRINT: [value.salt, value.digest]}
+    if isinstance(value, NotStored):
+        return {NOT_STORED: value.kind}
+    return encode_params(dict(value)) if isinstance(value, Mapping) else value
 
 
 def decode_params(value: Any) -> Any:
     """The inverse of `encode_params`."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, dict):
         if len(value) == 1:
             ((name, part),) = value.items()

@@ -131,6 +131,20 @@ class CutsShort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsedBy:
+    """What needs an object until its own end: a `resource`, listed by its `listed_by` for each `through` that names it.
+
+    `operation` is the removal that waits for that. `ends_by_itself` are parameters of which one says that it will end.
+    """
+
+    operation: str
+    through: HeldBy
+    resource: str
+    listed_by: str
+    ends_by_itself: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
     """A parameter whose value no two objects of a resource have at once.
 
@@ -157,6 +171,19 @@ class ItemList:
     gone: Mapping[str, Any] = field(default_factory=dict)
     listed_by: tuple[str, str] | None = None
     listed_with: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """A list of hashes of which every update sends all: the parts that no row maps are sent as the object has them.
+
+    `starts` is the part by which an entry is found again in a list that has grown or shrunk. `own` are parts that say
+    what an entry is, so that they come from the row alone; `inner` are lists inside, by what tells their entries apart.
+    """
+
+    starts: str
+    own: frozenset[str] = frozenset()
+    inner: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +291,8 @@ class Lifecycle:
     the resources that refer to it and can't move to a new object with another value of a parameter, `needs_one_of`
     groups of parameters of which creation needs one,
     `uniques` what no two objects share, `ended` the statuses in which an object's life is over. `whole_lists` are
-    lists that an update replaces as a whole, and to which people add by hand. `anchored` are lists whose first entry
+    lists that an update replaces as a whole, and to which people add by hand; `entries` are those of hashes that may
+    have more than a row maps. `anchored` are lists whose first entry
     says in each update where the object's own first one begins, by the parameter given here; creation has that
     parameter beside the list. `set_once` are parameters that an update takes only as long as they have the value
     given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
@@ -274,7 +302,8 @@ class Lifecycle:
     parameter with the time of what Stripe counts and never shows, so that totals alone can tell of it. `merges_hashes`
     says that an update is known to change the parts of a hash that it names, and to keep the others. `at_most` and
     `one_currency` are what holds for the objects of one parent together. `kept_by` are objects for whose sake Stripe
-    refuses to delete one.
+    refuses to delete one. `part_of` is the parameter with the object that this one is a part of and ends with.
+    `used_by` is what needs an object until its own end.
     """
 
     found_by: tuple[str, ...] = ()
@@ -307,6 +336,7 @@ class Lifecycle:
     uniques: tuple[Unique, ...] = ()
     ended: frozenset[str] = frozenset()
     whole_lists: tuple[str, ...] = ()
+    entries: Mapping[str, Entries] = field(default_factory=dict)
     anchored: Mapping[str, str] = field(default_factory=dict)
     moved_by_stripe: tuple[str, ...] = ()
     counted_at: str | None = None
@@ -317,6 +347,8 @@ class Lifecycle:
     at_most: AtMost | None = None
     one_currency: OneCurrency | None = None
     kept_by: tuple[HeldBy, ...] = ()
+    part_of: str | None = None
+    used_by: tuple[UsedBy, ...] = ()
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.violation import Violation
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 class ParamKind(Enum):
     """What a parameter takes. `NUMBER` is a decimal, sent as text; `MAP` has names that the user chooses."""
+
+    # That of an `Enum` is written in Python, and every cell of every row looks its parameter's kind up.
+    __hash__ = object.__hash__
 
     STRING = "string"
     INTEGER = "integer"
@@ -91,6 +95,12 @@ def early_words(value: Any, param: Param) -> Iterator[tuple[str, ...]]:
         yield from ((name, *path) for path in early_words(part, below))
 
 
+def has_early_words(param: Param) -> bool:
+    """Whether `early_words` may find any in a value."""
+    parts = [*(param.fields or {}).values(), *([param.item] if param.item is not None else [])]
+    return bool(param.update_words) or any(has_early_words(part) for part in parts)
+
+
 def without_immutable(value: Any, param: Param) -> Any:
     """A value as an update takes it: without the parts that only creation takes, None where nothing is left of it.
 
@@ -149,6 +159,11 @@ class Resource(Protocol):
     @property
     def params(self) -> Mapping[str, Param]:
         """Every parameter of creation and of updates; those of the URL come first."""
+        ...
+
+    @property
+    def early(self) -> AbstractSet[str]:
+        """The parameters of a creation that may have words in them which only an update takes."""
         ...
 
     @property

@@ -140,7 +140,6 @@ class RunReport:
     done: Mapping[str, int]
     requests: int
     reads: int | None = None
-    dry_run: bool = False
     owed: tuple[Owed, ...] = ()
 
 

@@ -88,9 +88,14 @@ def write_html(report: RunReport, path: Path, *, with_values: bool = False, with
     Without `with_values` it holds keys, ids and field names, and of each value no more than its kind. `with_amounts`
     shows what prices, items and invoices come to, all the same. Raises `OSError`.
     """
+    write_page(build_page(report, with_values=with_values, with_amounts=with_amounts), path)
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write a page that has heard of every outcome, as `write_html` does. Raises `OSError`."""
 
     def write(file: IO[bytes]) -> None:
-        for piece in render_html(report, with_values=with_values, with_amounts=with_amounts):
+        for piece in _render(page):
             file.write(piece.encode(errors="replace"))
 
     write_whole(path, write)
@@ -98,7 +103,19 @@ def write_html(report: RunReport, path: Path, *, with_values: bool = False, with
 
 def render_html(report: RunReport, *, with_values: bool = False, with_amounts: bool = False) -> Iterator[str]:
     """The page in pieces. The outcomes are walked twice: once to add them up, once to write them down."""
-    page = _Page(report, with_values=with_values, with_amounts=with_amounts or with_values)
+    return _render(build_page(report, with_values=with_values, with_amounts=with_amounts))
+
+
+def build_page(report: RunReport, *, with_values: bool = False, with_amounts: bool = False) -> Page:
+    """The data of a run's page, once its outcomes have been walked."""
+    page = Page(report, with_values=with_values, with_amounts=with_amounts or with_values)
+    for outcome in report.outcomes:
+        page.add(outcome)
+    return page
+
+
+def _render(page: Page) -> Iterator[str]:
+    report, with_values, with_amounts = page.report, page.with_values, page.with_amounts
     css, script = _read("report.css"), _read("report.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["code"] = _code
@@ -131,13 +148,13 @@ def render_html(report: RunReport, *, with_values: bool = False, with_amounts: b
     yield from (escaped(hide_keys(piece)) for piece in pieces)
 
 
-class _Page:
-    """The data of a page. Names that repeat are numbers in its rows."""
+class Page:
+    """The data of a page, which has to hear of every outcome first. Names that repeat are numbers in its rows."""
 
     def __init__(self, report: RunReport, *, with_values: bool, with_amounts: bool) -> None:
-        self._report = report
-        self._with_values = with_values
-        self._with_amounts = with_amounts
+        self.report = report
+        self.with_values = with_values
+        self.with_amounts = with_amounts
         # What the items of each invoice come to, by the invoice's id and their currency.
         self._invoiced: dict[str, Counter[str]] = {}
         self._rejected = list(_rejected_rows(report))[:MOST_FAILED]
@@ -147,19 +164,21 @@ class _Page:
         self._resources: dict[str, str] = {}
         # The cause of each failure by its number, so that the second walk need not find it again.
         self._causes = array("L")
-        for outcome in report.outcomes:
-            cause = self.summary.add(outcome, with_values=with_values)
-            if cause is not None and len(self._causes) < MOST_FAILED:
-                self._causes.append(cause.number)
-            self._syncs.setdefault(outcome.change.sync, len(self._syncs))
-            self._resources.setdefault(outcome.change.sync, outcome.change.resource)
-            if with_amounts:
-                self._note_item(outcome)
-            for part in outcome.change.changed:
-                self._fields.setdefault(part.path, len(self._fields))
         for group, problem in self._rejected:
             self._syncs.setdefault(group, len(self._syncs))
             self._fields.setdefault(field_of(problem), len(self._fields))
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome, in the order in which they are written down afterwards."""
+        cause = self.summary.add(outcome, with_values=self.with_values)
+        if cause is not None and len(self._causes) < MOST_FAILED:
+            self._causes.append(cause.number)
+        self._syncs.setdefault(outcome.change.sync, len(self._syncs))
+        self._resources.setdefault(outcome.change.sync, outcome.change.resource)
+        if self.with_amounts:
+            self._note_item(outcome)
+        for part in outcome.change.changed:
+            self._fields.setdefault(part.path, len(self._fields))
 
     def _note_item(self, outcome: Outcome) -> None:
         """Add an item to the invoice that it is for."""
@@ -170,7 +189,7 @@ class _Page:
 
     def _amount(self, outcome: Outcome) -> list[Any] | None:
         """The amount of a change, and the number to sort it by."""
-        if not self._with_amounts:
+        if not self.with_amounts:
             return None
         items = self._invoiced.get(outcome.stripe_id or "")
         if items is not None:
@@ -190,7 +209,7 @@ class _Page:
 
     def facts(self) -> Markup:
         """What the rows' numbers mean."""
-        header = self._report.header
+        header = self.report.header
         account = f"/{header.account}" if header.account.startswith("acct_") else ""
         facts = {
             "dashboard": f"{DASHBOARD}{account}{'' if header.livemode else '/test'}",
@@ -200,8 +219,8 @@ class _Page:
             "actions": [*(action.value for action in _ACTIONS), NOT_PLANNED],
             "syncs": list(self._syncs),
             "pages": [PAGES.get(self._resources.get(sync, "")) for sync in self._syncs],
-            "file": f"stripe-sync-{self._report.run_id}.csv",
-            "has_amounts": self._with_amounts,
+            "file": f"stripe-sync-{self.report.run_id}.csv",
+            "has_amounts": self.with_amounts,
             "fields": list(self._fields),
             "causes": {
                 cause.number: {"meaning": cause.meaning, "hint": cause.hint} for cause in self.summary.causes.values()
@@ -218,7 +237,7 @@ class _Page:
         for group, problem in self._rejected:
             yield Markup(before) + _island(self._rejected_row(group, problem))  # noqa: S704 - a comma or nothing
             before = ",\n"
-        for outcome in self._report.outcomes:
+        for outcome in self.report.outcomes:
             if outcome.status is Status.SUCCEEDED:
                 cause, room = -1, room - 1
             else:
@@ -230,7 +249,7 @@ class _Page:
 
     def _row(self, outcome: Outcome, cause: int) -> list[Any]:
         change = outcome.change
-        since = outcome.finished_at - self._report.started_at if outcome.finished_at is not None else None
+        since = outcome.finished_at - self.report.started_at if outcome.finished_at is not None else None
         return [
             self._syncs[change.sync],
             change.key,
@@ -270,15 +289,15 @@ class _Page:
         change, detail = outcome.change, dict[str, Any]()
         is_failed = outcome.status is not Status.SUCCEEDED
         if outcome.failure is not None:
-            failure = json_failure(outcome.failure, change, with_values=self._with_values) or {}
+            failure = json_failure(outcome.failure, change, with_values=self.with_values) or {}
             detail["failure"] = {
                 name: value for name, value in failure.items() if value is not None and name != "doc_url"
             }
         if reason := outcome.reason or change.reason:
             detail["reason"] = reason
-        if is_failed or self._with_values:
+        if is_failed or self.with_values:
             detail["calls"] = self._calls(change)
-        if self._with_values:
+        if self.with_values:
             detail["values"] = [[part.path, part.before, part.after] for part in render_parts(change)]
         return detail or None
 
@@ -287,7 +306,7 @@ class _Page:
             [
                 f"{change.resource}.{call.operation}",
                 call.target,
-                json_params(call.params if self._with_values else describe_values(call.params)),
+                json_params(call.params if self.with_values else describe_values(call.params)),
             ]
             for call in change.calls
         ]

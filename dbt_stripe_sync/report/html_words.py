@@ -51,8 +51,6 @@ def build_headline(report: RunReport) -> str:
     """The run in one sentence."""
     figures = totals_of(report)
     done, failed = figures.written, figures.not_done
-    if report.dry_run:
-        return "A dry run: nothing was sent to Stripe"
     if report.status is RunStatus.INTERRUPTED:
         return f"Interrupted after {counted(done, 'change')}"
     if failed:
@@ -94,7 +92,6 @@ def build_run(report: RunReport) -> dict[str, Any]:
         "target": header.target,
         "account": header.account,
         "livemode": header.livemode,
-        "dry_run": report.dry_run,
         "api_version": header.api_version,
         "version": header.version,
         "started": f"{report.started_at:%Y-%m-%d %H:%M} {report.started_at:%Z}".rstrip(),

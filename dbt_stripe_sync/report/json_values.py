@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
@@ -25,7 +25,7 @@ def json_time(moment: datetime | None) -> str | None:
     """A moment as dbt writes it: `2026-11-24T02:44:53.123456Z`."""
     if moment is None:
         return None
-    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def json_header(header: PlanHeader) -> dict[str, Any]:

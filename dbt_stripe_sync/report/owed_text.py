@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.counting import counted
@@ -34,7 +34,7 @@ def render_owed(owed: Sequence[Owed], *, width: int, paint: Paint, with_values: 
 
 def describe_owed(step: Owed) -> str:
     """`archive price_1Abc of `prices` [basic], since 2026-11-26 03:10 UTC: a new object has taken its place`."""
-    since = f", since {step.since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC" if step.since is not None else ""
+    since = f", since {step.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if step.since is not None else ""
     return plain(f"{step.action.value} {step.target} of `{step.sync}` [{step.key}]{since}: {step.reason}")
 
 

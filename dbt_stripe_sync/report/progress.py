@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from math import isinf
-from typing import TYPE_CHECKING, Protocol
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.run import Status

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import time
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from math import isinf
 from typing import IO, TYPE_CHECKING, cast
 
@@ -216,7 +216,7 @@ def _name_run(run_id: str | None) -> None:
 
 def log_line(event: str, level: str, **facts: object) -> str:
     """One line for log collectors: what happened, at which `time` (UTC), of which `level`, in which run."""
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return escaped(orjson.dumps({"event": event, "time": now, "level": level, "run_id": _run_id, **facts}).decode())
 
 

@@ -5,7 +5,7 @@ The document (version 1):
 - `metadata`: `schema_version`, `generated_at`, `dbt_stripe_sync_version`, `run_id`, `project`, `target`, `account`,
   `livemode`, `api_version` and `plan_id`;
 - `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
-  `requests` (HTTP requests sent), `reads` (those that changed nothing), `dry_run`;
+  `requests` (HTTP requests sent), `reads` (those that changed nothing);
 - `rows`: what became of the rows, in figures that add up to `rows` (those of the models) and `removals`;
 - `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
 - `owed`: the steps on replaced objects that are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`,
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
@@ -52,14 +52,24 @@ def build_results(report: RunReport, *, with_values: bool = False) -> dict[str, 
     return {**build_head(report, with_values=with_values), "results": results}
 
 
-def write_results(report: RunReport, path: Path, *, with_values: bool = False) -> None:
-    """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`."""
+def write_results(
+    report: RunReport,
+    path: Path,
+    *,
+    with_values: bool = False,
+    hear: Callable[[Outcome], None] = lambda _: None,
+) -> None:
+    """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`.
+
+    `hear` is called with each outcome, so that who needs them too does not have to read them once more.
+    """
 
     def write(file: IO[bytes]) -> None:
         file.write(_line(build_head(report, with_values=with_values))[:-1] + b',"results":[')
         for index, outcome in enumerate(report.outcomes):
             file.write(b",\n" if index else b"\n")
             file.write(_line(build_result(outcome, with_values=with_values)))
+            hear(outcome)
         file.write(b"\n]}\n")
 
     write_whole(path, write)
@@ -93,7 +103,7 @@ def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any
     head = {
         "metadata": {
             "schema_version": SCHEMA_VERSION,
-            "generated_at": json_time(datetime.now(timezone.utc)),
+            "generated_at": json_time(datetime.now(UTC)),
             "dbt_stripe_sync_version": header["version"],
             "run_id": report.run_id,
             "project": header["project"],
@@ -109,7 +119,6 @@ def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any
         "elapsed_time": round((report.finished_at - report.started_at).total_seconds(), 6),
         "requests": report.requests,
         "reads": report.reads,
-        "dry_run": report.dry_run,
         "rows": {name: getattr(figures, name) for name in ("rows", "removals", *FIGURES)},
         "totals": {status.value: report.done.get(status.value, 0) for status in Status},
         "owed": [json_owed(step, with_values=with_values) for step in report.owed],

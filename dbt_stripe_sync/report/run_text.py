@@ -230,8 +230,7 @@ def _totals(report: RunReport, width: int, paint: Paint) -> Iterator[str]:
     of = counted(figures.rows, "row") + (f" and {counted(figures.removals, 'removal')}" if figures.removals else "")
     seconds = (report.finished_at - report.started_at).total_seconds()
     mode = "LIVE" if report.header.livemode else "test"
-    sent = "nothing was sent (dry run)" if report.dry_run else requests_of(report)
-    yield from wrap(f"{of}: {', '.join(parts)}; {sent} in {took(seconds)}.", width)
+    yield from wrap(f"{of}: {', '.join(parts)}; {requests_of(report)} in {took(seconds)}.", width)
     yield from wrap(
         f"Run {report.run_id}, target {report.header.target}, account {report.header.account}, {mode} mode.", width
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -219,7 +219,7 @@ def _time(name: str, value: Any, parent: str) -> str | None:
     is_time = name in _TIMES or name.endswith(_TIME_ENDINGS) or (parent in _TIME_PARENTS and name in {"start", "end"})
     if not is_time or not isinstance(value, int) or not _FIRST_TIME <= value < _LAST_TIME:
         return None
-    moment = datetime.fromtimestamp(value, timezone.utc)
+    moment = datetime.fromtimestamp(value, UTC)
     return f"{moment:%Y-%m-%d}" if value % SECONDS_A_DAY == 0 else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 

@@ -170,6 +170,12 @@ def reference(work: Work, kind: str, id: str, param: str) -> Body:  # noqa: A002
     return work.get(kind, id, param=param, status=400)
 
 
+def customer_of(work: Work, params: Mapping[str, Any]) -> Body:
+    """The customer that a request is about; no account is one here. Raises `ApiError`."""
+    name = "customer" if params.get("customer") else "customer_account"
+    return reference(work, "customer", str(params[name]), name)
+
+
 def refuse(message: str, param: str | None = None, code: str | None = None) -> ApiError:
     """A 400 of a family's own rule."""
     return bad_request(message, param=param, code=code)

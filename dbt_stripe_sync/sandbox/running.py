@@ -21,8 +21,7 @@ from dbt_stripe_sync.sandbox.service import API_KEY, Service
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from dbt_stripe_sync.sandbox.faults import Fault
     from dbt_stripe_sync.sandbox.rates import RateLimits

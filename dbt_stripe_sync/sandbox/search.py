@@ -147,6 +147,8 @@ def _clause(kind: str, match: re.Match[str]) -> Clause:
                 param="query",
             )
         path = tuple(_PLACES.get((kind, name), name).split("."))
+    if match["op"] in _COMPARE and match["number"] is None:
+        raise _unparsable()
     if match["null"]:
         value = None
     else:

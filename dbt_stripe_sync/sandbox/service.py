@@ -17,7 +17,7 @@ from dbt_stripe_sync.sandbox.rates import RateGate, RateLimits
 from dbt_stripe_sync.sandbox.rendering import full, render
 from dbt_stripe_sync.sandbox.routes import Route, read_routes
 from dbt_stripe_sync.sandbox.store import Store, copy_json
-from dbt_stripe_sync.sandbox.strictness import enforce_rules
+from dbt_stripe_sync.sandbox.strictness import enforce_rules, read_expand
 from dbt_stripe_sync.sandbox.v2 import parse_time
 from dbt_stripe_sync.sandbox.work import Work
 
@@ -142,7 +142,7 @@ class Service:
         work = self.work(place)
         enforce_rules(route, path, params, work)
         expand = raw.get("expand")
-        paths = tuple(expand.values()) if isinstance(expand, dict) else ()
+        paths = read_expand(expand.values()) if isinstance(expand, dict) else ()
         ask = Ask(
             resource=route.resource,
             operation=route.operation,

@@ -5,7 +5,7 @@ docs.stripe.com/api-v2-overview
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -51,14 +51,14 @@ def as_error(body: dict[str, Any]) -> dict[str, Any]:
 
 def as_time(seconds: float) -> str:
     """Unix seconds as API v2 shows them."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(name: str, text: Any) -> float:
     """Unix seconds. Raises `ApiError` where the text is no time by RFC 3339."""
     try:
-        moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(str(text))
     except ValueError:
         moment = datetime.min  # noqa: DTZ901 - it has no zone, so it is refused
     if moment.tzinfo is None:

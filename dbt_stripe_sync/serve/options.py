@@ -102,6 +102,8 @@ def _project_arguments(options: ProjectOptions) -> Iterator[str]:
         "--profile": options.profile,
         "--target": options.target,
         "--vars": options.variables,
+        "--selector": options.selector,
+        "--state": options.dbt_state and str(options.dbt_state.expanduser().resolve()),
         "--state-path": options.state_path and str(options.state_path.expanduser().resolve()),
         "--state-url": options.state_url,
         "--stripe-url": options.stripe_url,
@@ -113,5 +115,9 @@ def _project_arguments(options: ProjectOptions) -> Iterator[str]:
         for value in values:
             yield from (name, value)
     yield from ("--wait-for-lock", f"{options.wait_for_lock or LOCK_SECONDS:g}")
-    if options.ignore_dbt_results:
-        yield "--ignore-dbt-results"
+    flags = {
+        "--allow-empty-selection": options.allow_empty_selection,
+        "--ignore-dbt-results": options.ignore_dbt_results,
+        "--allow-other-target": options.allow_other_target,
+    }
+    yield from (name for name, is_set in flags.items() if is_set)

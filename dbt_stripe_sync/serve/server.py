@@ -119,7 +119,7 @@ class Front:
             body = await asyncio.wait_for(request.read(), BODY_SECONDS)
         except web.HTTPRequestEntityTooLarge:
             return self._reject(413, f"the body has more than {MOST_BYTES:,} bytes")
-        except (TimeoutError, asyncio.TimeoutError):
+        except TimeoutError:
             return self._reject(408, "the body did not arrive in time")
         if not is_signed(body, request.headers.get("Authorization"), self._options.secret):
             return self._reject(401, "the signature is not that of the webhook's secret")

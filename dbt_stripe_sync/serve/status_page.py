@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -58,7 +58,7 @@ def render_status(options: ServeOptions, deliveries: Deliveries) -> str:
         waiting=f"{waiting:,} {'delivery waits' if waiting == 1 else 'deliveries wait'}",
         last_success=_last_success(deliveries),
         lines=[_line(options, delivery) for delivery in deliveries.latest(SHOWN)],
-        now=_moment(datetime.now(timezone.utc).timestamp()),
+        now=_moment(datetime.now(UTC).timestamp()),
         version=__version__,
     )
 
@@ -111,7 +111,7 @@ def _line(options: ServeOptions, delivery: Delivery) -> Line:
 
 
 def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _duration(seconds: float) -> str:

@@ -73,7 +73,7 @@ async def _wait(process: asyncio.subprocess.Process, stopping: asyncio.Event) ->
         process.terminate()
     try:
         await asyncio.wait_for(ended, STOP_SECONDS)
-    except (TimeoutError, asyncio.TimeoutError):
+    except TimeoutError:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()

@@ -88,6 +88,13 @@ MIGRATIONS: tuple[str, ...] = (
     SELECT substr(key, length('read_back:') + 1) AS sync, value AS read_at
     FROM meta WHERE starts_with(key, 'read_back:');
     """,
+    # Which object a row had whose record was taken away.
+    """
+    CREATE OR REPLACE VIEW forgotten_rows AS
+    SELECT split_part(key, ':', 2) AS sync, substr(key, length('forgotten:' || split_part(key, ':', 2)) + 2) AS key,
+           value AS stripe_id
+    FROM meta WHERE starts_with(key, 'forgotten:');
+    """,
 )
 
 

@@ -33,6 +33,13 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
         return
     # The table is read once, for the rows that are there, and those are then deleted by their place.
     with session.given("state_incoming", build_table(RECORDS, rows)):
+        if not session.exists(
+            "SELECT 1 FROM records AS r SEMI JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key LIMIT 1"
+        ):
+            session.execute(
+                f"INSERT INTO records({_STORED}) SELECT {_COLUMNS}, written_at, written_at FROM state_incoming"
+            )
+            return
         session.execute(
             "CREATE OR REPLACE TEMP TABLE state_replaced AS SELECT i.*, r.created_at, r.rowid AS place "
             "FROM state_incoming AS i LEFT JOIN records AS r ON r.sync = i.sync AND r.key = i.key"
@@ -102,11 +109,17 @@ def remove_parts(session: Session, sync: str, keys: Sequence[str]) -> None:
     )
 
 
-def note_forgotten(session: Session, sync: str, keys: Sequence[str]) -> None:
-    """Remember rows whose objects are left in Stripe without a record. Inside a transaction."""
+def note_forgotten(session: Session, sync: str, keys: Sequence[str], undecided: Sequence[str] = ()) -> None:
+    """Remember rows whose objects are left in Stripe, and which object each had, before their records go.
+
+    Of an `undecided` row Stripe may have another object than its record says, so none is remembered. Inside a
+    transaction.
+    """
     session.execute(
-        "INSERT OR REPLACE INTO meta SELECT DISTINCT $prefix || unnest($keys), NULL",
-        {"prefix": f"{FORGOTTEN}{sync}:", "keys": list(keys)},
+        "INSERT OR REPLACE INTO meta SELECT DISTINCT $prefix || k.key, "
+        "CASE WHEN NOT list_contains($undecided, k.key) THEN r.stripe_id END "
+        "FROM (SELECT unnest($keys) AS key) AS k LEFT JOIN records AS r ON r.sync = $sync AND r.key = k.key",
+        {"prefix": f"{FORGOTTEN}{sync}:", "keys": list(keys), "sync": sync, "undecided": ["", *undecided]},
     )
 
 

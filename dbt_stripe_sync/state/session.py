@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.state.place import StatePlace
 
 BATCH_ROWS = 1_000
 PRIVATE = 0o600
@@ -69,6 +70,8 @@ class Session:
         self.is_open = True
         # Whether this is a copy, while a run goes on that holds the state itself at `path`.
         self.is_copy = False
+        # Whose copy it is, where that state is on an object store.
+        self.copy_of: StatePlace | None = None
         # The run that this session has begun.
         self.run_id: str | None = None
         # Whether this session has noted already that values are left in the file.
@@ -117,6 +120,10 @@ class Session:
             self._executed.append(Statement(sql=statement, values=dict(values or {}), tables=dict(self._given)))
         # Read to its end: DuckDB lets a connection go on only then.
         self.connection.execute(statement, dict(values) if values else None).fetchall()
+
+    def exists(self, query: str) -> bool:
+        """Whether a query inside a transaction gives a row. It writes nothing, so a replica need not repeat it."""
+        return bool(self.connection.execute(query).fetchall())
 
     @contextmanager
     def given(self, name: str, rows: pa.Table) -> Iterator[None]:

@@ -28,13 +28,20 @@ OLD_SECONDS = 3600.0
 @contextmanager
 def copied(path: Path) -> Iterator[Path]:
     """A private copy of a state that another process writes to; it is removed in the end. Raises `StateError`."""
+    with place_for_copy(path) as copy:
+        yield _copy(path, copy)
+
+
+@contextmanager
+def place_for_copy(path: Path) -> Iterator[Path]:
+    """Where a private copy of a state may be put; it is removed in the end. Raises `StateError`."""
     try:
         # Made for its owner alone, beside the state: the same disk holds it, and the same people may see it.
         folder = path.parent / mkdtemp(prefix=_prefix(path), dir=path.parent)
     except OSError as error:
         raise _not_copied(path, (error.strerror or type(error).__name__).lower()) from None
     try:
-        yield _copy(path, folder / path.name)
+        yield folder / path.name
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -23,13 +23,14 @@ from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
 from dbt_stripe_sync.state.lock import LOCKED, hold_lock
+from dbt_stripe_sync.state.memory import choose_megabytes
 from dbt_stripe_sync.state.migrations import migrate
-from dbt_stripe_sync.state.place import StatePlace
+from dbt_stripe_sync.state.place import LEASED, StatePlace
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, is_copy, other_identity
 from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
 from dbt_stripe_sync.state.session import PRIVATE, Session
-from dbt_stripe_sync.state.snapshot import copied, remove_old_copies
+from dbt_stripe_sync.state.snapshot import copied, place_for_copy, remove_old_copies
 from dbt_stripe_sync.state.transfer import export_state, import_state
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
     from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunEntry, RunReport
+    from dbt_stripe_sync.state.logged import LoggedState
+    from dbt_stripe_sync.state.place import RemotePlace
     from dbt_stripe_sync.state.remote.replica import Replica
     from dbt_stripe_sync.state.runs import Outcomes
 
-# What DuckDB may hold in memory before it spills to disk; rows are compared in it, so it bounds a run's memory.
-MEMORY_LIMIT = "1GB"
 # How long a report that is read after its run waits for another run that has begun meanwhile.
 BY_KEY = "key_"
 REPORT_WAIT_SECONDS = 30.0
@@ -312,7 +313,7 @@ class StateStore:
         undecided = self.open_keys(sync) & set(gone)
         only_open = {key for key in undecided if self.record(sync, key) is None}
         with self._session.transaction():
-            saved.note_forgotten(self._session, sync, gone)
+            saved.note_forgotten(self._session, sync, gone, list(undecided))
             saved.remove_parts(self._session, sync, gone)
             if undecided:
                 self._session.execute(
@@ -363,6 +364,13 @@ class StateStore:
             self._session.execute("UPDATE meta SET value = $account WHERE key = 'account'", {"account": account})
         self.bound_to_key = None
 
+    @property
+    def logged(self) -> LoggedState:
+        """What the warehouse's log holds of this state."""
+        from dbt_stripe_sync.state.logged import LoggedState  # for who has such a log
+
+        return LoggedState(self._session)
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _meta(self, name: str) -> str | None:
@@ -383,8 +391,10 @@ class StateStore:
         if self._session.is_open:
             yield self._session
         else:
+            place = self._session.copy_of or StatePlace(path=self._session.path)
+            wait = 0.0 if self._session.is_copy else REPORT_WAIT_SECONDS
             opened = _looked_at if self._session.is_copy else _opened
-            with opened(StatePlace(path=self._session.path), self._clock, REPORT_WAIT_SECONDS) as session:
+            with opened(place, self._clock, wait) as session:
                 yield session
 
 
@@ -412,6 +422,8 @@ def look_at_state(
     """
     place = place if isinstance(place, StatePlace) else StatePlace(path=place)
     with _looked_at(place, clock, wait_seconds, must_exist=must_exist) as session:
+        if place.remote is None:
+            _refuse_copy(session)
         yield _checked_store(session, identity, clock, retention)
 
 
@@ -422,13 +434,28 @@ def _looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exi
             session = stack.enter_context(_opened(place, clock, wait_seconds, must_exist=must_exist))
         except StateError as error:
             path = place.path.resolve() if place.path.is_symlink() else place.path
-            if error.problems[0].code != LOCKED or not path.exists():
+            if place.remote is not None and error.problems[0].code == LEASED:
+                copy = stack.enter_context(_fetched(place.remote, path, clock, error))
+            elif error.problems[0].code == LOCKED and path.exists():
+                copy = stack.enter_context(copied(path))
+            else:
                 raise
-            copy = stack.enter_context(copied(path))
-            session = stack.enter_context(closing(Session(_connect(copy), path)))
+            session = stack.enter_context(closing(Session(_connect(copy, place.memory_mb), path)))
             session.is_copy = True
+            session.copy_of = place if place.remote is not None else None
             migrate(session.connection, copy)
         yield session
+
+
+@contextmanager
+def _fetched(place: RemotePlace, path: Path, clock: Clock, leased: StateError) -> Iterator[Path]:
+    """A copy of a state on an object store that a run on another machine holds. Raises `StateError`."""
+    from dbt_stripe_sync.state.remote.replica import fetch_copy
+
+    with place_for_copy(path) as copy:
+        if not fetch_copy(place, copy, clock):
+            raise leased  # its first run has written nothing yet
+        yield copy
 
 
 @contextmanager
@@ -510,7 +537,7 @@ def _opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist:
             # A run that was killed left its own behind, with values of rows in it.
             shutil.rmtree(folder, ignore_errors=True)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        session = stack.enter_context(closing(Session(_connect(path), path)))
+        session = stack.enter_context(closing(Session(_connect(path, place.memory_mb), path)))
         is_changed = migrate(session.connection, path)
         if replica is not None:
             replica.attach(session, is_ahead=is_new or is_changed)
@@ -553,12 +580,12 @@ def _create(path: Path) -> None:
         os.umask(mask)
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
     try:
         connection = duckdb.connect(
             str(path),
             config={
-                "memory_limit": MEMORY_LIMIT,
+                "memory_limit": f"{choose_megabytes(memory_mb)}MB",
                 "temp_directory": str(_spill_folder(path)),
                 "preserve_insertion_order": "false",
                 # What is needed comes with DuckDB: nothing is fetched behind the user's back.

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.model.params import Operation, Param, ParamKind
+from dbt_stripe_sync.model.params import Operation, Param, ParamKind, has_early_words
 from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
 from dbt_stripe_sync.stripe_api.sdk import (
     V1_SERVICES,
@@ -64,6 +64,11 @@ class Resource:
     def required(self) -> tuple[str, ...]:
         """The parameters that no creation can do without."""
         return tuple(name for name, param in self.params.items() if param.creatable and param.required)
+
+    @cached_property
+    def early(self) -> frozenset[str]:
+        """The parameters of a creation that may have words in them which only an update takes."""
+        return frozenset(name for name, param in self.params.items() if param.creatable and has_early_words(param))
 
     @cached_property
     def lifecycle(self) -> Lifecycle:

@@ -404,7 +404,8 @@ def _reply(received: Received, expected: Expectation) -> Reply:
     if not isinstance(body, dict):
         return replace(reply, foreign="it is not a JSON object")
     if received.status < REDIRECT:
-        return replace(reply, body=body, foreign=find_contradiction(body, headers, expected))
+        foreign = find_contradiction(body, headers, expected)
+        return Reply(status=received.status, headers=headers, body=body, foreign=foreign)
     reply = replace(reply, body=body)
     if not any(isinstance(reply.error.get(name), str) for name in ("type", "code")):
         return replace(reply, foreign="it is an error without Stripe's `error`")

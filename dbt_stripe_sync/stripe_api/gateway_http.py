@@ -24,7 +24,9 @@ from dbt_stripe_sync.model.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import SimpleNamespace
+
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 # Stripe's own clients wait that long for an answer.
 ANSWER_SECONDS = 80.0
@@ -56,12 +58,14 @@ class Received:
     body: bytes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Exchange:
-    """One request while it is under way. `phase` says what is being waited for."""
+    """One request while it is under way. `phase` says what is being waited for; at `due` that is told."""
 
     received: Received | None = None
     phase: str = _CONNECTING
+    began: float = 0.0
+    due: float = 0.0
 
 
 _exchange: ContextVar[Exchange] = ContextVar("exchange")
@@ -88,18 +92,20 @@ class Transport(stripe.HTTPClient):
         super().__init__()
         parts = urlsplit(address)
         self._host = parts.hostname or address
+        self._loop = asyncio.get_running_loop()
+        self._under_way: set[Exchange] = set()
+        self._timer: asyncio.TimerHandle | None = None
         # What is on this machine is reached without a proxy.
         self._proxy_url = None if is_local else find_proxy(address)
         connecting = min(timeout, CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 # Certificates take a while to load, and `http://` needs none.
                 limit=concurrency,
                 ssl=_trusted() if parts.scheme == "https" else True,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
             ),
             timeout=aiohttp.ClientTimeout(total=timeout, connect=connecting, sock_connect=connecting),
-            trace_configs=[_tracing()],
             # It would read ~/.netrc, too, and refuse the key that is sent beside what stands there.
             trust_env=False,
         )
@@ -109,7 +115,8 @@ class Transport(stripe.HTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """Send a request, and read its answer up to `MOST_BYTES`."""
         exchange = _exchange.get()
-        with self._patience(exchange):
+        self._begin(exchange)
+        try:
             async with self._session.request(
                 method,
                 url,
@@ -117,9 +124,10 @@ class Transport(stripe.HTTPClient):
                 data=post_data.encode() if post_data is not None else None,
                 allow_redirects=False,
                 proxy=self._proxy_url,
-                trace_request_ctx=exchange,
             ) as response:
                 body = await _read(response)
+        finally:
+            self._under_way.discard(exchange)
         exchange.received = Received(response.status, response.headers, body)
         return body, response.status, response.headers
 
@@ -129,35 +137,47 @@ class Transport(stripe.HTTPClient):
 
     async def close_async(self) -> None:
         """Close the connections."""
+        if self._timer is not None:
+            self._timer.cancel()
         await self._session.close()
 
-    @contextmanager
-    def _patience(self, exchange: Exchange) -> Iterator[None]:
-        """Say what is being waited for, while it takes long."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        timer: asyncio.TimerHandle
-        due: float
+    def _begin(self, exchange: Exchange) -> None:
+        exchange.began = self._loop.time()
+        exchange.due = exchange.began + PATIENCE_SECONDS
+        self._under_way.add(exchange)
+        if self._timer is None:
+            self._timer = self._loop.call_at(exchange.due, self._remind)
 
-        def remind() -> None:
-            nonlocal timer, due
-            if loop.time() - due > BUSY_SECONDS:
+    def _remind(self) -> None:
+        """Say what is being waited for, where it takes long. One timer serves all that is under way."""
+        now = self._loop.time()
+        for exchange in self._under_way:
+            if exchange.due > now:
+                continue
+            if now - exchange.due > BUSY_SECONDS:
                 # It was this program that had no time to look: the answer may be there.
-                due = loop.time() + PATIENCE_SECONDS
-                timer = loop.call_at(due, remind)
-                return
-            said = exchange.phase.format(host=self._host, seconds=loop.time() - began)
+                exchange.due = now + PATIENCE_SECONDS
+                continue
+            said = exchange.phase.format(host=self._host, seconds=now - exchange.began)
             through = f" through the proxy {_shown(self._proxy_url)}" if self._proxy_url else ""
             _warn_once_a_while(f"still waiting: {said}{through}", time.monotonic())
-            due = loop.time() + REMINDER_SECONDS
-            timer = loop.call_at(due, remind)
+            exchange.due = now + REMINDER_SECONDS
+        next_due = min((exchange.due for exchange in self._under_way), default=None)
+        self._timer = self._loop.call_at(next_due, self._remind) if next_due is not None else None
 
-        due = began + PATIENCE_SECONDS
-        timer = loop.call_at(due, remind)
-        try:
-            yield
-        finally:
-            timer.cancel()
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes when a request has its connection, so that a long wait can say what is being waited for."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        _exchange.get().phase = _WAITING
+        return connection
 
 
 def remind_of_trouble(address: str, trouble: str, seconds: float) -> None:
@@ -220,19 +240,6 @@ def _shown(proxy: str) -> str:
     """A proxy without its user and password."""
     parts = urlsplit(proxy)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    config = aiohttp.TraceConfig()
-
-    async def connected(
-        _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
-    ) -> None:
-        exchange: Exchange = context.trace_request_ctx
-        exchange.phase = _WAITING
-
-    config.on_request_headers_sent.append(connected)
-    return config
 
 
 def _trusted() -> ssl.SSLContext:

@@ -6,7 +6,6 @@ The rules are those of docs.stripe.com/api, of each object's own page unless ano
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from dbt_stripe_sync.model.lifecycle import (
     Bulk,
     ByStatus,
     CutsShort,
+    Entries,
     Finish,
     HeldBy,
     ItemList,
@@ -25,7 +25,7 @@ from dbt_stripe_sync.model.lifecycle import (
     Replace,
     Step,
     Unique,
-    Window,
+    UsedBy,
 )
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
@@ -52,6 +52,21 @@ _CANCEL_AT_END = Step(
     revive={"cancel_at_period_end": False},
 )
 _CANCEL = Step(operation="cancel")
+# When a phase is, and what of it is sold: with an old end or price it would be another phase.
+_PHASE_ITSELF = frozenset(
+    {
+        "currency",
+        "duration",
+        "end_date",
+        "iterations",
+        "plan",
+        "price",
+        "price_data",
+        "start_date",
+        "trial",
+        "trial_end",
+    }
+)
 _VOID = Step(operation="void_invoice")
 
 # docs.stripe.com/api/prices/update says of `tax_behavior` that it is final once it is inclusive or exclusive.
@@ -118,7 +133,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
-            needs_one_of=(("amount", "amount_decimal", "tiers"),),
+            needs_one_of=(("product",), ("amount", "amount_decimal", "tiers")),
             note="Stripe keeps plans for old integrations; prices do all that they do",
         ),
         "coupon": Lifecycle(
@@ -199,10 +214,13 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             # A subscription that is paid up to the end of its period keeps its items till then.
             cuts_short=(CutsShort(operation="delete", resource="subscription"),),
+            # docs.stripe.com/api/subscription_items/create
+            needs_one_of=(("price", "price_data", "plan"),),
             # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
             listed=False,
             said_again=_HOW_TO_CHARGE,
             when_immutable_changes=NotReplaced(reason="an item stays with its subscription"),
+            part_of="subscription",
         ),
         "subscription_schedule": Lifecycle(
             found_by=("id", "metadata"),
@@ -224,6 +242,13 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             said_again=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
             whole_lists=("phases",),
+            entries={
+                "phases": Entries(
+                    starts="start_date",
+                    own=_PHASE_ITSELF,
+                    inner={"items": "price"},
+                )
+            },
             # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates
             # to." (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
             anchored={"phases": "start_date"},
@@ -334,6 +359,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             listed=False,
             # docs.stripe.com/api/product-feature: a feature is attached to a product once, so the old one goes first.
             when_immutable_changes=NotReplaced(reason="a feature is attached or detached, never changed"),
+            part_of="product",
         ),
         "entitlements.feature": Lifecycle(
             found_by=("id", "lookup_key", "metadata", "name"),
@@ -361,6 +387,17 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             tagged=False,
             when_immutable_changes=NotReplaced(reason="a meter's events are counted as they were when it was created"),
             note="an inactive meter takes no events; it is activated again when its row comes back",
+            # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so a subscription that still
+            # runs would bill nothing of what is used until its end.
+            used_by=(
+                UsedBy(
+                    operation="deactivate",
+                    through=HeldBy(resource="price", parameter="recurring.meter", listed_by="recurring.meter"),
+                    resource="subscription",
+                    listed_by="price",
+                    ends_by_itself=("cancel_at_period_end", "cancel_at", "schedule"),
+                ),
+            ),
         ),
         # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event/create). What Stripe
         # says of a second one is not documented; it was seen as a 400 without a code (langfuse/langfuse #16292).
@@ -375,7 +412,6 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             key_as="identifier",
             repeated="already exists with identifier",
             counted_at="timestamp",
-            windows={"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
             # docs.stripe.com/rate-limits: one concurrent call for each customer of each meter.
             one_at_a_time=("event_name", "payload.stripe_customer_id"),
             # docs.stripe.com/api/v2/billing/meter-event-stream/create
@@ -422,6 +458,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             listed=False,
             merges_hashes=True,
+            part_of="account",
         ),
         "issuing.card": Lifecycle(
             found_by=("id", "metadata"),
@@ -482,6 +519,7 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
     # The other rules read the catalogue.
     from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
     from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
+    from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
 
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
@@ -490,6 +528,7 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
         fixed=foreseen_fixed(resource.name),
         at_most=COUNTS.get(resource.name),
         one_currency=CURRENCIES.get(resource.name),
+        windows=WINDOWS.get(resource.name, {}),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),
         # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.

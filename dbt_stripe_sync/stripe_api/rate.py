@@ -47,7 +47,7 @@ METER_EVENT_STREAM = "billing.meter_event.stream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimits:
-    """Requests a second that we allow ourselves. `per_endpoint` names endpoints as `customer.create`.
+    """Requests a second that we allow ourselves. Endpoints are named as `customer.create`.
 
     `concurrency` is the most requests that are under way at once. `apart` has the endpoints with budgets of their own,
     which do not count toward the account's.
@@ -57,7 +57,6 @@ class RateLimits:
     endpoint: float = ENDPOINT * DEFAULT_SHARE
     search: float = SEARCH * DEFAULT_SHARE
     apart: Mapping[str, float] = field(default_factory=dict)
-    per_endpoint: Mapping[str, float] = field(default_factory=dict)
     concurrency: int = 64
 
     @classmethod
@@ -76,8 +75,6 @@ class RateLimits:
 
     def of_endpoint(self, endpoint: str) -> float:
         """The limit of one endpoint."""
-        if endpoint in self.per_endpoint:
-            return self.per_endpoint[endpoint]
         if endpoint in self.apart:
             return self.apart[endpoint]
         return self.search if endpoint.endswith(".search") else self.endpoint

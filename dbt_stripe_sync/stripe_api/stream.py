@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.calls import Answer, StripeFailure, Verdict
@@ -200,7 +200,7 @@ def build_event(params: Mapping[str, Any], value_key: str) -> dict[str, Any]:
         payload[value_key] = shortest(payload[value_key]) or payload[value_key]
     event["payload"] = payload
     if "timestamp" in event:
-        moment = datetime.fromtimestamp(int(event["timestamp"]), timezone.utc)
+        moment = datetime.fromtimestamp(int(event["timestamp"]), UTC)
         event["timestamp"] = moment.isoformat().replace("+00:00", "Z")
     return event
 
@@ -216,7 +216,7 @@ def _lifetime(session: Mapping[str, Any]) -> float:
 
 
 def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)
 
 
 def _most_events() -> int:

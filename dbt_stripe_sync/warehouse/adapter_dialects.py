@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, time, timezone
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.warehouse.canonical import interval_of_text
@@ -53,7 +53,7 @@ class AdapterDialect:
 
 
 def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def _clock(text: str) -> str:
@@ -66,7 +66,7 @@ def _clock(text: str) -> str:
 MYSQL = AdapterDialect(
     session_sql=("SET time_zone = '+00:00'",),
     readings={
-        "timestamp": Reading(convert=lambda value: value.replace(tzinfo=timezone.utc)),
+        "timestamp": Reading(convert=lambda value: value.replace(tzinfo=UTC)),
         "time": Reading(sql="CAST({} AS CHAR)", convert=_clock),
         "bit": Reading(sql="CAST({} AS UNSIGNED)"),
         "float": Reading(sql="CAST({} AS CHAR)", convert=float),
@@ -95,7 +95,7 @@ _NANOSECONDS = r"\((?:[7-9]|1[0-2])\)"
 def _cut_moment(text: str) -> datetime:
     """Trino's `2027-03-28 01:30:00.123456789 UTC`, or the same without a zone."""
     moment = datetime.fromisoformat(text[: len("2027-03-28 01:30:00.123456")])
-    return moment.replace(tzinfo=timezone.utc) if text.endswith(" UTC") else moment
+    return moment.replace(tzinfo=UTC) if text.endswith(" UTC") else moment
 
 
 # dbt-trino's own cursor holds a whole result in memory, and its `fetchmany` drops all but the first rows: the driver's

@@ -7,6 +7,7 @@ that no Arrow decimal can hold are text that is marked as a number.
 from __future__ import annotations
 
 import re
+import struct
 from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,25 @@ BIGQUERY_INTERVAL = re.compile(r"([+-]?)(\d+)-(\d+) ([+-]?\d+) ([+-]?)(\d+):(\d+
 SPARK_INTERVAL = re.compile(r"INTERVAL '([+-]?)([\d:. -]+)' (\w+)(?: TO \w+)?", re.IGNORECASE)
 # Trino's `1-2` of years and months, and `3 04:05:06.700` of days and a time: one sign for all of it.
 TRINO_INTERVAL = re.compile(r"(-?)(?:(\d+)-(\d+)|(\d+) (\d+):(\d+):(\d+)\.(\d+))")
+# As many digits as tell any two 32-bit floats apart.
+SINGLE_DIGITS = 9
 SPARK_UNITS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
+
+
+def shortest_single(value: float) -> float:
+    """A 32-bit float as the 64-bit one with the fewest digits that means it: 0.1, not 0.10000000149011612."""
+    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+        return value
+    packed = struct.pack("f", value)
+    shorter = (float(f"{value:.{digits}g}") for digits in range(1, SINGLE_DIGITS + 1))
+    return next((number for number in shorter if _packs_to(number, packed)), value)
+
+
+def _packs_to(number: float, packed: bytes) -> bool:
+    try:
+        return struct.pack("f", number) == packed
+    except OverflowError:
+        return False
 
 
 def number_field(name: str) -> pa.Field:

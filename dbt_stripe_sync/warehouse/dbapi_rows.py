@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from tempfile import SpooledTemporaryFile
 from types import MappingProxyType
@@ -200,7 +200,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
         return pa.array([None if value is None else _text(value) for value in values], kind)
     if kind == pa.timestamp("us", tz="UTC"):
-        return pa.array([value and value.astimezone(timezone.utc) for value in values], kind)
+        return pa.array([value and value.astimezone(UTC) for value in values], kind)
     return pa.array(values, kind)
 
 
@@ -210,7 +210,7 @@ def _text(value: Any) -> str:
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(timezone.utc).isoformat()
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, timedelta):

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbt_stripe_sync.model.nodes import RowSource
+    from dbt_stripe_sync.warehouse.duckdb_profile import Attachment
 
 BATCH_ROWS = 50_000
 # DuckDB names another process by its id, and the same process by the clash of two ways to open one file.
@@ -149,7 +150,7 @@ def _open(profile: DuckDBProfile) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(profile.connect_to, config=dict(profile.config))
     except duckdb.Error as error:
         if profile.connect_to == ":memory:":
-            raise bad_setting("duckdb", "config_options", f"does not apply: {_safe_reason(error)}") from None
+            raise bad_setting("duckdb", "config_options", f"does not apply: {safe_reason(error)}") from None
         if "token" in str(error).lower() or "unauthorized" in str(error).lower():
             raise not_authorised("MotherDuck", None) from None
         raise unreachable("MotherDuck", type(error).__name__) from None
@@ -167,7 +168,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, profile: DuckDBProfile, proj
     for options in profile.filesystems:
         _register_filesystem(connection, options)
     for attachment in profile.attachments:
-        _attach(connection, attachment.sql, attachment.path, profile.connect_attempts)
+        attach(connection, attachment, profile.connect_attempts)
 
 
 def _load_extension(connection: duckdb.DuckDBPyConnection, name: str, repository: str | None) -> None:
@@ -196,15 +197,16 @@ def _register_filesystem(connection: duckdb.DuckDBPyConnection, options: Mapping
         raise bad_setting("duckdb", "filesystems", f"does not apply: {type(error).__name__}") from None
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, sql: str, path: str, attempts: int) -> None:
+def attach(connection: duckdb.DuckDBPyConnection, attachment: Attachment, attempts: int) -> None:
+    """Attach a database, waiting for whoever holds it as often as dbt-duckdb does. Raises `WarehouseError`."""
     for attempt in range(attempts):
         try:
-            connection.execute(sql)
+            connection.execute(attachment.sql)
         except duckdb.Error as error:
             if attempt + 1 < attempts and LOCKED.search(str(error)):
                 time.sleep(2**attempt)  # as dbt-duckdb waits for `retries.connect_attempts`
                 continue
-            raise _attach_failure(path, error) from None
+            raise _attach_failure(attachment.path, error) from None
         return
 
 
@@ -232,7 +234,7 @@ def _attach_failure(path: str, error: duckdb.Error) -> WarehouseError:
     return WarehouseError(
         Problem(
             code="warehouse-unreachable",
-            summary=f"the database {path} can't be opened with DuckDB {duckdb.__version__}: {_safe_reason(error)}",
+            summary=f"the database {path} can't be opened with DuckDB {duckdb.__version__}: {safe_reason(error)}",
             hint="check that the file is a DuckDB database, made by a DuckDB that is no newer than this one",
         )
     )
@@ -249,10 +251,11 @@ def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
     missing = isinstance(error, duckdb.CatalogException) or (
         isinstance(error, duckdb.BinderException) and re.search(r"(Catalog|Schema|Table).* does not exist", str(error))
     )
-    return relation_missing(source) if missing else read_failed(source, _safe_reason(error))
+    return relation_missing(source) if missing else read_failed(source, safe_reason(error))
 
 
-def _safe_reason(error: Exception) -> str:
+def safe_reason(error: Exception) -> str:
+    """What DuckDB says of an error, without values of rows."""
     # Errors of names, grammar and files quote the statement or a path; those of conversion and arithmetic quote values.
     quoting_no_values = (
         duckdb.BinderException,

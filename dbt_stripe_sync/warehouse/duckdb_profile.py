@@ -73,7 +73,7 @@ def parse_profile(target: Mapping[str, Any], project_root: Path) -> DuckDBProfil
     retries = target.get("retries") or {}
     return DuckDBProfile(
         database=str(target.get("database") or _database_name(path)),
-        file=None if _is_remote(path) or path == ":memory:" else Path(_resolved(path, project_root)),
+        file=None if is_remote(path) or path == ":memory:" else Path(_resolved(path, project_root)),
         connect_to=path if remote else ":memory:",
         config=config,
         attachments=tuple(attachments),
@@ -111,7 +111,8 @@ def _attachment(entry: Any, project_root: Path) -> Attachment:
     return Attachment(path=bare_path, sql=f"ATTACH IF NOT EXISTS {_literal(bare_path)}{alias}{suffix}")
 
 
-def _is_remote(path: str) -> bool:
+def is_remote(path: str) -> bool:
+    """Whether a profile's path is something else than a file of this machine."""
     # dbt-duckdb takes URLs (s3://, https://) and prefixed catalogues (md:, ducklake:, postgres:) as they are.
     return "://" in path or path.startswith((*MOTHERDUCK, "ducklake:", "postgres:", "mysql:", "sqlite:"))
 
@@ -122,7 +123,7 @@ def _resolved(path: str, project_root: Path) -> str:
         # `ducklake:name` is a secret's name, and `ducklake:postgres:dbname=…` a connection string.
         if rest != path and not any(mark in rest for mark in ":=") and any(mark in rest for mark in "./"):
             return prefix + str((project_root / Path(rest).expanduser()).resolve())
-    if _is_remote(path):
+    if is_remote(path):
         return path
     return str((project_root / Path(path).expanduser()).resolve())
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
 from adbc_driver_postgresql import StatementOptions
-from adbc_driver_postgresql import dbapi as adbc
 
+from dbt_stripe_sync.warehouse.adbc_connection import Connection
 from dbt_stripe_sync.warehouse.canonical import restored, zoned_time_text
 from dbt_stripe_sync.warehouse.failures import (
     connection_lost,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.errors import WarehouseError
     from dbt_stripe_sync.model.nodes import RowSource
+    from dbt_stripe_sync.warehouse.adbc_connection import Cursor
 
 BATCH_BYTES = 8 * 1024 * 1024
 DEFAULT_PORT = 5432
@@ -75,11 +76,11 @@ LIBPQ_SETTINGS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
 class PostgresWarehouse:
     """One connection in one read-only snapshot. It reads one model at a time: a new read ends the one before."""
 
-    def __init__(self, connection: adbc.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._in_snapshot = False
-        self._reading: adbc.Cursor | None = None
-        self._busy: adbc.Cursor | None = None
+        self._reading: Cursor | None = None
+        self._busy: Cursor | None = None
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
         """Every column with PostgreSQL's name for its type. Raises `WarehouseError`."""
@@ -92,9 +93,8 @@ class PostgresWarehouse:
             found = match_columns(source, _described(cursor, source))
         select, forms = select_of(source, found), forms_of(found)
         with self._cursor(source, stays_open=True) as cursor:
-            cursor.adbc_statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)})
-            cursor.execute(select)
-            reader = cursor.fetch_record_batch()
+            cursor.set_options({StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)})
+            reader = cursor.reader(select)
         self._reading = cursor
         return guarded_reader(
             reader.schema,
@@ -106,7 +106,7 @@ class PostgresWarehouse:
     def cancel(self) -> None:
         """Stop the query that runs, from another thread."""
         if self._busy is not None:
-            self._busy.adbc_cancel()
+            self._busy.cancel()
 
     def close(self) -> None:
         """End the snapshot and the connection."""
@@ -114,7 +114,7 @@ class PostgresWarehouse:
         self._connection.close()
 
     @contextlib.contextmanager
-    def _cursor(self, source: RowSource, *, stays_open: bool = False) -> Iterator[adbc.Cursor]:
+    def _cursor(self, source: RowSource, *, stays_open: bool = False) -> Iterator[Cursor]:
         self._end_reading()
         cursor = self._busy = self._connection.cursor()
         keep = False
@@ -154,10 +154,15 @@ class PostgresWarehouse:
 def connect(target: Mapping[str, Any], project_root: Path) -> PostgresWarehouse:
     """Log in as the profile says. Raises `WarehouseError`: `warehouse-unreachable` or `warehouse-auth`."""
     del project_root  # libpq resolves certificate paths as dbt's driver does
+    return PostgresWarehouse(log_in(target))
+
+
+def log_in(target: Mapping[str, Any], **settings: Any) -> Connection:
+    """A connection as the profile says, in its role; `settings` are libpq's own. Raises `WarehouseError`."""
     attempts = 1 + max(0, int(target.get("retries", 1)))
     for attempt in range(1, attempts + 1):
         try:
-            connection = adbc.connect(build_conninfo(target))
+            connection = Connection(build_conninfo(target, **settings))
         except adbc_driver_manager.Error as error:
             if attempt < attempts and _may_pass(error):
                 time.sleep(min(attempt * attempt, CONNECT_TIMEOUT_SECONDS))  # dbt-postgres's own pace
@@ -167,11 +172,11 @@ def connect(target: Mapping[str, Any], project_root: Path) -> PostgresWarehouse:
     role = target.get("role")
     if role:
         _set_role(connection, target, str(role))
-    return PostgresWarehouse(connection)
+    return connection
 
 
-def build_conninfo(target: Mapping[str, Any]) -> str:
-    """The profile as a libpq connection string. It holds the password: never show it."""
+def build_conninfo(target: Mapping[str, Any], **more: Any) -> str:
+    """The profile, and `more` settings of libpq's, as its connection string. It holds the password: never show it."""
     settings: dict[str, Any] = {
         "host": target.get("host"),
         "port": target.get("port", DEFAULT_PORT),
@@ -184,6 +189,7 @@ def build_conninfo(target: Mapping[str, Any]) -> str:
         "keepalives_idle": target.get("keepalives_idle") or None,
         "options": _search_path_option(target.get("search_path")),
         **{name: target.get(name) or None for name in LIBPQ_SETTINGS},
+        **more,
     }
     return " ".join(f"{name}={_conninfo_value(value)}" for name, value in settings.items() if value is not None)
 
@@ -200,7 +206,7 @@ def _conninfo_value(value: Any) -> str:
     return f"'{escaped}'"
 
 
-def _set_role(connection: adbc.Connection, target: Mapping[str, Any], role: str) -> None:
+def _set_role(connection: Connection, target: Mapping[str, Any], role: str) -> None:
     # dbt writes the role unquoted, so PostgreSQL folds it; only a name that could not be written so is quoted.
     bare = role.replace("_", "a").replace("$", "a").isalnum() or (role.startswith('"') and role.endswith('"'))
     try:
@@ -213,8 +219,8 @@ def _set_role(connection: adbc.Connection, target: Mapping[str, Any], role: str)
         raise not_permitted(_place(target), target.get("user"), f"may not take the role `{role}`", hint) from None
 
 
-def _described(cursor: adbc.Cursor, source: RowSource) -> Sequence[SourceColumn]:
-    schema = cursor.adbc_execute_schema(f"SELECT * FROM {from_clause(source)}")
+def _described(cursor: Cursor, source: RowSource) -> Sequence[SourceColumn]:
+    schema = cursor.schema(f"SELECT * FROM {from_clause(source)}")
     return [
         SourceColumn(
             name=field.name,
@@ -226,12 +232,12 @@ def _described(cursor: adbc.Cursor, source: RowSource) -> Sequence[SourceColumn]
     ]
 
 
-def _type_infos(cursor: adbc.Cursor, source: RowSource, names: Sequence[str]) -> Sequence[TypeInfo]:
+def _type_infos(cursor: Cursor, source: RowSource, names: Sequence[str]) -> Sequence[TypeInfo]:
     """What the catalogue says of the columns' types, found without reading a row (the join can never match)."""
     if not names:
         return []
     of_columns = ", ".join(f"pg_typeof({double_quoted(name)})::oid" for name in names)
-    cursor.execute(
+    rows = cursor.rows(
         "SELECT format_type(t.oid, NULL) AS name, t.typtype::text AS typtype, t.typcategory::text AS category, "
         "coalesce(format_type(e.oid, NULL), '') AS element "
         f"FROM (SELECT ARRAY[{of_columns}] AS oids FROM (SELECT 1) one_row "
@@ -244,7 +250,7 @@ def _type_infos(cursor: adbc.Cursor, source: RowSource, names: Sequence[str]) ->
     )
     return [
         TypeInfo(name=name, typtype=typtype, category=category, element=element)
-        for name, typtype, category, element in cursor.fetchall()
+        for name, typtype, category, element in rows
     ]
 
 

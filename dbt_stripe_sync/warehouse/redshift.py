@@ -8,13 +8,17 @@ Run for real: the reading, over a PostgreSQL server (same DECLARE and FETCH). No
 from __future__ import annotations
 
 import contextlib
+import struct
+from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import redshift_connector
 
+from dbt_stripe_sync.warehouse.canonical import duration_text, interval_text, shortest_single, zoned_time_text
 from dbt_stripe_sync.warehouse.dbapi_rows import build_reader
 from dbt_stripe_sync.warehouse.failures import (
     bad_setting,
+    connection_lost,
     denied,
     not_authorised,
     not_permitted,
@@ -23,10 +27,10 @@ from dbt_stripe_sync.warehouse.failures import (
     unreachable,
 )
 from dbt_stripe_sync.warehouse.network import check_reachable
-from dbt_stripe_sync.warehouse.select import SourceColumn, build_select, double_quoted, from_clause
+from dbt_stripe_sync.warehouse.select import SourceColumn, double_quoted, from_clause, match_columns, select_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -41,6 +45,10 @@ CONNECT_TIMEOUT_SECONDS = 30
 FETCH_ROWS = 10_000
 SINGLE_NODE_FETCH_ROWS = 1_000
 CURSOR = "dbt_stripe_sync_rows"
+# SQLSTATEs (postgresql.org/docs/current/errcodes-appendix.html).
+UNDEFINED = ("42P01", "3F000")
+INSUFFICIENT_PRIVILEGE = "42501"
+CONNECTION_ENDED = ("08", "57P")
 AUTH_WORDS = ("password authentication failed", "28000", "28p01", "accessdenied", "no valid credentials")
 
 
@@ -56,15 +64,17 @@ class RedshiftWarehouse:
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
         """The columns that `source` names. Raises `WarehouseError`."""
-        select = build_select(source, self._described(source))
+        found = match_columns(source, self._described(source))
+        select = select_of(source, found)
+        converts = {name: CONVERTS.get(column.type) for name, column in found.items()}
         with self._transaction(source):
             try:
-                return build_reader(source.columns, self._fetched(select, FETCH_ROWS))
+                return build_reader(source.columns, self._fetched(select, FETCH_ROWS), converts)
             except redshift_connector.Error as error:
                 if "single node" not in str(error).lower():
                     raise
                 self._connection.rollback()
-                return build_reader(source.columns, self._fetched(select, SINGLE_NODE_FETCH_ROWS))
+                return build_reader(source.columns, self._fetched(select, SINGLE_NODE_FETCH_ROWS), converts)
 
     def close(self) -> None:
         """End the connection."""
@@ -76,10 +86,7 @@ class RedshiftWarehouse:
             cursor.execute(f"SELECT * FROM {from_clause(source)} LIMIT 0")
             if cursor.description is None:
                 raise read_failed(source, "the cluster described no columns")
-            return [
-                SourceColumn(name=_text(name), type=type_name(code), sql=double_quoted(_text(name)))
-                for name, code, *_ in cursor.description
-            ]
+            return [_source_column(_text(name), type_name(code)) for name, code, *_ in cursor.description]
 
     def _fetched(self, select: str, rows_a_fetch: int) -> Iterator[Sequence[Sequence[Any]]]:
         cursor = self._connection.cursor()
@@ -99,8 +106,12 @@ class RedshiftWarehouse:
             yield
         except redshift_connector.Error as error:
             raise _read_failure(source, error) from None
+        except OSError as error:
+            raise connection_lost(source, error.strerror or type(error).__name__) from None
+        except (ValueError, OverflowError, struct.error) as error:  # a value that the connector can't make an object of
+            raise read_failed(source, f"{type(error).__name__} in Redshift's connector") from None
         finally:
-            with contextlib.suppress(redshift_connector.Error):
+            with contextlib.suppress(redshift_connector.Error, OSError):
                 self._connection.rollback()
 
 
@@ -153,6 +164,9 @@ def build_options(target: Mapping[str, Any]) -> dict[str, Any]:
         "timeout": int(target.get("connect_timeout") or CONNECT_TIMEOUT_SECONDS),
         "is_serverless": serverless,
         "application_name": "dbt-stripe-sync",
+        # Statements without a name: the connector numbers named ones from 1 again after a ROLLBACK and closes the old
+        # ones while it still reads the ROLLBACK's answer, so that a number can be taken (SQLSTATE 42P05).
+        "max_prepared_statements": 0,
         **_encryption(str(target.get("sslmode") or "prefer")),
         **_keepalive(target),
         **_authentication(target, serverless=serverless),
@@ -221,10 +235,37 @@ TYPE_NAMES = {
     1083: "time without time zone",
     1114: "timestamp without time zone",
     1184: "timestamp with time zone",
+    1188: "interval year to month",
+    1190: "interval day to second",
     1266: "time with time zone",
     1700: "numeric",
     4000: "super",
 }
+
+
+# The connector computes times of day in floats, so that 26 microseconds become 25, and can't read all zones: they come
+# as text (docs.aws.amazon.com/redshift/latest/dg/r_CAST_function.html casts both to VARCHAR).
+TIMES = frozenset({"time without time zone", "time with time zone"})
+
+
+def _clock(text: str) -> time:
+    whole, _, fraction = text.partition(".")
+    return time.fromisoformat(whole).replace(microsecond=int(fraction.ljust(6, "0")[:6]))
+
+
+# What is made of the connector's values. It hands over a 32-bit float with the digits that a 64-bit one would have.
+CONVERTS: Mapping[str, Callable[[Any], Any]] = {
+    "real": shortest_single,
+    "time without time zone": _clock,
+    "time with time zone": zoned_time_text,
+    "interval year to month": lambda span: interval_text(span.months, 0, 0),
+    "interval day to second": lambda span: duration_text(timedelta(microseconds=span.microseconds)),
+}
+
+
+def _source_column(name: str, kind: str) -> SourceColumn:
+    quoted = double_quoted(name)
+    return SourceColumn(name=name, type=kind, sql=f"CAST({quoted} AS VARCHAR)" if kind in TIMES else quoted)
 
 
 def type_name(code: Any) -> str:
@@ -239,8 +280,11 @@ def _text(name: Any) -> str:
 def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
     details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
     state = str(details.get("C", ""))
-    if state in {"42P01", "3F000"} or "does not exist" in str(details.get("M", "")):
+    if state in UNDEFINED or (not state and "does not exist" in str(details.get("M", ""))):
         return relation_missing(source)
-    if state == "42501":
+    if state == INSUFFICIENT_PRIVILEGE:
         return denied(source)
+    # What the connector says by itself, once its socket is closed, has no SQLSTATE.
+    if state.startswith(CONNECTION_ENDED) or (not state and isinstance(error, redshift_connector.InterfaceError)):
+        return connection_lost(source, f"SQLSTATE {state}" if state else "the server closed it")
     return read_failed(source, f"SQLSTATE {state}" if state else type(error).__name__)

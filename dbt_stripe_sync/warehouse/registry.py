@@ -9,7 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from dbt_stripe_sync.model.errors import Problem, WarehouseError
+from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
+from dbt_stripe_sync.warehouse.duckdb_profile import is_remote
 from dbt_stripe_sync.warehouse.profile_shapes import check_shapes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dbt_stripe_sync.engine.ports import Warehouse
+    from dbt_stripe_sync.warehouse.log import WarehouseLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ KINDS: Mapping[str, Kind] = {
     "bigquery": Kind(module="bigquery", driver="adbc_driver_bigquery", extra="bigquery"),
     "databricks": Kind(module="databricks", driver="databricks.sql", extra="databricks"),
 }
+# The kinds that a log can be written to, each with the module whose `connect` does it.
+LOGS: Mapping[str, str] = {"duckdb": "log_duckdb", "postgres": "log_postgres"}
 # dbt's adapters whose package is not called after the profile's `type`, and those that need an extra to connect.
 PACKAGES = {
     "fabricspark": "dbt-fabricspark",
@@ -108,6 +112,36 @@ def open_warehouse(
     from dbt_stripe_sync.warehouse.places import describe_place, patience_for
 
     return open_patiently(prepare, describe_place(name, target), patience_for(name, target, limits))
+
+
+def check_log(target: Mapping[str, Any]) -> Problem | None:
+    """What keeps a log from being written to the warehouse of a rendered profile output, None where nothing does."""
+    name = str(target.get("type", "")).lower()
+    path = str(target.get("path") or ":memory:")
+    if name in LOGS and not (name == "duckdb" and (path == ":memory:" or is_remote(path))):
+        return None
+    what = "a DuckDB database that is not a local file" if name == "duckdb" else f"a profile of type `{name}`"
+    return Problem(
+        code="log-not-supported",
+        summary=f"the log can't be written to {what}",
+        where=Location(file="dbt_project.yml", field="vars.stripe_sync.log"),
+        hint="`log: warehouse` works with postgres, and with duckdb where the database is a file; remove the setting",
+    )
+
+
+def open_log(
+    target: Mapping[str, Any], schema: str, *, project_root: Path, limits: TimeLimits = TimeLimits()
+) -> WarehouseLog:
+    """Connect to a warehouse to write the log to it. Raises `WarehouseError`."""
+    from dbt_stripe_sync.warehouse.log import WarehouseLog
+    from dbt_stripe_sync.warehouse.places import patience_for
+
+    if (problem := check_log(target)) is not None:
+        raise WarehouseError(problem)
+    name = str(target.get("type", "")).lower()
+    module = import_module(f"dbt_stripe_sync.warehouse.{LOGS[name]}")
+    seconds = patience_for(name, target, limits).read_seconds
+    return WarehouseLog(module.connect(check_shapes(name, target), project_root, seconds), schema)
 
 
 def _through_dbt(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from core_shop import DAY
@@ -114,7 +114,7 @@ def test_the_end_of_a_trial_moves_and_can_be_now(shop):
 
 def test_the_end_of_a_trial_is_a_time_of_the_warehouse_too(shop):
     map_also(shop, trial_end="until")
-    shop.rows(**BASE, until=f"TIMESTAMP '{datetime.fromtimestamp(SOON, timezone.utc):%Y-%m-%d}'")
+    shop.rows(**BASE, until=f"TIMESTAMP '{datetime.fromtimestamp(SOON, UTC):%Y-%m-%d}'")
     shop.run()
     made = shop.object()
     shop.rows(**BASE, until="NULL::timestamp")
@@ -135,9 +135,7 @@ def test_collection_is_paused_changed_and_resumed(shop):
     shop.rows(**BASE, **paused)
     shop.run()
     made, at_first = shop.writes(), shop.object()
-    shop.rows(
-        **BASE, pause="'keep_as_draft'", resumes=f"TIMESTAMP '{datetime.fromtimestamp(SOON, timezone.utc):%Y-%m-%d}'"
-    )
+    shop.rows(**BASE, pause="'keep_as_draft'", resumes=f"TIMESTAMP '{datetime.fromtimestamp(SOON, UTC):%Y-%m-%d}'")
     shop.run()
     changed, then = shop.sent(), shop.object()
     shop.rows(**BASE, pause="NULL::text", resumes="NULL::timestamp")

@@ -24,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync import warehouse_log
 from dbt_stripe_sync.cli import main
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.model.clock import SystemClock
@@ -35,6 +36,8 @@ from dbt_stripe_sync.state.session import Session
 from dbt_stripe_sync.state.store import StateStore
 from dbt_stripe_sync.stripe_api import gateway
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.warehouse.log_duckdb import DuckDBLog
+from dbt_stripe_sync.warehouse.log_postgres import PostgresLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +47,7 @@ NEXT_STEP = "CREATE TABLE killed_here(id VARCHAR)"
 # Seconds. The sandbox is on this machine: it has acted on a request by then, unless a fault holds it back.
 ON_ITS_WAY = 0.25
 PUT = "after an object is put"
+LOGGING, LOGGED = "before a statement of the log", "after a statement of the log"
 BEFORE_STEP, AFTER_STEP = "before a format's step", "after a format's step"
 
 
@@ -161,6 +165,15 @@ def watch_objects(point: Point) -> None:
     around(Replica, "_put_head", lambda *_: point.reached("before the head is moved"))
 
 
+def watch_log(point: Point) -> None:
+    """The log in the warehouse: each statement of it, and each commit."""
+    for kind in (DuckDBLog, PostgresLog):
+        for name in ("execute", "read", "stage", "commit", "_rows"):
+            around(kind, name, lambda *_: point.reached(LOGGING), lambda *_: point.reached(LOGGED))
+    if most := os.environ.get("CRASH_LOG_RUNS_AT_ONCE"):
+        warehouse_log.RUNS_AT_ONCE = int(most)
+
+
 def set_clock(_point: Point) -> None:
     """Let time have passed since the last run."""
     later = timedelta(seconds=float(os.environ.get("CRASH_SECONDS_LATER") or 0))
@@ -189,6 +202,7 @@ def run(point: Point, arguments: Sequence[str]) -> None:
         watch_plan,
         watch_migration,
         watch_objects,
+        watch_log,
         watch_time,
         set_clock,
         fold_often,
@@ -215,7 +229,15 @@ def serve() -> None:
 
 def import_all() -> None:
     """Import all that a run imports, so that no forked process has to; nothing of it starts a thread."""
-    for name in ("api", "cli.sync", "warehouse.duckdb", "stripe_api.gateway", "stripe_api.lifecycles", "report.html"):
+    for name in (
+        "api",
+        "cli.sync",
+        "cli.log",
+        "warehouse.duckdb",
+        "stripe_api.gateway",
+        "stripe_api.lifecycles",
+        "report.html",
+    ):
         import_module(f"dbt_stripe_sync.{name}")
     for resource in read_catalog().resources.values():
         assert resource.params is not None

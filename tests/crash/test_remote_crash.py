@@ -14,7 +14,7 @@ from object_stores import SERVERS, STORES
 
 KILLS_IN_THE_DEFAULT_RUN = 20
 KILLS_OF_ONE_CHAIN = 24
-BUILT = ["versitygw", "azurite"]
+BUILT = ["versitygw", "azurite", "google"]
 
 
 @pytest.fixture(scope="session")

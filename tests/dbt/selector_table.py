@@ -1,4 +1,4 @@
-"""Selectors on three projects, and what a real dbt lists for each of them."""
+"""Selectors on five projects, and what a real dbt lists for each of them."""
 
 from __future__ import annotations
 
@@ -494,6 +494,218 @@ never+
 * --exclude +rooms_are_closed
 +never --exclude archive
 """,
+    "harbour": """
+berths
+berths+
++berths
+Berth*
+harbour.berths
+harbour.berths.berths
+berths.depot
+berths.depot.crates
+crates
+crates.old
+crates.old+
+harbour.berths.depot.crates.old
+crates.*
+tariff
+tariff+
+tariff.v1
+tariff.v2
+tariff_v1
+tariff_v2
+tariff_next
+tariff_next.sql
+version:prerelease
+version:latest
+tag:draft
+group:pilots
+group:customs
+group:cus*
+access:private
+access:public
++papers
+papers+
+duties
+config.materialized:pinned
+config.materialized:pinned+
+config.database:depot
+config.schema:store
+config.alias:Berth*
+config.docs.show:false
+config.docs.node_color:red
+config.meta.crew:deck
+config.meta.crew:harbourmaster
+config.meta.shifts:night
+config.meta.rank:3
+config.meta.kept:7*
+config.meta.stripe_sync.resource:product
+config.meta.stripe_sync.name:tide_products
+config.meta.stripe_sync.fields.name:height
+config.unique_key:day
+config.incremental_strategy:microbatch
+config.event_time:day
+config.contract.enforced:true
+config.hard_deletes:new_record
+config.hard_deletes:invalidate
+config.snapshot_meta_column_names.dbt_valid_to:until
+config.quote_columns:true
+config.group:customs
+config.tags:borrowed
+package:tide
+package:t*
+tide
+tide.tables
+tide.tables.heights+
+phases
+moon
+tide/models
+dbt_packages/tide/models
+path:tide/models
+tag:borrowed
+tag:water
+tag:air+
+tag:voice+
+tag:pii
+tag:pii+
++tag:pii
+1+tag:pii
+tag:pk
+1+tag:pk
+tag:loud
++tag:loud
+1+tag:quick
+tag:static
+tag:Static
+tag:Python
+moorings.py
+source:radio+
+source:radio.calls+1
+source:harbour.radio.*
+source:radio.fax+
++exposure:dock_board
++exposure:old_board
+1+unit_test:arrivals_are_calls
+1+test_name:ports_have_ids
++ports_have_ids
+ports_have_ids
+path:data
+path:data/small/
+data/*.csv
+data/ports.yaml
+models/a_first.yml
+models/berths/_berths.yml
+models/**/_*.yml
+snapshots/logbook.yml
+* --exclude tag:pii+
+* --exclude source:radio+
+* --exclude +exposure:dock_board
+* --exclude package:tide
+* --exclude 1+unit_test:*
+* --exclude group:*
+* --exclude config.meta.crew:deck
+resource_type:model,tag:berths --exclude config.materialized:incremental
+""",
+    "orchard": """
+everywhere
+tag:everywhere
+tag:sweet
+tag:sweet,config.materialized:table
+fruit
+fruit.dried
+orchard.fruit.dried.*
+apples
+apples+
+@apples
+@trees
+trees+
+apples+1
+cider
+cider+
+cider.v9
+cider.v10
+cider.vdry
+cider_vdry
+cider_v9
+cider.*
+version:latest
+version:old
+version:prerelease
+version:latest+
+version:old+
+barrels
+2+barrels
+more/models
+more/models/barrels.sql
+path:more
+models/press
+models/fruit/fruit.yml
+models/days.yaml
+press.yml
+file:press.yml
+file:cider*
+source:wood+
+source:wood.oak+
+source:wood.chips+
+source:wood*+
+source:*.elm+
+function:*
+function:double_it
+resource_type:function
+resource_type:function+
+function:double_it+
+tag:maths+
+test_type:singular
+1+test_type:singular
+tag:checked
+1+tag:checked
+tag:slow
+1+tag:slow
++tag:slow
+tag:ident
+1+tag:ident
+tag:rings
++tag:seen
++exposure:cider_list
+exposure:cider_list+
++metric:pressings
++metric:pressings_so_far
++saved_query:daily_pressings
+semantic_model:pressings+
++semantic_model:pressings
+tag:kpi
++tag:kpi
+group:cellar
++group:cellar
+access:private+
+config.meta.owner:ann
++config.meta.owner:ann
+config.meta.owner:bob
+config.meta.limits.max:10
+config.meta.soil.ph:6.5
+config.meta.soil.ph:7
+config.meta.soil.kind:loam
+config.meta.by:cooper
++config.meta.by:cooper
+config.full_refresh:false
+config.grants.select:me
+config.persist_docs.relation:false
+config.severity:warn
+1+config.severity:WARN
+config.store_failures:false
+config.invalidate_hard_deletes:true
+days
+1+unit_test:only_boskoop
+seeds/nested
+rows.csv
+* --exclude tag:slow
+* --exclude 1+tag:slow
+* --exclude function:double_it+
+* --exclude +saved_query:*
+* --exclude +metric:pressings
+* --exclude source:wood.chips+
+tag:everywhere --exclude version:old version:prerelease
+""",
 }
 
 
@@ -506,11 +718,11 @@ def selectors_of(project: str) -> list[str]:
 def parts_of(line: str) -> tuple[list[str], list[str]]:
     """What is selected, and what is excluded."""
     select, _, exclude = line.partition(" --exclude ")
-    return [select], [exclude] if exclude else []
+    return select.split(), exclude.split()
 
 
 def parsed_project(name: str, dbt: Path, folder: Path) -> Path:
-    """One of the three, parsed by a dbt; the folder where it lies."""
+    """One of the five, parsed by a dbt; the folder where it lies."""
     root = Path(shutil.copytree(PROJECTS / name, folder / name))
     environment = {**os.environ, "DBT_STRIPE_SYNC_PLUGIN": "0"}
     steps = [["deps"], ["parse"]] if (root / "packages.yml").exists() else [["parse"]]

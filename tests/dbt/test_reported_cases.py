@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import pytest
@@ -21,6 +22,30 @@ def project(dbt_user):
     write(dbt_user, "profiles.yml", json.dumps(PROFILES))
     write(dbt_user, "dbt_project.yml", json.dumps(PROJECT))
     return dbt_user
+
+
+@pytest.fixture(scope="module")
+def parsed_by(tmp_path_factory):
+    """A project of one model, parsed once by each engine that is asked for."""
+    roots = {}
+
+    def parse(project):
+        if project.engine not in roots:
+            root = tmp_path_factory.mktemp("parsed") / "club"
+            write(project, "models/m.sql", ROWS)
+            properties(project, models=[tagged("m")])
+            dbt(project, "parse")
+            roots[project.engine] = shutil.copytree(project.root, root)
+        return roots[project.engine]
+
+    return parse
+
+
+@pytest.fixture
+def parsed(project, parsed_by):
+    """That project, to be changed at will."""
+    shutil.copytree(parsed_by(project), project.root, dirs_exist_ok=True)
+    return project
 
 
 def write(user, path, text):
@@ -76,12 +101,10 @@ def test_a_tag_of_a_source_selects_and_excludes_what_comes_from_it(project):
     ],
     ids=lambda environment: next(iter(environment), "flags"),
 )
-def test_what_is_excluded_stays_out_whatever_is_set_for_dbt(project, environment, monkeypatch):
-    write(project, "models/m.sql", ROWS)
-    properties(project, models=[tagged("m")])
+def test_what_is_excluded_stays_out_whatever_is_set_for_dbt(parsed, environment, monkeypatch):
+    project = parsed
     flags = {} if environment else {"flags": {"log_format": "json", "log_level": "error", "printer_width": 20}}
     write(project, "dbt_project.yml", json.dumps(PROJECT | flags))
-    dbt(project, "parse")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 

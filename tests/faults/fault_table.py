@@ -19,21 +19,21 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 CREATION: dict[str, Any] = {"method": "POST", "path": "^/v1/customers$"}
 
 SENT_AGAIN = (
-    "The same call is sent again under the same key, up to {attempts} times in 5 minutes; then the row is `unknown` "
-    "and its intent stays."
+    "The same call is retried under the same key, up to {attempts} times in 5 minutes. After that the row is `unknown` "
+    "and its intent stays in the state."
 )
 NOT_SENT_AGAIN = (
-    "The call is not sent again under its key, under which Stripe has saved the failure: the row is `unknown`."
+    "The call isn't retried under its key, since Stripe has saved the failure under it. The row is `unknown`."
 )
-REFUSED = "Nothing has been done. The call is not sent again: the row is `rejected`."
+REFUSED = "Stripe did nothing. The call isn't retried, and the row is `rejected`."
 TURNED_AWAY = (
-    "Nothing has been done. The same call is sent again for as long as others get through, at least {attempts} times; "
-    "then the row is `rejected`."
+    "Stripe did nothing. The same call is retried as long as other calls succeed, at least {attempts} times. After "
+    "that the row is `rejected`."
 )
-REPLAYED = "Sends the open calls again under their old keys, which Stripe answers as it did, or carries out now."
-LOOKED_FOR = "Looks for our tag in Stripe's lists: what is there is recorded, what is not is made under a new key."
-PLANNED = "Plans the rows that are not done and sends them."
-NOTHING = "Goes on as if nothing had been: what was sent is known."
+REPLAYED = "Sends the open calls again under their old keys. Stripe repeats its first answer, or carries them out now."
+LOOKED_FOR = "Looks for the tag in Stripe's lists. It records what exists, and creates what is missing under a new key."
+PLANNED = "Plans the remaining rows and sends them."
+NOTHING = "Runs as usual: the state knows what was sent."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +148,11 @@ STRIPE_FAULTS = (
             lasting="rejected",
         )
         for reason, slows in (
-            ("global-rate", "All calls slow down to half their pace and find it again."),
-            ("endpoint-rate", "Calls of this kind slow down to half their pace and find it again."),
-            ("global-concurrency", "Half as many calls are under way at once, until it goes well again."),
-            (
-                "endpoint-concurrency",
-                "Half as many calls of this kind are under way at once, until it goes well again.",
-            ),
-            ("resource-specific", "No pace changes: the limit is the object's own."),
+            ("global-rate", "All calls slow down to half their pace, and speed up again later."),
+            ("endpoint-rate", "Calls to this endpoint slow down to half their pace, and speed up again later."),
+            ("global-concurrency", "Half as many calls run at once, until calls succeed again."),
+            ("endpoint-concurrency", "Half as many calls to this endpoint run at once, until calls succeed again."),
+            ("resource-specific", "The pace stays the same: the limit is the object's own."),
         )
     ),
     StripeFault(
@@ -169,9 +166,9 @@ STRIPE_FAULTS = (
     StripeFault(
         name="401 in mid-run: the key was revoked",
         fault=_of(Fault.unauthorized),
-        happens=f"{REFUSED} The run sends nothing more and ends.",
+        happens=f"{REFUSED} The run sends nothing more and stops.",
         seen=("Stripe does not accept the key", "take a current key"),
-        next_run=f"With a key that is accepted: {PLANNED[0].lower()}{PLANNED[1:]}",
+        next_run=f"With a valid key: {PLANNED[0].lower()}{PLANNED[1:]}",
         once=False,
         lasting="rejected",
         attempts=None,
@@ -179,7 +176,7 @@ STRIPE_FAULTS = (
     StripeFault(
         name="403 in mid-run: the key lost a permission",
         fault=_of(Fault.forbidden),
-        happens=f"{REFUSED} The sync sends nothing more, other syncs go on.",
+        happens=f"{REFUSED} The sync sends nothing more; other syncs continue.",
         seen=("rejected[more_permissions_required]", "the key may not do this", "give the restricted key"),
         next_run=f"With the permission: {PLANNED[0].lower()}{PLANNED[1:]}",
         once=False,
@@ -205,7 +202,7 @@ STRIPE_FAULTS = (
 
 GONE = OtherFault(
     name="connection refused in mid-run",
-    happens=f"{SENT_AGAIN} Where no call at all gets an answer, the run ends.",
+    happens=f"{SENT_AGAIN} If no call gets an answer at all, the run stops.",
     seen=("unresolved[connection]", "the next run finds out first"),
     next_run=REPLAYED,
     exit_code=1,
@@ -219,28 +216,28 @@ NEVER_THERE = OtherFault(
 )
 MISMATCH = OtherFault(
     name="400: the key was used with other parameters",
-    happens="The key is given up and never sent again: the row is `unknown`.",
+    happens="The key is discarded and never used again. The row is `unknown`.",
     seen=("unresolved[idempotency_error]",),
     next_run=LOOKED_FOR,
     exit_code=1,
 )
 SLOW = OtherFault(
     name="a very slow answer",
-    happens="It is waited for, up to 80 seconds; calls of other kinds go on meanwhile.",
+    happens="The run waits up to 80 seconds for it; calls to other endpoints continue.",
     seen=("Run succeeded (exit 0)",),
     next_run=NOTHING,
     exit_code=0,
 )
 FULL_EARLY = OtherFault(
     name="the disk is full while the plan is made",
-    happens="Nothing of the plan is sent, and what was written of it is removed.",
+    happens="Nothing of the plan is sent, and the partly written plan is removed.",
     seen=("error[plan-unwritable]", "the plan can't be written", "free some space"),
     next_run=PLANNED,
     exit_code=2,
 )
 FULL = OtherFault(
     name="the disk is full while changes are sent",
-    happens="No call leaves whose intent could not be written; those under way keep theirs, written before.",
+    happens="No call is sent before its intent is written. Calls in flight already have theirs on disk.",
     seen=("error[state-disk-full]", "the disk is full", "free some space and run again"),
     next_run=REPLAYED,
     exit_code=2,
@@ -254,89 +251,89 @@ READ_ONLY = OtherFault(
 )
 DAMAGED = OtherFault(
     name="the state file is damaged",
-    happens="Nothing is sent and the file is left as it is: never is a state made anew in its place.",
+    happens="Nothing is sent, and the file is left unchanged. A damaged state is never replaced by a new one.",
     seen=("error[state-damaged]", "the state can't be read", "state rebuild"),
-    next_run="After the file was moved away, with a backup in its place or without, and `state rebuild`: finds every "
-    "object by its tag, makes none.",
+    next_run="After you move the file away, restore a backup if there is one, and run `state rebuild`: finds every "
+    "object by its tag, and creates none.",
     exit_code=2,
 )
 BEHIND = OtherFault(
     name="the state file is an older copy",
-    happens="An object that has the tag of a row, and that the state knows nothing of, stops the run: nothing is sent.",
+    happens="An object has the tag of a row but isn't in the state. The run stops, and nothing is sent.",
     seen=("error[state-behind]", "the state is older than what was sent", "state rebuild"),
-    next_run="With the newest copy, or after `state rebuild`: knows every object, makes none twice.",
+    next_run="With the newest copy, or after `state rebuild`: knows every object, and creates none twice.",
     exit_code=2,
 )
 NEWER = OtherFault(
     name="the state file is of a newer version",
-    happens="Nothing is sent and the file is left as it is.",
+    happens="Nothing is sent, and the file is left unchanged.",
     seen=("error[state-newer]", "upgrade dbt-stripe-sync"),
-    next_run="With that version: goes on as if nothing had been.",
+    next_run="With that version: runs as usual.",
     exit_code=2,
 )
 WAREHOUSE = OtherFault(
     name="the warehouse dies in mid-read",
-    happens="Nothing is sent: rows that were not read must not look as if they had left the model.",
+    happens="Nothing is sent: rows that weren't read must not count as removed from the model.",
     seen=("error[read-failed]", "reading model `customers` failed"),
     next_run=PLANNED,
     exit_code=2,
 )
 CLOCK_BACK = OtherFault(
     name="the clock steps back between two runs",
-    happens="An intent from the future says nothing of its key's age, so its key is not used again.",
+    happens="The age of a key can't be known from an intent in the future, so the key isn't used again.",
     seen=("Run succeeded (exit 0)",),
     next_run=LOOKED_FOR,
     exit_code=0,
 )
 KILLED = OtherFault(
     name="SIGKILL, at any instant",
-    happens="What is in flight may act or not; its intent is on disk. Nothing else is left behind.",
+    happens="Calls in flight may or may not take effect; their intents are on disk. Nothing else is left behind.",
     seen=(),
     next_run=f"{REPLAYED} Then plans and sends the rest.",
     exit_code=-9,
 )
 OWED_AGAIN = (
-    "Shows what is owed first and sends it again. It exits 1 until that is done, or until `state settle SYNC KEY` "
-    "drops it."
+    "Lists the owed step first and retries it. It exits with 1 until the step is done, or until "
+    "`state settle SYNC KEY` drops it."
 )
 END_REFUSED = OtherFault(
     name="the end of a replaced object is refused",
-    happens="The new object is there and recorded. The end of the old one is owed, in the state.",
+    happens="The new object exists and is recorded. The state records that the end of the old one is owed.",
     seen=("owed: archive", "a new object has taken its place", "state settle"),
     next_run=OWED_AGAIN,
     exit_code=1,
 )
 END_LOST = OtherFault(
     name="the end of a replaced object gets no answer",
-    happens="The new object is there and recorded. The end of the old one is `unknown` and owed.",
+    happens="The new object exists and is recorded. The end of the old one is `unknown` and owed.",
     seen=("owed: archive", "unresolved[connection]", "state settle"),
-    next_run=f"{REPLAYED} What was done is no longer owed.",
+    next_run=f"{REPLAYED} A step that is done is no longer owed.",
     exit_code=1,
 )
 END_KILLED = OtherFault(
     name="SIGKILL between a new object and the end of the old one",
-    happens="The end is owed from the commit on that records the new object.",
+    happens="The same commit that records the new object records that the end is owed.",
     seen=(),
-    next_run="Sends the end, once.",
+    next_run="Ends the old object, once.",
     exit_code=-9,
 )
 HOLDER_REFUSED = OtherFault(
     name="a product can't be moved to its new default price",
-    happens="The old price stays active for as long as the product names it: both steps are owed.",
+    happens="The old price stays active as long as it is the product's default. Both steps are owed.",
     seen=("owed: archive", "default_price", "state settle"),
     next_run=OWED_AGAIN,
     exit_code=1,
 )
 DEPENDENT_STAYS = OtherFault(
     name="a promotion code can't follow its replaced coupon",
-    happens="Neither is touched: the code stays alive with the coupon that it has.",
+    happens="Neither is changed: the code stays active on its current coupon.",
     seen=("dependent-stays", "still refers to this coupon"),
     next_run=PLANNED,
     exit_code=1,
 )
 VALUE_TAKEN = OtherFault(
     name="two rows ask for a value that only one object can have",
-    happens="One row has it. The other one is rejected before any call.",
+    happens="One row gets it. The other one is rejected before any call.",
     seen=("value-taken", "only one object can have this `lookup_key`"),
     next_run=PLANNED,
     exit_code=1,
@@ -359,23 +356,23 @@ OTHER_FAULTS = (
 )
 
 HEAD = """\
-# What can go wrong, and what then happens
+# What happens when something breaks
 
 <!-- `python tests/faults/fault_table.py` writes this page from what the tests assert. -->
 
-Each of these is brought about by a test, with the real command line, the official SDK and a real warehouse. After each
-of them, and the next run, every row has exactly one object and the state knows it; a run after that sends nothing.
+A test causes each of these faults, with the real command line, the official SDK and a real warehouse. After the fault
+and the next run, every row has exactly one object and the state knows it. A run after that sends nothing.
 
-A row that is `unknown` may have happened or not: it is never taken for one that failed. Nothing else is done with it
-until a later run has found out. A `rejected` one has certainly not happened.
+The change of an `unknown` row may or may not have happened, so it never counts as failed. Nothing else happens to that
+row until a later run has resolved it. The change of a `rejected` row certainly hasn't happened.
 """
 NAMES = ("fault", "what happens", "what the user sees", "what the next run does")
 
 
 def render_page() -> str:
     """The whole page."""
-    lines = [HEAD, "## Stripe, and the way there\n", *_table(STRIPE_FAULTS), ""]
-    lines += ["## Changes of several steps\n", *_table(OWED_FAULTS), "", "## Everything else\n"]
+    lines = [HEAD, "## Faults at Stripe or on the network\n", *_table(STRIPE_FAULTS), ""]
+    lines += ["## Changes with several steps\n", *_table(OWED_FAULTS), "", "## Everything else\n"]
     return "\n".join([*lines, *_table(OTHER_FAULTS), ""])
 
 
@@ -390,9 +387,9 @@ def _table(faults: tuple[StripeFault | OtherFault, ...]) -> list[str]:
 def _seen(fault: StripeFault | OtherFault) -> str:
     texts = ", ".join(f"`{text}`" if "`" not in text else text for text in fault.seen)
     if isinstance(fault, OtherFault):
-        code = "none: the process is gone" if fault.exit_code < 0 else f"exit {fault.exit_code}"
+        code = "nothing: the process is gone" if fault.exit_code < 0 else f"exit {fault.exit_code}"
         return f"{texts}; {code}" if texts else code
-    return f"{'once: nothing, exit 0; for good: ' if fault.once else ''}{texts}; exit 1"
+    return f"{'once: nothing, exit 0; if it persists: ' if fault.once else ''}{texts}; exit 1"
 
 
 if __name__ == "__main__":

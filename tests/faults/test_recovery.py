@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from business import by_hand
@@ -319,7 +319,7 @@ def test_an_event_counts_once_whatever_becomes_of_its_answer(metered, status, ac
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
 def test_an_event_that_stripe_no_longer_tells_apart_is_settled_by_what_its_meter_has_counted(metered, acts, timed):
     if timed:
-        happened = (datetime.now(timezone.utc) - timedelta(hours=3)).isoformat()
+        happened = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
         metered.business.rows("usage", ("u1", 1, 5, happened), columns="id text, customer int, n int, done timestamptz")
         metered.business.models["usage"]["meta"]["stripe_sync"]["fields"]["timestamp"] = "done"
         metered.business.write_manifest()
@@ -337,7 +337,7 @@ def test_an_event_that_stripe_no_longer_tells_apart_is_settled_by_what_its_meter
 
 
 def test_events_of_one_minute_are_settled_together(metered):
-    happened = (datetime.now(timezone.utc) - timedelta(hours=3)).replace(second=0)
+    happened = (datetime.now(UTC) - timedelta(hours=3)).replace(second=0)
     rows = [(f"u{n}", 1, n, (happened + timedelta(seconds=n)).isoformat()) for n in (1, 2, 3)]
     metered.business.models["usage"]["meta"]["stripe_sync"]["fields"]["timestamp"] = "done"
     columns = "id text, customer int, n int, done timestamptz"

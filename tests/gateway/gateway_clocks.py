@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import count
 
 
@@ -16,7 +16,7 @@ class HastyClock:
         self.slept = []
 
     def now(self):
-        return datetime.fromtimestamp(time.time() + sum(self.slept), timezone.utc)
+        return datetime.fromtimestamp(time.time() + sum(self.slept), UTC)
 
     def monotonic(self):
         return time.monotonic() + sum(self.slept)
@@ -35,7 +35,7 @@ class VirtualClock:
         self._order = count()
 
     def now(self):
-        return datetime.fromtimestamp(self.seconds, timezone.utc)
+        return datetime.fromtimestamp(self.seconds, UTC)
 
     def monotonic(self):
         return self.seconds

@@ -69,7 +69,7 @@ def test_four_kinds_of_call_go_four_times_as_fast_as_one():
 
 def test_a_slow_endpoint_holds_up_no_other():
     calls = ["invoice.create"] * 200 + ["customer.update"] * 20
-    limits = RateLimits(account=80, endpoint=20, per_endpoint={"invoice.create": 1}, concurrency=8)
+    limits = RateLimits(account=80, endpoint=20, apart={"invoice.create": 1}, concurrency=8)
     left, _ = send_all(limits, calls)
     assert max(left["customer.update"]) <= 1.1
 

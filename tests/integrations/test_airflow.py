@@ -82,8 +82,19 @@ def test_the_operator_syncs_and_its_xcom_has_the_numbers(run_task, customers):
     assert "a@example.com" not in json.dumps(value)
 
 
+def test_the_state_may_be_on_an_object_store(run_task, customers, tmp_path):
+    state, _ = run_task("remote", state_url=f"file://{tmp_path}/store")
+    again, value = run_task("remote_again", state_url=f"file://{tmp_path}/store")
+
+    assert (state, again) == ("success", "success")
+    assert (value["syncs"][0]["done"], customers.stripe.count("customer")) == ({}, 3)
+    assert list((tmp_path / "store" / "dev" / "snapshots").iterdir())
+
+
 def test_arguments_are_templates(run_task, customers):
-    state, _ = run_task("templates", project_dir="{{ conf and '' }}" + str(customers.root), select="{{ 'customers' }}")
+    state, _ = run_task(
+        "templates", project_dir="{{ run_id and '' }}" + str(customers.root), select="{{ 'customers' }}"
+    )
 
     assert state == "success"
     assert customers.stripe.count("customer") == 3

@@ -13,6 +13,7 @@ EVERYWHERE = [
     "moto",
     pytest.param("versitygw", marks=pytest.mark.object_stores),
     pytest.param("azurite", marks=pytest.mark.object_stores),
+    pytest.param("google", marks=pytest.mark.object_stores),
 ]
 
 
@@ -22,7 +23,7 @@ def servers(tmp_path_factory):
     started = {}
 
     def server(name):
-        if name in {"versitygw", "azurite"} and not STORES:
+        if name in {"versitygw", "azurite", "google"} and not STORES:
             pytest.skip("DBT_STRIPE_SYNC_TEST_STORES names no folder of servers")
         if name not in started:
             started[name] = SERVERS[name](tmp_path_factory.mktemp("stores") / name).__enter__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.sandbox import Fault, Sandbox
 from dbt_stripe_sync.state.place import RemotePlace, StatePlace
+from dbt_stripe_sync.state.remote import replica
 from dbt_stripe_sync.state.store import open_state
 
 ROWS = 120
@@ -193,3 +195,74 @@ def test_a_store_that_stops_to_answer_ends_the_run_before_its_lease_does(shop, s
     again = shop.cli("run", "--wait-for-lock", "100")
     assert again.exit_code == 0, again.text
     assert stripe.count("customer") == ROWS
+
+
+LOOKING = [
+    ("plan",),
+    ("state", "list"),
+    ("state", "list", "customers"),
+    ("state", "show", "customers", "1"),
+    ("runs",),
+    ("report", "--output", "text"),
+]
+
+
+def test_a_state_that_another_machine_holds_can_be_looked_at(shop, tmp_path, objects):
+    """Its run is under way, and has written since the last snapshot."""
+    shop.cli()
+    shutil.rmtree(shop.root / ".stripe_sync")
+    with other_machine(shop, tmp_path) as held:
+        held.start_run("20990101T000000-abc123", command="run", target="dev")
+        held.forget("customers", ["2"])
+        before = contents(objects)
+
+        said = {command: shop.cli(*command) for command in LOOKING}
+
+        assert {command: ran.exit_code for command, ran in said.items()} == dict.fromkeys(LOOKING, 0), said
+        assert "A run holds the state: this plan is made from a copy of it" in said["plan",].text
+        assert "20990101T000000-abc123" in said["runs",].out
+        assert "running" in said["runs",].out
+        assert [
+            line.split()[0] for line in said["state", "list", "customers"].out.splitlines()[1:] if line.strip()
+        ] == ["1"]
+        assert contents(objects) == before
+        assert not list((shop.root / ".stripe_sync").glob("*copy-*"))
+        assert "error[state-leased]" in shop.cli("run").text
+        assert "error[state-leased]" in shop.cli("state", "forget", "customers", "1").text
+
+
+def test_a_state_whose_first_run_has_written_nothing_yet_can_not_be_looked_at(shop, tmp_path):
+    with other_machine(shop, tmp_path):
+        ran = shop.cli("runs")
+
+    assert (ran.exit_code, "error[state-leased]" in ran.text) == (2, True)
+
+
+def test_a_snapshot_that_goes_while_it_is_looked_at_is_read_again(shop, tmp_path, monkeypatch):
+    """The run that holds the state takes a snapshot of it in mid-run, again and again."""
+    monkeypatch.setattr(replica, "ENTRIES_PER_SNAPSHOT", 1)
+    monkeypatch.setattr(replica, "SHARE_OF_SNAPSHOT", 0.0)
+    shop.cli()
+    shutil.rmtree(shop.root / ".stripe_sync")
+    with other_machine(shop, tmp_path) as held:
+        ending = threading.Event()
+
+        def write_on():
+            number = 0
+            while not ending.wait(0.2):
+                number += 1
+                held.start_run(f"20990101T{number:06}-abc123", command="run", target="dev")
+
+        writing = threading.Thread(target=write_on)
+        writing.start()
+        try:
+            seen = [shop.cli("state", "list") for _ in range(5)]
+        finally:
+            ending.set()
+            writing.join()
+
+    assert [ran.exit_code for ran in seen] == [0] * 5, [ran.text for ran in seen]
+
+
+def contents(objects):
+    return sorted((meta["path"], meta["e_tag"]) for batch in objects.list() for meta in batch)

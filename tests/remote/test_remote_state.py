@@ -198,6 +198,9 @@ def test_a_copy_is_not_taken_for_the_state(shop, tmp_path):
     ran = shop.cli("run", "--state-path", str(copy))
     assert ran.exit_code == 2
     assert "error[state-is-copy]" in ran.text
+    for looking in (("plan",), ("runs",), ("state", "list")):
+        looked = shop.cli(*looking, "--state-path", str(copy))
+        assert (looked.exit_code, "error[state-is-copy]" in looked.text) == (2, True)
     # The way back to a file, as its hint says.
     back = tmp_path / "back.duckdb"
     assert shop.cli("state", "export", str(tmp_path / "out")).exit_code == 0

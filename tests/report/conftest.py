@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from dbt_stripe_sync.model.errors import Location, Problem
 from dbt_stripe_sync.model.plan import Plan, PlanHeader, SyncCounts
 from dbt_stripe_sync.model.run import Outcome, RunReport, RunStatus, Status
 
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HEADER = PlanHeader(
     plan_id="p1",
     created_at=NOW,

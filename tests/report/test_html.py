@@ -44,7 +44,6 @@ def failed_report(**given):
         (make_report([], [make_counts(rejected=1200)], status=RunStatus.PARTIAL), "1,200 rows are not in sync"),
         (make_report([], [make_counts(held="x")], status=RunStatus.PARTIAL), "Some syncs were held back"),
         (make_report(status=RunStatus.INTERRUPTED), "Interrupted after 0 changes"),
-        (make_report(dry_run=True), "A dry run: nothing was sent to Stripe"),
     ],
 )
 def test_the_headline_says_how_it_went(report, headline):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 import stripe
@@ -15,7 +15,7 @@ class StoppedClock:
         self.seconds = 1_780_000_000.0
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, timezone.utc)
+        return datetime.fromtimestamp(self.seconds, UTC)
 
     def monotonic(self) -> float:
         return self.seconds

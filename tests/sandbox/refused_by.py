@@ -14,10 +14,6 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_quote_is_drafted_opened_and_accepted_into_a_subscription": ("quotes._check",),
         "test_a_resource_without_rules_of_its_own_can_be_created_changed_and_listed": ("work.get",),
         "test_a_schedule_starts_its_subscription_and_moves_it_through_its_phases": ("schedules._check_live",),
-        "test_a_subscription_that_makes_no_sense_is_refused": (
-            "subscription_changes._check_collection",
-            "subscription_changes.create_subscription",
-        ),
         "test_an_event_name_has_one_active_meter": ("metering._create_meter", "metering._reactivate"),
         "test_archived_and_one_time_prices_cannot_be_subscribed_to": ("subscription_items.price_for",),
         "test_each_status_allows_its_own_actions": (
@@ -41,7 +37,6 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_plan_brings_its_product": ("plans._product",),
         "test_a_price_that_makes_no_sense_is_refused": (
             "prices._product_of",
-            "prices._put_amounts",
             "strictness.enforce_rules",
         ),
         "test_a_product_with_prices_is_archived_not_deleted": ("catalogue._delete_product",),
@@ -55,13 +50,9 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
             "account._retrieve",
             "catalogue._create_feature",
             "invoice_items._create",
-            "invoices._customer_of",
             "metering._adjust",
-            "metering._create_grant",
             "offers._build",
             "previews._customer",
-            "rates._create_shipping_rate",
-            "schedules._plan",
         ),
     },
     "test_sandbox_faults.py": {

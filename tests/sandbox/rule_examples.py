@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.rules import check_rules, numbers, shapes, tax_ids, texts, times, together
+from dbt_stripe_sync.stripe_api.rules import billing, check_rules, numbers, shapes, tax_ids, texts, times, together
 from dbt_stripe_sync.stripe_api.rules.rule import steps_of
 
 NOW = int(time.time())
@@ -42,6 +42,8 @@ def smallest(param):
     """A value of a parameter with nothing that is not required."""
     if param.name in _BY_NAME and param.kind is ParamKind.STRING:
         return _BY_NAME[param.name]
+    if param.name in ("due_date", "end_date"):
+        return NOW + DAY
     if param.kind is ParamKind.INTEGER and param.name.endswith("amount"):
         return 1000
     if param.enum:
@@ -86,13 +88,95 @@ def _(check: texts.Without, _param, _around):
 
 
 @example_of.register
+def _(_check: numbers.LeastCharge, _param, _around):
+    return Example(400, 399, currency="hkd", key="hkd")
+
+
+@example_of.register
+def _(_check: times.InWindow, _param, _around):
+    return Example(NOW - 34 * DAY, NOW - 36 * DAY)
+
+
+@example_of.register
+def _(check: times.YearsOld, _param, _around):
+    born = {"day": 1, "month": 1, "year": time.gmtime(NOW).tm_year - check.years}
+    return Example({**born, "year": born["year"] - 1}, {**born, "year": born["year"] + 1})
+
+
+@example_of.register
+def _(_check: billing.OptionAmounts, _param, _around):
+    both = {"unit_amount": 5, "custom_unit_amount": {"enabled": True}}
+    return Example({"eur": {"unit_amount": 5}}, {"eur": both}, {"billing_scheme": "per_unit", "currency": "usd"})
+
+
+@example_of.register
+def _(_check: billing.DistinctPrices, _param, _around):
+    return Example([{"price": "price_1"}, {"price": "price_2"}], [{"price": "price_1"}, {"price": "price_1"}])
+
+
+@example_of.register
+def _(_check: billing.OneCurrency, param, _around):
+    data = {**smallest(param.item.fields["price_data"]), "unit_amount": 1000}
+    needed = {name: smallest(field_) for name, field_ in param.item.fields.items() if field_.required}
+    items = [{**needed, "price_data": {**data, "currency": currency}} for currency in ("usd", "eur")]
+    return Example([items[0]], items)
+
+
+@example_of.register
+def _(_check: billing.PhasesInOrder, param, _around):
+    start = {"start_date": NOW}
+    in_phase = "start_date" in param.item.fields
+    first = {**smallest(param)[0], **(start if in_phase else {})}
+    beside = {} if in_phase else start
+    return Example([{**first, "end_date": NOW + DAY}], [{**first, "end_date": NOW - DAY}], beside, beside)
+
+
+@example_of.register
+def _(_check: billing.TrialOfPhase, param, _around):
+    start = {"start_date": NOW} if "start_date" in param.fields else {}
+    phase = {**start, "end_date": NOW + DAY, "trial": True}
+    return Example({**phase, "trial_end": NOW + DAY}, {**phase, "trial_end": NOW + DAY - 1})
+
+
+@example_of.register
+def _(check: together.Alone, param, around):
+    other = next(name for name in around[-1] if name not in {param.name, *check.but})
+    return Example(smallest(param), smallest(param), {}, {other: smallest(around[-1][other])})
+
+
+@example_of.register
+def _(check: together.DiffersFrom, _param, _around):
+    return Example(2, 3, {check.sibling: 3})
+
+
+@example_of.register
+def _(check: together.NotBeside, param, around):
+    beside = around[-1].get(check.other)
+    return Example(None, smallest(param), {}, {check.other: smallest(beside)} if beside is not None else {})
+
+
+@example_of.register
+def _(check: together.OneOfItems, _param, around):
+    item = smallest(around[-1][check.sibling].item)
+    return Example("one", "other", {check.sibling: [{**item, check.name: "one"}]})
+
+
+@example_of.register
+def _(check: together.ValueNeeds, _param, around):
+    others = [word for word in around[-1][check.sibling].enum if word != check.value]
+    return Example(check.own, check.own, {check.sibling: check.value}, {check.sibling: others[0]})
+
+
+@example_of.register
 def _(_check: texts.HasLetter, _param, _around):
     return Example("A1", "12345")
 
 
 @example_of.register
-def _(_check: texts.Matches, _param, _around):
-    return Example("ABC", "ab c")
+def _(check: texts.Matches, _param, _around):
+    good = next(text for text in ("ABC", "CA", "2023-12-31", "A") if re.fullmatch(check.pattern, text))
+    bad = next(text for text in ("ab c", "a_1!") if not re.fullmatch(check.pattern, text))
+    return Example(good, bad)
 
 
 @example_of.register
@@ -189,7 +273,10 @@ def _(check: together.NotWith, param, _around):
 def _(check: together.NeedsOneOf, param, around):
     fields = around[-1] if param is None else param.fields
     name = next(name for name in check.names if name in fields)
-    return Example({name: smallest(fields[name])}, {})
+    # A hash without anything in it can't be sent.
+    others = (p for p in fields.values() if p.kind in _PLAIN and p.name not in (*check.names, *check.instead))
+    other = next(others, None) if param is not None else None
+    return Example({name: smallest(fields[name])}, {} if other is None else {other.name: smallest(other)})
 
 
 @example_of.register
@@ -208,8 +295,9 @@ def _(_check: together.Ascending, _param, _around):
 
 @example_of.register
 def _(check: together.InOrder, param, _around):
-    start = {"start_date": 500} if "start_date" in param.fields else {}
-    return Example(*(_nested({**start, check.earlier: 1000, check.later: later}) for later in (1001, 999)))
+    first = NOW + 2 * DAY
+    start = {"start_date": NOW} if {"start_date", "end_date"} <= param.fields.keys() else {}
+    return Example(*(_nested({**start, check.earlier: first, check.later: first + by}) for by in (1, -1)))
 
 
 @example_of.register
@@ -311,7 +399,9 @@ def _repaired(resource, operation, request, params, rule):
             elif asked and not (
                 isinstance(rule.check, together.OnlyWith) and found.path[-1] == rule.path.split(".")[-1]
             ):
-                _put(request, (*found.path[:-1], asked[1]), asked[2])
+                # The amounts in other currencies follow the scheme of the price around them.
+                outer = () if found.path[0] == "currency_options" else found.path[:-1]
+                _put(request, (*outer, asked[1]), asked[2])
             else:
                 continue
             break

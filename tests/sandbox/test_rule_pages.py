@@ -45,6 +45,14 @@ def test_every_refusal_says_whether_a_plan_foresees_it_or_why_not():
     assert all(foreseen(name).startswith(("yes", "partly: ", "no: ", "no sync ")) for name in read_refusals())
 
 
+def test_what_a_request_shows_is_refused_by_the_table_alone():
+    """A refusal in code needs more than the request: an object, the key, the time; no rule stands twice."""
+    by_table = {name for name in read_refusals() if foreseen(name) == foreseen("strictness.enforce_rules")}
+    assert by_table == {"strictness.enforce_rules"}
+    needed = {words for refusal in read_refusals().values() for words in refusal.words if "Missing required" in words}
+    assert needed <= {"Missing required param: ….", "Missing required param: frozen_time."}
+
+
 def test_the_tests_that_the_page_names_exist():
     for named in {VALUES_TEST, STATUSES_TEST, *REFUSED_BY.values()}:
         file, _, function = named.partition("::")

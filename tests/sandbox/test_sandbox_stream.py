@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
@@ -43,8 +43,8 @@ def failure(call, *arguments):
 
 def test_a_session_lasts_a_quarter_of_an_hour_by_the_sandboxs_clock(sandbox, account, send, clock):
     session = account.v2.billing.meter_event_session.create()
-    now = datetime.fromtimestamp(clock.seconds, timezone.utc)
-    times = [datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (session.created, session.expires_at)]
+    now = datetime.fromtimestamp(clock.seconds, UTC)
+    times = [datetime.fromisoformat(text) for text in (session.created, session.expires_at)]
     assert times == [now, now + timedelta(minutes=15)]
     assert session.object == "v2.billing.meter_event_session"
     send(EVENT)
@@ -97,7 +97,7 @@ def test_an_identifier_counts_once_a_day_whichever_way_it_comes(sandbox, account
 
 
 def test_what_is_wrong_with_an_event_is_not_said_and_the_event_is_not_kept(sandbox, send, clock):
-    late = datetime.fromtimestamp(clock.seconds - 36 * DAY, timezone.utc).isoformat()
+    late = datetime.fromtimestamp(clock.seconds - 36 * DAY, UTC).isoformat()
     wrong = [
         {**EVENT, "identifier": "w1", "event_name": "others"},
         {**EVENT, "identifier": "w2", "payload": {"value": "2"}},

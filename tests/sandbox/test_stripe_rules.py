@@ -12,8 +12,10 @@ from rule_examples import NOW, example_request, form
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.rules import check_rules, rules_of
+from dbt_stripe_sync.stripe_api.rules.billing import OptionAmounts
 from dbt_stripe_sync.stripe_api.rules.rule import LIST, UPDATE, WRITES
 from dbt_stripe_sync.stripe_api.rules.shapes import WithoutOwnCurrency
+from dbt_stripe_sync.stripe_api.rules.together import NotBeside
 
 CATALOG = read_catalog()
 OPERATIONS = tuple(
@@ -53,8 +55,8 @@ def answer(sandbox, operation, params):
 def test_the_sandbox_refuses_what_a_rule_forbids(served, resource, operation):
     described = CATALOG.resources[resource].operations[operation]
     for rule in rules_of(resource, operation):
-        if isinstance(rule.check, WithoutOwnCurrency) and operation == UPDATE:
-            continue  # what its object has decides; see `test_the_own_currency_of_what_is_there_is_known`
+        if isinstance(rule.check, WithoutOwnCurrency | NotBeside | OptionAmounts) and operation == UPDATE:
+            continue  # what its object has decides; see the tests after this one
         _, good, bad = example_request(resource, operation, rule)
         broken = [
             violation.message
@@ -79,6 +81,32 @@ def test_the_own_currency_of_what_is_there_is_known(own):
         known = {"restrictions": {"minimum_amount_currency": "usd"}}
     assert [v.path[-1] for v in check_rules(name, "update", options, known=known)] == ["usd"]
     assert not list(check_rules(name, "update", options))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "option", "said"),
+    [
+        ("tiered", {"unit_amount": 5}, "`billing_scheme=tiered`"),
+        ("per_unit", {"tiers": [{"up_to": "inf", "unit_amount": 5}]}, "`billing_scheme=per_unit`"),
+        ("per_unit", {"tax_behavior": "exclusive"}, "either `unit_amount`"),
+        ("tiered", {"tax_behavior": "exclusive"}, "Missing required param: tiers"),
+    ],
+)
+def test_the_amounts_in_other_currencies_are_of_the_prices_scheme(scheme, option, said):
+    known = {"billing_scheme": scheme, "currency_options": {"usd": {}}}
+    (broken,) = check_rules("price", "update", {"currency_options": {"eur": option}}, known=known)
+    assert said in broken.message
+    was_there = {**known, "currency_options": {"usd": {}, "eur": {}}}
+    kept = check_rules("price", "update", {"currency_options": {"eur": {"tax_behavior": "exclusive"}}}, known=was_there)
+    assert not list(kept)
+
+
+def test_what_an_object_has_beside_a_parameter_is_known():
+    options = {"currency_options": {"eur": {"amount_off": 5}}}
+    assert [v.path for v in check_rules("coupon", "update", options, known={"percent_off": 10})] == [
+        ("currency_options",)
+    ]
+    assert not list(check_rules("coupon", "update", options, known={"amount_off": 10}))
 
 
 def test_a_plan_foresees_no_guess_and_no_time_unless_it_says_when():

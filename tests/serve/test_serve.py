@@ -62,6 +62,22 @@ def test_a_finished_run_is_synced_and_its_report_can_be_looked_at(shop, start):
     assert server.stop() == 0
 
 
+def test_the_state_may_be_on_an_object_store_and_every_option_reaches_the_sync(shop, start, tmp_path):
+    run = shop.build()
+    store = tmp_path / "store"
+    server = start("--state-url", f"file://{store}", "--select", "customers", "--allow-other-target")
+
+    server.deliver(event(run.id))
+    server.wait()
+    log = server.get("/runs/1/log").text
+    server.stop()
+
+    assert "3 created" in log, log
+    assert list((store / "dev" / "snapshots").iterdir())
+    assert not shop.state.exists()
+    assert "succeeded" in shop.cli("runs", "--state-url", f"file://{store}").out
+
+
 def test_the_same_delivery_many_times_at_once_is_synced_once(shop, start):
     run = shop.build()
     server = start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall
 from dbt_stripe_sync.model.plan import Note, PlanHeader, SyncCounts
@@ -17,7 +17,7 @@ class StoppedClock:
     """Time that moves only when a test says so."""
 
     def __init__(self) -> None:
-        self.moment = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
+        self.moment = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
     def now(self) -> datetime:
         return self.moment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import orjson
@@ -44,7 +44,7 @@ VALUE = st.recursive(
     SCALAR | UNSTORED, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAME, inner, max_size=3)
 )
 PARAMS = st.dictionaries(NAME, VALUE, max_size=4)
-MOMENT = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1)).map(lambda at: at.replace(tzinfo=timezone.utc))
+MOMENT = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
 COUNT = st.integers(0, 10**9)
 
 CHANGES = st.builds(
@@ -188,7 +188,7 @@ def test_canonical_text_of_a_reference_names_its_row():
 
 
 @pytest.mark.parametrize(
-    "value", [1.5, Decimal("1.5"), datetime.now(timezone.utc), timedelta(1), b"x", {"a": [{"b": 0.1}]}, {1, 2}]
+    "value", [1.5, Decimal("1.5"), datetime.now(UTC), timedelta(1), b"x", {"a": [{"b": 0.1}]}, {1, 2}]
 )
 def test_what_stripe_can_not_take_has_no_canonical_text(value):
     with pytest.raises(TypeError, match="has no canonical form"):

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from dbt_stripe_sync.sandbox import Fault
+
 
 @pytest.fixture
 def contracts(shop):
@@ -275,3 +277,134 @@ def test_with_restart_the_subscription_of_a_customer_that_is_made_again_is_made_
     assert {s["customer"] for s in contracts.living("subscription")} == living
     assert len(contracts.objects("subscription")) == 3
     contracts.check_settled()
+
+
+@pytest.fixture
+def metered(contracts):
+    """A meter, its price, and a subscription that bills by it; `leave` takes rows out of their models."""
+    contracts.rows("meters", ("api",), columns="id text")
+    contracts.sync(
+        "meters",
+        resource="billing.meter",
+        fields={"event_name": "id", "display_name": "id", "default_aggregation.formula": {"value": "sum"}},
+        on_removed="deactivate",
+    )
+    product = contracts.objects("product")[0]["id"]
+    contracts.rows("rates", ("calls", "api", product), columns="id text, meter text, product text")
+    contracts.sync(
+        "rates",
+        resource="price",
+        fields={
+            "product": "product",
+            "currency": {"value": "usd"},
+            "unit_amount": {"value": 3},
+            "recurring.interval": {"value": "month"},
+            "recurring.usage_type": {"value": "metered"},
+            "recurring.meter": {"sync": "meters", "key": "meter"},
+        },
+        on_removed="archive",
+    )
+    contracts.rows("subs", ("s-ann", "ann", "calls"), columns="id text, person text, rate text")
+    meta = contracts.business.models["subs"]["meta"]["stripe_sync"]
+    fields = {**meta["fields"], "items": [{"price": {"sync": "rates", "key": "rate"}}]}
+    contracts.business.sync("subs", **{**meta, "fields": fields})
+
+    # A model without a row removes nothing, so another row of each stays.
+    other = {"meters": "('gb')", "rates": f"('gb', 'gb', '{product}')", "subs": "('s-bo', 'bo', 'gb')"}
+
+    def leave(*models):
+        for model in models:
+            contracts.business.table(model, f"SELECT * FROM {model} WHERE id IN ('gb', 's-bo')")
+
+    for model, row in other.items():
+        contracts.business.table(model, f"SELECT * FROM {model} UNION ALL VALUES {row}")
+    contracts.leave = leave
+    return contracts
+
+
+def meters_of(shop):
+    return {meter["event_name"]: meter["status"] for meter in shop.objects("billing.meter")}
+
+
+@pytest.mark.parametrize("leaving", [("meters", "rates", "subs"), ("meters", "subs")])
+def test_a_meter_counts_until_the_last_subscription_that_it_bills_has_ended(metered, leaving):
+    end_with(metered, "cancel_at_period_end")
+    metered.succeeds()
+    metered.leave(*leaving)
+
+    ran = metered.run()
+
+    assert "warning[dependent-ends-later]" in ran.text
+    assert meters_of(metered) == {"api": "active", "gb": "active"}
+    metered.writes()
+    again = metered.run()
+    assert ("dependent-ends-later" in again.text, metered.writes()) == (True, [])
+
+    ending = next(s["id"] for s in metered.objects("subscription") if s["cancel_at_period_end"])
+    metered.hand.v1.subscriptions.cancel(ending)
+    metered.run()
+
+    assert meters_of(metered) == {"api": "inactive", "gb": "active"}
+
+
+def test_a_meter_and_what_it_bills_end_together_in_this_order(metered):
+    end_with(metered, "cancel")
+    metered.succeeds()
+    metered.leave("meters", "rates", "subs")
+    metered.writes()
+
+    metered.succeeds()
+
+    calls = [line for line in metered.writes() if line.startswith("DELETE") or line.endswith("/deactivate")]
+    assert [line.split("/")[2] for line in calls] == ["subscriptions", "billing"]
+    metered.check_settled()
+
+
+def test_a_meter_that_a_subscription_needs_on_is_not_deactivated(metered):
+    metered.succeeds()
+    metered.leave("meters", "rates", "subs")
+
+    ran = metered.fails()
+
+    assert "error[dependent-stays]" in ran.text
+    assert meters_of(metered) == {"api": "active", "gb": "active"}
+    for subscription in metered.living("subscription"):
+        metered.hand.v1.subscriptions.cancel(subscription["id"])
+    metered.run()
+    assert meters_of(metered)["api"] == "inactive"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_meter_waits_for_a_subscription_that_no_sync_writes(metered, ends):
+    metered.succeeds()
+    metered.leave("meters")
+    (api,) = [m["id"] for m in metered.objects("billing.meter") if m["event_name"] == "api"]
+    rate = next(p["id"] for p in metered.objects("price") if (p["recurring"] or {}).get("meter") == api)
+    for subscription in metered.living("subscription"):
+        metered.hand.v1.subscriptions.cancel(subscription["id"])
+    foreign = metered.hand.v1.subscriptions.create(
+        {
+            "customer": metered.objects("customer")[0]["id"],
+            "items": [{"price": rate}],
+            "collection_method": "send_invoice",
+            "days_until_due": 9,
+            "cancel_at_period_end": ends,
+        }
+    )
+
+    ran = metered.run()
+
+    assert ("warning[dependent-ends-later]" if ends else "error[dependent-stays]") in ran.text
+    assert f"{foreign.id}, which no sync writes, still uses this billing.meter" in ran.text
+    assert meters_of(metered)["api"] == "active"
+
+
+def test_a_meter_stays_where_stripe_can_not_be_asked_who_needs_it(metered):
+    metered.succeeds()
+    metered.leave("meters")
+    metered.stripe.inject(Fault.forbidden(method="GET", path="^/v1/subscriptions$", count=None))
+
+    ran = metered.fails()
+
+    assert "error[lookup-failed]" in ran.text
+    assert meters_of(metered) == {"api": "active", "gb": "active"}

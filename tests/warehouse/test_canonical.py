@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -72,7 +72,7 @@ def test_a_time_of_day_with_a_zone_is_the_same_time_in_utc(written, text):
 
 
 def test_a_batch_of_any_units_and_zones_becomes_one_form():
-    moment = datetime(2027, 3, 28, 1, 30, tzinfo=timezone.utc)
+    moment = datetime(2027, 3, 28, 1, 30, tzinfo=UTC)
     batch = pa.record_batch(
         {
             "nano": pa.array([moment], pa.timestamp("ns", tz="Asia/Tokyo")),

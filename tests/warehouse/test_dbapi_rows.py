@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
 
@@ -40,7 +40,7 @@ def read(*values):
         ([b"a", memoryview(b"b"), bytearray(b"c")], pa.binary(), [b"a", b"b", b"c"]),
         ([date(2026, 2, 28)], pa.date32(), [date(2026, 2, 28)]),
         ([time(1, 2, 3)], pa.time64("us"), [time(1, 2, 3)]),
-        ([time(1, 2, tzinfo=timezone.utc)], pa.string(), ["01:02:00+00:00"]),
+        ([time(1, 2, tzinfo=UTC)], pa.string(), ["01:02:00+00:00"]),
         ([NAIVE], pa.timestamp("us"), [NAIVE]),
         ([AWARE], pa.timestamp("us", tz="UTC"), [AWARE]),
         ([NAIVE, AWARE], pa.string(), ["2026-02-28T01:02:03", "2026-02-28T00:00:00+00:00"]),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import duckdb
 import pytest
@@ -32,7 +32,7 @@ def test_rows_come_through_dbts_duckdb_adapter_exact_and_standard_output_stays_o
         {
             "ID": 24_999,
             "credit": "1.50",
-            "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
+            "at": datetime(2026, 2, 28, tzinfo=UTC),
             "tags": '["a"]',
             'a "b"': "x",
         }
@@ -57,7 +57,7 @@ def test_rows_come_through_dbts_postgres_adapter_exact(through_dbt, shop):
         {
             "id": 1,
             "credit": "12345678901234567890.12",
-            "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
+            "at": datetime(2026, 2, 28, tzinfo=UTC),
             "doc": '{"a":1}',
             "nothing": None,
         }

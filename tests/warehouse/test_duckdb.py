@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import date, datetime, time, timezone
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
@@ -35,7 +35,7 @@ EVERY_TYPE = {
     "a_timestamp": ("TIMESTAMP '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
     "a_timestamp_ns": ("TIMESTAMP_NS '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
     "a_timestamp_s": ("TIMESTAMP_S '2026-02-28 01:02:03'", datetime(2026, 2, 28, 1, 2, 3)),
-    "a_timestamptz": ("TIMESTAMPTZ '2026-02-28 02:00:00+02'", datetime(2026, 2, 28, tzinfo=timezone.utc)),
+    "a_timestamptz": ("TIMESTAMPTZ '2026-02-28 02:00:00+02'", datetime(2026, 2, 28, tzinfo=UTC)),
     "an_interval": ("INTERVAL 2 DAYS", "P2D"),
     "a_uuid": ("UUID '11111111-2222-3333-4444-555555555555'", UUID("11111111-2222-3333-4444-555555555555")),
     "an_enum": ("'happy'::mood", "happy"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import socket
-from datetime import date, datetime, time, timezone
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
@@ -42,7 +42,7 @@ EVERY_TYPE = {
     "a_time": ("time '12:34:56'", time(12, 34, 56)),
     "a_timetz": ("'12:00+02'::timetz", "10:00:00+00:00"),
     "a_timestamp": ("timestamp '2026-02-28 01:02:03.000004'", datetime(2026, 2, 28, 1, 2, 3, 4)),
-    "a_timestamptz": ("timestamptz '2026-02-28 02:00+02'", datetime(2026, 2, 28, tzinfo=timezone.utc)),
+    "a_timestamptz": ("timestamptz '2026-02-28 02:00+02'", datetime(2026, 2, 28, tzinfo=UTC)),
     "an_interval": ("interval '1 day 2 hours'", "P1DT2H"),
     "a_bit": ("B'101'", "101"),
     "a_varbit": ("B'101'::varbit", "101"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+import gc
+import warnings
+from datetime import UTC, date, datetime
 
 import pytest
 from warehouses import ephemeral, shop_model
@@ -27,12 +29,36 @@ def test_rows_arrive_exact(redshift, shop):
             "credit": "12345678901234567.89",
             "note": "100%",
             "day": date(2026, 2, 28),
-            "at": datetime(2026, 2, 28, tzinfo=timezone.utc),
+            "at": datetime(2026, 2, 28, tzinfo=UTC),
             "b": True,
             "nothing": None,
         }
     ]
     assert list(warehouse.columns(source).items())[:3] == [("id", "bigint"), ("credit", "numeric"), ("Note", "text")]
+
+
+def test_intervals_are_text_in_one_notation():
+    from redshift_connector.interval import IntervalDayToSecond, IntervalYearToMonth
+
+    from dbt_stripe_sync.warehouse.redshift import CONVERTS, type_name
+
+    assert CONVERTS[type_name(1188)](IntervalYearToMonth(-14)) == "P-1Y-2M"
+    assert CONVERTS[type_name(1190)](IntervalDayToSecond(90_061_500_000)) == "P1DT1H1M1.5S"
+
+
+def test_a_session_that_the_cluster_ended_is_a_lost_connection(redshift, shop):
+    warehouse = redshift()
+    warehouse.columns(ephemeral("SELECT 1 AS n", "n"))
+    shop.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+        "AND pid <> pg_backend_pid() AND state = 'idle'"
+    )
+
+    for _ in range(2):
+        with pytest.raises(WarehouseError) as caught:
+            warehouse.rows(ephemeral("SELECT 1 AS n", "n"))
+
+        assert caught.value.problems[0].code == "warehouse-unreachable"
 
 
 def test_many_rows_come_a_fetch_at_a_time_from_a_query_with_percent_signs(redshift):
@@ -74,6 +100,28 @@ def test_a_model_that_was_not_built_is_named_and_the_next_is_read(redshift, shop
 
     assert caught.value.problems[0].code == "relation-missing"
     assert warehouse.rows(shop_model("a", "n")).read_all().to_pylist() == [{"n": 1}]
+
+
+def test_a_stranger_and_a_user_without_the_grant_are_told_apart(redshift, shop):
+    shop.execute(
+        "CREATE TABLE shop.secrets AS SELECT 1 AS n",
+        "DROP ROLE IF EXISTS clerk",
+        "CREATE ROLE clerk LOGIN PASSWORD 'x'",
+    )
+    clerk = redshift(user="clerk", password="x")
+
+    with pytest.raises(WarehouseError) as denied:
+        clerk.rows(shop_model("secrets", "n"))
+    with pytest.raises(WarehouseError) as unknown:
+        redshift(user="nobody", password="hush")
+
+    assert denied.value.problems[0].code == "warehouse-denied"
+    assert unknown.value.problems[0].code == "warehouse-auth"
+    assert "hush" not in str(unknown.value)
+    unknown = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the connector forgets the socket of a failed login
+        gc.collect()
 
 
 def test_a_cluster_that_is_not_there_is_named_without_the_password(shop):
@@ -128,7 +176,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
 
     shared = {"port": 5439, "database": "shop", "region": "eu", "ssl": True, "sslmode": "verify-ca"}
     shared |= {"tcp_keepalive": True, "application_name": "dbt-stripe-sync", "host": "c.example.com"}
-    shared |= {"is_serverless": False, "timeout": 30}
+    shared |= {"is_serverless": False, "timeout": 30, "max_prepared_statements": 0}
 
     built = build_options({"host": "c.example.com", "dbname": "shop", "region": "eu"} | settings)
 

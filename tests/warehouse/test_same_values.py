@@ -95,6 +95,22 @@ def test_a_value_is_the_same_text_from_duckdb_and_from_postgres(readers, values)
     assert first == second
 
 
+@pytest.fixture
+def of_redshift(readers, redshift):
+    assert len(readers) == 2  # opened before, so that the database's zone is not UTC here either
+    return redshift()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=VALUES)
+def test_a_value_is_the_same_text_through_redshifts_connector(readers, of_redshift, values):
+    # Redshift has two kinds of interval, of months and of days to seconds, and none that is both.
+    names = [name for name in values if name != "span"]
+    sql = "SELECT " + ", ".join(f"{values[name]} AS {name}" for name in names)
+
+    assert texts_of(of_redshift, sql, names) == texts_of(readers[1], sql, names)
+
+
 @pytest.fixture(params=["duckdb", "postgres"])
 def other_readers(request, tmp_path, readers, through_dbt):
     """dbt's own adapter for a database, beside our reader of it."""

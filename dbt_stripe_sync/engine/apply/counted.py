@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -164,7 +164,7 @@ def _span(intent: Intent, at: str) -> Span:
 
 
 def _facts(usage: Usage, span: Span, known: Decimal | None, open_: Decimal | None) -> str:
-    start, end = (f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d %H:%M}" for moment in span)
+    start, end = (f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}" for moment in span)
     ours = "the state hides what it sent" if known is None else f"{_number(known)} of it is recorded"
     unsettled = "" if open_ is None else f", {_number(open_)} is unresolved"
     return (

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from dbt_stripe_sync.engine.ports import State
     from dbt_stripe_sync.model.run import Intent, Outcome
 
 MOST_AT_ONCE = 500
+# A commit costs about as much for one change as for a hundred. Where many are under way the next one waits this long
+# for company: next to an answer's time that is nothing, and it halves the number of commits.
+GATHERING_SECONDS = 0.02
+FEW = 16
 
 
 class Journal:
@@ -60,11 +63,15 @@ class Journal:
         await asyncio.shield(future)
 
     async def _write(self) -> None:
+        last = 0
         while not self._ending or self._waiting:
             await self._wake.wait()
+            if FEW < last < MOST_AT_ONCE and not self._ending:
+                await asyncio.sleep(GATHERING_SECONDS)
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             if not self._waiting and not self._ending:
                 self._wake.clear()
+            last = len(batch)
             if batch:
                 await self._commit(batch)
 

@@ -34,19 +34,20 @@ def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
 
     Raises `KeyError` where a reference has no id.
     """
-    calls = tuple(
-        replace(call, target=resolve_refs(call.target, ids), params=resolve_refs(dict(call.params), ids))
-        for call in change.calls
-    )
-    resolved = replace(
-        change,
-        stripe_id=change.stripe_id or next((call.target for call in calls if isinstance(call.target, str)), None)
-        if not calls[0].creates
-        else change.stripe_id,
-        calls=calls,
-        desired=resolve_refs(dict(change.desired), ids),
-        refs=resolve_refs_text(change.refs, ids),
-    )
+    calls = change.calls
+    if ids:
+        calls = tuple(
+            replace(call, target=resolve_refs(call.target, ids), params=resolve_refs(dict(call.params), ids))
+            for call in calls
+        )
+    named = next((call.target for call in calls if isinstance(call.target, str)), None)
+    stripe_id = change.stripe_id if calls[0].creates else change.stripe_id or named
+    resolved = change
+    if ids:
+        desired, refs = resolve_refs(dict(change.desired), ids), resolve_refs_text(change.refs, ids)
+        resolved = replace(change, stripe_id=stripe_id, calls=calls, desired=desired, refs=refs)
+    elif stripe_id != change.stripe_id:
+        resolved = replace(change, stripe_id=stripe_id)
     keys = tuple(str(uuid4()) for _ in change.calls)
     return Intent(id=_intent_id(run_id), run_id=run_id, change=resolved, keys=keys, stripe_id=resolved.stripe_id)
 
@@ -73,7 +74,7 @@ class Sender:
             repeated = intent.key_sent_at is not None
             intent = replace(intent, key_sent_at=intent.key_sent_at or self.clock.now())
             await self.journal.open(intent)
-            answer = await self.stripe.send(replace(self._call(intent), repeated=repeated))
+            answer = await self.stripe.send(self._call(intent, repeated=repeated))
             attempts += answer.attempts
             if not self._has_effect(intent, answer):
                 return await self._fail(intent, answer, attempts)
@@ -85,7 +86,7 @@ class Sender:
         return outcome
 
     @staticmethod
-    def _call(intent: Intent) -> Call:
+    def _call(intent: Intent, *, repeated: bool) -> Call:
         planned = intent.change.calls[intent.step]
         named = planned.target if isinstance(planned.target, str) else None
         target = None if planned.creates else named or intent.stripe_id
@@ -95,6 +96,7 @@ class Sender:
             target=target,
             params=planned.params,
             idempotency_key=intent.keys[intent.step],
+            repeated=repeated,
         )
 
     def _has_effect(self, intent: Intent, answer: Answer) -> bool:

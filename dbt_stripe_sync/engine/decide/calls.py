@@ -17,6 +17,7 @@ from dbt_stripe_sync.model.tag import TAG, build_tag
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbt_stripe_sync.model.change import FieldChange
     from dbt_stripe_sync.model.difference import RowDiff
     from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.model.sync import Sync
@@ -38,8 +39,16 @@ def bulk_of(sync: Sync, lifecycle: Lifecycle) -> Bulk | None:
     return bulk if bulk is not None and sync.options.get(bulk.name) is True else None
 
 
-def build_change(rules: Rules, diff: RowDiff, action: Action, desired: Mapping[str, Any]) -> Change:
-    """What one row needs, without its calls."""
+def build_change(
+    rules: Rules,
+    diff: RowDiff,
+    action: Action,
+    desired: Mapping[str, Any],
+    *,
+    calls: tuple[PlannedCall, ...] = (),
+    changed: tuple[FieldChange, ...] = (),
+) -> Change:
+    """What one row needs; without `calls`, what is to be completed with them."""
     return Change(
         id=change_id(rules.sync.name, diff.key),
         action=action,
@@ -47,9 +56,9 @@ def build_change(rules: Rules, diff: RowDiff, action: Action, desired: Mapping[s
         key=diff.key,
         resource=rules.resource.name,
         stripe_id=None,
-        calls=(),
+        calls=calls,
         desired=desired,
-        changed=(),
+        changed=changed,
         depends_on=tuple(dict.fromkeys(change_id(ref.sync, ref.key) for ref in refs_in(dict(desired)))),
         source_hash=diff.source_hash,
         refs=diff.refs,

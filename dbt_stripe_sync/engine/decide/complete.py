@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.engine.decide.calls import look, reject
 from dbt_stripe_sync.engine.decide.fixed import keep_fixed, may_be_fixed
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Observed, ReadItems, ReadOurs, Reject, Rules
-from dbt_stripe_sync.engine.payload.filling import fill, partly_sent
+from dbt_stripe_sync.engine.payload.filling import fill, fill_entries, partly_sent
 from dbt_stripe_sync.engine.payload.items import emptying_of, identities, match_items, pair_items
 from dbt_stripe_sync.engine.payload.revealing import is_hidden, reveal
 from dbt_stripe_sync.model.change import Action
@@ -40,7 +40,8 @@ def complete(
     whole = _sent_whole(rules, change)
     anchored = _sent_anchored(rules, change)
     partly = partly_updated(rules, change)
-    if not (lists or whole or anchored or _hides(change) or may_be_fixed(rules, change)):
+    entries = _sent_entries(rules, change)
+    if not (lists or whole or anchored or entries or _hides(change) or may_be_fixed(rules, change)):
         if not partly:
             return change
         if shown is not None and partly <= shown.keys():
@@ -58,7 +59,8 @@ def complete(
         return Over(instead=kept)
     if foreign := [name for name in whole if _has_foreign(seen.get(name), diff.params.get(name))]:
         return reject(*(_foreign_problem(rules, diff, name) for name in foreign))
-    change = filled(rules, _anchored(rules, change, anchored, seen), seen)
+    change = _with_entries(rules, diff, _anchored(rules, change, anchored, seen), entries, seen)
+    change = filled(rules, change, seen)
     return _with_lists(rules, diff, change, lists, seen, observed)
 
 
@@ -169,6 +171,30 @@ def _anchored(rules: Rules, change: Change, names: Sequence[str], body: Mapping[
             if shown and call.target and call.params.get(name):
                 first, *rest = call.params[name]
                 entries = [{**first, start: shown[0][start]}, *rest]
+                calls[index] = replace(call, params={**call.params, name: entries})
+    return replace(change, calls=tuple(calls))
+
+
+def _sent_entries(rules: Rules, change: Change) -> tuple[str, ...]:
+    """The lists of an update whose entries may have more in Stripe than the row maps."""
+    return tuple(
+        name
+        for name in rules.lifecycle.entries
+        if any(_updates(call) and isinstance(call.params.get(name), list) for call in change.calls)
+    )
+
+
+def _with_entries(rules: Rules, diff: RowDiff, change: Change, names: Sequence[str], body: Mapping[str, Any]) -> Change:
+    """The change with the parts of such entries that the object has beside those of the row."""
+    calls = list(change.calls)
+    for name in names:
+        shown, before = body.get(name), diff.params.get(name)
+        if not isinstance(shown, list) or not isinstance(before, list):
+            continue
+        for index, call in enumerate(calls):
+            if _updates(call) and isinstance(call.params.get(name), list):
+                param, rule = rules.resource.params[name], rules.lifecycle.entries[name]
+                entries = fill_entries(call.params[name], shown, before, param, rule)
                 calls[index] = replace(call, params={**call.params, name: entries})
     return replace(change, calls=tuple(calls))
 

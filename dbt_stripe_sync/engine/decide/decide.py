@@ -36,6 +36,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     Keep,
     Observed,
     ReadOwners,
+    ReadWhole,
     Refresh,
     Reject,
     Row,
@@ -55,11 +56,11 @@ from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
 from dbt_stripe_sync.model.params import early_words
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.record import REBUILT
-from dbt_stripe_sync.model.sync import OnDeleted, WhenEnded
+from dbt_stripe_sync.model.sync import OnDeleted, SyncRef, WhenEnded
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
@@ -195,11 +196,13 @@ def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, ob
 def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     if rules.sync.mode is Mode.UPDATE:
         return Keep(note=Note(text="no object of this row was found, and the sync's mode is `update`"))
-    missing = [name for name in rules.resource.required if name not in payload.params]
+    params = payload.params
+    missing = [name for name in rules.resource.required if name not in params]
     lacking = _lacking(rules, diff, payload)
     if missing or lacking:
         return reject(*(_missing(rules, diff, name) for name in missing), *lacking)
-    early = [(name, *path) for name, value in payload.params.items() for path in _early(rules, name, value)]
+    with_words = [name for name in params if name in rules.resource.early]
+    early = [(name, *path) for name in with_words for path in _early(rules, name, params)]
     if early:
         return reject(*(_early_problem(rules, diff, path) for path in early))
     outside = tuple(check_windows(payload.params, rules.lifecycle.windows, rules.now, rules.sync.where, diff.key))
@@ -208,10 +211,13 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observe
     transfer = _transfer(rules, diff, payload.params, observed)
     if isinstance(transfer, Ask):
         return transfer
-    return replace(
-        build_change(rules, diff, Action.CREATE, payload.params),
-        calls=create_calls(rules, diff.key, {**payload.params, **transfer}),
-        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(payload.params)),
+    return build_change(
+        rules,
+        diff,
+        Action.CREATE,
+        params,
+        calls=create_calls(rules, diff.key, {**params, **transfer}),
+        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(params)),
     )
 
 
@@ -276,6 +282,9 @@ def _decide_changed(
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
         as_new = _without(payload, _revival(rules, diff), rules)
+        moved = _decide_part_of_replaced(rules, diff, as_new, comparison.immutable, observed)
+        if moved is not None:
+            return moved
         restarted = _decide_ended(rules, diff, as_new, observed)
         if restarted is not None:
             return restarted
@@ -297,6 +306,24 @@ def _decide_changed(
         changed=tuple(comparison.changed),
         reason=reason,
     )
+
+
+def _decide_part_of_replaced(
+    rules: Rules, diff: RowDiff, payload: Payload, immutable: Sequence[str], observed: Observed
+) -> Decision | None:
+    """Another object for a row whose own is a part of one that another has taken the place of: it ends with that."""
+    whole = rules.lifecycle.part_of
+    is_ours = any(mapping.path == (whole,) and isinstance(mapping.value, SyncRef) for mapping in rules.sync.fields)
+    if whole is None or whole not in immutable or not is_ours:
+        return None
+    former = str(diff.params.get(whole))
+    if observed.whole_is_left is None:
+        return Ask(need=ReadWhole(stripe_id=former))
+    if not observed.whole_is_left:
+        return None
+    change = _decide_anew(rules, diff, payload, observed)
+    reason = f"the {whole} that it was a part of ({former}) has been replaced by another"
+    return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
 def _before(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
@@ -432,9 +459,8 @@ def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
     )
 
 
-def _early(rules: Rules, name: str, value: Any) -> Iterator[tuple[str, ...]]:
-    param = rules.resource.params[name]
-    return early_words(value, param) if param.creatable else iter(())
+def _early(rules: Rules, name: str, params: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    return early_words(params[name], rules.resource.params[name])
 
 
 def _early_problem(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:

@@ -27,7 +27,7 @@ class Rules:
     """All that decisions about one sync's rows depend on.
 
     `tag_for` says for which keys our own tag is looked for among existing objects: all of them on a sync's first run
-    (None), later those whose record was taken away.
+    (None), later those whose record was taken away. `forgotten` has the objects that these had, where they are known.
     """
 
     sync: Sync
@@ -36,6 +36,7 @@ class Rules:
     builder: PayloadBuilder
     now: datetime
     tag_for: frozenset[str] | None = frozenset()
+    forgotten: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -96,7 +97,8 @@ class Observed:
 
     `body` is the row's object with `expanded` shown; `items` has the items of lists that the object shows only a page
     of; `holdings` the objects that hold it; `owners` says which row of ours has a unique value;
-    `ours` are those of some objects that a row has, or had.
+    `ours` are those of some objects that a row has, or had; `whole_is_left` says that no row has the object any more of
+    which this one is a part.
     """
 
     found: Found | None = None
@@ -106,6 +108,7 @@ class Observed:
     holdings: Sequence[Holding] | Unseen | None = None
     owners: Mapping[str, tuple[str, str] | None] | None = None
     ours: frozenset[str] | None = None
+    whole_is_left: bool | None = None
 
 
 # ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
@@ -162,7 +165,14 @@ class ReadOurs:
     ids: tuple[str, ...]
 
 
-Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners | ReadOurs"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadWhole:
+    """Whether a row still has the object that this one is a part of, or another has taken its place."""
+
+    stripe_id: str
+
+
+Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwners | ReadOurs | ReadWhole"
 
 
 # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────────

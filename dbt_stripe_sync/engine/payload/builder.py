@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.engine.payload.foresee import foresee_payload
 from dbt_stripe_sync.engine.payload.layout import own_reference
 from dbt_stripe_sync.engine.payload.template_limits import TemplateLimitError
-from dbt_stripe_sync.engine.payload.templates import TemplateError, render_template
+from dbt_stripe_sync.engine.payload.templates import render_template
 from dbt_stripe_sync.engine.payload.values import (
     BadValueError,
     as_text,
@@ -109,15 +109,13 @@ class PayloadBuilder:
         self._layout = layout
         self._resource = resource
         self.mapped = frozenset(mapping.path for mapping in sync.fields)
+        self._fields = [(mapping, param_at(resource.params, mapping.path)) for mapping in sync.fields]
 
     def build(self, key: str, row: Mapping[str, Any]) -> Payload:
         """The parameters of one row, with every problem that it has."""
         problems: list[Problem] = []
         absent: dict[tuple[str, ...], Nulls] = {}
-        params = self._build_hash(
-            self._sync.fields, self._resource.params, self._layout.row, row, (problems, absent, key)
-        )
-        params = self._checked(params, key, problems)
+        params = self._checked(self._build_params(row, problems, absent, key), key, problems)
         problems += foresee_payload(self._resource, params, self._sync.where, key)
         name = self._resource.lifecycle.key_as
         if name is not None and name not in params:
@@ -133,22 +131,17 @@ class PayloadBuilder:
             if isinstance(value, Template):
                 return render_template(value.source, {name: row[name] for name in value.columns}) or None
             return as_text(value.value) if isinstance(value, Constant) else None
-        except (BadValueError, TemplateError):
+        except Exception:  # noqa: BLE001 - a template raises whatever its expressions do; its field says so
             return None
 
-    def _build_hash(
-        self,
-        fields: Iterable[FieldMapping],
-        params: Mapping[str, Param],
-        part: Part,
-        row: Mapping[str, Any],
-        sink: tuple[list[Problem], dict[tuple[str, ...], Nulls], str],
+    def _build_params(
+        self, row: Mapping[str, Any], problems: list[Problem], absent: dict[tuple[str, ...], Nulls], key: str
     ) -> dict[str, Any]:
-        problems, absent, key = sink
         made: dict[str, Any] = {}
-        for mapping in fields:
+        part = self._layout.row
+        for mapping, param in self._fields:
             try:
-                value = self._evaluate(mapping.value, param_at(params, mapping.path), part, row)
+                value = self._evaluate(mapping.value, param, part, row)
             except BadValueError as bad:
                 problems.append(_problem(mapping, key, bad))
                 continue
@@ -234,7 +227,7 @@ class PayloadBuilder:
             try:
                 if name == "metadata":
                     check_metadata(value)
-                elif param.kind in {ParamKind.HASH, ParamKind.LIST}:
+                elif param.kind is ParamKind.HASH or param.kind is ParamKind.LIST:
                     _check_required(param, value)
             except BadValueError as bad:
                 where = self._sync.where.at_field("fields", name, *bad.path).at_key(key)

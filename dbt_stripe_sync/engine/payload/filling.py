@@ -15,9 +15,9 @@ from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.model.params import Param, ParamKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.lifecycle import Entries, Lifecycle
 
 _UNKNOWN: Any = object()
 _IN_DECIMALS = "_decimal"
@@ -38,6 +38,67 @@ def fill(
     return {
         name: _filled(value, body.get(name), known[name]) if name in names else value for name, value in params.items()
     }
+
+
+def fill_entries(
+    entries: Sequence[Any], shown: Sequence[Any], before: Sequence[Any], param: Param, rule: Entries
+) -> list[Any]:
+    """The entries of a list that is sent as a whole, with the parts that the object's have and no row has set.
+
+    What a row had set `before` and asks for no more is left out on purpose.
+    """
+    if param.item is None:
+        return list(entries)
+    earlier = dict(enumerate(before)) if len(before) == len(shown) else {}
+    if len(entries) == len(shown):
+        places: Sequence[int | None] = range(len(entries))
+    else:
+        starts = {entry.get(rule.starts): place for place, entry in enumerate(shown)}
+        places = [starts.get(entry.get(rule.starts)) for entry in entries]
+    return [
+        entry if place is None else _beside(entry, shown[place], earlier.get(place, {}), param.item, rule)
+        for entry, place in zip(entries, places, strict=True)
+    ]
+
+
+def _beside(value: Any, shown: Any, before: Any, param: Param, rule: Entries) -> Any:
+    """A hash with the parts beside its own that the object shows and that no row had set."""
+    if not isinstance(value, dict) or not isinstance(shown, dict):
+        return value
+    before = before if isinstance(before, dict) else {}
+    filled = dict(value)
+    for name, part in (param.fields or {}).items():
+        if name in rule.inner and isinstance(value.get(name), list) and part.item is not None:
+            known = _by(rule.inner[name], shown.get(name)), _by(rule.inner[name], before.get(name))
+            filled[name] = [_inner(entry, known, rule.inner[name], part.item, rule) for entry in value[name]]
+        elif name in value:
+            if part.kind in (ParamKind.HASH, ParamKind.MAP):
+                filled[name] = _beside(value[name], shown.get(name), before.get(name), part, rule)
+        elif name not in before and name not in rule.own and not _is_said(name, value):
+            given = _as_param(shown.get(name), part)
+            if given is not _UNKNOWN:
+                filled[name] = given
+    if param.kind is ParamKind.MAP:
+        theirs = {name: part for name, part in shown.items() if isinstance(part, str) and name not in before}
+        return {**theirs, **filled}
+    return filled
+
+
+def _inner(entry: Any, known: tuple[Mapping[str, Any], Mapping[str, Any]], by: str, param: Param, rule: Entries) -> Any:
+    name = entry.get(by) if isinstance(entry, dict) else None
+    shown, before = known
+    if not isinstance(name, str) or name not in shown:
+        return entry
+    return _beside(entry, shown[name], before.get(name), param, rule)
+
+
+def _by(name: str, entries: Any) -> Mapping[str, Any]:
+    """The entries of a list by a part, an object by its id."""
+    found = {}
+    for entry in entries if isinstance(entries, list) else ():
+        value = entry.get(name) if isinstance(entry, dict) else None
+        found[value.get("id") if isinstance(value, dict) else value] = entry
+    return {key: entry for key, entry in found.items() if isinstance(key, str)}
 
 
 def _lacks(value: Any, param: Param) -> bool:

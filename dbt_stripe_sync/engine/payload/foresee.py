@@ -22,6 +22,8 @@ def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Locati
     later = {name: value for name, value in params.items() if not resource.params[name].creatable}
     at_first = {name: value for name, value in params.items() if name not in later}
     for operation, part in (("create", at_first), ("update", later)):
+        if operation == "update" and not part:
+            continue
         for violation in resource.broken_rules(operation, part, known=params, whole=False):
             yield problem_of(violation, where.at_key(key))
 

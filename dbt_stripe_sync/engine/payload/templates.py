@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -80,4 +80,4 @@ def render_template(source: str, columns: Mapping[str, Any]) -> str:
 
 def _in_utc(cell: Any) -> Any:
     """A time with a zone in UTC, so that its text is the same wherever it is rendered."""
-    return cell.astimezone(timezone.utc) if isinstance(cell, datetime) and cell.tzinfo is not None else cell
+    return cell.astimezone(UTC) if isinstance(cell, datetime) and cell.tzinfo is not None else cell

@@ -5,7 +5,7 @@ Nothing here passes a decimal through a float, and no message holds a value.
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -82,12 +82,13 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
 
     Raises `BadValueError`.
     """
-    if isinstance(cell, Unreadable):
+    is_text = isinstance(cell, str)
+    if not is_text and isinstance(cell, Unreadable):
         hint = "make it null in the model, or a time before the year 10000"
         raise BadValueError("not-a-time", "is a time without an end, or one that is too far away", hint)
-    if isinstance(cell, str) and cell in param.enum:
+    if is_text and cell in param.enum:
         return cell  # a word that stands beside another type, such as `now` for `trial_end`
-    if conversion is Conversion.JSON or (param.kind in _FROM_JSON and isinstance(cell, str)):
+    if conversion is Conversion.JSON or (is_text and param.kind in _FROM_JSON):
         cell = _from_json(cell)
     elif conversion is Conversion.UNIX_SECONDS:
         cell = _unix_seconds(cell)
@@ -130,13 +131,13 @@ def _from_json(cell: Any) -> Any:
 def _unix_seconds(cell: Any) -> int:
     # docs.stripe.com/api: times are whole seconds since the Unix epoch. dbt's convention for a zoneless one is UTC.
     if isinstance(cell, datetime):
-        moment = cell if cell.tzinfo else cell.replace(tzinfo=timezone.utc)
+        moment = cell if cell.tzinfo else cell.replace(tzinfo=UTC)
         return int(moment.timestamp())
     if isinstance(cell, date):
-        return int(datetime.combine(cell, time(), tzinfo=timezone.utc).timestamp())
+        return int(datetime.combine(cell, time(), tzinfo=UTC).timestamp())
     if isinstance(cell, str):
         try:
-            return _unix_seconds(datetime.fromisoformat(cell.strip().replace("Z", "+00:00")))
+            return _unix_seconds(datetime.fromisoformat(cell.strip()))
         except ValueError:
             raise BadValueError("not-a-time", "is no time", "map a date or timestamp column") from None
     return _integer(cell)
@@ -216,7 +217,7 @@ def as_text(cell: Any) -> str:
     if isinstance(cell, float):
         return plain(_decimal(cell, "not-text", "text"))
     if isinstance(cell, datetime) and cell.tzinfo is not None:
-        return cell.astimezone(timezone.utc).isoformat()
+        return cell.astimezone(UTC).isoformat()
     if isinstance(cell, date | time):
         return cell.isoformat()
     if isinstance(cell, timedelta):

@@ -2,40 +2,115 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+
+import orjson
 
 from dbt_stripe_sync.engine.decide.calls import reject
+from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, Ref
 from dbt_stripe_sync.model.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dbt_stripe_sync.engine.decide.rules import Decision, Rules
+    from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency
+    from dbt_stripe_sync.model.params import Catalog
 
 # What is remembered at once, so that memory does not grow with the table: past it a row is left to Stripe to refuse.
 MOST_REMEMBERED = 50_000
+# What keeps a customer to one currency while it lives, by docs and Stripe's own words (see `rules.counts`).
+CURRENCY_HOLDERS = ("subscription",)
 # An object, by its id or as one that this plan makes.
 Named: TypeAlias = "str | Ref"
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
+class _Recorded(NamedTuple):
+    """An object of an earlier run, its row, and its currency by its record."""
+
+    resource: str
+    stripe_id: str
+    row: tuple[str, str]
+    currency: str | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Across:
     """What one plan creates so far for each parent. `prices` has the currencies of the prices that it makes.
 
-    `counted` has the resources whose objects of earlier runs are among `counts`.
+    `counted` has the resources whose objects of earlier runs are among `counts`; `earlier` the row of an object of an
+    earlier run that keeps a customer to its currency, None where there is none.
     """
 
     workspace: Workspace
+    stripe: Stripe
+    catalog: Catalog
     counted: set[str] = field(default_factory=set)
     counts: dict[tuple[str, Named], int] = field(default_factory=dict)
     currencies: dict[Named, str] = field(default_factory=dict)
     prices: dict[Named, str | None] = field(default_factory=dict)
+    earlier: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
+
+    async def look_back(self, rules: Rules, decisions: Iterable[Decision]) -> None:
+        """See what earlier runs have made for the customers of some new objects, in another currency than theirs.
+
+        An object of which the record says so is looked at, since it may have ended. What Stripe does not answer is left
+        to Stripe to refuse. Raises `ReadLimitError`.
+        """
+        rule = rules.lifecycle.one_currency
+        if rule is None:
+            return
+        wanted: dict[tuple[str, str], None] = {}
+        for change in decisions:
+            is_new = isinstance(change, Change) and change.action is Action.CREATE
+            customer = change.desired.get("customer") if isinstance(change, Change) and is_new else None
+            if not isinstance(change, Change) or not isinstance(customer, str):
+                continue
+            if rule.unless is not None and change.desired.get(rule.unless) is not None:
+                continue
+            currency = self._currency_of(rule, change.desired)
+            if currency is not None and (customer, currency) not in self.earlier:
+                wanted[customer, currency] = None
+        if not wanted:
+            return
+        recorded = self._recorded([customer for customer, _ in wanted])
+        for customer, currency in wanted:
+            _remember(self.earlier, (customer, currency), await self._holder(recorded.get(customer, ()), currency))
+
+    def _recorded(self, customers: Sequence[str]) -> Mapping[str, Sequence[_Recorded]]:
+        """The objects of some customers whose end their status shows, by their records."""
+        names = [name for name in CURRENCY_HOLDERS if self.catalog.resources[name].lifecycle.ended]
+        rows = self.workspace.all(
+            "SELECT json_extract_string(params, '$.customer') AS customer, resource, stripe_id, sync, key, params "
+            "FROM known_records WHERE resource IN (SELECT unnest($names)) AND NOT removed AND NOT missing "
+            "AND salt IS NULL AND customer IN (SELECT unnest($customers))",
+            {"names": names, "customers": list(dict.fromkeys(customers))},
+        )
+        found: defaultdict[str, list[_Recorded]] = defaultdict(list)
+        for customer, resource, stripe_id, sync, key, params in rows:
+            rule = self.catalog.resources[resource].lifecycle.one_currency
+            if rule is not None:
+                currency = self._currency_of(rule, orjson.loads(params))
+                found[customer].append(_Recorded(resource, stripe_id, (sync, key), currency))
+        return found
+
+    async def _holder(self, recorded: Sequence[_Recorded], currency: str) -> tuple[str, str] | None:
+        for other in recorded:
+            if other.currency in {None, currency}:
+                continue
+            answer = await self.stripe.send(Call(resource=other.resource, operation="retrieve", target=other.stripe_id))
+            ended = self.catalog.resources[other.resource].lifecycle.ended
+            is_there = answer.verdict is Verdict.DONE and not answer.is_missing
+            if is_there and answer.body.get("status") not in ended and answer.body.get("currency") != currency:
+                return other.row
+        return None
 
     def check(self, rules: Rules, key: str, decision: Decision) -> Decision:
         """The same decision, or a rejection where it would be one too many, or in another currency."""
@@ -87,6 +162,15 @@ class Across:
         currency = self._currency_of(rule, change.desired)
         if currency is None:
             return None
+        row = self.earlier.get((customer, currency)) if isinstance(customer, str) else None
+        if row is not None and row != (change.sync, change.key):
+            return self._problem(
+                rules,
+                "customer",
+                f"row [{row[1]}] of `{row[0]}` has the same `customer` in another currency, and Stripe accepts one for "
+                "all that a customer has",
+                f"use a customer for each currency, or end the other one first; the rule is from: {rule.source}",
+            )
         if _remember(self.currencies, customer, currency) == currency:
             return None
         return self._problem(

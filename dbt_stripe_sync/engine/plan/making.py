@@ -12,6 +12,7 @@ from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.plan.across import Across
 from dbt_stripe_sync.engine.plan.behind import note_unsettled
 from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
+from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
 from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold
@@ -96,7 +97,12 @@ class PlanMaker:
         self._writer = writer
         self._state = sources.state
         self._workspace = Workspace(sources.state.workspace)
-        settling = Settling(workspace=self._workspace, writer=writer, earlier=sources.state.owed())
+        settling = Settling(
+            workspace=self._workspace,
+            writer=writer,
+            earlier=sources.state.owed(),
+            users=frozenset(rule.resource for sync in scope.syncs for rule in self._lifecycle_of(sync).used_by),
+        )
         self._planning = Planning(
             workspace=self._workspace,
             warehouse=sources.warehouse,
@@ -111,7 +117,7 @@ class PlanMaker:
             ),
             clock=sources.clock,
             writer=writer,
-            across=Across(workspace=self._workspace),
+            across=Across(workspace=self._workspace, stripe=sources.stripe, catalog=scope.catalog),
             referrers=Referrers(
                 workspace=self._workspace,
                 parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),
@@ -192,7 +198,10 @@ class PlanMaker:
         order = Order()
         self._planning.uniques.add_to(order)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
+        self._planning.stripe.allow_reads(self._planning.reading.left)
         await keep_from_ending_early(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
+        await keep_while_in_use(self._planning.settling, self._planning.stripe, self._scope.catalog, order)
+        self._planning.reading.end()
         for value in order.lost:
             self._writer.note(value)
         if not order:

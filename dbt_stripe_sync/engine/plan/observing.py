@@ -18,6 +18,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     ReadObject,
     ReadOurs,
     ReadOwners,
+    ReadWhole,
     Rules,
     Unseen,
 )
@@ -26,7 +27,8 @@ from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Owed, nested
 from dbt_stripe_sync.model.errors import StripeError
-from dbt_stripe_sync.model.objects import object_value
+from dbt_stripe_sync.model.lifecycle import Mode
+from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
@@ -78,6 +80,8 @@ class Observing:
         for key, need in asked.items():
             if isinstance(need, ReadOurs):
                 answers[key] = replace(seen[key], ours=self._ours(need.ids))
+            elif isinstance(need, ReadWhole):
+                answers[key] = replace(seen[key], whole_is_left=self._is_left(need.stripe_id))
         reads = [(key, need) for key, need in asked.items() if isinstance(need, ReadObject | ReadItems | ReadHoldings)]
         bodies = await read_together(self._read(rules, need, seen[key]) for key, need in reads)
         answers |= {key: body for (key, _), body in zip(reads, bodies, strict=True)}
@@ -120,7 +124,7 @@ class Observing:
         resource = rules.resource.name
         wanted = {key: need.pairs for key, need in asked.items()}
         pairs = [pair for of_row in wanted.values() for pair in of_row]
-        note = await self.existing.ask(resource, pairs)
+        note = await self.existing.ask(resource, pairs, complete=await self._needs_all(rules, wanted))
         if note:
             notes[Note(text=note)] += 1
         hits = self.existing.find(resource, wanted)
@@ -134,6 +138,19 @@ class Observing:
             )
             for key, need in asked.items()
         }
+
+    async def _needs_all(self, rules: Rules, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> bool:
+        """Whether the rows' own objects, which their tag tells, are found for sure by a list of everything only.
+
+        A search is not enough where a row is created that it does not find: nothing says how late its index may be
+        (docs.stripe.com/search#data-freshness). An object that a row had is looked at itself.
+        """
+        tags = {key: value for key, pairs in wanted.items() for by, value in pairs if by == TAG_FIELD}
+        if not tags or rules.sync.mode is Mode.UPDATE:
+            return False
+        known = {rules.forgotten[key]: value for key, value in tags.items() if key in rules.forgotten}
+        await self.existing.look_at(rules.resource.name, known)
+        return len(known) < len(tags)
 
     def _recorded(self, resource: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """The rows whose objects these are already."""
@@ -155,6 +172,15 @@ class Observing:
             {"ids": list(ids)},
         )
         return frozenset(found for (found,) in rows)
+
+    def _is_left(self, stripe_id: str) -> bool:
+        """Whether no row has an object any more, once this plan is done."""
+        rows = self.workspace.all(
+            "SELECT 1 FROM known_records AS r LEFT JOIN work.planned AS p ON p.sync = r.sync AND p.key = r.key "
+            "WHERE r.stripe_id = $id AND NOT contains(r.sync, $part) AND (p.key IS NULL OR p.id = $id)",
+            {"id": stripe_id, "part": PART_SEPARATOR},
+        )
+        return not rows
 
     async def _owners(
         self, rules: Rules, asked: Mapping[str, ReadOwners], seen: Mapping[str, Observed]

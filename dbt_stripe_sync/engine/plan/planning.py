@@ -32,7 +32,7 @@ from dbt_stripe_sync.engine.stage.linking import link_rows
 from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
 from dbt_stripe_sync.model.codec import canonical
 from dbt_stripe_sync.model.difference import Kind
-from dbt_stripe_sync.model.lifecycle import stays_when_replaced
+from dbt_stripe_sync.model.lifecycle import Mode, stays_when_replaced
 from dbt_stripe_sync.model.objects import TAG_FIELD
 from dbt_stripe_sync.model.plan import Note, ReadingCost, SyncCounts
 from dbt_stripe_sync.model.sync import OnDrift
@@ -183,6 +183,7 @@ async def plan_sync(
             builder=PayloadBuilder(sync, staged.layout, resource),
             now=planning.clock.now(),
             tag_for=_tag_for(planning.workspace, sync, resource),
+            forgotten={key: id_ for key, id_ in read_forgotten(planning.workspace, sync.name).items() if id_},
         )
         if counts.kinds[Kind.NEW] and sync.part_of is None:
             planning.renamed.check_records(sync)
@@ -246,7 +247,8 @@ def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None
     """How many reads it takes to find out which rows without a record have an object, before any of them is made."""
     bys = [*([TAG_FIELD] if rules.tag_for is None else []), *(match.by for match in rules.sync.match)]
     if bys:
-        least, most = planning.observing.existing.cost_of(rules.resource.name, bys, rows)
+        complete = rules.tag_for is None and rules.sync.mode is not Mode.UPDATE
+        least, most = planning.observing.existing.cost_of(rules.resource.name, bys, rows, complete=complete)
         cost = ReadingCost(sync=rules.sync.name, objects=rows, least=least, most=most, is_search=True)
         planning.progress.reading_back((cost,), planning.calls_per_second)
 
@@ -271,7 +273,7 @@ def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[
     if sync.part_of is not None or not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):
         return frozenset()
     (records,) = workspace.one("SELECT count(*) FROM known_records WHERE sync = $sync", {"sync": sync.name})
-    return read_forgotten(workspace, sync.name) if records else None
+    return frozenset(read_forgotten(workspace, sync.name)) if records else None
 
 
 def _check_limits(sync: Sync, lifecycle: Lifecycle, found: _Share, counts: DiffCounts) -> list[Problem]:
@@ -328,13 +330,16 @@ class _SyncPlanner:
         open_rows = list(rows)
         while open_rows:
             asked: dict[str, Need] = {}
+            fresh: dict[str, Decision] = {}
             for key in open_rows:
                 decision = decide(rules, rows[key], observed[key])
                 if isinstance(decision, Ask):
                     asked[key] = decision.need
                 else:
-                    decided[key] = self._planning.across.check(rules, key, decision)
-                    self._claim(rows[key].diff, decided[key])
+                    fresh[key] = decision
+                    self._claim(rows[key].diff, decision)
+            await self._planning.across.look_back(rules, fresh.values())
+            decided |= {key: self._planning.across.check(rules, key, decision) for key, decision in fresh.items()}
             if asked:
                 observed = await self._planning.observing.answer(rules, asked, observed, self._found.notes)
             open_rows = list(asked)
@@ -469,6 +474,9 @@ class _SyncPlanner:
             planning.settling.note_end(change)
         if change.removed and self._rules.lifecycle.cuts_short:
             planning.settling.cutting_short.append(change)
+        if change.removed and self._rules.lifecycle.used_by:
+            planning.settling.in_use.append(change)
+        planning.settling.note_user(change)
         for part in end_first(change) if change.ends_first else (change,):
             planning.writer.add(part)
             planning.settling.note(part)

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable
 
     from dbt_stripe_sync.engine.ports import Stripe
+    from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.sync import Sync
 
 
 _T = TypeVar("_T")
+_INCLUDED = "Stripe includes 500 reads for each transaction and at least 10,000 a month"
 
 
 async def read_together(readings: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
@@ -101,6 +103,15 @@ class Share:
             code="max-reads",
             summary=f"`{sync.name}` needs at least {counted(total, 'read')} of Stripe, and {limit}",
             where=where,
-            hint="raise the limit, or sync fewer rows; Stripe includes 500 reads for each transaction and at least "
-            "10,000 a month",
+            hint=f"raise the limit, or sync fewer rows; {_INCLUDED}",
         )
+
+
+def no_reads_left(change: Change, needed: str) -> Problem:
+    """Why a removal is not sent: what it would take along can't be looked at any more."""
+    return Problem(
+        code="max-reads",
+        summary=f"the project's `max_reads` is used up before it is known which {needed} this removal would affect",
+        where=Location(file="dbt_project.yml", sync=change.sync, field="vars.stripe_sync.max_reads", key=change.key),
+        hint=f"raise the limit; {_INCLUDED}",
+    )

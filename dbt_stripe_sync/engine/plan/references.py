@@ -1,8 +1,9 @@
 """Objects that are in Stripe already: found for rows without a record, and for references by look-up.
 
 What is found lies in the workspace, so that an account with millions of objects does not lie in memory. Lists are
-consistent and search is not (docs.stripe.com/search#data-freshness: up to a minute behind), so whatever search does not
-find is looked for among the newest objects too.
+consistent and search is not (docs.stripe.com/search#data-freshness: mostly a minute behind, at times more), so whatever
+search does not find is looked for among the newest objects too. Where that is not enough, since a row would be created
+again that the state has lost, everything is listed.
 """
 
 from __future__ import annotations
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Catalog
 
 SEARCH_LAG = timedelta(hours=1)
-# Whether a row was made by a run that the state has lost must not hang on how late search is that day.
-TAG_LAG = timedelta(hours=24)
 AT_ONCE = 32
 _METADATA = "metadata."
 _OBJECTS = pa.schema([("resource", pa.string()), ("id", pa.string()), ("created", pa.int64()), ("body", pa.string())])
@@ -103,13 +102,30 @@ class ExistingObjects:
         for (body,) in self._workspace.all(query, {"resource": resource}):
             yield orjson.loads(body)
 
-    def cost_of(self, resource: str, bys: Sequence[str], rows: int) -> tuple[int, float]:
+    async def look_at(self, resource: str, tags: Mapping[str, str]) -> None:
+        """Look at objects that rows had, by their ids, and find those by their tag that still carry it."""
+        known = self._known.setdefault(resource, _Known())
+        missing = {stripe_id: tag for stripe_id, tag in tags.items() if (TAG_FIELD, tag) not in known.asked}
+        await read_together(self._look_at(resource, stripe_id, tag) for stripe_id, tag in missing.items())
+
+    async def _look_at(self, resource: str, stripe_id: str, tag: str) -> None:
+        known = self._known[resource]
+        try:
+            async with self._gate:
+                objects = await self._objects_by(resource, "id", stripe_id)
+        except StripeError:
+            known.failed.add((TAG_FIELD, tag))
+            objects = ()
+        known.asked.add((TAG_FIELD, tag))
+        self._keep(resource, objects, {TAG_FIELD})
+
+    def cost_of(self, resource: str, bys: Sequence[str], rows: int, *, complete: bool = False) -> tuple[int, float]:
         """How many reads find the objects of some rows by these fields, at best and at worst.
 
         Infinity where all that the account has are listed. The newest objects, which a search does not show, come on
         top, a read for each 100 of them.
         """
-        if not all(self._can_look_up(resource, by) for by in bys):
+        if complete or not all(self._can_look_up(resource, by) for by in bys):
             return 1, inf
         calls = rows * sum(self._calls_to_look_up(resource, by) for by in bys)
         recent = sum(_is_searched(by) for by in bys)
@@ -317,8 +333,7 @@ class ExistingObjects:
         known = self._known[resource]
         if by not in known.recent:
             known.recent.add(by)
-            lag = TAG_LAG if by == TAG_FIELD else SEARCH_LAG
-            since = int((self._clock.now() - lag).timestamp())
+            since = int((self._clock.now() - SEARCH_LAG).timestamp())
             try:
                 async for page in self._everything(resource, {"created": {"gte": since}}):
                     self._keep(resource, page, {by})

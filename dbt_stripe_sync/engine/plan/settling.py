@@ -51,7 +51,8 @@ class Settling:
     """Plans what is owed. `of_changes` collects what the changes of this plan will owe, by sync.
 
     `replaced` are the replacements of the plan and `removed` its removals, where rows of other syncs refer to them;
-    `cutting_short` are removals that take effect at once on another object.
+    `cutting_short` are removals that take effect at once on another object, `in_use` those that others may still need.
+    `users` are the resources that may need them, `users_ending` the removals of such objects, by their row.
     """
 
     workspace: Workspace
@@ -62,6 +63,9 @@ class Settling:
     replaced: list[Change] = field(default_factory=list)
     removed: list[Change] = field(default_factory=list)
     cutting_short: list[Change] = field(default_factory=list)
+    in_use: list[Change] = field(default_factory=list)
+    users: frozenset[str] = frozenset()
+    users_ending: dict[tuple[str, str], Change] = field(default_factory=dict)
 
     @property
     def syncs(self) -> frozenset[str]:
@@ -88,6 +92,11 @@ class Settling:
             self.replaced.append(change)
         elif change.removed:
             self.removed.append(change)
+
+    def note_user(self, change: Change) -> None:
+        """Remember the end of an object that may need another one until then."""
+        if change.removed and change.resource in self.users:
+            self.users_ending[change.sync, change.key] = change
 
     def reorder(self, order: Order) -> None:
         """Forget what is withheld, and what ends before its replacement is made."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.plan.ordering import ends_later, stays
+from dbt_stripe_sync.engine.plan.reads import no_reads_left
 from dbt_stripe_sync.engine.plan.settling import Referrer
 from dbt_stripe_sync.model.calls import Call, Verdict
-from dbt_stripe_sync.model.errors import Location, Problem
+from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ async def keep_from_ending_early(settling: Settling, stripe: Stripe, catalog: Ca
                 order.withheld[other.end.id] = stays(other.end, _as_referrer(change))
             continue
         if other.end is None and other.leaves and other.stripe_id not in over:
-            over[other.stripe_id] = await _is_over(stripe, catalog, other)
+            try:
+                over[other.stripe_id] = await _is_over(stripe, catalog, other)
+            except ReadLimitError:
+                order.withheld[change.id] = no_reads_left(change, other.resource)
+                continue
         is_later = not other.end.gone if other.end is not None else other.leaves and not over[other.stripe_id]
         if is_later:
             order.withheld[change.id] = ends_later(change, (other.resource, other.sync, other.key))

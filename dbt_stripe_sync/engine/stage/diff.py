@@ -112,10 +112,12 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
         yield [_row_diff(row, fingerprints) for row in batch]
 
 
-def read_forgotten(workspace: Workspace, sync: str) -> frozenset[str]:
-    """Keys of a sync whose records were taken from the state while their objects stay in Stripe."""
-    query = "SELECT key FROM forgotten_rows WHERE sync = $sync"
-    return frozenset(key for (key,) in workspace.all(query, {"sync": sync}))
+def read_forgotten(workspace: Workspace, sync: str) -> dict[str, str | None]:
+    """Keys of a sync whose records were taken from the state while their objects stay in Stripe, with their ids.
+
+    None where it is not known which object that is.
+    """
+    return dict(workspace.all("SELECT key, stripe_id FROM forgotten_rows WHERE sync = $sync", {"sync": sync}))
 
 
 def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:

@@ -56,7 +56,6 @@ class Workspace:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        self._streams = 0
         connection.execute(TIME_ZONE)
         connection.execute("ATTACH IF NOT EXISTS ':memory:' AS work")
         connection.execute(

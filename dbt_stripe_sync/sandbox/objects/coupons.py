@@ -33,8 +33,6 @@ def _update_coupon(work: Work, ask: Ask) -> Body:
     body = work.edit(COUPON.kind, ask.id)
     apply_params(body, ask.params, leave=("currency_options",))
     if "currency_options" in ask.params:
-        if not body["currency"]:
-            raise refuse("currency_options goes with amount_off.", "currency_options")
         body["currency_options"] = {**body.get("currency_options", {}), **_options(ask.params)}
     return body
 

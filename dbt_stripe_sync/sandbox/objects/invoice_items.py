@@ -44,11 +44,7 @@ def charge_of(work: Work, given: dict[str, Any], currency: str | None) -> Body:
         shown["pricing"] = price_details(price, shown["currency"])
         return shown
     given_amount, unit = given.get("amount"), given.get("unit_amount_decimal")
-    if given_amount in (None, "") and unit in (None, ""):
-        raise refuse("You must specify either `pricing`, `price_data`, `amount` or `unit_amount_decimal`.", "amount")
     shown["currency"] = (given.get("currency") or currency or "").lower()
-    if not shown["currency"]:
-        raise refuse("Missing required param: currency.", "currency", "parameter_missing")
     if unit not in (None, ""):
         shown["amount"] = rounded(Decimal(str(unit)) * quantity)
         shown["unit_amount_decimal"] = str(unit)
@@ -89,10 +85,7 @@ def _create(work: Work, ask: Ask) -> Body:
     if ask.get("invoice"):
         invoice = core.reference(work, "invoice", params["invoice"], "invoice")
         _check_editable(invoice)
-    customer_id = ask.get("customer") or (invoice or {}).get("customer")
-    if not customer_id:
-        raise refuse("Missing required param: customer.", "customer", "parameter_missing")
-    customer = core.reference(work, "customer", customer_id, "customer")
+    customer = core.customer_of(work, params if invoice is None or ask.get("customer") else invoice)
     if invoice is not None:
         limits.check_invoice_room(invoice)
     if invoice is not None and invoice["customer"] != customer["id"]:

@@ -18,6 +18,8 @@ from dbt_stripe_sync.sandbox.objects.previews import preview_invoice
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
@@ -46,7 +48,7 @@ _PUT_BY_HAND = (
 
 def _create(work: Work, ask: Ask) -> Body:
     params = ask.params
-    customer = core.reference(work, "customer", _customer_of(work, ask), "customer")
+    customer = core.customer_of(work, _billed(work, ask))
     currency = (ask.get("currency") or customer["currency"] or "usd").lower()
     invoice = invoicing.new_invoice(work, customer, currency)
     subscription = ask.get("subscription")
@@ -56,12 +58,6 @@ def _create(work: Work, ask: Ask) -> Body:
         invoice["currency"] = found["currency"]
         invoice["billing_reason"] = "manual"
     _put(work, invoice, params)
-    if invoice["collection_method"] == "send_invoice" and invoice["due_date"] is None:
-        raise refuse(
-            "If invoice is billing through email, one of due_date/days_until_due must be set.",
-            "days_until_due",
-            "parameter_missing",
-        )
     if ask.get("pending_invoice_items_behavior") == "include" or subscription:
         invoicing.draw_pending(work, invoice, subscription=subscription)
     invoice_totals.total_up(work, invoice)
@@ -70,13 +66,14 @@ def _create(work: Work, ask: Ask) -> Body:
     return invoice
 
 
-def _customer_of(work: Work, ask: Ask) -> str:
-    if ask.get("customer"):
-        return str(ask.params["customer"])
+def _billed(work: Work, ask: Ask) -> Mapping[str, Any]:
+    """What names the customer: the request, or what it refers to."""
+    if ask.get("customer") or ask.get("customer_account"):
+        return ask.params
     revised = ask.get("from_invoice")
     if revised:
-        return str(core.reference(work, FAMILY.kind, revised["invoice"], "from_invoice[invoice]")["customer"])
-    raise refuse("Missing required param: customer.", "customer", "parameter_missing")
+        return core.reference(work, FAMILY.kind, revised["invoice"], "from_invoice[invoice]")
+    return core.reference(work, "subscription", ask.params["subscription"], "subscription")
 
 
 def _put(work: Work, invoice: Body, params: dict[str, Any]) -> None:
@@ -85,8 +82,6 @@ def _put(work: Work, invoice: Body, params: dict[str, Any]) -> None:
     apply_params(invoice, params, leave=_PUT_BY_HAND)
     if params.get("days_until_due") not in (None, ""):
         invoice["due_date"] = invoicing.due_date(work, int(params["days_until_due"]))
-    if invoice["collection_method"] == "charge_automatically" and params.get("days_until_due"):
-        raise refuse("You can only set `days_until_due` when `collection_method=send_invoice`.", "days_until_due")
     if "default_tax_rates" in params:
         invoice["default_tax_rates"] = read_rates(work, params["default_tax_rates"], "default_tax_rates")
     if "discounts" in params:

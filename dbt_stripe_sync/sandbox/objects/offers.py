@@ -31,10 +31,8 @@ def _build(work: Work, given: dict[str, Any], known: dict[str, Body], param: str
             raise refuse("The price specified is inactive. This field only accepts active prices.", f"{param}[price]")
     elif given.get("price_data"):
         price = add_price(work, given["price_data"])
-    elif old is not None:
-        price = work.get("price", old["price"]["id"])
     else:
-        raise refuse(f"Missing required param: {param}[price].", f"{param}[price]", "parameter_missing")
+        price = work.get("price", known[given["id"]]["price"]["id"])
     quantity = (
         int(given["quantity"]) if given.get("quantity") not in (None, "") else (old or {"quantity": 1})["quantity"]
     )

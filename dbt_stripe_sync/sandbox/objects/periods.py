@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 _DAYS = {"day": 1, "week": 7}
 _MONTHS = {"month": 1, "year": 12}
@@ -15,7 +15,7 @@ def add_intervals(anchor: int, interval: str, count: int) -> int:
 
     A month that lacks the anchor's day ends on its last one (docs.stripe.com/billing/subscriptions/billing-cycle).
     """
-    start = datetime.fromtimestamp(anchor, timezone.utc)
+    start = datetime.fromtimestamp(anchor, UTC)
     if interval in _DAYS:
         return int((start + timedelta(days=_DAYS[interval] * count)).timestamp())
     months = start.year * 12 + start.month - 1 + _MONTHS[interval] * count

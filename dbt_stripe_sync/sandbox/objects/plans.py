@@ -31,9 +31,7 @@ def _create(work: Work, ask: Ask) -> Body:
 
 
 def _product(work: Work, params: dict[str, Any]) -> str:
-    product = params.get("product")
-    if not product:
-        raise refuse("Missing required param: product.", "product", "parameter_missing")
+    product = params["product"]
     if isinstance(product, str):
         return str(core.reference(work, "product", product, "product")["id"])
     made = core.new_body(work.families["product"], work, id=product.get("id"))

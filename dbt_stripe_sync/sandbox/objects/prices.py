@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
+_AMOUNTS = ("unit_amount", "unit_amount_decimal", "custom_unit_amount")
 _NOT_SHOWN = (
     "product_data",
     "transfer_lookup_key",
@@ -46,7 +47,7 @@ def add_price(work: Work, params: dict[str, Any]) -> Body:
     _put_amounts(body, params)
     options = {body["currency"]: _option(body)}
     for currency, option in (params.get("currency_options") or {}).items():
-        options[currency.lower()] = _build_option(option, params)
+        options[currency.lower()] = _build_option(option)
     body["currency_options"] = options
     work.add(PRICE.kind, body)
     _take_lookup_key(work, body, params)
@@ -54,9 +55,7 @@ def add_price(work: Work, params: dict[str, Any]) -> Body:
 
 
 def _product_of(work: Work, params: dict[str, Any]) -> str:
-    product, data = params.get("product"), params.get("product_data")
-    if product and data:
-        raise refuse("You may only specify one of these parameters: product, product_data.", "product")
+    data = params.get("product_data")
     if data:
         made = core.new_body(work.families["product"], work, id=data.get("id"))
         apply_params(made, data, leave=("id",))
@@ -64,39 +63,14 @@ def _product_of(work: Work, params: dict[str, Any]) -> str:
         if work.has("product", made["id"]):
             raise refuse("Product already exists.", "product_data[id]", "resource_already_exists")
         return str(work.add("product", made)["id"])
-    if not product:
-        raise refuse("Missing required param: product.", "product", "parameter_missing")
-    return str(core.reference(work, "product", product, "product")["id"])
+    return str(core.reference(work, "product", params["product"], "product")["id"])
 
 
 def _put_amounts(body: Body, params: dict[str, Any]) -> None:
-    given = [n for n in ("unit_amount", "unit_amount_decimal", "custom_unit_amount") if params.get(n) not in (None, "")]
-    tiered = params.get("billing_scheme") == "tiered"
-    if len(given) > 1:
-        raise refuse(f"You may only specify one of these parameters: {', '.join(given)}.", given[1])
-    if tiered:
-        if given:
-            raise refuse(f"You may not specify `{given[0]}` when `billing_scheme=tiered`.", given[0])
-        if not params.get("tiers"):
-            raise refuse("`tiers` is required when `billing_scheme=tiered`.", "tiers", "parameter_missing")
-        if not params.get("tiers_mode"):
-            raise refuse("`tiers_mode` is required when `billing_scheme=tiered`.", "tiers_mode", "parameter_missing")
+    if params.get("tiers"):
         body["tiers"] = read_tiers(params["tiers"])
         body["unit_amount"] = body["unit_amount_decimal"] = None
         return
-    if params.get("tiers"):
-        raise refuse("`tiers` may only be set when `billing_scheme=tiered`.", "tiers")
-    if not given:
-        raise refuse(
-            "You must specify either `unit_amount`, `unit_amount_decimal` or `custom_unit_amount` when "
-            "`billing_scheme=per_unit`.",
-            "unit_amount",
-            "parameter_missing",
-        )
-    _put_unit_amount(body, params)
-
-
-def _put_unit_amount(body: Body, params: dict[str, Any]) -> None:
     custom = params.get("custom_unit_amount")
     if custom:
         body["custom_unit_amount"] = {k: custom.get(k) for k in ("maximum", "minimum", "preset")}
@@ -137,16 +111,14 @@ def _option(body: Body) -> Body:
     return shown
 
 
-def _build_option(given: Body, params: dict[str, Any]) -> Body:
-    shown: Body = {
-        "custom_unit_amount": None,
-        "tax_behavior": given.get("tax_behavior") or "unspecified",
-        "unit_amount": None,
-        "unit_amount_decimal": None,
-    }
-    _put_amounts(
-        shown, {"billing_scheme": params.get("billing_scheme"), "tiers_mode": params.get("tiers_mode"), **given}
-    )
+def _build_option(given: Body, before: Body | None = None) -> Body:
+    """The amounts in another currency; what an update does not say stays as it was."""
+    shown: Body = {"custom_unit_amount": None, "tax_behavior": "unspecified", "unit_amount": None}
+    shown = {**shown, "unit_amount_decimal": None, **(before or {})}
+    shown["tax_behavior"] = given.get("tax_behavior") or shown["tax_behavior"]
+    if any(given.get(name) not in (None, "") for name in ("tiers", *_AMOUNTS)):
+        shown["custom_unit_amount"] = None
+        _put_amounts(shown, given)
     return shown
 
 
@@ -185,9 +157,8 @@ def _update_price(work: Work, ask: Ask) -> Body:
         if option == "":
             body["currency_options"].pop(currency, None)
         else:
-            body["currency_options"][currency.lower()] = _build_option(
-                option, {"billing_scheme": body["billing_scheme"], "tiers_mode": body["tiers_mode"]}
-            )
+            held = body["currency_options"].get(currency.lower())
+            body["currency_options"][currency.lower()] = _build_option(option, held)
     _take_lookup_key(work, body, params)
     return body
 

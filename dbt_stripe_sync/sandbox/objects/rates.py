@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
+from dbt_stripe_sync.sandbox.family import Ask, Family
 from dbt_stripe_sync.sandbox.merging import apply_params
 
 if TYPE_CHECKING:
@@ -21,16 +21,13 @@ def read_rates(work: Work, given: Any, param: str) -> list[Body]:
 def _create_shipping_rate(work: Work, ask: Ask) -> Body:
     body = core.new_body(SHIPPING_RATE, work)
     apply_params(body, ask.params, leave=("fixed_amount",))
-    fixed = ask.get("fixed_amount")
-    if fixed:
-        options = {
-            k.lower(): {"tax_behavior": "unspecified", **v} for k, v in (fixed.get("currency_options") or {}).items()
-        }
-        currency = fixed["currency"].lower()
-        options[currency] = {"amount": fixed["amount"], "tax_behavior": body["tax_behavior"]}
-        body["fixed_amount"] = {"amount": fixed["amount"], "currency": currency, "currency_options": options}
-    else:
-        raise refuse("Missing required param: fixed_amount.", "fixed_amount", "parameter_missing")
+    fixed = ask.params["fixed_amount"]
+    options = {
+        k.lower(): {"tax_behavior": "unspecified", **v} for k, v in (fixed.get("currency_options") or {}).items()
+    }
+    currency = fixed["currency"].lower()
+    options[currency] = {"amount": fixed["amount"], "tax_behavior": body["tax_behavior"]}
+    body["fixed_amount"] = {"amount": fixed["amount"], "currency": currency, "currency_options": options}
     if body["delivery_estimate"]:
         body["delivery_estimate"] = {"maximum": None, "minimum": None, **body["delivery_estimate"]}
     return work.add(SHIPPING_RATE.kind, body)

@@ -64,11 +64,7 @@ def _adopt(work: Work, body: Body, source: str) -> None:
 
 
 def _plan(work: Work, body: Body, ask: Ask) -> None:
-    if not ask.get("customer"):
-        raise refuse("Missing required param: customer.", "customer", "parameter_missing")
-    customer = core.reference(work, "customer", ask.params["customer"], "customer")
-    if not ask.get("phases"):
-        raise refuse("Missing required param: phases.", "phases", "parameter_missing")
+    customer = core.customer_of(work, ask.params)
     body.update(customer=customer["id"], status="not_started", test_clock=customer["test_clock"])
     body["billing_mode"] = {"type": "flexible", **(ask.get("billing_mode") or {})}
     start = ask.get("start_date", "now")

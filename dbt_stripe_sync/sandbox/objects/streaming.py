@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
-from dbt_stripe_sync.sandbox.objects.metering import count_event
+from dbt_stripe_sync.sandbox.objects.metering import METER_EVENT, count_event
 from dbt_stripe_sync.sandbox.v2 import as_time, parse_time
+from dbt_stripe_sync.stripe_api.rules import check_rules
+from dbt_stripe_sync.stripe_api.rules.rule import CREATE
 from dbt_stripe_sync.stripe_api.sdk import read_methods
 from dbt_stripe_sync.stripe_api.sdk_params import read_params
 
@@ -48,6 +50,8 @@ def _take_events(work: Work, ask: Ask) -> Body:
     timed = [_with_moment(work, f"events[{index}]", event) for index, event in enumerate(events)]
     for event in timed:
         # What is wrong with one is found when the answer is out; an event of Stripe's own tells of it then.
+        if any(check_rules(METER_EVENT.kind, CREATE, event, now=work.now)):
+            continue
         with contextlib.suppress(ApiError):
             count_event(work, event)
     return {}

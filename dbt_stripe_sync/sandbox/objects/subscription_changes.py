@@ -58,20 +58,14 @@ _MERGED = ("automatic_tax", "invoice_settings", "payment_settings", "cancellatio
 
 def create_subscription(work: Work, params: dict[str, Any]) -> Body:
     """A subscription with its first invoice. Raises `ApiError`."""
-    if not params.get("customer"):
-        raise refuse("Missing required param: customer.", "customer", "parameter_missing")
-    customer = core.reference(work, "customer", params["customer"], "customer")
+    customer = core.customer_of(work, params)
     enter_time_of(work, customer)
-    given = params.get("items")
-    if not given:
-        raise refuse("Missing required param: items.", "items", "parameter_missing")
+    given = params["items"]
     body = core.new_body(SHAPE, work)
     body.update(customer=customer["id"], test_clock=customer["test_clock"], status=None)
     body["start_date"] = int(params.get("backdate_start_date") or work.now)
     body["billing_mode"] = {"type": "flexible", **(params.get("billing_mode") or {})}
     first = price_for(work, given[0], "items[0]", params.get("currency"))
-    if first is None:
-        raise refuse("Missing required param: items[0][price].", "items[0][price]", "parameter_missing")
     body["currency"] = (params.get("currency") or first["currency"]).lower()
     limits.check_currency(work, customer["id"], body["currency"])
     limits.check_subscription_count(work, customer["id"])
@@ -81,7 +75,6 @@ def create_subscription(work: Work, params: dict[str, Any]) -> Body:
     work.add(SHAPE.kind, body)
     put_items(work, body, [{**given[0], "price": first["id"]}, *given[1:]])
     _put(work, body, params)
-    _check_collection(body)
     invoice = cycles.bill(work, body, "subscription_create")
     _add_extra_lines(work, body, invoice, params)
     cycles.collect_first(work, body, invoice, params.get("payment_behavior") or "allow_incomplete")
@@ -115,17 +108,6 @@ def _start_trial(work: Work, body: Body, params: dict[str, Any], price: Body) ->
     body["status"] = "trialing"
 
 
-def _check_collection(body: Body) -> None:
-    if body["collection_method"] == "send_invoice" and body["days_until_due"] is None:
-        raise refuse(
-            "You must provide `days_until_due` when `collection_method` is `send_invoice`.",
-            "days_until_due",
-            "parameter_missing",
-        )
-    if body["collection_method"] == "charge_automatically" and body["days_until_due"] is not None:
-        raise refuse("You can only set `days_until_due` when `collection_method` is `send_invoice`.", "days_until_due")
-
-
 def _add_extra_lines(work: Work, body: Body, invoice: Body, params: dict[str, Any]) -> None:
     for item in params.get("add_invoice_items") or []:
         given = {**item, "pricing": {"price": item["price"]}} if item.get("price") else item
@@ -156,7 +138,8 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     if "pause_collection" in params:
         paused = params["pause_collection"]
         body["pause_collection"] = {"resumes_at": None, **paused} if paused else None
-    if body["collection_method"] == "charge_automatically" and "days_until_due" not in params:
+    # SDK's description of the object's `days_until_due`: null where it charges automatically.
+    if body["collection_method"] == "charge_automatically":
         body["days_until_due"] = None
     _put_end(work, body, params)
 
@@ -164,8 +147,6 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
 def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
     """`cancel_at` and `cancel_at_period_end` are two ways to say the same; one replaces the other."""
     at_period_end, at = params.get("cancel_at_period_end"), params.get("cancel_at")
-    if at_period_end and at not in (None, ""):
-        raise refuse("You may only specify one of these parameters: cancel_at, cancel_at_period_end.", "cancel_at")
     if at_period_end not in (None, body["cancel_at_period_end"]) or at is not None:
         _check_unmanaged(body)
     ends = [item["current_period_end"] for item in cycles.items_of(work, body["id"])]
@@ -207,7 +188,6 @@ def update_subscription(work: Work, body: Body, params: dict[str, Any]) -> None:
             body["billing_cycle_anchor"] = work.now
     if body["status"] not in ENDED:
         _put(work, body, params)
-        _check_collection(body)
     else:
         apply_params(body, {k: v for k, v in params.items() if k == "metadata"})
     _restart_or_prorate(work, body, before, params)

@@ -15,6 +15,8 @@ from dbt_stripe_sync.sandbox.objects.rates import read_rates
 from dbt_stripe_sync.stripe_api.rules.shapes import SUBSCRIPTION_ITEMS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
@@ -37,12 +39,16 @@ _PUT_BY_HAND = (
 )
 
 
-def price_for(work: Work, given: dict[str, Any], param: str, currency: str | None) -> Body | None:
-    """The price that an item names or describes, None where it does neither. Raises `ApiError`."""
+def names_price(given: Mapping[str, Any]) -> bool:
+    """Whether an item names or describes its price."""
+    return any(given.get(name) for name in ("price", "plan", "price_data"))
+
+
+def price_for(work: Work, given: dict[str, Any], param: str, currency: str | None) -> Body:
+    """The price that an item names or describes. Raises `ApiError`."""
     named = given.get("price") or given.get("plan")
     if not named:
-        data = given.get("price_data")
-        return add_price(work, {"currency": currency, **data}) if data else None
+        return add_price(work, {"currency": currency, **given["price_data"]})
     price = core.reference(work, "price", named, f"{param}[price]")
     if not price["active"]:
         raise refuse("The price specified is inactive. This field only accepts active prices.", f"{param}[price]")
@@ -74,8 +80,6 @@ def put_items(work: Work, subscription: Body, given: list[Body], *, param: str =
 def add_item(work: Work, subscription: Body, given: Body, param: str) -> Body:
     """A new item in the subscription's current period."""
     price = price_for(work, given, param, subscription["currency"])
-    if price is None:
-        raise refuse(f"Missing required param: {param}[price].", f"{param}[price]", "parameter_missing")
     body = core.new_body(FAMILY, work)
     body.pop("livemode")
     body["subscription"] = subscription["id"]
@@ -92,8 +96,8 @@ def add_item(work: Work, subscription: Body, given: Body, param: str) -> Body:
 
 def change_item(work: Work, subscription: Body, body: Body, given: Body, param: str) -> None:
     """Change an item that is being edited."""
-    price = price_for(work, given, param, subscription["currency"])
-    if price is not None:
+    if names_price(given):
+        price = price_for(work, given, param, subscription["currency"])
         _put_price(work, subscription, body, price)
         if price["recurring"]["usage_type"] == "metered":
             body.pop("quantity", None)

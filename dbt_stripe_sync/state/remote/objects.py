@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from dbt_stripe_sync.state.remote import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.state.place import RemotePlace
 
@@ -51,7 +51,7 @@ class Objects:
         with self._failures("get"):
             try:
                 found = self._store.get(name)
-                return Found(body=bytes(found.bytes()), tag=str(found.meta["e_tag"]))
+                return Found(body=bytes(found.bytes()), tag=self._tag_of(found.meta))
             except FileNotFoundError:
                 return None
 
@@ -94,17 +94,31 @@ class Objects:
             with self._failures("delete"), suppress(FileNotFoundError):
                 self._store.delete(names[first : first + MANY_AT_ONCE])
 
+    @property
+    def unused_tag(self) -> str:
+        """A tag that no version of an object has."""
+        return "1" if self._tag_name == "version" else '"no such version"'
+
+    @property
+    def _tag_name(self) -> str:
+        # Google compares generations (cloud.google.com/storage/docs/request-preconditions), the others entity tags.
+        return "version" if self.place.url.startswith("gs://") else "e_tag"
+
+    def _tag_of(self, version: Mapping[str, Any]) -> str:
+        return str(version[self._tag_name])
+
     def _put(self, name: str, body: bytes, tag: str | None) -> str:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._failures("put"):
             try:
                 if tag is None:
-                    return str(self._store.put(name, body, mode="create", use_multipart=False)["e_tag"])
+                    return self._tag_of(self._store.put(name, body, mode="create", use_multipart=False))
                 if (folder := folder_of(self.place)) is not None:
                     with _locked(folder / LOCK):
                         return self._put_file(name, body, tag)
-                return str(self._store.put(name, body, mode={"e_tag": tag}, use_multipart=False)["e_tag"])
+                mode = {self._tag_name: tag}
+                return self._tag_of(self._store.put(name, body, mode=mode, use_multipart=False))
             except (AlreadyExistsError, PreconditionError):
                 pass
             except FileNotFoundError:

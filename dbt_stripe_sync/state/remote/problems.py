@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.errors import Location, Problem, Severity, StateError
+from dbt_stripe_sync.state.place import LEASED
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.state.place import RemotePlace
@@ -81,7 +82,7 @@ def no_conditions(place: RemotePlace) -> StateError:
 def leased(place: RemotePlace, holder: str, until: str, waited: float) -> StateError:
     """Another run has the lease."""
     return _problem(
-        "state-leased",
+        LEASED,
         place,
         f"another run holds the state: {holder}" + (f" (waited {waited:g} s)" if waited else ""),
         "wait for it to end, or pass `--wait-for-lock SECONDS`; if its machine is gone, its lease ends by itself at"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -70,7 +71,9 @@ FEW_ENTRIES = 20
 SMALL_SHARE = 0.05
 LARGE_SNAPSHOT = 1 << 20
 READ_AT_ONCE = 8
-TRIES = 5
+# How often the log is read anew where its holder folds it meanwhile, and how long to wait before.
+TRIES = 20
+BETWEEN_SECONDS = 0.1
 
 
 class _MovedError(Exception):
@@ -113,7 +116,7 @@ class Replica:
 
         After a run that never gave its lease back, this one begins with an entry, so that the other can write none.
         """
-        self._catch_up()
+        self.catch_up()
         if self.is_new:
             if must_exist:
                 raise problems.no_remote_state(self._objects.place)
@@ -127,14 +130,14 @@ class Replica:
                 self._append(entry)
             except TakenError:
                 # The other one has written meanwhile.
-                self._catch_up()
+                self.catch_up()
                 continue
             self._begun.append(Begun(number=entry.number, at=self._clock.now()))
             return
 
     def _check_conditions(self) -> None:
         """Whether the store refuses to overwrite, which everything here rests on."""
-        for tag in (None, '"no such version"'):
+        for tag in (None, self._objects.unused_tag):
             body = f"{os.urandom(8).hex()}\n".encode()
             with suppress(TakenError):
                 if tag is None:
@@ -143,13 +146,17 @@ class Replica:
                     self._objects.replace("lease.json", body, tag)
                 raise problems.no_conditions(self._objects.place)
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Bring the copy to the end of the log, whoever holds the lease."""
         missing = ""
         for _ in range(TRIES):
             try:
                 self._read()
-            except _MovedError as error:  # noqa: PERF203 - a few tries, each of them many requests
+            except _MovedError as error:
+                if error.name == missing:
+                    break  # nobody has folded it away: it is not there
                 missing = error.name
+                time.sleep(BETWEEN_SECONDS)
             else:
                 return
         raise problems.incomplete(self._objects.place, missing)
@@ -402,6 +409,16 @@ class Replica:
             if other is not None and other.number >= head.number:
                 return False
             self._head_tag = found.tag if found is not None else None
+
+
+def fetch_copy(place: RemotePlace, file: Path, clock: Clock) -> bool:
+    """Put a remote state in a file of our own as it is at this moment, while another run may hold it.
+
+    Says whether there is anything of it yet. Takes no lease, and writes nothing there. Raises `StateError`.
+    """
+    replica = Replica(open_objects(place), file, clock)
+    replica.catch_up()
+    return not replica.is_new
 
 
 @contextmanager

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
+from dbt_stripe_sync.stripe_api.rules.billing import DistinctPrices, OneCurrency, PhasesInOrder
 from dbt_stripe_sync.stripe_api.rules.descriptions import read_checks, read_conditions
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
-from dbt_stripe_sync.stripe_api.rules.numbers import WholeAmount
+from dbt_stripe_sync.stripe_api.rules.numbers import Between, WholeAmount
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE, OPENAPI, SDK, WRITES, Rule
 from dbt_stripe_sync.stripe_api.rules.shapes import MaxItems, MaxSubscriptionItems, Metadata
 from dbt_stripe_sync.stripe_api.rules.table import table_rules
 from dbt_stripe_sync.stripe_api.rules.texts import Country, Currency, Matches, MaxCharacters
-from dbt_stripe_sync.stripe_api.rules.together import InOrder, NeedsOneOf, NeedsWhen
+from dbt_stripe_sync.stripe_api.rules.together import Excludes, InOrder, NeedsOneOf, NeedsWhen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +35,8 @@ _AMOUNTS = frozenset({"unit_amount", "amount", "amount_off", "flat_amount", "min
 _BOUNDED = (MaxCharacters, Matches, Currency, Country)
 # A row of the table stands in for a check of these kinds that the description of its parameter asks for.
 _STAND_INS: Mapping[type, type] = {MaxSubscriptionItems: MaxItems}
+# What the items of a list have where a check of the list has something to look at.
+_ASKS_FOR: Mapping[type, str] = {DistinctPrices: "price", OneCurrency: "price_data", PhasesInOrder: "end_date"}
 
 
 @cache
@@ -46,10 +50,18 @@ def rules_of(resource: str, operation: str) -> tuple[Rule, ...]:
     if operation == CREATE:
         needed = lifecycle_of(resource).needs_one_of
         rows += [Rule(path="", check=NeedsOneOf(names), source=_NEEDED) for names in needed]
-    taken = {(rule.path, _STAND_INS.get(type(rule.check), type(rule.check))) for rule in rows}
+    taken = {_place_of(rule) for rule in rows}
     params = {name: param for name, param in described.params.items() if name not in described.path_params}
-    derived = [rule for rule in _derive("", params, in_currency=False) if (rule.path, type(rule.check)) not in taken]
+    derived = [rule for rule in _derive("", params, in_currency=False) if _place_of(rule) not in taken]
     return (*_reachable(rows, params), *derived)
+
+
+def _place_of(rule: Rule) -> tuple[object, ...]:
+    """Where a rule holds and what kind it is: a row of the table stands in for what a description says of the same."""
+    sides = rule.check.sides if isinstance(rule.check, Between) else None
+    needed = rule.check.names if isinstance(rule.check, NeedsOneOf | NeedsWhen) else None
+    other = rule.check.other if isinstance(rule.check, Excludes) else None
+    return rule.path, _STAND_INS.get(type(rule.check), type(rule.check)), sides, needed, other
 
 
 def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
@@ -63,13 +75,25 @@ def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
             level = param.inner
         else:
             if _names_inside(rule.check) <= (level or {}).keys():
-                yield rule
+                yield replace(rule, check=_of_those(rule.check, level or {}))
+
+
+def _of_those(check: Check, level: Mapping[str, Param]) -> Check:
+    """A check of which parameters are needed, without those that the operation lacks."""
+    if not isinstance(check, NeedsOneOf):
+        return check
+    known = (tuple(name for name in names if name in level) for names in (check.names, check.instead))
+    return NeedsOneOf(*known)
 
 
 def _names_inside(check: Check) -> set[str]:
     """The parameters that a check of a hash looks at and that have to be there."""
     if isinstance(check, NeedsWhen):
         return {check.trigger, check.names[0]}
+    if isinstance(check, NeedsOneOf):
+        return {check.names[0]}
+    if type(check) in _ASKS_FOR:
+        return {_ASKS_FOR[type(check)]}
     if isinstance(check, InOrder):
         return {check.earlier.partition(".")[0], check.later.partition(".")[0]}
     return set()

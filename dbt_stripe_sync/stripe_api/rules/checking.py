@@ -32,7 +32,9 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
     """
     is_whole = operation == CREATE if whole is None else whole
     about = Spot(around=(), path=(), now=now, known=known or {}, whole=is_whole)
-    yield from _walk(_tree(resource, operation, guesses=guesses), dict(params), about)
+    found: list[Violation] = []
+    _walk(_tree(resource, operation, guesses=guesses), dict(params), about, found)
+    return iter(found)
 
 
 @dataclass(slots=True)
@@ -55,25 +57,29 @@ def _tree(resource: str, operation: str, *, guesses: bool) -> _Node:
     return root
 
 
-def _walk(node: _Node, value: Any, spot: Spot) -> Iterator[Violation]:
-    if node.rules and value not in (None, ""):
-        for rule in node.rules:
-            for fault in rule.check.find(value, spot):
-                yield Violation(
-                    path=(*spot.path, *fault.within),
-                    reason=fault.reason,
-                    message=fault.message,
-                    source=rule.source,
-                    code=fault.code,
-                    hint=fault.hint,
-                )
+def _walk(node: _Node, value: Any, spot: Spot, found: list[Violation]) -> None:
+    """Find what is wrong with a value and with what is in it. Every parameter of every row gets here."""
+    if value is None or value == "":
+        return
+    for rule in node.rules:
+        for fault in rule.check.find(value, spot):
+            violation = Violation(
+                path=(*spot.path, *fault.within),
+                reason=fault.reason,
+                message=fault.message,
+                source=rule.source,
+                code=fault.code,
+                hint=fault.hint,
+            )
+            found.append(violation)
     if not node.below:
         return
     if isinstance(value, dict):
+        others = node.below.get("*")
         for name, inner in value.items():
-            child = node.below.get(name) or node.below.get("*")
-            if child is not None:
-                yield from _walk(child, inner, spot.inside(name, value))
+            child = node.below.get(name) or others
+            if child is not None and (child.rules or isinstance(inner, dict | list)):
+                _walk(child, inner, spot.inside(name, value), found)
     elif isinstance(value, list) and "[]" in node.below:
         for index, inner in enumerate(value):
-            yield from _walk(node.below["[]"], inner, spot.inside(str(index)))
+            _walk(node.below["[]"], inner, spot.inside(str(index)), found)

@@ -19,7 +19,7 @@ from dbt_stripe_sync.stripe_api.rules.texts import (
     Without,
 )
 from dbt_stripe_sync.stripe_api.rules.times import InFuture, InPast, NotBefore, WithinYears, max_interval
-from dbt_stripe_sync.stripe_api.rules.together import Excludes, NeedsWhen, OnlyWith
+from dbt_stripe_sync.stripe_api.rules.together import Excludes, NeedsOneOf, NeedsWhen, OnlyWith
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,10 +36,22 @@ def _number(text: str) -> int:
     return _NUMBERS.get(text) or int(text.replace(",", ""))
 
 
+# "except periods, commas, hyphens, spaces and apostrophes"
+_LATIN_NAME = Matches(r"[A-Za-z\u00c0-\u024f.,' -]+", "latin letters, periods, commas, hyphens, blanks and apostrophes")
 _TEXTS: tuple[tuple[str, Reading], ...] = (
     (r"\b[Uu]p to \*?(\d+) ?characters\b", lambda m: MaxCharacters(int(m[1]))),
     (r"[Mm]aximum length (?:of this field )?is (\d+) characters", lambda m: MaxCharacters(int(m[1]))),
     (r"\bMaximum (\d+) characters[.]", lambda m: MaxCharacters(int(m[1]))),
+    (r"Max(?:imum)? length(?: is|:) (\d+) characters", lambda m: MaxCharacters(int(m[1]))),
+    (r"cannot contain any special characters or numbers", lambda _: Without("0123456789")),
+    (r"cannot contain any numbers, special characters .* or non-latin letters", lambda _: _LATIN_NAME),
+    (
+        r"Allowed characters: `A-Z`, `a-z`, `0-9`, ` `, `[.]`, `-`",
+        lambda _: Matches(r"[A-Za-z0-9 .-]+", "letters, digits, blanks, periods and hyphens"),
+    ),
+    (r"Must be unique to this field, alphanumeric", lambda _: Matches(r"[A-Za-z0-9]+", "letters and digits")),
+    (r"date .* in ISO 8601 format[.]", lambda _: Matches(r"\d{4}-\d{2}-\d{2}", "a date such as `2023-12-31`")),
+    (r"^Two-letter (?:CA province|US state) code", lambda _: Matches(r"[A-Za-z]{2}", "a two-letter code")),
     (r"may not include (`.`(?:, `.`)*) characters", lambda m: Without("".join(re.findall(r"`(.)`", m[1])))),
     (r"must contain at least one letter", lambda _: HasLetter()),
     (
@@ -51,7 +63,10 @@ _TEXTS: tuple[tuple[str, Reading], ...] = (
         lambda m: Matches(rf"[A-Z0-9]{{{m[1]},{m[2]}}}", f"{m[1]} to {m[2]} uppercase letters or digits"),
     ),
     (r"Three-letter \[ISO currency code\].* Must be a \[supported currency\]", lambda _: Currency()),
+    (r"^Three-letter \[ISO code\]\(https://stripe[.]com/docs/currencies\)", lambda _: Currency()),
+    (r"must be a (?:currency|country/currency pairing) that \[Stripe supports", lambda _: Currency()),
     (r"^Two-letter country code", lambda _: Country()),
+    (r"should be an ISO 3166-1 alpha-2 country code", lambda _: Country()),
 )
 _DECIMALS: tuple[tuple[str, Reading], ...] = (
     (r"at most (\w+) decimal places", lambda m: MaxDecimals(_number(m[1]))),
@@ -70,12 +85,20 @@ _INTEGERS: tuple[tuple[str, Reading], ...] = (
     (r"[Mm]ust be greater than (\d+)[.]", lambda m: Between(above=int(m[1]))),
     (r"Has to be at least (\d+)[.]", lambda m: Between(least=int(m[1]))),
     (r"You can specify a value up to (\d+)", lambda m: Between(most=int(m[1]))),
+    (r"\b(?:day|month) of \w+, between (\d+) and (\d+)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
+    (r"specified as a number between (\d+)--(\d+)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
+    (r"^Integer between (\d+) to (\d+)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
+    (r"\bRanges from (\d+) to (\d+)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
+    (r"month \((\d+)-(\d+)\)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
+    (r"\b4-digit\b", lambda _: Between(least=1000, most=9999)),
     (r"\(between (\d+) and (\d+), inclusive\)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
     (r"highest priority is (\d+) and the lowest is (\d+)", lambda m: Between(least=int(m[1]), most=int(m[2]))),
     (r"amount value supports up to eight digits", lambda _: ChargeableAmount()),
     (r"Maximum of (\w+) years? interval allowed", lambda m: max_interval(_number(m[1]))),
     (r"maximum duration is (\w+) years", lambda m: max_interval(_number(m[1]))),
     (r"^A future timestamp", lambda _: InFuture()),
+    (r"or a future timestamp measured in seconds", lambda _: InFuture()),
+    (r"isn't usable after this future timestamp", lambda _: InFuture()),
     (r"^A past timestamp", lambda _: InPast()),
     (r"cannot be set to more than (\d+) years in the future", lambda m: WithinYears(int(m[1]))),
     (r"\(up to (\d+) years in the future\)", lambda m: WithinYears(int(m[1]))),
@@ -111,7 +134,7 @@ _BY_KIND = {
 _EXCLUDED = (
     r"Only one of `(?P<one>\w+)` and `(?P<two>\w+)` can be set",
     r"If set, `(?P<one>\w+)` must not be set",
-    r"Cannot be (?:used in combination|combined) with `(?P<one>\w+)`",
+    r"Cannot be (?:used in combination|combined|set) with `(?P<one>\w+)`",
     r"can not be combined with `(?P<one>\w+)`",
     r"Mutually exclusive with (?P<one>\w+)\b",
     r"together with `(?P<one>\w+)` is not allowed",
@@ -122,11 +145,14 @@ _GOES_WITH = (
     r"(?:Only valid|Valid only) (?:when|for \w+ where) (?:the )?`(?P<sibling>\w+)"
     r"(?:=(?P<a>\w+)`|` is (?:set to )?`(?P<b>\w+)`)"
 )
+_APPLICABLE_WITH = r"(?:applicable|supported) only if `(?P<sibling>\w+)` is `(?P<a>\w+)`(?P<b>)"
 _REQUIRED_WITH = (
     r"Required (?:only )?(?:when|if) `(?P<sibling>\w+)(?:=(?P<a>\w+)`|` is `(?P<b>\w+)`)",
     r"Must be present if (?P<sibling>type) is `(?P<b>\w+)`",
     r"required if `(?P<sibling>\w+)` is passed",
 )
+# Of which parameters of a hash one is needed.
+_ONE_NEEDED = r"One of (?P<names>`\w+`(?:, `\w+`)*,? or `\w+`) is required[.](?!\w)"
 # What a sibling is where a request doesn't say it.
 _DEFAULTS = {"collection_method": "charge_automatically", "duration": "once"}
 
@@ -154,10 +180,17 @@ def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tup
     The last says whether the check is one of the hash that they stand in: it holds where the parameter is missing.
     """
     text = " ".join(param.description.split())
-    match = re.search(_GOES_WITH, text)
-    if match is not None and match["sibling"] in siblings:
-        sibling, value = match["sibling"], match["a"] or match["b"]
-        yield OnlyWith(sibling, value, _default_of(sibling, siblings)), _sentence(text, match), False
+    for pattern in (_GOES_WITH, _APPLICABLE_WITH):
+        match = re.search(pattern, text)
+        if match is not None and match["sibling"] in siblings:
+            sibling, value = match["sibling"], match["a"] or match["b"]
+            yield OnlyWith(sibling, value, _default_of(sibling, siblings)), _sentence(text, match), False
+    match = re.search(_ONE_NEEDED, text)
+    names = tuple(re.findall(r"`(\w+)`", match["names"])) if match is not None else ()
+    # Each of them says the same.
+    if match is not None and param.name == names[0]:
+        # What has an id is there already.
+        yield NeedsOneOf(names, tuple(name for name in ("id",) if name in siblings)), _sentence(text, match), True
     for pattern in _REQUIRED_WITH:
         match = re.search(pattern, text)
         if match is not None and match["sibling"] in siblings:

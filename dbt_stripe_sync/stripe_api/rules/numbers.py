@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 # Eight digits, and twelve in IDR (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
 MOST_AMOUNT = 99_999_999
 MOST_AMOUNTS = {"idr": 999_999_999_999}
+# The least of a charge, from the same page.
+LEAST_CHARGES = {
+    **dict.fromkeys(("usd", "aud", "brl", "cad", "chf", "eur", "inr", "jpy", "nzd", "sgd"), 50),
+    "aed": 200,
+    "bgn": 100,
+    "czk": 1500,
+    "dkk": 250,
+    "gbp": 30,
+    "hkd": 400,
+    "huf": 17500,
+    "mxn": 1000,
+    "myr": 200,
+    "nok": 300,
+    "pln": 200,
+    "ron": 200,
+    "sek": 300,
+    "thb": 1000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +52,12 @@ class Between:
         lower = lower or (f"at least {self.least:,}" if self.least is not None else None)
         upper = f"at most {self.most:,}" if self.most is not None else None
         return ", ".join(part for part in (lower, upper) if part)
+
+    @property
+    def sides(self) -> frozenset[str]:
+        """Which ends it bounds."""
+        lower = self.least is not None or self.above is not None
+        return frozenset(name for name, has in (("lower", lower), ("upper", self.most is not None)) if has)
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """Nothing where the number is within."""
@@ -103,6 +127,26 @@ class ChargeableAmount:
                 reason=f"is more than {most:,} in the smallest unit, the most that Stripe can charge",
                 message=f"This value must be less than or equal to {most}.",
                 code="amount_too_large",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LeastCharge:
+    """An amount is at least the least that Stripe charges in its currency."""
+
+    says: str = "at least the least charge of its currency, such as 50 in USD and 30 in GBP"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it is, or where the currency has no least charge."""
+        currency = currency_of(spot)
+        least = LEAST_CHARGES.get(currency, 0)
+        number = read_number(value)
+        if number is not None and number < least:
+            yield Fault(
+                reason=f"is less than {least:,} in the smallest unit, the least that Stripe charges in "
+                f"{currency.upper()}",
+                message=f"This value must be greater than or equal to {least}.",
+                code="amount_too_small",
             )
 
 

@@ -162,7 +162,8 @@ _NAMES = {"<": "angle bracket", ">": "angle bracket", "\\": "backslash", '"': "q
 
 
 def _named(characters: str) -> str:
-    return ", ".join(dict.fromkeys(_NAMES.get(character, "asterisk") for character in characters))
+    names = ("digit" if character.isdigit() else _NAMES.get(character, "asterisk") for character in characters)
+    return ", ".join(dict.fromkeys(names))
 
 
 def _listed(characters: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.lifecycle import Window
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
+# How far back and ahead a time may lie; `lifecycles` takes its windows from here.
+WINDOWS: Mapping[str, Mapping[str, Window]] = {
+    "billing.meter_event": {"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
+}
 # Leap years and clocks differ: what is this close to a bound is for Stripe to judge.
 _DAY = timedelta(days=1)
 
@@ -44,6 +49,63 @@ class InPast:
             yield Fault(
                 reason="lies in the future, and Stripe requires a time in the past",
                 message="Invalid timestamp: must be an integer Unix timestamp in the past.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class InWindow:
+    """A time lies within a window. The codes are Stripe's for what is too early and too late."""
+
+    window: Window
+    early: str
+    late: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"at most {_span(self.window.past)} back and {_span(self.window.ahead)} ahead"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it does, or where the time is not to be looked at."""
+        if not _is_time(value) or spot.now is None:
+            return
+        if value < spot.now - self.window.past.total_seconds():
+            yield Fault(
+                reason=f"lies more than {_span(self.window.past)} back",
+                message="The timestamp is too far in the past.",
+                code=self.early,
+                hint="leave older rows out of the model: what was not sent in time can't be sent any more",
+            )
+        elif value > spot.now + self.window.ahead.total_seconds():
+            yield Fault(
+                reason=f"lies more than {_span(self.window.ahead)} ahead",
+                message="The timestamp is in the future.",
+                code=self.late,
+                hint="send it when its time has come; a time without a zone counts as UTC",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class YearsOld:
+    """A date of birth, as `day`, `month` and `year`, lies more than so many years back."""
+
+    years: int
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"more than {self.years} years ago"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it does, or where the time is not to be looked at."""
+        parts = [value.get(name) for name in ("year", "month", "day")] if isinstance(value, dict) else []
+        if spot.now is None or not parts or not all(_is_time(part) for part in parts):
+            return
+        today = datetime.fromtimestamp(spot.now, UTC)
+        if tuple(parts) > (today.year - self.years, today.month, today.day):
+            yield Fault(
+                reason=f"is less than {self.years} years ago",
+                message=f"Cardholders must be older than {self.years} years old.",
             )
 
 
@@ -118,13 +180,17 @@ def max_interval(years: int) -> MaxInterval:
     return MaxInterval(years, {"year": years, "month": 12 * years, "week": 52 * years, "day": 365 * years})
 
 
+def _span(span: timedelta) -> str:
+    return f"{span.days} days" if span.days else f"{int(span.total_seconds()) // 60} minutes"
+
+
 def _is_time(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _years_after(now: int, years: int) -> float:
     """So many years later, with a day's grace for leap years and clocks."""
-    moment = datetime.fromtimestamp(now, timezone.utc)
+    moment = datetime.fromtimestamp(now, UTC)
     try:
         later = moment.replace(year=moment.year + years)
     except ValueError:  # the 29th of February

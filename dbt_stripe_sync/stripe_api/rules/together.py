@@ -89,21 +89,139 @@ class NotWith:
 
 @dataclass(frozen=True, slots=True)
 class NeedsOneOf:
-    """A hash has at least one of some parameters; the path leads to the hash."""
+    """A hash has at least one of some parameters, or one of `instead`; the path leads to the hash."""
 
     names: tuple[str, ...]
+    instead: tuple[str, ...] = ()
 
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"needs {_either(self.names)}"
+        unless = f", unless it has {_either(self.instead)}" if self.instead else ""
+        return f"needs {_either(self.names)}{unless}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """Nothing where it has, or where it may have what the request doesn't say."""
         if not isinstance(value, dict) or not spot.has_all_inside:
             return
-        if not any(is_given(value.get(name)) for name in self.names):
+        if not any(is_given(value.get(name)) for name in (*self.names, *self.instead)):
             yield needs(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A parameter of a request goes with none but some others."""
+
+    but: tuple[str, ...]
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"with no other parameter{f' but {_either(self.but)}' if self.but else ''}"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it stands alone."""
+        own = spot.path[-1]
+        others = [name for name in spot.hash if name not in {own, *self.but} and is_given(spot.hash[name])]
+        if is_given(value) and others:
+            yield Fault(
+                reason=f"can't be set together with `{others[0]}`",
+                message=f"When using `{own}`, you cannot specify any other parameters{self._but()}.",
+                code="parameters_exclusive",
+                hint="map the one or the other",
+            )
+
+    def _but(self) -> str:
+        return f" except for {_either(self.but)}" if self.but else ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffersFrom:
+    """A parameter has another value than a sibling."""
+
+    sibling: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"not the same as `{self.sibling}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it has."""
+        if is_given(value) and value == spot.hash.get(self.sibling):
+            yield Fault(
+                reason=f"must differ from `{self.sibling}`",
+                message=f"Invalid {spot.path[-1]}: must be different than `{self.sibling}`.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NotBeside:
+    """A parameter does not go with another of the same hash, whether the request or the object has that one."""
+
+    other: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"not where there is `{self.other}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where there is none, as far as that is known."""
+        if is_given(value) and is_given(spot.said(self.other)):
+            yield Fault(
+                reason=f"does not go with `{self.other}`",
+                message=f"You may not specify `{spot.path[-1]}` where there is `{self.other}`.",
+                code="parameters_exclusive",
+                hint="map one of the two",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class OneOfItems:
+    """A parameter is the `name` of one of the hashes in a sibling list."""
+
+    sibling: str
+    name: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"the `{self.name}` of one of `{self.sibling}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where it is."""
+        items = spot.hash.get(self.sibling)
+        if not is_given(value) or not isinstance(items, list):
+            return
+        if value not in [item.get(self.name) for item in items if isinstance(item, dict)]:
+            yield Fault(
+                reason=f"is not the `{self.name}` of any of `{self.sibling}`",
+                message=f"Invalid {spot.path[-1]}: must match a `{self.name}` in the `{self.sibling}` array.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ValueNeeds:
+    """One value of a parameter goes with one value of a sibling, where that says anything."""
+
+    own: str
+    sibling: str
+    value: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"`{self.own}` only with `{self.sibling}: {self.value}`"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where the sibling has the value, or says nothing."""
+        other = spot.said(self.sibling)
+        if value == self.own and is_given(other) and other != self.value:
+            yield Fault(
+                reason=f"can be `{self.own}` with `{self.sibling}: {self.value}` only",
+                message=f"`{self.own}` is only compatible with `{self.sibling}={self.value}`.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,33 @@
+"""A file of the project that a command writes whole, and writes anew each time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_generated(text: str, file: Path, *, header: str, command: str) -> bool:
+    """Write the file, and say whether it has changed.
+
+    Raises `ConfigError` where a file is there already that does not begin with `header`: somebody else's.
+    """
+    if file.exists():
+        before = file.read_text(encoding="utf-8")
+        if before == text:
+            return False
+        if not before.startswith(header):
+            raise ConfigError(
+                Problem(
+                    code="file-exists",
+                    summary=f"the file is there already, and was not written by `dbt-stripe-sync {command}`",
+                    where=Location(file=str(file)),
+                    hint="name another one with `--out`",
+                )
+            )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return True

@@ -1,0 +1,33 @@
+"""How much memory the comparison of rows may take before DuckDB spills to disk: from the machine, or as it is set."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+MEGABYTE = 1024 * 1024
+# Half of a small container is Python's and the driver's; past a gigabyte nothing becomes faster.
+SHARE = 4
+LEAST_MEGABYTES = 256
+MOST_MEGABYTES = 1024
+# docs.kernel.org/admin-guide/cgroup-v2.html, and the first version's: what a container may use.
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def choose_megabytes(wanted: int | None) -> int:
+    """What is wanted, else a quarter of what the machine or its container has, between 256 MB and 1 GB."""
+    if wanted is not None:
+        return wanted
+    return max(LEAST_MEGABYTES, min(MOST_MEGABYTES, read_megabytes() // SHARE))
+
+
+def read_megabytes(limits: tuple[Path, ...] = LIMITS) -> int:
+    """What the machine has, or what its container may use, where that is less."""
+    found = []
+    with suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in limits:
+        with suppress(OSError, ValueError):  # `max` says that there is no limit
+            found.append(int(path.read_text()))
+    return min(found, default=SHARE * MOST_MEGABYTES * MEGABYTE) // MEGABYTE

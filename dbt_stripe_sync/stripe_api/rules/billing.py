@@ -1,0 +1,191 @@
+"""Checks of what Stripe Billing says of prices, items and phases, inside one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.stripe_api.rules.rule import Fault
+from dbt_stripe_sync.stripe_api.rules.together import is_given, needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt_stripe_sync.stripe_api.rules.rule import Spot
+
+_DAY = 86_400
+_AMOUNTS = ("unit_amount", "unit_amount_decimal", "custom_unit_amount")
+
+
+@dataclass(frozen=True, slots=True)
+class OptionAmounts:
+    """Each of a price's `currency_options` has amounts of the kind that the price has."""
+
+    says: str = "each has `tiers` if the price has, else one of the amounts"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where they have, or where the scheme of the price isn't known."""
+        # A creation says the price's own currency.
+        is_new = "currency" in spot.hash
+        scheme = spot.said("billing_scheme") or ("per_unit" if is_new else None)
+        if not isinstance(value, dict) or scheme is None:
+            return
+        known = spot.known.get("currency_options") or {}
+        for currency, option in value.items():
+            if not isinstance(option, dict):
+                continue
+            here = (currency,)
+            tiers, amounts = option.get("tiers"), [name for name in _AMOUNTS if is_given(option.get(name))]
+            if scheme == "tiered" and amounts:
+                yield _does_not_go(amounts[0], scheme, here)
+            elif scheme != "tiered" and tiers:
+                yield Fault(
+                    reason="goes with `billing_scheme: tiered` only",
+                    message="You may not specify `tiers` when `billing_scheme=per_unit`.",
+                    within=(*here, "tiers"),
+                )
+            elif len(amounts) > 1:
+                yield Fault(
+                    reason=f"has {' and '.join(f'`{name}`' for name in amounts)}, which exclude each other",
+                    message=f"You may only specify one of these parameters: {', '.join(amounts)}.",
+                    code="parameters_exclusive",
+                    hint="map one of them",
+                    within=(*here, amounts[1]),
+                )
+            elif not amounts and not tiers and currency.lower() not in known and (is_new or known):
+                missing = needs(("tiers",) if scheme == "tiered" else _AMOUNTS)
+                yield Fault(
+                    reason=missing.reason,
+                    message=missing.message,
+                    code=missing.code,
+                    hint=missing.hint,
+                    within=(*here, *missing.within),
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctPrices:
+    """No two items of a subscription have the same price."""
+
+    says: str = "each item has a price of its own"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """One for each item whose price another before it has."""
+        if not isinstance(value, list):
+            return
+        seen = []
+        for index, item in enumerate(value):
+            price = item.get("price") if isinstance(item, dict) and not item.get("deleted") else None
+            if not is_given(price):
+                continue
+            if price in seen:
+                yield Fault(
+                    reason="is the price of another item too, and Stripe accepts each price once",
+                    message=f"Cannot add multiple subscription items with the same price: {price}",
+                    hint="add the quantities up in the model",
+                    within=(str(index), "price"),
+                )
+            seen.append(price)
+
+
+@dataclass(frozen=True, slots=True)
+class OneCurrency:
+    """What a list describes of prices is in one currency, and in that of the request where it says one."""
+
+    says: str = "all `price_data` in one currency, that of the request where it names one"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """One for each item in another currency than the first."""
+        named = spot.hash.get("currency")
+        first = named.lower() if isinstance(named, str) and named else None
+        for index, item in enumerate(value if isinstance(value, list) else []):
+            data = item.get("price_data") if isinstance(item, dict) else None
+            currency = data.get("currency") if isinstance(data, dict) else None
+            if not isinstance(currency, str):
+                continue
+            first = first or currency.lower()
+            if currency.lower() != first:
+                yield Fault(
+                    reason="is another currency than that of the other prices, and Stripe accepts one",
+                    message=f"The price specified only supports `{currency}`. This doesn't match the expected "
+                    f"currency: `{first}`.",
+                    hint="use one currency for all items",
+                    within=(str(index), "price_data", "currency"),
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class PhasesInOrder:
+    """Each phase of a schedule ends after it starts, wherever the one before it ends."""
+
+    says: str = "each phase ends after it starts, and none starts before the one before it ends"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """One for each phase that doesn't."""
+        if not isinstance(value, list):
+            return
+        # A schedule that does not say when it starts does so now.
+        start = _moment(spot.hash.get("start_date", "now" if spot.is_whole else None), spot)
+        for index, phase in enumerate(value):
+            if not isinstance(phase, dict):
+                return
+            begins = _moment(phase.get("start_date"), spot) or start
+            end = _moment(phase.get("end_date"), spot)
+            if end is not None and begins is not None and end <= begins:
+                yield Fault(
+                    reason="must lie after the start of its phase",
+                    message="A phase must end after it starts.",
+                    within=(str(index), "end_date"),
+                )
+            start = begins + _at_least(phase.get("duration")) if end is None and begins is not None else end
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOfPhase:
+    """A phase that is a trial as a whole has no other end of a trial, and no anchor at its start."""
+
+    says: str = "with `trial: true`, `trial_end` is `end_date`; with a trial, the anchor is not `phase_start`"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """One for each of the two that is not so."""
+        if not isinstance(value, dict):
+            return
+        end, trial_end = value.get("end_date"), value.get("trial_end")
+        if value.get("trial") is True and trial_end is not None and end is not None and trial_end != end:
+            yield Fault(
+                reason="must be the phase's `end_date` where `trial` is true",
+                message="`trial_end` must match the phase's `end_date` when combined with `trial=true`.",
+                hint="leave it out",
+                within=("trial_end",),
+            )
+        if value.get("billing_cycle_anchor") == "phase_start" and (value.get("trial") or is_given(trial_end)):
+            yield Fault(
+                reason="can't be `phase_start` in a phase with a trial",
+                message="`billing_cycle_anchor` cannot be set to `phase_start` if this phase specifies a trial.",
+                hint="leave it out",
+                within=("billing_cycle_anchor",),
+            )
+
+
+def _does_not_go(name: str, scheme: str, within: tuple[str, ...]) -> Fault:
+    return Fault(
+        reason=f"does not go with `billing_scheme: {scheme}`",
+        message=f"You may not specify `{name}` when `billing_scheme={scheme}`.",
+        within=(*within, name),
+    )
+
+
+def _moment(value: Any, spot: Spot) -> int | None:
+    """A time in Unix seconds; None where it is none, or where the time is not to be looked at."""
+    if value == "now":
+        return spot.now
+    return value if isinstance(value, int) and not isinstance(value, bool) and value else None
+
+
+def _at_least(duration: Any) -> int:
+    """How long a phase lasts at least, in seconds."""
+    if not isinstance(duration, dict):
+        return 0
+    count = duration.get("interval_count")
+    days = {"day": 1, "week": 7, "month": 28, "year": 365}.get(str(duration.get("interval")), 0)
+    return days * _DAY * (count if isinstance(count, int) else 1)

@@ -1,0 +1,265 @@
+"""The log in a schema of the warehouse: tables that are only ever brought up to what the state has.
+
+What both kinds of warehouse take is here; `log_postgres.py` and `log_duckdb.py` are what differs. Each transaction that
+writes holds the mark first, so that two writers follow each other, and nothing is committed half.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
+from dbt_stripe_sync.model.log import CHANGES, FORMAT, MARK, OBJECTS, PROBLEMS, RUNS, TABLES, Kind, LogMark, LogTable
+from dbt_stripe_sync.warehouse.select import double_quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
+
+
+class LogConnection(Protocol):
+    """A connection that may write. Every method raises `WarehouseError`."""
+
+    @property
+    def types(self) -> Mapping[Kind, str]:
+        """The warehouse's type for each kind of column."""
+        ...
+
+    @property
+    def with_primary_key(self) -> tuple[LogTable, ...]:
+        """The tables for which a primary key is worth its cost."""
+        ...
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        ...
+
+    def commit(self) -> None:
+        """Make it durable."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo it; nothing where there is none."""
+        ...
+
+    def hold(self, table: str) -> None:
+        """Keep other writers from the table until the transaction ends."""
+        ...
+
+    def execute(self, sql: str) -> None:
+        """A statement without an answer."""
+        ...
+
+    def read(self, sql: str) -> pa.RecordBatchReader:
+        """A query's rows."""
+        ...
+
+    def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
+        """Make a temporary table of rows, and say how to name it in SQL."""
+        ...
+
+    def has_schema(self, schema: str) -> bool:
+        """Whether there is such a schema."""
+        ...
+
+    def tables(self, schema: str) -> frozenset[str]:
+        """The names of a schema's tables."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop what runs, from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...
+
+
+class WarehouseLog:
+    """The log in one schema. Everything raises `WarehouseError`."""
+
+    def __init__(self, connection: LogConnection, schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+
+    def prepare(self, mark: LogMark, *, take_over: bool = False) -> bool:
+        """Create what is missing for the state of `mark`; says whether a table was missing.
+
+        Refuses the log of another state, unless it is to be taken over, and a schema whose tables are something else.
+        """
+        with self._transaction():
+            if not self._connection.has_schema(self._schema):
+                self._connection.execute(f"CREATE SCHEMA {double_quoted(self._schema)}")
+            there = self._connection.tables(self._schema)
+            known = self._mark() if MARK.name in there else None
+            foreign = sorted(table.name for table in TABLES if table.name in there)
+            if known is None and foreign:
+                raise _not_a_log(self._schema, foreign)
+            if known is not None and known.format > FORMAT:
+                raise _newer(self._schema)
+            if known is not None and known.state_id != mark.state_id and not take_over:
+                raise _of_another_state(self._schema)
+            missing = [table for table in (MARK, *TABLES) if table.name not in there]
+            for table in missing:
+                self._create(table)
+            if known is None or known.state_id != mark.state_id:
+                self._set_mark(LogMark(format=FORMAT, state_id=mark.state_id, objects=None))
+            return bool(missing)
+
+    def runs(self) -> frozenset[str]:
+        """The runs that the log has."""
+        with self._transaction():
+            return frozenset(self._connection.read(f"SELECT run_id FROM {self._name(RUNS)}").read_all()[0].to_pylist())
+
+    def run_sizes(self) -> Mapping[str, int]:
+        """The runs that the log has, each with its number of changes, which takes longer."""
+        query = (
+            f"SELECT r.run_id, count(c.run_id) AS changes FROM {self._name(RUNS)} r "
+            f"LEFT JOIN {self._name(CHANGES)} c ON c.run_id = r.run_id GROUP BY r.run_id"
+        )
+        with self._transaction():
+            return {row["run_id"]: row["changes"] for row in self._connection.read(query).read_all().to_pylist()}
+
+    def add_runs(
+        self, mark: LogMark, runs: pa.RecordBatchReader, changes: pa.RecordBatchReader, problems: pa.RecordBatchReader
+    ) -> None:
+        """Add runs with what they did, in one transaction. What the log has of them already stays as it is."""
+        with self._writing(mark):
+            # The runs come last: a run that is there is there with all that it did.
+            for table, rows in ((CHANGES, changes), (PROBLEMS, problems), (RUNS, runs)):
+                self._add(table, rows)
+
+    def objects(self) -> pa.RecordBatchReader:
+        """The objects that the log has."""
+        names = ", ".join(OBJECTS.names)
+        return self._connection.read(f"SELECT {names} FROM {self._name(OBJECTS)}")
+
+    def mark(self) -> LogMark:
+        """How far the log has come."""
+        with self._transaction():
+            known = self._mark()
+        return known or LogMark(format=FORMAT, state_id="", objects=None)
+
+    @contextmanager
+    def objects_replaced(self, mark: LogMark) -> Iterator[None]:
+        """One transaction around `objects`, `write_objects` and `drop_objects`; it leaves `mark` as the log's."""
+        with self._writing(mark):
+            yield
+            self._set_mark(mark)
+
+    def write_objects(self, rows: pa.RecordBatchReader) -> None:
+        """Write objects over those of the same rows. Inside `objects_replaced`."""
+        with self._staged(rows) as staged:
+            self._delete(staged)
+            self._insert(OBJECTS, staged)
+
+    def drop_objects(self, rows: pa.RecordBatchReader) -> None:
+        """Drop the objects of rows. Inside `objects_replaced`."""
+        with self._staged(rows) as staged:
+            self._delete(staged)
+
+    def cancel(self) -> None:
+        """Stop what runs, from another thread."""
+        self._connection.cancel()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.begin()
+        try:
+            yield
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+
+    @contextmanager
+    def _writing(self, mark: LogMark) -> Iterator[None]:
+        with self._transaction():
+            self._connection.hold(self._name(MARK))
+            known = self._mark()
+            if known is None or known.state_id != mark.state_id:
+                raise _of_another_state(self._schema)
+            yield
+
+    def _mark(self) -> LogMark | None:
+        rows = self._connection.read(f"SELECT {', '.join(MARK.names)} FROM {self._name(MARK)}").read_all().to_pylist()
+        return LogMark(**rows[0]) if rows else None
+
+    def _set_mark(self, mark: LogMark) -> None:
+        objects = "NULL" if mark.objects is None else f"'{mark.objects}'"
+        self._connection.execute(f"DELETE FROM {self._name(MARK)}")
+        # The id is our own, and the digest figures: neither has anything to escape.
+        self._connection.execute(f"INSERT INTO {self._name(MARK)} VALUES ({mark.format}, '{mark.state_id}', {objects})")
+
+    def _create(self, table: LogTable) -> None:
+        types = self._connection.types
+        columns = [f"{double_quoted(column.name)} {types[column.kind]}" for column in table.columns]
+        if table in self._connection.with_primary_key:
+            columns.append(f"PRIMARY KEY ({', '.join(map(double_quoted, table.key))})")
+        self._connection.execute(f"CREATE TABLE {self._name(table)} ({', '.join(columns)})")
+
+    def _add(self, table: LogTable, rows: pa.RecordBatchReader) -> None:
+        with self._staged(rows) as staged:
+            same = " AND ".join(f"t.{double_quoted(name)} = s.{double_quoted(name)}" for name in table.key)
+            self._insert(table, f"{staged} s WHERE NOT EXISTS (SELECT 1 FROM {self._name(table)} t WHERE {same})")
+
+    def _insert(self, table: LogTable, source: str) -> None:
+        names = ", ".join(double_quoted(name) for name in table.names)
+        self._connection.execute(f"INSERT INTO {self._name(table)} ({names}) SELECT {names} FROM {source}")
+
+    def _delete(self, staged: str) -> None:
+        self._connection.execute(
+            f"DELETE FROM {self._name(OBJECTS)} WHERE (sync, key) IN (SELECT sync, key FROM {staged})"
+        )
+
+    @contextmanager
+    def _staged(self, rows: pa.RecordBatchReader) -> Iterator[str]:
+        staged = self._connection.stage("stripe_sync_staged", rows)
+        yield staged
+        self._connection.execute(f"DROP TABLE {staged}")
+
+    def _name(self, table: LogTable) -> str:
+        return f"{double_quoted(self._schema)}.{double_quoted(table.name)}"
+
+
+def log_problem(code: str, summary: str, hint: str) -> WarehouseError:
+    """What keeps the log from being written."""
+    return WarehouseError(
+        Problem(
+            code=code, summary=summary, where=Location(file="dbt_project.yml", field="vars.stripe_sync.log"), hint=hint
+        )
+    )
+
+
+def _of_another_state(schema: str) -> WarehouseError:
+    return log_problem(
+        "log-of-another-state",
+        f"the schema `{schema}` holds the log of another state",
+        "give each state its own schema with `log_schema`; if the other state is gone for good, "
+        "`dbt-stripe-sync log write --take-over` continues its log",
+    )
+
+
+def _not_a_log(schema: str, tables: list[str]) -> WarehouseError:
+    listed = ", ".join(f"`{table}`" for table in tables)
+    return log_problem(
+        "log-schema-in-use",
+        f"the schema `{schema}` has tables that are not the log's: {listed}",
+        "name a schema for the log alone with `log_schema`",
+    )
+
+
+def _newer(schema: str) -> WarehouseError:
+    return log_problem(
+        "log-newer",
+        f"the log in the schema `{schema}` was written by a newer version of dbt-stripe-sync",
+        "upgrade dbt-stripe-sync: pip install --upgrade dbt-stripe-sync",
+    )

@@ -1,0 +1,136 @@
+"""The log in the project's DuckDB file, which takes one writer: opened for as long as the log is written."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from dbt_stripe_sync.model.log import Kind
+from dbt_stripe_sync.warehouse.duckdb import attach, safe_reason
+from dbt_stripe_sync.warehouse.duckdb_profile import parse_profile
+from dbt_stripe_sync.warehouse.log import log_problem
+from dbt_stripe_sync.warehouse.select import double_quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.model.log import LogTable
+
+BATCH_ROWS = 50_000
+
+
+class DuckDBLog:
+    """The file, attached to a connection of our own. Implements `warehouse.log.LogConnection`."""
+
+    types: Mapping[Kind, str] = {
+        Kind.TEXT: "VARCHAR",
+        Kind.TEXTS: "VARCHAR[]",
+        Kind.NUMBER: "BIGINT",
+        Kind.BOOLEAN: "BOOLEAN",
+        Kind.TIME: "TIMESTAMPTZ",
+    }
+    # DuckDB reads a table of a million rows in milliseconds, and would keep an index of it in memory.
+    with_primary_key: tuple[LogTable, ...] = ()
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, database: str) -> None:
+        self._connection = connection
+        self._database = database
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self.execute("BEGIN TRANSACTION")
+
+    def commit(self) -> None:
+        """Make it durable."""
+        self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo it; a failed COMMIT has done so."""
+        with contextlib.suppress(duckdb.Error):
+            self._connection.execute("ROLLBACK")
+
+    def hold(self, table: str) -> None:
+        """Nothing to do: the file has one writer."""
+
+    def execute(self, sql: str) -> None:
+        """A statement without an answer."""
+        try:
+            self._connection.execute(sql).fetchall()
+        except duckdb.Error as error:
+            raise _failed(error) from None
+
+    def read(self, sql: str) -> pa.RecordBatchReader:
+        """A query's rows."""
+        try:
+            return self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
+        except duckdb.Error as error:
+            raise _failed(error) from None
+
+    def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
+        """A temporary table."""
+        self._connection.register("stripe_sync_rows", rows)
+        try:
+            self.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM stripe_sync_rows")
+        finally:
+            self._connection.unregister("stripe_sync_rows")
+        return f"temp.main.{name}"
+
+    def has_schema(self, schema: str) -> bool:
+        """Whether there is such a schema, whatever its case: DuckDB's names have none."""
+        query = "SELECT 1 FROM duckdb_schemas() WHERE database_name = $database AND lower(schema_name) = lower($schema)"
+        return bool(self._rows(query, schema))
+
+    def tables(self, schema: str) -> frozenset[str]:
+        """The tables and views of a schema."""
+        query = (
+            "SELECT table_name FROM (SELECT database_name, schema_name, table_name FROM duckdb_tables() UNION ALL "
+            "SELECT database_name, schema_name, view_name FROM duckdb_views()) "
+            "WHERE database_name = $database AND lower(schema_name) = lower($schema)"
+        )
+        return frozenset(str(name).lower() for (name,) in self._rows(query, schema))
+
+    def cancel(self) -> None:
+        """Stop what runs, from another thread."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Leave the file."""
+        self._connection.close()
+
+    def _rows(self, query: str, schema: str) -> list[tuple[Any, ...]]:
+        try:
+            return list(self._connection.execute(query, {"database": self._database, "schema": schema}).fetchall())
+        except duckdb.Error as error:
+            raise _failed(error) from None
+
+
+def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float) -> DuckDBLog:
+    """Open the profile's file to write to it. Raises `WarehouseError`: `warehouse-locked` where somebody holds it."""
+    del read_seconds  # nothing on this machine keeps anybody waiting
+    profile = parse_profile(target, project_root)
+    if profile.file is None:
+        raise log_problem("log-not-supported", "the profile's DuckDB database is no file", "log to a DuckDB file")
+    connection = duckdb.connect(":memory:", config={**profile.config, "autoinstall_known_extensions": "false"})
+    try:
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET python_enable_replacements = false")
+        main = profile.attachments[0]
+        attach(connection, replace(main, sql=main.sql.removesuffix(" (READ_ONLY)")), profile.connect_attempts)
+        connection.execute(f"USE {double_quoted(profile.database)}")
+    except BaseException:
+        connection.close()
+        raise
+    return DuckDBLog(connection, profile.database)
+
+
+def _failed(error: duckdb.Error) -> WarehouseError:
+    hint = "check the file's permissions and the room on its disk"
+    return log_problem("log-failed", f"DuckDB rejected the log: {safe_reason(error)}", hint)

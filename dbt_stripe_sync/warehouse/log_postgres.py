@@ -1,0 +1,157 @@
+"""The log in PostgreSQL: rows arrive through binary COPY in a temporary table, and go on from there in SQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import adbc_driver_manager
+
+from dbt_stripe_sync.model.log import CHANGES, PROBLEMS, RUNS, Kind
+from dbt_stripe_sync.model.sql import literal
+from dbt_stripe_sync.warehouse.failures import first_line
+from dbt_stripe_sync.warehouse.log import log_problem
+from dbt_stripe_sync.warehouse.postgres import CONNECTION_ENDED, INSUFFICIENT_PRIVILEGE, MESSAGE_IS_SAFE, log_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from dbt_stripe_sync.model.errors import WarehouseError
+    from dbt_stripe_sync.warehouse.adbc_connection import Connection
+
+# Somebody who holds the log's tables must not hold up a run.
+LOCK_SECONDS = 30
+# A server that is gone is noticed within a minute (postgresql.org/docs/current/libpq-connect.html).
+KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+LOCK_NOT_AVAILABLE = "55P03"
+QUERY_CANCELED = "57014"
+
+
+class PostgresLog:
+    """One connection that writes. Implements `warehouse.log.LogConnection`."""
+
+    types: Mapping[Kind, str] = {
+        Kind.TEXT: "text",
+        Kind.TEXTS: "text[]",
+        Kind.NUMBER: "bigint",
+        Kind.BOOLEAN: "boolean",
+        Kind.TIME: "timestamptz",
+    }
+    # Not the objects: PostgreSQL indexes no text of more than 2,704 bytes, and a key may be longer.
+    with_primary_key = (RUNS, CHANGES, PROBLEMS)
+
+    def __init__(self, connection: Connection, user: str, read_seconds: float) -> None:
+        self._connection = connection
+        self._user = user
+        self._read_seconds = read_seconds
+        self._cursor = connection.cursor()
+
+    def begin(self) -> None:
+        """Begin a transaction, which the driver does by itself, with limits on how long anything may take."""
+        self.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+        self.execute(f"SET LOCAL statement_timeout = '{int(self._read_seconds * 1000)}ms'")
+
+    def commit(self) -> None:
+        """Make it durable."""
+        try:
+            self._connection.commit()
+        except adbc_driver_manager.Error as error:
+            raise self._failed(error) from None
+
+    def rollback(self) -> None:
+        """Undo it."""
+        try:
+            self._connection.rollback()
+        except adbc_driver_manager.Error:
+            return  # the connection is gone, and the transaction with it
+
+    def hold(self, table: str) -> None:
+        """Keep other writers waiting; who reads is not."""
+        self.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+
+    def execute(self, sql: str) -> None:
+        """A statement without an answer."""
+        try:
+            self._cursor.execute(sql)
+        except adbc_driver_manager.Error as error:
+            raise self._failed(error) from None
+
+    def read(self, sql: str) -> pa.RecordBatchReader:
+        """A query's rows."""
+        try:
+            return self._cursor.reader(sql)
+        except adbc_driver_manager.Error as error:
+            raise self._failed(error) from None
+
+    def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
+        """A temporary table, filled through COPY."""
+        try:
+            # A statement of its own: one that has rows bound to it takes no other text.
+            with self._connection.cursor() as filling:
+                filling.ingest(name, rows)
+        except adbc_driver_manager.Error as error:
+            raise self._failed(error) from None
+        return f"pg_temp.{name}"
+
+    def has_schema(self, schema: str) -> bool:
+        """Whether there is such a schema.
+
+        `CREATE SCHEMA IF NOT EXISTS` would ask for a right where there is nothing to do.
+        """
+        return bool(self._rows(f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {literal(schema)}"))
+
+    def tables(self, schema: str) -> frozenset[str]:
+        """The tables and views of a schema."""
+        query = (
+            "SELECT c.relname::text FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            f"WHERE n.nspname = {literal(schema)} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+        )
+        return frozenset(str(name) for (name,) in self._rows(query))
+
+    def cancel(self) -> None:
+        """Stop what runs, from another thread."""
+        self._cursor.cancel()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._cursor.close()
+        self._connection.close()
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._cursor.rows(query)
+        except adbc_driver_manager.Error as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> WarehouseError:
+        state = getattr(error, "sqlstate", None) or ""
+        message = first_line(error).rsplit("ERROR:  ", 1)[-1]
+        if state == INSUFFICIENT_PRIVILEGE:
+            return log_problem(
+                "log-denied",
+                f"PostgreSQL does not let `{self._user}` write the log: {message}",
+                "grant what docs/warehouse-log.md lists",
+            )
+        if state in {LOCK_NOT_AVAILABLE, QUERY_CANCELED}:
+            return log_problem(
+                "log-failed",
+                f"PostgreSQL gave up on writing the log: {message}",
+                "end what holds the log's tables, such as a VACUUM FULL; to wait longer for large ones, raise "
+                "`warehouse_read_timeout`",
+            )
+        if state.startswith(CONNECTION_ENDED) or "server closed the connection" in message:
+            return log_problem("log-failed", "the connection was lost while the log was written", "check the network")
+        # Messages about data quote values.
+        reason = (
+            f"{message} (SQLSTATE {state})" if state.startswith(MESSAGE_IS_SAFE) else f"SQLSTATE {state or 'unknown'}"
+        )
+        return log_problem("log-failed", f"PostgreSQL rejected the log: {reason}", "look into the server's log")
+
+
+def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float) -> PostgresLog:
+    """Log in as the profile says. Raises `WarehouseError`."""
+    del project_root  # libpq resolves certificate paths as dbt's driver does
+    return PostgresLog(log_in(target, **KEEPALIVE), str(target.get("role") or target.get("user")), read_seconds)

@@ -1,0 +1,154 @@
+"""`log: warehouse`: brings a schema of the warehouse up to what the state has: runs, changes, problems, Stripe's ids.
+
+The state says what there is (`state/logged.py`), the warehouse keeps it (`warehouse/log.py`), and nothing is remembered
+in between: what the log lacks is found by asking it. So a log that could not be written is caught up by the next run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity, SyncError
+from dbt_stripe_sync.model.log import SCHEMA_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dbt_stripe_sync.state.logged import LoggedState
+    from dbt_stripe_sync.state.store import StateStore
+    from dbt_stripe_sync.warehouse.log import WarehouseLog
+    from dbt_stripe_sync.wiring import Workload
+
+# Runs are added some at a time: a log that begins with the history of years does not begin anew when it is cut off.
+RUNS_AT_ONCE = 500
+CHANGES_AT_ONCE = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogWritten:
+    """What was written: the log's schema, and how many runs and changes it did not have."""
+
+    schema: str
+    runs: int
+    changes: int
+
+
+def log_schema(workload: Workload) -> str:
+    """The schema of the log: the one that the settings name, or one beside the target's own."""
+    return workload.settings.log_schema or f"{workload.dbt.target.get('schema') or 'main'}{SCHEMA_SUFFIX}"
+
+
+def check_log_wanted(workload: Workload) -> None:
+    """Whether the settings ask for a log. Raises `ConfigError`."""
+    if workload.settings.log is None:
+        raise ConfigError(
+            Problem(
+                code="no-log",
+                summary="this project keeps no log in the warehouse",
+                where=Location(file="dbt_project.yml", field="vars.stripe_sync"),
+                hint="add `log: warehouse` under `vars: stripe_sync:`",
+            )
+        )
+
+
+async def log_to_warehouse(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
+    """Write the log, if there is to be one. What keeps it from being written comes back as a warning."""
+    if workload.settings.log is None:
+        return ()
+    try:
+        await write_log(workload, state)
+    except SyncError as error:
+        return tuple(_not_written(problem) for problem in error.problems)
+    except Exception as error:  # noqa: BLE001 - the log never fails the run that it is about
+        return (_not_written(Problem(code="log-failed", summary=type(error).__name__)),)
+    return ()
+
+
+async def write_log(
+    workload: Workload, state: StateStore, *, everything: bool = False, take_over: bool = False
+) -> LogWritten:
+    """Write what the log lacks of an open state; `everything` compares what it has already, too.
+
+    Works in a thread, so that Ctrl-C is heard; what was begun is rolled back then. Raises `SyncError`.
+    """
+    writer = _Writer(workload, state.logged, everything=everything, take_over=take_over)
+    writing = asyncio.ensure_future(asyncio.to_thread(writer.write))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        writer.cancel()
+        with suppress(Exception):
+            await writing  # it uses the state, which is closed next
+        raise
+
+
+class _Writer:
+    def __init__(self, workload: Workload, state: LoggedState, *, everything: bool, take_over: bool) -> None:
+        self._workload = workload
+        self._state = state
+        self._everything = everything
+        self._take_over = take_over
+        self._log: WarehouseLog | None = None
+
+    def cancel(self) -> None:
+        if self._log is not None:
+            self._log.cancel()
+
+    def write(self) -> LogWritten:
+        from dbt_stripe_sync.warehouse.registry import TimeLimits, open_log
+
+        settings, dbt = self._workload.settings, self._workload.dbt
+        schema = log_schema(self._workload)
+        limits = TimeLimits(read_seconds=settings.warehouse_read_timeout)
+        self._log = log = open_log(dbt.target, schema, project_root=dbt.root, limits=limits)
+        try:
+            mark = self._state.mark()
+            is_new = log.prepare(mark, take_over=self._take_over)
+            missing = self._missing_runs(log, compare=is_new or self._everything)
+            for runs in _in_groups(missing):
+                log.add_runs(
+                    mark, self._state.run_rows(runs), self._state.change_rows(runs), self._state.problem_rows(runs)
+                )
+            if self._everything or log.mark() != mark:
+                with log.objects_replaced(mark), self._state.object_changes(log.objects()) as changes:
+                    log.write_objects(changes.written())
+                    log.drop_objects(changes.gone())
+        finally:
+            log.close()
+        return LogWritten(schema=schema, runs=len(missing), changes=sum(missing.values()))
+
+    def _missing_runs(self, log: WarehouseLog, *, compare: bool) -> Mapping[str, int]:
+        """The runs that the log lacks, or of which it lacks changes, with their numbers of changes."""
+        runs = self._state.runs()
+        if not compare:
+            logged = log.runs()
+            return {run: changes for run, changes in runs.items() if run not in logged}
+        sizes = log.run_sizes()
+        return {run: changes for run, changes in runs.items() if sizes.get(run, -1) < changes}
+
+
+def _in_groups(runs: Mapping[str, int]) -> Iterator[list[str]]:
+    group: list[str] = []
+    size = 0
+    for run, changes in runs.items():
+        if group and (len(group) == RUNS_AT_ONCE or size + changes > CHANGES_AT_ONCE):
+            yield group
+            group, size = [], 0
+        group.append(run)
+        size += changes
+    if group:
+        yield group
+
+
+def _not_written(problem: Problem) -> Problem:
+    later = "the next run, or `dbt-stripe-sync log write`, writes what is missing"
+    return Problem(
+        code="log-not-written",
+        summary=f"the log was not written to the warehouse: {problem.summary}",
+        where=Location(file="dbt_project.yml", field="vars.stripe_sync.log"),
+        hint=f"{problem.hint}; {later}" if problem.hint else later,
+        severity=Severity.WARNING,
+    )

@@ -1,0 +1,119 @@
+"""The figures of a session: each beside its floor of the same run, and how it grows with the number of rows."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import pairwise
+from math import log
+from statistics import median
+from typing import TYPE_CHECKING
+
+from business import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from large import Measured
+
+PAGE = ROOT / "docs" / "performance.md"
+# Sizes and rounds are settings: a full run with 10,000,000 rows takes an hour.
+SIZES = tuple(int(size) for size in os.environ.get("DBT_STRIPE_SYNC_BENCHMARK_ROWS", "100000,1000000").split(","))
+ROUNDS = int(os.environ.get("DBT_STRIPE_SYNC_BENCHMARK_ROUNDS", "3"))
+PACKAGES = ("duckdb", "pyarrow", "adbc-driver-postgresql", "stripe")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing at one size: medians of its rounds, and its floor's seconds."""
+
+    what: str
+    rows: int
+    seconds: float
+    cpu: float
+    peak: int
+    floor: float
+    floor_cpu: float
+
+
+@dataclass
+class Figures:
+    """What a session has measured. `others` are sentences about what has no rows."""
+
+    measured: list[Figure] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    def compare(self, what: str, rows: int, rounds: int, ours: Callable[[], Measured], floor: Callable[[], Measured]):
+        """Measure both in turn, so that what else the machine does falls on both."""
+        pairs = [(floor(), ours()) for _ in range(rounds)]
+        floors, own = ([pair[index] for pair in pairs] for index in (0, 1))
+        figure = Figure(
+            what,
+            rows,
+            median(one.seconds for one in own),
+            median(one.cpu for one in own),
+            max(one.peak for one in own),
+            median(one.seconds for one in floors),
+            median(one.cpu for one in floors),
+        )
+        self.measured.append(figure)
+        print(f"\n{_line(figure)}")
+        return [one.out for one in own]
+
+    def say(self, sentence: str) -> None:
+        """A figure that has no rows."""
+        self.others.append(sentence)
+        print(f"\n{sentence}")
+
+    def write(self) -> None:
+        """Write the page of what was measured."""
+        lines = [
+            "# Performance",
+            "",
+            "Written by `pytest -m benchmark_figures -n 0`; figures, not promises.",
+            f"{_machine()}; {_versions()}; commit `{_commit()}`.",
+            "",
+            "Each figure is a whole process, from start to exit, and the median of its rounds; the most memory is that",
+            "of the worst one. The floor is a process that only reads the same rows, measured in turn with it:",
+            "PostgreSQL's `COPY (SELECT * …) TO STDOUT (FORMAT binary)` into nothing, and a scan of the DuckDB file.",
+            "Rows have twelve columns. Growth is the exponent of the CPU time from the size before: 1 is in proportion",
+            "to the rows.",
+            "",
+            "| what | rows | seconds | CPU | most memory | floor | times the floor | growth |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|",
+            *(f"{_line(figure)} {self._growth(figure)} |" for figure in self.measured),
+            "",
+            *(f"- {sentence}" for sentence in self.others),
+        ]
+        PAGE.write_text("\n".join(lines).rstrip() + "\n")
+
+    def _growth(self, figure: Figure) -> str:
+        same = sorted((one for one in self.measured if one.what == figure.what), key=lambda one: one.rows)
+        for smaller, larger in pairwise(same):
+            if larger is figure:
+                return f"{log(larger.cpu / smaller.cpu) / log(larger.rows / smaller.rows):.2f}"
+        return ""
+
+
+def _line(figure: Figure) -> str:
+    return (
+        f"| {figure.what} | {figure.rows:,} | {figure.seconds:.2f} | {figure.cpu:.2f} | {figure.peak:,} MB "
+        f"| {figure.floor:.2f} | {figure.seconds / figure.floor:.1f} |"
+    )
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    return f"{os.cpu_count()} cores, {memory} GB, {platform.system()}, Python {platform.python_version()}"
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+
+
+def _commit() -> str:
+    command: Sequence[str] = ("git", "rev-parse", "--short", "HEAD")
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"

@@ -1,0 +1,1 @@
+{{ config(alias='Berth Plan', tags='plan') }} select id, "Name" as "Full Name", lower("Name") || '@example.com' as "Email" from {{ ref('ports') }}

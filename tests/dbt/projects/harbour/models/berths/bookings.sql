@@ -1,0 +1,1 @@
+{{ config(materialized='incremental', unique_key=['id', 'day'], on_schema_change='fail', contract={'enforced': true}) }} select 1 as id, date '2026-01-01' as day

@@ -1,0 +1,1 @@
+{{ config(materialized='pinned', pre_hook='select 1') }} select id from {{ ref('berths') }}

@@ -1,0 +1,1 @@
+{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='day', batch_size='year', begin='2026-01-01') }} select id, day from {{ ref('bookings') }}

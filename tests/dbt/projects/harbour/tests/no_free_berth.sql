@@ -1,0 +1,1 @@
+{{ config(tags=['money', 'quick'], severity='warn', meta={'by': 'bob'}) }} select 1 from {{ ref('berths') }} b join {{ ref('tariff', v=1) }} t using (id) where t.fee < 0

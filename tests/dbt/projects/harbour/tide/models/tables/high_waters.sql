@@ -1,0 +1,1 @@
+select id, height from {{ ref('heights') }} where height > 4

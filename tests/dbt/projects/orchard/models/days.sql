@@ -1,0 +1,1 @@
+select cast(range as date) as day from range(date '2026-01-01', date '2026-02-01', interval 1 day)

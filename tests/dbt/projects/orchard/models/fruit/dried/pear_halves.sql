@@ -1,0 +1,1 @@
+{{ config(enabled=var('halves', true)) }} select id, name from {{ ref('pears') }}

@@ -1,0 +1,1 @@
+select id, name, {{ function('double_it') }}(id) as twice from {{ ref('trees') }}

@@ -1,0 +1,1 @@
+select id, 3.5 as abv from {{ ref('juice') }}

@@ -1,0 +1,1 @@
+select id, 1.5 as abv from {{ ref('juice') }}

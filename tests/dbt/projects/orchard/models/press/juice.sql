@@ -1,0 +1,1 @@
+{{ config(materialized='incremental', unique_key='id', tags=['wet'], grants={'select': ['me']}, full_refresh=false) }} select a.id from {{ ref('apples') }} a join {{ ref('apple_rings') }} r using (id)

@@ -1,0 +1,1 @@
+select id from {{ ref('cider', v=9) }} union all select id from {{ ref('cider', v=10) }}

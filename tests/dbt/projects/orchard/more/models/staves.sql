@@ -1,0 +1,1 @@
+select id from {{ ref('barrels') }} join {{ source('wood', 'oak') }} using (id) join {{ source('wood.chips', 'elm') }} using (id)

@@ -1,0 +1,1 @@
+{% snapshot tree_rings %}{{ config(strategy='timestamp', unique_key='id', updated_at='planted', invalidate_hard_deletes=true, tags=['rings']) }} select * from {{ ref('trees') }}{% endsnapshot %}

@@ -1,0 +1,33 @@
+"""How much memory DuckDB may take: from the machine, or as it is set."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.state.memory import MEGABYTE, choose_megabytes, read_megabytes
+from dbt_stripe_sync.state.place import StatePlace
+from dbt_stripe_sync.state.store import open_state
+
+
+def test_a_container_with_less_than_its_machine_is_what_counts(tmp_path):
+    (tmp_path / "memory.max").write_text(f"{512 * MEGABYTE}\n")
+    assert read_megabytes((tmp_path / "memory.max", tmp_path / "absent")) == 512
+
+
+def test_a_container_without_a_limit_has_what_its_machine_has(tmp_path):
+    (tmp_path / "memory.max").write_text("max\n")
+    assert read_megabytes((tmp_path / "memory.max",)) == read_megabytes(())
+
+
+@pytest.mark.parametrize(("machine", "chosen"), [(512, 256), (2_048, 512), (65_536, 1_024)])
+def test_a_quarter_is_taken_within_bounds(machine, chosen, monkeypatch):
+    monkeypatch.setattr("dbt_stripe_sync.state.memory.read_megabytes", lambda: machine)
+    assert choose_megabytes(None) == chosen
+
+
+def test_what_is_set_is_what_duckdb_may_take(tmp_path):
+    place = StatePlace(path=tmp_path / "state.duckdb", memory_mb=300)
+    with open_state(place, identity=None, clock=SystemClock()) as state:
+        (limit,) = state.workspace.execute("SELECT current_setting('memory_limit')").fetchone()
+    assert limit == "286.1 MiB"

@@ -1,0 +1,137 @@
+"""Every block of the pages on where it runs is run by a test that is named here, or there is a reason why none can."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+
+import pytest
+from business import ROOT
+from doc_blocks import all_blocks, blocks
+
+from dbt_stripe_sync.serve import metrics
+
+RUN_HERE = "tests/test_where_it_runs.py"
+DAGSTER, AIRFLOW, PREFECT = (f"tests/integrations/test_{name}.py" for name in ("dagster", "airflow", "prefect"))
+LOG = "tests/warehouse_log/test_page.py"
+REMOTE = "tests/remote/test_page.py"
+THIS = "tests/test_blocks_of_pages.py"
+
+# Of each page its blocks in their order: the test that runs them, or why nothing does.
+RUN_BY = {
+    "dbt-cloud.md": (
+        f"{RUN_HERE}::test_the_variables_of_the_page_are_those_that_are_read",
+        f"{RUN_HERE}::test_the_page_on_dbt_cloud_works",
+        f"{RUN_HERE}::test_the_page_on_dbt_cloud_works",
+    ),
+    "serve.md": (
+        f"{THIS}::test_the_variables_that_serve_needs_are_those_of_the_page",
+        f"{RUN_HERE}::test_the_page_on_serve_works_from_start_to_curl",
+        "not run: a file of Caddy's, which can be had neither from PyPI nor from npm",
+        f"{RUN_HERE}::test_the_page_on_serve_works_from_start_to_curl",
+        f"{THIS}::test_the_metrics_of_the_page_are_those_that_are_served",
+        f"{RUN_HERE}::test_systemd_takes_the_units_of_the_pages",
+    ),
+    "remote-state.md": (
+        f"{REMOTE}::test_the_setting_and_the_workflow_of_the_page_are_well_formed",
+        f"{THIS}::test_what_pages_install_are_extras_that_there_are",
+        f"{REMOTE}::test_the_commands_of_the_page_move_a_state_there_and_back",
+        f"{REMOTE}::test_the_commands_of_the_page_move_a_state_there_and_back",
+        f"{REMOTE}::test_the_setting_and_the_workflow_of_the_page_are_well_formed",
+    ),
+    "schedules.md": (
+        "tests/test_readme.py::test_every_example_of_settings_is_taken",
+        "tests/test_readme.py::test_every_yaml_example_is_yaml",
+    ),
+    "orchestrators.md": (
+        f"{THIS}::test_what_pages_install_are_extras_that_there_are",
+        f"{DAGSTER}::test_the_page_on_orchestrators_works_with_a_real_dbt_project",
+        f"{THIS}::test_what_pages_install_are_extras_that_there_are",
+        f"{AIRFLOW}::test_the_page_on_orchestrators_works",
+        f"{THIS}::test_what_pages_install_are_extras_that_there_are",
+        f"{PREFECT}::test_the_page_on_orchestrators_works",
+        f"{RUN_HERE}::test_the_workflow_of_the_page_names_inputs_that_there_are",
+        f"{RUN_HERE}::test_systemd_takes_the_units_of_the_pages",
+        f"{RUN_HERE}::test_systemd_takes_the_units_of_the_pages",
+        f"{RUN_HERE}::test_the_commands_of_the_units_and_of_cron_are_ours",
+        f"{THIS}::test_the_commands_for_the_image_name_what_it_has",
+    ),
+    "alerts.md": (
+        f"{THIS}::test_the_variable_of_the_page_on_alerts_is_the_one_of_its_settings",
+        f"{RUN_HERE}::test_the_settings_of_the_page_on_alerts_are_taken",
+        f"{RUN_HERE}::test_the_settings_of_the_page_on_alerts_are_taken",
+        f"{RUN_HERE}::test_the_json_of_the_page_on_alerts_has_the_names_that_are_sent",
+    ),
+    "warehouse-log.md": (
+        f"{LOG}::test_the_page_works_from_setting_to_model",
+        f"{LOG}::test_the_page_works_from_setting_to_model",
+        f"{LOG}::test_the_page_works_from_setting_to_model",
+        f"{LOG}::test_rows_join_by_several_columns_as_the_page_says",
+        f"{LOG}::test_the_schema_of_the_page_is_where_the_log_goes",
+        f"{LOG}::test_a_lost_state_is_continued_as_the_page_says",
+        f"{LOG}::test_the_grants_of_the_page_are_enough",
+        f"{LOG}::test_the_grants_of_the_page_are_enough",
+        f"{LOG}::test_the_page_works_from_setting_to_model",
+    ),
+}
+
+
+@pytest.mark.parametrize("page", RUN_BY)
+def test_every_block_has_a_test_or_a_reason(page):
+    assert len(all_blocks(page)) == len(RUN_BY[page]), "name the test that runs the new block"
+    for named in RUN_BY[page]:
+        if named.startswith("not run: "):
+            continue
+        file, _, test = named.partition("::")
+        tests = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)}
+        assert test in tests, named
+
+
+def test_what_pages_install_are_extras_that_there_are():
+    extras = set(re.findall(r"^(\w[\w-]*) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE))
+    named = [
+        extra
+        for page in RUN_BY
+        for block in all_blocks(page)
+        for extra in re.findall(r"dbt-stripe-sync\[([\w-]+)\]", block.text)
+    ]
+
+    assert set(named) >= {"object-store", "dagster", "airflow", "prefect"}
+    assert set(named) <= extras
+
+
+def test_the_metrics_of_the_page_are_those_that_are_served():
+    (block,) = (block for block in blocks("serve.md") if "increase(" in block)
+    served = inspect.getsource(metrics)
+
+    named = re.findall(r"stripe_sync_\w+", block)
+    assert named
+    assert [name for name in named if f'"{name}"' not in served] == []
+    statuses = re.findall(r'status=~"([\w|]+)"', block)[0].split("|")
+    assert set(statuses) <= set(metrics.LABELS["runs"])
+
+
+def test_the_variables_that_serve_needs_are_those_of_the_page():
+    from dbt_stripe_sync.config.settings import Settings
+    from dbt_stripe_sync.serve.options import SECRET
+
+    exported = set(re.findall(r"export (\w+)=", blocks("serve.md")[0]))
+
+    assert exported == {Settings().api_key_env, SECRET}
+
+
+def test_the_variable_of_the_page_on_alerts_is_the_one_of_its_settings():
+    (exported,) = re.findall(r"export (\w+)=", blocks("alerts.md")[0])
+
+    assert all(f"url_env: {exported}" in setting for setting in blocks("alerts.md", "yaml"))
+
+
+def test_the_commands_for_the_image_name_what_it_has():
+    (block,) = (block for block in blocks("orchestrators.md") if "docker build" in block)
+    image = (ROOT / "Dockerfile").read_text()
+
+    assert set(re.findall(r"--build-arg (\w+)=", block)) <= set(re.findall(r"^ARG (\w+)", image, flags=re.MULTILINE))
+    for folder in re.findall(r"-v \S+:(/\w+)", block):
+        assert folder in image
+    assert "ENTRYPOINT" in image
