@@ -359,7 +359,7 @@ BY_MESSAGE = {
 MISSING_BY_PARAM = {
     "id": _e(
         "the object of this row is not in this account and mode",
-        "if somebody deleted it in Stripe, `dbt-stripe-sync state forget SYNC KEY` with this row lets the next run make "
+        "if somebody deleted it in Stripe, `dbt-stripe-sync state forget SYNC KEY` lets the next run make "
         "it anew; a key of the other mode needs that mode's dbt target",
     ),
     "default_payment_method": BY_MESSAGE["No such PaymentMethod"],
