@@ -133,7 +133,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
-            needs_one_of=(("product",), ("amount", "amount_decimal", "tiers")),
+            needs_one_of=(("amount", "amount_decimal", "tiers"),),
             note="Stripe keeps plans for old integrations; prices do all that they do",
         ),
         "coupon": Lifecycle(

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +46,18 @@ SENT_SQL = (
 )
 
 
+# The most memory of a process counts what its parent held when it was started: this one holds next to nothing.
+WATCHER = """
+import os, sys, time
+began = time.perf_counter()
+actions = [(os.POSIX_SPAWN_DUP2, int(sys.argv[1]), 1)]
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ, file_actions=actions)
+_, status, used = os.wait4(child, 0)
+seconds = time.perf_counter() - began
+print(os.waitstatus_to_exitcode(status), seconds, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)
+"""
+
+
 @dataclass(frozen=True)
 class Measured:
     """One process: seconds by the clock, of CPU (user and system), and the most memory that it held, in megabytes."""
@@ -62,14 +73,20 @@ def measure(command: Sequence[str], cwd: Path) -> Measured:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "STRIPE_API_KEY": Sandbox.api_key}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     out, err = cwd / "measured.out", cwd / "measured.err"
-    began = time.perf_counter()
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=stdout, stderr=stderr)
-        _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, err.read_text()[-3000:]
-    return Measured(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, out.read_text())
+        watcher = (sys.executable, "-S", "-c", WATCHER, str(stdout.fileno()), *command)
+        used = subprocess.run(
+            watcher,
+            cwd=cwd,
+            env=environment,
+            pass_fds=[stdout.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            check=True,
+        )
+    status, seconds, cpu, peak = used.stdout.split()
+    assert int(status) == 0, err.read_text()[-3000:]
+    return Measured(float(seconds), float(cpu), int(peak), out.read_text())
 
 
 @dataclass(frozen=True)

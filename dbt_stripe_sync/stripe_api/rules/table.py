@@ -236,6 +236,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
     "plan": (
         *_tiered("amount", "amount_decimal"),
         _metered(""),
+        Rule(path="", check=NeedsOneOf(("product",)), source=None, operations=_ONLY_CREATE),
         Rule(path="meter", check=OnlyWith("usage_type", "metered", "licensed"), source=_METER),
         Rule(path="amount_decimal", check=Between(least=0), source=_PRICES),
         Rule(path="amount", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
