@@ -22,6 +22,8 @@ KEYS = (
     "sk_org_51MarkedKeyThatMustNeverBeSeen",
     "whsec_51MarkedKeyThatMustNeverBeSeen",
 )
+# Stripe makes these of letters and digits, or of base64: some have no digit.
+SIGNING_SECRETS = ("whsec_MarkedSecretOfLettersAloneAbcdefg", "whsec_AbcdefghijklmMarked/Base+64==")
 HARMLESS = {"\n"}
 
 
@@ -100,12 +102,14 @@ def test_our_own_colours_pass_and_no_others():
     assert printable("\x1b[5mblink") == "\\x1b[5mblink"
 
 
-@pytest.mark.parametrize("name", ["pk_customers", "sk_name", "rk_id", "task_1234567890", "disk_live_space_7"])
+@pytest.mark.parametrize(
+    "name", ["pk_customers", "sk_name", "whsec_rotation_of_customers", "rk_id", "task_1234567890", "disk_live_space_7"]
+)
 def test_a_name_that_looks_a_bit_like_a_key_is_left_alone(name):
     assert hide_keys(name) == name
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [*KEYS, *SIGNING_SECRETS])
 def test_a_key_is_hidden_wherever_it_stands(key):
     assert re.search("Marked", hide_keys(f"x='{key}', {key}: {key}")) is None
 
