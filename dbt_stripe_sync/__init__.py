@@ -1,4 +1,4 @@
-"""Keep Stripe in step with a warehouse, from dbt models tagged in YAML.
+"""Keep Stripe in sync with a warehouse, from dbt models tagged in YAML.
 
 From Python, for orchestrators that need no subprocess:
 

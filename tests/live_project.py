@@ -60,9 +60,11 @@ class LiveProject:
 
     def cli(self, *arguments: str) -> Ran:
         """Our command line."""
-        command, *rest = arguments or ("run",)
+        # A group's options belong to its commands: `log write --project-dir …`.
+        words = 2 if arguments[:1] in {("log",), ("state",)} else 1
+        command, rest = arguments[:words] or ("run",), arguments[words:]
         options = ["--project-dir", str(self.root), "--profiles-dir", str(self.root), "--stripe-url", self.stripe.url]
-        return run_cli(command, *options, *rest)
+        return run_cli(*command, *options, *rest)
 
 
 def new_project(root: Path, program: Path, stripe: Sandbox) -> LiveProject:

@@ -322,7 +322,8 @@ def test_parse_waits_for_nothing_that_it_does_not_need(customers):
     code = (
         "import sys\nfrom dbt_stripe_sync.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
         "ours = ('dbt_stripe_sync.report.html', 'dbt_stripe_sync.authoring')\n"
-        "slow = ('duckdb', 'pyarrow', 'stripe', 'aiohttp', *ours)\n"
+        # DuckDB is the warehouse here, and `parse` looks for the columns.
+        "slow = ('stripe', 'aiohttp', *ours)\n"
         "print(*(name for name in slow if name in sys.modules))"
     )
     options = ["--project-dir", str(customers.root), "--profiles-dir", str(customers.root)]

@@ -68,3 +68,90 @@ def test_a_plan_is_the_document_then(customers, command):
 
     assert len(json.loads(ran.out)["changes"]) == 3
     assert all(json.loads(line)["level"] == "info" for line in ran.err.splitlines())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ls",),
+        ("show", "customers"),
+        ("debug",),
+        ("runs",),
+        ("report",),
+        ("state", "list"),
+        ("state", "list", "customers"),
+        ("state", "show", "customers", "1"),
+        ("state", "rebuild"),
+    ],
+)
+def test_data_are_json_with_either_option(customers, command):
+    customers.cli()
+    if command == ("state", "rebuild"):
+        customers.state.unlink()
+
+    for option in (("--log-format", "json"), ("--output", "json")):
+        ran = customers.cli(*command, *option)
+        lines = [json.loads(line) for line in (ran.out + ran.err).splitlines() if line]
+        assert lines or "report" in command, option
+        if command == ("state", "rebuild"):
+            customers.state.unlink()
+
+
+def test_parse_prints_its_problems_as_data(customers):
+    customers.sync("customers", resource="customer", key="id", fields={"email": "e_mail"})
+
+    ran = customers.cli("parse", "--output", "json")
+
+    document = json.loads(ran.out)
+    assert document["syncs"] == ["customers"]
+    assert [problem["code"] for problem in document["problems"]] == ["unknown-column"]
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda shop: (shop.root / "profiles.yml").write_text("shop: {target: dev"),
+        lambda shop: (shop.root / "profiles.yml").unlink(),
+        lambda shop: (shop.root / "dbt_project.yml").unlink(),
+        lambda shop: (shop.root / "target" / "manifest.json").write_text("{"),
+        lambda shop: shop.warehouse.write_bytes(b"no database"),
+        lambda shop: shop.stripe.stop(),
+    ],
+)
+def test_whatever_is_broken_is_said_as_json(customers, break_it):
+    break_it(customers)
+
+    ran = customers.cli("run", "--log-format", "json")
+
+    assert ran.exit_code != 0
+    checked(ran)
+
+
+def test_what_nobody_foresaw_is_a_json_line_without_its_words(customers, monkeypatch):
+    words = f"{customers.root} holds a@example.com"
+
+    def fail(_):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr("dbt_stripe_sync.api.Project.check", fail)
+
+    ran = customers.cli("parse", "--log-format", "json")
+
+    (line,) = checked(ran)
+    assert (ran.exit_code, line["code"], line["summary"]) == (2, "unexpected", "RuntimeError")
+    assert "example.com" not in ran.text
+    assert "in fail" in line["traceback"]
+
+
+def test_quiet_prints_nothing_where_all_is_well_and_errors_where_not(customers):
+    assert customers.cli("run", "--quiet").text.strip() == ""
+    assert customers.cli("parse", "-q").text.strip() == ""
+    assert "Nothing to change" in customers.cli("plan", "--quiet").out
+    customers.rows("customers", (1, "bad mail", "Ann"), columns="id int, email text, name text")
+
+    ran = customers.cli("run", "--quiet")
+
+    assert ran.exit_code == 1
+    assert "email_invalid" in ran.out
+    assert ran.err == ""

@@ -113,7 +113,7 @@ def test_the_block_says_what_help_says():
     shown = " ".join(run_cli("run", "--help").out.split())
     block = " ".join(render_commands().split())
 
-    for phrase in ("Plan and apply: make Stripe match the models.", "Send at most so many changes."):
+    for phrase in ("Plan and apply: make Stripe match the models.", "Send at most this many changes."):
         assert phrase in shown
         assert phrase in block
 

@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs" / "security.md").read_text()
 
 
 def promises():
-    section = PAGE.partition("## What is promised")[2].partition("\n## ")[0]
+    section = PAGE.partition("## Promises")[2].partition("\n## ")[0]
     return [line for line in section.splitlines() if line.startswith("| ")][1:]
 
 

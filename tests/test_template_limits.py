@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import time
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,13 @@ GREEDY = {
     "a width in a format": "[[ '%999999999d' % 1 ]]",
     "a width in a method": "[[ '{:>999999999}'.format(1) ]]",
     "a width in a method's argument": "[[ '{:>{w}}'.format(1, w=999999999) ]]",
+    "a width of its own argument": "[[ '%*d' % (999999999, 1) ]]",
+    "a precision of its own argument": "[[ '%.*f' % (999999999, 1.5) ]]",
+    "a width in a format filter's argument": "[[ '%*d' | format(999999999, 1) ]]",
+    "an integer of a huge exponent": "[[ d | int ]]",
+    "a huge exponent in a format": "[[ '%d' % d ]]",
+    "a huge exponent in a method": "[[ '{:f}'.format(d) ]]",
+    "a huge exponent's own method": "[[ d.as_integer_ratio() ]]",
     "a wide filter": "[[ 'x' | center(999999999) ]]",
     "a format filter": "[[ '%999999999d' | format(1) ]]",
     "a replacement that grows": "[[ ('x' * 9000).replace('x', 'y' * 9000) ]]",
@@ -47,12 +56,18 @@ GREEDY = {
 }
 
 
+def peak():
+    """The most memory that this process has had, in kilobytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 @pytest.mark.parametrize("name", GREEDY)
 def test_a_template_that_takes_too_much_is_stopped_at_once(name):
-    began = time.thread_time()
+    began, before = time.thread_time(), peak()
     with pytest.raises(TemplateLimitError):
-        render_template(GREEDY[name], {})
+        render_template(GREEDY[name], {"d": Decimal("1E+900000")})
     assert time.thread_time() - began < 5
+    assert peak() - before < 100_000
 
 
 COMMON = {
@@ -117,3 +132,38 @@ def test_a_run_that_has_no_memory_left_says_so(business, monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.api.load_workload", exhausted)
     ran = business.cli()
     assert (ran.exit_code, "error[out-of-memory]" in ran.text) == (2, True)
+
+
+DEEP = {
+    "parentheses": "[[ " + "(" * 3000 + "first" + ")" * 3000 + " ]]",
+    "lists": "[[ " + "[" * 500 + "first" + "]" * 500 + " ]]",
+    "sums": "[[ first" + " + 1" * 5000 + " ]]",
+    "statements": "[% if first %]" * 200 + "x" + "[% endif %]" * 200,
+    "filters": "[[ first" + " | upper" * 3000 + " ]]",
+    "a number": "[[ first ~ " + "9" * 5000 + " ]]",
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_template_that_is_nested_too_deeply_is_told_with_its_place(business, name):
+    business.rows("people", ("c1", "Ann"), columns="id text, first text")
+    business.sync("people", resource="customer", key="id", fields={"name": {"template": DEEP[name]}})
+
+    ran = business.cli("parse")
+
+    assert ran.exit_code == 2
+    assert "error[template-syntax]" in ran.text
+    assert "people.meta.stripe_sync.fields.name" in ran.text
+
+
+@pytest.mark.parametrize("source", ["[% macro m(x) %][[ m(x) ]][% endmacro %][[ m(first) ]]", "[[ first / 0 ]]"])
+def test_a_template_that_fails_rejects_its_row_also_where_objects_are_matched_by_it(business, source):
+    business.rows("people", ("c1", "Ann"), columns="id text, first text")
+    fields = {"email": {"template": source}, "name": "first"}
+    business.sync("people", resource="customer", key="id", fields=fields, match=["email"])
+
+    ran = business.cli()
+
+    assert ran.exit_code == 1
+    assert "error[template-failed]" in ran.text
+    assert business.stripe.count("customer") == 0

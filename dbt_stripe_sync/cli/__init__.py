@@ -22,42 +22,54 @@ OUT_OF_MEMORY = Problem(
 )
 
 
+STOPPED = Problem(
+    code="interrupted",
+    summary="it was stopped before its end",
+    hint="run it again: the next run finds out what was sent",
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all well, 1 some rows or models failed or were held, 2 nothing could be done."""
     from dbt_stripe_sync.cli.commands import commands
 
     try:
         status = commands.main(args=arguments, prog_name="dbt-stripe-sync", standalone_mode=False)
-    except SyncError as error:
-        from dbt_stripe_sync.cli.screen import print_problems
-
-        print_problems(error.problems, as_json=_is_json(arguments))
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        if _is_json(arguments):
-            from dbt_stripe_sync.cli.screen import print_problems
-
-            print_problems([Problem(code="usage", summary=error.format_message())], as_json=True)
-        else:
-            error.show()
-        sys.exit(error.exit_code)
-    except MemoryError:
-        from dbt_stripe_sync.cli.screen import print_problems
-
-        print_problems([OUT_OF_MEMORY], as_json=_is_json(arguments))
-        sys.exit(SyncError.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (`head`, a pager) has seen enough.
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        # The terminal is gone, and with it whoever would read the rest.
-        sys.exit(INTERRUPTED)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - what nobody foresaw is raised again there
+        sys.exit(_tell(error, as_json=_is_json(arguments)))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _tell(error: BaseException, *, as_json: bool) -> int:
+    """Say how a command ended, and with which code. Raises what nobody foresaw, for people to see."""
+    from dbt_stripe_sync.cli.screen import print_failure, print_problems
+
+    if isinstance(error, SyncError):
+        print_problems(error.problems, as_json=as_json)
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        print_problems([OUT_OF_MEMORY], as_json=as_json)
+        return SyncError.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        if as_json:
+            print_problems([STOPPED], as_json=True)
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        if as_json:
+            print_problems([Problem(code="usage", summary=error.format_message())], as_json=True)
+        else:
+            error.show()
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        return INTERRUPTED  # the terminal is gone, and with it whoever would read the rest
+    if not as_json:
+        raise error
+    print_failure(error)
+    return SyncError.exit_code
 
 
 def _is_json(arguments: Sequence[str] | None) -> bool:

@@ -30,8 +30,8 @@ def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
 @with_project
 @click.argument("model")
 @click.option("--resource", required=True, help="What each row of MODEL is in Stripe: customer, price …")
-@click.option("--key", multiple=True, help="Column that tells the rows apart; several for a key of several.")
-@click.option("--field", "fields", multiple=True, callback=_pairs, help="PARAMETER=COLUMN, where names do not tell.")
+@click.option("--key", multiple=True, help="Column that identifies a row; repeat it for a composite key.")
+@click.option("--field", "fields", multiple=True, callback=_pairs, help="PARAMETER=COLUMN, where names don't match.")
 def init(
     project: Project,
     screen: Screen,

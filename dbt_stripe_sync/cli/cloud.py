@@ -27,13 +27,13 @@ def cloud() -> None:
 @click.argument("job", type=int)
 @click.option("--cause", default="Started by dbt-stripe-sync", help="Reason shown in dbt Cloud.")
 @click.option("--timeout", type=click.FloatRange(min=1), default=LONGEST_RUN, help="Seconds to wait for the run's end.")
-@click.option("--poll", type=click.FloatRange(min=0.1), default=10, help="Seconds between two looks at the run.")
+@click.option("--poll", type=click.FloatRange(min=0.1), default=10, help="Seconds between two checks of the run.")
 def trigger(job: int, *, cause: str, timeout: float, poll: float, **given: Any) -> int:
     """Start the dbt Cloud job JOB, wait for its run, then sync what it built.
 
     Takes the options of `run` too. After Ctrl-C the job goes on in dbt Cloud; `run --dbt-cloud-run` picks it up.
     """
-    screen = Screen(log_format=given["log_format"], colour=not given["no_color"])
+    screen = Screen(log_format=given["log_format"], colour=not given["no_color"], is_quiet=given["quiet"])
     with alerting_about_stops(project_options(given)):
         started = trigger_job(job, cause=cause, timeout=timeout, poll=poll, tell=CloudProgress(screen).told)
     callback = run.callback

@@ -46,6 +46,8 @@ class CloudProgress:
         )
 
     def _say(self, text: str, **facts: Any) -> None:
+        if self._screen.is_quiet:
+            return
         if self._screen.log_format == "json":
             text = log_line(facts.pop("event"), "info", **facts)
         self._screen.notes([text])

@@ -39,8 +39,8 @@ MODULES = {
 SUMMARIES = {
     "run": "Plan and apply: make Stripe match the models.",
     "plan": "Show what would change in Stripe, and send nothing.",
-    "apply": "Send a plan that `plan --out` has kept, or refuse a stale one.",
-    "retry": "Try again what a run could not do, and nothing else.",
+    "apply": "Send a plan that `plan --out` saved, or refuse a stale one.",
+    "retry": "Retry only what a run could not do.",
     "runs": "List the runs, the newest first.",
     "report": "Show what RUN (the last one) did, and what to do about it.",
     "parse": "Check every sync against Stripe's parameters.",
@@ -63,11 +63,11 @@ WITHOUT_ARGUMENTS = frozenset({"run", "plan", "parse", "ls", "debug", "docs", "r
 # At the end of each command's help.
 EXAMPLES = {
     "run": ("run --select tag:stripe", "run --build --fail-fast", "run --dry-run --show-values"),
-    "plan": ("plan --show-values", "plan --output json", "plan --out stripe.plan"),
+    "plan": ("plan --show-values", "plan --all", "plan --output json", "plan --out stripe.plan"),
     "apply": ("apply stripe.plan",),
     "retry": ("retry", "retry 20260301T120000-abc123"),
     "runs": ("runs --limit 5",),
-    "report": ("report", "report 20260301T120000-abc123 --json"),
+    "report": ("report", "report 20260301T120000-abc123 --output text"),
     "parse": ("parse", "parse --select stripe_customers"),
     "ls": ("ls", "ls --select tag:stripe"),
     "show": ("show stripe_customers --limit 3",),
@@ -136,17 +136,21 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
         """Put `run` in front where no command is named."""
         given = list(args)
-        if not given or (given[0].startswith("-") and given[0] not in {"--help", "-h", "--version"}):
+        # Where a shell completes the first word, nobody has said yet that it is not a command's name.
+        is_completing = ctx.resilient_parsing and not given
+        is_bare = not given or (given[0].startswith("-") and given[0] not in {"--help", "-h", "--version"})
+        if is_bare and not is_completing:
             given.insert(0, "run")
             ctx.meta[BARE] = True
-        return super().parse_args(ctx, _with_repeated(given) if given[0] in WITHOUT_ARGUMENTS else given)
+        repeats = bool(given) and given[0] in WITHOUT_ARGUMENTS
+        return super().parse_args(ctx, _with_repeated(given) if repeats else given)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dbt-stripe-sync", prog_name="dbt-stripe-sync")
 def commands() -> None:
-    """Keep Stripe in step with your warehouse.
+    """Keep Stripe in sync with your warehouse.
 
     Run it after `dbt build`: it reads the models that say `stripe_sync` in their meta and makes Stripe match their
-    rows. Without a command it does `run`.
+    rows. Without a command, it does `run`.
     """

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_project
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Number of runs to show.")
 @OUTPUT
 def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
     """List the runs, the newest first."""
     found = project.state.runs(limit)
-    if output == "json":
+    if screen.as_json(output):
         screen.lines(orjson.dumps(run_json.build_entry(run)).decode() for run in found)
     else:
         screen.lines(tables.render_table(run_text.ENTRY_COLUMNS, map(run_text.entry_cells, found), width=screen.width))
@@ -52,7 +52,7 @@ def report(
     Lists each request with its id and Stripe's answer.
     """
     found = project.state.report(run_id)
-    if form == "json":
+    if screen.as_json(form):
         screen.lines([orjson.dumps(run_json.build_results(found, with_values=show_values)).decode()])
         return 0
     if form == "text":

@@ -10,20 +10,26 @@ from dbt_stripe_sync.cli.options import with_project
 from dbt_stripe_sync.cli.screen import Screen
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report import tables
+from dbt_stripe_sync.report.json_values import json_problem
 
-OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), help="How to print it [default: text]")
 
 
 @click.command()
 @with_project
-def parse(project: Project, screen: Screen) -> int:
+@OUTPUT
+def parse(project: Project, screen: Screen, *, output: str | None) -> int:
     """Check every sync against Stripe's parameters. Needs no key and no warehouse.
 
     Where the warehouse answers, columns are looked for as well.
     """
     found = project.check()
-    screen.problems(found)
     count = len(project.workload.syncs)
+    if output == "json":
+        document = {"syncs": [sync.name for sync in project.workload.syncs], "problems": [*map(json_problem, found)]}
+        screen.lines([orjson.dumps(document).decode()])
+        return 1 if any(problem.severity is Severity.ERROR for problem in found) else 0
+    screen.problems(found)
     screen.say([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed."])
     return 1 if any(problem.severity is Severity.ERROR for problem in found) else 0
 
@@ -31,7 +37,7 @@ def parse(project: Project, screen: Screen) -> int:
 @click.command()
 @with_project
 @OUTPUT
-def ls(project: Project, screen: Screen, *, output: str) -> int:
+def ls(project: Project, screen: Screen, *, output: str | None) -> int:
     """List the syncs in the order in which they run."""
     workload = project.workload
     screen.problems(workload.warnings)
@@ -47,7 +53,7 @@ def ls(project: Project, screen: Screen, *, output: str) -> int:
         }
         for sync in workload.syncs
     ]
-    if output == "json":
+    if screen.as_json(output):
         screen.lines(orjson.dumps(row).decode() for row in rows)
     else:
         screen.lines(tables.render_table(("sync", "model", "resource", "mode", "after"), rows, width=screen.width))
@@ -57,12 +63,12 @@ def ls(project: Project, screen: Screen, *, output: str) -> int:
 @click.command()
 @with_project
 @click.argument("sync")
-@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="How many rows.")
+@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="Number of rows to show.")
 @OUTPUT
-def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str) -> int:
+def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str | None) -> int:
     """Show rows of SYNC with the exact parameters that they would send."""
     preview = project.show(sync, limit=limit)
-    if output == "json":
+    if screen.as_json(output):
         screen.lines(tables.render_preview_json(row.key, row.params, row.problems) for row in preview.rows)
     else:
         for row in preview.rows:
@@ -75,13 +81,19 @@ def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str
 
 @click.command()
 @with_project
-def debug(project: Project, screen: Screen) -> int:
+@OUTPUT
+def debug(project: Project, screen: Screen, *, output: str | None) -> int:
     """Check each part on its own: ok, or what to do.
 
     The parts are project, syncs, warehouse, Stripe, permissions and state.
     """
     checks = project.debug()
     for check in checks:
+        if screen.as_json(output):
+            problems = [json_problem(problem) for problem in check.problems]
+            line = {"check": check.name, "ok": check.ok, "detail": check.detail, "problems": problems}
+            screen.lines([orjson.dumps(line).decode()])
+            continue
         screen.lines([f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<12} {check.detail}"])
         screen.problems(check.problems)
     return 0 if all(check.ok for check in checks) else 2
@@ -91,7 +103,7 @@ def debug(project: Project, screen: Screen) -> int:
 @click.argument("resource", required=False)
 @click.argument("path", required=False)
 @OUTPUT
-def fields(resource: str | None, path: str | None, output: str) -> int:
+def fields(resource: str | None, path: str | None, output: str | None) -> int:
     """List the parameters of RESOURCE, or all resources.
 
     PATH looks into a hash (`recurring`, `items`).

@@ -32,13 +32,13 @@ _PROJECT = (
     click.option("--select", "-s", multiple=True, help="Models or syncs, in dbt's selector syntax."),
     click.option("--exclude", multiple=True, help="Models or syncs to leave out."),
     click.option("--selector", help="Selector of selectors.yml, in place of --select and --exclude."),
-    click.option("--allow-empty-selection", is_flag=True, help="Go on where --exclude matches nothing."),
+    click.option("--allow-empty-selection", is_flag=True, help="Don't fail if --exclude matches nothing."),
     click.option("--state", "dbt_state", type=FOLDER, help="Folder with the manifest that `state:` compares with."),
     click.option("--state-path", type=FILE, help="State file [default: .stripe_sync/<target>.duckdb]"),
     click.option("--state-url", help="State on an object store, as s3://bucket/prefix, in place of a file."),
     click.option("--stripe-url", envvar="STRIPE_API_BASE", help="Another Stripe: the sandbox, stripe-mock."),
     click.option("--wait-for-lock", type=click.FloatRange(min=0), default=0, help="Seconds to wait for another run."),
-    click.option("--ignore-dbt-results", is_flag=True, help="Sync models that dbt did not build well, too."),
+    click.option("--ignore-dbt-results", is_flag=True, help="Also sync models that dbt failed to build or test."),
     click.option("--allow-other-target", is_flag=True, help="Sync even if dbt has built another target."),
 )
 _CLOUD = (
@@ -48,8 +48,9 @@ _CLOUD = (
     click.option("--dbt-cloud-wait", type=click.FloatRange(min=0), default=0, help="Seconds to wait for that run."),
 )
 _SCREEN = (
-    click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How progress is told."),
-    click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="No colours."),
+    click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Progress output format."),
+    click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="Disable colors."),
+    click.option("--quiet", "-q", is_flag=True, help="Print data and errors only: no progress, no notes, no warnings."),
 )
 
 
@@ -89,7 +90,9 @@ def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., A
 
 def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any]]:
     """What a command was given: the project, how to print, and what is the command's own."""
-    screen = Screen(log_format=given.pop("log_format"), colour=not given.pop("no_color"))
+    screen = Screen(
+        log_format=given.pop("log_format"), colour=not given.pop("no_color"), is_quiet=bool(given.pop("quiet"))
+    )
     screen.listen()
     rest = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}
     return project_options(given), screen, rest

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.json_values import json_problem
 from dbt_stripe_sync.report.lines import printable
 from dbt_stripe_sync.report.problems_text import render_problems
+from dbt_stripe_sync.report.progress import Silent
 from dbt_stripe_sync.report.progress_lines import log_line, open_progress
+from dbt_stripe_sync.report.redact import hide_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,10 +32,11 @@ ENDLESS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """How to print: progress as text or JSON lines, with or without colours."""
+    """How to print: progress as text or JSON lines, with or without colours, and where it `is_quiet`, no progress."""
 
     log_format: str
     colour: bool
+    is_quiet: bool = False
 
     @property
     def width(self) -> int:
@@ -60,6 +65,8 @@ class Screen:
 
     def progress(self) -> Progress:
         """Progress in the form that was asked for."""
+        if self.is_quiet:
+            return Silent()
         return open_progress(self.log_format, sys.stderr, colour=self.colour)
 
     def listen(self) -> None:
@@ -81,9 +88,15 @@ class Screen:
 
     def say(self, lines: Iterable[str]) -> None:
         """Print what a command has done: lines for people, or JSON lines for a log."""
+        if self.is_quiet:
+            return
         if self.log_format == "json":
             lines = (log_line("message", "info", message=line) for line in lines if line)
         self.lines(lines)
+
+    def as_json(self, output: str | None) -> bool:
+        """Whether data are printed as JSON: asked for by itself, or since programs read all that is printed."""
+        return output == "json" or (output is None and self.log_format == "json")
 
     def confirm(self, question: str) -> bool:
         """Ask, where `can_ask`; no answer is no."""
@@ -91,6 +104,8 @@ class Screen:
 
     def problems(self, problems: Iterable[Problem]) -> None:
         """Print what is wrong."""
+        if self.is_quiet:
+            problems = [problem for problem in problems if problem.severity is Severity.ERROR]
         print_problems(problems, as_json=self.log_format == "json")
 
 
@@ -108,6 +123,8 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print what was logged. That nobody reads it any more stops nothing."""
+        if self._screen.is_quiet:
+            return
         said = record.getMessage()
         if self._screen.log_format == "json":
             said = log_line("waiting", "warning", message=said)
@@ -123,3 +140,10 @@ def print_problems(problems: Iterable[Problem], *, as_json: bool = False) -> Non
         lines = (log_line("problem", p.severity.value, **json_problem(p)) for p in found)
     for line in lines:
         click.echo(printable(line), err=True)
+
+
+def print_failure(error: BaseException) -> None:
+    """Print what nobody foresaw as a JSON line, with the lines of code that led to it. Its words may hold a row's."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    line = log_line("failure", "error", code="unexpected", summary=type(error).__name__, traceback=hide_keys(where))
+    click.echo(printable(line), err=True)

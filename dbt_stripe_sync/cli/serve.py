@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free port.")
 @click.option("--job", "jobs", type=int, multiple=True, help="dbt Cloud job to sync; repeat it [default: all jobs]")
 @click.option("--folder", type=FOLDER, help="Folder of the queue and reports [default: .stripe_sync/serve]")
-@click.option("--yes", is_flag=True, help="Agree beforehand to removals that can't be undone.")
+@click.option("--yes", is_flag=True, help="Pre-approve removals that can't be undone.")
 def serve(
     project: Project, screen: Screen, *, host: str, port: int, jobs: tuple[int, ...], folder: Path | None, yes: bool
 ) -> int:

@@ -29,9 +29,9 @@ def state() -> None:
 @state.command("list")
 @with_project
 @click.argument("sync", required=False)
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many records.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Number of records to show.")
 @OUTPUT
-def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str) -> int:
+def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
     """List the syncs in the state, or the records of SYNC."""
     rows: list[Mapping[str, object]]
     with project.state.look() as store:
@@ -44,7 +44,7 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
                 for r in store.list_records(sync, limit=limit)
             ]
             columns = ("key", "stripe_id", "status")
-    if output == "json":
+    if screen.as_json(output):
         screen.lines(orjson.dumps(row).decode() for row in rows)
     else:
         screen.lines(tables.render_table(columns, rows, width=screen.width))
@@ -55,10 +55,11 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
 @with_project
 @click.argument("sync")
 @click.argument("key")
-def show(project: Project, screen: Screen, *, sync: str, key: str) -> int:
+@OUTPUT
+def show(project: Project, screen: Screen, *, sync: str, key: str, output: str | None) -> int:
     """Show one row's record: its object and our parameters."""
     record = project.state.record(sync, key)
-    screen.lines(tables.render_record(record))
+    screen.lines([tables.render_record_json(record)] if screen.as_json(output) else tables.render_record(record))
     return 0
 
 
@@ -70,7 +71,7 @@ def show(project: Project, screen: Screen, *, sync: str, key: str) -> int:
 def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...], every: bool) -> int:
     """Drop records of SYNC; their objects stay in Stripe.
 
-    The next run looks for our tag before it creates, so a row whose object is still there gets its record back.
+    The next run looks for the tag before it creates, so a row whose object is still there gets its record back.
     """
     if every == bool(keys):
         raise click.UsageError("name the keys to forget, or say `--all`")
@@ -103,7 +104,7 @@ def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
 def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: bool) -> int:
     """Move records after a sync was renamed in YAML from OLD to NEW.
 
-    The next plan rewrites our tag in the metadata of each object, one call for each.
+    The next plan rewrites the tag in the metadata of each object, one call for each.
     """
     count = project.state.move(old, new, keep_tags=keep_tags)
     screen.say([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
@@ -136,12 +137,19 @@ def import_(project: Project, screen: Screen, *, folder: Path) -> int:
 
 @state.command("rebuild")
 @with_project
-def rebuild(project: Project, screen: Screen) -> int:
-    """Give a lost state its records back, from our tags in Stripe.
+@OUTPUT
+def rebuild(project: Project, screen: Screen, *, output: str | None) -> int:
+    """Rebuild a lost state from the tags in Stripe.
 
     Changes nothing in Stripe.
     """
     found = project.state.rebuild()
+    status = 1 if any(sync.skipped or sync.unknown_rows for sync in found) else 0
+    if screen.as_json(output):
+        for sync in found:
+            line = {"sync": sync.sync, "records": sync.records, "unknown": sync.unknown_rows, "skipped": sync.skipped}
+            screen.lines([orjson.dumps(line).decode()])
+        return status
     rows = [
         {
             "sync": sync.sync,
@@ -152,7 +160,7 @@ def rebuild(project: Project, screen: Screen) -> int:
         for sync in found
     ]
     screen.lines(tables.render_table(("sync", "records", "note"), rows, width=screen.width))
-    return 1 if any(sync.skipped or sync.unknown_rows for sync in found) else 0
+    return status
 
 
 def _records(count: int) -> str:

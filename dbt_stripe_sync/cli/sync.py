@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FORMATS = click.Choice(["text", "markdown", "json"])
 REFRESH = click.option("--refresh", is_flag=True, help="Read every object back and show what others changed in Stripe.")
 ALL = click.option("--all", "all_rows", is_flag=True, help="Show every change, not examples of each kind.")
-YES = click.option("--yes", is_flag=True, help="Agree beforehand to removals that can't be undone.")
+YES = click.option("--yes", is_flag=True, help="Pre-approve removals that can't be undone.")
 
 
 @click.command()
@@ -43,8 +43,8 @@ YES = click.option("--yes", is_flag=True, help="Agree beforehand to removals tha
 @click.option("--dry-run", is_flag=True, help="Show the plan and send nothing.")
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH
-@click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
-@click.option("--limit", type=click.IntRange(min=1), help="Send at most so many changes.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
+@click.option("--limit", type=click.IntRange(min=1), help="Send at most this many changes.")
 @YES
 @click.option("--show-values", is_flag=True, help="Show row values in a dry run.")
 @ALL
@@ -64,10 +64,10 @@ def run(
 ) -> int:
     """Plan and apply: make Stripe match the models.
 
-    Without a command, and with no record in the state yet, a terminal shows the plan and asks.
+    On a terminal, `dbt-stripe-sync` without a command shows the first plan and asks before it sends it.
 
-    Removals that can't be undone, of a sync without `limits.max_removed`, are shown and asked for on a terminal;
-    elsewhere they need `--yes`.
+    Removals that can't be undone need an answer on a terminal, and elsewhere `--yes`, unless the sync has
+    `limits.max_removed`.
     """
     if build:
         if screen.log_format == "json":
@@ -93,12 +93,12 @@ def run(
 
 @click.command()
 @with_project
-@click.option("--out", type=FILE, help="Keep the plan in a file, for `apply`.")
+@click.option("--out", type=FILE, help="Save the plan to a file, for `apply`.")
 @click.option("--output", "form", type=FORMATS, help="How to print it [default: text]")
 @click.option("--format", "form", type=FORMATS, hidden=True)
 @click.option("--full-refresh", is_flag=True, help="Compare every row by its parameters, not by its hash.")
 @REFRESH
-@click.option("--limit", type=click.IntRange(min=1), help="Plan at most so many changes.")
+@click.option("--limit", type=click.IntRange(min=1), help="Plan at most this many changes.")
 @click.option("--show-values", is_flag=True, help="Show old and new values.")
 @ALL
 def plan(
@@ -126,11 +126,11 @@ def plan(
 @click.command()
 @with_project
 @click.argument("plan_file", metavar="FILE", type=FILE)
-@click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
 def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool) -> int:
-    """Send a plan that `plan --out` has kept, or refuse a stale one.
+    """Send a plan that `plan --out` saved, or refuse a stale one.
 
-    Nobody is asked: it has been seen. One that was stopped half-way is continued with the same FILE.
+    It doesn't ask: the plan was reviewed. To continue one that was interrupted, apply the same FILE again.
     """
     with screen.progress() as progress:
         report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)
@@ -140,19 +140,19 @@ def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool)
 @click.command()
 @with_project
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--fail-fast", is_flag=True, help="End at the first row that Stripe rejects.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
 @YES
 def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bool, yes: bool) -> int:
-    """Try again what a run could not do, and nothing else.
+    """Retry only what a run could not do.
 
-    These are the rows that RUN (the last one) rejected, skipped or left unknown.
+    These are the rows that RUN (default: the last one) rejected, skipped or left unresolved.
     """
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
         review = _review(project, screen, progress)
         report = project.retry(run_id, progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
     if report is None:
-        screen.say(["Nothing to retry: that run rejected, skipped and left unknown no row."])
+        screen.say(["Nothing to retry: that run rejected, skipped or left unresolved no row."])
         return 0
     return _finish(report, project, screen)
 
@@ -187,7 +187,7 @@ def _review(project: Project, screen: Screen, progress: Progress, *, asks_first:
         if asks_first and is_first and len(plan.changes) and screen.can_ask:
             progress.end()
             _confirm(plan, (), project, screen)
-        elif screen.log_format == "text" and (moves := find_price_moves(plan)):
+        elif screen.log_format == "text" and not screen.is_quiet and (moves := find_price_moves(plan)):
             progress.end()
             with_amounts = screen.is_interactive or project.workload.settings.show_amounts
             lines = render_price_moves(moves, with_amounts=with_amounts)
@@ -248,6 +248,8 @@ def _finish(report: RunReport, project: Project, screen: Screen) -> int:
         screen.problems(report.problems)
         screen.lines([log_line("run_ended", level, **run_json.build_sums(report))])
         return 0 if report.status is RunStatus.SUCCEEDED else 1
+    if screen.is_quiet and report.status is RunStatus.SUCCEEDED:
+        return 0
     lines = run_text.render_run(report, width=screen.width, colour=screen.has_colour, artifacts=project.artifacts)
     screen.lines(lines)
     return 0 if report.status is RunStatus.SUCCEEDED else 1

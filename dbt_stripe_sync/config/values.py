@@ -123,11 +123,12 @@ def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
     try:
         environment.from_string(source)  # finds filters and tests that there are not
         columns = meta.find_undeclared_variables(environment.parse(source)) - environment.globals.keys()
-    except TemplateSyntaxError as error:
+    except (TemplateSyntaxError, RecursionError, SyntaxError, ValueError) as error:
+        said = error.message if isinstance(error, TemplateSyntaxError) else "it is nested too deeply or too long"
         around.problems.add(
             "template-syntax",
             where,
-            f"the template can't be read: {error.message}",
+            f"the template can't be read: {said}",
             "columns go in `[[ ]]`, statements in `[% %]`, as in Jinja2",
         )
         return None

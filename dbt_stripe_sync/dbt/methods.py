@@ -114,7 +114,15 @@ def _is_named(fqn: Sequence[str], value: str, node: GraphNode) -> bool:
 
 
 def _by_tag(value: str, _arguments: Sequence[str], _manifest: Manifest, _root: Path) -> Matches:
-    return lambda node: any(_fits(tag, value) for tag in node.tags or ())
+    return lambda node: any(_fits(tag, value) for tag in _tags_of(node))
+
+
+def _tags_of(node: GraphNode) -> Sequence[str]:
+    """A unit test has its tags in its config alone."""
+    if node.tags is not None or node.resource_type != "unit_test":
+        return node.tags or ()
+    tags = node.settings().get("tags") or ()
+    return (tags,) if isinstance(tags, str) else tags
 
 
 def _by_group(value: str, _arguments: Sequence[str], _manifest: Manifest, _root: Path) -> Matches:

@@ -59,6 +59,7 @@ def _judge_by_relations(project: DbtProject, manifest: Manifest, ours: Place) ->
         return None
     others = [place for place in project.places if place.target != ours.target and not _is_same(place, ours)]
     theirs = next((place for place in others if any(rules.explain(node, place) for node in free)), None)
+    theirs = theirs or rules.place_by_database(free, ours, others)
     if theirs is not None:
         return _contradiction(project, str(theirs), theirs.target, ours)
     if rules.schemas or any(rules.explain(node, Place(target="", database=None, schema=ours.schema)) for node in free):
@@ -86,6 +87,16 @@ class _Rules:
             return False
         knows_databases = node.database and place.database and not asked.database and not self.databases
         return not knows_databases or str(node.database).casefold() == str(place.database).casefold()
+
+    def place_by_database(self, nodes: Sequence[GraphNode], ours: Place, others: Sequence[Place]) -> Place | None:
+        """The other target in whose database all nodes were built, where the schemas say nothing of theirs or ours."""
+        if self.databases or ours.database is None:
+            return None
+        asked = ((node.database, (read_part(node.config, _Schema) or _Schema()).database) for node in nodes)
+        built = {str(database).casefold() for database, custom in asked if database and not custom}
+        if len(built) != 1 or ours.database.casefold() in built:
+            return None
+        return next((place for place in others if place.database and place.database.casefold() in built), None)
 
 
 def _is_fixed(node: GraphNode) -> bool:

@@ -369,6 +369,13 @@ MISSING_BY_PARAM = {
     ),
 }
 
+# The parameter of a request's own object, which stands in its URL, and what it means that this is missing.
+OWN_ID = "id"
+OWN_IS_MISSING = _e(
+    "the row's object is not in this account and mode any more: somebody may have deleted it",
+    "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or `state forget` its row",
+)
+
 # docs.stripe.com/api/errors lists the types; `permission`, `connection`, `redirect` and `not_stripe` are what the
 # gateway calls a 403, no answer at all, and answers that are not Stripe's.
 BY_TYPE = {

@@ -11,6 +11,8 @@ from dbt_stripe_sync.report.error_codes import (
     BY_STATUS,
     BY_TYPE,
     MISSING_BY_PARAM,
+    OWN_ID,
+    OWN_IS_MISSING,
     SERVER,
     UNEXPLAINED,
     Explanation,
@@ -43,10 +45,8 @@ def explain(failure: StripeFailure) -> Explanation:
     for words, explanation in BY_MESSAGE.items():
         if words in message:
             return explanation
-    if failure.code == MISSING and (path := param_path(failure.param)) is not None:
-        missing = MISSING_BY_PARAM.get(path.rpartition(".")[2])
-        if missing is not None:
-            return missing
+    if failure.code == MISSING and (missing := _missing(failure.param)) is not None:
+        return missing
     if failure.code is not None and failure.code in BY_CODE:
         return BY_CODE[failure.code]
     if failure.type in BY_TYPE:
@@ -67,6 +67,14 @@ def fill_in(text: str, failure: StripeFailure, change: Change) -> str:
         .replace("{name}", change.resource)
         .replace("{field}", f"`{path}`" if path else "the field that Stripe names")
     )
+
+
+def _missing(param: str | None) -> Explanation | None:
+    """What it means that the object is missing which a parameter names."""
+    path = param_path(param)
+    if path is None or path == OWN_ID:
+        return OWN_IS_MISSING if path else None
+    return MISSING_BY_PARAM.get(path.rpartition(".")[2])
 
 
 def param_path(param: str | None) -> str | None:

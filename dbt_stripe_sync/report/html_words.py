@@ -30,7 +30,7 @@ NARROWEST_BAR = 6
 _TITLES = {
     Status.REJECTED: "rejected by Stripe",
     Status.UNKNOWN: "unresolved: may or may not have happened",
-    Status.SKIPPED: "skipped: a reference is missing",
+    Status.SKIPPED: "skipped: another row comes first",
 }
 # The colour of each figure.
 KINDS = {
@@ -70,8 +70,10 @@ def build_lead(report: RunReport, summary: Summary) -> str:
     parts = []
     if done and (figures.not_done or held):
         parts.append(f"The other {'changes were' if done > 1 else 'change was'} written and recorded.")
-    if summary.causes:
-        parts.append(f"The failures have {counted(len(summary.causes), 'cause')}.")
+    before_sending = [problem for problem in report.problems if problem.severity is Severity.ERROR]
+    causes = len(summary.causes) + len(group_problems(before_sending))
+    if causes:
+        parts.append(f"There {'is' if causes == 1 else 'are'} {counted(causes, 'thing')} to fix.")
     if unknown:
         parts.append(
             f"{counted(unknown, 'change')} got no clear answer: the next run settles it, creating nothing twice."

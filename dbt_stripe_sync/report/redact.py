@@ -25,6 +25,8 @@ _KEY = re.compile(
 )
 # A key that says its mode is one in the middle of a word, too: `key_sk_live_…`. `risk_test_run` is none.
 _KEY_IN_A_WORD = re.compile(r"([sr]k)_(?:live|test)_[A-Za-z0-9]{10,}", re.ASCII)
+# A signing secret is 32 letters and digits, or base64: one without a digit is one too, and no model has such a name.
+_SIGNING_SECRET = re.compile(r"(?<![A-Za-z0-9])(whsec)_[A-Za-z0-9+/]{16,}={0,2}")
 # `pi_…_secret_…`. A model's own name, such as `dim_secret_santa`, is none: a secret has both cases, or is long.
 _CLIENT_SECRET = re.compile(r"_secret_(?:(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{4,}|[A-Za-z0-9]{16,})")
 # What any of them has in it; most texts have none.
@@ -65,7 +67,7 @@ def hide_keys(text: str) -> str:
     """A text without what looks like a key or a client secret. Every report's text goes through this."""
     if _LIKE_A_KEY.search(text) is None:
         return text
-    for pattern in (_KEY, _KEY_IN_A_WORD):
+    for pattern in (_SIGNING_SECRET, _KEY, _KEY_IN_A_WORD):
         text = pattern.sub(lambda found: f"{found[1]}_{HIDDEN}", text)
     return _CLIENT_SECRET.sub("_secret_" + HIDDEN, text)
 

@@ -48,6 +48,19 @@ def render_record(record: Record) -> Iterator[str]:
         yield "  (no values are stored: `store_values` is false, and a salted hash stands for each)"
 
 
+def render_record_json(record: Record) -> str:
+    """The same as a JSON line; a value that is not stored is null."""
+    shown = {
+        "sync": record.sync,
+        "key": record.key,
+        "resource": record.resource,
+        "stripe_id": record.stripe_id,
+        "removed": record.removed,
+        "params": hide_keys_in(hide_secrets(dict(record.params))),
+    }
+    return orjson.dumps(shown, default=_text).decode()
+
+
 def _has_hashes(value: Any) -> bool:
     if isinstance(value, dict | list):
         return any(map(_has_hashes, value.values() if isinstance(value, dict) else value))

@@ -208,6 +208,27 @@ def test_an_exclusion_that_finds_models_without_a_sync_is_only_told(choose):
     assert [warning.code for warning in selected.warnings] == ["nothing-selected"]
 
 
+@pytest.mark.parametrize("tags", [["quick"], "quick"])
+def test_a_unit_test_is_found_by_the_tags_of_its_config(manifest, tags):
+    people = manifest.model("people")
+    manifest.model("orders")
+    manifest.unit_tests["unit_test.shop.people.one"] = {
+        "name": "one",
+        "resource_type": "unit_test",
+        "package_name": "shop",
+        "depends_on": {"nodes": [people]},
+        "config": {"tags": tags},
+    }
+    read = manifest.read()
+    syncs = [sync_of(node.name, node) for node in read.nodes.values()]
+
+    def names(**asked):
+        return [sync.name for sync in select_syncs(syncs, read, manifest.root, Selection(**asked), Dbt()).syncs]
+
+    assert names(select=["1+tag:quick"]) == ["people"]
+    assert names(exclude=["+tag:quick"]) == ["orders"]
+
+
 def test_a_versioned_model_is_found_by_its_version(manifest):
     for version in (1, 2):
         manifest.model("people", fqn=["shop", "core", "people", f"v{version}"], version=version, latest_version=2)

@@ -131,6 +131,34 @@ def test_schemas_that_the_project_names_itself_are_no_contradiction(find, built,
     assert find(POSTGRES, "prod", *built, macro=macro) is None
 
 
+@pytest.mark.parametrize("macro", [OURS, None])
+def test_the_database_tells_where_both_targets_have_the_same_schemas(find, macro):
+    outputs = {name: {**POSTGRES[name], "dbname": f"gym_{name}"} for name in POSTGRES}
+    built = [("gym_dev", "marts", "marts"), ("GYM_DEV", "staging", "staging")]
+
+    assert find(outputs, "dev", *built, macro=macro) is None or macro is None
+    assert find(outputs, "prod", *built, macro=macro).code == "other-target"
+
+
+@pytest.mark.parametrize(
+    "built",
+    [
+        # some in a database of their own, some in one that no target names, all in one that no target names
+        [("gym_prod", "marts", "marts"), ("lake", "staging", "staging")],
+        [("lake", "marts", "marts"), ("attic", "staging", "staging")],
+        [("lake", "marts", "marts")],
+    ],
+)
+def test_a_database_that_no_other_target_has_is_no_contradiction(find, built):
+    outputs = {name: {**POSTGRES[name], "dbname": f"gym_{name}"} for name in POSTGRES}
+    assert find(outputs, "prod", *built, macro=OURS) is None
+
+
+def test_a_database_that_the_project_names_itself_is_no_contradiction(find):
+    outputs = {name: {**POSTGRES[name], "dbname": f"gym_{name}"} for name in POSTGRES}
+    assert find(outputs, "prod", ("gym_dev", "analytics", None), macro="macro.shop.generate_database_name") is None
+
+
 def test_development_in_one_schema_is_not_production_even_with_a_macro(find):
     built = [("gym", "dbt_ann", "marts"), ("gym", "dbt_ann", None)]
 

@@ -92,7 +92,9 @@ def test_the_state_may_be_on_an_object_store(run_task, customers, tmp_path):
 
 
 def test_arguments_are_templates(run_task, customers):
-    state, _ = run_task("templates", project_dir="{{ conf and '' }}" + str(customers.root), select="{{ 'customers' }}")
+    state, _ = run_task(
+        "templates", project_dir="{{ run_id and '' }}" + str(customers.root), select="{{ 'customers' }}"
+    )
 
     assert state == "success"
     assert customers.stripe.count("customer") == 3

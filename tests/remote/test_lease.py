@@ -249,7 +249,7 @@ def test_a_snapshot_that_goes_while_it_is_looked_at_is_read_again(shop, tmp_path
 
         def write_on():
             number = 0
-            while not ending.is_set():
+            while not ending.wait(0.2):
                 number += 1
                 held.start_run(f"20990101T{number:06}-abc123", command="run", target="dev")
 

@@ -9,6 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,11 @@ def test_a_store_that_is_away_is_told(shop, server, monkeypatch):
     for name, value in server.environment.items():
         if value.startswith("http"):
             monkeypatch.setenv(name, "http://127.0.0.1:9" + value.partition("1:")[2].lstrip("0123456789"))
+    if (account := server.environment.get("GOOGLE_SERVICE_ACCOUNT")) is not None:
+        facts = json.loads(Path(account).read_text())
+        away = Path(account).with_name("away.json")
+        away.write_text(json.dumps({**facts, "gcs_base_url": "http://127.0.0.1:9"}))
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(away))
 
     refused(shop, "state-store-unreachable")
 
@@ -141,6 +147,8 @@ def test_wrong_credentials_are_told_with_the_names_of_their_variables(shop, serv
 def test_no_credentials_at_all_are_told(shop, server, monkeypatch):
     if server.process is None:
         pytest.skip("a folder asks for none")
+    if "GOOGLE_SERVICE_ACCOUNT" in server.environment:
+        pytest.skip("fake-gcs-server asks for none, and its address stands among them")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY"):
         monkeypatch.delenv(name, raising=False)
     # The address that a machine's role is asked for at, where nobody listens.

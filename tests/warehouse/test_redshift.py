@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from datetime import UTC, date, datetime
 
 import pytest
@@ -98,6 +100,28 @@ def test_a_model_that_was_not_built_is_named_and_the_next_is_read(redshift, shop
 
     assert caught.value.problems[0].code == "relation-missing"
     assert warehouse.rows(shop_model("a", "n")).read_all().to_pylist() == [{"n": 1}]
+
+
+def test_a_stranger_and_a_user_without_the_grant_are_told_apart(redshift, shop):
+    shop.execute(
+        "CREATE TABLE shop.secrets AS SELECT 1 AS n",
+        "DROP ROLE IF EXISTS clerk",
+        "CREATE ROLE clerk LOGIN PASSWORD 'x'",
+    )
+    clerk = redshift(user="clerk", password="x")
+
+    with pytest.raises(WarehouseError) as denied:
+        clerk.rows(shop_model("secrets", "n"))
+    with pytest.raises(WarehouseError) as unknown:
+        redshift(user="nobody", password="hush")
+
+    assert denied.value.problems[0].code == "warehouse-denied"
+    assert unknown.value.problems[0].code == "warehouse-auth"
+    assert "hush" not in str(unknown.value)
+    unknown = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the connector forgets the socket of a failed login
+        gc.collect()
 
 
 def test_a_cluster_that_is_not_there_is_named_without_the_password(shop):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.engine.payload.foresee import foresee_payload
 from dbt_stripe_sync.engine.payload.layout import own_reference
 from dbt_stripe_sync.engine.payload.template_limits import TemplateLimitError
-from dbt_stripe_sync.engine.payload.templates import TemplateError, render_template
+from dbt_stripe_sync.engine.payload.templates import render_template
 from dbt_stripe_sync.engine.payload.values import (
     BadValueError,
     as_text,
@@ -131,7 +131,7 @@ class PayloadBuilder:
             if isinstance(value, Template):
                 return render_template(value.source, {name: row[name] for name in value.columns}) or None
             return as_text(value.value) if isinstance(value, Constant) else None
-        except (BadValueError, TemplateError):
+        except Exception:  # noqa: BLE001 - a template raises whatever its expressions do; its field says so
             return None
 
     def _build_params(

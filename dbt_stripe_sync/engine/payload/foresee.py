@@ -30,10 +30,10 @@ def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Locati
 
 def problem_of(violation: Violation, where: Location) -> Problem:
     """A broken rule as a problem of the row at a place."""
-    rule = f"the rule is from: {violation.source}"
+    advice = violation.hint or "correct its column in the model"
     return Problem(
         code="stripe-rule",
         summary=f"`{'.'.join(violation.path)}` {violation.reason}",
         where=where.at_field("fields", *violation.path),
-        hint=f"{violation.hint}; {rule}" if violation.hint else rule,
+        hint=f"{advice}; the rule is from: {violation.source}" if violation.source else advice,
     )

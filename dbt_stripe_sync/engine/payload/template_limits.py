@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
 from functools import wraps
 from typing import Any
 
@@ -100,8 +101,23 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     def call(self, context: Any, obj: Any, *args: Any, **named: Any) -> Any:
         """Call a method of a value, a macro or a function."""
         own = getattr(obj, "__self__", None)
-        _check_call(obj, own if isinstance(own, str | bytes) else "", [*args, *named.values()])
+        text = own if isinstance(own, str | bytes) else ""
+        others = [own] if isinstance(own, Decimal | int) else []
+        _check_call(obj, text, [*others, *args, *named.values()])
         return super().call(context, obj, *args, **named)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Let `text.format(…)` look at its widths first: Jinja's own wrapper hides the text that has them."""
+        wrapper = super().wrap_str_format(value)
+        if wrapper is None:
+            return None
+        text: str = value.__self__
+
+        def format_(*args: Any, **named: Any) -> str:
+            _check_call(value, text, [*args, *named.values()])
+            return wrapper(*args, **named)
+
+        return format_
 
 
 _COUNTED, _JOINED = "_dbt_stripe_sync_counted", "_dbt_stripe_sync_joined"
@@ -189,6 +205,8 @@ def weigh(value: Any) -> int:
         return 1
     if isinstance(value, int):
         return min(abs(value), MOST_CHARACTERS + 1) if abs(value) > MOST_CHARACTERS // 10 else 8
+    if isinstance(value, Decimal):
+        return _digits(value)
     if isinstance(value, list | tuple | set | frozenset | dict):
         return _weigh_all(value)
     return 8
@@ -203,8 +221,13 @@ def _weigh_all(value: Any) -> int:
             waiting += [*part.keys(), *part.values()]
         elif isinstance(part, list | tuple | set | frozenset):
             waiting += part
-        total += len(part) if isinstance(part, str | bytes) else 2
+        total += weigh(part) if isinstance(part, str | bytes | int | Decimal) and not isinstance(part, bool) else 2
     return total
+
+
+def _digits(value: Decimal) -> int:
+    """How many digits a number has when it is written out, as an integer is made of it: `1E+900000` has very many."""
+    return 8 if not value.is_finite() else max(8, min(abs(value.adjusted()), MOST_CHARACTERS + 1))
 
 
 def _size_of_result(operator: str, left: Any, right: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -70,7 +71,9 @@ FEW_ENTRIES = 20
 SMALL_SHARE = 0.05
 LARGE_SNAPSHOT = 1 << 20
 READ_AT_ONCE = 8
-TRIES = 5
+# How often the log is read anew where its holder folds it meanwhile, and how long to wait before.
+TRIES = 20
+BETWEEN_SECONDS = 0.1
 
 
 class _MovedError(Exception):
@@ -150,7 +153,10 @@ class Replica:
             try:
                 self._read()
             except _MovedError as error:
+                if error.name == missing:
+                    break  # nobody has folded it away: it is not there
                 missing = error.name
+                time.sleep(BETWEEN_SECONDS)
             else:
                 return
         raise problems.incomplete(self._objects.place, missing)
