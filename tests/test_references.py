@@ -278,7 +278,7 @@ def test_many_values_are_compared_with_a_list_and_few_are_asked_for_one_by_one(b
 
     assert "customer by email: compared with all existing objects (3 pages listed)" in plan.text
     assert len(listed) == 3
-    assert "customer by email: looked up 1 values one by one, cheaper than listing everything" in short.text
+    assert "customer by email: looked up 1 value one by one, cheaper than listing everything" in short.text
     assert len(reads(business, "/v1/customers")) <= 2
     run(business)
     assert whose(business) == {"n7": people["p7@example.com"]}
