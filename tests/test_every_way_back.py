@@ -23,6 +23,7 @@ TABLES = {
 }
 # Mistakes in YAML: test_ways_out.py walks each of them.
 YAML_CASES = HERE / "config" / "problem_texts.yml"
+_LOG = "warehouse_log/test_warehouse_log.py::"
 WALKED = {
     # ── rows and their objects ───────────────────────────────────────────────────────────────────────────────────
     "bad-target-name": "test_ways_back.py::test_another_place_for_the_state_leads_to_a_clean_run",
@@ -109,6 +110,13 @@ WALKED = {
         "test_saved_plans.py::test_a_plan_is_refused_for_anything_that_it_was_not_made_for",
     ),
     "plan-stale": "test_ways_back.py::test_a_plan_that_is_made_anew_leads_to_a_clean_run",
+    "log-denied": "warehouse_log/test_page.py::test_the_grants_of_the_page_are_enough",
+    "log-failed": _LOG + "test_tables_that_somebody_holds_do_not_hold_up_the_run",
+    "no-log": _LOG + "test_a_project_without_a_log_is_told_how_to_get_one",
+    "log-not-supported": _LOG + "test_other_warehouses_are_refused_before_anything_is_sent",
+    "log-not-written": _LOG + "test_the_log_of_another_state_is_left_alone_until_it_is_taken_over",
+    "log-of-another-state": _LOG + "test_the_log_of_another_state_is_left_alone_until_it_is_taken_over",
+    "log-schema-in-use": _LOG + "test_tables_of_somebody_else_are_never_touched",
     "plan-unwritable": "faults/test_other_faults.py::test_a_full_disk_ends_the_run_and_loses_nothing",
 }
 _PACKAGE = "the way out is to install another package"
@@ -119,6 +127,7 @@ NOT_WALKED = {
     "github-comment": "the permission is given in a workflow on GitHub",
     "dbt-build-failed": "what is wrong is dbt's own to say, and no hint of ours",
     "driver-missing": _PACKAGE,
+    "log-newer": _PACKAGE,
     "no-dbt": _PACKAGE,
     "no-reader": _PACKAGE,
     "keys-in-local-time": "only a version that is gone wrote such keys",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
+from dbt_stripe_sync.stripe_api.rules.numbers import VALUE_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,6 @@ RESOURCE = "billing.meter"
 EVENT = "billing.meter_event"
 # An event of no meter that is known has them read again, but no more often than this.
 READ_AGAIN_SECONDS = 5.0
-# docs.stripe.com/changelog/dahlia/2026-04-22/billing-meter-event-values-validation: significant digits of a value.
-VALUE_DIGITS = 15
 # The type of a failure that is not Stripe's own answer.
 NOT_SENT = "not_sent"
 _NO_PERMISSION = "stripe-permission"

@@ -211,6 +211,11 @@ def test_tables_of_somebody_else_are_never_touched(logged):
     assert "has tables that are not the log's: `runs`" in ran.text
     assert logged.ask("SELECT * FROM runs") == [(1,)]
 
+    logged.set(log_schema="a_schema_of_its_own")
+
+    assert "warning" not in logged.cli().text
+    assert len(logged.ask("SELECT * FROM a_schema_of_its_own.runs")) == 2
+
 
 def test_the_log_of_a_newer_version_is_left_alone(logged):
     logged.cli()
@@ -330,3 +335,11 @@ def test_an_object_that_was_there_before_is_marked_as_adopted(logged):
     logged.cli()
 
     assert logged.log("objects", "key, is_adopted")[:2] == [("1", True), ("2", False)]
+
+
+def test_a_project_without_a_log_is_told_how_to_get_one(customers):
+    assert "error[no-log]" in customers.cli("log", "write").text
+
+    customers.set(log="warehouse")
+
+    assert customers.cli("log", "write").exit_code == 0

@@ -11,7 +11,7 @@ from dbt_stripe_sync.sandbox.listing import in_list
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects.periods import DAY
 from dbt_stripe_sync.stripe_api.catalog import EVENT_SUMMARY as EVENT_SUMMARIES
-from dbt_stripe_sync.stripe_api.meters import VALUE_DIGITS
+from dbt_stripe_sync.stripe_api.rules.numbers import VALUE_DIGITS
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
+# docs.stripe.com/changelog/dahlia/2026-04-22/billing-meter-event-values-validation: significant digits of a value.
+VALUE_DIGITS = 15
 # Eight digits, and twelve in IDR (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
 MOST_AMOUNT = 99_999_999
 MOST_AMOUNTS = {"idr": 999_999_999_999}
