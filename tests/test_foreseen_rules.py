@@ -201,3 +201,30 @@ def test_a_product_with_prices_is_known_not_to_be_deletable(business, stripe):
     assert price in planned.text
     assert ran.exit_code == 1
     assert all(line.status == 200 for line in stripe.writes())
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["of this plan", "of an earlier run"])
+@pytest.mark.parametrize("is_recurring", [False, True], ids=["one-time", "recurring"])
+def test_a_price_of_the_wrong_kind_is_known_to_the_plan(business, stripe, is_recurring, earlier):
+    business.rows("people", ("c1", "a@example.com"), columns="id text, email text")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    business.rows("plans", ("p1", "usd"), columns="id text, cur text")
+    price = {"product_data.name": "id", "currency": "cur", "unit_amount": {"value": 500}}
+    price |= {"recurring.interval": {"value": "month"}} if is_recurring else {}
+    business.sync("plans", resource="price", key="id", fields=price)
+    if earlier:
+        assert business.cli("run").exit_code == 0
+    business.rows("subs", ("s1", "c1", "p1"), columns="id text, person text, plan text")
+    customer, plan = {"sync": "people", "key": "person"}, {"sync": "plans", "key": "plan"}
+    business.sync("subs", resource="subscription", key="id", fields={"customer": customer, "items": [{"price": plan}]})
+    business.rows("items", ("i1", "c1", "p1"), columns="id text, person text, plan text")
+    fields = {"customer": customer, "pricing.price": plan}
+    business.sync("items", resource="invoice_item", key="id", fields=fields)
+
+    planned = business.cli("plan")
+    ran = business.cli("run", "--yes")
+
+    kept, lost = ("subscription", "invoice_item") if is_recurring else ("invoice_item", "subscription")
+    assert f"is a {'recurring' if is_recurring else 'one-time'} price, and Stripe accepts only" in planned.text
+    assert (ran.exit_code, stripe.count(kept), stripe.count(lost)) == (1, 1, 0)
+    assert all(line.status == 200 for line in stripe.writes())

@@ -247,6 +247,15 @@ class OneCurrency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceKind:
+    """Where an object names prices, as `items[].price`, and which kind of price Stripe takes there."""
+
+    path: str
+    is_recurring: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bulk:
     """Another way to create, many objects a request, for a sync whose options ask for it by `name`.
 
@@ -301,9 +310,9 @@ class Lifecycle:
     named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives. `counted_at` names the
     parameter with the time of what Stripe counts and never shows, so that totals alone can tell of it. `merges_hashes`
     says that an update is known to change the parts of a hash that it names, and to keep the others. `at_most` and
-    `one_currency` are what holds for the objects of one parent together. `kept_by` are objects for whose sake Stripe
-    refuses to delete one. `part_of` is the parameter with the object that this one is a part of and ends with.
-    `used_by` is what needs an object until its own end.
+    `one_currency` are what holds for the objects of one parent together. `price_kind` is the kind of price that it
+    takes. `kept_by` are objects for whose sake Stripe refuses to delete one. `part_of` is the parameter with the
+    object that this one is a part of and ends with. `used_by` is what needs an object until its own end.
     """
 
     found_by: tuple[str, ...] = ()
@@ -346,6 +355,7 @@ class Lifecycle:
     hides_test_clocks: bool = False
     at_most: AtMost | None = None
     one_currency: OneCurrency | None = None
+    price_kind: PriceKind | None = None
     kept_by: tuple[HeldBy, ...] = ()
     part_of: str | None = None
     used_by: tuple[UsedBy, ...] = ()

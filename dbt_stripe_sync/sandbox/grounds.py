@@ -134,6 +134,7 @@ _TABLE = "yes: by the first table"
 _AMONG_ROWS = "yes among the rows of a plan (`rules/counts.py`); what ended before is not known"
 _STATUS_READ = "yes where a sync takes the step: it reads the status first; no sync takes the others"
 # What needs the account: the objects that a row names by their ids, or what others do between plan and call.
+_PRICE = "partly: the kind of a price that a sync creates (`rules/counts.py`); not whether it is active"
 _OTHER_OBJECT = "no: it needs another object as it is by then, and Stripe alone has that"
 _NOT_SENT = "no sync sends such a request"
 # What a plan knows of each refusal, else why it can't: by module, and by function where that differs. What a request
@@ -165,6 +166,7 @@ _FORESEEN: Mapping[str, str] = {
     "cycles": "no: whether a card is declined is known when it is charged",
     "discounts": _OTHER_OBJECT,
     "invoice_items": _OTHER_OBJECT,
+    "invoice_items._price": _PRICE,
     "invoice_items._check_editable": "yes for changes, by the second table; no for a new item on a given invoice",
     "invoice_payment": _STATUS_READ,
     "invoices": _STATUS_READ,
@@ -191,6 +193,7 @@ _FORESEEN: Mapping[str, str] = {
     "subscription_changes._check_anchor": _OTHER_OBJECT,
     "subscription_changes._check_unmanaged": "yes: the lifecycle names what manages it",
     "subscription_items": _OTHER_OBJECT,
+    "subscription_items.price_for": _PRICE,
     "subscription_items.put_items": "yes: items are read with their subscription",
     "subscription_items.check_items": "partly: what a request shows is in the first table",
     "subscriptions": _STATUS_READ,

@@ -517,7 +517,7 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
     # The other rules read the catalogue.
-    from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
+    from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES, PRICE_KINDS
     from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
     from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
 
@@ -528,6 +528,7 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
         fixed=foreseen_fixed(resource.name),
         at_most=COUNTS.get(resource.name),
         one_currency=CURRENCIES.get(resource.name),
+        price_kind=PRICE_KINDS.get(resource.name),
         windows=WINDOWS.get(resource.name, {}),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 import orjson
 
 from dbt_stripe_sync.engine.decide.calls import reject
+from dbt_stripe_sync.engine.plan.price_kinds import PriceKinds
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, Ref
 from dbt_stripe_sync.model.errors import Problem
@@ -57,6 +58,10 @@ class Across:
     currencies: dict[Named, str] = field(default_factory=dict)
     prices: dict[Named, str | None] = field(default_factory=dict)
     earlier: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
+    kinds: PriceKinds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kinds = PriceKinds(workspace=self.workspace)
 
     async def look_back(self, rules: Rules, decisions: Iterable[Decision]) -> None:
         """See what earlier runs have made for the customers of some new objects, in another currency than theirs.
@@ -113,8 +118,14 @@ class Across:
         return None
 
     def check(self, rules: Rules, key: str, decision: Decision) -> Decision:
-        """The same decision, or a rejection where it would be one too many, or in another currency."""
-        if not isinstance(decision, Change) or decision.action is not Action.CREATE:
+        """The same decision, or a rejection: one too many, in another currency, or with a price of the wrong kind."""
+        if not isinstance(decision, Change):
+            return decision
+        self.kinds.note(decision)
+        wrong = self.kinds.find_wrong(rules, decision)
+        if wrong is not None:
+            return reject(replace(wrong, where=wrong.where.at_key(key)))
+        if decision.action is not Action.CREATE:
             return decision
         if decision.resource == "price":
             _remember(self.prices, Ref(sync=decision.sync, key=key), _text(decision.desired.get("currency")))
