@@ -15,10 +15,10 @@ from dbt_stripe_sync.engine.apply.recovery import settle_intents
 from dbt_stripe_sync.engine.apply.refresh import commit_refreshes
 from dbt_stripe_sync.engine.apply.reporting import Ending, build_report
 from dbt_stripe_sync.engine.apply.send import Sender
-from dbt_stripe_sync.engine.plan.behind import check_plan_not_behind
 from dbt_stripe_sync.engine.plan.guards import find_unagreed, refuse_unagreed
 from dbt_stripe_sync.engine.plan.making import PlanMaker, PlanProgress, Scope, Sources
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+from dbt_stripe_sync.engine.plan.stale_state import check_plan_not_behind
 from dbt_stripe_sync.model.errors import StateError, SyncError
 from dbt_stripe_sync.model.run import new_run_id
 from dbt_stripe_sync.plan_header import build_header, check_plan

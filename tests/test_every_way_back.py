@@ -41,7 +41,7 @@ WALKED = {
     "lookup-failed": "test_ways_back_objects.py::test_an_object_that_could_not_be_looked_at",
     "max-reads": "test_ways_back_objects.py::test_more_reads_than_the_limit",
     "max-removed": "test_ways_back_objects.py::test_removals_that_somebody_agrees_to",
-    "needs-agreement": "test_ways_back_objects.py::test_removals_that_somebody_agrees_to",
+    "confirmation-required": "test_ways_back_objects.py::test_removals_that_somebody_agrees_to",
     "not-read-back": "test_ways_back_objects.py::test_objects_that_could_not_be_read_back",
     "object-deleted": "test_ways_back_objects.py::test_an_object_that_others_deleted",
     "reference-ambiguous": "test_ways_back_objects.py::test_a_look_up_that_finds_two_is_made_by_something_unique",

@@ -17,12 +17,12 @@ from dbt_stripe_sync import Project, ProjectOptions, SyncError
 from dbt_stripe_sync.sandbox import Fault
 
 NEEDS_AGREEMENT = """\
-error[needs-agreement]: `delete` of 2 customer objects of `customers` can't be undone, and nobody has agreed to it: \
-nothing was sent
+error[confirmation-required]: `delete` of 2 customer objects of `customers` can't be undone and isn't approved: nothing \
+was sent
   at models/schema.yml: customers.meta.stripe_sync.on_removed
 
-hint: look at it with `dbt-stripe-sync plan`, then add `--yes`; in a schedule, `limits: {max_removed: 10%}` on the \
-sync agrees up to that limit, and `on_removed: ignore` leaves them in Stripe
+hint: review it with `dbt-stripe-sync plan`, then add `--yes`; in a scheduled job, `limits: {max_removed: 10%}` on the \
+sync approves removals up to that limit, and `on_removed: ignore` keeps the objects in Stripe
 """
 SECONDS_FOR_A_RUN = 60
 
@@ -53,7 +53,7 @@ def test_a_run_that_was_refused_stands_in_the_list_of_runs_as_failed(leaving):
 
     runs = [json.loads(line) for line in leaving.cli("runs", "--output", "json").out.splitlines()]
     assert [run["status"] for run in runs] == ["failed", "succeeded"]
-    assert "needs-agreement" in leaving.cli("report", "--text").text
+    assert "confirmation-required" in leaving.cli("report", "--text").text
 
 
 def test_removals_that_cant_be_undone_are_refused_where_nobody_can_be_asked(leaving):
@@ -148,7 +148,7 @@ def test_a_retry_needs_the_same_agreement(leaving):
     agreed = leaving.cli("retry", first_run(leaving), "--yes")
 
     assert refused.exit_code == 2
-    assert "error[needs-agreement]: `delete` of 1 customer object of `customers`" in refused.text
+    assert "error[confirmation-required]: `delete` of 1 customer object of `customers`" in refused.text
     assert after == []
     assert agreed.exit_code == 0, agreed.err
     assert leaving.stripe.count("customer") == 0
@@ -162,7 +162,7 @@ def test_what_a_refused_retry_was_to_send_is_what_the_next_one_sends(leaving):
     agreed = leaving.cli("retry", "--yes")
 
     assert refused.exit_code == 2
-    assert "error[needs-agreement]: `delete` of 2 customer objects of `customers`" in refused.text
+    assert "error[confirmation-required]: `delete` of 2 customer objects of `customers`" in refused.text
     assert agreed.exit_code == 0, agreed.err
     assert leaving.stripe.count("customer") == 1
 
@@ -205,7 +205,7 @@ def test_python_agrees_by_a_value_or_by_a_function_that_sees_the_plan(leaving):
     report = project.run(agreed=agree)
 
     assert [problem.code for problem in (*by_default.value.problems, *refused.value.problems)] == [
-        "needs-agreement"
+        "confirmation-required"
     ] * 2
     assert asked == [(["2", "3"], [("customers", "delete", 2)])] * 2
     assert (left, report.done["succeeded"], leaving.stripe.count("customer")) == (3, 2, 1)

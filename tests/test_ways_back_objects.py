@@ -211,7 +211,7 @@ def test_more_reads_than_the_limit(customers):
     check_that_nothing_is_left(customers, "--refresh")
 
 
-@pytest.mark.parametrize("code", ["max-removed", "needs-agreement"])
+@pytest.mark.parametrize("code", ["max-removed", "confirmation-required"])
 def test_removals_that_somebody_agrees_to(customers, code):
     change(customers, "customers", on_removed="delete", limits={"max_removed": 1} if code == "max-removed" else {})
     customers.cli()

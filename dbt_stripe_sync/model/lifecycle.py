@@ -162,12 +162,12 @@ class Unique:
 class ItemList:
     """A list whose items have ids: in an update, one without an id is added and one that is missing stays.
 
-    `told_apart_by` names what no two items of an object share; `gone` is sent, with its id, for an item to be removed.
+    `identity_field` names what no two items of an object share; `gone` is sent, with its id, for an item to be removed.
     Where the object shows only some of its items, `listed_by` is the resource that lists them, by the object's own
     name, or `listed_with` the object's own operation that does.
     """
 
-    told_apart_by: str
+    identity_field: str
     gone: Mapping[str, Any] = field(default_factory=dict)
     listed_by: tuple[str, str] | None = None
     listed_with: str | None = None
@@ -291,7 +291,7 @@ class Lifecycle:
     `key_as` is a parameter that tells the object's rows apart for Stripe: it comes from the row's key where the sync
     maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
     the times that creation takes, by parameter. `one_at_a_time` are dotted parameters: Stripe takes one creation at a
-    time of those that have the same values in all of them. `said_again` are parameters that hold for one request and
+    time of those that have the same values in all of them. `request_only` are parameters that hold for one request and
     are no part of the object: every update says them again. `fixed` is what an object's status no longer lets change.
     `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to
     create, for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
@@ -332,7 +332,7 @@ class Lifecycle:
     repeated: str | None = None
     windows: Mapping[str, Window] = field(default_factory=dict)
     one_at_a_time: tuple[str, ...] = ()
-    said_again: tuple[str, ...] = ()
+    request_only: tuple[str, ...] = ()
     fixed: tuple[Fixed, ...] = ()
     shown_if_asked: tuple[str, ...] = ()
     bulk: Bulk | None = None

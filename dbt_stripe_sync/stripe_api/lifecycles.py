@@ -194,7 +194,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.CANCEL}),
             when_immutable_changes=NotReplaced(reason="a subscription in its place would start and bill anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
-            said_again=_HOW_TO_CHARGE,
+            request_only=_HOW_TO_CHARGE,
             # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial moves it.
             moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
@@ -205,7 +205,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # docs.stripe.com/api/subscriptions/update: an item without its id is added; no two have the same price.
             item_lists={
                 "items": ItemList(
-                    told_apart_by="price", gone={"deleted": True}, listed_by=("subscription_item", "subscription")
+                    identity_field="price", gone={"deleted": True}, listed_by=("subscription_item", "subscription")
                 )
             },
         ),
@@ -218,7 +218,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("price", "price_data", "plan"),),
             # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
             listed=False,
-            said_again=_HOW_TO_CHARGE,
+            request_only=_HOW_TO_CHARGE,
             when_immutable_changes=NotReplaced(reason="an item stays with its subscription"),
             part_of="subscription",
         ),
@@ -239,7 +239,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             cuts_short=(CutsShort(operation="cancel", resource="subscription", wholly=True),),
             when_immutable_changes=NotReplaced(reason="a schedule in its place would start its phases anew"),
             replace_if_asked=Replace(then=Removal.CANCEL),
-            said_again=("proration_behavior",),
+            request_only=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
             whole_lists=("phases",),
             entries={
@@ -374,7 +374,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             replace_if_asked=Replace(),
             shown_if_asked=("line_items",),
             # docs.stripe.com/api/payment-link/update: an item is named by its id, and none comes or goes.
-            item_lists={"line_items": ItemList(told_apart_by="price", listed_with="list_line_items")},
+            item_lists={"line_items": ItemList(identity_field="price", listed_with="list_line_items")},
         ),
         "billing.meter": Lifecycle(
             found_by=("id", "event_name", "display_name"),

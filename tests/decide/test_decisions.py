@@ -153,7 +153,7 @@ def test_an_update_sends_only_what_differs(sold):
     for where, case, _, decision in walked(sold):
         if not isinstance(decision, Change) or decision.action not in {Action.UPDATE, Action.ADOPT}:
             continue
-        quiet = {"metadata", *case.rules.lifecycle.said_again, *case.rules.lifecycle.item_lists}
+        quiet = {"metadata", *case.rules.lifecycle.request_only, *case.rules.lifecycle.item_lists}
         quiet |= {name for name, param in case.rules.resource.params.items() if param.in_path}
         quiet |= {unique.transfer for unique in case.rules.lifecycle.uniques}
         shown = {part.path.partition(".")[0] for part in decision.changed}

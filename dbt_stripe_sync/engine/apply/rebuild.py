@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.payload.values import plain
-from dbt_stripe_sync.engine.plan.behind import has_ended
 from dbt_stripe_sync.engine.plan.listing import everything
+from dbt_stripe_sync.engine.plan.stale_state import has_ended
 from dbt_stripe_sync.model.lifecycle import ByStatus, stays_when_replaced
 from dbt_stripe_sync.model.objects import created_at, texts_in
 from dbt_stripe_sync.model.params import ParamKind

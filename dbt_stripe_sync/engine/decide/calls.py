@@ -117,12 +117,12 @@ def update_call(rules: Rules, stripe_id: str, update: Mapping[str, Any], desired
     in_path = {
         name: desired[name] for name, param in rules.resource.params.items() if param.in_path and name in desired
     }
-    said_again = {
+    request_only = {
         name: value
-        for name in rules.lifecycle.said_again
+        for name in rules.lifecycle.request_only
         if (value := choice_of(desired.get(name), rules.resource.params[name])) is not None
     }
-    return PlannedCall(operation="update", target=stripe_id, params={**in_path, **said_again, **update})
+    return PlannedCall(operation="update", target=stripe_id, params={**in_path, **request_only, **update})
 
 
 def step_params(rules: Rules, diff: RowDiff, step: Step) -> Mapping[str, Any]:

@@ -57,8 +57,8 @@ def _status(rule: Fixed, body: Mapping[str, Any]) -> str:
 def _sent(rules: Rules, change: Change) -> dict[str, Any]:
     """What a change updates on an object that exists, without what holds for one request."""
     updates = [call.params for call in change.calls if call.operation == "update" and call.target is not None]
-    said_again = rules.lifecycle.said_again
-    return {name: value for params in updates for name, value in params.items() if name not in said_again}
+    request_only = rules.lifecycle.request_only
+    return {name: value for params in updates for name, value in params.items() if name not in request_only}
 
 
 def _is_spared(name: str, value: Any, body: Mapping[str, Any], change: Change) -> bool:

@@ -142,8 +142,8 @@ class _Walk:
     def _items(self, path: tuple[str, ...], old: Any, new: list[Any], param: Param) -> tuple[Any, Any]:
         """A list whose items are updated by their ids, since something in them is fixed; none can come or go."""
         rule = self.lifecycle.item_lists.get(path[0]) if len(path) == 1 else None
-        told_apart_by = rule.told_apart_by if rule else None
-        pairs = _paired(old, new, told_apart_by)
+        identity_field = rule.identity_field if rule else None
+        pairs = _paired(old, new, identity_field)
         if pairs and all(same(before, after) for before, after in pairs):
             return _ABSENT, new
         self.result.changed.append(FieldChange(path=".".join(path), before=old, after=new))
@@ -154,7 +154,7 @@ class _Walk:
         found = (_fixed(before, after, param, all_of_it=rule is None) for before, after in pairs)
         fixed = dict.fromkeys(name for names in found for name in names)
         self.result.immutable += [".".join((*path, *name)) for name in fixed]
-        return (_ABSENT if fixed else [_item(after, param, told_apart_by) for after in new]), new
+        return (_ABSENT if fixed else [_item(after, param, identity_field) for after in new]), new
 
     def _map(
         self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
@@ -223,15 +223,15 @@ class _Walk:
         return Nulls.DEFAULT
 
 
-def _paired(old: Any, new: Sequence[Any], told_apart_by: str | None) -> list[tuple[Any, Any]] | None:
+def _paired(old: Any, new: Sequence[Any], identity_field: str | None) -> list[tuple[Any, Any]] | None:
     """Each item with the one that it was: by what tells them apart, else by its place. None where one comes or goes."""
     if not isinstance(old, list) or len(old) != len(new) or not all(isinstance(item, dict) for item in (*old, *new)):
         return None
     left = list(old)
     pairs = []
     for item in new:
-        value = item.get(told_apart_by) if told_apart_by else None
-        found = next((was for was in left if value is not None and same(was.get(told_apart_by), value)), None)
+        value = item.get(identity_field) if identity_field else None
+        found = next((was for was in left if value is not None and same(was.get(identity_field), value)), None)
         if found is None:
             return list(zip(old, new, strict=True))
         left.remove(found)
@@ -253,7 +253,7 @@ def _fixed(
             yield from ((name, *path) for path in _fixed(old, new, part, all_of_it=False))
 
 
-def _item(item: Mapping[str, Any], param: Param, told_apart_by: str | None) -> dict[str, Any]:
+def _item(item: Mapping[str, Any], param: Param, identity_field: str | None) -> dict[str, Any]:
     """An item as an update takes it, with what its id is found by."""
     sent = {} if param.item is None else without_immutable(dict(item), param.item) or {}
-    return {name: sent.get(name, value) for name, value in item.items() if name in sent or name == told_apart_by}
+    return {name: sent.get(name, value) for name, value in item.items() if name in sent or name == identity_field}

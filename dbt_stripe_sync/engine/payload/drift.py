@@ -51,7 +51,7 @@ class Drift:
 def find_drift(params: Mapping[str, Any], body: Mapping[str, Any], resource: Resource) -> Drift:
     """Compare a record's parameters with its object."""
     lifecycle = resource.lifecycle
-    left_alone = {*lifecycle.said_again, *lifecycle.moved_by_stripe}
+    left_alone = {*lifecycle.request_only, *lifecycle.moved_by_stripe}
     walk = _Walk()
     seen: dict[str, Any] = {}
     for name, ours in params.items():
@@ -94,7 +94,7 @@ class _Walk:
         return self._whole(path, ours, [item for item in seen if item is not _GONE], is_same=not inner.fields)
 
     def _item(self, ours: Any, shown: Sequence[Any], param: Param | None, rule: ItemList, *, is_page: bool) -> Any:
-        name = "id" if isinstance(ours, dict) and "id" in ours else rule.told_apart_by
+        name = "id" if isinstance(ours, dict) and "id" in ours else rule.identity_field
         if not isinstance(ours, dict) or name not in ours:
             return ours
         for item in shown:

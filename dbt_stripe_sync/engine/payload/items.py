@@ -114,13 +114,13 @@ def match_items(
     """
     shown = {str(item["id"]): item for item in existing}
     ids, left = pair_items(wanted, existing, rule)
-    left = {id_: item for id_, item in left.items() if emptying.may_reuse(item, rule.told_apart_by)}
+    left = {id_: item for id_, item in left.items() if emptying.may_reuse(item, rule.identity_field)}
     made = []
     for wish, found in zip(wanted, ids, strict=True):
         id_, item = found, wish
-        if found is not None and "id" not in wish and _same(wish, shown[found], rule.told_apart_by):
+        if found is not None and "id" not in wish and _same(wish, shown[found], rule.identity_field):
             # What an item has already is not said again: Stripe may take an archived price for a new choice of it.
-            item = {name: value for name, value in wish.items() if name != rule.told_apart_by}
+            item = {name: value for name, value in wish.items() if name != rule.identity_field}
         if id_ is None and "id" not in item and left:
             id_ = next(iter(left))
             del left[id_]
@@ -139,7 +139,7 @@ def pair_items(
         found = (
             named
             if named in left
-            else next((i for i, old in left.items() if _same(item, old, rule.told_apart_by)), None)
+            else next((i for i, old in left.items() if _same(item, old, rule.identity_field)), None)
         )
         ids.append(found)
         left.pop(str(found), None)
@@ -148,7 +148,7 @@ def pair_items(
 
 def identities(items: Iterable[Mapping[str, Any]], rule: ItemList) -> tuple[str, ...]:
     """What tells some items of an object apart."""
-    return tuple(str(_identity(item, rule.told_apart_by)) for item in items)
+    return tuple(str(_identity(item, rule.identity_field)) for item in items)
 
 
 def _same(wanted: Mapping[str, Any], existing: Mapping[str, Any], name: str) -> bool:

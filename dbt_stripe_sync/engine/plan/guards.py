@@ -121,12 +121,12 @@ def refuse_unagreed(unagreed: Sequence[PermanentRemovals]) -> PlanError:
     """What a run says that removes for good and has nobody to ask."""
     return PlanError(
         Problem(
-            code="needs-agreement",
+            code="confirmation-required",
             summary=f"`{part.removal.value}` of {part.count:,} {part.resource} object{'s' * (part.count != 1)}"
-            f" of `{part.sync}` can't be undone, and nobody has agreed to it: nothing was sent",
+            f" of `{part.sync}` can't be undone and isn't approved: nothing was sent",
             where=part.where,
-            hint="look at it with `dbt-stripe-sync plan`, then add `--yes`; in a schedule, `limits: {max_removed: 10%}`"
-            " on the sync agrees up to that limit, and `on_removed: ignore` leaves them in Stripe",
+            hint="review it with `dbt-stripe-sync plan`, then add `--yes`; in a scheduled job, `limits: {max_removed: 10%}`"
+            " on the sync approves removals up to that limit, and `on_removed: ignore` keeps the objects in Stripe",
         )
         for part in unagreed
     )

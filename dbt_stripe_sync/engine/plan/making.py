@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.plan.across import Across
-from dbt_stripe_sync.engine.plan.behind import note_unsettled
-from dbt_stripe_sync.engine.plan.finishing import Finishing, Referrers, finishes_of, reasons_to_wait
+from dbt_stripe_sync.engine.plan.finalization import Finalization, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
@@ -22,6 +21,7 @@ from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.refreshing import Refreshing
 from dbt_stripe_sync.engine.plan.renamed import RenameCheck
 from dbt_stripe_sync.engine.plan.settling import Settling
+from dbt_stripe_sync.engine.plan.stale_state import note_unsettled
 from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.ports import RowProgress
 from dbt_stripe_sync.engine.stage.workspace import Workspace
@@ -256,7 +256,7 @@ class PlanMaker:
             steps = finishes_of(sync, self._lifecycle_of(sync))
             if not steps or sync.name not in self._plans:
                 continue
-            finishing = Finishing(
+            finalization = Finalization(
                 workspace=self._workspace,
                 stripe=self._planning.stripe,
                 fingerprints=self._planning.fingerprints,
@@ -270,17 +270,17 @@ class PlanMaker:
             waits = next(reasons_to_wait(sync, dependents, self._counts, unsettled), None)
             if self._planning.room is not None and self._planning.room <= 0:
                 waits = "--limit leaves something for later"
-            counts.append(finishing.held(waits) if waits else await self._finish_sync(finishing))
+            counts.append(finalization.held(waits) if waits else await self._finalize_sync(finalization))
         return counts
 
-    async def _finish_sync(self, finishing: Finishing) -> SyncCounts:
+    async def _finalize_sync(self, finalization: Finalization) -> SyncCounts:
         """Finish one sync's objects, within what is left of the reads that it may make."""
-        name = finishing.sync.name
-        share = self._planning.reading.share_of(finishing.sync, used=self._counts[name].reads)
+        name = finalization.sync.name
+        share = self._planning.reading.share_of(finalization.sync, used=self._counts[name].reads)
         found: list[SyncCounts] = []
 
         async def plan() -> None:
-            found.append(await finishing.plan())
+            found.append(await finalization.plan())
 
         await share.within(plan())
         self._planning.reading.end()
@@ -288,7 +288,7 @@ class PlanMaker:
         if share.problem is None:
             return found[0]
         self._problems.append(share.problem)
-        return finishing.give_up(share.problem.summary)
+        return finalization.give_up(share.problem.summary)
 
     async def _look_at_owed(self) -> None:
         """Look at what refused to end, where the project's reads allow it; otherwise it is tried as it is."""

@@ -18,7 +18,6 @@ from dbt_stripe_sync.engine.decide.replace import end_first, may_replace
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.payload.layout import build_layout
-from dbt_stripe_sync.engine.plan.behind import Behind
 from dbt_stripe_sync.engine.plan.guards import (
     check_empty,
     check_keys,
@@ -26,8 +25,9 @@ from dbt_stripe_sync.engine.plan.guards import (
     count_removals,
     is_agreement_needed,
 )
+from dbt_stripe_sync.engine.plan.stale_state import StaleStateCheck
 from dbt_stripe_sync.engine.stage.diff import find_differences, read_differences, read_forgotten
-from dbt_stripe_sync.engine.stage.extract import HeardRows, Staged, load_rows
+from dbt_stripe_sync.engine.stage.extract import CountingWarehouse, Staged, load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
 from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
 from dbt_stripe_sync.model.codec import canonical
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.decide.rules import Need
     from dbt_stripe_sync.engine.plan.across import Across
-    from dbt_stripe_sync.engine.plan.finishing import Referrers
+    from dbt_stripe_sync.engine.plan.finalization import Referrers
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
@@ -159,7 +159,7 @@ async def plan_sync(
     salt = planning.fingerprints.source_salt(sync.name)
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
     started = perf_counter()
-    heard = HeardRows(planning.warehouse, planning.progress)
+    heard = CountingWarehouse(planning.warehouse, planning.progress)
     rows = await asyncio.to_thread(load_rows, planning.workspace, staged, heard)
     read = perf_counter()
     found = _Share()
@@ -255,7 +255,7 @@ def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None
 
 async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: DiffCounts, found: _Share) -> None:
     """Decide on a sync's rows, once it is known that the state has missed nothing."""
-    await Behind(planning.workspace, planning.stripe, planning.state).check(
+    await StaleStateCheck(planning.workspace, planning.stripe, planning.state).check(
         rules.sync,
         rules.resource,
         makes_new=counts.kinds[Kind.NEW] > 0,

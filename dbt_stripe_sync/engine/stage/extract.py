@@ -70,7 +70,7 @@ class Staged:
         return f"work.{child.name.strip('$')}_{self.number}"
 
 
-class HeardRows:
+class CountingWarehouse:
     """Implements `Warehouse` over another one, and tells how many rows have come."""
 
     def __init__(self, warehouse: Warehouse, progress: RowProgress) -> None:

@@ -114,7 +114,7 @@ class Referrers:
 
 
 @dataclass(slots=True, kw_only=True)
-class Finishing:
+class Finalization:
     """Plans the end of one sync's objects."""
 
     workspace: Workspace

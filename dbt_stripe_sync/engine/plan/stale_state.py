@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CLOCK_SKEW = timedelta(minutes=2)
 
 
-class Behind:
+class StaleStateCheck:
     """Looks for objects of a sync that the state should know and does not."""
 
     def __init__(self, workspace: Workspace, stripe: Stripe, state: State) -> None:
@@ -102,11 +102,11 @@ async def check_plan_not_behind(
 ) -> None:
     """A state that was put back with the plan that was made from it looks as if nothing of that had been sent.
 
-    Raises `StateError` and `StripeError`, as `Behind.check` does.
+    Raises `StateError` and `StripeError`, as `StaleStateCheck.check` does.
     """
     workspace = Workspace(state.workspace)
     note_unsettled(workspace, state)
-    behind = Behind(workspace, stripe, state)
+    behind = StaleStateCheck(workspace, stripe, state)
     counts = {counts.sync: counts.by_action for counts in plan.counts}
     for sync in syncs:
         made, replaced = (counts.get(sync.name, {}).get(action.value, 0) for action in (Action.CREATE, Action.REPLACE))
