@@ -135,8 +135,8 @@ class Project:
         """Plan and apply. A first Ctrl-C, or a terminal that is closed, ends after what is in flight; a second at once.
 
         `agreed` says whether removals may be sent that can't be undone and that no `limits.max_removed` of their sync
-        bounds; a function is asked, with the plan, where there are such. Raises `PlanError` (`confirmation-required`) where
-        they may not. `review` sees every plan before it is sent, and may raise `PlanError`. The results and the report
+        bounds; a function is asked, with the plan, where there are such. Raises `PlanError` where they may not
+        (`confirmation-required`). `review` sees every plan before it is sent, and may raise `PlanError`. The results and the report
         are left at `artifacts`.
         """
         from dbt_stripe_sync import pipeline

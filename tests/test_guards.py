@@ -17,8 +17,8 @@ from dbt_stripe_sync import Project, ProjectOptions, SyncError
 from dbt_stripe_sync.sandbox import Fault
 
 NEEDS_AGREEMENT = """\
-error[confirmation-required]: `delete` of 2 customer objects of `customers` can't be undone and isn't approved: nothing \
-was sent
+error[confirmation-required]: `delete` of 2 customer objects of `customers` can't be undone and isn't approved: \
+nothing was sent
   at models/schema.yml: customers.meta.stripe_sync.on_removed
 
 hint: review it with `dbt-stripe-sync plan`, then add `--yes`; in a scheduled job, `limits: {max_removed: 10%}` on the \
