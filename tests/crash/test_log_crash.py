@@ -7,7 +7,7 @@ from logged import COLUMNS, drop, log_in, people
 
 # More than the log has statements; each of them is a kill.
 MOST_STATEMENTS = 200
-pytestmark = pytest.mark.timeout(1_800)
+pytestmark = [pytest.mark.timeout(1_800), pytest.mark.long]
 POINTS = ("before a statement of the log", "after a statement of the log")
 
 

@@ -126,7 +126,8 @@ def refuse_unagreed(unagreed: Sequence[PermanentRemovals]) -> PlanError:
             f" of `{part.sync}` can't be undone and isn't approved: nothing was sent",
             where=part.where,
             hint="review it with `dbt-stripe-sync plan`, then add `--yes`; in a scheduled job, "
-            "`limits: {max_removed: 10%}` on the sync approves removals up to that limit, and `on_removed: ignore` keeps the objects in Stripe",
+            "`limits: {max_removed: 10%}` on the sync approves removals up to that limit, and `on_removed: ignore` "
+            "keeps the objects in Stripe",
         )
         for part in unagreed
     )
