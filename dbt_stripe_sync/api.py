@@ -136,8 +136,8 @@ class Project:
 
         `agreed` says whether removals may be sent that can't be undone and that no `limits.max_removed` of their sync
         bounds; a function is asked, with the plan, where there are such. Raises `PlanError` where they may not
-        (`confirmation-required`). `review` sees every plan before it is sent, and may raise `PlanError`. The results and
-        the report are left at `artifacts`.
+        (`confirmation-required`). `review` sees every plan before it is sent, and may raise `PlanError`. The results
+        and the report are left at `artifacts`.
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
