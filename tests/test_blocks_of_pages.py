@@ -14,7 +14,7 @@ from dbt_stripe_sync.serve import metrics
 
 RUN_HERE = "tests/test_where_it_runs.py"
 DAGSTER, AIRFLOW, PREFECT = (f"tests/integrations/test_{name}.py" for name in ("dagster", "airflow", "prefect"))
-LOG = "tests/warehouse_log/test_page.py"
+LOG = "tests/warehouse_log/test_log_page.py"
 REMOTE = "tests/remote/test_page.py"
 THIS = "tests/test_blocks_of_pages.py"
 

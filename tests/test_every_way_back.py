@@ -110,7 +110,7 @@ WALKED = {
         "test_saved_plans.py::test_a_plan_is_refused_for_anything_that_it_was_not_made_for",
     ),
     "plan-stale": "test_ways_back.py::test_a_plan_that_is_made_anew_leads_to_a_clean_run",
-    "log-denied": "warehouse_log/test_page.py::test_the_grants_of_the_page_are_enough",
+    "log-denied": "warehouse_log/test_log_page.py::test_the_grants_of_the_page_are_enough",
     "log-failed": _LOG + "test_tables_that_somebody_holds_do_not_hold_up_the_run",
     "no-log": _LOG + "test_a_project_without_a_log_is_told_how_to_get_one",
     "log-not-supported": _LOG + "test_other_warehouses_are_refused_before_anything_is_sent",
