@@ -199,7 +199,7 @@ def test_slack_gets_a_message_of_its_form(alerting):
     assert set(body) == {"text", "blocks"}
     assert body["text"] == "Stripe sync of shop (dev) needs attention: failure"
     texts = [block["text"]["text"] for block in body["blocks"] if block["type"] == "section"]
-    assert "`customers`: 1 of 1 rows rejected" in texts[1]
+    assert "`customers`: 1 of 1 row rejected" in texts[1]
     (context,) = (block for block in body["blocks"] if block["type"] == "context")
     assert "<https://ci.example.com/stripe?a=1&amp;b=2|report>" in context["elements"][0]["text"]
 

@@ -132,7 +132,7 @@ def test_a_null_key_rejects_its_row_alone(customers):
 
     assert ran.exit_code == 1
     assert customers.stripe.count("customer") == 3
-    assert "1 rows of `customers` have no `id`" in ran.text
+    assert "1 row of `customers` has no `id`" in ran.text
 
 
 def test_text_in_a_number_rejects_its_row_alone(customers):
