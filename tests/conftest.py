@@ -22,8 +22,71 @@ from usage import meters
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.sandbox import Sandbox
 
+HERE = Path(__file__).parent
 # Folders whose tests are the same for many kinds of object, difference or fault.
 GRIDS = {"core", "crash", "faults", "two_objects"}
+# Files that take most of the time: the default run has the first test of each, and `-m slow` the others.
+THOROUGH = {
+    "cloud/test_dbt_cloud.py",
+    "cloud/test_ways_back_from_dbt_cloud.py",
+    "core/test_core_billing.py",
+    "core/test_core_existing.py",
+    "core/test_core_subscriptions.py",
+    "crash/test_crash.py",
+    "crash/test_lost_state.py",
+    "crash/test_remote_crash.py",
+    "dbt/test_dbt_engines.py",
+    "faults/test_other_faults.py",
+    "faults/test_rates.py",
+    "faults/test_recovery.py",
+    "faults/test_secrets.py",
+    "faults/test_stream_recovery.py",
+    "faults/test_stripe_faults.py",
+    "gateway/test_rate_use.py",
+    "remote/test_lease.py",
+    "remote/test_remote_state.py",
+    "remote/test_store_faults.py",
+    "state/test_state_file.py",
+    "test_adoption.py",
+    "test_alerts.py",
+    "test_any_sequence.py",
+    "test_closed_terminal.py",
+    "test_drift.py",
+    "test_drift_of_resources.py",
+    "test_finishing.py",
+    "test_foreseen_rules.py",
+    "test_guards.py",
+    "test_json_log.py",
+    "test_kept_prices.py",
+    "test_lifecycles.py",
+    "test_nested_values.py",
+    "test_plugin.py",
+    "test_price_changes.py",
+    "test_references.py",
+    "test_renaming.py",
+    "test_sample_project.py",
+    "test_saved_plans.py",
+    "test_usage.py",
+    "test_usage_stream.py",
+    "test_values_not_stored.py",
+    "test_ways_back.py",
+    "test_ways_back_objects.py",
+    "test_ways_back_project.py",
+    "test_ways_back_state.py",
+    "test_where_it_runs.py",
+    "two_objects/test_coupons_and_codes.py",
+    "two_objects/test_default_prices.py",
+    "two_objects/test_ended_objects.py",
+    "two_objects/test_ends_that_are_refused.py",
+    "two_objects/test_followers.py",
+    "two_objects/test_foreign_items.py",
+    "two_objects/test_items_of_replaced.py",
+    "two_objects/test_removals_together.py",
+    "two_objects/test_unique_values.py",
+    "warehouse/test_patience.py",
+    "warehouse_log/test_log_source.py",
+    "warehouse_log/test_warehouse_log.py",
+}
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",
@@ -49,11 +112,18 @@ def pytest_configure():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave the first case of each test of a grid to the default run; the others are `slow`."""
+    """Leave the first test of a thorough file, and the first case of each test of a grid, to the default run.
+
+    The others are `slow`.
+    """
     seen = set()
     for item in items:
-        test = (item.path, item.cls, getattr(item, "originalname", item.name))
-        if item.path.parent.name in GRIDS and test in seen and not item.get_closest_marker("long"):
+        if item.get_closest_marker("slow") or item.get_closest_marker("long"):
+            continue
+        name = item.path.relative_to(HERE).as_posix()
+        is_grid = item.path.parent.name in GRIDS
+        test = (name, item.cls, getattr(item, "originalname", item.name)) if name not in THOROUGH else name
+        if test in seen and (is_grid or name in THOROUGH):
             item.add_marker(pytest.mark.slow)
         seen.add(test)
 

@@ -33,6 +33,7 @@ def test_a_state_that_dies_while_it_is_made_is_made_by_the_next_run(few):
     assert len(few.records()) == few.rows(0)
 
 
+@pytest.mark.slow
 def test_thirty_kills_at_every_kind_of_instant_leave_no_trace(few_unharmed, few):
     kill_all_along(few, KILLS_IN_THE_DEFAULT_RUN, seed=9)
 
