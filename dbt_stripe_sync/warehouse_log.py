@@ -98,7 +98,8 @@ class _Writer:
             self._log.cancel()
 
     def write(self) -> LogWritten:
-        from dbt_stripe_sync.warehouse.registry import TimeLimits, open_log
+        from dbt_stripe_sync.warehouse.registry import open_log
+        from dbt_stripe_sync.warehouse.requests import TimeLimits
 
         settings, dbt = self._workload.settings, self._workload.dbt
         schema = log_schema(self._workload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from dbt_stripe_sync.warehouse.registry import AdapterRequest, TimeLimits, open_warehouse
+from dbt_stripe_sync.warehouse.registry import open_warehouse
+from dbt_stripe_sync.warehouse.requests import AdapterRequest, TimeLimits
 
 __all__ = ["AdapterRequest", "TimeLimits", "open_warehouse"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.model.nodes import RowSource
-    from dbt_stripe_sync.warehouse.registry import AdapterRequest
+    from dbt_stripe_sync.warehouse.requests import AdapterRequest
 
 CONNECTION_NAME = "dbt_stripe_sync"
 

@@ -17,7 +17,7 @@ from dbt.flags import set_from_args
 from dbt_stripe_sync.warehouse.failures import bad_setting
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.warehouse.registry import AdapterRequest
+    from dbt_stripe_sync.warehouse.requests import AdapterRequest
 
 try:
     from dbt.adapters.exceptions import FailedToConnectError

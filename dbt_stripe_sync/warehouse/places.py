@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.warehouse.patience import CONNECT_SECONDS, READ_SECONDS, Patience
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.warehouse.registry import TimeLimits
+    from dbt_stripe_sync.warehouse.requests import TimeLimits
 
 NAMES = {
     "bigquery": "BigQuery",

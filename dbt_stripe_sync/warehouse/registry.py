@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 from dbt_stripe_sync.warehouse.duckdb_profile import is_remote
 from dbt_stripe_sync.warehouse.profile_shapes import check_shapes
+from dbt_stripe_sync.warehouse.requests import AdapterRequest, TimeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,28 +20,6 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.warehouse.log import WarehouseLog
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterRequest:
-    """What dbt 1.x needs to build the adapter of a warehouse that has no reader of ours.
-
-    `profile` and `target` are None where dbt's own defaults decide. `vars` are those of the command line.
-    """
-
-    project_dir: Path
-    profiles_dir: Path
-    profile: str | None = None
-    target: str | None = None
-    vars: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeLimits:
-    """Seconds to wait for a connection and for each answer; None takes the profile's, or the default."""
-
-    connect_seconds: float | None = None
-    read_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from dbt_stripe_sync.model.errors import ConfigError, WarehouseError
 from dbt_stripe_sync.warehouse.duckdb_profile import parse_profile
 from dbt_stripe_sync.warehouse.places import describe_place, patience_for
 from dbt_stripe_sync.warehouse.profile_shapes import check_shapes
-from dbt_stripe_sync.warehouse.registry import TimeLimits
+from dbt_stripe_sync.warehouse.requests import TimeLimits
 
 WORDS = ["dev", "shop", "duckdb", "postgres", "x.duckdb", "md:x", "5432", "default", "path", "options", "name", "type"]
 JINJA = ["{{ env_var('X', '5') | as_number }}", "{{ env_var('NONE') }}", "{{ x", "{% if %}", "{{ target.name }}"]
