@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 from dbt_stripe_sync.warehouse.duckdb_profile import is_remote
 from dbt_stripe_sync.warehouse.profile_shapes import check_shapes
-from dbt_stripe_sync.warehouse.requests import AdapterRequest, TimeLimits
+from dbt_stripe_sync.warehouse.requests import AS_THE_PROFILE_SAYS, AdapterRequest, TimeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ def open_warehouse(
     *,
     project_root: Path,
     adapter: AdapterRequest | None,
-    limits: TimeLimits = TimeLimits(),
+    limits: TimeLimits = AS_THE_PROFILE_SAYS,
 ) -> Warehouse:
     """Connect to the warehouse of a rendered profile output.
 
@@ -109,7 +109,7 @@ def check_log(target: Mapping[str, Any]) -> Problem | None:
 
 
 def open_log(
-    target: Mapping[str, Any], schema: str, *, project_root: Path, limits: TimeLimits = TimeLimits()
+    target: Mapping[str, Any], schema: str, *, project_root: Path, limits: TimeLimits = AS_THE_PROFILE_SAYS
 ) -> WarehouseLog:
     """Connect to a warehouse to write the log to it. Raises `WarehouseError`."""
     from dbt_stripe_sync.warehouse.log import WarehouseLog

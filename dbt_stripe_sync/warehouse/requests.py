@@ -30,3 +30,6 @@ class TimeLimits:
 
     connect_seconds: float | None = None
     read_seconds: float | None = None
+
+
+AS_THE_PROFILE_SAYS = TimeLimits()
