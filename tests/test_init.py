@@ -367,7 +367,7 @@ def test_what_init_writes_passes_a_real_dbt_parse_and_ours(sample, dbt_1):
     before = Path.cwd()
     os.chdir(sample)
     try:
-        tagged = run_cli("init", "stripe_customers", "--resource", "customer", *options)
+        tagged = run_cli("init", "stripe_customers", "--resource", "customer", "--key", "account_id", *options)
         alone = run_cli(
             "init",
             "stripe_products",

@@ -942,7 +942,7 @@ QUOTE = Core(
         "taxed": "false",
         "rate": "'low'",
         "tier": "'gold'",
-        "source": "NULL::text",
+        "billing": "NULL::text",
     },
     fields={
         "customer": {"sync": "people", "key": "person"},
@@ -954,7 +954,7 @@ QUOTE = Core(
         "expires_at": "until",
         "automatic_tax.enabled": "taxed",
         "default_tax_rates": [{"sync": "vat", "key": "rate"}],
-        "from_quote.quote": "source",
+        "subscription_data.billing_mode.type": "billing",
         **MARK,
     },
     creates={
@@ -1013,11 +1013,11 @@ QUOTE = Core(
     ),
     theirs=Theirs(column="foot", params={"footer": "Theirs"}, shows={"footer": "Theirs"}),
     immutable=Immutable(
-        field="from_quote",
+        field="subscription_data.billing_mode",
         reason="a quote is a document of its own; cancel it and make a new one",
-        before={"source": "'@one'"},
-        columns={"source": "'@two'"},
-        shows={"from_quote.quote": "@two", "status": "draft"},
+        before={"billing": "'classic'"},
+        columns={"billing": "'flexible'"},
+        shows={"subscription_data.billing_mode.type": "flexible", "status": "draft"},
         replaced={"status": "canceled"},
     ),
     leavings=(
