@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox.errors import bad_request
 from dbt_stripe_sync.sandbox.objects.clocks import time_of
-from dbt_stripe_sync.stripe_api.rules import check_rules
+from dbt_stripe_sync.stripe_api.rules.checking import check_rules
 from dbt_stripe_sync.stripe_api.rules.rule import UPDATE
 
 if TYPE_CHECKING:

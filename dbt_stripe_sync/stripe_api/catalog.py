@@ -95,7 +95,7 @@ class Resource:
         whole: bool | None = None,
     ) -> Iterator[Violation]:
         """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
-        from dbt_stripe_sync.stripe_api.rules import check_rules  # they read the catalogue
+        from dbt_stripe_sync.stripe_api.rules.checking import check_rules  # they read the catalogue
 
         return check_rules(self.name, operation, params, now=now, known=known, whole=whole)
 

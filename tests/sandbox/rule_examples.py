@@ -12,7 +12,8 @@ from urllib.parse import quote, quote_plus
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.rules import billing, check_rules, numbers, shapes, tax_ids, texts, times, together
+from dbt_stripe_sync.stripe_api.rules import billing, numbers, shapes, tax_ids, texts, times, together
+from dbt_stripe_sync.stripe_api.rules.checking import check_rules
 from dbt_stripe_sync.stripe_api.rules.rule import steps_of
 
 NOW = int(time.time())

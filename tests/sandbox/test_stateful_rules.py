@@ -8,7 +8,7 @@ from frozen_objects import FROZEN_CASES, make_in_status
 
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.sandbox.objects import limits
-from dbt_stripe_sync.stripe_api.rules.shapes import SUBSCRIPTION_ITEMS
+from dbt_stripe_sync.stripe_api.rules.counts import SUBSCRIPTION_ITEMS
 
 DAY = 86_400
 MONTH = {"interval": "month"}

@@ -14,7 +14,7 @@ from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.objects.metering import METER_EVENT, count_event
 from dbt_stripe_sync.sandbox.v2 import as_time, parse_time
-from dbt_stripe_sync.stripe_api.rules import check_rules
+from dbt_stripe_sync.stripe_api.rules.checking import check_rules
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE
 from dbt_stripe_sync.stripe_api.sdk import read_methods
 from dbt_stripe_sync.stripe_api.sdk_params import read_params

@@ -12,7 +12,7 @@ from dbt_stripe_sync.sandbox.objects import cycles
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.prices import add_price
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
-from dbt_stripe_sync.stripe_api.rules.shapes import SUBSCRIPTION_ITEMS
+from dbt_stripe_sync.stripe_api.rules.counts import SUBSCRIPTION_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency, PriceKind
-from dbt_stripe_sync.stripe_api.rules.shapes import SUBSCRIPTION_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# A subscription's items by billing mode, the default first. docs.stripe.com/changelog/dahlia/2026-08-26/
+# flexible-subscription-item-limits raised the first; the second is what the SDK's description of `items` says.
+SUBSCRIPTION_ITEMS = {"flexible": 100, "classic": 20}
 MOST_INVOICE_ITEMS = 250
 MOST_SUBSCRIPTIONS = 500
 

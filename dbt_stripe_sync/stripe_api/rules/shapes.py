@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.violation import METADATA_KEYS, METADATA_NAME_CHARACTERS, METADATA_VALUE_CHARACTERS
+from dbt_stripe_sync.stripe_api.rules.counts import SUBSCRIPTION_ITEMS
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 from dbt_stripe_sync.stripe_api.rules.together import is_given
 
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
-
-# A subscription's items by billing mode, the default first. docs.stripe.com/changelog/dahlia/2026-08-26/
-# flexible-subscription-item-limits raised the first; the second is what the SDK's description of `items` says.
-SUBSCRIPTION_ITEMS = {"flexible": 100, "classic": 20}
 
 
 @dataclass(frozen=True, slots=True)
