@@ -117,7 +117,9 @@ def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float) 
     profile = parse_profile(target, project_root)
     if profile.file is None:
         raise log_problem("log-not-supported", "the profile's DuckDB database is no file", "log to a DuckDB file")
-    connection = duckdb.connect(":memory:", config={**profile.config, "autoinstall_known_extensions": "false"})
+    # A file that is not there yet is made so that the DuckDB of dbt, an older one perhaps, opens it as well.
+    ours = {"autoinstall_known_extensions": "false", "storage_compatibility_version": "v1.0.0"}
+    connection = duckdb.connect(":memory:", config={**profile.config, **ours})
     try:
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET TimeZone = 'UTC'")
