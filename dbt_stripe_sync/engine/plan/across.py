@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from dbt_stripe_sync.engine.decide.calls import reject
-from dbt_stripe_sync.engine.plan.price_kinds import PriceKinds
+from dbt_stripe_sync.engine.plan.prices import MOST_REMEMBERED, Named, Prices, lower_text, remember
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, Ref
 from dbt_stripe_sync.model.errors import Problem
@@ -23,14 +23,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency
     from dbt_stripe_sync.model.params import Catalog
 
-# What is remembered at once, so that memory does not grow with the table: past it a row is left to Stripe to refuse.
-MOST_REMEMBERED = 50_000
 # What keeps a customer to one currency while it lives, by docs and Stripe's own words (see `rules.counts`).
 CURRENCY_HOLDERS = ("subscription",)
-# An object, by its id or as one that this plan makes.
-Named: TypeAlias = "str | Ref"
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 
 class _Recorded(NamedTuple):
@@ -44,7 +38,7 @@ class _Recorded(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Across:
-    """What one plan creates so far for each parent. `prices` has the currencies of the prices that it makes.
+    """What one plan creates so far for each parent.
 
     `counted` has the resources whose objects of earlier runs are among `counts`; `earlier` the row of an object of an
     earlier run that keeps a customer to its currency, None where there is none.
@@ -56,12 +50,11 @@ class Across:
     counted: set[str] = field(default_factory=set)
     counts: dict[tuple[str, Named], int] = field(default_factory=dict)
     currencies: dict[Named, str] = field(default_factory=dict)
-    prices: dict[Named, str | None] = field(default_factory=dict)
     earlier: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
-    kinds: PriceKinds = field(init=False)
+    prices: Prices = field(init=False)
 
     def __post_init__(self) -> None:
-        self.kinds = PriceKinds(workspace=self.workspace)
+        self.prices = Prices(workspace=self.workspace)
 
     async def look_back(self, rules: Rules, decisions: Iterable[Decision]) -> None:
         """See what earlier runs have made for the customers of some new objects, in another currency than theirs.
@@ -87,7 +80,7 @@ class Across:
             return
         recorded = self._recorded([customer for customer, _ in wanted])
         for customer, currency in wanted:
-            _remember(self.earlier, (customer, currency), await self._holder(recorded.get(customer, ()), currency))
+            remember(self.earlier, (customer, currency), await self._holder(recorded.get(customer, ()), currency))
 
     def _recorded(self, customers: Sequence[str]) -> Mapping[str, Sequence[_Recorded]]:
         """The objects of some customers whose end their status shows, by their records."""
@@ -121,14 +114,12 @@ class Across:
         """The same decision, or a rejection: one too many, in another currency, or with a price of the wrong kind."""
         if not isinstance(decision, Change):
             return decision
-        self.kinds.note(decision)
-        wrong = self.kinds.find_wrong(rules, decision)
+        self.prices.note(decision)
+        wrong = self.prices.find_wrong_kind(rules, decision)
         if wrong is not None:
             return reject(replace(wrong, where=wrong.where.at_key(key)))
         if decision.action is not Action.CREATE:
             return decision
-        if decision.resource == "price":
-            _remember(self.prices, Ref(sync=decision.sync, key=key), _text(decision.desired.get("currency")))
         problem = self._other_currency(rules, decision) or self._too_many(rules, decision)
         return decision if problem is None else reject(replace(problem, where=problem.where.at_key(key)))
 
@@ -141,7 +132,7 @@ class Across:
         if change.resource not in self.counted:
             self.counted.add(change.resource)
             self.counts |= self._earlier(change.resource, rule)
-        _remember(self.counts, place, 0)
+        remember(self.counts, place, 0)
         if self.counts[place] >= rule.most:
             return self._problem(
                 rules,
@@ -182,7 +173,7 @@ class Across:
                 "all that a customer has",
                 f"use a customer for each currency, or end the other one first; the rule is from: {rule.source}",
             )
-        if _remember(self.currencies, customer, currency) == currency:
+        if remember(self.currencies, customer, currency) == currency:
             return None
         return self._problem(
             rules,
@@ -192,37 +183,20 @@ class Across:
         )
 
     def _currency_of(self, rule: OneCurrency, desired: Mapping[str, Any]) -> str | None:
-        own = _text(desired.get("currency"))
+        own = lower_text(desired.get("currency"))
         if own is not None or rule.prices is None:
             return own
         items = _at(desired, rule.prices)
         first = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
         described = first.get("price_data")
         if isinstance(described, dict):
-            return _text(described.get("currency"))
+            return lower_text(described.get("currency"))
         price = first.get("price")
-        return self._currency_of_price(price) if isinstance(price, str | Ref) else None
-
-    def _currency_of_price(self, price: Named) -> str | None:
-        if price not in self.prices:
-            rows = self.workspace.all(
-                "SELECT json_extract_string(params, '$.currency') FROM known_records WHERE resource = 'price' "
-                "AND stripe_id = $id",
-                {"id": price if isinstance(price, str) else ""},
-            )
-            return _remember(self.prices, price, _text(rows[0][0]) if rows else None)
-        return self.prices[price]
+        return self.prices.find(price).currency if isinstance(price, str | Ref) else None
 
     @staticmethod
     def _problem(rules: Rules, name: str, summary: str, hint: str) -> Problem:
         return Problem(code="stripe-rule", summary=summary, where=rules.sync.where.at_field("fields", name), hint=hint)
-
-
-def _remember(values: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
-    """What is remembered for a key, the value itself where nothing was; the oldest is forgotten for it."""
-    if key not in values and len(values) >= MOST_REMEMBERED:
-        del values[next(iter(values))]
-    return values.setdefault(key, value)
 
 
 def _at(value: Any, path: str) -> Any:
@@ -232,7 +206,3 @@ def _at(value: Any, path: str) -> Any:
         else:
             value = value.get(step) if isinstance(value, dict) else None
     return value
-
-
-def _text(value: Any) -> str | None:
-    return value.lower() if isinstance(value, str) and value else None
