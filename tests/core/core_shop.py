@@ -98,13 +98,18 @@ class Shop:
 
     def sync(self, fields: Mapping[str, Any] | None = None, **meta: Any) -> None:
         """Tag the model. `fields` take the place of those of the table; an update takes none that is immutable."""
-        params = read_catalog().resources[self.core.resource].params
         mapped = {
             path: value
             for path, value in (self.core.fields if fields is None else fields).items()
-            if meta.get("mode") != "update" or not params[path.partition(".")[0]].immutable
+            if meta.get("mode") != "update" or not self._is_fixed(path.split("."))
         }
         self.business.sync("things", resource=self.core.resource, fields=mapped, **{"key": "id", **meta})
+
+    def _is_fixed(self, path: Sequence[str]) -> bool:
+        """Whether what lies at a path, or a hash that it lies in, is fixed once the object exists."""
+        resource = read_catalog().resources[self.core.resource]
+        within = (resource.param(tuple(path[: end + 1])) for end in range(len(path)))
+        return any(param is not None and param.immutable for param in within)
 
     def _sql(self, expression: str) -> str:
         return re.sub(r"@(\w+)", lambda name: self.by_hand.get(name[1], name[0]), expression)
