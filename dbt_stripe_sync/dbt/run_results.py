@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # `partial success`: some batches of a microbatch model failed (docs.getdbt.com/docs/build/incremental-microbatch).
-FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
+FAIL = "fail"
+FAILED = frozenset({"error", FAIL, "runtime error", "partial success"})
 SKIPPED = "skipped"
 # docs.getdbt.com/reference/artifacts/run-results-json: others (compile, docs generate, run-operation, show …) write
 # results, too, and these say nothing of tables or tests.
