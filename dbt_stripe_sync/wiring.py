@@ -67,6 +67,7 @@ class ProjectOptions:
     profiles_dir: Path | None = None
     profile: str | None = None
     target: str | None = None
+    target_path: Path | None = None
     variables: str | None = None
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -88,6 +89,7 @@ class ProjectOptions:
             profiles_dir=self.profiles_dir,
             profile=self.profile,
             target=self.target,
+            target_path=self.target_path,
             variables=self.variables,
             state=self.dbt_state,
             defer=self.defer,

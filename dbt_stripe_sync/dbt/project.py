@@ -30,7 +30,8 @@ class DbtProject:
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
     says of each target of the profile where it builds, as far as the environment lets that be rendered.
-    `default_target` is the one that dbt takes where nobody names one; None where it can't be rendered.
+    `default_target` is the one that the profile names, None where it can't be rendered; `target_variable` is the one
+    that the environment names.
     `default_selector` is the one of selectors.yml that dbt takes where the command line selects nothing.
     """
 
@@ -46,6 +47,7 @@ class DbtProject:
     settings: Any
     places: tuple[Place, ...] = ()
     default_target: str | None = None
+    target_variable: str | None = None
     property_paths: tuple[str, ...] = ("models",)
     packages_path: Path = Path("dbt_packages")
     default_selector: str | None = None
@@ -73,6 +75,7 @@ class Chosen:
     profiles_dir: Path | None = None
     profile: str | None = None
     target: str | None = None
+    target_path: Path | None = None
     variables: str | None = None
     state: Path | None = None
     defer: bool = False
@@ -102,7 +105,8 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     folder = _profiles_dir(root, chosen.profiles_dir, env)
     read = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
     renderer.context["target"] = {**read.settings, "name": read.name, "target_name": read.name}
-    target_path = _flag(env, "TARGET_PATH") or renderer.render(raw.get("target-path"), where.at_field("target-path"))
+    named = chosen.target_path or _flag(env, "TARGET_PATH")
+    target_path = named or renderer.render(raw.get("target-path"), where.at_field("target-path"))
     settings = renderer.render(variables.get("stripe_sync"), where.at_field("vars.stripe_sync"))
     default_selector = _find_default_selector(root / SELECTORS_FILE, renderer)
     if renderer.problems:
@@ -120,6 +124,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         settings=settings,
         places=read.places,
         default_target=read.default,
+        target_variable=_flag(env, "TARGET"),
         property_paths=tuple(
             path for key in ("model-paths", "seed-paths", "snapshot-paths", "macro-paths") for path in _paths(raw, key)
         ),

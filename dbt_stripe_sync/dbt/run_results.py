@@ -26,7 +26,7 @@ BUILDING = frozenset({"build", "run", "test", "seed", "snapshot", "retry"})
 class RunResults:
     """What one command did: the status of each node by its unique id, and the relations that it wrote.
 
-    `target` and `profile` are those of the command line, where dbt notes them. `lacks_rows` says of a command that
+    `target` and `profile` are those of the command line or, of dbt 1.x, of the environment. `lacks_rows` says of a command that
     built its models without their rows, or with some of them.
     """
 
@@ -38,6 +38,7 @@ class RunResults:
     target: str | None = None
     profile: str | None = None
     lacks_rows: str | None = None
+    dbt_version: str = ""
 
     @property
     def builds(self) -> bool:
@@ -77,6 +78,7 @@ def read_run_results(path: Path) -> RunResults:
         command=str(arguments.get("which") or ""),
         target=_text(arguments.get("target")),
         profile=_text(arguments.get("profile")),
+        dbt_version=str(raw.metadata.get("dbt_version") or ""),
         lacks_rows=next((f"--{name}" for name in ("empty", "sample") if arguments.get(name)), None),
     )
 

@@ -54,7 +54,9 @@ def built_place(project: DbtProject, results: RunResults) -> Place | None:
     """
     if results.profile not in {None, project.profile}:
         return None
-    name = results.target or project.default_target
+    # dbt 2 notes no target that DBT_TARGET has named.
+    variable = project.target_variable if results.dbt_version.startswith("2.") else None
+    name = results.target or variable or project.default_target
     return next((place for place in project.places if place.target == name), None)
 
 

@@ -19,6 +19,9 @@ DISTORTED = [
     {"DBT_EXCLUDE_RESOURCE_TYPES": "test model"},
     {"DBT_WARN_ERROR": "1"},
     {"DBT_QUIET": "1"},
+    {"DBT_DEBUG": "1"},
+    {"DBT_LOG_LEVEL": "none"},
+    {"DBT_DIRTY": "1"},
 ]
 
 
