@@ -26,8 +26,8 @@ BUILDING = frozenset({"build", "run", "test", "seed", "snapshot", "retry"})
 class RunResults:
     """What one command did: the status of each node by its unique id, and the relations that it wrote.
 
-    `target` and `profile` are those of the command line or, of dbt 1.x, of the environment. `lacks_rows` says of a command that
-    built its models without their rows, or with some of them.
+    `target` and `profile` are those of the command line or, of dbt 1.x, of the environment. `lacks_rows` says of a
+    command that built its models without their rows, or with some of them.
     """
 
     statuses: dict[str, str] = field(default_factory=dict)
