@@ -143,7 +143,7 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
     text = plain(str(hide_secrets(value)))
     if text != text.strip():
         # Blanks around a value count for Stripe, and nobody sees them in a table.
-        return f'"{text}"'
+        text = f'"{text}"'
     note = None if path.startswith("metadata.") else _money(name, value, path, params) or _time(name, value, parent)
     return f"{text} ({note})" if note else text
 
