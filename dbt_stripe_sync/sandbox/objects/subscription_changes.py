@@ -85,7 +85,6 @@ def create_subscription(work: Work, params: dict[str, Any]) -> Body:
 def _check_anchor(work: Work, params: dict[str, Any], price: Body) -> None:
     """An anchor lies within the first period (stripe/stripe-java#454), which begins when a trial ends."""
     anchor = params.get("billing_cycle_anchor")
-    # A guess: `natural-date`.
     natural = latest_anchor(params, price["recurring"], work.now)
     if anchor and int(anchor) > natural:
         raise refuse(

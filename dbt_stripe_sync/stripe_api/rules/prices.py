@@ -49,10 +49,8 @@ PRICES_NAMED: Mapping[str, tuple[PricesNamed, ...]] = {
 
 
 def latest_anchor(params: Mapping[str, Any], recurring: Mapping[str, Any], now: int) -> int:
-    """The end of a new subscription's first period, which begins when a trial ends.
-
-    A guess: `natural-date`.
-    """
+    """The end of a new subscription's first period, which begins when a trial ends."""
+    # A guess: `natural-date`.
     trial_end, days = params.get("trial_end"), params.get("trial_period_days")
     if params.get("trial_from_plan") and days in (None, ""):
         days = recurring.get("trial_period_days")
