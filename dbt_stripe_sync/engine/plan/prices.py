@@ -56,7 +56,8 @@ _UNKNOWN = Price()
 class Prices:
     """Prices by the row that creates one, or by the id of one that exists. Each is looked up once.
 
-    `active` says of the ids that this plan archives, or brings back, what becomes of them.
+    `active` says of the ids that this plan archives, or brings back, what becomes of them. `may_read` is None until a
+    price was asked for, and false where the key may not read any.
     """
 
     workspace: Workspace
@@ -64,6 +65,7 @@ class Prices:
     known: dict[Named, Price] = field(default_factory=dict)
     active: dict[Named, bool] = field(default_factory=dict)
     looked_at: set[str] = field(default_factory=set)
+    may_read: bool | None = None
 
     def note(self, change: Change) -> None:
         """Remember a price that this plan creates, archives or brings back."""
@@ -95,11 +97,15 @@ class Prices:
         room = min(MOST_LOOKED_AT - len(self.looked_at), self.stripe.reads_left)
         ids = list(fresh)[: int(max(0, room))]
         self.looked_at.update(ids)
-        await read_together(self._look_at(stripe_id) for stripe_id in ids)
+        if ids and self.may_read is None:
+            await self._look_at(ids.pop())
+        if self.may_read:
+            await read_together(self._look_at(stripe_id) for stripe_id in ids)
 
     async def _look_at(self, stripe_id: str) -> None:
         call = Call(resource=_PRICE, operation="retrieve", target=stripe_id, params={"expand": [_OPTIONS]})
         answer = await self.stripe.send(call)
+        self.may_read = not answer.fatal
         # What is not answered, or not there, is left to Stripe to refuse.
         if answer.verdict is Verdict.DONE and not answer.is_missing:
             self.known.pop(stripe_id, None)
