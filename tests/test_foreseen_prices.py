@@ -138,6 +138,21 @@ def test_prices_without_a_currency_in_common_are_known_to_the_plan(business, api
     assert said not in business.cli("plan").text
 
 
+def test_a_price_of_another_currency_is_not_added_to_a_subscription(business, stripe, api):
+    customer, usd = api.customers.create({"email": "a@example.com"}).id, new_price(api, recurring=True)
+    business.rows("subs", ("s1", customer), columns="id text, cu text")
+    business.rows("lines", ("s1", usd), columns="id text, price text")
+    items = {"model": "lines", "on": "id", "fields": {"price": "price"}}
+    business.sync("subs", resource="subscription", key="id", fields={"customer": "cu", "items": items})
+    assert business.cli("run").exit_code == 0
+    eur = new_price(api, recurring=True, currency="eur")
+    business.rows("lines", ("s1", usd), ("s1", eur), columns="id text, price text")
+
+    assert not expect_refused_unsent(business, "has prices of two currencies, and Stripe accepts one")
+
+    assert stripe.count("subscription_item") == 1
+
+
 @pytest.mark.parametrize("source", ["this plan", "an earlier run", "an id", "price_data"])
 def test_a_billing_anchor_after_the_first_period_is_known_to_the_plan(business, stripe, api, source):
     customer, product = api.customers.create({"email": "a@example.com"}).id, api.products.create({"name": "Desk"}).id

@@ -91,7 +91,7 @@ class Prices:
             for change in decisions
             if isinstance(change, Change)
             for rule in rules.lifecycle.prices_named
-            for price in _fresh_prices(change, rule)
+            for price in _prices_to_see(change, rule)
             if isinstance(price, str) and price not in self.looked_at
         )
         room = min(MOST_LOOKED_AT - len(self.looked_at), self.stripe.reads_left)
@@ -158,8 +158,8 @@ class Prices:
         return None
 
     def _two_currencies(self, rules: Rules, change: Change, rule: PricesNamed) -> Problem | None:
-        """A new object whose prices have no currency in common."""
-        if rule.currency_source is None or change.action is not Action.CREATE:
+        """An object whose prices would have no currency in common."""
+        if rule.currency_source is None or not _fresh_prices(change, rule):
             return None
         named = lower_text(change.desired.get("currency"))
         common = frozenset({named}) if named is not None else None
@@ -263,6 +263,14 @@ def _fresh_prices(change: Change, rule: PricesNamed) -> Sequence[Named]:
         return tuple(named)
     had = {price for part in change.changed for price in _texts(part.before)}
     return tuple(price for price in named if price not in had)
+
+
+def _prices_to_see(change: Change, rule: PricesNamed) -> Sequence[Named]:
+    """The prices that decide on a change: those that it newly names, and beside them those of the same currency."""
+    fresh = _fresh_prices(change, rule)
+    if not fresh or rule.currency_source is None:
+        return fresh
+    return (*fresh, *_prices_at(change.desired, rule.path))
 
 
 def _prices_at(value: Any, path: str) -> Iterator[Named]:
