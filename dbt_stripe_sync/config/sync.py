@@ -75,6 +75,7 @@ _INTERVAL_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COUNT = re.compile(r"\d[\d_]*")
 _NAME = re.compile(r"[\w.-]{1,100}")
 WHOLE = 100.0  # percent
+WHAT_CAN_BE = "`dbt-stripe-sync fields` lists what can be synced"
 THRESHOLDS = ("max_changes", "max_removed", "max_rejected")
 MAX_READS = "max_reads"
 LIMITS = (*THRESHOLDS, MAX_READS)
@@ -210,6 +211,9 @@ class _Parser:
             )
             return None
         resource = self.catalog.resource(str(name))
+        if resource is None and (reason := self.catalog.why_not(str(name))) is not None:
+            self.problems.add("refused-resource", where, f"`{name}` is not synced: {reason}", WHAT_CAN_BE)
+            return None
         if resource is None:
             close = self.catalog.suggest(str(name))
             hint = f"did you mean `{close}`? `dbt-stripe-sync fields` lists them all" if close else None
