@@ -82,8 +82,8 @@ def _of_those(check: Check, level: Mapping[str, Param]) -> Check:
     """A check of which parameters are needed, without those that the operation lacks."""
     if not isinstance(check, NeedsOneOf):
         return check
-    known = (tuple(name for name in names if name in level) for names in (check.names, check.instead))
-    return NeedsOneOf(*known)
+    names, instead = (tuple(name for name in names if name in level) for names in (check.names, check.instead))
+    return replace(check, names=names, instead=instead)
 
 
 def _names_inside(check: Check) -> set[str]:

@@ -13,10 +13,10 @@ from dbt_stripe_sync.stripe_api.rules.billing import (
 )
 from dbt_stripe_sync.stripe_api.rules.lengths import LENGTHS
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, LeastCharge, MaxDecimals
-from dbt_stripe_sync.stripe_api.rules.rule import CREATE, OPENAPI, UPDATE, Rule
+from dbt_stripe_sync.stripe_api.rules.rule import CREATE, OPENAPI, UPDATE, WRITES, Rule
 from dbt_stripe_sync.stripe_api.rules.shapes import FirstHas, MaxSubscriptionItems, WithoutOwnCurrency
-from dbt_stripe_sync.stripe_api.rules.tax_ids import TaxId
-from dbt_stripe_sync.stripe_api.rules.texts import Email, HasLetter, MaxCharacters, Without
+from dbt_stripe_sync.stripe_api.rules.tax_ids import GUESSED_FORMS, VAT_FORMS, TaxId
+from dbt_stripe_sync.stripe_api.rules.texts import Email, HasLetter, MaxCharacters, Url, Without
 from dbt_stripe_sync.stripe_api.rules.times import (
     WINDOWS,
     InFuture,
@@ -28,6 +28,7 @@ from dbt_stripe_sync.stripe_api.rules.together import (
     Ascending,
     DiffersFrom,
     Excludes,
+    GoesWithOnly,
     InOrder,
     MostTogether,
     NeedsOneOf,
@@ -42,13 +43,16 @@ from dbt_stripe_sync.stripe_api.rules.together import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_CHARGES = "docs.stripe.com/currencies#minimum-and-maximum-charge-amounts"
 _ITEMS = "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits"
 _TRIAL_DAYS = 'stripe/stripe-ruby#804: "The maximum number of trial period days is 730 (2 years)."'
 # A guess: `own-currency`.
 _OWN_CURRENCY = "stripe/stripe-node#1559"
 _ANCHOR = "stripe/stripe-dotnet#1754; SDK's description of `phases[].start_date`: Must be set on the first phase."
-_TAX_IDS = "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-codes#tax-id-invalid"
+_TAX_IDS = (
+    "docs.stripe.com/billing/customer/tax-ids; docs.stripe.com/error-codes#tax-id-invalid; the forms: "
+    "ec.europa.eu/taxation_customs/vies"
+)
+_URLS = "docs.stripe.com/error-codes#url-invalid"
 _DESCRIPTORS = "docs.stripe.com/get-started/account/statement-descriptors"
 _ONLY_CREATE, _ONLY_UPDATE = frozenset({CREATE}), frozenset({UPDATE})
 MOST_TRIAL_DAYS = 730
@@ -97,6 +101,13 @@ def _price(path: str = "") -> tuple[Rule, ...]:
     )
 
 
+_SOME_AMOUNT = NeedsOneOf(
+    ("unit_amount", "unit_amount_decimal", "flat_amount", "flat_amount_decimal"),
+    message="An entry in the tiers array is missing an amount.",
+)
+_TIER_AMOUNT = "lukasaron/terraform-provider-stripe#45, with Stripe's words"
+
+
 def _tiered(*amounts: str) -> tuple[Rule, ...]:
     """What holds for tiers, and for the amounts that a price has without them."""
     scheme = OnlyWith("billing_scheme", "tiered", "per_unit")
@@ -106,7 +117,12 @@ def _tiered(*amounts: str) -> tuple[Rule, ...]:
         Rule(path="tiers_mode", check=scheme, source=_TIERS),
         Rule(path="", check=NeedsWhen("billing_scheme", "tiered", ("tiers",)), source=_TIERS),
         Rule(path="", check=NeedsWhen("billing_scheme", "tiered", ("tiers_mode",)), source=_TIERS),
+        Rule(path="tiers[]", check=_SOME_AMOUNT, source=_TIER_AMOUNT),
         *(Rule(path=name, check=NotWith("billing_scheme", "tiered"), source=_TIERS) for name in amounts),
+        *(
+            Rule(path=name, check=Excludes("tiers"), source="tierrun/node-sdk#15, with Stripe's words")
+            for name in ("transform_quantity", "transform_usage")
+        ),
     )
 
 
@@ -136,7 +152,8 @@ def _custom_amounts(resource: str) -> tuple[Rule, ...]:
         rule
         for path in _CUSTOM_AMOUNTS.get(resource, ())
         for rule in (
-            Rule(path=f"{path}.minimum", check=LeastCharge(), source=_LEAST_CHARGE),
+            # A guess: `least-charges`.
+            Rule(path=f"{path}.minimum", check=LeastCharge(), source=None),
             Rule(path=path, check=InOrder("minimum", "maximum"), source=_CUSTOM_AMOUNT),
             Rule(path=path, check=InOrder("minimum", "preset"), source=_CUSTOM_AMOUNT),
             Rule(path=path, check=InOrder("preset", "maximum"), source=_CUSTOM_AMOUNT),
@@ -162,6 +179,25 @@ def _descriptor(path: str) -> tuple[Rule, ...]:
     )
 
 
+def _tax_id(path: str) -> tuple[Rule, ...]:
+    return (
+        Rule(path=path, check=TaxId(VAT_FORMS), source=_TAX_IDS),
+        Rule(path=path, check=TaxId(GUESSED_FORMS), source=None),
+    )
+
+
+def _pending_update(*names: str, operations: frozenset[str]) -> Rule:
+    """What an update that waits for its payment can have in it."""
+    beside = ("expand", "metadata", "off_session", "proration_behavior", "proration_date", *names)
+    check = GoesWithOnly(_PENDING, beside)
+    return Rule(path="payment_behavior", check=check, source=_PENDING_UPDATES, operations=operations)
+
+
+_PENDING = "pending_if_incomplete"
+_PENDING_UPDATES = (
+    "docs.stripe.com/billing/subscriptions/pending-updates-reference#supported-attributes; "
+    "docs.stripe.com/changelog/dahlia/2026-05-27/pending-subscription-update-metadata"
+)
 _OPTIONS = "docs.stripe.com/api/prices/create#create_price-currency_options"
 _PRICES = "docs.stripe.com/api/prices/create"
 _TIERS = "docs.stripe.com/api/prices/create#create_price-tiers"
@@ -180,7 +216,6 @@ _SAME_CURRENCY = {
     "subscription_schedule": "YumaInaura/YumaInaura#2903, with Stripe's words: all of a phase's plans",
 }
 _DUE_DATE = 'stripe/stripe-python#925: "Invalid timestamp: must be an integer Unix timestamp in the future."'
-_LEAST_CHARGE = "SDK's description: Must be at least the minimum charge amount. " + _CHARGES
 _CUSTOM_AMOUNT = "SDK's descriptions of `minimum`, `maximum` and `preset`"
 _PRICES_ONCE = "stripe-archive/submigrate#1, with Stripe's words"
 _INSTALLMENTS = "SDK's description: For `fixed_count` installment plans, this is required."
@@ -202,13 +237,15 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
     "customer": (
         # docs.stripe.com/error-codes#email-invalid says that there are such addresses, and not which.
         Rule(path="email", check=Email(), source=None),
-        Rule(path="tax_id_data[].value", check=TaxId(), source=_TAX_IDS),
+        *_tax_id("tax_id_data[].value"),
     ),
-    "customer.tax_id": (Rule(path="value", check=TaxId(), source=_TAX_IDS),),
-    "tax_id": (Rule(path="value", check=TaxId(), source=_TAX_IDS),),
+    "customer.tax_id": _tax_id("value"),
+    "tax_id": _tax_id("value"),
     "product": (
         *_descriptor("statement_descriptor")[1:],
         Rule(path="default_price_data.currency_options", check=WithoutOwnCurrency(), source=_OWN_CURRENCY),
+        Rule(path="url", check=Url(), source=_URLS),
+        Rule(path="images[]", check=Url(), source=_URLS),
     ),
     "price": (
         *_price(),
@@ -220,12 +257,14 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(path="custom_unit_amount", check=Excludes("unit_amount_decimal"), source=_PRICES),
         Rule(path="product_data", check=Excludes("product"), source=_PRICES),
         Rule(path="currency_options.*.tiers", check=Ascending(), source=_TIERS),
+        Rule(path="currency_options.*.tiers[]", check=_SOME_AMOUNT, source=_TIER_AMOUNT),
         Rule(path="currency_options", check=WithoutOwnCurrency(), source=_OWN_CURRENCY),
         Rule(path="currency_options", check=OptionAmounts(), source=_OPTIONS),
         Rule(path="transform_quantity.divide_by", check=Between(least=1), source=None),
     ),
     "coupon": (
         Rule(path="percent_off", check=Excludes("amount_off"), source=_COUPONS),
+        Rule(path="redeem_by", check=InFuture(), source=None),
         Rule(path="duration_in_months", check=OnlyWith("duration", "repeating", "once"), source=_COUPONS),
         Rule(
             path="currency_options",
@@ -245,6 +284,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(path="amount_decimal", check=ChargeableAmount(), source=None),
     ),
     "promotion_code": (
+        Rule(path="expires_at", check=InFuture(), source=None),
         Rule(
             path="restrictions.currency_options",
             check=WithoutOwnCurrency("minimum_amount_currency"),
@@ -282,8 +322,21 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(path="add_invoice_items[].period", check=InOrder("start.timestamp", "end.timestamp"), source=_PERIOD),
         Rule(path="cancel_at", check=InFuture(), source=None),
         Rule(path="cancel_at", check=Excludes("cancel_at_period_end"), source=None),
+        Rule(
+            path="payment_behavior",
+            check=ValueNeeds(_PENDING, "collection_method", "charge_automatically"),
+            source="docs.stripe.com/billing/subscriptions/pending-updates: not with `send_invoice`",
+            operations=_ONLY_UPDATE,
+        ),
+        _pending_update(
+            *("add_invoice_items", "billing_cycle_anchor", "items", "trial_end", "trial_from_plan"),
+            operations=_ONLY_UPDATE,
+        ),
     ),
-    "subscription_item": (Rule(path="quantity", check=Between(least=0), source=_QUANTITIES),),
+    "subscription_item": (
+        Rule(path="quantity", check=Between(least=0), source=_QUANTITIES),
+        _pending_update("price", "price_data", "quantity", "subscription", operations=WRITES),
+    ),
     "subscription_schedule": (
         Rule(path="phases[].items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="phases", check=FirstHas("start_date", _NO_ANCHOR), source=_ANCHOR, operations=_ONLY_UPDATE),
@@ -311,6 +364,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
     "invoice": (
         *_descriptor("statement_descriptor"),
         Rule(path="due_date", check=InFuture(), source=_DUE_DATE),
+        Rule(path="days_until_due", check=Excludes("due_date"), source=None),
         Rule(
             path="",
             check=NeedsWhen("collection_method", "send_invoice", ("days_until_due", "due_date")),
@@ -346,6 +400,14 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         ),
     ),
     "billing_portal.configuration": (
+        *(
+            Rule(path=path, check=Url(), source=_URLS)
+            for path in (
+                "business_profile.privacy_policy_url",
+                "business_profile.terms_of_service_url",
+                "default_return_url",
+            )
+        ),
         Rule(
             path="features.subscription_cancel.proration_behavior",
             check=ValueNeeds("create_prorations", "mode", "immediately"),
@@ -366,6 +428,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
             source="SDK's description: The value must be different than the start_hour.",
         ),
     ),
+    "webhook_endpoint": (Rule(path="url", check=Url(), source=_URLS),),
     "billing.credit_grant": (
         Rule(
             path="amount",
@@ -387,6 +450,8 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         ),
         Rule(path="line_items[].quantity", check=Between(least=0), source=_QUANTITIES),
         Rule(path="subscription_data.trial_period_days", check=Between(most=MOST_TRIAL_DAYS), source=_TRIAL_DAYS),
+        Rule(path="after_completion.redirect.url", check=Url(), source=_URLS),
+        Rule(path="line_items[].price_data.product_data.images[]", check=Url(), source=_URLS),
         Rule(
             path="custom_fields[].dropdown.default_value",
             check=OneOfItems("options", "value"),
