@@ -28,6 +28,8 @@ GROUNDS: Mapping[str, str | None] = {
     "checking._integer": f"{_ERRORS}#parameter-invalid-integer",
     "checking._boolean": "OpenAPI specification (`type`)",
     "checking._number": "OpenAPI specification (`type`)",
+    "expanding.read_expand": f"{_API}/expanding_objects",
+    "expanding.check_expand": f"{_API}/expanding_objects",
     "family.own_id": f"{_ERRORS}#resource-already-exists",
     "forms._put": None,
     "idempotency.begin": f"{_API}/idempotent_requests",
@@ -43,7 +45,6 @@ GROUNDS: Mapping[str, str | None] = {
     "service.authenticate": f"{_API}/authentication",
     "service._place_of_session": f"{_API}/v2/billing-meter-stream",
     "strictness.enforce_rules": "each rule of the first table",
-    "strictness.read_expand": f"{_API}/expanding_objects",
     "v2.parse_body": "docs.stripe.com/api-v2-overview",
     "v2.parse_time": "docs.stripe.com/api-v2-overview",
     "work.get": f"{_ERRORS}#resource-missing",
@@ -67,8 +68,10 @@ GROUNDS: Mapping[str, str | None] = {
     "coupons._check_within": f"{_SDK} `expires_at` and `max_redemptions`",
     "coupons._update_promotion_code": f"{_SDK} `active`: can only be reactivated when the coupon is still valid",
     "discounts._apply": f"{_ERRORS}#coupon-expired",
+    "offers.check_mode": f"{_SDK} each of these parameters",
     "offers._build": f"{_REQUIRED}; the price's `active`: {_API}/prices/update",
     "payment_links._create": f"{_SDK} `currency`",
+    "phases._build_item": f"{_SDK} `phases[].items[].quantity`",
     "plans._product": f"{_API}/plans/create",
     "prices._product_of": f"{_API}/prices/create",
     "prices._take_lookup_key": "docs.stripe.com/products-prices/manage-prices#lookup-keys",
@@ -87,16 +90,18 @@ GROUNDS: Mapping[str, str | None] = {
     "subscription_items.check_items": "docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits; "
     "docs.stripe.com/billing/subscriptions/mixed-interval",
     "subscriptions._cancel": f"{_API}/subscriptions/cancel",
+    "subscriptions._check_pausable": f"{_SDK} `pause`; docs.stripe.com/changelog/endive/2026-09-30/pause-subscription",
     "subscriptions._pause": None,
-    "subscriptions._resume": f"{_API}/subscriptions/resume",
+    "subscriptions._resume": f"{_API}/subscriptions/resume; {_SDK} `resume`: only charge_automatically",
     "subscriptions._delete_discount": f"{_ERRORS}#resource-missing",
     # ── invoices, quotes and credit notes ────────────────────────────────────────────────────────────────────────
     "credit_notes._build": f"{_API}/credit_notes/create",
-    "credit_notes._lines": f"{_ERRORS}#resource-missing",
+    "credit_notes._lines": f"{_ERRORS}#resource-missing; {_SDK} `lines[].type`",
     "credit_notes._create": f"{_API}/credit_notes/create",
     "credit_notes._void": f"{_API}/credit_notes/void",
     "invoice_items._price": f"{_API}/invoiceitems/create",
     "invoice_items._create": f"{_API}/invoiceitems/create",
+    "invoice_items._update": f"{_SDK} `discountable`: Cannot be set to true for prorations",
     "invoice_items._check_editable": f"{_ERRORS}#invoice-not-editable",
     "invoice_payment.finalize": f"{_ERRORS}#invoice-not-editable",
     "invoices._delete": f"{_API}/invoices/delete",
@@ -112,6 +117,8 @@ GROUNDS: Mapping[str, str | None] = {
     "quotes._update": f"{_SDK} `customer`: Once specified, it cannot be changed.",
     "quotes._finalize": "docs.stripe.com/quotes/overview",
     "quotes._check": "docs.stripe.com/quotes/overview",
+    # ── webhook endpoints ────────────────────────────────────────────────────────────────────────────────────────
+    "webhooks._check_url": "stripe/stripe-connect-custom-rocketdeliveries#10, with Stripe's words",
     # ── usage and test clocks ────────────────────────────────────────────────────────────────────────────────────
     "clocks._create": _REQUIRED,
     "clocks._advance": f"{_API}/test_clocks/advance",
@@ -141,6 +148,7 @@ _NOT_SENT = "no sync sends such a request"
 # itself shows has no place here: it is a row of `rules/`, by which the sandbox refuses and a plan foresees.
 _FORESEEN: Mapping[str, str] = {
     "checking": _TYPES,
+    "expanding": _NOT_SENT,
     "family": "yes: the object is found and adopted, or the row is rejected",
     "forms": _NOT_SENT,
     "idempotency": _NOT_SENT,
@@ -151,7 +159,6 @@ _FORESEEN: Mapping[str, str] = {
     "search": _NOT_SENT,
     "service": "no: it is a matter of the key; `debug` tells",
     "strictness": _TABLE,
-    "strictness.read_expand": _NOT_SENT,
     "streaming": _TYPES,
     "v2": _NOT_SENT,
     "work": "partly: a reference to a row is resolved; an id that is given may name nothing",
@@ -179,6 +186,7 @@ _FORESEEN: Mapping[str, str] = {
     "metering": _OTHER_OBJECT,
     "offers": _OTHER_OBJECT,
     "payment_links": _OTHER_OBJECT,
+    "phases": _OTHER_OBJECT,
     "plans": _OTHER_OBJECT,
     "previews": _NOT_SENT,
     "prices._product_of": _OTHER_OBJECT,
@@ -197,6 +205,8 @@ _FORESEEN: Mapping[str, str] = {
     "subscription_items.put_items": "yes: items are read with their subscription",
     "subscription_items.check_items": "partly: what a request shows is in the first table",
     "subscriptions": _STATUS_READ,
+    "subscriptions._check_pausable": _NOT_SENT,
+    "webhooks": "partly: that it is a URL is in the first table; the mode is not looked at",
 }
 
 

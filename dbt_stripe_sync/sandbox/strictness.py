@@ -10,13 +10,10 @@ from dbt_stripe_sync.stripe_api.rules.checking import check_rules
 from dbt_stripe_sync.stripe_api.rules.rule import UPDATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from dbt_stripe_sync.sandbox.routes import Route
     from dbt_stripe_sync.sandbox.work import Work
-
-# docs.stripe.com/api/expanding_objects
-MOST_EXPANDED_LEVELS = 4
 
 
 def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> None:
@@ -27,19 +24,6 @@ def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, An
     ):
         first, *rest = violation.path
         raise bad_request(violation.message, "".join([first, *(f"[{step}]" for step in rest)]), violation.code)
-
-
-def read_expand(paths: Iterable[str]) -> tuple[str, ...]:
-    """What a request wants to see in full. Raises the `ApiError` of a path that leads too deep."""
-    wanted = tuple(paths)
-    for path in wanted:
-        if path.count(".") >= MOST_EXPANDED_LEVELS:
-            raise bad_request(
-                f"You cannot expand more than {MOST_EXPANDED_LEVELS} levels of a property. The property that you "
-                f"attempted to expand was `{path}`.",
-                "expand",
-            )
-    return wanted
 
 
 def _known(route: Route, path: Mapping[str, str], work: Work) -> Mapping[str, Any]:

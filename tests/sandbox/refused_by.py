@@ -85,6 +85,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_billing_anchor_lies_within_the_first_period": ("subscription_changes._check_anchor",),
         "test_a_customer_has_subscriptions_and_pending_items_in_one_currency": ("limits.check_currency",),
         "test_a_customer_has_up_to_500_subscriptions": ("limits.check_subscription_count",),
+        "test_a_live_webhook_is_called_by_https": ("webhooks._check_url",),
         "test_a_default_payment_method_is_one_of_the_customers": ("limits.check_payment_method",),
         "test_a_price_names_its_own_currency_at_the_top_only": ("prices._update_price",),
         "test_a_promotion_code_ends_no_later_than_its_coupon": ("coupons._check_within",),

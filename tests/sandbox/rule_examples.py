@@ -22,6 +22,9 @@ MOST_REPAIRS = 10
 _GOES_WITH = re.compile(r"goes with `(\w+): (\w+)` only")
 _PLAIN = {ParamKind.INTEGER: 1, ParamKind.NUMBER: "1", ParamKind.BOOLEAN: True}
 _BY_NAME = {"currency": "usd", "minimum_amount_currency": "usd", "country": "DE", "email": "a@example.com"}
+_BY_NAME |= dict.fromkeys(
+    ("url", "default_return_url", "privacy_policy_url", "terms_of_service_url"), "https://example.com"
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,6 @@ def smallest(param):
     """A value of a parameter with nothing that is not required."""
     if param.name in _BY_NAME and param.kind is ParamKind.STRING:
         return _BY_NAME[param.name]
-    if param.name.endswith("url") or param.name == "image":
-        return "https://example.com"
     if param.name in ("due_date", "end_date", "redeem_by", "expires_at"):
         return NOW + DAY
     if param.kind is ParamKind.INTEGER and param.name.endswith("amount"):

@@ -11,7 +11,7 @@ from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing, limits
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts, discount_amounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import price_details
-from dbt_stripe_sync.sandbox.objects.offers import build_items
+from dbt_stripe_sync.sandbox.objects.offers import build_items, check_mode
 from dbt_stripe_sync.sandbox.objects.periods import DAY
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
 from dbt_stripe_sync.sandbox.objects.subscription_changes import create_subscription
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 OPEN_DAYS = 30
+_RECURRING = ("application_fee_percent", "transfer_data.amount_percent")
+_ONE_TIME = ("application_fee_amount", "transfer_data.amount")
 _PUT_BY_HAND = (
     "customer",
     "customer_account",
@@ -64,6 +66,8 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     hidden = work.hidden(FAMILY.kind, body["id"])
     if "line_items" in params:
         hidden["items"] = build_items(work, params["line_items"] or [], hidden["items"])
+    if hidden["items"]:
+        check_mode(hidden["items"], params, recurring=_RECURRING, one_time=_ONE_TIME)
     if "default_tax_rates" in params:
         rates = read_rates(work, params["default_tax_rates"], "default_tax_rates")
         body["default_tax_rates"] = [rate["id"] for rate in rates]
