@@ -228,3 +228,31 @@ def test_a_price_of_the_wrong_kind_is_known_to_the_plan(business, stripe, is_rec
     assert f"is a {'recurring' if is_recurring else 'one-time'} price, and Stripe accepts only" in planned.text
     assert (ran.exit_code, stripe.count(kept), stripe.count(lost)) == (1, 1, 0)
     assert all(line.status == 200 for line in stripe.writes())
+
+
+@pytest.mark.parametrize(("column", "value", "is_accepted"), [("plan", "p2", True), ("note", "new", False)])
+def test_what_cannot_wait_for_its_payment_is_known_to_the_plan(business, stripe, column, value, is_accepted):
+    business.rows("people", ("c1", "a@example.com"), columns="id text, email text")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    business.rows("plans", ("p1", 500), ("p2", 900), columns="id text, amount int")
+    price = {"product_data.name": "id", "currency": {"value": "usd"}, "unit_amount": "amount"}
+    business.sync("plans", resource="price", key="id", fields={**price, "recurring.interval": {"value": "month"}})
+    row = {"id": "s1", "person": "c1", "plan": "p1", "note": "old", "waits": None}
+    columns = ", ".join(f"{name} text" for name in row)
+    business.rows("subs", tuple(row.values()), columns=columns)
+    fields = {
+        "customer": {"sync": "people", "key": "person"},
+        "items": [{"price": {"sync": "plans", "key": "plan"}}],
+        "description": "note",
+        "payment_behavior": "waits",
+    }
+    business.sync("subs", resource="subscription", key="id", fields=fields)
+    assert business.cli("run").exit_code == 0
+    business.rows("subs", tuple({**row, "waits": "pending_if_incomplete", column: value}.values()), columns=columns)
+    stripe.reset_requests()
+
+    ran = business.cli("run")
+
+    assert (ran.exit_code == 0) is is_accepted, ran.text
+    assert ("can't be `pending_if_incomplete` in a request with `description`" in ran.text) is not is_accepted
+    assert len(stripe.writes()) == (1 if is_accepted else 0)
