@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox.errors import bad_request
 from dbt_stripe_sync.sandbox.objects.clocks import time_of
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.rules.checking import check_rules
 from dbt_stripe_sync.stripe_api.rules.rule import UPDATE
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> None:
     """Raise the `ApiError` of the first rule that a request breaks; guesses count too."""
+    resource = read_catalog().resource(route.resource)
+    if resource is None:
+        return
     now, known = _now(route, path, params, work), _known(route, path, work)
-    for violation in check_rules(
-        route.resource, route.operation, params, now=now, known=known, whole=True, guesses=True
-    ):
+    for violation in check_rules(resource, route.operation, params, now=now, known=known, whole=True, guesses=True):
         first, *rest = violation.path
         raise bad_request(violation.message, "".join([first, *(f"[{step}]" for step in rest)]), violation.code)
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.rules import billing, numbers, shapes, tax_ids, texts, times, together
-from dbt_stripe_sync.stripe_api.rules.checking import check_rules
+from dbt_stripe_sync.stripe_api.rules.checking import check_rules as check_rules_of
 from dbt_stripe_sync.stripe_api.rules.rule import steps_of
 
 NOW = int(time.time())
@@ -25,6 +25,11 @@ _BY_NAME = {"currency": "usd", "minimum_amount_currency": "usd", "country": "DE"
 _BY_NAME |= dict.fromkeys(
     ("url", "default_return_url", "privacy_policy_url", "terms_of_service_url"), "https://example.com"
 )
+
+
+def check_rules(name, *args, **known):
+    """The rules that a call of a resource breaks, by the resource's name."""
+    return check_rules_of(read_catalog().resources[name], *args, **known)
 
 
 @dataclass(frozen=True)

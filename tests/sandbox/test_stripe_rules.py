@@ -7,13 +7,12 @@ import urllib.error
 import urllib.request
 
 import pytest
-from rule_examples import NOW, example_request, form
+from rule_examples import NOW, check_rules, example_request, form
 
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.rules.billing import OptionAmounts
 from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
-from dbt_stripe_sync.stripe_api.rules.checking import check_rules
 from dbt_stripe_sync.stripe_api.rules.rule import LIST, UPDATE, WRITES
 from dbt_stripe_sync.stripe_api.rules.shapes import WithoutOwnCurrency
 from dbt_stripe_sync.stripe_api.rules.tax_ids import GUESSED_FORMS, VAT_FORMS
@@ -56,7 +55,7 @@ def answer(sandbox, operation, params):
 @pytest.mark.parametrize(("resource", "operation"), OPERATIONS)
 def test_the_sandbox_refuses_what_a_rule_forbids(served, resource, operation):
     described = CATALOG.resources[resource].operations[operation]
-    for rule in rules_of(resource, operation):
+    for rule in rules_of(CATALOG.resources[resource], operation):
         if isinstance(rule.check, WithoutOwnCurrency | NotBeside | OptionAmounts) and operation == UPDATE:
             continue  # what its object has decides; see the tests after this one
         _, good, bad = example_request(resource, operation, rule)
