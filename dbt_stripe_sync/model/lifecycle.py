@@ -248,11 +248,19 @@ class OneCurrency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceKind:
-    """Where an object names prices, as `items[].price`, and which kind of price Stripe takes there."""
+    """Where an object names prices, as `items[].price`, and which prices Stripe takes there.
+
+    `is_recurring` is the only kind that it takes, None for both. `no_quantity` is the source that a metered price has
+    no `quantity` beside it. `recurring_only` are the object's parameters that ask for a recurring price,
+    `one_time_only` those that go with none.
+    """
 
     path: str
-    is_recurring: bool
     source: str
+    is_recurring: bool | None = None
+    no_quantity: str | None = None
+    recurring_only: tuple[str, ...] = ()
+    one_time_only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,7 @@ _TABLE = "yes: by the first table"
 _AMONG_ROWS = "yes among the rows of a plan (`rules/counts.py`); what ended before is not known"
 _STATUS_READ = "yes where a sync takes the step: it reads the status first; no sync takes the others"
 # What needs the account: the objects that a row names by their ids, or what others do between plan and call.
-_PRICE = "partly: the kind of a price that a sync creates (`rules/counts.py`); not whether it is active"
+_PRICE = "yes for a price that a sync creates (`rules/counts.py`); no for one that is given by its id"
 _OTHER_OBJECT = "no: it needs another object as it is by then, and Stripe alone has that"
 _NOT_SENT = "no sync sends such a request"
 # What a plan knows of each refusal, else why it can't: by module, and by function where that differs. What a request
@@ -185,8 +185,10 @@ _FORESEEN: Mapping[str, str] = {
     "limits.check_subscription_count": _AMONG_ROWS,
     "metering": _OTHER_OBJECT,
     "offers": _OTHER_OBJECT,
+    "offers._build": _PRICE,
+    "offers.check_mode": _PRICE,
     "payment_links": _OTHER_OBJECT,
-    "phases": _OTHER_OBJECT,
+    "phases": _PRICE,
     "plans": _OTHER_OBJECT,
     "previews": _NOT_SENT,
     "prices._product_of": _OTHER_OBJECT,
@@ -201,6 +203,8 @@ _FORESEEN: Mapping[str, str] = {
     "subscription_changes._check_anchor": _OTHER_OBJECT,
     "subscription_changes._check_unmanaged": "yes: the lifecycle names what manages it",
     "subscription_items": _OTHER_OBJECT,
+    "subscription_items.add_item": _PRICE,
+    "subscription_items.change_item": _PRICE,
     "subscription_items.price_for": _PRICE,
     "subscription_items.put_items": "yes: items are read with their subscription",
     "subscription_items.check_items": "partly: what a request shows is in the first table",

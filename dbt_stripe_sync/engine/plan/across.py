@@ -115,7 +115,7 @@ class Across:
         if not isinstance(decision, Change):
             return decision
         self.prices.note(decision)
-        wrong = self.prices.find_wrong_kind(rules, decision)
+        wrong = self.prices.find_wrong(rules, decision)
         if wrong is not None:
             return reject(replace(wrong, where=wrong.where.at_key(key)))
         if decision.action is not Action.CREATE:

@@ -10,6 +10,7 @@ from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of
 from dbt_stripe_sync.sandbox.objects.prices import add_price
 from dbt_stripe_sync.sandbox.store import value_at
+from dbt_stripe_sync.stripe_api.rules.counts import PRICE_KINDS
 from dbt_stripe_sync.stripe_api.rules.together import is_given
 
 if TYPE_CHECKING:
@@ -23,12 +24,11 @@ def build_items(work: Work, given: list[Body], before: list[Body], param: str = 
     return [_build(work, item, known, f"{param}[{index}]") for index, item in enumerate(given)]
 
 
-def check_mode(
-    items: list[Body], given: dict[str, Any], *, recurring: tuple[str, ...], one_time: tuple[str, ...]
-) -> None:
+def check_mode(kind: str, items: list[Body], given: dict[str, Any]) -> None:
     """Raise the `ApiError` of what goes with recurring prices alone, or with one-time prices alone."""
     repeats = any(item["price"]["type"] == "recurring" for item in items)
-    for path in one_time if repeats else recurring:
+    rule = PRICE_KINDS[kind]
+    for path in rule.one_time_only if repeats else rule.recurring_only:
         if is_given(value_at(given, path)):
             param = path.replace(".", "[") + ("]" if "." in path else "")
             needed = "There cannot be any line items" if repeats else "There must be at least one line item"

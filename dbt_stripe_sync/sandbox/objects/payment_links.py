@@ -27,8 +27,6 @@ _MERGED = (
     "subscription_data",
     "tax_id_collection",
 )
-_RECURRING = ("application_fee_percent", "payment_method_collection", "subscription_data")
-_ONE_TIME = ("application_fee_amount",)
 _PUT_BY_HAND = (*_MERGED, "line_items", "shipping_options", "custom_fields", "currency", "optional_items")
 
 
@@ -37,7 +35,7 @@ def _create(work: Work, ask: Ask) -> Body:
     currencies = {item["currency"] for item in items}
     if len(currencies) > 1:
         raise refuse("All prices of a payment link must have the same currency.", "line_items")
-    check_mode(items, ask.params, recurring=_RECURRING, one_time=_ONE_TIME)
+    check_mode(FAMILY.kind, items, ask.params)
     body = core.new_body(FAMILY, work)
     body.pop("created")
     body["currency"] = (ask.get("currency") or next(iter(currencies))).lower()
@@ -93,8 +91,7 @@ def _update(work: Work, ask: Ask) -> Body:
         hidden = work.hidden(FAMILY.kind, body["id"])
         changed = {item["id"]: item for item in build_items(work, ask.params["line_items"], hidden["items"])}
         hidden["items"] = [changed.get(item["id"], item) for item in hidden["items"]]
-    items = work.peek_hidden(FAMILY.kind, body["id"])["items"]
-    check_mode(items, ask.params, recurring=_RECURRING, one_time=_ONE_TIME)
+    check_mode(FAMILY.kind, work.peek_hidden(FAMILY.kind, body["id"])["items"], ask.params)
     _put(work, body, ask.params)
     return body
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 OPEN_DAYS = 30
-_RECURRING = ("application_fee_percent", "transfer_data.amount_percent")
-_ONE_TIME = ("application_fee_amount", "transfer_data.amount")
 _PUT_BY_HAND = (
     "customer",
     "customer_account",
@@ -67,7 +65,7 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     if "line_items" in params:
         hidden["items"] = build_items(work, params["line_items"] or [], hidden["items"])
     if hidden["items"]:
-        check_mode(hidden["items"], params, recurring=_RECURRING, one_time=_ONE_TIME)
+        check_mode(FAMILY.kind, hidden["items"], params)
     if "default_tax_rates" in params:
         rates = read_rates(work, params["default_tax_rates"], "default_tax_rates")
         body["default_tax_rates"] = [rate["id"] for rate in rates]

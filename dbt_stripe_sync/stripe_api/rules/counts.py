@@ -44,11 +44,35 @@ CURRENCIES: Mapping[str, OneCurrency] = {
     "invoice_item": OneCurrency(unless="invoice", source=_ONE_CURRENCY),
 }
 _API = "docs.stripe.com/api"
+_NO_QUANTITY = "SDK's description of `quantity`: Can be set only if the price's `usage_type` is `licensed`"
+_MODES = "SDK's description of each of these parameters"
 PRICE_KINDS: Mapping[str, PriceKind] = {
-    "subscription": PriceKind(path="items[].price", is_recurring=True, source=f"{_API}/subscriptions/create"),
-    "subscription_item": PriceKind(path="price", is_recurring=True, source=f"{_API}/subscription_items/create"),
-    "subscription_schedule": PriceKind(
-        path="phases[].items[].price", is_recurring=True, source=f"{_API}/subscription_schedules/create"
+    "subscription": PriceKind(
+        path="items[].price",
+        source=f"{_API}/subscriptions/create",
+        is_recurring=True,
+        no_quantity=_NO_QUANTITY,
     ),
-    "invoice_item": PriceKind(path="pricing.price", is_recurring=False, source=f"{_API}/invoiceitems/create"),
+    "subscription_item": PriceKind(
+        path="price", source=f"{_API}/subscription_items/create", is_recurring=True, no_quantity=_NO_QUANTITY
+    ),
+    "subscription_schedule": PriceKind(
+        path="phases[].items[].price",
+        source=f"{_API}/subscription_schedules/create",
+        is_recurring=True,
+        no_quantity=_NO_QUANTITY,
+    ),
+    "invoice_item": PriceKind(path="pricing.price", source=f"{_API}/invoiceitems/create", is_recurring=False),
+    "payment_link": PriceKind(
+        path="line_items[].price",
+        source=_MODES,
+        recurring_only=("application_fee_percent", "payment_method_collection", "subscription_data"),
+        one_time_only=("application_fee_amount",),
+    ),
+    "quote": PriceKind(
+        path="line_items[].price",
+        source=_MODES,
+        recurring_only=("application_fee_percent", "transfer_data.amount_percent"),
+        one_time_only=("application_fee_amount", "transfer_data.amount"),
+    ),
 }
