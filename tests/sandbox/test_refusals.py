@@ -95,6 +95,7 @@ REFUSALS = {
         },
         "metered price",
     ),
+    "prices._update_price": ("prices/{default_price}", {"active": False}, "default price of its product"),
     "quotes._total": ("quotes", {"line_items": [{"price": "{once}"}, {"price": "{once_in_euro}"}]}, "same currency"),
     "quotes._finalize": ("quotes/{empty_quote}/finalize", {}, "before it can be finalized"),
     "schedules._adopt": (
@@ -146,6 +147,8 @@ def _catalogue(api):
     api.prices.create({**given, "currency": "usd", "recurring": MONTH, "lookup_key": "second"})
     ids["once"] = api.prices.create({**given, "currency": "usd", "lookup_key": "once"}).id
     ids["once_in_euro"] = api.prices.create({**given, "currency": "eur"}).id
+    described = {"currency": "usd", "unit_amount": 1000}
+    ids["default_price"] = api.products.create({"name": "Lamp", "default_price_data": described}).default_price
     ids["percent"] = api.coupons.create({"percent_off": 10}).id
     ids["used_up"] = api.coupons.create({"percent_off": 10, "max_redemptions": 1}).id
     return ids

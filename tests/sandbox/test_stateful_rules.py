@@ -377,3 +377,30 @@ def test_whatever_leads_to_an_object_can_be_expanded(api, subscribe):
     shown = api.subscriptions.retrieve(subscribe().id, {"expand": paths})
     assert shown.latest_invoice.customer.id == shown.customer.id
     assert shown["items"].data[0].price.product.name == "Desk"
+
+
+# ── taxes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_tax_behavior_is_final_once_it_is_set(api, price):
+    options = {"currency_options": {"eur": {"unit_amount": 5, "tax_behavior": "inclusive"}}}
+    named = price(tax_behavior="exclusive", **options)
+    assert refused(api.prices.update, named, {"tax_behavior": "inclusive"}).param == "tax_behavior"
+    other = {"currency_options": {"eur": {"tax_behavior": "exclusive"}}}
+    assert refused(api.prices.update, named, other).param == "currency_options[eur][tax_behavior]"
+    assert api.prices.update(named, {"tax_behavior": "exclusive", **options}).tax_behavior == "exclusive"
+    assert api.prices.update(price(), {"tax_behavior": "inclusive"}).tax_behavior == "inclusive"
+
+    fixed = {"type": "fixed_amount", "fixed_amount": {"amount": 5, "currency": "usd"}, "display_name": "Post"}
+    rate = api.shipping_rates.create({**fixed, "tax_behavior": "exclusive"}).id
+    assert refused(api.shipping_rates.update, rate, {"tax_behavior": "inclusive"}).param == "tax_behavior"
+    assert api.shipping_rates.update(rate, {"tax_behavior": "exclusive"}).id
+
+
+def test_an_archived_tax_rate_stays_where_it_is_and_comes_to_nothing_new(api, subscribe):
+    rate = api.tax_rates.create({"display_name": "VAT", "percentage": 19, "inclusive": False}).id
+    held = subscribe(default_tax_rates=[rate]).id
+    api.tax_rates.update(rate, {"active": False})
+    assert refused(lambda: subscribe(default_tax_rates=[rate])).param == "default_tax_rates[0]"
+    kept = api.subscriptions.update(held, {"default_tax_rates": [rate], "description": "new"})
+    assert [shown.id for shown in kept.default_tax_rates] == [rate]

@@ -127,7 +127,7 @@ def _put(work: Work, body: Body, params: dict[str, Any], currency: str | None) -
         charge_of(work, params, currency)
     body["net_amount"] = body["amount"]
     if "tax_rates" in params:
-        body["tax_rates"] = read_rates(work, params["tax_rates"], "tax_rates")
+        body["tax_rates"] = read_rates(work, params["tax_rates"], "tax_rates", body["tax_rates"])
     if "discounts" in params:
         body["discounts"] = apply_discounts(
             work, params["discounts"], body["discounts"], customer=body["customer"], invoice_item=body["id"]

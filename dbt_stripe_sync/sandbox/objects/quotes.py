@@ -67,7 +67,7 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     if hidden["items"]:
         check_mode(FAMILY.kind, hidden["items"], params)
     if "default_tax_rates" in params:
-        rates = read_rates(work, params["default_tax_rates"], "default_tax_rates")
+        rates = read_rates(work, params["default_tax_rates"], "default_tax_rates", body["default_tax_rates"])
         body["default_tax_rates"] = [rate["id"] for rate in rates]
     if "discounts" in params:
         on = {"customer": body["customer"]} if body["customer"] else {}

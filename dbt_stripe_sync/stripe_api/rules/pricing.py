@@ -99,10 +99,6 @@ def _tiered(*amounts: str) -> tuple[Rule, ...]:
         Rule(path="", check=NeedsWhen("billing_scheme", "tiered", ("tiers_mode",)), source=_TIERS),
         Rule(path="tiers[]", check=_SOME_AMOUNT, source=_TIER_AMOUNT),
         *(Rule(path=name, check=NotWith("billing_scheme", "tiered"), source=_TIERS) for name in amounts),
-        *(
-            Rule(path=name, check=Excludes("tiers"), source="tierrun/node-sdk#15, with Stripe's words")
-            for name in ("transform_quantity", "transform_usage")
-        ),
     )
 
 
