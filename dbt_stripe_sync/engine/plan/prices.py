@@ -126,14 +126,14 @@ def _wrong_prices(rule: PriceKind, named: Sequence[tuple[Mapping[str, Any], Pric
         if price.is_active is False:
             yield _Wrong(
                 parameter,
-                f"`{rule.path}` is a price that is created archived, and Stripe accepts only active prices there",
+                f"`{rule.path}` is an archived price, and Stripe accepts only active prices there",
                 "refer to an active price",
                 _ACTIVE,
             )
         if rule.no_quantity is not None and price.is_metered and beside.get("quantity") is not None:
             yield _Wrong(
                 parameter,
-                "`quantity` is set beside a metered price, whose quantity is its usage",
+                "`quantity` can't be set for a metered price: its usage is counted",
                 "leave `quantity` null for it",
                 rule.no_quantity,
             )
@@ -145,9 +145,9 @@ def _wrong_beside(
     kinds = {price.is_recurring for _, price in named}
     has_others = any(beside.get("price") is None for beside in _entries(desired, rule.path))
     if True in kinds:
-        unfit, words = rule.one_time_only, "goes with no recurring price, and the row names one"
+        unfit, words = rule.one_time_only, "can't be set with a recurring price"
     elif kinds == {False} and not has_others:
-        unfit, words = rule.recurring_only, "goes with a recurring price, and the row names none"
+        unfit, words = rule.recurring_only, "requires a recurring price, and the row has none"
     else:
         return
     for path in unfit:

@@ -65,7 +65,7 @@ class Includes:
         """Nothing where it has."""
         if isinstance(value, list) and value and self.word not in value:
             yield Fault(
-                reason=f"lacks `{self.word}`, which Stripe requires in it",
+                reason=f"must include `{self.word}`",
                 message=f"The `{self.word}` permission must be included.",
                 hint=f"add `{self.word}` to the list",
             )

@@ -160,7 +160,7 @@ class Url:
         """Nothing where it is one."""
         if isinstance(value, str) and value and not _WITH_SCHEME.match(value):
             yield Fault(
-                reason="is not a URL with its scheme",
+                reason="is not a valid URL: it has no scheme",
                 message="Invalid URL: An explicit scheme (such as https) must be provided.",
                 code="url_invalid",
                 hint="start it with `https://` in the model",

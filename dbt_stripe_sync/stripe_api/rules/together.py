@@ -158,7 +158,7 @@ class GoesWithOnly:
         others = sorted(name for name in spot.hash if name != own and name not in self.names)
         if value == self.value and others:
             yield Fault(
-                reason=f"can't be `{self.value}` in a request with {_listed(others)}",
+                reason=f"can't be `{self.value}` in a request that also sends {_listed(others)}",
                 message=f"When `{own}` is `{self.value}`, you can only pass {_listed(self.names)}.",
                 hint=f"leave {_listed(others)} out of the sync, or map another `{own}`",
             )
