@@ -254,7 +254,9 @@ def test_what_cannot_wait_for_its_payment_is_known_to_the_plan(business, stripe,
     ran = business.cli("run")
 
     assert (ran.exit_code == 0) is is_accepted, ran.text
-    assert ("can't be `pending_if_incomplete` in a request with `description`" in ran.text) is not is_accepted
+    assert (
+        "can't be `pending_if_incomplete` in a request that also sends `description`" in ran.text
+    ) is not is_accepted
     assert len(stripe.writes()) == (1 if is_accepted else 0)
 
 
@@ -273,14 +275,14 @@ PRICE_ROWS = {
             "metered",
             "subscription",
             {"items": [{"quantity": {"value": 2}}]},
-            "`quantity` is set beside a metered price",
+            "`quantity` can't be set for a metered price",
         ),
         ("metered", "subscription", {"items": [{}]}, None),
         ("monthly", "subscription", {"items": [{"quantity": {"value": 2}}]}, None),
-        ("archived", "subscription", {"items": [{}]}, "is a price that is created archived"),
-        ("once", "payment_link", {"application_fee_percent": {"value": 5}}, "goes with a recurring price"),
+        ("archived", "subscription", {"items": [{}]}, "is an archived price"),
+        ("once", "payment_link", {"application_fee_percent": {"value": 5}}, "requires a recurring price"),
         ("monthly", "payment_link", {"application_fee_percent": {"value": 5}}, None),
-        ("monthly", "payment_link", {"application_fee_amount": {"value": 5}}, "goes with no recurring price"),
+        ("monthly", "payment_link", {"application_fee_amount": {"value": 5}}, "can't be set with a recurring price"),
     ],
 )
 def test_what_does_not_go_with_a_price_of_the_plan_is_known_to_it(business, stripe, kind, resource, fields, said):
