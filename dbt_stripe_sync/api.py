@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.wiring import LookFurther, Parts
 
 T = TypeVar("T")
-HELD = "A run holds the state: this plan is made from a copy of it, and leaves out what the run is sending now."
+HELD = "A run holds the state: this plan is made from a copy of it, and may list what the run has sent since."
 
 
 class Silent:

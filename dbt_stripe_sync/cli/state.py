@@ -76,7 +76,8 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
     if every == bool(keys):
         raise click.UsageError("name the keys to forget, or say `--all`")
     count = project.state.forget(sync, keys, every=every)
-    screen.say([f"{count:,} {_records(count)} of `{sync}` forgotten; what they stood for stays in Stripe."])
+    objects = "its object stays" if count == 1 else "their objects stay"
+    screen.say([f"Forgot {count:,} {_records(count)} of `{sync}`; {objects} in Stripe."])
     return 0
 
 
@@ -107,7 +108,7 @@ def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: boo
     The next plan rewrites the tag in the metadata of each object, one call for each.
     """
     count = project.state.move(old, new, keep_tags=keep_tags)
-    screen.say([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
+    screen.say([f"Moved {count:,} {_records(count)} from `{old}` to `{new}`."])
     if keep_tags:
         screen.say(["Their objects keep the old name in Stripe: without this state they can't be found by it."])
     else:

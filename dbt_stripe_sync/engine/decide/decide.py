@@ -62,6 +62,8 @@ from dbt_stripe_sync.model.tag import TAG
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+ENDED = "the object has ended already; `when_ended: restart` and `run --refresh` make another one"
+
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     """What a row needs, or what has to be seen before that can be said. Pure: no I/O, no memory."""
@@ -91,7 +93,7 @@ def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Ob
     found, wanted = versions(rules, known, payload)
     decision = with_ours(rules, known, payload, _decide_known(rules, found, wanted, observed))
     if is_over(rules, known) and isinstance(decision, Refresh):
-        decision = replace(decision, note=Note(text="the object has ended already"))
+        decision = replace(decision, note=Note(text=ENDED))
     if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
         return _decide_deleted(rules, diff, payload, observed)
     decision = retag(rules, known, old_tag(rules, diff), decision)
@@ -174,9 +176,7 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
         return _decide_new(rules, diff, payload, observed)
     if has_ended(rules, existing.body):
         known = replace(diff, stripe_id=str(existing.body["id"]), adopted=True)
-        return Refresh(
-            record=build_record(rules, known, payload.params), note=Note(text="the object has ended already")
-        )
+        return Refresh(record=build_record(rules, known, payload.params), note=Note(text=ENDED))
     decision = _adopt(rules, diff, payload, existing, observed)
     return _complete(rules, diff, payload, decision, observed, existing.body)
 
