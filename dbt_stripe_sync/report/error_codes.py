@@ -343,7 +343,7 @@ BY_MESSAGE = {
     # "You passed an empty string for 'shipping'. We assume empty values are an attempt to unset a parameter; however
     # 'shipping' cannot be unset." (stripe/stripe-php#588)
     "cannot be unset": _e(
-        "Stripe can't empty {field} of a {resource}",
+        "Stripe can't empty {field} of this {resource}",
         "give the column a value, or add `nulls: ignore` to the field to leave it as it is",
     ),
     "already uses that lookup key": _e(

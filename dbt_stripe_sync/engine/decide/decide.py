@@ -49,6 +49,7 @@ from dbt_stripe_sync.engine.payload.compare import compare, same
 from dbt_stripe_sync.engine.payload.kept import without_kept
 from dbt_stripe_sync.engine.payload.shown import as_params
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall
+from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Removal, Step
@@ -228,8 +229,9 @@ def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
     return [
         Problem(
             code="missing-one-of",
-            summary=f"{' and '.join(f'`{name}`' for name in group)} {'are' if len(group) > 1 else 'is'} null, and "
-            f"Stripe requires {'one of them' if len(group) > 1 else 'it'} to create a {rules.resource.name}",
+            summary=f"{' and '.join(f'`{name}`' for name in group)} {'are' if len(group) > 1 else 'is'} null, "
+            f"and Stripe requires {'one of them' if len(group) > 1 else 'it'} to create "
+            f"{with_article(rules.resource.name)}",
             where=rules.sync.where.at_field("fields").at_key(diff.key),
             hint="fill one of the columns that they are mapped to, or filter the row out in the model",
         )
@@ -453,7 +455,7 @@ def _revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) 
 def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
     return Problem(
         code="missing-parameter",
-        summary=f"`{name}` is null, and Stripe requires it to create a {rules.resource.name}",
+        summary=f"`{name}` is null, and Stripe requires it to create {with_article(rules.resource.name)}",
         where=rules.sync.where.at_field("fields", name).at_key(diff.key),
         hint="make the column not null, or filter the row out of the model",
     )
