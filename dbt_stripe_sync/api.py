@@ -113,6 +113,11 @@ class Project:
             self.workload = load_workload(self.options, look_further=look_further)
         return self.workload
 
+    def look_back(self) -> None:
+        """Let syncs be wrong: what is asked for next is what earlier runs did. Raises `ConfigError`."""
+        if "workload" not in self.__dict__:
+            self.workload = load_workload(self.options, may_be_wrong=True)
+
     def build(self) -> None:
         """Let dbt build the synced models and their parents first. Raises `ConfigError`."""
         build(self.workload)

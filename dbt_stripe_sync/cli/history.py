@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @OUTPUT
 def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
     """List the runs, the newest first."""
+    project.look_back()
     found = project.state.runs(limit)
     if screen.as_json(output):
         screen.lines(orjson.dumps(run_json.build_entry(run)).decode() for run in found)
@@ -51,6 +52,7 @@ def report(
 
     Lists each request with its id and Stripe's answer.
     """
+    project.look_back()
     found = project.state.report(run_id)
     if screen.as_json(form):
         screen.lines([orjson.dumps(run_json.build_results(found, with_values=show_values)).decode()])

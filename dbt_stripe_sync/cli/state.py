@@ -34,6 +34,7 @@ def state() -> None:
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
     """List the syncs in the state, or the records of SYNC."""
     rows: list[Mapping[str, object]]
+    project.look_back()
     with project.state.look() as store:
         if sync is None:
             rows = [{"sync": name, "resource": resource, "records": f"{n:,}"} for name, resource, n in store.summary()]
@@ -58,6 +59,7 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
 @OUTPUT
 def show(project: Project, screen: Screen, *, sync: str, key: str, output: str | None) -> int:
     """Show one row's record: its object and our parameters."""
+    project.look_back()
     record = project.state.record(sync, key)
     screen.lines([tables.render_record_json(record)] if screen.as_json(output) else tables.render_record(record))
     return 0

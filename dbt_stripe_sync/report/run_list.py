@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 COLUMNS = ("run", "command", "status", "started", "rows", *WORDS.values(), "owed")
 ALWAYS = frozenset({"run", "command", "status", "started", "rows", "written", "rejected", "unchanged"})
-# The name of a run begins with the time at which it started.
-LEFT_OUT_FIRST = "started"
+# What a narrow terminal does without: the name of a run begins with the time at which it started.
+LEAST = ("started", "command")
 
 
 def render_runs(runs: Iterable[RunEntry], *, width: int) -> Iterator[str]:
     """A line for each run. A figure that is nought in all of them has no column."""
     cells = [_cells(run) for run in runs]
     shown = [name for name in COLUMNS if name in ALWAYS or any(line[name] != "0" for line in cells)]
-    if _width(shown, cells) > width:
-        shown.remove(LEFT_OUT_FIRST)
+    for name in LEAST:
+        if _width(shown, cells) > width:
+            shown.remove(name)
     return render_table(shown, cells, width=width)
 
 
