@@ -1,7 +1,7 @@
 """Stripe's error codes in a dbt user's words: what each means, and which model, field or setting to change.
 
 The codes are those of docs.stripe.com/error-codes that a sync can meet. `{sync}`, `{resource}`, `{name}` (the
-resource's in a command) and `{field}` stand for those of the change that failed.
+resource's in a command), `{field}` and `{forget}` (a command) stand for those of the change that failed.
 """
 
 from __future__ import annotations
@@ -359,7 +359,7 @@ BY_MESSAGE = {
 MISSING_BY_PARAM = {
     "id": _e(
         "the object of this row is not in this account and mode",
-        "if somebody deleted it in Stripe, `dbt-stripe-sync state forget SYNC KEY` lets the next run make "
+        "if somebody deleted it in Stripe, `dbt-stripe-sync {forget}` lets the next run make "
         "it anew; a key of the other mode needs that mode's dbt target",
     ),
     "default_payment_method": BY_MESSAGE["No such PaymentMethod"],
@@ -378,7 +378,8 @@ MISSING_BY_PARAM = {
 OWN_ID = "id"
 OWN_IS_MISSING = _e(
     "the row's object is not in this account and mode any more: somebody may have deleted it",
-    "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or `state forget` its row",
+    "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or run "
+    "`dbt-stripe-sync {forget}`",
 )
 
 # docs.stripe.com/api/errors lists the types; `permission`, `connection`, `redirect` and `not_stripe` are what the
