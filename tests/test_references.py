@@ -144,9 +144,6 @@ def test_a_child_row_that_refers_to_nothing_rejects_its_parent_with_the_path(bus
 
     assert ran.exit_code == 1
     assert "`line_items.1.price_data.product` refers to `plans`, which has no object for" in ran.text
-        "`line_items.1.price_data.product` refers to `plans`, which has no object for the value of column `plan`"
-        in ran.text
-    )
     assert "zz-top" not in ran.text
     assert business.stripe.count("payment_link") == 1
 
