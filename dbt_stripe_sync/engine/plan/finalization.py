@@ -1,4 +1,4 @@
-"""Objects that are finished once all that belongs to them is there: an invoice is finalised after its items.
+"""Objects that are finished once all that belongs to them is there: an invoice is finalized after its items.
 
 It is planned after every sync, in a lane of its own: what is finished waits for its own change and for those of all the
 rows that refer to it, and is left as it is where one of them can't be sent. The record of a finished object says so, so
@@ -46,7 +46,7 @@ def finishes_of(sync: Sync, lifecycle: Lifecycle) -> tuple[Finish, ...]:
     if not asked:
         return ()
     names = list(lifecycle.finishes)
-    # `accept` needs a quote that is finalised: what comes before in the object's life is done as well.
+    # `accept` needs a quote that is finalized: what comes before in the object's life is done as well.
     return tuple(lifecycle.finishes[name] for name in names[: names.index(asked[-1]) + 1])
 
 
