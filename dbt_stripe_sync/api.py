@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.wiring import LookFurther, Parts
 
 T = TypeVar("T")
-HELD = "A run holds the state: this plan is made from a copy of it, and leaves out what the run is sending now."
+HELD = "A run holds the state: this plan is made from a copy of it, and may list what the run has sent since."
 
 
 class Silent:
@@ -112,6 +112,11 @@ class Project:
         if "workload" not in self.__dict__:
             self.workload = load_workload(self.options, look_further=look_further)
         return self.workload
+
+    def look_back(self) -> None:
+        """Let syncs be wrong: what is asked for next is what earlier runs did. Raises `ConfigError`."""
+        if "workload" not in self.__dict__:
+            self.workload = load_workload(self.options, may_be_wrong=True)
 
     def build(self) -> None:
         """Let dbt build the synced models and their parents first. Raises `ConfigError`."""

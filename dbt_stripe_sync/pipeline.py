@@ -121,7 +121,7 @@ async def run(
         unagreed = find_unagreed(workload.syncs, workload.catalog, plan.counts)
         if unagreed and not options.agree(plan, unagreed):
             raise refuse_unagreed(unagreed)
-        tally = await _send(parts, plan, _sending(workload, fail_fast=options.fail_fast), run_id, progress, stop)
+        tally = await _send(parts, plan, _sending(workload, plan, fail_fast=options.fail_fast), run_id, progress, stop)
         return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
 
 
@@ -142,7 +142,7 @@ async def apply(
         settled = await _settle(parts, run_id, progress)
         await check_plan_not_behind(workload.syncs, workload.catalog, parts.stripe, parts.state, plan)
         ended = parts.state.ended_changes(plan.header.plan_id)
-        sending = replace(_sending(workload, fail_fast=fail_fast), ended=ended)
+        sending = replace(_sending(workload, plan, fail_fast=fail_fast), ended=ended)
         tally = await _send(parts, plan, sending, run_id, progress, stop)
         return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
 
@@ -153,8 +153,9 @@ async def _settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Out
         return await settle_intents(sender, parts.state, progress)
 
 
-def _sending(workload: Workload, *, fail_fast: bool) -> Sending:
-    return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause)
+def _sending(workload: Workload, plan: Plan, *, fail_fast: bool) -> Sending:
+    limits = workload.limits(livemode=plan.header.livemode)
+    return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause, pace=limits.account)
 
 
 async def _send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress: Progress, stop: Stop) -> Tally:

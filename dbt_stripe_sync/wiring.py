@@ -233,11 +233,13 @@ class Parts:
     catalog: Catalog
 
 
-def load_workload(options: ProjectOptions, *, look_further: LookFurther | None = None) -> Workload:
+def load_workload(
+    options: ProjectOptions, *, look_further: LookFurther | None = None, may_be_wrong: bool = False
+) -> Workload:
     """Discover the syncs of a dbt project.
 
     Raises `ConfigError` with every problem at once, and with those that `look_further` finds in all syncs, as far as
-    they could be read.
+    they could be read. With `may_be_wrong`, syncs that are wrong are left out instead: to look at what was done.
     """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings)
@@ -256,6 +258,8 @@ def load_workload(options: ProjectOptions, *, look_further: LookFurther | None =
         *find_misplaced(manifest),
         *stale,
     )
+    if may_be_wrong:
+        problems = tuple(problem for problem in problems if problem.severity is not Severity.ERROR)
     if any(problem.severity is Severity.ERROR for problem in problems):
         more = look_further(dbt, (*parsed.syncs, *parsed.broken)) if look_further is not None else ()
         raise ConfigError((*problems, *more))

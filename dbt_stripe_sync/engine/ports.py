@@ -128,6 +128,11 @@ class State(Protocol):
         """How many times records, or what is under way, have been written."""
         ...
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is a copy, since a run holds the state itself: what that one sends meanwhile is not in it."""
+        ...
+
     def open_intents(self) -> Iterator[Intent]:
         """Those of earlier runs that have no outcome, oldest first."""
         ...

@@ -43,6 +43,8 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "no-fields": [(r"\Z", "fields: {email: email}\n")],
     "no-key": [
         (r"customer\nfields", "customer\nkey: id\nfields"),
+        (r"key: \{column: id\}", "key: id"),
+        (r"\{source: \{sync: customers, key: \{value: archive\}\}\}", "{email: email}"),
         (r"\{source: \{sync: customers\}\}", "{email: email}"),
         ("'on': id", "'on': [tenant, id]"),
     ],

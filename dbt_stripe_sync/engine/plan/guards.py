@@ -67,7 +67,8 @@ def check_empty(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Ite
             code="empty-model",
             summary=f"`{staged.sync.model.label}` has no rows, and {objects} in Stripe came from it",
             where=staged.sync.where.at_field("on_removed"),
-            hint="check the model; to remove all of them, `state forget` the sync or remove them in Stripe",
+            hint=f"check the model; if it is to be empty, `dbt-stripe-sync state forget {staged.sync.name} --all` "
+            "leaves the objects in Stripe as they are",
         )
 
 

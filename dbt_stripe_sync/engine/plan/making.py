@@ -147,7 +147,7 @@ class PlanMaker:
 
     async def make(self) -> Plan:
         """Plan every sync, then what ties their changes together. Raises `SyncError`."""
-        self._problems += _unsettled(note_unsettled(self._workspace, self._state))
+        self._problems += _unsettled(note_unsettled(self._workspace, self._state), is_copy=self._state.is_copy)
         self._say_what_reading_costs()
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
@@ -302,15 +302,16 @@ class PlanMaker:
         return self._scope.catalog.resources[sync.resource].lifecycle
 
 
-def _unsettled(count: int) -> Sequence[Problem]:
+def _unsettled(count: int, *, is_copy: bool) -> Sequence[Problem]:
     if not count:
         return ()
-    changes = counted(count, "change")
+    are = "is" if count == 1 else "are"
+    how = f"{are} being sent by a run" if is_copy else f"of an earlier run {are} unresolved"
     return (
         Problem(
             code="unsettled",
-            summary=f"{changes} of an earlier run {'is' if count == 1 else 'are'} unresolved; their rows are left out",
-            hint="`dbt-stripe-sync run` settles them first",
+            summary=f"{counted(count, 'change')} {how}; their rows are left out",
+            hint="plan again once that run has ended" if is_copy else "`dbt-stripe-sync run` settles them first",
             severity=Severity.WARNING,
         ),
     )

@@ -254,13 +254,17 @@ def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None
 
 
 async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: DiffCounts, found: _Share) -> None:
-    """Decide on a sync's rows, once it is known that the state has missed nothing."""
-    await StaleStateCheck(planning.workspace, planning.stripe, planning.state).check(
-        rules.sync,
-        rules.resource,
-        makes_new=counts.kinds[Kind.NEW] > 0,
-        may_replace=counts.kinds[Kind.CHANGED] > 0 and may_replace(rules.sync, rules.lifecycle),
-    )
+    """Decide on a sync's rows, once it is known that the state has missed nothing.
+
+    A copy of the state misses what the run that holds the state has sent since; no plan that is made from it is sent.
+    """
+    if not planning.state.is_copy:
+        await StaleStateCheck(planning.workspace, planning.stripe, planning.state).check(
+            rules.sync,
+            rules.resource,
+            makes_new=counts.kinds[Kind.NEW] > 0,
+            may_replace=counts.kinds[Kind.CHANGED] > 0 and may_replace(rules.sync, rules.lifecycle),
+        )
     await _SyncPlanner(planning, rules, staged, found).plan_rows(counts)
 
 
