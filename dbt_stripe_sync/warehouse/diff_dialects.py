@@ -42,7 +42,8 @@ class HashRow(Protocol):
 class DiffDialect:
     """How one engine differs. `sqlglot` is its name there, `hash_row` its hash.
 
-    `key_types` are the types that keys may have, `no_hash` those whose values no expression tells apart exactly.
+    `key_types` are the types that keys may have; `no_hash` is how the names of those begin whose values no expression
+    tells apart exactly.
     `is_transactional` says that several statements commit as one, `deletes` that rows of a table can be deleted; where
     they can't, later rows supersede earlier ones.
     """
@@ -50,7 +51,7 @@ class DiffDialect:
     sqlglot: str
     hash_row: HashRow
     key_types: frozenset[str] = PLAIN
-    no_hash: frozenset[str] = frozenset()
+    no_hash: tuple[str, ...] = ()
     is_transactional: bool = True
     deletes: bool = True
 
@@ -124,7 +125,11 @@ def _duckdb(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
 def _spark(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
     nested = ("array", "map", "struct", "variant")
     values = [
-        _call("TO_JSON", column.sql) if column.type.startswith(nested) else exp.cast(column.sql, "string")
+        _call("TO_JSON", column.sql)
+        if column.type.startswith(nested)
+        else _call("HEX", column.sql)
+        if column.type == "binary"
+        else exp.cast(column.sql, "string")
         for column in columns
     ]
     # A hash of several values skips nulls, so that it could not tell (null, 'a') from ('a', null).
@@ -144,10 +149,20 @@ def _bigquery(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
 
 def _redshift(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
     values = [
-        _call("JSON_SERIALIZE", column.sql) if column.type == "super" else exp.cast(column.sql, "varchar(65535)")
+        _call("JSON_SERIALIZE", column.sql)
+        if column.type == "super"
+        else _word(column.sql)
+        if column.type == "boolean"
+        else exp.cast(column.sql, "varchar(65535)")
         for column in columns
     ]
     return _call("FARMFINGERPRINT64", _lengths([exp.Literal.string(salt), *values]))
+
+
+def _word(boolean: exp.Expr) -> exp.Expr:
+    """Redshift makes no text of a boolean."""
+    yes, no = exp.Literal.string("true"), exp.Literal.string("false")
+    return exp.Case().when(boolean, yes).when(exp.not_(boolean.copy()), no)
 
 
 DIALECTS: Mapping[str, DiffDialect] = {
@@ -158,6 +173,11 @@ DIALECTS: Mapping[str, DiffDialect] = {
     # Its integers are numbers without decimals, and its reader calls both FIXED: their texts are compared once read.
     "snowflake": DiffDialect(sqlglot="snowflake", hash_row=_snowflake, key_types=PLAIN | {"fixed"}),
     "bigquery": DiffDialect(sqlglot="bigquery", hash_row=_bigquery),
-    # Its text of a float leaves digits out.
-    "redshift": DiffDialect(sqlglot="redshift", hash_row=_redshift, no_hash=frozenset({"real", "double precision"})),
+    # Its text of a float leaves digits out, and what is cast to a text of a type without a name is not known.
+    "redshift": DiffDialect(
+        sqlglot="redshift",
+        hash_row=_redshift,
+        key_types=PLAIN - {"boolean", "bool"},
+        no_hash=("real", "double precision", "type "),
+    ),
 }

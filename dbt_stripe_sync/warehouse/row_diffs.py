@@ -48,7 +48,7 @@ class WarehouseRowDiffs:
                     return f"column `{name}` of `{source.name}` is a key of type {kind}"
         for source in (rows.source, *(child.source for child in rows.children)):
             for name in source.columns:
-                if (kind := self._type(source, name)) in self._dialect.no_hash:
+                if (kind := self._type(source, name)).startswith(self._dialect.no_hash):
                     return f"column `{name}` of `{source.name}` has the type {kind}"
         return None
 

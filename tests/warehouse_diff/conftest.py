@@ -1,4 +1,4 @@
-"""A business whose warehouse compares its rows, in a DuckDB file or in PostgreSQL; each run is watched for what it reads."""
+"""A business whose warehouse compares its rows, in a DuckDB file or in PostgreSQL, and what each run reads of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dbt_stripe_sync.engine.stage.extract import CountingWarehouse
 
 @dataclass
 class Watched:
-    """The rows that have come from each model, since the last look; `counts` rows of the answer's own are among them."""
+    """The rows that have come from each model since the last look, the one with the counts among them."""
 
     rows: dict[str, int] = field(default_factory=dict)
 
@@ -74,3 +74,14 @@ def customers(shop):
 
 def people(count: int, **emails: str) -> list[tuple[int, str]]:
     return [(number, emails.get(f"n{number}", f"p{number}@example.com")) for number in range(1, count + 1)]
+
+
+def write(shop, rows: list[tuple[Any, ...]]) -> None:
+    """Build the customers anew."""
+    shop.rows("customers", *rows, columns="id int, email text")
+
+
+def marks(shop) -> list[tuple[Any, ...]]:
+    """What the copy says of itself, nothing where there is none."""
+    found = shop.ask("SELECT 1 FROM information_schema.tables WHERE table_name = 'row_hash_marks'")
+    return sorted(shop.ask("SELECT * FROM stripe_sync.row_hash_marks")) if found else []

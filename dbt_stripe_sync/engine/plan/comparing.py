@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -45,22 +45,26 @@ class Comparing:
         sync = staged.sync
         if self.diffs is None or sync.name not in self.syncs:
             return None, ()
-        rows = build_hashed_rows(sync, staged.layout, _salt(staged))
-        why = self._reason_here(sync, staged.layout) or self.diffs.reason_against(rows)
+        compared = compared_by(self.diffs, staged)
+        why = self._reason_here(sync, staged.layout) or self.diffs.reason_against(compared.rows)
         if why is not None:
             return None, [_read_all(why)]
-        compared = Compared(diffs=self.diffs, rows=rows)
         known = self._marks.get(sync.name)
         if known is None or recheck or self.refreshing.reads_back(sync, resource):
             return compared, ()  # every row is new, or is to be looked at
         if self.diffs.mark(known.state_id, sync.name) != known:
             return compared, [_read_all("the warehouse's copy of their hashes is behind, and a run makes it anew")]
-        return Compared(diffs=self.diffs, rows=rows, mark=known), ()
+        return replace(compared, mark=known), ()
 
     def _reason_here(self, sync: Sync, layout: Layout) -> str | None:
         if sync.name in self.referrers.parents:
             return "its objects are finished once every row that belongs to them is written"
         return reason_to_read_all(sync, layout)
+
+
+def compared_by(diffs: RowDiffs, staged: Staged) -> Compared:
+    """A sync whose rows the warehouse hashes, and of which every row is read."""
+    return Compared(diffs=diffs, rows=build_hashed_rows(staged.sync, staged.layout, _salt(staged)))
 
 
 def _read_all(why: str) -> Note:
