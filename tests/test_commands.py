@@ -305,6 +305,17 @@ def test_commands_on_the_state_need_no_key(customers, monkeypatch):
     assert Sandbox.api_key not in customers.cli("report", "--json", "--show-values").out
 
 
+def test_windows_is_told_what_to_do_instead(customers, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    ran = customers.cli("run")
+
+    assert ran.exit_code == 2
+    assert "error[unsupported-system]: dbt-stripe-sync doesn't run on Windows" in ran.text
+    assert "hint: run it on Linux or macOS, or in the Windows Subsystem for Linux" in ran.text
+    assert customers.stripe.writes() == []
+
+
 def test_selectors_may_stand_one_after_the_other_as_dbt_takes_them(customers):
     customers.rows("plans", ("solo", "Solo"), columns="code text, name text")
     customers.sync("plans", resource="product", key="code", fields={"name": "name"})

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INTERRUPTED = 130
+UNSUPPORTED = Problem(
+    code="unsupported-system",
+    summary="dbt-stripe-sync doesn't run on Windows: its locks and signals are those of POSIX",
+    hint="run it on Linux or macOS, or in the Windows Subsystem for Linux",
+)
 OUT_OF_MEMORY = Problem(
     code="out-of-memory",
     summary="there was not enough memory to go on; what was sent is remembered",
     hint="run it again with more memory, or with `--select` for fewer syncs at a time",
 )
-
 
 STOPPED = Problem(
     code="interrupted",
@@ -33,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all well, 1 some rows or models failed or were held, 2 nothing could be done."""
     from dbt_stripe_sync.cli.commands import commands
 
+    if sys.platform == "win32":
+        sys.exit(_tell(SyncError(UNSUPPORTED), as_json=_is_json(arguments)))
     try:
         status = commands.main(args=arguments, prog_name="dbt-stripe-sync", standalone_mode=False)
     except BrokenPipeError:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from dbt_stripe_sync.model.lifecycle import CREATING, IN_BULK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from dbt_stripe_sync.model.calls import StripeFailure
@@ -98,6 +99,45 @@ class FieldChange:
     after: Any
 
 
+class NewFields(Sequence[FieldChange]):
+    """Every parameter of a new object as a field that changes, lists as a whole.
+
+    Worked out when somebody looks: a first sync makes millions, of which a person sees a few.
+    """
+
+    __slots__ = ("params",)
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __iter__(self) -> Iterator[FieldChange]:
+        for path, value in _leaves(self.params):
+            yield FieldChange(path=path, before=None, after=value)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in _leaves(self.params))
+
+    @overload
+    def __getitem__(self, index: int) -> FieldChange: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FieldChange]: ...
+    def __getitem__(self, index: int | slice) -> FieldChange | Sequence[FieldChange]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _leaves(params: Params, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in params.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
     """A step on an object other than the row's own, owed from the moment that the row's new object is there.
@@ -141,7 +181,7 @@ class Change:
     stripe_id: str | None
     calls: tuple[PlannedCall, ...]
     desired: Params
-    changed: tuple[FieldChange, ...]
+    changed: Sequence[FieldChange]
     depends_on: tuple[str, ...]
     source_hash: int | None
     refs: str | None

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dbt_stripe_sync.model.calls import StripeFailure
-from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, Owed, PlannedCall, Ref
+from dbt_stripe_sync.model.change import (
+    Action,
+    Change,
+    FieldChange,
+    Fingerprint,
+    NewFields,
+    NotStored,
+    Owed,
+    PlannedCall,
+    Ref,
+)
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.model.plan import (
     DriftedObject,
@@ -28,6 +38,9 @@ from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Intent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbt_stripe_sync.model.change import Params
     from dbt_stripe_sync.model.plan import Refreshed
 
 REF = "$ref"
@@ -127,7 +140,7 @@ def encode_change(change: Change) -> dict[str, Any]:
         "stripe_id": change.stripe_id,
         "calls": [encode_call(call) for call in change.calls],
         "desired": encode_params(change.desired),
-        "changed": [[f.path, encode_params(f.before), encode_params(f.after)] for f in change.changed],
+        "changed": _encode_changed(change),
         "depends_on": list(change.depends_on),
         "source_hash": change.source_hash,
         "refs": change.refs,
@@ -140,8 +153,24 @@ def encode_change(change: Change) -> dict[str, Any]:
     }
 
 
+def _encode_changed(change: Change) -> list[list[Any]] | None:
+    """The fields that change; None for all those of a new object, which need not stand there twice."""
+    if isinstance(change.changed, NewFields) and change.changed.params is change.desired:
+        return None
+    return [[part.path, encode_params(part.before), encode_params(part.after)] for part in change.changed]
+
+
+def _decode_changed(raw: Any, desired: Params) -> Sequence[FieldChange]:
+    if raw is None:
+        return NewFields(desired)
+    return tuple(
+        FieldChange(path=path, before=decode_params(before), after=decode_params(after)) for path, before, after in raw
+    )
+
+
 def decode_change(raw: Mapping[str, Any]) -> Change:
     """The inverse of `encode_change`. Raises `KeyError`, `TypeError` or `ValueError` where something is missing."""
+    desired = decode_params(raw["desired"])
     return Change(
         id=raw["id"],
         action=Action(raw["action"]),
@@ -150,11 +179,8 @@ def decode_change(raw: Mapping[str, Any]) -> Change:
         resource=raw["resource"],
         stripe_id=raw["stripe_id"],
         calls=tuple(decode_call(*call) for call in raw["calls"]),
-        desired=decode_params(raw["desired"]),
-        changed=tuple(
-            FieldChange(path=path, before=decode_params(before), after=decode_params(after))
-            for path, before, after in raw["changed"]
-        ),
+        desired=desired,
+        changed=_decode_changed(raw["changed"], desired),
         depends_on=tuple(raw["depends_on"]),
         source_hash=raw["source_hash"],
         refs=raw["refs"],

@@ -101,6 +101,12 @@ def has_early_words(param: Param) -> bool:
     return bool(param.update_words) or any(has_early_words(part) for part in parts)
 
 
+def has_update_only_parts(param: Param) -> bool:
+    """Whether something inside a parameter is taken by an update alone, such as the start of a schedule's phase."""
+    below = [*(param.fields or {}).values(), *([param.item] if param.item is not None else [])]
+    return any(not part.creatable or has_update_only_parts(part) for part in below)
+
+
 def without_immutable(value: Any, param: Param) -> Any:
     """A value as an update takes it: without the parts that only creation takes, None where nothing is left of it.
 
@@ -164,6 +170,11 @@ class Resource(Protocol):
     @property
     def early(self) -> AbstractSet[str]:
         """The parameters of a creation that may have words in them which only an update takes."""
+        ...
+
+    @property
+    def partly_creatable(self) -> AbstractSet[str]:
+        """The parameters of a creation that have parts which only an update takes."""
         ...
 
     @property

@@ -6,12 +6,12 @@ parameters are called, take and require is what the SDK's typed dicts say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.model.params import Operation, Param, ParamKind, has_early_words
+from dbt_stripe_sync.model.params import Operation, Param, ParamKind, has_early_words, has_update_only_parts
 from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
 from dbt_stripe_sync.stripe_api.sdk import (
     V1_SERVICES,
@@ -71,6 +71,13 @@ class Resource:
         return frozenset(name for name, param in self.params.items() if param.creatable and has_early_words(param))
 
     @cached_property
+    def partly_creatable(self) -> frozenset[str]:
+        """The parameters of a creation that have parts which only an update takes."""
+        return frozenset(
+            name for name, param in self.params.items() if param.creatable and has_update_only_parts(param)
+        )
+
+    @cached_property
     def lifecycle(self) -> Lifecycle:
         """How its objects live: what types can't say."""
         return build_lifecycle(self)
@@ -95,9 +102,7 @@ class Resource:
         whole: bool | None = None,
     ) -> Iterator[Violation]:
         """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
-        from dbt_stripe_sync.stripe_api.rules.checking import check_rules  # they read the catalogue
-
-        return check_rules(self.name, operation, params, now=now, known=known, whole=whole)
+        return _check_rules()(self.name, operation, params, now=now, known=known, whole=whole)
 
     def param(self, path: tuple[str, ...]) -> Param | None:
         """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""
@@ -109,6 +114,13 @@ class Resource:
                 return None
             param = param.values if param.kind is ParamKind.MAP else (param.fields or {}).get(step)
         return param
+
+
+@cache
+def _check_rules() -> Callable[..., Iterator[Violation]]:
+    from dbt_stripe_sync.stripe_api.rules.checking import check_rules  # they read the catalogue
+
+    return check_rules
 
 
 # The clocks that objects in test mode can have: they are only listed, so they are no resource that a sync may write.

@@ -46,7 +46,7 @@ def build_change(
     desired: Mapping[str, Any],
     *,
     calls: tuple[PlannedCall, ...] = (),
-    changed: tuple[FieldChange, ...] = (),
+    changed: Sequence[FieldChange] = (),
 ) -> Change:
     """What one row needs; without `calls`, what is to be completed with them."""
     return Change(
@@ -96,8 +96,12 @@ def at_creation(value: Any, param: Param) -> Any:
 
 def create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[PlannedCall, ...]:
     """Create with what creation takes, then update with what only an update takes."""
-    taken = rules.resource.params
-    create = {name: at_creation(value, taken[name]) for name, value in params.items() if taken[name].creatable}
+    taken, partly = rules.resource.params, rules.resource.partly_creatable
+    create = {
+        name: at_creation(value, taken[name]) if name in partly else value
+        for name, value in params.items()
+        if taken[name].creatable
+    }
     later = {name: value for name, value in params.items() if name not in create}
     for name, start in rules.lifecycle.anchored.items():
         if (entries := params.get(name)) and start in entries[0]:
@@ -138,17 +142,6 @@ def is_tagged(rules: Rules) -> bool:
 def row_tag(rules: Rules, key: str) -> str:
     """The value of our tag for a row."""
     return build_tag(rules.sync.project, rules.sync.name, key)
-
-
-def leaves(params: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Every parameter by its dotted path, lists as a whole."""
-    found: list[tuple[str, Any]] = []
-    for name, value in params.items():
-        if isinstance(value, dict) and value:
-            found += leaves(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", value))
-    return found
 
 
 def immutable_problem(rules: Rules, diff: RowDiff, names: Sequence[str], reason: str, hint: str) -> Problem:

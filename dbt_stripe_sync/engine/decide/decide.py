@@ -14,7 +14,6 @@ from dbt_stripe_sync.engine.decide.calls import (
     build_record,
     create_calls,
     is_tagged,
-    leaves,
     look,
     reject,
     row_tag,
@@ -48,7 +47,7 @@ from dbt_stripe_sync.engine.payload.builder import Payload, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
 from dbt_stripe_sync.engine.payload.kept import without_kept
 from dbt_stripe_sync.engine.payload.shown import as_params
-from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall
+from dbt_stripe_sync.model.change import Action, Change, NewFields, PlannedCall
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Removal, Step
@@ -217,7 +216,7 @@ def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observe
         Action.CREATE,
         params,
         calls=create_calls(rules, diff.key, {**params, **transfer}),
-        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(params)),
+        changed=NewFields(params),
     )
 
 

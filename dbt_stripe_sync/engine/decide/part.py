@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.decide.calls import build_change, build_record, leaves, look, reject, uncleared, update_call
+from dbt_stripe_sync.engine.decide.calls import build_change, build_record, look, reject, uncleared, update_call
 from dbt_stripe_sync.engine.decide.complete import filled, partly_updated
 from dbt_stripe_sync.engine.decide.drift import versions, with_ours
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Rules
 from dbt_stripe_sync.engine.payload.builder import Payload, object_of, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
 from dbt_stripe_sync.engine.payload.shown import as_params
-from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref, change_id
+from dbt_stripe_sync.model.change import Action, Change, NewFields, PlannedCall, Ref, change_id
 from dbt_stripe_sync.model.plan import Note
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _set(rules: Rules, diff: RowDiff, payload: Payload, target: Ref) -> Decision
     return replace(
         change,
         calls=(PlannedCall(operation="update", target=target, params=payload.params),),
-        changed=tuple(FieldChange(path=path, before=None, after=after) for path, after in leaves(payload.params)),
+        changed=NewFields(payload.params),
         depends_on=(*change.depends_on, change_id(target.sync, target.key)),
     )
 

@@ -45,7 +45,7 @@ from dbt_stripe_sync.model.sync import (
 from dbt_stripe_sync.model.tag import build_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from dbt_stripe_sync.engine.payload.layout import Layout, Part
     from dbt_stripe_sync.model.params import Param, Resource
@@ -77,17 +77,19 @@ def resolve_refs_text(refs: str | None, ids: Mapping[Ref, str]) -> str | None:
     return ID_SEPARATOR.join(ids[_pending(part)] if _is_pending(part) else part for part in refs.split(ID_SEPARATOR))
 
 
-def refs_in(value: Any) -> Iterable[Ref]:
-    """Every `Ref` in some parameters."""
+def refs_in(value: Any) -> Sequence[Ref]:
+    """Every `Ref` in some parameters, in their order."""
     if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            if not isinstance(part, str):
-                yield from refs_in(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from refs_in(part)
+        return (value,)
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return ()
+    found: list[Ref] = []
+    for part in value:
+        if isinstance(part, dict | list | Ref):
+            found += refs_in(part)
+    return found
 
 
 def resolve_refs(value: Any, ids: Mapping[Ref, str]) -> Any:
@@ -167,7 +169,7 @@ class PayloadBuilder:
     @staticmethod
     def _column(value: Column, param: Param, part: Part, row: Mapping[str, Any]) -> Any:
         cell = part.cell(row, value.name)
-        if is_null(cell):
+        if cell is None or cell == "":
             return None
         if value.convert is Conversion.MINOR_UNITS:
             return _minor_units(cell, value, param, row)
@@ -328,13 +330,15 @@ def _check_part(param: Param, value: Any, name: str) -> None:
 
 
 def _put(params: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for step in path[:-1]:
+    *outer, name = path
+    for step in outer:
         inner = params.setdefault(step, {})
         if not isinstance(inner, dict):
             return
         params = inner
-    existing = params.get(path[-1])
-    params[path[-1]] = {**existing, **value} if isinstance(existing, dict) and isinstance(value, dict) else value
+    if isinstance(value, dict) and isinstance(existing := params.get(name), dict):
+        value = {**existing, **value}
+    params[name] = value
 
 
 def _problem(mapping: FieldMapping, key: str, bad: BadValueError) -> Problem:

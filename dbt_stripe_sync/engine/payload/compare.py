@@ -45,6 +45,8 @@ def payload_hash(params: Mapping[str, Any]) -> str:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values mean the same to Stripe. `one` may hold fingerprints, as what is read from a record does."""
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other
     if isinstance(one, Fingerprint):
         return one == other or (one.matches is not None and one.matches(other))
     if isinstance(one, dict) and isinstance(other, dict):
@@ -95,7 +97,7 @@ class _Walk:
         return sent, kept
 
     def _was_set_once(self, path: tuple[str, ...], old: Any) -> bool:
-        first = self.lifecycle.set_once_from(path)
+        first = self.lifecycle.set_once_from(path) if self.lifecycle.set_once else ()
         return bool(first) and old is not None and not same(old, first[0])
 
     def _difference(self, path: tuple[str, ...], old: Any, new: Any, param: Param) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Locati
     `where` is the place of its sync.
     """
     later = {name: value for name, value in params.items() if not resource.params[name].creatable}
-    at_first = {name: value for name, value in params.items() if name not in later}
+    at_first = {name: value for name, value in params.items() if name not in later} if later else params
     for operation, part in (("create", at_first), ("update", later)):
         if operation == "update" and not part:
             continue

@@ -83,6 +83,8 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
     Raises `BadValueError`.
     """
     is_text = isinstance(cell, str)
+    if is_text and param.kind is ParamKind.STRING and conversion is None:
+        return _text(cell, param)  # most cells by far
     if not is_text and isinstance(cell, Unreadable):
         hint = "make it null in the model, or a time before the year 10000"
         raise BadValueError("not-a-time", "is a time without an end, or one that is too far away", hint)
@@ -199,7 +201,7 @@ def _boolean(cell: Any, _param: Param) -> bool:
 
 
 def _text(cell: Any, param: Param) -> str:
-    text = as_text(cell)
+    text = cell if isinstance(cell, str) else as_text(cell)
     # docs.stripe.com/currencies: codes are lowercase; warehouses keep them as ISO 4217 writes them.
     return text.lower() if param.name == "currency" else text
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed, SyncCounts
     from dbt_stripe_sync.model.record import Record
 
-FORMAT = 3
+FORMAT = 4
 PROOF = ("sha256", "signature")
 _AGAIN = "make it anew with `dbt-stripe-sync plan --out FILE`"
 
@@ -259,8 +259,11 @@ class PlanWriter:
             self._path.unlink()
 
     def _write(self, line: Any) -> None:
-        with _written(self._path):
-            self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        encoded = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        try:  # every change gets here: `_written` takes longer than the writing
+            self._file.write(encoded)
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
 
 
 @contextmanager
@@ -268,14 +271,18 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PlanError(
-            Problem(
-                code="plan-unwritable",
-                summary=f"the plan can't be written: {(error.strerror or type(error).__name__).lower()}",
-                where=Location(file=str(path)),
-                hint="free some space, or make its folder writable, and run again: nothing of this plan was sent",
-            )
-        ) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> PlanError:
+    return PlanError(
+        Problem(
+            code="plan-unwritable",
+            summary=f"the plan can't be written: {(error.strerror or type(error).__name__).lower()}",
+            where=Location(file=str(path)),
+            hint="free some space, or make its folder writable, and run again: nothing of this plan was sent",
+        )
+    )
 
 
 def take_plan(path: Path, folder: Path) -> Plan:

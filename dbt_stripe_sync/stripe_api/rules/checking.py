@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.model.violation import Violation
 from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE, Rule, Spot, steps_of
+from dbt_stripe_sync.stripe_api.rules.texts import MaxCharacters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,8 +40,17 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
 
 @dataclass(slots=True)
 class _Node:
+    """`most` is the number of characters where nothing but the length of a text is looked at."""
+
     rules: list[Rule] = field(default_factory=list)
     below: dict[str, _Node] = field(default_factory=dict)
+    most: int | None = None
+
+    def concerns(self, value: Any) -> bool:
+        """Whether there is anything to look at, in a value or inside it."""
+        if isinstance(value, str) and self.most is not None:
+            return len(value) > self.most
+        return bool(self.rules) or isinstance(value, dict | list)
 
 
 @cache
@@ -54,7 +64,16 @@ def _tree(resource: str, operation: str, *, guesses: bool) -> _Node:
         for step in steps_of(rule.path):
             node = node.below.setdefault(step, _Node())
         node.rules.append(rule)
+    _note_lengths(root)
     return root
+
+
+def _note_lengths(node: _Node) -> None:
+    limits = [rule.check.most for rule in node.rules if isinstance(rule.check, MaxCharacters)]
+    if limits and len(limits) == len(node.rules):
+        node.most = min(limits)
+    for inner in node.below.values():
+        _note_lengths(inner)
 
 
 def _walk(node: _Node, value: Any, spot: Spot, found: list[Violation]) -> None:
@@ -78,7 +97,7 @@ def _walk(node: _Node, value: Any, spot: Spot, found: list[Violation]) -> None:
         others = node.below.get("*")
         for name, inner in value.items():
             child = node.below.get(name) or others
-            if child is not None and (child.rules or isinstance(inner, dict | list)):
+            if child is not None and child.concerns(inner):
                 _walk(child, inner, spot.inside(name, value), found)
     elif isinstance(value, list) and "[]" in node.below:
         for index, inner in enumerate(value):

@@ -102,15 +102,16 @@ class Metadata:
         """One for each limit that is not kept."""
         if not isinstance(value, dict):
             return
-        kept = [name for name, text in value.items() if text not in ("", None)]
-        if len(kept) > METADATA_KEYS:
+        kept = sum(text not in ("", None) for text in value.values()) if len(value) > METADATA_KEYS else 0
+        if kept > METADATA_KEYS:
             yield Fault(
-                reason=f"has {len(kept)} keys, Stripe accepts {METADATA_KEYS}",
-                message=f"You can only specify up to {METADATA_KEYS} metadata keys, but you specified {len(kept)}.",
+                reason=f"has {kept} keys, Stripe accepts {METADATA_KEYS}",
+                message=f"You can only specify up to {METADATA_KEYS} metadata keys, but you specified {kept}.",
                 hint="map fewer keys, or put several into one",
             )
         for name, text in value.items():
-            yield from _name_faults(name)
+            if len(name) > METADATA_NAME_CHARACTERS or "[" in name or "]" in name:
+                yield from _name_faults(name)
             if isinstance(text, str) and len(text) > METADATA_VALUE_CHARACTERS:
                 yield Fault(
                     reason=f"has {len(text):,} characters, Stripe accepts {METADATA_VALUE_CHARACTERS}",
