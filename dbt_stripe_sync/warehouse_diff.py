@@ -91,7 +91,7 @@ class _Writer:
         try:
             copy.prepare()
             for sync, mark in wanted.items():
-                if copy.mark(mark.state_id, sync) != mark and not self._changed(copy, sync, mark):
+                if not self._is_right(copy, sync, mark):
                     copy.replace(sync, mark, self._state.accepted.rows(sync))
         finally:
             copy.close()
@@ -100,11 +100,15 @@ class _Writer:
         names = compared_there(self._workload)
         return {sync: mark for sync, mark in self._state.hash_marks().items() if sync in names}
 
-    def _changed(self, copy: HashCopy, sync: str, wanted: HashMark) -> bool:
-        """Write what the last run has changed, if the copy is right then."""
+    def _is_right(self, copy: HashCopy, sync: str, wanted: HashMark) -> bool:
+        """Whether the copy is what the state has, perhaps once it has what the last run has changed."""
         run = self._state.last_run()
         known = copy.mark(wanted.state_id, sync)
-        if run is None or known is None or not copy.can_change(wanted.state_id, sync):
+        if run is None or known is None or not copy.is_whole(wanted.state_id, sync):
+            return False
+        if known == wanted:
+            return True
+        if not copy.can_change(wanted.state_id, sync):
             return False
         accepted = self._state.accepted
         touched = accepted.touched(sync, run).read_all()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from dbt_stripe_sync.model.errors import WarehouseError
 from dbt_stripe_sync.model.hashes import HashMark
 
 if TYPE_CHECKING:
@@ -130,6 +131,18 @@ class HashCopy:
         """What the copy has of a sync."""
         _, mark = self._marks.get((state_id, sync), (0, None))
         return mark
+
+    def is_whole(self, state_id: str, sync: str) -> bool:
+        """Whether the table has as many hashes as its mark says: somebody may have emptied or dropped it."""
+        mark = self.mark(state_id, sync)
+        known = self._tables.hashes(state_id, sync).subquery("known")
+        query = exp.select(exp.Count(this=exp.Star()).as_("hashes", quoted=True)).from_(known)
+        try:
+            with self._transaction():
+                ((count,),) = self._connection.read(self._tables.render(query)).read_all().to_pydict().values()
+        except WarehouseError:
+            return False
+        return mark is not None and int(count) == mark.rows
 
     def can_change(self, state_id: str, sync: str) -> bool:
         """Whether some hashes may be replaced, rather than all of them."""
