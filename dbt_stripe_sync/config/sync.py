@@ -22,6 +22,7 @@ from dbt_stripe_sync.config.versions import models_by_name, without_inherited
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.sync import (
     Column,
+    DiffPlace,
     FieldMapping,
     ItemsOwned,
     Limits,
@@ -67,6 +68,7 @@ KEYS = (
     "after",
     "options",
     "store_values",
+    "diff",
     "history",
     "enabled",
 )
@@ -162,6 +164,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            diff=self._choice("diff", DiffPlace, None),
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         if resource is not None:
