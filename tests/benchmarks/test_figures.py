@@ -103,6 +103,27 @@ def test_rows_that_are_synced_already(large, figures, request):
     assert f"{large.rows // 100:,} changes" in out
 
 
+def test_rows_that_the_warehouse_compares(large, figures, request):
+    """Beside the same with `diff: local`, above. The first run writes the copy of the hashes."""
+    warehouse = "PostgreSQL" if "PostgreSQL" in request.node.callspec.id else "DuckDB"
+    large.business.set(diff="warehouse")
+    large.write_state()
+    large.run("run")
+    large.execute("ANALYZE")
+
+    def compare(what, *command):
+        what = f"`diff: warehouse`, {what}, {warehouse}"
+        return figures.compare(what, large.rows, ROUNDS, lambda: large.run(*command), large.floor)
+
+    (out, *_) = compare("no-op run", "run")
+    assert f"{large.rows:,} unchanged" in " ".join(out.split())
+    assert "every row is read" not in out
+
+    large.change(1000)
+    (out, *_) = compare("0.1 % changed, plan", "plan")
+    assert f"{large.rows // 1000:,} change" in out
+
+
 def test_a_first_plan(large, figures, request, tmp_path):
     warehouse = "PostgreSQL" if "PostgreSQL" in request.node.callspec.id else "DuckDB"
     if large.rows > MOST_FIRST:
