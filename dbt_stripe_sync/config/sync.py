@@ -234,7 +234,7 @@ class _Parser:
             self.problems.add(
                 "no-key",
                 self.block.where.at_field("key"),
-                "the sync has no key, so its rows can't be told apart",
+                "the sync has no key, so its rows can't be identified",
                 "add `key:` with the column, or the list of columns, that is unique in the model",
             )
         return key
@@ -286,7 +286,7 @@ class _Parser:
                 self.problems.add(
                     "unmatched-field",
                     self.block.where.at_field("match"),
-                    f"`{by}` is no field of this sync, so its rows have nothing to be found by",
+                    f"`{by}` is not a field of this sync, so rows can't be matched by it",
                     f"map `{by}` under `fields`, or match by one of {listed(possible)}",
                 )
                 continue
@@ -311,16 +311,14 @@ class _Parser:
         raw = self.block.raw.get("limits") or {}
         where = self.block.where.at_field("limits")
         if not isinstance(raw, dict):
-            self.problems.add(
-                "not-a-mapping", where, "`limits` holds no names and values", f"it takes {listed(LIMITS)}"
-            )
+            self.problems.add("not-a-mapping", where, "`limits` is not a YAML mapping", f"it takes {listed(LIMITS)}")
             return Limits()
         for name in raw.keys() - set(LIMITS):
             self.problems.add(
                 "unknown-key",
                 where.at_field(str(name)),
-                f"there is no limit `{name}`",
-                f"there are {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
+                f"unknown limit `{name}`",
+                f"choose from {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
             )
         return Limits(
             max_reads=_parse_reads(raw[MAX_READS], where.at_field(MAX_READS), self.problems)
@@ -376,7 +374,7 @@ class _Parser:
         raw = self.block.raw.get("options") or {}
         where = self.block.where.at_field("options")
         if not isinstance(raw, dict):
-            self.problems.add("not-a-mapping", where, "`options` holds no names and values", "write `option: value`")
+            self.problems.add("not-a-mapping", where, "`options` is not a YAML mapping", "write `option: value`")
             return {}
         return raw
 

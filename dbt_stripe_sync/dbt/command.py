@@ -34,7 +34,7 @@ def find_dbt() -> Path:
         raise ConfigError(
             Problem(
                 code="no-dbt",
-                summary=f"{VARIABLE} names no program that is here" if named else "there is no `dbt` here",
+                summary=f"{VARIABLE} is not an executable" if named else "no `dbt` was found in this environment",
                 hint=f"install dbt in this environment, or name the program in {VARIABLE}",
             )
         )
@@ -58,7 +58,7 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
     sys.stderr.write(done.stdout or "")
     if not _has_begun(done.returncode, results, before):
         raise ConfigError(
-            Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="its messages stand above")
+            Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="see its messages above")
         )
 
 

@@ -70,8 +70,8 @@ class DbtLs:
             raise ConfigError(
                 Problem(
                     code="bad-selector",
-                    summary=f"dbt does not take the {what}",
-                    hint=f"its messages stand above; try it: {command}",
+                    summary=f"dbt rejects the {what}",
+                    hint=f"see its messages above; to reproduce: {command}",
                 )
             )
         return frozenset(_parse_listing(done.stdout, what))
@@ -92,6 +92,6 @@ def _parse_listing(text: str, what: str) -> list[str]:
 def _unreadable(what: str) -> Problem:
     return Problem(
         code="unreadable-listing",
-        summary=f"the answer of `dbt ls` for the {what} can't be read, so that nobody knows what it selects",
+        summary=f"the answer of `dbt ls` for the {what} can't be read, so its selection is unknown",
         hint="unset variables of the environment that begin with `DBT_`, and see what `dbt ls --output json` prints",
     )

@@ -78,7 +78,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     raw, twice = _read_yaml(
         root / PROJECT_FILE,
         "no-project",
-        f"there is no {PROJECT_FILE} here",
+        f"no {PROJECT_FILE} was found here",
         "go to your dbt project, or name it with `--project-dir`",
     )
     overrides = _parse_variables(chosen.variables)
@@ -176,7 +176,7 @@ def _read_target(
     raw, _ = _read_yaml(
         file,
         "no-profiles",
-        f"there is no {PROFILES_FILE} of dbt",
+        f"no {PROFILES_FILE} was found",
         "name its folder with `--profiles-dir` or DBT_PROFILES_DIR; in dbt Cloud jobs, commit one that reads its "
         "secrets with `env_var`",
     )
@@ -186,9 +186,9 @@ def _read_target(
         raise ConfigError(
             Problem(
                 code="no-profile",
-                summary=f"there is no profile `{profile_name}`" if profile_name else "the project names no profile",
+                summary=f"unknown profile `{profile_name}`" if profile_name else "the project names no profile",
                 where=where,
-                hint=f"there are: {known}; `profile:` in {PROJECT_FILE} or `--profile` names one",
+                hint=f"available: {known}; select one with `profile:` in {PROJECT_FILE} or `--profile`",
             )
         )
     at = where.at_field(profile_name)
@@ -204,7 +204,7 @@ def _read_target(
                 code="no-target",
                 summary=f"the profile `{profile_name}` has no target `{target_name}`",
                 where=at.at_field("outputs"),
-                hint=f"there are: {_listed(outputs)}; `--target` names one",
+                hint=f"available: {_listed(outputs)}; select one with `--target`",
             )
         )
     at = at.at_field("outputs", target_name)
@@ -232,7 +232,7 @@ def _as_names(value: Any, where: Location, code: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(_bad_shape(where, code, "it holds no names and values", "write `name: value` lines below it"))
+        raise ConfigError(_bad_shape(where, code, "it is not a YAML mapping", "write `name: value` lines below it"))
     return value
 
 
@@ -251,7 +251,7 @@ def _parse_variables(text: str | None) -> Mapping[str, Any]:
         raise ConfigError(
             Problem(
                 code="bad-vars",
-                summary="`--vars` holds no names and values",
+                summary="`--vars` is not a YAML mapping",
                 hint="write YAML, such as --vars '{month: 2026-01}'",
             )
         )
@@ -304,14 +304,14 @@ def _read_yaml(file: Path, code: str, missing: str, hint: str) -> tuple[Mapping[
     except (YAMLError, UnicodeDecodeError):
         raise ConfigError(_bad_yaml(str(file), None)) from None
     if not isinstance(raw, dict):
-        raise ConfigError(_bad_yaml(str(file), "it holds no names and values"))
+        raise ConfigError(_bad_yaml(str(file), "it is not a YAML mapping"))
     return raw, twice
 
 
 def _named_twice(file: str, line: int) -> Problem:
     return Problem(
         code="duplicate-yaml-key",
-        summary="a name stands twice in this file; dbt takes the last value, and so does this",
+        summary="this file has the same name twice; the last value counts, as in dbt",
         where=Location(file=f"{file}, line {line}"),
         hint="keep one of the two",
         severity=Severity.WARNING,
@@ -321,7 +321,7 @@ def _named_twice(file: str, line: int) -> Problem:
 def _bad_yaml(file: str, why: str | None) -> Problem:
     return Problem(
         code="bad-yaml",
-        summary=f"the file is no YAML{f': {why}' if why else ''}",
+        summary=f"the file is not valid YAML{f': {why}' if why else ''}",
         where=Location(file=file),
-        hint="`dbt parse` says more",
+        hint="`dbt parse` shows the details",
     )

@@ -64,7 +64,7 @@ def read_run_results(path: Path) -> RunResults:
     try:
         raw = msgspec.json.decode(content, type=_Raw)
     except msgspec.ValidationError:
-        raise ConfigError(broken_artifact(path, "it is not what dbt writes")) from None
+        raise ConfigError(broken_artifact(path, "it doesn't have dbt's format")) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ConfigError(broken_artifact(path, "it is not JSON, or was cut short")) from None
     arguments = raw.args or {}

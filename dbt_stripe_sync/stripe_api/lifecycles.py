@@ -257,10 +257,10 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "invoice": Lifecycle(
             found_by=("id", "metadata", "number"),
             needs_one_of=(("customer", "customer_account", "from_invoice", "subscription"),),
-            # A draft is deleted, a finalised invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).
+            # A draft is deleted, a finalized invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).
             on_removed={
                 Removal.DELETE: ByStatus(
-                    steps={"draft": DELETE}, otherwise="a finalised invoice can't be deleted; `void` voids an open one"
+                    steps={"draft": DELETE}, otherwise="a finalized invoice can't be deleted; `void` voids an open one"
                 ),
                 Removal.VOID: ByStatus(
                     steps={"draft": DELETE, "open": _VOID, "uncollectible": _VOID}, otherwise="the invoice is settled"
@@ -284,11 +284,11 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 # docs.stripe.com/api/invoiceitems/create
                 ("amount", "pricing", "price_data", "unit_amount_decimal"),
             ),
-            # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalised invoice.
+            # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalized invoice.
             on_removed={
                 Removal.DELETE: ByStatus(
                     steps={"None": DELETE, "draft": DELETE},
-                    otherwise="the item is on a finalised invoice",
+                    otherwise="the item is on a finalized invoice",
                     status_field="invoice.status",
                     expand=("invoice",),
                 )
@@ -378,7 +378,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "payment_link": Lifecycle(
             found_by=("id", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            when_immutable_changes=NotReplaced(reason="a new link has a new URL, and the old one is out in the world"),
+            when_immutable_changes=NotReplaced(reason="a new link has a new URL, and the old one is in use"),
             replace_if_asked=Replace(),
             shown_if_asked=("line_items",),
             # docs.stripe.com/api/payment-link/update: an item is named by its id, and none comes or goes.

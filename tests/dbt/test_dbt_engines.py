@@ -88,7 +88,7 @@ def check_bad_selector(built):
 
     assert text_of(error.value) == (
         "error[bad-selector]: dbt does not take the selector `nosuch:x`\n  at \n\n"
-        "hint: its messages stand above; try it: dbt ls --select 'nosuch:x'"
+        "hint: see its messages above; to reproduce: dbt ls --select 'nosuch:x'"
     )
 
 
@@ -112,7 +112,7 @@ def check_build_of_a_broken_project(built):
         build_models(read_project(built.root, TARGET), TARGET, ["people"])
 
     assert text_of(error.value) == (
-        "error[dbt-build-failed]: `dbt build` could not run\n  at \n\nhint: its messages stand above"
+        "error[dbt-build-failed]: `dbt build` could not run\n  at \n\nhint: see its messages above"
     )
 
 
@@ -167,7 +167,7 @@ def test_a_named_dbt_that_is_not_there(monkeypatch):
         find_dbt()
 
     assert text_of(error.value) == (
-        "error[no-dbt]: DBT_STRIPE_SYNC_DBT names no program that is here\n  at \n\n"
+        "error[no-dbt]: DBT_STRIPE_SYNC_DBT is not an executable\n  at \n\n"
         "hint: install dbt in this environment, or name the program in DBT_STRIPE_SYNC_DBT"
     )
 

@@ -134,6 +134,6 @@ def test_results_that_are_not_dbt_s(tmp_path, content):
         read_run_results(path)
 
     assert text_of(error.value) == (
-        f"error[broken-manifest]: dbt's artifact can't be read: it is not what dbt writes\n  at {path}\n\n"
+        f"error[broken-manifest]: dbt's artifact can't be read: it doesn't have dbt's format\n  at {path}\n\n"
         "hint: remove it and run `dbt build` again"
     )

@@ -32,7 +32,7 @@ def test_a_plan_reads_counts_first_then_what_differs_then_what_to_do():
         "customers -> customer                      12,401 rows   2 to change, 1 rejected\n"
         "  ~ 42   cus_Nf3KAbCdEfG…   email, metadata.plan\n"
         "  + 99\n"
-        "  ! 57   metadata.note has 612 characters, Stripe takes 500\n"
+        "  ! 57   metadata.note has 612 characters, Stripe accepts 500\n"
         "    hint: shorten it in the model\n"
         "\n"
         "2 changes, 1 rejected, 12,398 unchanged. About 2 writes, under a second.\n"

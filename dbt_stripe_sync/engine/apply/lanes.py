@@ -211,7 +211,7 @@ class _Lanes:
             status=Status.REJECTED,
             record=None,
             stripe_id=ended.stripe_id,
-            reason="an earlier `apply` has made its object, and Stripe refused the rest; the next `run` plans it anew",
+            reason="an earlier `apply` created its object, and Stripe rejected the rest; the next `run` plans it again",
             finished_at=self.sender.clock.now(),
         )
         await self.sender.journal.close(outcome)

@@ -1,4 +1,4 @@
-"""Objects that are finished once all that belongs to them is there: an invoice is finalised after its items.
+"""Objects that are finished once all that belongs to them is there: an invoice is finalized after its items.
 
 It is planned after every sync, in a lane of its own: what is finished waits for its own change and for those of all the
 rows that refer to it, and is left as it is where one of them can't be sent. The record of a finished object says so, so
