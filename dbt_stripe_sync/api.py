@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.wiring import LookFurther, Parts
 
 T = TypeVar("T")
-HELD = "A run holds the state: this plan is made from a copy of it, and leaves out what the run is sending now."
+HELD = "A run holds the state: this plan is made from a copy of it, and may list what the run has sent since."
 
 
 class Silent:
@@ -113,6 +113,11 @@ class Project:
             self.workload = load_workload(self.options, look_further=look_further)
         return self.workload
 
+    def look_back(self) -> None:
+        """Let syncs be wrong: what is asked for next is what earlier runs did. Raises `ConfigError`."""
+        if "workload" not in self.__dict__:
+            self.workload = load_workload(self.options, may_be_wrong=True)
+
     def build(self) -> None:
         """Let dbt build the synced models and their parents first. Raises `ConfigError`."""
         build(self.workload)
@@ -156,7 +161,7 @@ class Project:
                     progress or Silent(),
                     stop,
                 )
-                report = await self._logged(report, parts)
+                report = await self._written_to_warehouse(report, parts)
                 report = self._with_artifacts(report)
             return self._with_left_behind(report, parts.state.left)
 
@@ -226,7 +231,7 @@ class Project:
                 made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
                 told = progress or Silent()
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
-                report = await self._logged(report, parts)
+                report = await self._written_to_warehouse(report, parts)
                 report = self._with_artifacts(report)
             return self._with_left_behind(report, parts.state.left)
 
@@ -345,13 +350,17 @@ class Project:
         """The report with what came up as the state was closed, and the artifacts anew if something did."""
         return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
 
-    async def _logged(self, report: RunReport, parts: Parts) -> RunReport:
-        """Write the log in the warehouse, where there is to be one, while the state is still held."""
-        if self.workload.settings.log is None:
-            return report
-        from dbt_stripe_sync.warehouse_log import log_to_warehouse
+    async def _written_to_warehouse(self, report: RunReport, parts: Parts) -> RunReport:
+        """Write what the warehouse keeps, the hashes of rows and the log, while the state is still held."""
+        from dbt_stripe_sync.warehouse_diff import bring_up_to_date, compared_there
 
-        return _with_problems(report, await log_to_warehouse(self.workload, parts.state))
+        if compared_there(self.workload):
+            report = _with_problems(report, await bring_up_to_date(self.workload, parts.state))
+        if self.workload.settings.log is not None:
+            from dbt_stripe_sync.warehouse_log import log_to_warehouse
+
+            report = _with_problems(report, await log_to_warehouse(self.workload, parts.state))
+        return report
 
     def _alerted(self, report: RunReport) -> RunReport:
         return _with_problems(report, alert_about_run(report, self.workload.settings.alerts))

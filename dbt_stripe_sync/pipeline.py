@@ -22,6 +22,7 @@ from dbt_stripe_sync.engine.plan.stale_state import check_plan_not_behind
 from dbt_stripe_sync.model.errors import StateError, SyncError
 from dbt_stripe_sync.model.run import new_run_id
 from dbt_stripe_sync.plan_header import build_header, check_plan
+from dbt_stripe_sync.warehouse_diff import compared_there, open_diffs
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
 if TYPE_CHECKING:
@@ -94,8 +95,15 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
                 calls_per_second=workload.limits(livemode=writer.header.livemode).account,
                 known=workload.known,
                 max_reads=workload.settings.max_reads,
+                compared_there=compared_there(workload),
             )
-            sources = Sources(warehouse=warehouse, stripe=parts.stripe, state=parts.state, clock=parts.clock)
+            sources = Sources(
+                warehouse=warehouse,
+                stripe=parts.stripe,
+                state=parts.state,
+                clock=parts.clock,
+                diffs=open_diffs(workload, warehouse),
+            )
             return await PlanMaker(scope, sources, options, progress, writer).make()
         except BaseException:
             writer.discard()
@@ -121,7 +129,7 @@ async def run(
         unagreed = find_unagreed(workload.syncs, workload.catalog, plan.counts)
         if unagreed and not options.agree(plan, unagreed):
             raise refuse_unagreed(unagreed)
-        tally = await _send(parts, plan, _sending(workload, fail_fast=options.fail_fast), run_id, progress, stop)
+        tally = await _send(parts, plan, _sending(workload, plan, fail_fast=options.fail_fast), run_id, progress, stop)
         return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
 
 
@@ -142,7 +150,7 @@ async def apply(
         settled = await _settle(parts, run_id, progress)
         await check_plan_not_behind(workload.syncs, workload.catalog, parts.stripe, parts.state, plan)
         ended = parts.state.ended_changes(plan.header.plan_id)
-        sending = replace(_sending(workload, fail_fast=fail_fast), ended=ended)
+        sending = replace(_sending(workload, plan, fail_fast=fail_fast), ended=ended)
         tally = await _send(parts, plan, sending, run_id, progress, stop)
         return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
 
@@ -153,8 +161,9 @@ async def _settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Out
         return await settle_intents(sender, parts.state, progress)
 
 
-def _sending(workload: Workload, *, fail_fast: bool) -> Sending:
-    return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause)
+def _sending(workload: Workload, plan: Plan, *, fail_fast: bool) -> Sending:
+    limits = workload.limits(livemode=plan.header.livemode)
+    return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause, pace=limits.account)
 
 
 async def _send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress: Progress, stop: Stop) -> Tally:

@@ -144,7 +144,7 @@ def test_a_forgotten_record_comes_back_by_its_tag_and_nothing_is_made_twice(cust
     customers.write_calls()
     ran = customers.cli()
 
-    assert "1 record of `customers` forgotten; their objects stay in Stripe." in forgot.text
+    assert "Forgot 1 record of `customers`; its object stays in Stripe." in forgot.text
     assert after == {key: before[key] for key in ("1", "3")}
     assert ran.exit_code == 0, ran.err
     assert customers.write_calls() == []
@@ -188,7 +188,7 @@ def test_a_renamed_sync_keeps_its_records(customers):
 
     ran = customers.cli()
 
-    assert "3 records of `customers` are those of `people` now." in moved.text
+    assert "Moved 3 records from `customers` to `people`." in moved.text
     assert ran.exit_code == 0, ran.err
     assert customers.write_calls() == []
 

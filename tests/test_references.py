@@ -82,7 +82,7 @@ def test_a_reference_to_no_row_rejects_its_row_alone_and_names_the_column(custom
     ran = customers.cli()
 
     assert ran.exit_code == 1
-    assert "`customer` sync `customers` has no object for the value of column `who`" in ran.text
+    assert "`customer` refers to `customers`, which has no object for the value of column `who`" in ran.text
     assert "[i2]" in ran.text
     assert "secret-9" not in ran.text
     assert set(whose(customers)) == {"good"}
@@ -143,7 +143,7 @@ def test_a_child_row_that_refers_to_nothing_rejects_its_parent_with_the_path(bus
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert "`line_items.1.price_data.product` sync `plans` has no object for the value of column `plan`" in ran.text
+    assert "`line_items.1.price_data.product` refers to `plans`, which has no object for" in ran.text
     assert "zz-top" not in ran.text
     assert business.stripe.count("payment_link") == 1
 
@@ -187,7 +187,7 @@ def test_a_look_up_that_finds_nothing_rejects_its_row_alone(business):
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert "`customer` no customer is found for the value of column `who`" in ran.text
+    assert "`customer` finds no customer for the value of column `who`" in ran.text
     assert "no@example.com" not in ran.text
     assert whose(business) == {"n": found}
 
@@ -199,7 +199,7 @@ def test_a_look_up_that_finds_two_names_both_and_not_the_value(business):
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert f"several objects match the value of column `who`: {', '.join(two)}" in ran.text
+    assert f"matches several objects by the value of column `who`: {', '.join(two)}" in ran.text
     assert "a@example.com" not in ran.text
     assert business.stripe.count("invoice") == 0
 
@@ -242,7 +242,7 @@ def test_a_look_up_that_ignores_case_names_all_that_differ_in_case_alone(busines
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert f"several objects match the value of column `who`: {', '.join(both)}" in ran.text
+    assert f"matches several objects by the value of column `who`: {', '.join(both)}" in ran.text
 
 
 def test_a_null_is_looked_up_nowhere(business):
@@ -310,7 +310,7 @@ def test_a_look_up_that_failed_is_not_a_look_up_that_found_nothing(business):
     run(business)
 
     assert ran.exit_code == 1
-    assert "`customer` Stripe could not be asked for the value of column `who`" in ran.text
+    assert "`customer` was not found: Stripe didn't answer for column `who`" in ran.text
     assert made == 0
     assert len(whose(business)) == 1
 
@@ -323,7 +323,7 @@ def test_a_deleted_customer_is_found_no_more(business):
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert "no customer is found for the value of column `who`" in ran.text
+    assert "finds no customer for the value of column `who`" in ran.text
 
 
 def test_a_row_whose_look_up_finds_another_object_now_is_changed(business):

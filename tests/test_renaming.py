@@ -33,7 +33,7 @@ def test_moving_records_is_said_with_what_the_next_run_does_and_sends_nothing(re
     moved = renamed.cli("state", "mv", "customers", "people")
 
     assert moved.out.splitlines() == [
-        "3 records of `customers` are those of `people` now.",
+        "Moved 3 records from `customers` to `people`.",
         "The next run writes the new name to their objects; `dbt-stripe-sync plan` shows it.",
     ]
     assert renamed.write_calls() == []

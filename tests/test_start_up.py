@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 
+import click
 import pytest
 from business import ROOT
+from click.testing import CliRunner
 
-from dbt_stripe_sync.cli.commands import MODULES, SUMMARIES, commands
+from dbt_stripe_sync.cli.commands import EXAMPLES, MODULES, SUMMARIES, commands
 
 HEAVY = ("aiohttp", "duckdb", "jinja2", "pandas", "pyarrow", "stripe")
 
@@ -33,3 +36,31 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_says(name):
     command = commands.get_command(None, name)
     assert command.get_short_help_str(limit=200) == SUMMARIES[name]
     assert list(SUMMARIES) == list(MODULES)
+
+
+def every_command():
+    for name in MODULES:
+        yield name
+        command = commands.get_command(click.Context(commands), name)
+        if isinstance(command, click.Group):
+            yield from (f"{name} {part}" for part in command.commands)
+
+
+@pytest.mark.parametrize("name", list(every_command()))
+def test_each_help_has_examples_and_fits_in_80_columns(name):
+    ran = CliRunner().invoke(commands, [*name.split(), "--help"], terminal_width=80, prog_name="dbt-stripe-sync")
+
+    lines = ran.output.splitlines()
+    assert "  Examples:" in lines
+    assert [line for line in lines if len(line) > 80] == []
+    assert all(f"    dbt-stripe-sync {example}" in lines for example in EXAMPLES[name])
+
+
+@pytest.mark.parametrize("example", [example for examples in EXAMPLES.values() for example in examples])
+def test_each_example_is_a_command_line_that_is_understood(example):
+    words = shlex.split(example)
+    command: click.Command = commands
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words.pop(0))
+
+    command.make_context(example, words)

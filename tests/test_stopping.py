@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from dbt_stripe_sync.config.settings import parse_settings
+from dbt_stripe_sync.engine.apply.turns import turns_at
 from dbt_stripe_sync.sandbox import Fault
 
 
@@ -63,3 +69,24 @@ def test_without_a_limit_or_below_it_every_row_is_tried(people, limit, rejected)
 def test_the_limit_is_fifty_where_the_settings_say_nothing_and_a_whole_number():
     assert parse_settings({})[0].max_rejections_per_cause == 50
     assert [problem.code for problem in parse_settings({"max_rejections_per_cause": -1})[1]] == ["bad-setting"]
+
+
+@pytest.mark.parametrize(("pace", "fail_fast", "most"), [(5, False, 8), (20, False, 30), (80, False, 48), (2, True, 3)])
+def test_as_few_wait_for_their_turn_as_a_stop_can_end_in_about_a_second(pace, fail_fast, most):
+    assert turns_at(pace, fail_fast=fail_fast).least == most
+
+
+def test_at_a_slow_pace_an_interrupted_run_ends_soon(people):
+    people.set(account_per_second=10, endpoint_per_second=10)
+    options = ["--project-dir", people.root, "--profiles-dir", people.root, "--stripe-url", people.stripe.url]
+    command = [sys.executable, "-m", "dbt_stripe_sync", "run", "--select", "people", *map(str, options)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while people.stripe.count("customer") < 5 and process.poll() is None:
+        time.sleep(0.05)
+    before = people.stripe.count("customer")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 1, out
+    assert people.stripe.count("customer") - before <= turns_at(10, fail_fast=False).least + 2
+    assert "interrupted" in out

@@ -19,6 +19,7 @@ from dbt_stripe_sync.authoring.naming import (
 )
 from dbt_stripe_sync.authoring.referring import find_reference
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
+from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.model.params import ParamKind
 
@@ -124,7 +125,8 @@ def _fields(
             unsure[path] = found
         else:
             fields[path] = found
-            used |= {*_columns(found)} - {"currency"}
+            # The column of the currency is that of the parameter `currency` too.
+            used |= {*_columns(found)} - {_currency_column(found)}
     return fields, unsure
 
 
@@ -162,6 +164,10 @@ def _columns(value: str | Mapping[str, str]) -> Iterator[str]:
         yield from re.findall(r"\[\[ (.+?) \]\]", value["template"])
     else:
         yield from (part for name, part in value.items() if name in {"column", "key", "currency_column"})
+
+
+def _currency_column(value: str | Mapping[str, str]) -> str | None:
+    return None if isinstance(value, str) else value.get("currency_column")
 
 
 def _paths(resource: Resource) -> Iterator[tuple[str, Param]]:
@@ -233,7 +239,7 @@ def _missing(missing: Sequence[str], columns: Mapping[str, str], model: str, res
     options = " ".join(f"--field {name}=COLUMN" for name in missing)
     return Problem(
         code="no-column-for",
-        summary=f"Stripe requires {listed(missing)} to create a {resource}, and no column matches",
+        summary=f"Stripe requires {listed(missing)} to create {with_article(resource)}, and no column matches",
         where=Location(model=model),
         hint=f"name the column: `{options}`; columns are {listed(columns)}",
     )

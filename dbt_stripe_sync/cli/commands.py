@@ -76,6 +76,21 @@ EXAMPLES = {
     "init": ("init dim_customers --resource customer --key user_id",),
     "docs": ("docs",),
     "schema": ("schema --out .vscode/stripe_sync.schema.json",),
+    "state": ("state list", "state show stripe_customers 42"),
+    "state list": ("state list", "state list stripe_customers --limit 10"),
+    "state show": ("state show stripe_customers 42", "state show stripe_customers 42 --output json"),
+    "state forget": ("state forget stripe_customers 42", "state forget stripe_customers --all"),
+    "state settle": ("state settle stripe_prices team_month",),
+    "state mv": ("state mv customers stripe_customers",),
+    "state export": ("state export /backup/stripe_sync",),
+    "state import": ("state import /backup/stripe_sync",),
+    "state rebuild": ("state rebuild --target prod",),
+    "log": ("log write", "log source"),
+    "log write": ("log write --target prod",),
+    "log source": ("log source --out models/sources/stripe_sync.yml",),
+    "cloud": ("cloud trigger 70403103916031",),
+    "cloud trigger": ("cloud trigger 70403103916031 --cause 'Nightly sync'",),
+    "serve": ("serve --job 70403103916031 --port 8787",),
     "sandbox": ("sandbox --port 12111",),
     "demo": ("demo",),
 }
@@ -97,6 +112,11 @@ def _with_repeated(given: Sequence[str]) -> list[str]:
     return repeated
 
 
+def _examples(name: str) -> str:
+    lines = "\n".join(f"  dbt-stripe-sync {example}" for example in EXAMPLES[name])
+    return f"\b\nExamples:\n{lines}"
+
+
 class Commands(click.Group):
     """Finds commands lazily, and takes arguments without a command as those of `run`."""
 
@@ -114,9 +134,10 @@ class Commands(click.Group):
         command = getattr(import_module(f"dbt_stripe_sync.cli.{module}"), cmd_name)
         if not isinstance(command, click.Command):
             return None
-        if examples := EXAMPLES.get(cmd_name):
-            lines = "\n".join(f"  dbt-stripe-sync {example}" for example in examples)
-            command.epilog = f"\b\nExamples:\n{lines}"
+        command.epilog = _examples(cmd_name)
+        if isinstance(command, click.Group):
+            for name, part in command.commands.items():
+                part.epilog = _examples(f"{cmd_name} {name}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

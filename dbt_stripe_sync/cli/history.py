@@ -9,7 +9,7 @@ import orjson
 
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import with_project
-from dbt_stripe_sync.report import html, run_json, run_text, tables
+from dbt_stripe_sync.report import html, run_json, run_list, run_text
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.api import Project
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 @OUTPUT
 def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
     """List the runs, the newest first."""
+    project.look_back()
     found = project.state.runs(limit)
     if screen.as_json(output):
         screen.lines(orjson.dumps(run_json.build_entry(run)).decode() for run in found)
     else:
-        screen.lines(tables.render_table(run_text.ENTRY_COLUMNS, map(run_text.entry_cells, found), width=screen.width))
+        screen.lines(run_list.render_runs(found, width=screen.width))
     return 0
 
 
@@ -51,6 +52,7 @@ def report(
 
     Lists each request with its id and Stripe's answer.
     """
+    project.look_back()
     found = project.state.report(run_id)
     if screen.as_json(form):
         screen.lines([orjson.dumps(run_json.build_results(found, with_values=show_values)).decode()])

@@ -34,6 +34,7 @@ def state() -> None:
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
     """List the syncs in the state, or the records of SYNC."""
     rows: list[Mapping[str, object]]
+    project.look_back()
     with project.state.look() as store:
         if sync is None:
             rows = [{"sync": name, "resource": resource, "records": f"{n:,}"} for name, resource, n in store.summary()]
@@ -58,6 +59,7 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
 @OUTPUT
 def show(project: Project, screen: Screen, *, sync: str, key: str, output: str | None) -> int:
     """Show one row's record: its object and our parameters."""
+    project.look_back()
     record = project.state.record(sync, key)
     screen.lines([tables.render_record_json(record)] if screen.as_json(output) else tables.render_record(record))
     return 0
@@ -76,7 +78,8 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
     if every == bool(keys):
         raise click.UsageError("name the keys to forget, or say `--all`")
     count = project.state.forget(sync, keys, every=every)
-    screen.say([f"{count:,} {_records(count)} of `{sync}` forgotten; their objects stay in Stripe."])
+    objects = "its object stays" if count == 1 else "their objects stay"
+    screen.say([f"Forgot {count:,} {_records(count)} of `{sync}`; {objects} in Stripe."])
     return 0
 
 
@@ -107,7 +110,7 @@ def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: boo
     The next plan rewrites the tag in the metadata of each object, one call for each.
     """
     count = project.state.move(old, new, keep_tags=keep_tags)
-    screen.say([f"{count:,} {_records(count)} of `{old}` are those of `{new}` now."])
+    screen.say([f"Moved {count:,} {_records(count)} from `{old}` to `{new}`."])
     if keep_tags:
         screen.say(["Their objects keep the old name in Stripe: without this state they can't be found by it."])
     else:

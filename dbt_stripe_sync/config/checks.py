@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.config.order import find_cycle
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.engine.payload.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
-from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.counting import counted, with_article
 from dbt_stripe_sync.model.lifecycle import Mode, Removal, stays_when_replaced
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenEnded, WhenReplaced
@@ -40,7 +40,7 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
         problems.add(
             "mode-not-allowed",
             sync.where.at_field("mode"),
-            f"a {resource.name} can't be synced by `{sync.mode.value}`",
+            f"{with_article(resource.name)} can't be synced by `{sync.mode.value}`",
             f"use {listed(mode.value for mode in Mode if mode in lifecycle.modes)}",
         )
     if sync.on_removed is not Removal.IGNORE and sync.on_removed not in lifecycle.on_removed:
@@ -48,14 +48,14 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
         problems.add(
             "removal-not-allowed",
             sync.where.at_field("on_removed"),
-            f"Stripe can't {sync.on_removed.value.replace('_', ' ')} a {resource.name}",
+            f"Stripe can't {sync.on_removed.value.replace('_', ' ')} {with_article(resource.name)}",
             f"use {listed(allowed)}",
         )
     if sync.refresh_every is not None and not resource.operations.keys() & {"retrieve", "list"}:
         problems.add(
             "not-readable",
             sync.where.at_field("refresh_every"),
-            f"Stripe has no way to read a {resource.name} back",
+            f"Stripe has no way to read {with_article(resource.name)} back",
             "remove `refresh_every`",
         )
     if sync.when_ended is WhenEnded.RESTART and not lifecycle.ended:
@@ -78,9 +78,9 @@ def _check_options(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             hint = (
                 f"it takes {listed(known)}{did_you_mean(name, known)}"
                 if known
-                else f"remove it: a {resource.name} has no options"
+                else f"remove it: {with_article(resource.name)} has no options"
             )
-            problems.add("unknown-option", where, f"a {resource.name} has no option `{name}`", hint)
+            problems.add("unknown-option", where, f"{with_article(resource.name)} has no option `{name}`", hint)
         elif not isinstance(value, bool):
             problems.add("bad-option", where, f"`{name}` is neither true nor false", "write `true`, or remove it")
 
@@ -92,7 +92,8 @@ def _check_findable(resource: Resource, by: str, where: Location, problems: Prob
         problems.add(
             "match-not-possible",
             where,
-            f"a {resource.name} can't be found by `{by}`: Stripe lists them only under the object that they belong to",
+            f"{with_article(resource.name)} can't be found by `{by}`: "
+            "Stripe lists them only under the object that they belong to",
             "find it by its `id`" if "id" in lifecycle.found_by else "every row makes an object of its own",
         )
         return
@@ -101,7 +102,7 @@ def _check_findable(resource: Resource, by: str, where: Location, problems: Prob
         problems.add(
             "match-not-possible",
             where,
-            f"a {resource.name} can't be found by `{by}`",
+            f"{with_article(resource.name)} can't be found by `{by}`",
             f"it is found by {listed(found_by)}{did_you_mean(by, found_by)}" if found_by else "nothing finds it",
         )
 
@@ -111,7 +112,7 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
     if sync.mode is Mode.UPDATE:
         _check_changeable(sync, resource, problems)
     else:
-        purpose = f"to create a {resource.name}"
+        purpose = f"to create {with_article(resource.name)}"
         _check_required(sync.fields, resource.params, purpose, sync.where.at_field("fields"), problems)
         _check_one_of(sync, resource, problems)
     for field in sync.fields:
@@ -121,7 +122,7 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
             problems.add(
                 "not-clearable",
                 field.where,
-                f"Stripe can't empty `{'.'.join(field.path)}` of a {resource.name}",
+                f"Stripe can't empty `{'.'.join(field.path)}` of {with_article(resource.name)}",
                 "remove `nulls: clear`; then a row that becomes null is rejected, or left alone by `nulls: ignore`",
             )
     _check_metadata(sync, problems)
@@ -138,7 +139,7 @@ def _check_one_of(sync: Sync, resource: Resource, problems: Problems) -> None:
             problems.add(
                 "missing-one-of",
                 sync.where.at_field("fields"),
-                f"Stripe requires {names} to create a {resource.name}, and the sync maps "
+                f"Stripe requires {names} to create {with_article(resource.name)}, and the sync maps "
                 f"{'neither' if len(known) == 2 else 'none of them' if len(known) > 1 else 'it nowhere'}",  # noqa: PLR2004
                 f"add `{known[0]}: <column>`",
             )
@@ -160,7 +161,8 @@ def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> Non
             problems.add(
                 "immutable-parameter",
                 field.where,
-                f"`{'.'.join(fixed)}` is fixed once a {resource.name} exists, and the sync's mode is `update`",
+                f"`{'.'.join(fixed)}` is fixed once {with_article(resource.name)} exists, "
+                "and the sync's mode is `update`",
                 "remove the field, or use `mode: upsert`",
             )
 

@@ -17,11 +17,12 @@ from dbt_stripe_sync.config.meta import BLOCK, read_blocks
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import closest, did_you_mean, listed
 from dbt_stripe_sync.config.unknown_params import params_for
-from dbt_stripe_sync.config.values import Around, parse_nulls
+from dbt_stripe_sync.config.values import Around, are_names, parse_nulls
 from dbt_stripe_sync.config.versions import models_by_name, without_inherited
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.sync import (
     Column,
+    DiffPlace,
     FieldMapping,
     ItemsOwned,
     Limits,
@@ -67,6 +68,7 @@ KEYS = (
     "after",
     "options",
     "store_values",
+    "diff",
     "history",
     "enabled",
 )
@@ -162,6 +164,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            diff=self._choice("diff", DiffPlace, None),
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         if resource is not None:
@@ -230,7 +233,15 @@ class _Parser:
     def _key(self) -> tuple[str, ...]:
         raw = self.block.raw.get("key")
         key = tuple(str(column) for column in raw) if isinstance(raw, list) else (str(raw),) if raw else ()
-        if not key:
+        if not are_names(raw):
+            key = ()
+            self.problems.add(
+                "no-key",
+                self.block.where.at_field("key"),
+                "the sync's key is not a column, nor a list of columns",
+                "name the column, or the list of columns, that is unique in the model",
+            )
+        elif not key:
             self.problems.add(
                 "no-key",
                 self.block.where.at_field("key"),

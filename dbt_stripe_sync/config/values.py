@@ -161,8 +161,15 @@ def parse_constant(raw: dict[str, Any], param: Param, around: Around, where: Loc
 
 def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
     """The object that another sync makes."""
-    columns = column_names(raw.get("key"))
-    if not columns:
+    columns = column_names(raw.get("key")) if are_names(raw.get("key")) else ()
+    if not are_names(raw.get("key")):
+        around.problems.add(
+            "no-key",
+            where.at_field("key"),
+            "the reference's key is not a column, nor a list of columns",
+            "name the column that holds the other row's key; for a constant, add a column with it to the model",
+        )
+    elif not columns:
         around.problems.add(
             "no-key",
             where,
@@ -215,6 +222,11 @@ def parse_nulls(named: Any, where: Location, problems: Problems) -> Nulls:
             f"it is one of {listed(NULLS)}{did_you_mean(str(named), NULLS)}",
         )
     return NULLS.get(str(named), Nulls.DEFAULT)
+
+
+def are_names(raw: Any) -> bool:
+    """Whether what stands where columns are named is one name, or a list of them, or nothing."""
+    return not any(isinstance(name, dict | list) for name in (raw if isinstance(raw, list) else [raw]))
 
 
 def column_names(raw: Any) -> tuple[str, ...]:

@@ -271,12 +271,18 @@ class PricesNamed:
     """Where an object names prices, as `items[].price`: active ones, and of one kind where `is_recurring` says which.
 
     `currency_source` says where it is written that all of them have one currency in common; None where they need not.
+    `no_quantity` is the source that a metered price has no `quantity` beside it. `recurring_only` are the object's
+    parameters that ask for a recurring price, `one_time_only` those that go with none, by `modes_source`.
     """
 
     path: str
     source: str
     is_recurring: bool | None = None
     currency_source: str | None = None
+    no_quantity: str | None = None
+    recurring_only: tuple[str, ...] = ()
+    one_time_only: tuple[str, ...] = ()
+    modes_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,6 +152,10 @@ class Operation:
 class Resource(Protocol):
     """A kind of object. `name` is the user's (`customer.tax_id`)."""
 
+    def __hash__(self) -> int:
+        """What follows from it is kept by it."""
+        ...
+
     @property
     def name(self) -> str:
         """The user's name of it."""

@@ -1,7 +1,7 @@
 """Stripe's error codes in a dbt user's words: what each means, and which model, field or setting to change.
 
 The codes are those of docs.stripe.com/error-codes that a sync can meet. `{sync}`, `{resource}`, `{name}` (the
-resource's in a command) and `{field}` stand for those of the change that failed.
+resource's in a command), `{field}` and `{forget}` (a command) stand for those of the change that failed.
 """
 
 from __future__ import annotations
@@ -345,7 +345,7 @@ BY_MESSAGE = {
     # "You passed an empty string for 'shipping'. We assume empty values are an attempt to unset a parameter; however
     # 'shipping' cannot be unset." (stripe/stripe-php#588)
     "cannot be unset": _e(
-        "Stripe can't empty {field} of a {resource}",
+        "Stripe can't empty {field} of this {resource}",
         "give the column a value, or add `nulls: ignore` to the field to leave it as it is",
     ),
     "already uses that lookup key": _e(
@@ -361,7 +361,7 @@ BY_MESSAGE = {
 MISSING_BY_PARAM = {
     "id": _e(
         "the object of this row is not in this account and mode",
-        "if somebody deleted it in Stripe, `dbt-stripe-sync state forget SYNC KEY` lets the next run create "
+        "if somebody deleted it in Stripe, `dbt-stripe-sync {forget}` lets the next run create "
         "it again; a key of the other mode needs that mode's dbt target",
     ),
     "default_payment_method": BY_MESSAGE["No such PaymentMethod"],
@@ -380,7 +380,8 @@ MISSING_BY_PARAM = {
 OWN_ID = "id"
 OWN_IS_MISSING = _e(
     "the row's object is not in this account and mode any more: somebody may have deleted it",
-    "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or `state forget` its row",
+    "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or run "
+    "`dbt-stripe-sync {forget}`",
 )
 
 # docs.stripe.com/api/errors lists the types; `permission`, `connection`, `not_sent`, `redirect` and `not_stripe` are

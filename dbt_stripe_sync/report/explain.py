@@ -81,6 +81,8 @@ def fill_in(text: str, failure: StripeFailure, change: Change) -> str:
         text.replace("{sync}", f"`{change.sync}`")
         .replace("{resource}", change.resource.replace("_", " "))
         .replace("{name}", change.resource)
+        # One cause may be that of many rows.
+        .replace("{forget}", f"state forget {change.sync} KEY")
         .replace("{field}", f"`{path}`" if path else "the field that Stripe names")
     )
 

@@ -18,9 +18,10 @@ HIDDEN_SECRET = "(hidden)"  # noqa: S105 - what stands in its place
 
 # docs.stripe.com/keys: secret, restricted, publishable, ephemeral and organisation keys, and webhooks' signing secrets.
 # A name such as `pk_customers` is none: a key says its mode, or has a digit or Stripe's own stars in it.
-# `sk_test_…`, as our own hints have it, is none.
+# `sk_test_…` and `sk_test_`, as our own hints have them, are none.
 _KEY = re.compile(
-    r"\b(sk_org|sk|rk|pk|ek|whsec)_(?!(?:test|live)_…)(?=(?:live|test)_|[A-Za-z0-9_*.]*[0-9*])[A-Za-z0-9_*.]{4,}",
+    r"\b(sk_org|sk|rk|pk|ek|whsec)_(?=(?:live|test)_[_.]*[A-Za-z0-9*]|(?!(?:live|test)_)[A-Za-z0-9_*.]*[0-9*])"
+    r"[A-Za-z0-9_*.]{4,}",
     re.ASCII,
 )
 # A key that says its mode is one in the middle of a word, too: `key_sk_live_…`. `risk_test_run` is none.

@@ -152,7 +152,9 @@ def _earlier(report: RunReport, summary: Summary, width: int, paint: Paint) -> I
     for sync in [name for name in summary.statuses if name not in planned or name in summary.earlier]:
         statuses = summary.earlier.get(sync) or summary.statuses[sync]
         parts = [f"{number:,} {WORDS[status]}" for status, number in statuses.items()]
-        text = f"{plain(sync)}: of an earlier run, {', '.join(parts)}"
+        # A run that goes on, or was killed, has said nothing of its syncs: all of this is its own.
+        of = " of an earlier run," if planned else ""
+        text = f"{plain(sync)}:{of} {', '.join(parts)}{' so far' if report.status is RunStatus.RUNNING else ''}"
         yield from wrap_marked("?", text, width, paint, colour="yellow")
 
 
@@ -167,37 +169,6 @@ def _held(report: RunReport, width: int) -> Iterator[str]:
 
 
 _COUNTED = (Status.SUCCEEDED, Status.REJECTED, Status.UNKNOWN, Status.SKIPPED)
-ENTRY_COLUMNS = (
-    "run",
-    "command",
-    "status",
-    "started",
-    "written",
-    "rejected",
-    "skipped",
-    "unresolved",
-    "not sent",
-    "unchanged",
-    "owed",
-)
-
-
-def entry_cells(run: RunEntry) -> dict[str, object]:
-    """A run as a line of the list of runs."""
-    figures = totals_of(run)
-    return {
-        "run": run.id,
-        "command": run.command,
-        "status": run.status.value,
-        "started": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
-        "written": f"{figures.written:,}",
-        "rejected": f"{figures.rejected:,}",
-        "skipped": f"{figures.skipped:,}",
-        "unresolved": f"{figures.unknown:,}",
-        "not sent": f"{figures.not_sent:,}",
-        "unchanged": f"{figures.unchanged:,}",
-        "owed": f"{run.owed:,}",
-    }
 
 
 def totals_of(report: RunReport | RunEntry) -> Figures:

@@ -103,7 +103,7 @@ class Resource:
         whole: bool | None = None,
     ) -> Iterator[Violation]:
         """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
-        return _check_rules()(self.name, operation, params, now=now, known=known, whole=whole)
+        return _check_rules()(self, operation, params, now=now, known=known, whole=whole)
 
     def param(self, path: tuple[str, ...]) -> Param | None:
         """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""
@@ -119,7 +119,7 @@ class Resource:
 
 @cache
 def _check_rules() -> Callable[..., Iterator[Violation]]:
-    from dbt_stripe_sync.stripe_api.rules.checking import check_rules  # they read the catalogue
+    from dbt_stripe_sync.stripe_api.rules.checking import check_rules  # most runs need none
 
     return check_rules
 

@@ -61,7 +61,7 @@ def check_key(key: str | None, variable: str) -> str:
             )
         )
     if _KEY.fullmatch(key) is None:
-        what = "a publishable key (`pk_`)" if key.startswith("pk_") else "not a Stripe key"
+        what = "a publishable key (`pk_`)" if key.startswith("pk_") else "something that is not a Stripe key"
         raise ConfigError(
             Problem(
                 code="bad-stripe-key",

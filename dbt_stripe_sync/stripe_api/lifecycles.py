@@ -29,6 +29,10 @@ from dbt_stripe_sync.model.lifecycle import (
 )
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
+from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
+from dbt_stripe_sync.stripe_api.rules.prices import FIRST_BILLS, PRICES_NAMED
+from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
+from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -524,12 +528,6 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
-    # The other rules read the catalogue.
-    from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
-    from dbt_stripe_sync.stripe_api.rules.prices import FIRST_BILLS, PRICES_NAMED
-    from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
-    from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
-
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
     return replace(

@@ -43,6 +43,8 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "no-fields": [(r"\Z", "fields: {email: email}\n")],
     "no-key": [
         (r"customer\nfields", "customer\nkey: id\nfields"),
+        (r"key: \{column: id\}", "key: id"),
+        (r"\{source: \{sync: customers, key: \{value: archive\}\}\}", "{email: email}"),
         (r"\{source: \{sync: customers\}\}", "{email: email}"),
         ("'on': id", "'on': [tenant, id]"),
     ],
@@ -74,6 +76,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "unknown-conversion": [("minor_unit,", "minor_units,")],
     "unknown-currency": [("dollars", "usd")],
     "unknown-key": [("field: {email: email}\n", ""), ("max_remove:", "max_removed:"), ("curency: usd, ", "")],
+    "unknown-diff": [("warehose", "warehouse")],
     "unknown-mapping": [("colum:", "column:")],
     "unknown-match-email": [("ignorecase", "ignore_case")],
     "unknown-mode": [("upsrt", "upsert")],

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import adbc_driver_postgresql.dbapi
 import pytest
+import stripe as stripe_sdk
 from business import Ran, run_cli
 
 from dbt_stripe_sync.model.clock import SystemClock
@@ -216,3 +217,104 @@ def test_what_a_run_does_can_be_looked_at_meanwhile(open_gym):
         assert "760 unchanged" in ran.out
         assert "state-locked" in open_gym.cli("run").text
     assert not list((open_gym.root / ".stripe_sync").glob("*copy*"))
+
+
+# ── the one on call ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_customer_that_somebody_deleted_is_no_dead_end(open_gym):
+    """Every hint is followed literally, and the last run has the member and the contract in Stripe again."""
+    (gone,) = [c for c in open_gym.stripe.objects("customer") if c["metadata"].get("member_no") == "12"]
+    client = stripe_sdk.StripeClient(open_gym.stripe.api_key, base_addresses={"api": open_gym.stripe.url})
+    client.v1.customers.delete(gone["id"])
+    open_gym.sql("update raw.members set note = 'new' where member_no = 12")
+
+    assert "resource_missing" in open_gym.cli("run").out
+    open_gym.cli("state", "forget", "members", "12")
+    ran = open_gym.cli("run")
+    assert "`when_ended: restart` and `run --refresh`" in " ".join(ran.out.split())
+    assert "left out" in open_gym.cli("runs").out
+    open_gym.cli("state", "forget", "contracts", "C-12")
+    assert "`when_ended: restart` and `run --refresh`" in " ".join(open_gym.cli("run").out.split())
+
+    removal = "          on_removed: cancel_at_period_end\n"
+    open_gym.schema(lambda text: text.replace(removal, removal + "          when_ended: restart\n"))
+    assert "1 written" in open_gym.cli("run", "--refresh").out
+
+    contracts = [s for s in open_gym.stripe.objects("subscription") if s["metadata"].get("contract_no") == "C-12"]
+    assert sorted(s["status"] == "canceled" for s in contracts) == [False, True]
+    assert "0 written, 11 rejected, 760 unchanged" in open_gym.cli("run").out
+
+
+def test_a_second_wave_of_mistakes_is_in_the_first(gym):
+    shutil.copy(HERE / "yaml_second_wave.yml", gym.root / "models" / "schema.yml")
+    gym.run_dbt("parse", exit_code=2)
+
+    text = gym.cli("parse").text
+
+    for mistake in ("`synk`", "unknown sync `member`", "`stret`", "did you mean `street`?"):
+        assert mistake in text, mistake
+
+
+def test_a_run_that_goes_on_can_be_planned_beside_and_looked_at(gym):
+    project = gym.root / "dbt_project.yml"
+    project.write_text(project.read_text().replace("5000", "8"))
+    gym.run_dbt("parse")
+    command = [sys.executable, "-m", "dbt_stripe_sync", "run", *gym.options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while gym.stripe.count("customer") < 20 and process.poll() is None:
+        time.sleep(0.1)
+
+    looked = {name: gym.cli(*name.split()) for name in ("plan", "runs", "report --output text", "state list")}
+
+    assert process.poll() is None
+    began = gym.stripe.count("customer")
+    process.send_signal(signal.SIGINT)
+    signalled = time.monotonic()
+    out, _ = process.communicate(timeout=120)
+    assert [ran.exit_code for ran in looked.values()] == [1, 0, 0, 0], looked["plan"].text
+    assert "state-behind" not in looked["plan"].text
+    assert "A run holds the state" in looked["plan"].err
+    assert "running" in looked["runs"].out
+    assert "written so far" in looked["report --output text"].out
+    assert "of an earlier run" not in looked["report --output text"].out
+    assert "members" in looked["state list"].out
+    assert "interrupted" in out
+    assert gym.stripe.count("customer") - began <= 14
+    assert time.monotonic() - signalled < 60
+
+
+# ── the analyst ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+WITHOUT_SYNCS = """
+version: 2
+models:
+  # The people who train with us
+  - name: members
+    columns:
+      - name: member_no
+        data_tests: [unique, not_null]
+      - name: email
+"""
+
+
+def test_init_takes_the_key_from_a_test_and_refers_to_the_syncs_that_are_there(gym):
+    gym.schema(lambda _: WITHOUT_SYNCS)
+
+    members = gym.cli("init", "members", "--resource", "customer").out
+    unknown = gym.cli("init", "offers", "--resource", "product")
+    gym.run_dbt("parse")
+    extras = gym.cli("init", "extras", "--resource", "invoice_item").out
+    contracts = gym.cli("init", "contracts", "--resource", "subscription").out
+    gym.run_dbt("parse", exit_code=2)
+    parsed = gym.cli("parse").text
+
+    assert "key: member_no" in members
+    assert '{template: "[[ given_name ]] [[ family_name ]]"}' in members
+    assert "error[key-not-known]" in unknown.text
+    assert "customer: {sync: members, key: member_no}" in extras
+    assert "amount: {column: amount, as: minor_units, currency_column: ccy}" in extras
+    assert "  currency: ccy" in extras
+    assert "customer: {sync: members, key: member_no}" in contracts
+    assert "Stripe requires `items` to create a subscription" in parsed
+    assert "# The people who train with us" in (gym.root / "models" / "schema.yml").read_text()

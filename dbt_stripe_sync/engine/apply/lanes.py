@@ -9,10 +9,11 @@ import asyncio
 from collections import Counter, defaultdict
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.apply.send import INTERNAL_ERROR, Sender, build_intent
-from dbt_stripe_sync.engine.apply.turns import FEW_UNDER_WAY, Turns
+from dbt_stripe_sync.engine.apply.turns import Turns, turns_at
 from dbt_stripe_sync.engine.payload.builder import refs_in
 from dbt_stripe_sync.model.change import is_row
 from dbt_stripe_sync.model.objects import object_value
@@ -71,12 +72,14 @@ class Sending:
     """How changes are sent.
 
     `fail_fast` ends at the first failure. A sync is stopped after `most_alike` rejections with one cause; 0 never stops
-    it. `ended` has what earlier applies did, by change.
+    it. `ended` has what earlier applies did, by change. `pace` is the calls a second that the
+    account is asked.
     """
 
     fail_fast: bool = False
     most_alike: int = 0
     ended: Mapping[str, Ended] = field(default_factory=dict)
+    pace: float = inf
 
 
 @dataclass(slots=True)
@@ -142,7 +145,7 @@ async def apply_changes(
         observer=observer,
         stop=stop,
         sending=sending,
-        turns=Turns(least=FEW_UNDER_WAY, seconds=0) if sending.fail_fast else Turns(),
+        turns=turns_at(sending.pace, fail_fast=sending.fail_fast),
     )
     tasks: dict[str, asyncio.Task[None]] = {}
     for counts in syncs:

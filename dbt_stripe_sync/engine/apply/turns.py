@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from math import ceil
 
 # More than Stripe's pace for an account ever needs (100 calls a second, each answered in 0.3 seconds or so).
 MOST_UNDER_WAY = 48
@@ -13,6 +14,15 @@ MOST_UNDER_WAY = 48
 SECONDS_TO_END = 0.5
 # With --fail-fast: enough for the pace of one endpoint, and few enough that little happens after the first failure.
 FEW_UNDER_WAY = 8
+# Each waits for its turn at the pace of the account: where that is slow, fewer wait, since a stop ends them all.
+SECONDS_OF_PACE = 1.5
+
+
+def turns_at(calls_per_second: float, *, fail_fast: bool) -> Turns:
+    """As many as keep the pace of the account, and no more than a stop can end soon."""
+    most, seconds = (FEW_UNDER_WAY, 0.0) if fail_fast else (MOST_UNDER_WAY, SECONDS_TO_END)
+    paced = ceil(calls_per_second * SECONDS_OF_PACE) if calls_per_second < most else most
+    return Turns(least=max(1, min(most, paced)), seconds=seconds)
 
 
 @dataclass(slots=True)

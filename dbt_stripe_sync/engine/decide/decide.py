@@ -48,6 +48,7 @@ from dbt_stripe_sync.engine.payload.compare import compare, same
 from dbt_stripe_sync.engine.payload.kept import without_kept
 from dbt_stripe_sync.engine.payload.shown import as_params
 from dbt_stripe_sync.model.change import Action, Change, NewFields, PlannedCall
+from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Removal, Step
@@ -60,6 +61,8 @@ from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+ENDED = "the object has ended already; `when_ended: restart` and `run --refresh` make another one"
 
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
@@ -90,7 +93,7 @@ def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Ob
     found, wanted = versions(rules, known, payload)
     decision = with_ours(rules, known, payload, _decide_known(rules, found, wanted, observed))
     if is_over(rules, known) and isinstance(decision, Refresh):
-        decision = replace(decision, note=Note(text="the object has ended already"))
+        decision = replace(decision, note=Note(text=ENDED))
     if observed.body is Unseen.MISSING and isinstance(decision, Change | Refresh):
         return _decide_deleted(rules, diff, payload, observed)
     decision = retag(rules, known, old_tag(rules, diff), decision)
@@ -173,9 +176,7 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
         return _decide_new(rules, diff, payload, observed)
     if has_ended(rules, existing.body):
         known = replace(diff, stripe_id=str(existing.body["id"]), adopted=True)
-        return Refresh(
-            record=build_record(rules, known, payload.params), note=Note(text="the object has ended already")
-        )
+        return Refresh(record=build_record(rules, known, payload.params), note=Note(text=ENDED))
     decision = _adopt(rules, diff, payload, existing, observed)
     return _complete(rules, diff, payload, decision, observed, existing.body)
 
@@ -227,8 +228,9 @@ def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
     return [
         Problem(
             code="missing-one-of",
-            summary=f"{' and '.join(f'`{name}`' for name in group)} {'are' if len(group) > 1 else 'is'} null, and "
-            f"Stripe requires {'one of them' if len(group) > 1 else 'it'} to create a {rules.resource.name}",
+            summary=f"{' and '.join(f'`{name}`' for name in group)} {'are' if len(group) > 1 else 'is'} null, "
+            f"and Stripe requires {'one of them' if len(group) > 1 else 'it'} to create "
+            f"{with_article(rules.resource.name)}",
             where=rules.sync.where.at_field("fields").at_key(diff.key),
             hint="fill one of the columns that they are mapped to, or filter the row out in the model",
         )
@@ -452,7 +454,7 @@ def _revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) 
 def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
     return Problem(
         code="missing-parameter",
-        summary=f"`{name}` is null, and Stripe requires it to create a {rules.resource.name}",
+        summary=f"`{name}` is null, and Stripe requires it to create {with_article(rules.resource.name)}",
         where=rules.sync.where.at_field("fields", name).at_key(diff.key),
         hint="make the column not null, or filter the row out of the model",
     )

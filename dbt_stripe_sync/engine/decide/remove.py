@@ -27,6 +27,7 @@ from dbt_stripe_sync.engine.decide.rules import (
     Unseen,
 )
 from dbt_stripe_sync.model.change import PlannedCall
+from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import ByStatus, Removal, Step
 from dbt_stripe_sync.model.objects import object_value
@@ -102,8 +103,8 @@ def _keeps(rules: Rules, diff: RowDiff, holdings: Sequence[Holding]) -> Problem:
     more = f" and {len(holdings) - 1:,} more" if len(holdings) > 1 else ""
     return Problem(
         code="stripe-rule",
-        summary=f"{diff.stripe_id} can't be deleted: a {name} with a {first.resource} stays, and it has "
-        f"{first.stripe_id}{more}",
+        summary=f"{diff.stripe_id} can't be deleted: {with_article(name)} with {with_article(first.resource)} "
+        f"stays, and it has {first.stripe_id}{more}",
         where=rules.sync.where.at_field("on_removed").at_key(diff.key),
         hint=f"set `on_removed: archive`; the rule is from: docs.stripe.com/api/{name}s/delete",
     )
@@ -129,8 +130,8 @@ def _why_it_waits(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -
 def _would_end(rules: Rules, diff: RowDiff, holding: Holding) -> Problem:
     return Problem(
         code="ends-with-it",
-        summary=f"{holding.stripe_id}, which no sync writes, is a {holding.resource} of this {rules.resource.name} and "
-        "would end with it",
+        summary=f"{holding.stripe_id}, which no sync writes, is {with_article(holding.resource)} of this "
+        f"{rules.resource.name} and would end with it",
         where=rules.sync.where.at_field("on_removed").at_key(diff.key),
         hint=f"end the {holding.resource} in Stripe first, or set `on_removed: ignore`",
     )

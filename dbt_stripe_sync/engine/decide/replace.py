@@ -125,7 +125,11 @@ def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
     """A row whose object can't follow what it asks for."""
     if asked.diff.only_refs:
         names = ", ".join(f"`{name}`" for name in asked.comparison.immutable)
-        again = "; once it has ended, `when_ended: restart` makes another one" if rules.lifecycle.ended else ""
+        again = (
+            "; once it has ended, `when_ended: restart` and `run --refresh` make another one"
+            if rules.lifecycle.ended
+            else ""
+        )
         return Keep(note=Note(text=f"{names} names a replaced object and can't be changed: {rule.reason}{again}"))
     may_ask = rules.lifecycle.replace_if_asked is not None
     hint = "; `options: {replace: true}` replaces it" if may_ask else ""

@@ -255,27 +255,33 @@ def _reference(value: SyncRef | Lookup, part: Part, row: Mapping[str, Any]) -> s
         return None
     columns = " and ".join(f"`{name}`" for name in names)
     if found is None:
-        whom = f"sync `{value.sync}` has no object" if isinstance(value, SyncRef) else f"no {value.resource} is found"
-        hint = "add the row to that sync's model, or remove the reference" if isinstance(value, SyncRef) else None
+        whom, hint = _nobody(value)
         raise BadValueError("reference-not-found", f"{whom} for the value of column {columns}", hint)
     if found.startswith(SEVERAL_MARK):
         raise BadValueError(
             "reference-ambiguous",
-            f"several objects match the value of column {columns}: {found[1:]}",
+            f"matches several objects by the value of column {columns}: {found[1:]}",
             "refer by something unique, or by the id",
         )
     if found.startswith(NEAR_MARK):
         raise BadValueError(
             "reference-ambiguous",
-            f"nothing has exactly the address of column {columns}; except for case or blanks, this one matches: "
-            f"{found[1:]}",
+            f"finds no object with exactly the address of column {columns}; except for case or blanks, this one "
+            f"matches: {found[1:]}",
             "set `match_email: ignore_case` on the sync to refer to it, or write the address as Stripe has it",
         )
     if found.startswith(FAILED_MARK):
         raise BadValueError(
-            "reference-not-looked-up", f"Stripe could not be asked for the value of column {columns}", "run it again"
+            "reference-not-looked-up", f"was not found: Stripe didn't answer for column {columns}", "run it again"
         )
     return _pending(found) if _is_pending(found) else found
+
+
+def _nobody(value: SyncRef | Lookup) -> tuple[str, str | None]:
+    if isinstance(value, Lookup):
+        return f"finds no {value.resource}", None
+    hint = "add the row to that sync's model, or remove the reference"
+    return f"refers to `{value.sync}`, which has no object", hint
 
 
 def object_of(sync: Sync, layout: Layout, row: Mapping[str, Any]) -> str | Ref | None:

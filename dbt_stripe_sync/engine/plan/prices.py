@@ -1,7 +1,7 @@
 """What a plan knows of the prices that rows name: those that it creates, and those that are in Stripe.
 
 Stripe refuses an archived price anywhere, a one-time price on a subscription, a recurring one on an invoice item,
-prices of two currencies together, and a first bill after the first period of its price.
+prices of two currencies together, a quantity of a metered one, and a first bill after the first period of its price.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, Ref
 from dbt_stripe_sync.model.errors import Problem, ReadLimitError
+from dbt_stripe_sync.model.objects import object_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ class Price(NamedTuple):
     currency: str | None = None
     options: frozenset[str] | None = None
     is_recurring: bool | None = None
+    is_metered: bool | None = None
     recurring: Mapping[str, Any] | None = None
     is_active: bool | None = None
 
@@ -125,22 +127,31 @@ class Prices:
     def _recorded(self, stripe_id: str) -> Price:
         rows = self.workspace.all(
             "SELECT json_extract_string(params, '$.currency'), json_exists(params, '$.recurring'), "
+            "json_extract_string(params, '$.recurring.usage_type'), "
             "coalesce(adopted, false) OR salt IS NOT NULL FROM known_records "
             "WHERE resource = 'price' AND stripe_id = $id",
             {"id": stripe_id},
         )
         if not rows:
             return _UNKNOWN
-        currency, is_recurring, is_hidden = rows[0]
+        currency, is_recurring, usage, is_hidden = rows[0]
         # An adopted price may be recurring without its sync saying so.
-        return Price(currency=lower_text(currency), is_recurring=None if is_hidden else bool(is_recurring))
+        if is_hidden:
+            return Price(currency=lower_text(currency))
+        return Price(
+            currency=lower_text(currency), is_recurring=bool(is_recurring), is_metered=lower_text(usage) == "metered"
+        )
 
     def find_wrong(self, rules: Rules, change: Change) -> Problem | None:
         """What is wrong where a row names a price that Stripe does not take there."""
         if change.removed:
             return None
         for rule in rules.lifecycle.prices_named:
-            problem = self._wrong_price(rules, change, rule) or self._two_currencies(rules, change, rule)
+            problem = (
+                self._wrong_price(rules, change, rule)
+                or self._two_currencies(rules, change, rule)
+                or self._wrong_beside(rules, change, rule)
+            )
             if problem is not None:
                 return problem
         return self._late_first_bill(rules, change) if change.action is Action.CREATE else None
@@ -178,6 +189,41 @@ class Prices:
                     "has prices of two currencies, and Stripe accepts one",
                     "use prices of one currency, or give this one `currency_options`",
                     source=rule.currency_source,
+                )
+        return None
+
+    def _wrong_beside(self, rules: Rules, change: Change, rule: PricesNamed) -> Problem | None:
+        """What can't be sent beside prices: a quantity of a metered one, or what goes with prices of the other kind."""
+        sent = {name for call in change.calls for name in call.params}
+        top, name = rule.path.partition("[")[0], rule.path.rpartition(".")[2]
+        entries = list(_entries(change.desired, rule.path))
+        named = [(entry, self.find(entry[name])) for entry in entries if isinstance(entry.get(name), str | Ref)]
+        if (
+            rule.no_quantity
+            and not sent.isdisjoint((top, "quantity"))
+            and any(price.is_metered and entry.get("quantity") is not None for entry, price in named)
+        ):
+            return Problem(
+                code="stripe-rule",
+                summary="`quantity` can't be set for a metered price: its usage is counted",
+                where=rules.sync.where.at_field("fields", top),
+                hint=f"leave `quantity` null for it; the rule is from: {rule.no_quantity}",
+            )
+        kinds = {price.is_recurring for _, price in named}
+        if True in kinds:
+            unfit, said = rule.one_time_only, "can't be set with a recurring price"
+        elif kinds == {False} and len(named) == len(entries):
+            unfit, said = rule.recurring_only, "requires a recurring price, and the row has none"
+        else:
+            return None
+        for path in unfit:
+            is_sent = not sent.isdisjoint((top, path.partition(".")[0]))
+            if is_sent and object_value(change.desired, path) not in (None, "", False):
+                return Problem(
+                    code="stripe-rule",
+                    summary=f"`{path}` {said}",
+                    where=rules.sync.where.at_field("fields", path),
+                    hint=f"leave `{path}` null for it; the rule is from: {rule.modes_source}",
                 )
         return None
 
@@ -227,6 +273,7 @@ def _as_asked(params: Mapping[str, Any]) -> Price:
         currency=lower_text(params.get("currency")),
         options=frozenset(params.get(_OPTIONS) or ()),
         is_recurring=bool(recurring),
+        is_metered=isinstance(recurring, dict) and recurring.get("usage_type") == "metered",
         recurring=recurring if isinstance(recurring, dict) else None,
         is_active=params.get("active") is not False,
     )
@@ -239,6 +286,7 @@ def _as_shown(body: Mapping[str, Any]) -> Price:
         currency=lower_text(body.get("currency")),
         options=frozenset(options) if isinstance(options, dict) else None,
         is_recurring=bool(recurring),
+        is_metered=isinstance(recurring, dict) and recurring.get("usage_type") == "metered",
         recurring=recurring if isinstance(recurring, dict) else None,
         is_active=active if isinstance(active, bool) else None,
     )
@@ -290,6 +338,17 @@ def _at(value: Any, steps: tuple[str, ...]) -> Iterator[Named]:
             yield from _at(part, steps[1:])
     elif isinstance(value, dict) and not value.get("deleted"):
         yield from _at(value.get(steps[0]), steps[1:])
+
+
+def _entries(desired: Mapping[str, Any], path: str) -> Iterator[Mapping[str, Any]]:
+    """The hashes that a path leads to a price in, where `[]` stands for each entry of a list."""
+    level: list[Any] = [desired]
+    for step in path.replace("[]", ".[]").split(".")[:-1]:
+        if step == "[]":
+            level = [part for value in level if isinstance(value, list) for part in value]
+        else:
+            level = [value.get(step) for value in level if isinstance(value, dict)]
+    yield from (value for value in level if isinstance(value, dict) and not value.get("deleted"))
 
 
 def _texts(value: Any) -> Iterator[str]:

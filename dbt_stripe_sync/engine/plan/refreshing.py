@@ -24,6 +24,7 @@ from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.engine.plan.references import AT_ONCE
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.codec import canonical
+from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.errors import Problem, ReadLimitError
 from dbt_stripe_sync.model.plan import Note, ObjectSeen, ReadBack, ReadingCost, SettledDrift
 from dbt_stripe_sync.model.record import REBUILT
@@ -99,7 +100,9 @@ class Refreshing:
         sync = staged.sync
         is_due = self._is_due(sync)
         if not _is_readable(resource):
-            return ([Note(text=f"Stripe has no way to read a {resource.name} back")] if self.asks_all else []), []
+            return (
+                [Note(text=f"Stripe has no way to read {with_article(resource.name)} back")] if self.asks_all else []
+            ), []
         shown = {mapped.path[0] for mapped in sync.fields} & set(resource.lifecycle.shown_if_asked)
         reading = Reading(staged=staged, resource=resource, is_whole=is_due, expand=tuple(sorted(shown)))
         reading.objects = self._prepare(reading)
@@ -113,6 +116,10 @@ class Refreshing:
         if is_due and not reading.unanswered:
             self.writer.note(ReadBack(sync=sync.name, at=self.clock.now()))
         return list(_notes(reading)), list(_unanswered(reading))
+
+    def reads_back(self, sync: Sync, resource: Resource) -> bool:
+        """Whether any of a sync's objects are to be read."""
+        return self._cost(sync, resource) is not None
 
     # ── which, and at what cost ──────────────────────────────────────────────────────────────────────────────────
 

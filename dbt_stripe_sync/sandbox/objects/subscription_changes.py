@@ -129,7 +129,9 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     if "trial_settings" in params:
         body["trial_settings"] = params["trial_settings"] or body["trial_settings"]
     if "default_tax_rates" in params:
-        body["default_tax_rates"] = read_rates(work, params["default_tax_rates"], "default_tax_rates")
+        body["default_tax_rates"] = read_rates(
+            work, params["default_tax_rates"], "default_tax_rates", body["default_tax_rates"]
+        )
     if "discounts" in params:
         body["discounts"] = apply_discounts(
             work, params["discounts"], body["discounts"], customer=body["customer"], subscription=body["id"]

@@ -25,6 +25,8 @@ SAME_CURRENCY = {
 _LINKS = f"{_API}/payment-link/create#create_payment_link-line_items"
 _QUOTES = f"{_API}/quotes/create#create_quote-line_items"
 _EXTRA = f"{_API}/subscriptions/create#create_subscription-add_invoice_items"
+_NO_QUANTITY = "SDK's description of `quantity`: Can be set only if the price's `usage_type` is `licensed`"
+_MODES = "SDK's description of each of these parameters"
 
 PRICES_NAMED: Mapping[str, tuple[PricesNamed, ...]] = {
     "subscription": (
@@ -33,18 +35,43 @@ PRICES_NAMED: Mapping[str, tuple[PricesNamed, ...]] = {
             is_recurring=True,
             source=f"{_API}/subscriptions/create",
             currency_source=SAME_CURRENCY["subscription"],
+            no_quantity=_NO_QUANTITY,
         ),
         PricesNamed(path="add_invoice_items[].price", is_recurring=False, source=_EXTRA),
     ),
-    "subscription_item": (PricesNamed(path="price", is_recurring=True, source=f"{_API}/subscription_items/create"),),
+    "subscription_item": (
+        PricesNamed(
+            path="price", is_recurring=True, source=f"{_API}/subscription_items/create", no_quantity=_NO_QUANTITY
+        ),
+    ),
     "subscription_schedule": (
-        PricesNamed(path="phases[].items[].price", is_recurring=True, source=f"{_API}/subscription_schedules/create"),
+        PricesNamed(
+            path="phases[].items[].price",
+            is_recurring=True,
+            source=f"{_API}/subscription_schedules/create",
+            no_quantity=_NO_QUANTITY,
+        ),
     ),
     "invoice_item": (PricesNamed(path="pricing.price", is_recurring=False, source=f"{_API}/invoiceitems/create"),),
     "payment_link": (
-        PricesNamed(path="line_items[].price", source=_LINKS, currency_source=SAME_CURRENCY["payment_link"]),
+        PricesNamed(
+            path="line_items[].price",
+            source=_LINKS,
+            currency_source=SAME_CURRENCY["payment_link"],
+            recurring_only=("application_fee_percent", "payment_method_collection", "subscription_data"),
+            one_time_only=("application_fee_amount",),
+            modes_source=_MODES,
+        ),
     ),
-    "quote": (PricesNamed(path="line_items[].price", source=_QUOTES),),
+    "quote": (
+        PricesNamed(
+            path="line_items[].price",
+            source=_QUOTES,
+            recurring_only=("application_fee_percent", "transfer_data.amount_percent"),
+            one_time_only=("application_fee_amount", "transfer_data.amount"),
+            modes_source=_MODES,
+        ),
+    ),
 }
 
 
