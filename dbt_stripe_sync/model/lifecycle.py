@@ -216,7 +216,7 @@ def finishes_asked(finishes: Mapping[str, Finish], options: Mapping[str, Any]) -
     if not asked:
         return ()
     names = list(finishes)
-    # `accept` needs a quote that is finalised: what comes before in the object's life is done as well.
+    # `accept` needs a quote that is finalized: what comes before in the object's life is done as well.
     return tuple(finishes[name] for name in names[: names.index(asked[-1]) + 1])
 
 

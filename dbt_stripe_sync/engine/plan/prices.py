@@ -6,13 +6,14 @@ prices of two currencies together, a quantity of a metered one, and a first bill
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, Ref
-from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.errors import Problem, ReadLimitError
 from dbt_stripe_sync.model.objects import object_value
 
 if TYPE_CHECKING:
@@ -99,10 +100,12 @@ class Prices:
         room = min(MOST_LOOKED_AT - len(self.looked_at), self.stripe.reads_left)
         ids = list(fresh)[: int(max(0, room))]
         self.looked_at.update(ids)
-        if ids and self.may_read is None:
-            await self._look_at(ids.pop())
-        if self.may_read:
-            await read_together(self._look_at(stripe_id) for stripe_id in ids)
+        # A request that has to be repeated is one read more.
+        with suppress(ReadLimitError):
+            if ids and self.may_read is None:
+                await self._look_at(ids.pop())
+            if self.may_read:
+                await read_together(self._look_at(stripe_id) for stripe_id in ids)
 
     async def _look_at(self, stripe_id: str) -> None:
         call = Call(resource=_PRICE, operation="retrieve", target=stripe_id, params={"expand": [_OPTIONS]})
