@@ -161,7 +161,7 @@ class Project:
                     progress or Silent(),
                     stop,
                 )
-                report = await self._logged(report, parts)
+                report = await self._written_to_warehouse(report, parts)
                 report = self._with_artifacts(report)
             return self._with_left_behind(report, parts.state.left)
 
@@ -231,7 +231,7 @@ class Project:
                 made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
                 told = progress or Silent()
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
-                report = await self._logged(report, parts)
+                report = await self._written_to_warehouse(report, parts)
                 report = self._with_artifacts(report)
             return self._with_left_behind(report, parts.state.left)
 
@@ -350,13 +350,17 @@ class Project:
         """The report with what came up as the state was closed, and the artifacts anew if something did."""
         return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
 
-    async def _logged(self, report: RunReport, parts: Parts) -> RunReport:
-        """Write the log in the warehouse, where there is to be one, while the state is still held."""
-        if self.workload.settings.log is None:
-            return report
-        from dbt_stripe_sync.warehouse_log import log_to_warehouse
+    async def _written_to_warehouse(self, report: RunReport, parts: Parts) -> RunReport:
+        """Write what the warehouse keeps, the hashes of rows and the log, while the state is still held."""
+        from dbt_stripe_sync.warehouse_diff import bring_up_to_date, compared_there
 
-        return _with_problems(report, await log_to_warehouse(self.workload, parts.state))
+        if compared_there(self.workload):
+            report = _with_problems(report, await bring_up_to_date(self.workload, parts.state))
+        if self.workload.settings.log is not None:
+            from dbt_stripe_sync.warehouse_log import log_to_warehouse
+
+            report = _with_problems(report, await log_to_warehouse(self.workload, parts.state))
+        return report
 
     def _alerted(self, report: RunReport) -> RunReport:
         return _with_problems(report, alert_about_run(report, self.workload.settings.alerts))

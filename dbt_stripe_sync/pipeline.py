@@ -22,6 +22,7 @@ from dbt_stripe_sync.engine.plan.stale_state import check_plan_not_behind
 from dbt_stripe_sync.model.errors import StateError, SyncError
 from dbt_stripe_sync.model.run import new_run_id
 from dbt_stripe_sync.plan_header import build_header, check_plan
+from dbt_stripe_sync.warehouse_diff import compared_there, open_diffs
 from dbt_stripe_sync.wiring import check_models, opened_warehouse
 
 if TYPE_CHECKING:
@@ -94,8 +95,15 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
                 calls_per_second=workload.limits(livemode=writer.header.livemode).account,
                 known=workload.known,
                 max_reads=workload.settings.max_reads,
+                compared_there=compared_there(workload),
             )
-            sources = Sources(warehouse=warehouse, stripe=parts.stripe, state=parts.state, clock=parts.clock)
+            sources = Sources(
+                warehouse=warehouse,
+                stripe=parts.stripe,
+                state=parts.state,
+                clock=parts.clock,
+                diffs=open_diffs(workload, warehouse),
+            )
             return await PlanMaker(scope, sources, options, progress, writer).make()
         except BaseException:
             writer.discard()

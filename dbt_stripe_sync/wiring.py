@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,12 @@ from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.run_results import read_run_results
 from dbt_stripe_sync.dbt.selection import Selection, select_syncs
 from dbt_stripe_sync.dbt.staleness import find_stale
-from dbt_stripe_sync.dbt.targets import find_other_target
+from dbt_stripe_sync.dbt.targets import built_place, find_other_target
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity, SyncError, WarehouseError
 from dbt_stripe_sync.model.fingerprints import Retention
+from dbt_stripe_sync.model.sync import DiffPlace
 from dbt_stripe_sync.report.redact import hide_values
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, check_organisation, is_live
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.place import StatePlace
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.stripe_api.catalog import Catalog
+    from dbt_stripe_sync.warehouse.requests import AdapterRequest
 
     LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
 
@@ -66,6 +69,7 @@ class ProjectOptions:
     profiles_dir: Path | None = None
     profile: str | None = None
     target: str | None = None
+    target_path: Path | None = None
     variables: str | None = None
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -87,6 +91,7 @@ class ProjectOptions:
             profiles_dir=self.profiles_dir,
             profile=self.profile,
             target=self.target,
+            target_path=self.target_path,
             variables=self.variables,
             state=self.dbt_state,
             defer=self.defer,
@@ -251,6 +256,7 @@ def load_workload(
         *dbt.warnings,
         *problems,
         *_check_log(dbt, settings),
+        *_check_diff(dbt, settings, parsed.syncs),
         *parsed.problems,
         *find_misplaced(manifest),
         *stale,
@@ -312,6 +318,20 @@ def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
     return () if problem is None else (problem,)
 
 
+def _check_diff(dbt: DbtProject, settings: Settings, syncs: Iterable[Sync]) -> tuple[Problem, ...]:
+    """What keeps the target's warehouse from comparing rows, where a sync or the settings ask for that."""
+    asking = [sync for sync in syncs if sync.diff is DiffPlace.WAREHOUSE]
+    if settings.diff != DiffPlace.WAREHOUSE.value and not asking:
+        return ()
+    from dbt_stripe_sync.warehouse.registry import check_diff
+
+    problem = check_diff(dbt.target)
+    if problem is None:
+        return ()
+    is_ours = settings.diff == DiffPlace.WAREHOUSE.value
+    return (problem,) if is_ours else (replace(problem, where=asking[0].where.at_field("diff")),)
+
+
 def _judge(
     options: ProjectOptions,
     dbt: DbtProject,
@@ -321,10 +341,10 @@ def _judge(
     settings: Settings,
 ) -> Gate:
     """What dbt's results say of the models that are read, unless they are to be ignored."""
-    known = recall(dbt.root, last)
+    known = recall(dbt.root, last, partial(built_place, dbt))
     if options.ignore_dbt_results:
         return Gate()
-    evidence = Evidence(manifest=manifest, known=known, last=last, target=dbt.target_name, target_path=dbt.target_path)
+    evidence = Evidence(manifest=manifest, known=known, last=last, place=dbt.place, target_path=dbt.target_path)
     return judge(evidence, _models_of(syncs), require_results=settings.require_results)
 
 
@@ -498,22 +518,29 @@ def check_account(workload: Workload, account: Account) -> None:
 @contextmanager
 def opened_warehouse(dbt: DbtProject, *, connect_seconds: float | None = None) -> Iterator[Warehouse]:
     """The warehouse of the project's target. Raises `WarehouseError`."""
-    from dbt_stripe_sync.warehouse import AdapterRequest, TimeLimits, open_warehouse
+    from dbt_stripe_sync.warehouse import TimeLimits, open_warehouse
 
     settings, _ = parse_settings(dbt.settings)
     limits = TimeLimits(
         connect_seconds=connect_seconds or settings.warehouse_connect_timeout,
         read_seconds=settings.warehouse_read_timeout,
     )
-    request = AdapterRequest(
+    request = adapter_request(dbt)
+    with closing(open_warehouse(dbt.target, project_root=dbt.root, adapter=request, limits=limits)) as warehouse:
+        yield warehouse
+
+
+def adapter_request(dbt: DbtProject) -> AdapterRequest:
+    """What dbt's own adapter is built of, for a warehouse without a reader of ours."""
+    from dbt_stripe_sync.warehouse import AdapterRequest
+
+    return AdapterRequest(
         project_dir=dbt.root,
         profiles_dir=dbt.profiles_dir,
         profile=dbt.profile,
         target=dbt.target_name,
         vars=dbt.variables,
     )
-    with closing(open_warehouse(dbt.target, project_root=dbt.root, adapter=request, limits=limits)) as warehouse:
-        yield warehouse
 
 
 @asynccontextmanager

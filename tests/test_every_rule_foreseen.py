@@ -24,7 +24,9 @@ SYNCED = [name for name in CATALOG.names() if lifecycle_of(name).refused is None
 def rules_to_foresee(resource):
     """All but the length that nearly every text has: a few thousand rows of one kind, of which others stand in."""
     return [
-        rule for rule in rules_of(resource, CREATE) if rule.source is not None and rule.check != MaxCharacters(DEFAULT)
+        rule
+        for rule in rules_of(CATALOG.resources[resource], CREATE)
+        if rule.source is not None and rule.check != MaxCharacters(DEFAULT)
     ]
 
 

@@ -24,6 +24,7 @@ TABLES = {
 # Mistakes in YAML: test_ways_out.py walks each of them.
 YAML_CASES = HERE / "config" / "problem_texts.yml"
 _LOG = "warehouse_log/test_warehouse_log.py::"
+_DIFF = "warehouse_diff/test_ways_back_of_the_copy.py::"
 WALKED = {
     # ── rows and their objects ───────────────────────────────────────────────────────────────────────────────────
     "bad-target-name": "test_ways_back.py::test_another_place_for_the_state_leads_to_a_clean_run",
@@ -112,6 +113,10 @@ WALKED = {
     "plan-stale": "test_ways_back.py::test_a_plan_that_is_made_anew_leads_to_a_clean_run",
     "log-denied": "warehouse_log/test_log_page.py::test_the_grants_of_the_page_are_enough",
     "log-failed": _LOG + "test_tables_that_somebody_holds_do_not_hold_up_the_run",
+    "diff-denied": _DIFF + "test_the_grants_of_the_page_are_enough",
+    "diff-failed": _DIFF + "test_tables_that_somebody_holds_do_not_hold_up_the_run",
+    "diff-not-supported": _DIFF + "test_other_warehouses_are_refused_before_anything_is_sent",
+    "diff-not-written": _DIFF + "test_the_grants_of_the_page_are_enough",
     "no-log": _LOG + "test_a_project_without_a_log_is_told_how_to_get_one",
     "log-not-supported": _LOG + "test_other_warehouses_are_refused_before_anything_is_sent",
     "log-not-written": _LOG + "test_the_log_of_another_state_is_left_alone_until_it_is_taken_over",

@@ -228,3 +228,84 @@ def test_a_price_of_the_wrong_kind_is_known_to_the_plan(business, stripe, is_rec
     assert f"is a {'recurring' if is_recurring else 'one-time'} price, and Stripe accepts only" in planned.text
     assert (ran.exit_code, stripe.count(kept), stripe.count(lost)) == (1, 1, 0)
     assert all(line.status == 200 for line in stripe.writes())
+
+
+@pytest.mark.parametrize(("column", "value", "is_accepted"), [("plan", "p2", True), ("note", "new", False)])
+def test_what_cannot_wait_for_its_payment_is_known_to_the_plan(business, stripe, column, value, is_accepted):
+    business.rows("people", ("c1", "a@example.com"), columns="id text, email text")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+    business.rows("plans", ("p1", 500), ("p2", 900), columns="id text, amount int")
+    price = {"product_data.name": "id", "currency": {"value": "usd"}, "unit_amount": "amount"}
+    business.sync("plans", resource="price", key="id", fields={**price, "recurring.interval": {"value": "month"}})
+    row = {"id": "s1", "person": "c1", "plan": "p1", "note": "old", "waits": None}
+    columns = ", ".join(f"{name} text" for name in row)
+    business.rows("subs", tuple(row.values()), columns=columns)
+    fields = {
+        "customer": {"sync": "people", "key": "person"},
+        "items": [{"price": {"sync": "plans", "key": "plan"}}],
+        "description": "note",
+        "payment_behavior": "waits",
+    }
+    business.sync("subs", resource="subscription", key="id", fields=fields)
+    assert business.cli("run").exit_code == 0
+    business.rows("subs", tuple({**row, "waits": "pending_if_incomplete", column: value}.values()), columns=columns)
+    stripe.reset_requests()
+
+    ran = business.cli("run")
+
+    assert (ran.exit_code == 0) is is_accepted, ran.text
+    assert (
+        "can't be `pending_if_incomplete` in a request that also sends `description`" in ran.text
+    ) is not is_accepted
+    assert len(stripe.writes()) == (1 if is_accepted else 0)
+
+
+PRICE_ROWS = {
+    "metered": {"recurring.interval": {"value": "month"}, "recurring.usage_type": {"value": "metered"}},
+    "monthly": {"recurring.interval": {"value": "month"}},
+    "once": {},
+    "archived": {"recurring.interval": {"value": "month"}, "active": {"value": False}},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource", "fields", "said"),
+    [
+        (
+            "metered",
+            "subscription",
+            {"items": [{"quantity": {"value": 2}}]},
+            "`quantity` can't be set for a metered price",
+        ),
+        ("metered", "subscription", {"items": [{}]}, None),
+        ("monthly", "subscription", {"items": [{"quantity": {"value": 2}}]}, None),
+        ("archived", "subscription", {"items": [{}]}, "names a price that is archived"),
+        ("once", "payment_link", {"application_fee_percent": {"value": 5}}, "requires a recurring price"),
+        ("monthly", "payment_link", {"application_fee_percent": {"value": 5}}, None),
+        ("monthly", "payment_link", {"application_fee_amount": {"value": 5}}, "can't be set with a recurring price"),
+    ],
+)
+def test_what_does_not_go_with_a_price_of_the_plan_is_known_to_it(business, stripe, kind, resource, fields, said):
+    api = stripe_sdk.StripeClient(stripe.api_key, base_addresses={"api": stripe.url}).v1
+    customer = api.customers.create({"email": "a@example.com"}).id
+    price = {"product_data.name": "id", "currency": {"value": "usd"}, "unit_amount": {"value": 500}, **PRICE_ROWS[kind]}
+    if kind == "metered":
+        counted = {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+        price["recurring.meter"] = {"value": api.billing.meters.create(counted).id}
+    business.rows("plans", ("p1",), columns="id text")
+    business.sync("plans", resource="price", key="id", fields=price)
+    business.rows("things", ("t1", "p1", customer), columns="id text, plan text, person text")
+    named = {"price": {"sync": "plans", "key": "plan"}}
+    if resource == "subscription":
+        mapped = {"customer": "person", "items": [{**named, **fields["items"][0]}]}
+    else:
+        mapped = {"line_items": [{**named, "quantity": {"value": 1}}], **fields}
+    business.sync("things", resource=resource, key="id", fields=mapped)
+    stripe.reset_requests()
+
+    ran = business.cli("run")
+
+    assert (ran.exit_code == 0) is (said is None), ran.text
+    assert said is None or said in ran.text
+    assert stripe.count(resource) == (1 if said is None else 0)
+    assert all(line.status == 200 for line in stripe.writes())

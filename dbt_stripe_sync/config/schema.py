@@ -17,6 +17,7 @@ from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import (
     Conversion,
+    DiffPlace,
     ItemsOwned,
     MatchEmail,
     Nulls,
@@ -190,6 +191,10 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "store_values": {
                 "type": "boolean",
                 "description": "`false` keeps salted hashes of the rows' values in the state, and no values.",
+            },
+            "diff": {
+                "enum": [place.value for place in DiffPlace],
+                "description": "Where rows are compared: `warehouse` has it send changed rows only. Default: `local`.",
             },
             "history": {
                 "type": "boolean",

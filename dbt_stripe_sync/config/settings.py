@@ -11,6 +11,7 @@ from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.state_url import EXAMPLES, find_fault
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.model.errors import Location
+from dbt_stripe_sync.model.sync import DiffPlace
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.config.alerts import Alert
@@ -33,7 +34,8 @@ class Settings:
     models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
     its rows for one cause; 0 sets no limit. `show_amounts` shows what prices cost in plans without other
     values. `alerts` are the addresses that are told of failures. `log` is `warehouse` where runs are logged there, in
-    the schema `log_schema`; None takes one beside the target's own.
+    the schema `log_schema`; None takes one beside the target's own. `diff` is where rows are compared unless a sync
+    says otherwise; with `warehouse`, the hashes of accepted rows are kept in the schema `diff_schema`.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -59,12 +61,16 @@ class Settings:
     alerts: tuple[Alert, ...] = ()
     log: str | None = None
     log_schema: str | None = None
+    diff: str = DiffPlace.LOCAL.value
+    diff_schema: str = "stripe_sync"
 
 
 # PostgreSQL cuts longer names, and two schemas could become one.
 LONGEST_SCHEMA = 63
 _TEXTS = ("api_key_env", "account", "state", "state_path", "api_base")
 _LOG = ("log", "log_schema")
+_DIFF = ("diff", "diff_schema")
+_SCHEMAS = ("log_schema", "diff_schema")
 _LISTS = ("live_targets", "allowed_api_bases")
 _NUMBERS = (
     "account_per_second",
@@ -81,7 +87,7 @@ _WHOLE = ("concurrency", "max_reads", "memory_mb")
 _COUNTS = ("max_rejections_per_cause",)
 _SWITCHES = ("store_values", "require_results", "show_amounts")
 _ALERTS = "alerts"
-NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS, *_LOG)
+NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS, *_LOG, *_DIFF)
 
 
 def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
@@ -140,9 +146,11 @@ def _take_text(chosen: dict[str, Any], name: str, value: Any, where: Location, p
         problems.add("bad-setting", where, "`account` is not an account id", "write the id that begins with `acct_`")
     elif name == "log" and value != "warehouse":
         problems.add("bad-setting", where, "the log can't be kept there", "write `log: warehouse`, or remove it")
-    elif name == "log_schema" and not 0 < len(value) <= LONGEST_SCHEMA:
+    elif name == "diff" and value not in {place.value for place in DiffPlace}:
+        problems.add("bad-setting", where, f"`diff` can't be `{value}`", "write `local` or `warehouse`")
+    elif name in _SCHEMAS and not 0 < len(value) <= LONGEST_SCHEMA:
         hint = f"write a name of at most {LONGEST_SCHEMA} characters"
-        problems.add("bad-setting", where, "`log_schema` can't be the name of a schema", hint)
+        problems.add("bad-setting", where, f"`{name}` can't be the name of a schema", hint)
     elif name == "state" and (fault := find_fault(value)) is not None:
         hint = f"write {EXAMPLES}; credentials come from the environment"
         problems.add("bad-setting", where, f"`state` {fault}", hint)

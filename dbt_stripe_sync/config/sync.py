@@ -22,6 +22,7 @@ from dbt_stripe_sync.config.versions import models_by_name, without_inherited
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.sync import (
     Column,
+    DiffPlace,
     FieldMapping,
     ItemsOwned,
     Limits,
@@ -67,6 +68,7 @@ KEYS = (
     "after",
     "options",
     "store_values",
+    "diff",
     "history",
     "enabled",
 )
@@ -75,6 +77,7 @@ _INTERVAL_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COUNT = re.compile(r"\d[\d_]*")
 _NAME = re.compile(r"[\w.-]{1,100}")
 WHOLE = 100.0  # percent
+WHAT_CAN_BE = "`dbt-stripe-sync fields` lists what can be synced"
 THRESHOLDS = ("max_changes", "max_removed", "max_rejected")
 MAX_READS = "max_reads"
 LIMITS = (*THRESHOLDS, MAX_READS)
@@ -161,6 +164,7 @@ class _Parser:
             where=where,
             after=after,
             store_values=self._switch("store_values"),
+            diff=self._choice("diff", DiffPlace, None),
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         if resource is not None:
@@ -210,6 +214,9 @@ class _Parser:
             )
             return None
         resource = self.catalog.resource(str(name))
+        if resource is None and (reason := self.catalog.why_not(str(name))) is not None:
+            self.problems.add("refused-resource", where, f"`{name}` is not synced: {reason}", WHAT_CAN_BE)
+            return None
         if resource is None:
             close = self.catalog.suggest(str(name))
             hint = f"did you mean `{close}`? `dbt-stripe-sync fields` lists them all" if close else None

@@ -102,6 +102,7 @@ def start_dbt(
     command += ["--project-dir", str(project.root), "--profiles-dir", str(project.profiles_dir)]
     for flag, value in (("--profile", chosen.profile), ("--target", chosen.target), ("--vars", chosen.variables)):
         command += [flag, value] if value else []
+    command += ["--target-path", str(chosen.target_path)] if chosen.target_path else []
     command += ["--state", str(chosen.state.absolute())] if chosen.state else []
     # The user's own program, with arguments as a list: no shell reads them.
     return subprocess.run(

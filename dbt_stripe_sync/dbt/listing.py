@@ -26,8 +26,11 @@ _PINNED = (
     # dbt 1.x's `ls` would write a manifest without the compiled SQL of ephemeral models over the one of the build.
     "--no-write-json",
 )
-# These have no option that would undo them.
-_DROPPED = ("EXCLUDE_RESOURCE_TYPES", "EXCLUDE_RESOURCE_TYPE", "WARN_ERROR", "WARN_ERROR_OPTIONS", "PRINTER_WIDTH")
+# These have no option that would undo them: DIRTY makes dbt 2 list changed nodes alone, and log levels of 1.x stop it.
+_DROPPED = (
+    *("EXCLUDE_RESOURCE_TYPES", "EXCLUDE_RESOURCE_TYPE", "WARN_ERROR", "WARN_ERROR_OPTIONS", "PRINTER_WIDTH"),
+    *("DIRTY", "LOG_LEVEL", "LOG_FORMAT", "DEBUG"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

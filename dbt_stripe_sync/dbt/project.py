@@ -30,6 +30,8 @@ class DbtProject:
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
     says of each target of the profile where it builds, as far as the environment lets that be rendered.
+    `default_target` is the one that the profile names, None where it can't be rendered; `target_variable` is the one
+    that the environment names.
     `default_selector` is the one of selectors.yml that dbt takes where the command line selects nothing.
     """
 
@@ -44,10 +46,17 @@ class DbtProject:
     profiles_dir: Path
     settings: Any
     places: tuple[Place, ...] = ()
+    default_target: str | None = None
+    target_variable: str | None = None
     property_paths: tuple[str, ...] = ("models",)
     packages_path: Path = Path("dbt_packages")
     default_selector: str | None = None
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Where the target builds."""
+        return next(place for place in self.places if place.target == self.target_name)
 
     @property
     def restricted_packages(self) -> frozenset[str]:
@@ -66,6 +75,7 @@ class Chosen:
     profiles_dir: Path | None = None
     profile: str | None = None
     target: str | None = None
+    target_path: Path | None = None
     variables: str | None = None
     state: Path | None = None
     defer: bool = False
@@ -93,9 +103,10 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     if renderer.problems:
         raise ConfigError(renderer.problems)
     folder = _profiles_dir(root, chosen.profiles_dir, env)
-    target_name, target, places = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
-    renderer.context["target"] = {**target, "name": target_name, "target_name": target_name}
-    target_path = _flag(env, "TARGET_PATH") or renderer.render(raw.get("target-path"), where.at_field("target-path"))
+    read = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
+    renderer.context["target"] = {**read.settings, "name": read.name, "target_name": read.name}
+    named = chosen.target_path or _flag(env, "TARGET_PATH")
+    target_path = named or renderer.render(raw.get("target-path"), where.at_field("target-path"))
     settings = renderer.render(variables.get("stripe_sync"), where.at_field("vars.stripe_sync"))
     default_selector = _find_default_selector(root / SELECTORS_FILE, renderer)
     if renderer.problems:
@@ -104,14 +115,16 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         root=root,
         name=name,
         profile=str(profile_name),
-        target_name=target_name,
-        target=target,
+        target_name=read.name,
+        target=read.settings,
         variables=variables,
         target_path=root / str(target_path or "target"),
         model_paths=_paths(raw, "model-paths"),
         profiles_dir=folder,
         settings=settings,
-        places=places,
+        places=read.places,
+        default_target=read.default,
+        target_variable=_flag(env, "TARGET"),
         property_paths=tuple(
             path for key in ("model-paths", "seed-paths", "snapshot-paths", "macro-paths") for path in _paths(raw, key)
         ),
@@ -169,9 +182,19 @@ def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> Pa
     return Path(env.get("HOME") or Path.home()) / ".dbt"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """A target of a profile, and what the profile says of the others."""
+
+    name: str
+    settings: Mapping[str, Any]
+    places: tuple[Place, ...]
+    default: str | None
+
+
 def _read_target(
     folder: Path, profile_name: str, chosen: Chosen, env: Mapping[str, str], renderer: Renderer
-) -> tuple[str, Mapping[str, Any], tuple[Place, ...]]:
+) -> _Target:
     file = folder / PROFILES_FILE
     raw, _ = _read_yaml(
         file,
@@ -213,13 +236,23 @@ def _read_target(
         raise ConfigError(renderer.problems)
     if not rendered.get("type"):
         raise ConfigError(_bad_shape(at, "bad-profile", "it has no `type`", "name the warehouse: `type: postgres`"))
+    # What can't be rendered for another target is no problem of this one.
     others = Renderer(env=env, variables=renderer.variables)
-    places = tuple(
-        place_of(str(name), {key: others.render(output.get(key), at) for key in PLACE_KEYS})
-        for name, output in outputs.items()
-        if isinstance(output, dict)
+    default = others.render(profile.get("target") or "default", at)
+    return _Target(
+        name=target_name,
+        settings=rendered,
+        places=tuple(
+            _place_of(str(name), output, others, at) for name, output in outputs.items() if isinstance(output, dict)
+        ),
+        default=None if default is None else str(default),
     )
-    return target_name, rendered, places
+
+
+def _place_of(target: str, output: Mapping[str, Any], renderer: Renderer, where: Location) -> Place:
+    rendered = {key: renderer.render(output.get(key), where) for key in PLACE_KEYS}
+    hidden = [key for key, value in rendered.items() if value is None and output.get(key) is not None]
+    return place_of(target, rendered, hidden=hidden)
 
 
 def _listed(names: Iterable[Any]) -> str:

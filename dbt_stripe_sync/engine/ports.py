@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.calls import Account, Answer, Call, Usage
     from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.hashes import HashedChild, HashedRows, HashMark
     from dbt_stripe_sync.model.nodes import RowSource
     from dbt_stripe_sync.model.plan import ReadingCost, Refreshed
     from dbt_stripe_sync.model.record import Record
@@ -37,6 +38,33 @@ class Warehouse(Protocol):
 
     def close(self) -> None:
         """Give the connection back."""
+        ...
+
+
+class RowDiffs(Protocol):
+    """Has the warehouse compare rows with its copy of the state's hashes. Everything raises `WarehouseError`.
+
+    It only says what to read, through `Warehouse.rows`; the hash of each row is in the column `ROW_HASH`.
+    """
+
+    def reason_against(self, rows: HashedRows) -> str | None:
+        """Why the warehouse can't compare these rows exactly, None where it can."""
+        ...
+
+    def mark(self, state_id: str, sync: str) -> HashMark | None:
+        """What the warehouse's copy has of a sync, None where there is none."""
+        ...
+
+    def all_rows(self, rows: HashedRows) -> RowSource:
+        """Every row with its hash."""
+        ...
+
+    def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:
+        """Rows that the copy lacks or has otherwise, those with the keys of `also`, keys that are gone, and counts."""
+        ...
+
+    def children(self, child: HashedChild, parents: Sequence[str]) -> RowSource:
+        """The rows of a child model that belong to some parents, by the text of what they name them by."""
         ...
 
 
@@ -131,6 +159,10 @@ class State(Protocol):
     @property
     def is_copy(self) -> bool:
         """Whether this is a copy, since a run holds the state itself: what that one sends meanwhile is not in it."""
+        ...
+
+    def hash_marks(self) -> Mapping[str, HashMark]:
+        """Which hashes of accepted rows there are, by sync."""
         ...
 
     def open_intents(self) -> Iterator[Intent]:

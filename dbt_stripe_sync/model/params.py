@@ -152,6 +152,10 @@ class Operation:
 class Resource(Protocol):
     """A kind of object. `name` is the user's (`customer.tax_id`)."""
 
+    def __hash__(self) -> int:
+        """What follows from it is kept by it."""
+        ...
+
     @property
     def name(self) -> str:
         """The user's name of it."""
@@ -218,4 +222,8 @@ class Catalog(Protocol):
 
     def resource(self, name: str) -> Resource | None:
         """A resource by its name, its plural, or Stripe's own spelling; None where there is none."""
+        ...
+
+    def why_not(self, name: str) -> str | None:
+        """Why no sync writes what API v2 alone has, by a name of its own; None for any other name."""
         ...

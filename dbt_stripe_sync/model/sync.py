@@ -31,6 +31,13 @@ class Nulls(Enum):
     IGNORE = "ignore"
 
 
+class DiffPlace(Enum):
+    """Where rows are compared with what was last accepted: on this machine, or by the warehouse."""
+
+    LOCAL = "local"
+    WAREHOUSE = "warehouse"
+
+
 class Conversion(Enum):
     """How a column's value becomes a parameter's, where the parameter's type does not say it."""
 
@@ -219,7 +226,8 @@ class Sync:
     `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
     done as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
     `refresh_every` is how long objects are trusted to be as they were last seen; None trusts them until a person asks.
-    `store_values` is None where the project's setting holds. `fingerprint` changes when the mapping does. `part_of`
+    `store_values` and `diff` are None where the project's setting holds. `fingerprint` changes when the mapping does.
+    `part_of`
     names the sync whose objects this one sets parameters on, which refer to objects that need those first.
     """
 
@@ -240,6 +248,7 @@ class Sync:
     where: Location
     after: tuple[str, ...] = ()
     store_values: bool | None = None
+    diff: DiffPlace | None = None
     part_of: str | None = None
     items_owned: ItemsOwned = ItemsOwned.OURS
     match_email: MatchEmail = MatchEmail.EXACT

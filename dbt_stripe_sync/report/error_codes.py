@@ -384,8 +384,8 @@ OWN_IS_MISSING = _e(
     "`dbt-stripe-sync {forget}`",
 )
 
-# docs.stripe.com/api/errors lists the types; `permission`, `connection`, `redirect` and `not_stripe` are what the
-# gateway calls a 403, no answer at all, and answers that are not Stripe's.
+# docs.stripe.com/api/errors lists the types; `permission`, `connection`, `not_sent`, `redirect` and `not_stripe` are
+# what the gateway calls a 403, no answer at all, what it did not ask for, and answers that are not Stripe's.
 BY_TYPE = {
     "permission": _e(
         "the key may not do this",
@@ -394,6 +394,10 @@ BY_TYPE = {
     "connection": _e(
         "no answer came, so it may have happened",
         "run it again: the next run finds out first, and nothing is made twice",
+    ),
+    "not_sent": _e(
+        "what it needs could not be read from Stripe, so it was not sent",
+        _TRY_AGAIN,
     ),
     "not_stripe": _e(
         "something between here and Stripe answered in its place",

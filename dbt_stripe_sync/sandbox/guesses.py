@@ -64,8 +64,11 @@ GUESSES: Mapping[str, str] = {
     "own-currency": "A price's own currency is rejected among its `currency_options` at creation, as Stripe rejects "
     "it in updates.",
     "natural-date": "The latest `billing_cycle_anchor` is one interval after now, or after the trial.",
-    "unchecked-forms": "The format of a tax id is checked only for the types that docs/stripe-rules.md names; an "
-    "address's country, a `days_until_due` and a URL can be anything.",
+    "least-charges": "The smallest `minimum` of a custom amount is Stripe's least charge for its currency. For an "
+    "account that settles in another one, Stripe converts that one's least charge instead.",
+    "tax-id-forms": "The formats of tax ids other than `eu_vat` and `gb_vat` follow the one example that Stripe's page "
+    "has of each. Types without a format here are accepted as they are, and so are an address's country and a "
+    "`days_until_due`.",
     "schedule-anchors": "The first phase in an update of an active schedule must start when one of its phases started.",
     "other-resources": "Other resources have no rules between their parameters, and an action such as `confirm` only "
     "changes `status`. They return their parameters as given, even where Stripe returns something else: accounts and "

@@ -34,7 +34,7 @@ def list_objects(family: Family, work: Work, ask: Ask) -> Body:
     equal = {shown: ask.path[name] for name, shown in family.parents.items() if name in ask.path}
     after, before = ask.get("starting_after"), ask.get("ending_before")
     if after and before:
-        raise bad_request("You may only specify one of these parameters: ending_before, starting_after.")
+        raise bad_request("Received both starting_after and ending_before parameters. Please pass in only one.")
     if "ids" in wanted and (after or before):
         raise bad_request("`ids` can't be used with `starting_after` or `ending_before`.", param="ids")
     records = _records(table, family, wanted, equal, after, before)

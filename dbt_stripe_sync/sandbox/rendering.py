@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-_PAGES = ("list", "search_result")
+PAGES = ("list", "search_result")
 # Fields that hold the id of an object whose kind their name does not say.
 _KINDS = {
     "default_price": "price",
@@ -27,9 +27,9 @@ _KINDS = {
 
 def render(work: Work, family: Family | None, body: Body, expand: Sequence[str] = ()) -> Body:
     """What an answer shows of one object or page."""
-    if family is None or body.get("deleted") or body.get("object") not in {family.object, *_PAGES}:
+    if family is None or body.get("deleted") or body.get("object") not in {family.object, *PAGES}:
         return body
-    if body["object"] in _PAGES:
+    if body["object"] in PAGES:
         inner = tuple(path[5:] for path in expand if path.startswith("data."))
         return {**body, "data": [render(work, family, item, inner) for item in body["data"]]}
     shown = family.render(work, body) if family.render is not None else body

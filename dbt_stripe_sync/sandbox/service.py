@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dbt_stripe_sync.sandbox.errors import ACCOUNT, ApiError, forbidden, session_expired, unauthorized
+from dbt_stripe_sync.sandbox.expanding import check_expand, read_expand
 from dbt_stripe_sync.sandbox.family import Ask
 from dbt_stripe_sync.sandbox.idempotency import SavedAnswers
 from dbt_stripe_sync.sandbox.objects.streaming import SESSION, STREAM
@@ -17,7 +18,7 @@ from dbt_stripe_sync.sandbox.rates import RateGate, RateLimits
 from dbt_stripe_sync.sandbox.rendering import full, render
 from dbt_stripe_sync.sandbox.routes import Route, read_routes
 from dbt_stripe_sync.sandbox.store import Store, copy_json
-from dbt_stripe_sync.sandbox.strictness import enforce_rules, read_expand
+from dbt_stripe_sync.sandbox.strictness import enforce_rules
 from dbt_stripe_sync.sandbox.v2 import parse_time
 from dbt_stripe_sync.sandbox.work import Work
 
@@ -154,11 +155,12 @@ class Service:
         )
         try:
             body = route.handler(work, ask)
+            check_expand(body, _listed(route), paths)
             shown = render(work, self._shown_as(route, body), body, paths)
         except ApiError as error:
             # The endpoint had begun: unlike a parameter that failed its check, such an answer is kept under the key.
             # A guess: `saved-refusals`.
-            error.saved = not (error.code or "").startswith("parameter_")
+            error.saved = not (error.code or "").startswith("parameter_") and error.param != "expand"
             raise
         return Done(200, orjson.dumps(shown), work)
 
@@ -227,3 +229,8 @@ class Service:
             self.place(account, livemode=live).store.load(record)
         for (account, live), key, answer in data.answers():
             self.place(account, livemode=live).answers.load(key, answer)
+
+
+def _listed(route: Route) -> str | None:
+    """What a page of an operation holds, where that is known of an empty one."""
+    return route.family.object if route.operation in {"list", "search"} else None

@@ -6,40 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox.errors import bad_request
 from dbt_stripe_sync.sandbox.objects.clocks import time_of
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.rules.checking import check_rules
 from dbt_stripe_sync.stripe_api.rules.rule import UPDATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from dbt_stripe_sync.sandbox.routes import Route
     from dbt_stripe_sync.sandbox.work import Work
 
-# docs.stripe.com/api/expanding_objects
-MOST_EXPANDED_LEVELS = 4
-
 
 def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> None:
     """Raise the `ApiError` of the first rule that a request breaks; guesses count too."""
+    resource = read_catalog().resource(route.resource)
+    if resource is None:
+        return
     now, known = _now(route, path, params, work), _known(route, path, work)
-    for violation in check_rules(
-        route.resource, route.operation, params, now=now, known=known, whole=True, guesses=True
-    ):
+    for violation in check_rules(resource, route.operation, params, now=now, known=known, whole=True, guesses=True):
         first, *rest = violation.path
         raise bad_request(violation.message, "".join([first, *(f"[{step}]" for step in rest)]), violation.code)
-
-
-def read_expand(paths: Iterable[str]) -> tuple[str, ...]:
-    """What a request wants to see in full. Raises the `ApiError` of a path that leads too deep."""
-    wanted = tuple(paths)
-    for path in wanted:
-        if path.count(".") >= MOST_EXPANDED_LEVELS:
-            raise bad_request(
-                f"You cannot expand more than {MOST_EXPANDED_LEVELS} levels of a property. The property that you "
-                f"attempted to expand was `{path}`.",
-                "expand",
-            )
-    return wanted
 
 
 def _known(route: Route, path: Mapping[str, str], work: Work) -> Mapping[str, Any]:

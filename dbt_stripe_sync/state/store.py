@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.hashes import HashMark
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
     from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunEntry, RunReport
+    from dbt_stripe_sync.state.accepted import AcceptedHashes
     from dbt_stripe_sync.state.logged import LoggedState
     from dbt_stripe_sync.state.place import RemotePlace
     from dbt_stripe_sync.state.remote.replica import Replica
@@ -123,6 +125,10 @@ class StateStore:
             self._session.replication.check_held()
 
     # ── under way ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def hash_marks(self) -> Mapping[str, HashMark]:
+        """Which hashes of accepted rows there are, by sync."""
+        return self.accepted.marks()
 
     def open_intents(self) -> Iterator[Intent]:
         """Those without an outcome, oldest first."""
@@ -363,6 +369,13 @@ class StateStore:
         with self._session.transaction():
             self._session.execute("UPDATE meta SET value = $account WHERE key = 'account'", {"account": account})
         self.bound_to_key = None
+
+    @property
+    def accepted(self) -> AcceptedHashes:
+        """The hashes of rows as last accepted."""
+        from dbt_stripe_sync.state.accepted import AcceptedHashes  # for who has the warehouse compare rows
+
+        return AcceptedHashes(self._session)
 
     @property
     def logged(self) -> LoggedState:

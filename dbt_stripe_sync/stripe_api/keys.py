@@ -61,12 +61,12 @@ def check_key(key: str | None, variable: str) -> str:
             )
         )
     if _KEY.fullmatch(key) is None:
-        what = "a publishable key (`pk_`)" if key.startswith("pk_") else "not a Stripe key"
+        what = "a publishable key (`pk_`)" if key.startswith("pk_") else "something that is not a Stripe key"
         raise ConfigError(
             Problem(
                 code="bad-stripe-key",
                 summary=f"the environment variable {variable} holds {what}",
-                hint="use a secret or restricted key: it begins with sk_test_, rk_test_, sk_live_, rk_live_ or sk_org_",
+                hint="use a secret or restricted key: it begins with `sk_`, `rk_` or `sk_org_`",
             )
         )
     return key

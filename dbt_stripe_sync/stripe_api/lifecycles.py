@@ -29,6 +29,10 @@ from dbt_stripe_sync.model.lifecycle import (
 )
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
+from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
+from dbt_stripe_sync.stripe_api.rules.prices import FIRST_BILLS, PRICES_NAMED
+from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
+from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -321,7 +325,15 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(reason="a quote is a document of its own; cancel it and make a new one"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             finishes={
-                "finalize": Finish(name="finalize", operation="finalize_quote", status="draft", becomes="open"),
+                "finalize": Finish(
+                    name="finalize",
+                    operation="finalize_quote",
+                    status="draft",
+                    becomes="open",
+                    needs=(("customer", "customer_account"),),
+                    copies=("from_quote",),
+                    needs_source="SDK's description of `customer`: A customer is required before finalizing the quote.",
+                ),
                 "accept": Finish(name="accept", operation="accept", status="open", becomes="accepted"),
             },
             shown_if_asked=("line_items",),
@@ -516,11 +528,6 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
-    # The other rules read the catalogue.
-    from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES, PRICE_KINDS
-    from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
-    from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
-
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
     return replace(
@@ -528,7 +535,8 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
         fixed=foreseen_fixed(resource.name),
         at_most=COUNTS.get(resource.name),
         one_currency=CURRENCIES.get(resource.name),
-        price_kind=PRICE_KINDS.get(resource.name),
+        prices_named=PRICES_NAMED.get(resource.name, ()),
+        first_bill=FIRST_BILLS.get(resource.name),
         windows=WINDOWS.get(resource.name, {}),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),

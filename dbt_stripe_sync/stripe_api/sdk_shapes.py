@@ -9,10 +9,11 @@ from typing import Any, ForwardRef, Literal, Union, get_args, get_origin
 from stripe import StripeObject
 from stripe._object_classes import OBJECT_CLASSES
 
-__all__ = ["OBJECT_CLASSES", "blank_of", "field_names", "object_class"]
+__all__ = ["OBJECT_CLASSES", "PLAIN", "annotations_of", "blank_of", "field_names", "object_class"]
 
 _MAX_DEPTH = 4
-_PLAIN: dict[Any, Any] = {Decimal: "0", str: "", int: 0, float: 0.0, bool: False}
+# The types of plain values, with the emptiest one of each.
+PLAIN: dict[Any, Any] = {Decimal: "0", str: "", int: 0, float: 0.0, bool: False}
 
 
 def object_class(name: str) -> type[Any] | None:
@@ -35,10 +36,11 @@ def blank_of(name: str) -> dict[str, Any]:
 def field_names(name: str) -> frozenset[str]:
     """Every field that an object can show."""
     cls = object_class(name)
-    return frozenset() if cls is None else frozenset(_annotations(cls))
+    return frozenset() if cls is None else frozenset(annotations_of(cls))
 
 
-def _annotations(cls: type[Any]) -> dict[str, Any]:
+def annotations_of(cls: type[Any]) -> dict[str, Any]:
+    """The type of each field of a response class."""
     return {
         key: hint for key, hint in vars(cls).get("__annotations__", {}).items() if not key.startswith(("_", "OBJECT"))
     }
@@ -47,7 +49,7 @@ def _annotations(cls: type[Any]) -> dict[str, Any]:
 def _blank(cls: type[Any], depth: int) -> dict[str, Any]:
     return {
         key: _value(hint, depth)
-        for key, hint in _annotations(cls).items()
+        for key, hint in annotations_of(cls).items()
         if not _optional(hint) and key not in {"id", "object", "deleted"}
     }
 
@@ -57,8 +59,8 @@ def _optional(hint: Any) -> bool:
 
 
 def _value(hint: Any, depth: int) -> Any:
-    if hint in _PLAIN:
-        return _PLAIN[hint]
+    if hint in PLAIN:
+        return PLAIN[hint]
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
         return args[0]

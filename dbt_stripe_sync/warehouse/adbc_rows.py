@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
 
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.canonical import marked, restored
 from dbt_stripe_sync.warehouse.select import SourceColumn, forms_of, from_clause, match_columns, select_of
 from dbt_stripe_sync.warehouse.streams import guarded_reader
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from adbc_driver_manager import dbapi
 
     from dbt_stripe_sync.model.errors import WarehouseError
-    from dbt_stripe_sync.model.nodes import RowSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,18 @@ class AdbcWarehouse:
             failure=lambda error: self._dialect.failure(source, error),
             close=cursor.close,
         )
+
+    def execute(self, sql: str) -> None:
+        """Execute a statement and commit it. Raises `WarehouseError`."""
+        source = RowSource(name="diff_schema", relation=None, sql=sql, columns=())
+        with contextlib.closing(self._cursor()) as cursor:
+            try:
+                self._prepare()
+                cursor.execute(sql)
+            except Exception as error:  # noqa: BLE001 - as above
+                raise self._dialect.failure(source, error) from None
+        with contextlib.suppress(adbc_driver_manager.Error):  # one that commits by itself has nothing to commit
+            self._connection.commit()
 
     def cancel(self) -> None:
         """Stop the query that runs, from another thread."""

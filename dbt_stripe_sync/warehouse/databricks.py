@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from databricks import sql
 from databricks.sql import exc
 
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.canonical import interval_of_text, restored
 from dbt_stripe_sync.warehouse.failures import (
     bad_setting,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbt_stripe_sync.model.errors import WarehouseError
-    from dbt_stripe_sync.model.nodes import RowSource
 
 BATCH_ROWS = 50_000
 TOKEN_TIMEOUT_SECONDS = 30
@@ -89,6 +89,15 @@ class DatabricksWarehouse:
             failure=lambda error: _read_failure(source, error),
             close=cursor.close,
         )
+
+    def execute(self, sql: str) -> None:
+        """Execute a statement and commit it. Raises `WarehouseError`."""
+        source = RowSource(name="diff_schema", relation=None, sql=sql, columns=())
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(sql)
+            except Exception as error:  # noqa: BLE001 - as above
+                raise _read_failure(source, error) from None
 
     def close(self) -> None:
         """End the session."""

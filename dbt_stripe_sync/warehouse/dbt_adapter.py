@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.errors import WarehouseError
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.adapter_dialects import dialect_of
 from dbt_stripe_sync.warehouse.adapter_failures import connect_failure, read_failure
 from dbt_stripe_sync.warehouse.clickhouse import ClickHouseWarehouse
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbt_stripe_sync.engine.ports import Warehouse
-    from dbt_stripe_sync.model.nodes import RowSource
     from dbt_stripe_sync.warehouse.requests import AdapterRequest
 
 CONNECTION_NAME = "dbt_stripe_sync"
@@ -81,6 +81,12 @@ class AdapterWarehouse:
         if not counted or int(counted[0][0]) != rows:
             there = f"{int(counted[0][0]):,}" if counted else "an unknown number"
             raise read_failed(source, f"{rows:,} rows arrived of {there}")
+
+    def execute(self, sql: str) -> None:
+        """Execute a statement, in a session that commits by itself. Raises `WarehouseError`."""
+        source = RowSource(name="diff_schema", relation=None, sql=sql, columns=())
+        with self._cursor(source, sql) as cursor, contextlib.suppress(Exception):
+            cursor.fetchall()  # some drivers run it only then, others have nothing to fetch
 
     def close(self) -> None:
         """Give the connection back to the adapter, and end it."""

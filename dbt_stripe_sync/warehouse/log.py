@@ -7,6 +7,7 @@ writes holds the mark first, so that two writers follow each other, and nothing 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
@@ -17,6 +18,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What is written to the warehouse, for messages: `code` begins the problems' codes, `what` is its name.
+
+    `setting` asks for it in the project's settings, and `docs` lists the grants that it takes.
+    """
+
+    code: str
+    what: str
+    setting: str
+    docs: str
+
+    def problem(self, code: str, summary: str, hint: str) -> WarehouseError:
+        """What keeps it from being written; `code` follows that of the purpose."""
+        where = Location(file="dbt_project.yml", field=f"vars.stripe_sync.{self.setting}")
+        return WarehouseError(Problem(code=f"{self.code}-{code}", summary=summary, where=where, hint=hint))
+
+
+LOG = Purpose(code="log", what="the log", setting="log", docs="docs/warehouse-log.md")
+DIFF = Purpose(code="diff", what="the hashes", setting="diff", docs="docs/warehouse-diff.md")
 
 
 class LogConnection(Protocol):
@@ -230,18 +253,9 @@ class WarehouseLog:
         return f"{double_quoted(self._schema)}.{double_quoted(table.name)}"
 
 
-def log_problem(code: str, summary: str, hint: str) -> WarehouseError:
-    """What keeps the log from being written."""
-    return WarehouseError(
-        Problem(
-            code=code, summary=summary, where=Location(file="dbt_project.yml", field="vars.stripe_sync.log"), hint=hint
-        )
-    )
-
-
 def _of_another_state(schema: str) -> WarehouseError:
-    return log_problem(
-        "log-of-another-state",
+    return LOG.problem(
+        "of-another-state",
         f"the schema `{schema}` holds the log of another state",
         "give each state its own schema with `log_schema`; if the other state is gone for good, "
         "`dbt-stripe-sync log write --take-over` continues its log",
@@ -250,16 +264,16 @@ def _of_another_state(schema: str) -> WarehouseError:
 
 def _not_a_log(schema: str, tables: list[str]) -> WarehouseError:
     listed = ", ".join(f"`{table}`" for table in tables)
-    return log_problem(
-        "log-schema-in-use",
+    return LOG.problem(
+        "schema-in-use",
         f"the schema `{schema}` has tables that are not the log's: {listed}",
         "name a schema for the log alone with `log_schema`",
     )
 
 
 def _newer(schema: str) -> WarehouseError:
-    return log_problem(
-        "log-newer",
+    return LOG.problem(
+        "newer",
         f"the log in the schema `{schema}` was written by a newer version of dbt-stripe-sync",
         "upgrade dbt-stripe-sync: pip install --upgrade dbt-stripe-sync",
     )

@@ -11,7 +11,7 @@ import duckdb
 from dbt_stripe_sync.model.log import Kind
 from dbt_stripe_sync.warehouse.duckdb import attach, safe_reason
 from dbt_stripe_sync.warehouse.duckdb_profile import parse_profile
-from dbt_stripe_sync.warehouse.log import log_problem
+from dbt_stripe_sync.warehouse.log import LOG, Purpose
 from dbt_stripe_sync.warehouse.select import double_quoted
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ class DuckDBLog:
     # DuckDB reads a table of a million rows in milliseconds, and would keep an index of it in memory.
     with_primary_key: tuple[LogTable, ...] = ()
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, database: str, purpose: Purpose) -> None:
         self._connection = connection
         self._database = database
+        self._purpose = purpose
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -64,14 +65,14 @@ class DuckDBLog:
         try:
             self._connection.execute(sql).fetchall()
         except duckdb.Error as error:
-            raise _failed(error) from None
+            raise self._failed(error) from None
 
     def read(self, sql: str) -> pa.RecordBatchReader:
         """A query's rows."""
         try:
             return self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as error:
-            raise _failed(error) from None
+            raise self._failed(error) from None
 
     def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
         """A temporary table."""
@@ -104,19 +105,23 @@ class DuckDBLog:
         """Leave the file."""
         self._connection.close()
 
+    def _failed(self, error: duckdb.Error) -> WarehouseError:
+        hint = "check the file's permissions and the room on its disk"
+        return self._purpose.problem("failed", f"DuckDB rejected {self._purpose.what}: {safe_reason(error)}", hint)
+
     def _rows(self, query: str, schema: str) -> list[tuple[Any, ...]]:
         try:
             return list(self._connection.execute(query, {"database": self._database, "schema": schema}).fetchall())
         except duckdb.Error as error:
-            raise _failed(error) from None
+            raise self._failed(error) from None
 
 
-def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float) -> DuckDBLog:
+def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> DuckDBLog:
     """Open the profile's file to write to it. Raises `WarehouseError`: `warehouse-locked` where somebody holds it."""
     del read_seconds  # nothing on this machine keeps anybody waiting
     profile = parse_profile(target, project_root)
     if profile.file is None:
-        raise log_problem("log-not-supported", "the profile's DuckDB database is no file", "log to a DuckDB file")
+        raise purpose.problem("not-supported", "the profile's DuckDB database is no file", "use a DuckDB file")
     # A file that is not there yet is made so that the DuckDB of dbt, an older one perhaps, opens it as well.
     ours = {"autoinstall_known_extensions": "false", "storage_compatibility_version": "v1.0.0"}
     connection = duckdb.connect(":memory:", config={**profile.config, **ours})
@@ -130,9 +135,4 @@ def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float) 
     except BaseException:
         connection.close()
         raise
-    return DuckDBLog(connection, profile.database)
-
-
-def _failed(error: duckdb.Error) -> WarehouseError:
-    hint = "check the file's permissions and the room on its disk"
-    return log_problem("log-failed", f"DuckDB rejected the log: {safe_reason(error)}", hint)
+    return DuckDBLog(connection, profile.database, purpose)

@@ -9,7 +9,7 @@ import adbc_driver_manager
 from dbt_stripe_sync.model.log import CHANGES, PROBLEMS, RUNS, Kind
 from dbt_stripe_sync.model.sql import literal
 from dbt_stripe_sync.warehouse.failures import first_line
-from dbt_stripe_sync.warehouse.log import log_problem
+from dbt_stripe_sync.warehouse.log import LOG, Purpose
 from dbt_stripe_sync.warehouse.postgres import CONNECTION_ENDED, INSUFFICIENT_PRIVILEGE, MESSAGE_IS_SAFE, log_in
 
 if TYPE_CHECKING:
@@ -42,10 +42,11 @@ class PostgresLog:
     # Not the objects: PostgreSQL indexes no text of more than 2,704 bytes, and a key may be longer.
     with_primary_key = (RUNS, CHANGES, PROBLEMS)
 
-    def __init__(self, connection: Connection, user: str, read_seconds: float) -> None:
+    def __init__(self, connection: Connection, user: str, read_seconds: float, purpose: Purpose) -> None:
         self._connection = connection
         self._user = user
         self._read_seconds = read_seconds
+        self._purpose = purpose
         self._cursor = connection.cursor()
 
     def begin(self) -> None:
@@ -129,29 +130,31 @@ class PostgresLog:
     def _failed(self, error: Exception) -> WarehouseError:
         state = getattr(error, "sqlstate", None) or ""
         message = first_line(error).rsplit("ERROR:  ", 1)[-1]
+        what, problem = self._purpose.what, self._purpose.problem
         if state == INSUFFICIENT_PRIVILEGE:
-            return log_problem(
-                "log-denied",
-                f"PostgreSQL does not let `{self._user}` write the log: {message}",
-                "grant what docs/warehouse-log.md lists",
+            return problem(
+                "denied",
+                f"PostgreSQL does not let `{self._user}` write {what}: {message}",
+                f"grant what {self._purpose.docs} lists",
             )
         if state in {LOCK_NOT_AVAILABLE, QUERY_CANCELED}:
-            return log_problem(
-                "log-failed",
-                f"PostgreSQL gave up on writing the log: {message}",
-                "end what holds the log's tables, such as a VACUUM FULL; to wait longer for large ones, raise "
+            return problem(
+                "failed",
+                f"PostgreSQL gave up on writing {what}: {message}",
+                f"end what holds the tables of {what}, such as a VACUUM FULL; to wait longer for large ones, raise "
                 "`warehouse_read_timeout`",
             )
         if state.startswith(CONNECTION_ENDED) or "server closed the connection" in message:
-            return log_problem("log-failed", "the connection was lost while the log was written", "check the network")
+            return problem("failed", f"the connection was lost while writing {what}", "check the network")
         # Messages about data quote values.
         reason = (
             f"{message} (SQLSTATE {state})" if state.startswith(MESSAGE_IS_SAFE) else f"SQLSTATE {state or 'unknown'}"
         )
-        return log_problem("log-failed", f"PostgreSQL rejected the log: {reason}", "look into the server's log")
+        return problem("failed", f"PostgreSQL rejected {what}: {reason}", "look into the server's log")
 
 
-def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float) -> PostgresLog:
+def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> PostgresLog:
     """Log in as the profile says. Raises `WarehouseError`."""
     del project_root  # libpq resolves certificate paths as dbt's driver does
-    return PostgresLog(log_in(target, **KEEPALIVE), str(target.get("role") or target.get("user")), read_seconds)
+    user = str(target.get("role") or target.get("user"))
+    return PostgresLog(log_in(target, **KEEPALIVE), user, read_seconds, purpose)

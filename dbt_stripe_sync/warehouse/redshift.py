@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import redshift_connector
 
+from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.canonical import duration_text, interval_text, shortest_single, zoned_time_text
 from dbt_stripe_sync.warehouse.dbapi_rows import build_reader
 from dbt_stripe_sync.warehouse.failures import (
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbt_stripe_sync.model.errors import WarehouseError
-    from dbt_stripe_sync.model.nodes import RowSource
 
 DEFAULT_PORT = 5439
 CONNECT_TIMEOUT_SECONDS = 30
@@ -75,6 +75,13 @@ class RedshiftWarehouse:
                     raise
                 self._connection.rollback()
                 return build_reader(source.columns, self._fetched(select, SINGLE_NODE_FETCH_ROWS), converts)
+
+    def execute(self, sql: str) -> None:
+        """Execute a statement and commit it. Raises `WarehouseError`."""
+        source = RowSource(name="diff_schema", relation=None, sql=sql, columns=())
+        with self._transaction(source):
+            self._connection.cursor().execute(sql.replace("%", "%%"))
+            self._connection.commit()
 
     def close(self) -> None:
         """End the connection."""

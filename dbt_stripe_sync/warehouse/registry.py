@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from dbt_stripe_sync.engine.ports import Warehouse
+    from dbt_stripe_sync.engine.ports import RowDiffs, Warehouse
+    from dbt_stripe_sync.warehouse.hash_table import HashCopy
     from dbt_stripe_sync.warehouse.log import WarehouseLog
+    from dbt_stripe_sync.warehouse.plain_writer import WritableWarehouse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ KINDS: Mapping[str, Kind] = {
 }
 # The kinds that a log can be written to, each with the module whose `connect` does it.
 LOGS: Mapping[str, str] = {"duckdb": "log_duckdb", "postgres": "log_postgres"}
+# The kinds that can compare rows themselves; `diff_dialects.py` has a row for each.
+COMPARING = ("postgres", "duckdb", "spark", "snowflake", "bigquery", "redshift", "databricks")
 # dbt's adapters whose package is not called after the profile's `type`, and those that need an extra to connect.
 PACKAGES = {
     "fabricspark": "dbt-fabricspark",
@@ -65,32 +69,33 @@ def open_warehouse(
     A `type` without a reader of ours goes through dbt 1.x's adapter, if `adapter` says how to build it.
     Raises `WarehouseError`: `driver-missing`, `no-reader`, or what keeps the connection from being made.
     """
-    name = str(target.get("type", "")).lower()
-    kind = KINDS.get(name)
-    if kind is None:
-        prepare = _through_dbt(name, target, adapter)
-    else:
-        target = check_shapes(name, target)
-        if not _is_installed(kind.driver):
-            raise WarehouseError(
-                Problem(
-                    code="driver-missing",
-                    summary=f"the driver for {name}, `{kind.driver}`, is not installed",
-                    hint=f'pip install "dbt-stripe-sync[{kind.extra}]"'
-                    if kind.extra
-                    else "pip install dbt-stripe-sync",
-                )
-            )
-        module = import_module(f"dbt_stripe_sync.warehouse.{kind.module}")
-        connect = partial(cast("Callable[[Mapping[str, Any], Path], Warehouse]", module.connect), target, project_root)
-
-        def prepare() -> Callable[[], Warehouse]:
-            return connect
-
     from dbt_stripe_sync.warehouse.patience import open_patiently
     from dbt_stripe_sync.warehouse.places import describe_place, patience_for
 
+    name = str(target.get("type", "")).lower()
+    target = check_shapes(name, target) if name in KINDS else target
+    prepare = _reader_of(name, target, project_root, adapter)
     return open_patiently(prepare, describe_place(name, target), patience_for(name, target, limits))
+
+
+def _reader_of(
+    name: str, target: Mapping[str, Any], project_root: Path, adapter: AdapterRequest | None
+) -> Callable[[], Callable[[], Warehouse]]:
+    """What prepares, and then what connects. Raises `WarehouseError`."""
+    kind = KINDS.get(name)
+    if kind is None:
+        return _through_dbt(name, target, adapter)
+    if not _is_installed(kind.driver):
+        raise WarehouseError(
+            Problem(
+                code="driver-missing",
+                summary=f"the driver for {name}, `{kind.driver}`, is not installed",
+                hint=f'pip install "dbt-stripe-sync[{kind.extra}]"' if kind.extra else "pip install dbt-stripe-sync",
+            )
+        )
+    module = import_module(f"dbt_stripe_sync.warehouse.{kind.module}")
+    connect = cast("Callable[[Mapping[str, Any], Path], Warehouse]", module.connect)
+    return lambda: partial(connect, target, project_root)
 
 
 def check_log(target: Mapping[str, Any]) -> Problem | None:
@@ -121,6 +126,68 @@ def open_log(
     module = import_module(f"dbt_stripe_sync.warehouse.{LOGS[name]}")
     seconds = patience_for(name, target, limits).read_seconds
     return WarehouseLog(module.connect(check_shapes(name, target), project_root, seconds), schema)
+
+
+def check_diff(target: Mapping[str, Any]) -> Problem | None:
+    """What keeps the warehouse of a rendered profile output from comparing rows, None where nothing does."""
+    name = str(target.get("type", "")).lower()
+    path = str(target.get("path") or ":memory:")
+    where = Location(file="dbt_project.yml", field="vars.stripe_sync.diff")
+    if name in COMPARING and not (name == "duckdb" and (path == ":memory:" or is_remote(path))):
+        if _is_installed("sqlglot"):
+            return None
+        return Problem(
+            code="driver-missing",
+            summary="`diff: warehouse` needs sqlglot, which is not installed",
+            where=where,
+            hint='pip install "dbt-stripe-sync[warehouse-diff]"',
+        )
+    what = "a DuckDB database that is not a local file" if name == "duckdb" else f"a profile of type `{name}`"
+    return Problem(
+        code="diff-not-supported",
+        summary=f"rows can't be compared in {what}",
+        where=where,
+        hint=f"`diff: warehouse` works with {', '.join(COMPARING)}, and with duckdb where the database is a file; "
+        "remove the setting",
+    )
+
+
+def open_row_diffs(target: Mapping[str, Any], schema: str, warehouse: Warehouse) -> RowDiffs:
+    """Let a warehouse that is open compare rows. Raises `WarehouseError`."""
+    if (problem := check_diff(target)) is not None:
+        raise WarehouseError(problem)
+    from dbt_stripe_sync.warehouse.row_diffs import WarehouseRowDiffs  # imports sqlglot
+
+    return WarehouseRowDiffs(warehouse, str(target.get("type", "")).lower(), schema)
+
+
+def open_hash_copy(
+    target: Mapping[str, Any],
+    schema: str,
+    *,
+    project_root: Path,
+    adapter: AdapterRequest | None,
+    limits: TimeLimits = AS_THE_PROFILE_SAYS,
+) -> HashCopy:
+    """Connect to a warehouse to write its copy of the state's hashes. Raises `WarehouseError`."""
+    from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS
+    from dbt_stripe_sync.warehouse.hash_table import HashCopy, HashTables
+    from dbt_stripe_sync.warehouse.log import DIFF
+    from dbt_stripe_sync.warehouse.places import patience_for
+
+    if (problem := check_diff(target)) is not None:
+        raise WarehouseError(problem)
+    name = str(target.get("type", "")).lower()
+    target = check_shapes(name, target) if name in KINDS else target
+    tables = HashTables(schema=schema, dialect=DIALECTS[name])
+    if name in LOGS:
+        module = import_module(f"dbt_stripe_sync.warehouse.{LOGS[name]}")
+        seconds = patience_for(name, target, limits).read_seconds
+        return HashCopy(module.connect(target, project_root, seconds, DIFF), tables)
+    from dbt_stripe_sync.warehouse.plain_writer import PlainWriter
+
+    prepare = _reader_of(name, target, project_root, adapter)
+    return HashCopy(PlainWriter(cast("WritableWarehouse", prepare()()), tables), tables)
 
 
 def _through_dbt(

@@ -251,6 +251,50 @@ def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, 
         ), types
 
 
+@pytest.mark.timeout(4 * SPARK_SECONDS)
+def test_spark_compares_rows_itself_and_sends_what_has_changed(spark, environment_of, tmp_path, stripe):
+    """`diff: warehouse` on tables that dbt-spark has built, each run a driver of its own on the cluster."""
+    programs, root = environment_of("spark"), tmp_path / "shop"
+    (root / "models").mkdir(parents=True)
+    target = spark | {"schema": "shop", "threads": 1}
+    (root / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
+    settings = {"diff": "warehouse", "account_per_second": 100_000, "endpoint_per_second": 100_000}
+    project = {"name": "shop", "version": "1.0", "profile": "shop", "models": {"+materialized": "table"}}
+    (root / "dbt_project.yml").write_text(json.dumps(project | {"vars": {"stripe_sync": settings}}))
+    sync = {"resource": "customer", "key": "id", "fields": {"name": "name", "metadata.tags": "tags"}}
+    meta = {"stripe_sync": sync | {"on_removed": "delete", "limits": {"max_removed": 5}}}
+    (root / "models" / "c.yml").write_text(json.dumps({"models": [{"name": "c", "config": {"meta": meta}}]}))
+    environment = {**os.environ, "STRIPE_API_KEY": stripe.api_key}
+
+    def run(*command):
+        ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return " ".join(ran.stdout.split())
+
+    def sync_rows(select):
+        (root / "models" / "c.sql").write_text(select)
+        run(programs / "dbt", "build", "--profiles-dir", ".")
+        return run(programs / "dbt-stripe-sync", "run", "--stripe-url", stripe.url)
+
+    rows = "select id, concat('p', id) as name, array(id, null) as tags from range(1, 21)"
+    assert "20 created" in sync_rows(rows)
+
+    changed = (
+        f"select id, if(id = 3, 'new', name) as name, if(id = 4, array(9), tags) as tags from ({rows}) where id > 1"
+    )
+    said = sync_rows(f"{changed} union all select 99, 'p99', array()")
+    assert "1 created" in said
+    assert "2 updated" in said
+    assert "1 deleted" in said
+    assert "every row is read" not in said
+
+    said = run(programs / "dbt-stripe-sync", "run", "--stripe-url", stripe.url)
+    assert "20 rows: 0 written, 20 unchanged" in said
+    assert "every row is read" not in said
+    assert {"new", "p99"} <= {customer["name"] for customer in stripe.objects("customer")}
+    assert len(stripe.objects("customer")) == 20
+
+
 def test_every_form_of_a_ducklake_profile_is_read_and_never_written_to(environment_of, tmp_path):
     python = environment_of("ducklake") / "python"
     program = Path(__file__).with_name("ducklake.py")

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import duckdb
 from business import ROOT, Business
 
 from dbt_stripe_sync.engine.payload.layout import build_layout
+from dbt_stripe_sync.engine.plan.comparing import compared_by
 from dbt_stripe_sync.engine.stage.extract import Staged, load_rows
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.clock import SystemClock
@@ -22,6 +23,7 @@ from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.state.store import StateIdentity, open_state
 from dbt_stripe_sync.stripe_api.gateway import Gateway
 from dbt_stripe_sync.stripe_api.rate import RateLimits
+from dbt_stripe_sync.warehouse_diff import open_diffs
 from dbt_stripe_sync.wiring import ProjectOptions, load_workload, opened_warehouse
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ class LargeProject:
         workload = load_workload(ProjectOptions(project_dir=self.business.root, profiles_dir=self.business.root))
         (sync,) = workload.syncs
         staged = Staged(sync=sync, layout=build_layout(sync), number=1)
+        in_warehouse = workload.settings.diff == "warehouse"
         account = asyncio.run(_account(self.business))
         identity = StateIdentity(project="shop", account=account.id, livemode=account.livemode)
         with (
@@ -130,6 +133,8 @@ class LargeProject:
             open_state(workload.state_path, identity=identity, clock=SystemClock()) as state,
         ):
             workspace = Workspace(state.workspace)
+            if in_warehouse:
+                staged = replace(staged, compared=compared_by(open_diffs(workload, warehouse), staged))
             load_rows(workspace, staged, warehouse)
             workspace.execute(
                 "INSERT INTO records SELECT 'people', \"$key\", 'customer', 'cus_' || md5(\"$key\"), params, "

@@ -57,7 +57,7 @@ def test_every_setting_is_read():
                 "hint: choose from `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
                 "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
-                "`max_reads` … (11 more); "
+                "`max_reads` … (13 more); "
                 "did you mean `live_targets`?"
             ),
         ),
@@ -93,7 +93,7 @@ def test_every_setting_is_read():
                 "hint: it takes `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
                 "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
-                "`max_reads` … (11 more)"
+                "`max_reads` … (13 more)"
             ),
         ),
         (

@@ -76,6 +76,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "unknown-conversion": [("minor_unit,", "minor_units,")],
     "unknown-currency": [("dollars", "usd")],
     "unknown-key": [("field: {email: email}\n", ""), ("max_remove:", "max_removed:"), ("curency: usd, ", "")],
+    "unknown-diff": [("warehose", "warehouse")],
     "unknown-mapping": [("colum:", "column:")],
     "unknown-match-email": [("ignorecase", "ignore_case")],
     "unknown-mode": [("upsrt", "upsert")],

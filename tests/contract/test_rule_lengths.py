@@ -55,7 +55,7 @@ def test_the_lengths_are_those_of_the_specification(specification, name):
             continue  # a newer resource than the specification's
         content = found["post"].get("requestBody", {}).get("content", {})
         said = {path: most for body in content.values() for path, most in lengths_of(body["schema"])}
-        rules = rules_of(name, operation)
+        rules = rules_of(resource, operation)
         ours = {rule.path: rule.check.most for rule in rules if isinstance(rule.check, MaxCharacters)}
         differing = {
             path: (most, ours[path])

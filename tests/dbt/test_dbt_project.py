@@ -132,6 +132,7 @@ def test_the_target_folder_can_be_moved(folder):
 
     assert folder.read().target_path == folder.root / "build" / "local"
     assert folder.read(env={"DBT_TARGET_PATH": "/tmp/x"}).target_path == Path("/tmp/x")  # noqa: S108
+    assert folder.read(env={"DBT_TARGET_PATH": "/tmp/x"}, target_path=Path("out")).target_path == folder.root / "out"  # noqa: S108
 
 
 def test_settings_are_the_project_s_variables_and_the_command_line_s_come_first(folder):

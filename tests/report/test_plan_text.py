@@ -275,6 +275,14 @@ def test_what_a_call_sends_beside_the_differing_fields_is_shown_under_them():
     ) in text
 
 
+def test_blanks_around_a_value_are_seen():
+    changes = [make_change("42", changed={"email": ("bob@example.com", " bob@example.com ")})]
+
+    text = render(make_plan(changes, [make_counts(rows=1, by_action={"update": 1})]), show_values=True)
+
+    assert '      email  bob@example.com -> " bob@example.com "\n' in text
+
+
 def test_a_call_that_sends_no_more_than_the_fields_show_has_no_line_of_its_own():
     changes = [make_change("42", changed={"email": ("a", "b")}), make_change("9", Action.DELETE)]
     plan = make_plan(changes, [make_counts(rows=2, by_action={"update": 1, "delete": 1})])

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.rules import billing, numbers, shapes, tax_ids, texts, times, together
-from dbt_stripe_sync.stripe_api.rules.checking import check_rules
+from dbt_stripe_sync.stripe_api.rules.checking import check_rules as check_rules_of
 from dbt_stripe_sync.stripe_api.rules.rule import steps_of
 
 NOW = int(time.time())
@@ -22,6 +22,14 @@ MOST_REPAIRS = 10
 _GOES_WITH = re.compile(r"goes with `(\w+): (\w+)` only")
 _PLAIN = {ParamKind.INTEGER: 1, ParamKind.NUMBER: "1", ParamKind.BOOLEAN: True}
 _BY_NAME = {"currency": "usd", "minimum_amount_currency": "usd", "country": "DE", "email": "a@example.com"}
+_BY_NAME |= dict.fromkeys(
+    ("url", "default_return_url", "privacy_policy_url", "terms_of_service_url"), "https://example.com"
+)
+
+
+def check_rules(name, *args, **known):
+    """The rules that a call of a resource breaks, by the resource's name."""
+    return check_rules_of(read_catalog().resources[name], *args, **known)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ def smallest(param):
     """A value of a parameter with nothing that is not required."""
     if param.name in _BY_NAME and param.kind is ParamKind.STRING:
         return _BY_NAME[param.name]
-    if param.name in ("due_date", "end_date"):
+    if param.name in ("due_date", "end_date", "redeem_by", "expires_at"):
         return NOW + DAY
     if param.kind is ParamKind.INTEGER and param.name.endswith("amount"):
         return 1000
@@ -54,7 +62,8 @@ def smallest(param):
         required = [p for p in fields.values() if p.required] or list(fields.values())[:1]
         return {p.name: smallest(p) for p in required}
     if param.kind is ParamKind.LIST:
-        return [smallest(param.item)]
+        named = {"images": "https://example.com/1.png", "tiers": {"up_to": "inf", "unit_amount": 5}}
+        return [named.get(param.name) or smallest(param.item)]
     if param.kind is ParamKind.MAP:
         return {"eur": smallest(param.values)}
     return _PLAIN.get(param.kind, "x")
@@ -80,7 +89,8 @@ def _(check: texts.MaxCharacters, param, _around):
     if param.name == "email":
         domain = "@example.com"
         return Example("x" * (check.most - len(domain)) + domain, "x" * check.most + domain)
-    return Example("x" * check.most, "x" * (check.most + 1))
+    start = "https://example.com/" if "url" in param.name or "images" in param.name else ""
+    return Example(start + "x" * (check.most - len(start)), start + "x" * (check.most + 1))
 
 
 @example_of.register
@@ -251,7 +261,8 @@ def _(check: times.NotBefore, _param, _around):
 
 @example_of.register
 def _(check: shapes.MaxItems, param, _around):
-    return Example([smallest(param.item)] * check.most, [smallest(param.item)] * (check.most + 1))
+    (item,) = smallest(param)
+    return Example([item] * check.most, [item] * (check.most + 1))
 
 
 @example_of.register
@@ -344,8 +355,26 @@ def _(_check: shapes.Metadata, _param, _around):
 
 
 @example_of.register
-def _(_check: tax_ids.TaxId, _param, _around):
-    return Example("DE123456789", "nonsense", {"type": "eu_vat"})
+def _(check: tax_ids.TaxId, _param, _around):
+    examples = {"eu_vat": "DE123456789", "us_ein": "12-3456789"}
+    type_, good = next((name, value) for name, value in examples.items() if name in check.forms)
+    return Example(good, "nonsense", {"type": type_})
+
+
+@example_of.register
+def _(_check: texts.Url, _param, _around):
+    return Example("https://example.com", "example.com")
+
+
+@example_of.register
+def _(check: shapes.Includes, param, _around):
+    return Example([check.word], [next(word for word in param.item.enum if word != check.word)])
+
+
+@example_of.register
+def _(check: together.GoesWithOnly, param, around):
+    other = next(n for n in sorted(around[-1], reverse=True) if n not in {param.name, *check.names})
+    return Example(check.value, check.value, {}, {other: smallest(around[-1][other])})
 
 
 def example_request(resource, operation, rule):
@@ -392,7 +421,7 @@ def _repaired(resource, operation, request, params, rule):
         for found in check_rules(resource, operation, request, now=NOW, whole=True, guesses=True):
             asked = _GOES_WITH.match(found.reason)
             is_own = found.source == rule.source and getattr(rule.check, "names", (None,))[0] == found.path[-1]
-            if found.code == "parameter_missing" and not is_own:
+            if found.reason.startswith("is missing") and not is_own:
                 filled = _filled(resource, operation, request, params, found, rule)
                 if filled is None:
                     continue

@@ -22,6 +22,7 @@ from dbt_stripe_sync.stripe_api.rules.shapes import Metadata
 from dbt_stripe_sync.stripe_api.rules.statuses import FROZEN
 from dbt_stripe_sync.stripe_api.rules.texts import MaxCharacters
 
+CATALOG = read_catalog()
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "dbt_stripe_sync"
 RULES_PAGE = ROOT / "docs" / "stripe-rules.md"
@@ -144,12 +145,12 @@ def render_rules():
 
 
 def _value_rows():
-    for name in read_catalog().names():
+    for name in CATALOG.names():
         if lifecycle_of(name).refused is not None:
             continue
         rows = {}
         for operation in (*sorted(WRITES), LIST):
-            for rule in rules_of(name, operation):
+            for rule in rules_of(CATALOG.resources[name], operation):
                 if rule.check.says in _SAID_ABOVE:
                     continue
                 key = (rule.path, rule.check.says, rule.source or GUESS, type(rule.check).__module__.rpartition(".")[2])
@@ -180,9 +181,9 @@ def render_guesses():
     """The list of docs/sandbox.md."""
     rules = {
         f"`{name}` `{rule.path}`: {rule.check.says}"
-        for name in read_catalog().names()
+        for name in CATALOG.names()
         for operation in WRITES
-        for rule in rules_of(name, operation)
+        for rule in rules_of(CATALOG.resources[name], operation)
         if rule.source is None
     }
     refusals = [

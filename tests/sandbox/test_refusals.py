@@ -22,7 +22,8 @@ REFUSALS = {
     "listing._serial": ("GET customers", {"starting_after": "cus_none"}, "No such customer"),
     "listing._page_start": ("GET customers/search", {"query": "email:'a'", "page": "zz"}, "Invalid page token"),
     "search.parse_query": ("GET customers/search", {"query": "email>'a'"}, "unable to parse"),
-    "strictness.read_expand": ("GET customers", {"expand": ["data.a.b.c.d"]}, "more than 4 levels"),
+    "expanding.read_expand": ("GET customers", {"expand": ["data.a.b.c.d"]}, "more than 4 levels"),
+    "expanding.check_expand": ("GET customers/{customer}", {"expand": ["email"]}, "cannot be expanded (email)"),
     "merging.merge_metadata": ("customers/{full}", {"metadata": {"one_more": "v"}}, "up to 50 metadata keys"),
     "amounts.in_currency": (
         "invoiceitems",
@@ -74,11 +75,27 @@ REFUSALS = {
     ),
     "metering._update_grant": ("billing/credit_grants/{voided}", {"expires_at": NOW + 10**6}, "voided"),
     "metering._expire_grant": ("billing/credit_grants/{voided}/expire", {}, "expired or voided"),
+    "invoice_items._update": ("invoiceitems/{proration}", {"discountable": True}, "proration"),
+    "offers.check_mode": (
+        "payment_links",
+        {"line_items": [{"price": "{once}", "quantity": 1}], "application_fee_percent": 5},
+        "at least one line item with a recurring price",
+    ),
     "payment_links._create": (
         "payment_links",
         {"line_items": [{"price": "{once}", "quantity": 1}, {"price": "{once_in_euro}", "quantity": 1}]},
         "same currency",
     ),
+    "phases._build_item": (
+        "subscription_schedules",
+        {
+            "customer": "{customer}",
+            "start_date": "now",
+            "phases": [{"items": [{"price": "{metered_price}", "quantity": 2}]}],
+        },
+        "metered price",
+    ),
+    "prices._update_price": ("prices/{default_price}", {"active": False}, "default price of its product"),
     "quotes._total": ("quotes", {"line_items": [{"price": "{once}"}, {"price": "{once_in_euro}"}]}, "same currency"),
     "quotes._finalize": ("quotes/{empty_quote}/finalize", {}, "before it can be finalized"),
     "schedules._adopt": (
@@ -102,6 +119,11 @@ REFUSALS = {
         "metered price",
     ),
     "subscription_items.change_item": ("subscription_items/{metered_item}", {"quantity": 2}, "metered price"),
+    "subscriptions._check_pausable": (
+        "subscriptions/{scheduled}/pause",
+        {"type": "subscription"},
+        "attached schedule",
+    ),
     "subscriptions._pause": ("subscriptions/{canceled}/pause", {"type": "subscription"}, "can be paused"),
     "subscriptions._resume": ("subscriptions/{subscription}/resume", {}, "Only paused"),
     "subscriptions._delete_discount": ("DELETE subscriptions/{subscription}/discount", {}, "No active discount"),
@@ -122,8 +144,11 @@ def _catalogue(api):
     given = {"product": "product", "unit_amount": 1000}
     ids = {"product": "product", "other_product": "other_product"}
     ids["price"] = api.prices.create({**given, "currency": "usd", "recurring": MONTH, "lookup_key": "price"}).id
+    api.prices.create({**given, "currency": "usd", "recurring": MONTH, "lookup_key": "second"})
     ids["once"] = api.prices.create({**given, "currency": "usd", "lookup_key": "once"}).id
     ids["once_in_euro"] = api.prices.create({**given, "currency": "eur"}).id
+    described = {"currency": "usd", "unit_amount": 1000}
+    ids["default_price"] = api.products.create({"name": "Lamp", "default_price_data": described}).default_price
     ids["percent"] = api.coupons.create({"percent_off": 10}).id
     ids["used_up"] = api.coupons.create({"percent_off": 10, "max_redemptions": 1}).id
     return ids
@@ -151,6 +176,9 @@ def _billing(api):
     other = api.subscriptions.create({**subscribe, "discounts": [{"coupon": coupon}]})
     ids["other_item"] = other["items"].data[0].id
     ids["scheduled"] = other.id
+    api.subscription_items.create({"subscription": ids["subscription"], "price": _price(api, "second")})
+    pending = api.invoice_items.list({"customer": customer, "pending": True})
+    ids["proration"] = next(item.id for item in pending.data if item.proration)
     api.subscription_schedules.create({"from_subscription": other.id})
     ids["canceled"] = api.subscriptions.cancel(api.subscriptions.create(subscribe).id).id
     ids["empty_quote"] = api.quotes.create({"customer": customer}).id

@@ -294,3 +294,113 @@ def test_a_promotion_code_ends_no_later_than_its_coupon(api, name, most):
     given = {"promotion": {"type": "coupon", "coupon": coupon}}
     assert refused(api.promotion_codes.create, {**given, name: most + 1}).param == name
     assert api.promotion_codes.create({**given, name: most}).id
+
+
+# ── payment links, quotes, pauses, webhook endpoints ─────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("params", "is_recurring"),
+    [
+        ({"subscription_data": {"trial_period_days": 3}}, True),
+        ({"payment_method_collection": "if_required"}, True),
+        ({"application_fee_percent": 5}, True),
+        ({"application_fee_amount": 5}, False),
+    ],
+)
+def test_a_payment_link_has_what_goes_with_its_prices(api, price, params, is_recurring):
+    fitting, other = (price(), price(recurring=None)) if is_recurring else (price(recurring=None), price())
+    (name,) = params
+
+    def link(named):
+        return {"line_items": [{"price": named, "quantity": 1}]}
+
+    assert refused(api.payment_links.create, {**link(other), **params}).param == name
+    assert api.payment_links.create({**link(fitting), **params}).id
+    made = api.payment_links.create(link(other)).id
+    assert refused(api.payment_links.update, made, params).param == name
+
+
+def test_a_quote_has_the_fee_that_goes_with_its_prices(api, price):
+    monthly, once = [{"price": price()}], [{"price": price(recurring=None)}]
+    assert refused(api.quotes.create, {"line_items": once, "application_fee_percent": 5}).param
+    assert refused(api.quotes.create, {"line_items": monthly, "application_fee_amount": 5}).param
+    assert api.quotes.create({"line_items": monthly, "application_fee_percent": 5}).id
+    assert api.quotes.create({"line_items": once, "application_fee_amount": 5}).id
+
+
+def test_a_subscription_without_a_schedule_can_be_paused_in_flexible_mode(api, subscribe):
+    classic = subscribe(billing_mode={"type": "classic"}).id
+    assert "flexible" in str(refused(api.subscriptions.pause, classic, {"type": "subscription"}))
+    assert api.subscriptions.pause(subscribe().id, {"type": "subscription"}).status == "paused"
+
+
+def test_a_live_webhook_is_called_by_https(connect):
+    given = {"enabled_events": ["*"], "url": "http://example.com/hook"}
+    live = connect("sk_live_key000000000000").v1.webhook_endpoints
+    error = refused(live.create, given)
+    assert (error.code, error.param) == ("url_invalid", "url")
+    endpoint = live.create({**given, "url": "https://example.com/hook"}).id
+    assert refused(live.update, endpoint, {"url": "http://example.com/hook"}).code == "url_invalid"
+    assert connect().v1.webhook_endpoints.create(given).url == given["url"]
+
+
+# ── what can be expanded ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["nonsense", "email", "metadata", "test_clock.nonsense", "subscriptions.customer"])
+def test_a_property_that_is_no_object_cannot_be_expanded(api, customer, path):
+    for call in (
+        lambda: api.customers.retrieve(customer, {"expand": [path]}),
+        lambda: api.customers.list({"expand": [f"data.{path}"]}),
+        lambda: api.customers.create({"expand": [path]}, {"idempotency_key": "again"}),
+    ):
+        error = refused(call)
+        assert (error.http_status, error.param) == (400, "expand")
+        assert f"cannot be expanded ({error_path(error)})" in str(error)
+    assert len(api.customers.list().data) == 1
+    assert api.customers.create({"name": "Ann"}, {"idempotency_key": "again"}).name == "Ann"
+
+
+def error_path(error):
+    return str(error).partition("(")[2].partition(")")[0]
+
+
+def test_the_properties_of_a_pages_objects_are_below_data(api, price):
+    price()
+    assert "try expanding 'data.product' instead" in str(refused(api.prices.list, {"expand": ["product"]}))
+    assert api.prices.list({"expand": ["data.product", "data.currency_options", "data"]}).data[0].product.name == "Desk"
+
+
+def test_whatever_leads_to_an_object_can_be_expanded(api, subscribe):
+    paths = ["customer", "latest_invoice.customer", "items.data.price.product", "default_source", "automatic_tax"]
+    shown = api.subscriptions.retrieve(subscribe().id, {"expand": paths})
+    assert shown.latest_invoice.customer.id == shown.customer.id
+    assert shown["items"].data[0].price.product.name == "Desk"
+
+
+# ── taxes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_tax_behavior_is_final_once_it_is_set(api, price):
+    options = {"currency_options": {"eur": {"unit_amount": 5, "tax_behavior": "inclusive"}}}
+    named = price(tax_behavior="exclusive", **options)
+    assert refused(api.prices.update, named, {"tax_behavior": "inclusive"}).param == "tax_behavior"
+    other = {"currency_options": {"eur": {"tax_behavior": "exclusive"}}}
+    assert refused(api.prices.update, named, other).param == "currency_options[eur][tax_behavior]"
+    assert api.prices.update(named, {"tax_behavior": "exclusive", **options}).tax_behavior == "exclusive"
+    assert api.prices.update(price(), {"tax_behavior": "inclusive"}).tax_behavior == "inclusive"
+
+    fixed = {"type": "fixed_amount", "fixed_amount": {"amount": 5, "currency": "usd"}, "display_name": "Post"}
+    rate = api.shipping_rates.create({**fixed, "tax_behavior": "exclusive"}).id
+    assert refused(api.shipping_rates.update, rate, {"tax_behavior": "inclusive"}).param == "tax_behavior"
+    assert api.shipping_rates.update(rate, {"tax_behavior": "exclusive"}).id
+
+
+def test_an_archived_tax_rate_stays_where_it_is_and_comes_to_nothing_new(api, subscribe):
+    rate = api.tax_rates.create({"display_name": "VAT", "percentage": 19, "inclusive": False}).id
+    held = subscribe(default_tax_rates=[rate]).id
+    api.tax_rates.update(rate, {"active": False})
+    assert refused(lambda: subscribe(default_tax_rates=[rate])).param == "default_tax_rates[0]"
+    kept = api.subscriptions.update(held, {"default_tax_rates": [rate], "description": "new"})
+    assert [shown.id for shown in kept.default_tax_rates] == [rate]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.payload.layout import KEY
+from dbt_stripe_sync.engine.stage.diff import count_rows
 from dbt_stripe_sync.model.change import REMOVALS
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import PlanError, Problem
 from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.model.plan import PermanentRemovals
-from dbt_stripe_sync.model.sql import key_order, quoted
+from dbt_stripe_sync.model.sql import key_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,8 +60,8 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
 
 def check_empty(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
     """A model without a row never removes what it once held."""
-    (any_row,) = workspace.one(f"SELECT count(*) FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL")
-    if staged.sync.on_removed is not Removal.IGNORE and not any_row and counts.records:
+    found = count_rows(workspace, staged)
+    if staged.sync.on_removed is not Removal.IGNORE and found.rows == found.without_key and counts.records:
         objects = counted(counts.records, "object")
         yield Problem(
             code="empty-model",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.plan.across import Across
+from dbt_stripe_sync.engine.plan.comparing import Comparing
 from dbt_stripe_sync.engine.plan.finalization import Finalization, Referrers, finishes_of, reasons_to_wait
 from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
 from dbt_stripe_sync.engine.plan.observing import Observing
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.payload.layout import Layout
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
-    from dbt_stripe_sync.engine.ports import State, Stripe, Warehouse
+    from dbt_stripe_sync.engine.ports import RowDiffs, State, Stripe, Warehouse
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.lifecycle import Lifecycle
@@ -62,7 +63,8 @@ class Scope:
 
     `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
     not; `warnings` are problems that were found before; `known` names every sync of the project.
-    `calls_per_second` is the pace at which Stripe is asked, `max_reads` how often it may be read.
+    `calls_per_second` is the pace at which Stripe is asked, `max_reads` how often it may be read. `compared_there`
+    names the syncs whose rows the warehouse compares.
     """
 
     syncs: Sequence[Sync]
@@ -73,6 +75,7 @@ class Scope:
     known: frozenset[str] = frozenset()
     calls_per_second: float = inf
     max_reads: int | None = None
+    compared_there: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class Sources:
     stripe: Stripe
     state: State
     clock: Clock
+    diffs: RowDiffs | None = None
 
 
 class PlanMaker:
@@ -103,6 +107,19 @@ class PlanMaker:
             earlier=sources.state.owed(),
             users=frozenset(rule.resource for sync in scope.syncs for rule in self._lifecycle_of(sync).used_by),
         )
+        referrers = Referrers(
+            workspace=self._workspace,
+            parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),
+            ending=lambda: settling.ending,
+        )
+        refreshing = Refreshing(
+            workspace=self._workspace,
+            stripe=sources.stripe,
+            fingerprints=sources.state.fingerprints,
+            writer=writer,
+            clock=sources.clock,
+            asks_all=options.refresh,
+        )
         self._planning = Planning(
             workspace=self._workspace,
             warehouse=sources.warehouse,
@@ -118,19 +135,15 @@ class PlanMaker:
             clock=sources.clock,
             writer=writer,
             across=Across(workspace=self._workspace, stripe=sources.stripe, catalog=scope.catalog),
-            referrers=Referrers(
-                workspace=self._workspace,
-                parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),
-                ending=lambda: settling.ending,
-            ),
+            referrers=referrers,
             settling=settling,
-            refreshing=Refreshing(
-                workspace=self._workspace,
-                stripe=sources.stripe,
-                fingerprints=sources.state.fingerprints,
-                writer=writer,
-                clock=sources.clock,
-                asks_all=options.refresh,
+            refreshing=refreshing,
+            comparing=Comparing(
+                diffs=sources.diffs,
+                state=sources.state,
+                syncs=scope.compared_there,
+                refreshing=refreshing,
+                referrers=referrers,
             ),
             uniques=Uniques(self._workspace, scope.catalog),
             renamed=RenameCheck(workspace=self._workspace, known=scope.known),
@@ -286,6 +299,7 @@ class PlanMaker:
         self._planning.reading.end()
         self._counts[name] = replace(self._counts[name], reads=share.made)
         if share.problem is None:
+            self._problems += finalization.problems
             return found[0]
         self._problems.append(share.problem)
         return finalization.give_up(share.problem.summary)

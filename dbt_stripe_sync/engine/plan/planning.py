@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from dbt_stripe_sync.engine.plan.guards import (
     is_agreement_needed,
 )
 from dbt_stripe_sync.engine.plan.stale_state import StaleStateCheck
-from dbt_stripe_sync.engine.stage.diff import find_differences, read_differences, read_forgotten
+from dbt_stripe_sync.engine.stage.diff import count_rows, find_differences, read_differences, read_forgotten
 from dbt_stripe_sync.engine.stage.extract import CountingWarehouse, Staged, load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
 from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.decide.rules import Need
     from dbt_stripe_sync.engine.plan.across import Across
+    from dbt_stripe_sync.engine.plan.comparing import Comparing
     from dbt_stripe_sync.engine.plan.finalization import Referrers
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
@@ -100,6 +101,7 @@ class Planning:
     progress: RowProgress
     reading: Reads
     calls_per_second: float
+    comparing: Comparing
     room: int | None = None
     staged: int = 0
 
@@ -160,9 +162,11 @@ async def plan_sync(
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
     started = perf_counter()
     heard = CountingWarehouse(planning.warehouse, planning.progress)
-    rows = await asyncio.to_thread(load_rows, planning.workspace, staged, heard)
-    read = perf_counter()
     found = _Share()
+    compared, notes = await asyncio.to_thread(planning.comparing.of, staged, resource, recheck=recheck)
+    found.notes.update(notes)
+    staged = await asyncio.to_thread(load_rows, planning.workspace, replace(staged, compared=compared), heard)
+    read = perf_counter()
     share = planning.reading.share_of(sync)
     await share.within(_look_up(planning, staged, found))
     link_rows(planning.workspace, staged)
@@ -212,7 +216,7 @@ async def plan_sync(
             sync=sync.name,
             model=sync.model.name,
             resource=sync.resource,
-            rows=rows,
+            rows=count_rows(planning.workspace, staged).rows,
             same=found.same,
             rejected=found.rejected,
             held=held[0].summary if held else None,

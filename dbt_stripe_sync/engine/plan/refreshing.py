@@ -117,6 +117,10 @@ class Refreshing:
             self.writer.note(ReadBack(sync=sync.name, at=self.clock.now()))
         return list(_notes(reading)), list(_unanswered(reading))
 
+    def reads_back(self, sync: Sync, resource: Resource) -> bool:
+        """Whether any of a sync's objects are to be read."""
+        return self._cost(sync, resource) is not None
+
     # ── which, and at what cost ──────────────────────────────────────────────────────────────────────────────────
 
     def _is_due(self, sync: Sync) -> bool:

@@ -9,6 +9,7 @@ import orjson
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
+from dbt_stripe_sync.engine.stage.differing import RowCounts
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.sql import key_order, quoted
 
@@ -41,6 +42,9 @@ def find_differences(
     `only` leaves all other keys alone: those that differ are in `staged.left_out`.
     """
     key, row_hash, refs = quoted(KEY), quoted(HASH), quoted(REFS)
+    # Rows that the warehouse found to be as they were have been left there.
+    among = f"SELECT {key} FROM {staged.table} UNION ALL SELECT key FROM {staged.gone}"
+    looked_at = f"AND key IN ({among})" if staged.counts is not None else ""
     workspace.execute(
         f"""
         CREATE OR REPLACE TABLE {staged.changed} AS
@@ -49,7 +53,8 @@ def find_differences(
                     WHEN r.removed THEN 'returned' ELSE 'changed' END AS kind
         FROM (SELECT {key} AS key, {row_hash} AS source_hash, {refs} AS refs FROM {staged.table}
               WHERE {key} IS NOT NULL) AS s
-        FULL JOIN (SELECT key, source_hash, refs, removed, missing FROM known_records WHERE sync = $sync) AS r
+        FULL JOIN (SELECT key, source_hash, refs, removed, missing FROM known_records
+                   WHERE sync = $sync {looked_at}) AS r
             ON s.key = r.key
         WHERE (r.key IS NULL OR r.removed OR s.key IS NULL OR $recheck
                OR r.missing OR r.key IN (SELECT key FROM work.read_back WHERE sync = $sync)
@@ -69,7 +74,7 @@ def find_differences(
         workspace.execute(f"DELETE FROM {staged.changed} WHERE key IN (SELECT key FROM {staged.left_out})")
     kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))
     duplicate_keys, duplicate_rows = workspace.one(f"SELECT count(*), coalesce(sum(rows), 0) FROM {staged.duplicates}")
-    rows, null_keys = workspace.one(f"SELECT count(*), count(*) FILTER ({key} IS NULL) FROM {staged.raw}")
+    counted = count_rows(workspace, staged)
     # Rows that are not looked at this time, because only some are or because their last change is unresolved.
     passed_over = "SELECT key FROM work.unsettled WHERE sync = $sync"
     if only is not None:
@@ -86,12 +91,21 @@ def find_differences(
     in_model = sum(count for kind, count in by_kind.items() if kind is not Kind.REMOVED)
     return DiffCounts(
         kinds=by_kind,
-        same=int(rows) - int(null_keys) - int(duplicate_rows) - int(left_out) - in_model,
+        same=counted.rows - counted.without_key - int(duplicate_rows) - int(left_out) - in_model,
         records=int(records),
         duplicate_keys=int(duplicate_keys),
         duplicate_rows=int(duplicate_rows),
-        null_keys=int(null_keys),
+        null_keys=counted.without_key,
     )
+
+
+def count_rows(workspace: Workspace, staged: Staged) -> RowCounts:
+    """How many rows the model has, and how many of them have no key."""
+    if staged.counts is not None:
+        return staged.counts
+    key = quoted(KEY)
+    rows, without_key = workspace.one(f"SELECT count(*), count(*) FILTER ({key} IS NULL) FROM {staged.raw}")
+    return RowCounts(rows=int(rows), without_key=int(without_key))
 
 
 def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerprints) -> Iterator[list[RowDiff]]:

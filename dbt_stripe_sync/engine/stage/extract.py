@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, PARENT, REFS
+from dbt_stripe_sync.engine.stage.differing import (
+    UNSIGNED_HASH,
+    hashed_child,
+    read_asked,
+    read_parents,
+    take_differing,
+)
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, StateError, WarehouseError
 from dbt_stripe_sync.model.nodes import NUMBER_FIELD, RowSource
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.payload.layout import ChildPart, Layout, Part
     from dbt_stripe_sync.engine.ports import RowProgress, Warehouse
+    from dbt_stripe_sync.engine.stage.differing import Compared, RowCounts
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.nodes import ModelNode, RowSource
     from dbt_stripe_sync.model.sync import Lookup, Sync
@@ -32,13 +40,17 @@ LOCAL_TIME = r"\d\d:\d\d:\d\d(\.\d+)?[+-](0[1-9]|[1-9]\d|00:)"
 class Staged:
     """A sync's rows in the workspace. `number` tells its tables from those of other syncs.
 
-    `salt` is the secret that goes into the rows' hashes where their values are not stored.
+    `salt` is the secret that goes into the rows' hashes where their values are not stored. `compared` says how the
+    warehouse hashes the rows, and compares them; None where both are done here. `counts` are those of a model of which
+    only the rows that differ have been read.
     """
 
     sync: Sync
     layout: Layout
     number: int
     salt: str | None = None
+    compared: Compared | None = None
+    counts: RowCounts | None = None
 
     @property
     def raw(self) -> str:
@@ -64,6 +76,16 @@ class Staged:
     def left_out(self) -> str:
         """The table of those among them that this plan does not look at."""
         return f"work.left_out_{self.number}"
+
+    @property
+    def answer(self) -> str:
+        """The table of what the warehouse has found to differ, as read."""
+        return f"work.answer_{self.number}"
+
+    @property
+    def gone(self) -> str:
+        """The table of the keys that the warehouse has found to be gone."""
+        return f"work.gone_{self.number}"
 
     def child_table(self, child: ChildPart) -> str:
         """The table of a child model's rows as read."""
@@ -95,12 +117,65 @@ class CountingWarehouse:
             self._progress.rows_read(batch.num_rows)
 
 
-def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int:
-    """Read the sync's model and its child models into the workspace; the number of rows of the model.
+def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> Staged:
+    """Read the sync's model and its child models into the workspace.
 
-    Raises `WarehouseError`.
+    Where the warehouse compares the rows, and what it says adds up, only those that differ are read: the answer has
+    `counts` then. Raises `WarehouseError`.
     """
+    loading = _Loading(workspace=workspace, warehouse=warehouse)
+    staged = replace(staged, counts=_load_differing(loading, staged))
+    if staged.counts is None:
+        model, compared = staged.sync.model, staged.compared
+        row = staged.layout.row
+        source = compared.diffs.all_rows(compared.rows) if compared else model.source(tuple(row.columns))
+        loading.load(model, source, row, staged.raw, _selected(row, _keys_and_hash(staged)))
+    _check_keys(workspace, staged)
+    for child in staged.layout.children:
+        parent = f"{key_text(child.child.on, 'incoming')} AS {quoted(PARENT)}"
+        hashed = f"hash({_columns(child)}) AS {quoted(HASH)}"
+        source = _child_source(workspace, staged, child)
+        loading.load(child.child.model, source, child, staged.child_table(child), _selected(child, [parent, hashed]))
+    workspace.execute(
+        f"CREATE OR REPLACE TABLE {staged.duplicates} AS SELECT {quoted(KEY)} AS key, count(*) AS rows "
+        f"FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"
+    )
+    return staged
+
+
+def _load_differing(loading: _Loading, staged: Staged) -> RowCounts | None:
+    """Read the rows that the warehouse finds to differ; None where it is not to be asked, or can't be believed."""
+    compared, workspace = staged.compared, loading.workspace
+    if compared is None or compared.mark is None:
+        return None
+    asked = read_asked(workspace, staged.sync, staged.layout)
+    if asked is None:
+        return None
     row = staged.layout.row
+    source = compared.diffs.differing(compared.rows, compared.mark.state_id, asked)
+    try:
+        loading.load(staged.sync.model, source, row, staged.answer, "*")
+    except WarehouseError as error:
+        if error.problems[0].code != "relation-missing":
+            raise
+        return None  # somebody has dropped the table of hashes; a model that is missing is missed by the next query
+    selected = _selected(row, _keys_and_hash(staged))
+    counts = take_differing(workspace, staged, selected)
+    workspace.execute(f"DROP TABLE {staged.answer}")
+    return counts
+
+
+def _child_source(workspace: Workspace, staged: Staged, child: ChildPart) -> RowSource:
+    """What is read of a child model: all of it, or what belongs to the rows that have been read."""
+    if staged.counts is not None and staged.compared is not None:
+        parents = read_parents(workspace, staged.raw, child)
+        if parents is not None:
+            return staged.compared.diffs.children(hashed_child(child), parents)
+    return child.child.model.source(tuple(child.columns))
+
+
+def _keys_and_hash(staged: Staged) -> Sequence[str]:
+    """SQL for the key of a row, what it names its child rows by, and its hash."""
     keys = [f"{key_text(staged.sync.key, 'incoming')} AS {quoted(KEY)}"]
     keys += [
         f"{key_text(child.child.parent_on, 'incoming')} AS {quoted('$on' + child.name)}"
@@ -108,24 +183,8 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> int
     ]
     # The mapping and the engine that hashes are part of the hash: where one moves, every row is looked at again.
     salt = literal(f"{staged.sync.fingerprint} {duckdb.__version__}")
-    _load(
-        workspace,
-        warehouse,
-        staged.sync.model,
-        staged.raw,
-        row,
-        [*keys, f"{_salted(f'hash({salt}, {_columns(row)})', staged.salt)} AS {quoted(HASH)}"],
-    )
-    _check_keys(workspace, staged)
-    for child in staged.layout.children:
-        parent = f"{key_text(child.child.on, 'incoming')} AS {quoted(PARENT)}"
-        hashed = f"hash({_columns(child)}) AS {quoted(HASH)}"
-        _load(workspace, warehouse, child.child.model, staged.child_table(child), child, [parent, hashed])
-    workspace.execute(
-        f"CREATE OR REPLACE TABLE {staged.duplicates} AS SELECT {quoted(KEY)} AS key, count(*) AS rows "
-        f"FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"
-    )
-    return int(workspace.one(f"SELECT count(*) FROM {staged.raw}")[0])
+    hashed = _salted(f"hash({salt}, {_columns(staged.layout.row)})", staged.salt)
+    return [*keys, f"{hashed if staged.compared is None else UNSIGNED_HASH} AS {quoted(HASH)}"]
 
 
 def _check_keys(workspace: Workspace, staged: Staged) -> None:
@@ -158,34 +217,43 @@ def _salted(hashed: str, salt: str | None) -> str:
     return hashed if salt is None else f"hash(sha256(concat({literal(salt)}, {hashed})))"
 
 
-def _load(
-    workspace: Workspace, warehouse: Warehouse, model: ModelNode, table: str, part: Part, keys: Sequence[str]
-) -> None:
-    source = model.source(tuple(part.columns))
+def _selected(part: Part, keys: Sequence[str]) -> str:
+    """SQL for what is staged of each row."""
     references = [
         f"{key_text(_columns_of(reference), 'incoming')} AS {quoted(part.reference_key(reference))}"
         for reference in part.references
     ]
     extra = [] if part.references else [f"'' AS {quoted(REFS)}"]
-    selected = ", ".join([*keys, _columns(part), *references, *extra])
-    reader = warehouse.rows(source)
-    part.numbers.update(field.name for field in reader.schema if NUMBER_FIELD.items() <= (field.metadata or {}).items())
-    failures: list[WarehouseError] = []
-    incoming = pa.RecordBatchReader.from_batches(reader.schema, _noting(reader, failures))
-    try:
-        workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", incoming)
-    except duckdb.Error:
-        if failures:
-            raise failures[0] from None
-        # What the reader said stands in DuckDB's message with a traceback and perhaps values: neither is for a log.
-        raise WarehouseError(
-            Problem(
-                code="read-failed",
-                summary=f"`{model.label}` could not be read to its end",
-                where=Location(file=model.file, model=model.label),
-                hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
-            )
-        ) from None
+    return ", ".join([*keys, _columns(part), *references, *extra])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loading:
+    """Reads from the warehouse into the workspace."""
+
+    workspace: Workspace
+    warehouse: Warehouse
+
+    def load(self, model: ModelNode, source: RowSource, part: Part, table: str, selected: str) -> None:
+        reader = self.warehouse.rows(source)
+        numbers = (field.name for field in reader.schema if NUMBER_FIELD.items() <= (field.metadata or {}).items())
+        part.numbers.update(numbers)
+        failures: list[WarehouseError] = []
+        incoming = pa.RecordBatchReader.from_batches(reader.schema, _noting(reader, failures))
+        try:
+            self.workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", incoming)
+        except duckdb.Error:
+            if failures:
+                raise failures[0] from None
+            # What the reader said stands in DuckDB's message with a traceback and perhaps values: neither is for a log.
+            raise WarehouseError(
+                Problem(
+                    code="read-failed",
+                    summary=f"`{model.label}` could not be read to its end",
+                    where=Location(file=model.file, model=model.label),
+                    hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
+                )
+            ) from None
 
 
 def _noting(reader: pa.RecordBatchReader, failures: list[WarehouseError]) -> Iterator[pa.RecordBatch]:

@@ -37,12 +37,14 @@ def link_rows(workspace: Workspace, staged: Staged) -> None:
     refs = [f"coalesce({_id_of(*reference)}, '')" for reference in staged.layout.row.references.items()]
     refs += [f"coalesce({quoted(child.name)}.refs, '')" for child in children]
     hashes = [f"s.{quoted(HASH)}", *(f"{quoted(child.name)}.items_hash" for child in children)]
+    # What the warehouse hashes has its child rows in it.
+    hashed = f"hash({', '.join(hashes)})" if staged.compared is None else hashes[0]
     selected = ", ".join(
         [
             f"s.* EXCLUDE ({', '.join([quoted(HASH), *([] if staged.layout.row.references else [quoted(REFS)])])})",
             *ids,
             *lists,
-            f"hash({', '.join(hashes)}) AS {quoted(HASH)}",
+            f"{hashed} AS {quoted(HASH)}",
             f"concat_ws({literal(ID_SEPARATOR)}, {', '.join(refs)}) AS {quoted(REFS)}",
         ]
     )

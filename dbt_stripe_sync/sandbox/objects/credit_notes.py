@@ -78,6 +78,8 @@ def _lines(invoice: Body, ask: Ask) -> list[Body]:
     lines = []
     for index, item in enumerate(given):
         if item["type"] == "custom_line_item":
+            if invoice["automatic_tax"]["enabled"]:
+                raise refuse("Custom lines aren't valid for an invoice with automatic tax.", f"lines[{index}][type]")
             quantity = int(item.get("quantity") or 1)
             unit = item.get("unit_amount") or float(item.get("unit_amount_decimal") or 0)
             shown = {"type": "custom_line_item", "description": item.get("description"), "quantity": quantity}

@@ -127,7 +127,7 @@ def _put(work: Work, body: Body, params: dict[str, Any], currency: str | None) -
         charge_of(work, params, currency)
     body["net_amount"] = body["amount"]
     if "tax_rates" in params:
-        body["tax_rates"] = read_rates(work, params["tax_rates"], "tax_rates")
+        body["tax_rates"] = read_rates(work, params["tax_rates"], "tax_rates", body["tax_rates"])
     if "discounts" in params:
         body["discounts"] = apply_discounts(
             work, params["discounts"], body["discounts"], customer=body["customer"], invoice_item=body["id"]
@@ -147,6 +147,8 @@ def _update(work: Work, ask: Ask) -> Body:
     body = work.edit(FAMILY.kind, ask.id)
     if body["invoice"] is not None:
         limits.check_frozen(FAMILY.kind, {**body, "invoice": work.get("invoice", body["invoice"])}, ask.params)
+    if body["proration"] and ask.params.get("discountable"):
+        raise refuse("A proration can't be discountable.", "discountable")
     given = dict(ask.params)
     if "quantity" in given and not {"amount", "pricing", "price_data", "unit_amount_decimal"} & given.keys():
         _keep_price(work, body, given)

@@ -83,7 +83,9 @@ def _put(work: Work, invoice: Body, params: dict[str, Any]) -> None:
     if params.get("days_until_due") not in (None, ""):
         invoice["due_date"] = invoicing.due_date(work, int(params["days_until_due"]))
     if "default_tax_rates" in params:
-        invoice["default_tax_rates"] = read_rates(work, params["default_tax_rates"], "default_tax_rates")
+        invoice["default_tax_rates"] = read_rates(
+            work, params["default_tax_rates"], "default_tax_rates", invoice["default_tax_rates"]
+        )
     if "discounts" in params:
         invoice["discounts"] = apply_discounts(
             work, params["discounts"], invoice["discounts"], customer=invoice["customer"], invoice=invoice["id"]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.family import refuse
 from dbt_stripe_sync.sandbox.objects.subscription_shape import ENDED
+from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 from dbt_stripe_sync.stripe_api.rules.counts import MOST_INVOICE_ITEMS, MOST_SUBSCRIPTIONS
 from dbt_stripe_sync.stripe_api.rules.statuses import frozen_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
@@ -30,6 +31,24 @@ def check_frozen(resource: str, body: Body, names: Iterable[str]) -> None:
         name = rule.first_fixed(status, names)
         if name is not None:
             raise refuse(rule.message.format(name=name, status=status), name, rule.code)
+
+
+def check_set_once(resource: str, body: Body, given: Mapping[str, Any]) -> None:
+    """Raise the `ApiError` of a value that is final once it is set."""
+    for path, unset in lifecycle_of(resource).set_once.items():
+        for param, held, value in _pairs(body, given, tuple(path.split(".")), ""):
+            if held not in (None, unset) and value not in (None, held):
+                raise refuse(f"You cannot change `{path.rpartition('.')[2]}` once it is set to `{held}`.", param)
+
+
+def _pairs(held: Any, given: Any, path: tuple[str, ...], param: str) -> Iterator[tuple[str, Any, Any]]:
+    """What an object has and what a request gives at a path, wherever the request has it."""
+    if not path:
+        yield param, held, given
+    elif isinstance(given, dict):
+        for name in given if path[0] == "*" else {path[0]} & given.keys():
+            inner = held.get(name.lower() if path[0] == "*" else name) if isinstance(held, dict) else None
+            yield from _pairs(inner, given[name], path[1:], f"{param}[{name}]" if param else name)
 
 
 def check_currency(work: Work, customer: str, currency: str) -> None:

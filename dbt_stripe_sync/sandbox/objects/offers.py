@@ -9,6 +9,9 @@ from dbt_stripe_sync.sandbox.family import refuse
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of
 from dbt_stripe_sync.sandbox.objects.prices import add_price
+from dbt_stripe_sync.sandbox.store import value_at
+from dbt_stripe_sync.stripe_api.rules.prices import PRICES_NAMED
+from dbt_stripe_sync.stripe_api.rules.together import is_given
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -19,6 +22,17 @@ def build_items(work: Work, given: list[Body], before: list[Body], param: str = 
     """The line items after a request: those with an id are kept and changed, the others are new, the rest are gone."""
     known = {item["id"]: item for item in before}
     return [_build(work, item, known, f"{param}[{index}]") for index, item in enumerate(given)]
+
+
+def check_mode(kind: str, items: list[Body], given: dict[str, Any]) -> None:
+    """Raise the `ApiError` of what goes with recurring prices alone, or with one-time prices alone."""
+    repeats = any(item["price"]["type"] == "recurring" for item in items)
+    (rule,) = PRICES_NAMED[kind]
+    for path in rule.one_time_only if repeats else rule.recurring_only:
+        if is_given(value_at(given, path)):
+            param = path.replace(".", "[") + ("]" if "." in path else "")
+            needed = "There cannot be any line items" if repeats else "There must be at least one line item"
+            raise refuse(f"{needed} with a recurring price to use `{path}`.", param)
 
 
 def _build(work: Work, given: dict[str, Any], known: dict[str, Body], param: str) -> Body:

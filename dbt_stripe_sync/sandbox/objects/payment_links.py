@@ -9,7 +9,7 @@ from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.listing import in_list, page_of
 from dbt_stripe_sync.sandbox.merging import apply_params, merge_metadata, plain
-from dbt_stripe_sync.sandbox.objects.offers import build_items
+from dbt_stripe_sync.sandbox.objects.offers import build_items, check_mode
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -35,6 +35,7 @@ def _create(work: Work, ask: Ask) -> Body:
     currencies = {item["currency"] for item in items}
     if len(currencies) > 1:
         raise refuse("All prices of a payment link must have the same currency.", "line_items")
+    check_mode(FAMILY.kind, items, ask.params)
     body = core.new_body(FAMILY, work)
     body.pop("created")
     body["currency"] = (ask.get("currency") or next(iter(currencies))).lower()
@@ -90,6 +91,7 @@ def _update(work: Work, ask: Ask) -> Body:
         hidden = work.hidden(FAMILY.kind, body["id"])
         changed = {item["id"]: item for item in build_items(work, ask.params["line_items"], hidden["items"])}
         hidden["items"] = [changed.get(item["id"], item) for item in hidden["items"]]
+    check_mode(FAMILY.kind, work.peek_hidden(FAMILY.kind, body["id"])["items"], ask.params)
     _put(work, body, ask.params)
     return body
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbt_stripe_sync.sandbox.family import refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects.periods import add_intervals
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
@@ -79,6 +80,8 @@ def _build_item(work: Work, given: Body, price: Body, param: str) -> Body:
     }
     if price["recurring"]["usage_type"] != "metered":
         shown["quantity"] = int(given.get("quantity") or 1)
+    elif given.get("quantity") not in (None, ""):
+        raise refuse("You can't set a quantity for a metered price.", f"{param}[quantity]")
     return shown
 
 

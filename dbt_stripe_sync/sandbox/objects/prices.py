@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects import limits
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -145,9 +146,7 @@ def _create_price(work: Work, ask: Ask) -> Body:
 def _update_price(work: Work, ask: Ask) -> Body:
     body = work.edit(PRICE.kind, ask.id)
     params = ask.params
-    behavior = params.get("tax_behavior")
-    if behavior and body["tax_behavior"] not in ("unspecified", behavior):
-        raise refuse("You cannot change `tax_behavior` once it is set to `inclusive` or `exclusive`.", "tax_behavior")
+    limits.check_set_once(PRICE.kind, body, params)
     apply_params(body, params, leave=("lookup_key", "transfer_lookup_key", "currency_options"))
     if body["active"] is False and work.shown("product", body["product"]) is not None:
         product = work.get("product", body["product"])

@@ -11,7 +11,7 @@ from dbt_stripe_sync.sandbox.merging import apply_params
 from dbt_stripe_sync.sandbox.objects import invoice_totals, invoicing, limits
 from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts, discount_amounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import price_details
-from dbt_stripe_sync.sandbox.objects.offers import build_items
+from dbt_stripe_sync.sandbox.objects.offers import build_items, check_mode
 from dbt_stripe_sync.sandbox.objects.periods import DAY
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
 from dbt_stripe_sync.sandbox.objects.subscription_changes import create_subscription
@@ -64,8 +64,10 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     hidden = work.hidden(FAMILY.kind, body["id"])
     if "line_items" in params:
         hidden["items"] = build_items(work, params["line_items"] or [], hidden["items"])
+    if hidden["items"]:
+        check_mode(FAMILY.kind, hidden["items"], params)
     if "default_tax_rates" in params:
-        rates = read_rates(work, params["default_tax_rates"], "default_tax_rates")
+        rates = read_rates(work, params["default_tax_rates"], "default_tax_rates", body["default_tax_rates"])
         body["default_tax_rates"] = [rate["id"] for rate in rates]
     if "discounts" in params:
         on = {"customer": body["customer"]} if body["customer"] else {}

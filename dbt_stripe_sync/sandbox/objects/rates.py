@@ -5,17 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family
+from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.sandbox.merging import apply_params
+from dbt_stripe_sync.sandbox.objects import limits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
 
-def read_rates(work: Work, given: Any, param: str) -> list[Body]:
-    """The tax rates that a parameter names, as objects show them. Raises `ApiError`."""
-    return [core.reference(work, TAX_RATE.kind, str(id_), f"{param}[{index}]") for index, id_ in enumerate(given or [])]
+def read_rates(work: Work, given: Any, param: str, held: Iterable[Body | str] | None = None) -> list[Body]:
+    """The tax rates that a parameter names, as objects show them. Raises `ApiError`.
+
+    `held` are those that the object has already, which may be archived by now; None where any may be.
+    """
+    rates = [core.reference(work, TAX_RATE.kind, str(id_), f"{param}[{i}]") for i, id_ in enumerate(given or [])]
+    kept = None if held is None else {rate if isinstance(rate, str) else rate["id"] for rate in held}
+    for index, rate in enumerate(rates):
+        if kept is not None and not rate["active"] and rate["id"] not in kept:
+            raise refuse(f"The tax rate {rate['id']} is inactive and can't be applied.", f"{param}[{index}]")
+    return rates
 
 
 def _create_shipping_rate(work: Work, ask: Ask) -> Body:
@@ -35,6 +46,7 @@ def _create_shipping_rate(work: Work, ask: Ask) -> Body:
 
 def _update_shipping_rate(work: Work, ask: Ask) -> Body:
     body = work.edit(SHIPPING_RATE.kind, ask.id)
+    limits.check_set_once(SHIPPING_RATE.kind, body, ask.params)
     apply_params(body, ask.params, leave=("fixed_amount",))
     for currency, option in ((ask.get("fixed_amount") or {}).get("currency_options") or {}).items():
         held = body["fixed_amount"]["currency_options"]

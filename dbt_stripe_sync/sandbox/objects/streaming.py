@@ -14,7 +14,7 @@ from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.family import Ask, ExtraRoute, Family, refuse
 from dbt_stripe_sync.sandbox.objects.metering import METER_EVENT, count_event
 from dbt_stripe_sync.sandbox.v2 import as_time, parse_time
-from dbt_stripe_sync.stripe_api.rules.checking import check_rules
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE
 from dbt_stripe_sync.stripe_api.sdk import read_methods
 from dbt_stripe_sync.stripe_api.sdk_params import read_params
@@ -48,9 +48,10 @@ def _take_events(work: Work, ask: Ask) -> Body:
         raise refuse(f"Invalid events: must have between 1 and {MOST_EVENTS} of them.", "events")
     # A guess: `stream`.
     timed = [_with_moment(work, f"events[{index}]", event) for index, event in enumerate(events)]
+    rules = read_catalog().resources[METER_EVENT.kind].broken_rules
     for event in timed:
         # What is wrong with one is found when the answer is out; an event of Stripe's own tells of it then.
-        if any(check_rules(METER_EVENT.kind, CREATE, event, now=work.now)):
+        if any(rules(CREATE, event, now=work.now)):
             continue
         with contextlib.suppress(ApiError):
             count_event(work, event)

@@ -120,7 +120,7 @@ def _put_price(work: Work, subscription: Body, body: Body, price: Body) -> None:
 def _put(work: Work, subscription: Body, body: Body, given: Body) -> None:
     apply_params(body, given, leave=_PUT_BY_HAND)
     if "tax_rates" in given:
-        body["tax_rates"] = read_rates(work, given["tax_rates"], "tax_rates")
+        body["tax_rates"] = read_rates(work, given["tax_rates"], "tax_rates", body["tax_rates"])
     if "discounts" in given:
         body["discounts"] = apply_discounts(
             work,

@@ -57,16 +57,26 @@ def _cancel(work: Work, ask: Ask) -> Body:
 
 def _pause(work: Work, ask: Ask) -> Body:
     body = work.edit(FAMILY.kind, ask.path["subscription"])
+    _check_pausable(body)
     if body["status"] not in {"active", "trialing"}:
         raise refuse(f"Only active or trialing subscriptions can be paused. This one is {body['status']}.")
     body["status"] = "paused"
     return body
 
 
+def _check_pausable(body: Body) -> None:
+    if body["schedule"]:
+        raise refuse("You cannot pause a subscription with an attached schedule.")
+    if body["billing_mode"]["type"] != "flexible":
+        raise refuse("Only subscriptions with the flexible billing mode can be paused.")
+
+
 def _resume(work: Work, ask: Ask) -> Body:
     body = work.edit(FAMILY.kind, ask.path["subscription"])
     if body["status"] != "paused":
         raise refuse("Only paused subscriptions can be resumed.")
+    if body["collection_method"] != "charge_automatically":
+        raise refuse("Only subscriptions that are charged automatically can be resumed.")
     body["status"] = "active"
     if (ask.get("billing_cycle_anchor") or {"type": "now"})["type"] == "now":
         body["billing_cycle_anchor"] = work.now

@@ -6,7 +6,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.sandbox import family as core
-from dbt_stripe_sync.sandbox.family import Ask, Family
+from dbt_stripe_sync.sandbox.family import Ask, Family, refuse
 from dbt_stripe_sync.stripe_api.sdk_shapes import blank_of
 
 if TYPE_CHECKING:
@@ -14,12 +14,20 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 
+def _check_url(work: Work, ask: Ask) -> None:
+    url = str(ask.get("url", "https://"))
+    if work.livemode and not url.startswith("https://"):
+        raise refuse(f'Invalid URL: {url}. URLs in livemode must begin with "https://"', "url", "url_invalid")
+
+
 def _create(work: Work, ask: Ask) -> Body:
+    _check_url(work, ask)
     # SDK's description of `secret`: Only returned at creation.
     return {**core.create(FAMILY, work, ask), "secret": f"whsec_{token_hex(16)}"}
 
 
 def _update(work: Work, ask: Ask) -> Body:
+    _check_url(work, ask)
     disabled = ask.params.pop("disabled", None)
     body = core.update(FAMILY, work, ask)
     if disabled is not None:

@@ -7,7 +7,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog
 from dbt_stripe_sync.stripe_api.rules.billing import DistinctPrices, OneCurrency, PhasesInOrder
 from dbt_stripe_sync.stripe_api.rules.descriptions import read_checks, read_conditions
 from dbt_stripe_sync.stripe_api.rules.lengths import DEFAULT
@@ -21,7 +20,7 @@ from dbt_stripe_sync.stripe_api.rules.together import Excludes, InOrder, NeedsOn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dbt_stripe_sync.model.params import Param
+    from dbt_stripe_sync.model.params import Param, Resource
     from dbt_stripe_sync.stripe_api.rules.rule import Check
 
 _NEEDED = "docs.stripe.com/error-codes#parameter-missing; the page of the resource's creation"
@@ -40,15 +39,14 @@ _ASKS_FOR: Mapping[type, str] = {DistinctPrices: "price", OneCurrency: "price_da
 
 
 @cache
-def rules_of(resource: str, operation: str) -> tuple[Rule, ...]:
-    """Every rule of an operation. One without a source is a guess. None for what the catalogue lacks."""
-    found = read_catalog().resource(resource)
-    described = found.operation(operation) if found is not None else None
+def rules_of(resource: Resource, operation: str) -> tuple[Rule, ...]:
+    """Every rule of an operation. One without a source is a guess. None for what the resource lacks."""
+    described = resource.operations.get(operation)
     if described is None:
         return ()
-    rows = [rule for rule in table_rules(resource) if operation in rule.operations and operation in WRITES]
+    rows = [rule for rule in table_rules(resource.name) if operation in rule.operations and operation in WRITES]
     if operation == CREATE:
-        needed = lifecycle_of(resource).needs_one_of
+        needed = resource.lifecycle.needs_one_of
         rows += [Rule(path="", check=NeedsOneOf(names), source=_NEEDED) for names in needed]
     taken = {_place_of(rule) for rule in rows}
     params = {name: param for name, param in described.params.items() if name not in described.path_params}
@@ -82,8 +80,8 @@ def _of_those(check: Check, level: Mapping[str, Param]) -> Check:
     """A check of which parameters are needed, without those that the operation lacks."""
     if not isinstance(check, NeedsOneOf):
         return check
-    known = (tuple(name for name in names if name in level) for names in (check.names, check.instead))
-    return NeedsOneOf(*known)
+    names, instead = (tuple(name for name in names if name in level) for names in (check.names, check.instead))
+    return replace(check, names=names, instead=instead)
 
 
 def _names_inside(check: Check) -> set[str]:

@@ -14,9 +14,11 @@ from dbt_stripe_sync.stripe_api.rules.texts import MaxCharacters
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dbt_stripe_sync.model.params import Resource
+
 
 def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it with a default
-    resource: str,
+    resource: Resource,
     operation: str,
     params: Mapping[str, Any],
     *,
@@ -54,7 +56,7 @@ class _Node:
 
 
 @cache
-def _tree(resource: str, operation: str, *, guesses: bool) -> _Node:
+def _tree(resource: Resource, operation: str, *, guesses: bool) -> _Node:
     """The rules by the steps of their paths, so that a request is walked once and only where it has something."""
     root = _Node()
     for rule in rules_of(resource, operation):

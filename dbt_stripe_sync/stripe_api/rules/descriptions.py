@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, MaxDecimals
-from dbt_stripe_sync.stripe_api.rules.shapes import MaxItems
+from dbt_stripe_sync.stripe_api.rules.shapes import Includes, MaxItems
 from dbt_stripe_sync.stripe_api.rules.texts import (
     Country,
     Currency,
@@ -119,6 +119,7 @@ _LISTS: tuple[tuple[str, Reading], ...] = (
     (r"can only specify up to one filter", lambda _: MaxItems(1)),
     (r"Up to (\d+) fields are supported", lambda m: MaxItems(int(m[1]))),
     (r"Up to (\d+) options allowed", lambda m: MaxItems(int(m[1]))),
+    (r"the `(\w+)` permission must be included", lambda m: Includes(m[1])),
 )
 _MAPS: tuple[tuple[str, Reading], ...] = (
     (r"Each key must be a three-letter \[ISO currency code\].* a \[supported currency\]", lambda _: CurrencyKeys()),
@@ -136,6 +137,7 @@ _EXCLUDED = (
     r"If set, `(?P<one>\w+)` must not be set",
     r"Cannot be (?:used in combination|combined|set) with `(?P<one>\w+)`",
     r"can not be combined with `(?P<one>\w+)`",
+    r"Not valid when `(?P<one>\w+)` is used",
     r"Mutually exclusive with (?P<one>\w+)\b",
     r"together with `(?P<one>\w+)` is not allowed",
     r"either `(?P<one>\w+)` or `(?P<two>\w+)`, but not both",

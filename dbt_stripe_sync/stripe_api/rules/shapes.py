@@ -51,6 +51,27 @@ class MaxSubscriptionItems:
 
 
 @dataclass(frozen=True, slots=True)
+class Includes:
+    """A list that says anything has a certain word in it."""
+
+    word: str
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"includes `{self.word}`"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where it has."""
+        if isinstance(value, list) and value and self.word not in value:
+            yield Fault(
+                reason=f"must include `{self.word}`",
+                message=f"The `{self.word}` permission must be included.",
+                hint=f"add `{self.word}` to the list",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class FirstHas:
     """The first item of a list has a parameter that the others may lack."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
@@ -29,7 +29,8 @@ _EU_VAT = {
     "FI": r"\d{8}",
     "FR": r"[A-Z0-9]{2}\d{9}",
     "HR": r"\d{11}",
-    "HU": r"\d{8}",
+    # Stripe's page has had an example of eleven digits.
+    "HU": r"\d{8}(\d{3})?",
     "IE": r"\d[A-Z0-9+*]\d{5}[A-Z]{1,2}",
     "IT": r"\d{11}",
     "LT": r"(\d{9}|\d{12})",
@@ -45,10 +46,14 @@ _EU_VAT = {
     "SK": r"\d{10}",
     "XI": r"(\d{9}|\d{12}|(GD|HA)\d{3})",
 }
-# A guess: `unchecked-forms`.
-FORMS = {
+VAT_FORMS = {
     "eu_vat": "|".join(f"{country}{form}" for country, form in _EU_VAT.items()),
+    # As of XI, which the same register describes.
     "gb_vat": r"(GB)?(\d{9}|\d{12}|(GD|HA)\d{3})",
+}
+# Of these the page has an example each, which says what Stripe accepts and not what it refuses.
+# A guess: `tax-id-forms`.
+GUESSED_FORMS = {
     "ae_trn": r"\d{15}",
     "ar_cuit": r"\d{11}",
     "au_abn": r"\d{11}",
@@ -95,17 +100,19 @@ FORMS = {
 
 @dataclass(frozen=True, slots=True)
 class TaxId:
-    """The value of a tax id has the form of its type."""
+    """The value of a tax id has the form of its type. `forms` are patterns by type."""
+
+    forms: Mapping[str, str] = field(hash=False)
 
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"has the form of its `type`, for {', '.join(f'`{name}`' for name in FORMS)}"
+        return f"has the form of its `type`, for {', '.join(f'`{name}`' for name in self.forms)}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """Nothing where it has, or where the form of the type isn't known."""
         type_ = str(spot.hash.get("type"))
-        form = FORMS.get(type_)
+        form = self.forms.get(type_)
         if form is None or not isinstance(value, str) or not value:
             return
         # Blanks, dots and dashes are how people group the digits.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
 _COUNTRY = re.compile(r"[A-Za-z]{2}")
+_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,23 @@ class Country:
                 message="The country code you provided was invalid. Try a two-letter country code.",
                 code="country_code_invalid",
                 hint="use ISO 3166-1 alpha-2, such as `DE`",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A text is a URL that names its scheme."""
+
+    says: str = "a URL with its scheme, such as `https://example.com`"
+
+    def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
+        """Nothing where it is one."""
+        if isinstance(value, str) and value and not _WITH_SCHEME.match(value):
+            yield Fault(
+                reason="is not a valid URL: it has no scheme",
+                message="Invalid URL: An explicit scheme (such as https) must be provided.",
+                code="url_invalid",
+                hint="start it with `https://` in the model",
             )
 
 

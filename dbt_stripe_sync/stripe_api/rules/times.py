@@ -177,7 +177,8 @@ class NotBefore:
 
 def max_interval(years: int) -> MaxInterval:
     """The longest interval of so many years, in each of Stripe's intervals."""
-    return MaxInterval(years, {"year": years, "month": 12 * years, "week": 52 * years, "day": 365 * years})
+    # In days nobody says it; with a leap year there is one more.
+    return MaxInterval(years, {"year": years, "month": 12 * years, "week": 52 * years, "day": 365 * years + 1})
 
 
 def _span(span: timedelta) -> str:

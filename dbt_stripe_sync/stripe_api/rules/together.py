@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
@@ -89,10 +89,14 @@ class NotWith:
 
 @dataclass(frozen=True, slots=True)
 class NeedsOneOf:
-    """A hash has at least one of some parameters, or one of `instead`; the path leads to the hash."""
+    """A hash has at least one of some parameters, or one of `instead`; the path leads to the hash.
+
+    `message` is Stripe's, where it has words of its own for it.
+    """
 
     names: tuple[str, ...]
     instead: tuple[str, ...] = ()
+    message: str | None = None
 
     @property
     def says(self) -> str:
@@ -105,7 +109,8 @@ class NeedsOneOf:
         if not isinstance(value, dict) or not spot.has_all_inside:
             return
         if not any(is_given(value.get(name)) for name in (*self.names, *self.instead)):
-            yield needs(self.names)
+            missing = needs(self.names)
+            yield missing if self.message is None else replace(missing, message=self.message, code=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,30 @@ class Alone:
 
     def _but(self) -> str:
         return f" except for {_either(self.but)}" if self.but else ""
+
+
+@dataclass(frozen=True, slots=True)
+class GoesWithOnly:
+    """One value of a parameter goes with none but some others of its request."""
+
+    value: str
+    names: tuple[str, ...]
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        return f"`{self.value}` only beside {_listed(self.names)}"
+
+    def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
+        """Nothing where the request has no other."""
+        own = spot.path[-1]
+        others = sorted(name for name in spot.hash if name != own and name not in self.names)
+        if value == self.value and others:
+            yield Fault(
+                reason=f"can't be `{self.value}` in a request that also sends {_listed(others)}",
+                message=f"When `{own}` is `{self.value}`, you can only pass {_listed(self.names)}.",
+                hint=f"leave {_listed(others)} out of the sync, or map another `{own}`",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +374,10 @@ def needs(names: tuple[str, ...], when: str | None = None) -> Fault:
 def is_given(value: Any) -> bool:
     """Whether a parameter says anything."""
     return value is not None and value is not False and value != ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _either(names: tuple[str, ...]) -> str:

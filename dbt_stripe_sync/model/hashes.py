@@ -1,0 +1,50 @@
+"""The words of `diff: warehouse` for the engine, the state and the warehouse: which rows are hashed, which are known.
+
+The state has a hash of each row as last accepted; a table in the warehouse is a copy of these hashes. A mark beside the
+copy says what it holds, so that a copy that is behind, or of another state, is found out by comparing two marks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.model.nodes import RowSource
+
+# The columns that the warehouse adds to a model's own.
+ROW_KIND = "stripe_sync_kind"
+ROW_KEY = "stripe_sync_key"
+ROW_HASH = "stripe_sync_hash"
+# What `ROW_KIND` says: a row that the copy lacks, one that it has otherwise, a key that no row has any more; and once,
+# a row whose key is the numbers of the model's rows, of those without a key, and of the copy's keys.
+NEW, CHANGED, GONE, COUNTS = "new", "changed", "gone", "counts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedChild:
+    """A child model whose rows go into the hash of their parent, which they name by `on`."""
+
+    source: RowSource
+    on: tuple[str, ...]
+    parent_on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedRows:
+    """The rows of a sync with what goes into their hashes; `salt` sets the hashes of different mappings apart."""
+
+    sync: str
+    source: RowSource
+    key: tuple[str, ...]
+    salt: str
+    children: tuple[HashedChild, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashMark:
+    """Which hashes of a sync a state has, or a copy of them holds: how many, and a digest of keys and hashes."""
+
+    state_id: str
+    rows: int
+    digest: str

@@ -1,0 +1,75 @@
+"""Which paths of an object `expand` takes, read from the SDK's typed response classes."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from functools import cache
+from importlib import import_module
+from types import NoneType
+from typing import TYPE_CHECKING, Any, ForwardRef, Literal, Union, get_args, get_origin
+
+from stripe import StripeObject
+
+from dbt_stripe_sync.stripe_api.sdk_shapes import PLAIN, annotations_of, object_class
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@cache
+def can_expand(name: str, path: tuple[str, ...]) -> bool:
+    """Whether a path of an object leads to more than a plain value. True where the types don't say."""
+    found = object_class(name)
+    return found is None or _leads_on(found, found.__module__, path)
+
+
+def _leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
+    """Whether what a type describes has more than a plain value at a path below it."""
+    if hint in PLAIN or hint is NoneType or get_origin(hint) is Literal:
+        return False
+    if isinstance(hint, ForwardRef):
+        found = _resolve(module, hint.__forward_arg__)
+        return found is None or _leads_on(found, found.__module__, path)
+    if isinstance(hint, type) and issubclass(hint, StripeObject):
+        inner = annotations_of(hint).get(path[0]) if path else hint
+        return inner is hint or (inner is not None and _leads_on(inner, hint.__module__, path[1:]))
+    return _any_leads_on(hint, module, path)
+
+
+def _any_leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
+    """The same of unions, lists and maps; others say nothing."""
+    origin, kinds = get_origin(hint), get_args(hint)
+    named = getattr(origin, "__name__", "")
+    if origin is Union:
+        return any(_leads_on(kind, module, path) for kind in kinds)
+    if named == "ListObject":
+        return not path or (path[0] == "data" and _leads_on(kinds[0], module, path[1:]))
+    if named == "UntypedStripeObject":
+        return _leads_on(kinds[0], module, path[1:])
+    return _leads_on(kinds[0], module, path) if origin is list else True
+
+
+def _resolve(module: str, name: str) -> type[Any] | None:
+    """The class that a module knows by a name, None where it knows none."""
+    first, *rest = name.split(".")
+    found: Any = getattr(sys.modules[module], first, None)
+    if found is None and first in _imported(module):
+        source, original = _imported(module)[first]
+        found = getattr(import_module(source), original, None)
+    for step in rest:
+        found = getattr(found, step, None)
+    return found if isinstance(found, type) else None
+
+
+@cache
+def _imported(module: str) -> Mapping[str, tuple[str, str]]:
+    """What a module imports for the sake of its types, by the name that it gives it."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+        for alias in node.names
+    }

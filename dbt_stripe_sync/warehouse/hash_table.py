@@ -1,0 +1,267 @@
+"""The warehouse's copy of the state's hashes: a table for each sync of a state, and one of marks of what they hold.
+
+Only a mark makes a table believable. It is withdrawn before the table changes and written again at the end, so that
+what is cut off in between is found out with or without transactions.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from dbt_stripe_sync.model.errors import WarehouseError
+from dbt_stripe_sync.model.hashes import HashMark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import pyarrow as pa
+
+    from dbt_stripe_sync.warehouse.diff_dialects import DiffDialect
+    from dbt_stripe_sync.warehouse.log import LogConnection
+
+MARKS = "row_hash_marks"
+MARK_TYPES = {
+    "state_id": "text",
+    "sync": "text",
+    "table_name": "text",
+    "hashes": "bigint",
+    "digest": "text",
+    "version": "bigint",
+}
+STAGED = "stripe_sync_staged"
+# A table whose rows can't be deleted is made anew after so many additions.
+MOST_ADDITIONS = 50
+# A mark without a digest, which no state has: what the table holds is not known.
+_WITHDRAWN = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashTables:
+    """The names and the SQL of the copy's tables in one schema."""
+
+    schema: str
+    dialect: DiffDialect
+
+    def name_of(self, state_id: str, sync: str) -> str:
+        """The table of a sync's hashes: a sync's own name may be none that a table can have."""
+        return f"row_hashes_{sha256(f'{state_id}/{sync}'.encode()).hexdigest()[:16]}"
+
+    def table(self, name: str) -> exp.Table:
+        """A table of the schema."""
+        return exp.table_(exp.to_identifier(name, quoted=True), db=exp.to_identifier(self.schema, quoted=True))
+
+    def of(self, state_id: str, sync: str) -> exp.Table:
+        """The table of a sync's hashes."""
+        return self.table(self.name_of(state_id, sync))
+
+    def marks(self) -> exp.Select:
+        """Every mark."""
+        return exp.select(*map(_column, MARK_TYPES)).from_(self.table(MARKS))
+
+    def hashes(self, state_id: str, sync: str) -> exp.Select:
+        """The keys that the copy has, each once, with their hashes: NULL for a row to be looked at again."""
+        table = self.of(state_id, sync)
+        if self.dialect.deletes:
+            return exp.select(_column("key"), _column("row_hash")).from_(table)
+        return (
+            exp.select(_column("key"), _newest("row_hash").as_("row_hash", quoted=True))
+            .from_(table)
+            .group_by(_column("key"))
+            .having(_newest("is_live"))
+        )
+
+    def create(self, table: exp.Table, types: Mapping[str, str]) -> exp.Create:
+        """A table of columns with their types."""
+        columns = [
+            exp.ColumnDef(this=exp.to_identifier(name, quoted=True), kind=exp.DataType.build(kind))
+            for name, kind in types.items()
+        ]
+        return exp.Create(this=exp.Schema(this=table, expressions=columns), kind="TABLE", exists=True)
+
+    def drop(self, table: exp.Table) -> str:
+        """What drops a table, if it is there."""
+        return f"DROP TABLE IF EXISTS {self.render(table)}"
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """The columns of a table of hashes."""
+        types = {"key": "text", "row_hash": "bigint"}
+        return types if self.dialect.deletes else {**types, "is_live": "boolean", "version": "bigint"}
+
+    def render(self, statement: exp.Expr) -> str:
+        """A statement in the engine's words."""
+        return statement.sql(dialect=self.dialect.sqlglot)
+
+
+def newest_marks(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], tuple[int, HashMark]]:
+    """The newest mark of each state and sync, with its version."""
+    found: dict[tuple[str, str], tuple[int, HashMark]] = {}
+    for row in sorted(rows, key=lambda row: int(row["version"])):
+        mark = HashMark(state_id=row["state_id"], rows=int(row["hashes"]), digest=row["digest"])
+        found[row["state_id"], row["sync"]] = (int(row["version"]), mark)
+    return found
+
+
+class HashCopy:
+    """Writes the copy. Everything raises `WarehouseError`."""
+
+    def __init__(self, connection: LogConnection, tables: HashTables) -> None:
+        self._connection = connection
+        self._tables = tables
+        self._marks: dict[tuple[str, str], tuple[int, HashMark]] = {}
+
+    def prepare(self) -> None:
+        """Create the schema and the table of marks where they are missing, and read the marks."""
+        with self._transaction():
+            if not self._connection.has_schema(self._tables.schema):
+                schema = exp.Table(db=exp.to_identifier(self._tables.schema, quoted=True))
+                self._do(exp.Create(this=schema, kind="SCHEMA", exists=True))
+            if MARKS in self._connection.tables(self._tables.schema):
+                query = self._tables.render(self._tables.marks())
+                self._marks = newest_marks(self._connection.read(query).read_all().to_pylist())
+            else:
+                self._do(self._tables.create(self._tables.table(MARKS), MARK_TYPES))
+
+    def mark(self, state_id: str, sync: str) -> HashMark | None:
+        """What the copy has of a sync."""
+        _, mark = self._marks.get((state_id, sync), (0, None))
+        return mark
+
+    def is_whole(self, state_id: str, sync: str) -> bool:
+        """Whether the table has as many hashes as its mark says: somebody may have emptied or dropped it."""
+        mark = self.mark(state_id, sync)
+        known = self._tables.hashes(state_id, sync).subquery("known")
+        query = exp.select(exp.Count(this=exp.Star()).as_("hashes", quoted=True)).from_(known)
+        try:
+            with self._transaction():
+                ((count,),) = self._connection.read(self._tables.render(query)).read_all().to_pydict().values()
+        except WarehouseError:
+            return False
+        return mark is not None and int(count) == mark.rows
+
+    def can_change(self, state_id: str, sync: str) -> bool:
+        """Whether some hashes may be replaced, rather than all of them."""
+        version, mark = self._marks.get((state_id, sync), (0, None))
+        is_old = not self._tables.dialect.deletes and version % MOST_ADDITIONS == MOST_ADDITIONS - 1
+        return mark is not None and mark.digest != _WITHDRAWN and not is_old
+
+    def replace(self, sync: str, mark: HashMark, rows: pa.RecordBatchReader) -> None:
+        """Have these rows (`key`, `row_hash`) as all that there is of a sync."""
+        table = self._tables.of(mark.state_id, sync)
+        with self._changing(sync, mark):
+            self._connection.execute(self._tables.drop(table))
+            self._do(self._tables.create(table.copy(), self._tables.types))
+            with self._staged(rows) as staged:
+                self._insert(table, staged, {"is_live": exp.true()}, mark.state_id, sync)
+
+    def change(
+        self, sync: str, wanted: HashMark, rows: pa.RecordBatchReader, after: Callable[[pa.RecordBatchReader], HashMark]
+    ) -> bool:
+        """Have some rows (`key`, `row_hash`, `is_live`) as these are, and say whether the copy is as wanted then.
+
+        `after` says which mark the copy has by what it had of these rows, and nothing is changed if that is another.
+        """
+        state_id = wanted.state_id
+        with self._transaction(), self._staged(rows) as staged:
+            known = self._tables.hashes(state_id, sync).subquery("known")
+            key = exp.column("key", "known", quoted=True)
+            had = (
+                exp.select(key, exp.column("row_hash", "known", quoted=True))
+                .from_(known)
+                .join(staged, on=key.eq(exp.column("key", "staged", quoted=True)), join_alias="staged")
+            )
+            if after(self._connection.read(self._tables.render(had))) != wanted:
+                return False
+            with self._changing(sync, wanted, in_transaction=True):
+                table = self._tables.of(state_id, sync)
+                if self._tables.dialect.deletes:
+                    among = _column("key").isin(query=exp.select(_column("key")).from_(staged))
+                    self._do(exp.delete(table).where(among))
+                    live = exp.select(_column("key"), _column("row_hash")).from_(staged).where(_column("is_live"))
+                    self._insert(table, live.subquery("live"), {}, state_id, sync)
+                else:
+                    self._insert(table, staged, {"is_live": _column("is_live")}, state_id, sync)
+            return True
+
+    def cancel(self) -> None:
+        """Stop what runs, from another thread."""
+        self._connection.cancel()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.begin()
+        try:
+            yield
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+
+    @contextmanager
+    def _changing(self, sync: str, mark: HashMark, *, in_transaction: bool = False) -> Iterator[None]:
+        if not in_transaction:
+            with self._transaction(), self._changing(sync, mark, in_transaction=True):
+                yield
+            return
+        self._set_mark(sync, HashMark(state_id=mark.state_id, rows=0, digest=_WITHDRAWN))
+        yield
+        self._set_mark(sync, mark)
+
+    def _set_mark(self, sync: str, mark: HashMark) -> None:
+        version = self._version(mark.state_id, sync) + 1
+        values = [mark.state_id, sync, self._tables.name_of(mark.state_id, sync), mark.rows, mark.digest, version]
+        marks = self._tables.table(MARKS)
+        self._do(
+            exp.insert(
+                exp.values([tuple(values)]),
+                marks,
+                columns=[exp.to_identifier(name, quoted=True) for name in MARK_TYPES],
+            )
+        )
+        if self._tables.dialect.deletes:
+            older = exp.and_(
+                _column("state_id").eq(mark.state_id), _column("sync").eq(sync), _column("version") < version
+            )
+            self._do(exp.delete(marks.copy()).where(older))
+        self._marks[mark.state_id, sync] = (version, mark)
+
+    def _version(self, state_id: str, sync: str) -> int:
+        version, _ = self._marks.get((state_id, sync), (0, None))
+        return version
+
+    def _insert(
+        self, table: exp.Table, source: exp.Table | exp.Subquery, more: Mapping[str, exp.Expr], state_id: str, sync: str
+    ) -> None:
+        version = exp.Literal.number(self._version(state_id, sync))
+        values = {"key": _column("key"), "row_hash": _column("row_hash"), **more, "version": version}
+        names = list(self._tables.types)
+        query = exp.select(*(values[name] for name in names)).from_(source)
+        self._do(exp.insert(query, table.copy(), columns=[exp.to_identifier(name, quoted=True) for name in names]))
+
+    @contextmanager
+    def _staged(self, rows: pa.RecordBatchReader) -> Iterator[exp.Table]:
+        named = self._connection.stage(STAGED, rows)
+        yield exp.Table(this=exp.Var(this=named))
+        self._connection.execute(f"DROP TABLE {named}")
+
+    def _do(self, statement: exp.Expr) -> None:
+        self._connection.execute(self._tables.render(statement))
+
+
+def _column(name: str) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True))
+
+
+def _newest(name: str) -> exp.Expr:
+    return exp.Anonymous(this="MAX_BY", expressions=[_column(name), _column("version")])

@@ -1,0 +1,120 @@
+"""Writes hashes through the connection of a reader, in statements that every engine takes, each committed by itself."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlglot import exp
+
+from dbt_stripe_sync.model.errors import WarehouseError
+from dbt_stripe_sync.model.nodes import RowSource
+from dbt_stripe_sync.warehouse.hash_table import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+    from dbt_stripe_sync.model.log import Kind, LogTable
+    from dbt_stripe_sync.warehouse.hash_table import HashTables
+
+ROWS_A_STATEMENT = 5_000
+_TYPES = {"key": "text", "row_hash": "bigint", "is_live": "boolean"}
+
+
+class WritableWarehouse(Protocol):
+    """A reader whose connection takes other statements, too. Every method raises `WarehouseError`."""
+
+    def columns(self, source: RowSource) -> Mapping[str, str]:
+        """Those of a query."""
+        ...
+
+    def rows(self, source: RowSource) -> pa.RecordBatchReader:
+        """Those of a query."""
+        ...
+
+    def execute(self, sql: str) -> None:
+        """Execute a statement and commit it."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...
+
+
+class PlainWriter:
+    """Implements `warehouse.log.LogConnection` without transactions: the copy's marks make up for them."""
+
+    types: Mapping[Kind, str] = {}
+    with_primary_key: tuple[LogTable, ...] = ()
+
+    def __init__(self, warehouse: WritableWarehouse, tables: HashTables) -> None:
+        self._warehouse = warehouse
+        self._tables = tables
+
+    def begin(self) -> None:
+        """Nothing: each statement is committed."""
+
+    def commit(self) -> None:
+        """Nothing, as before."""
+
+    def rollback(self) -> None:
+        """Nothing: what was written without its mark is not believed."""
+
+    def hold(self, table: str) -> None:
+        """Nothing: a state has one writer."""
+
+    def execute(self, sql: str) -> None:
+        """A statement without an answer."""
+        self._warehouse.execute(sql)
+
+    def read(self, sql: str) -> pa.RecordBatchReader:
+        """A query's rows."""
+        source = RowSource(name=self._tables.schema, relation=None, sql=sql, columns=())
+        names = tuple(self._warehouse.columns(source))
+        return self._warehouse.rows(RowSource(name=source.name, relation=None, sql=sql, columns=names))
+
+    def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
+        """A table of rows in the copy's own schema; one that a killed run has left is dropped."""
+        table = self._tables.table(name)
+        types = {column: _TYPES[column] for column in rows.schema.names}
+        self.execute(self._tables.drop(table))
+        self.execute(self._tables.render(self._tables.create(table.copy(), types)))
+        for batch in rows:
+            left = iter(batch.to_pylist())
+            while some := list(islice(left, ROWS_A_STATEMENT)):
+                self.execute(self._tables.render(_insert(table, list(types), some)))
+        return self._tables.render(table)
+
+    def has_schema(self, schema: str) -> bool:
+        """Not known: it is created unless it is there."""
+        del schema
+        return bool(self.tables(self._tables.schema))
+
+    def tables(self, schema: str) -> frozenset[str]:
+        """The table of marks, if it is there."""
+        del schema
+        query = self._tables.render(self._tables.marks())
+        try:
+            self._warehouse.columns(RowSource(name=MARKS, relation=None, sql=query, columns=()))
+        except WarehouseError as error:
+            if error.problems[0].code != "relation-missing":
+                raise
+            return frozenset()
+        return frozenset({MARKS})
+
+    def cancel(self) -> None:
+        """Stop what runs, where the driver can."""
+        cancel = getattr(self._warehouse, "cancel", None)
+        if cancel is not None:
+            cancel()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._warehouse.close()
+
+
+def _insert(table: exp.Table, names: list[str], rows: list[dict[str, Any]]) -> exp.Insert:
+    columns = [exp.to_identifier(name, quoted=True) for name in names]
+    return exp.insert(exp.values([tuple(row[name] for name in names) for row in rows]), table.copy(), columns=columns)

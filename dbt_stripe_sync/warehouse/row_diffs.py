@@ -1,0 +1,220 @@
+"""`diff: warehouse`: the SQL with which an engine compares a model's rows with its copy of the state's hashes.
+
+It is built once, of sqlglot's expressions, and rendered for the engine; `diff_dialects.py` has what differs. The copy
+is a table of hashes and one of marks (`hash_table.py` writes them). What is built here only reads, through the same
+reader as any other query.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from dbt_stripe_sync.model.errors import WarehouseError
+from dbt_stripe_sync.model.hashes import CHANGED, COUNTS, GONE, NEW, ROW_HASH, ROW_KEY, ROW_KIND
+from dbt_stripe_sync.model.nodes import RowSource
+from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS, TypedColumn, text
+from dbt_stripe_sync.warehouse.hash_table import MARK_TYPES, MARKS, HashTables, newest_marks
+from dbt_stripe_sync.warehouse.select import SourceColumn, from_clause, match_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.engine.ports import Warehouse
+    from dbt_stripe_sync.model.hashes import HashedChild, HashedRows, HashMark
+
+NOW, KNOWN, CHILD = "now", "known", "child"
+
+
+class WarehouseRowDiffs:
+    """Implements `engine.ports.RowDiffs` for one kind of warehouse. Everything raises `WarehouseError`."""
+
+    def __init__(self, warehouse: Warehouse, kind: str, schema: str) -> None:
+        self._warehouse = warehouse
+        self._dialect = DIALECTS[kind]
+        self._tables = HashTables(schema=schema, dialect=self._dialect)
+        self._columns: dict[RowSource, Mapping[str, SourceColumn]] = {}
+
+    def reason_against(self, rows: HashedRows) -> str | None:
+        """Why the warehouse can't compare these rows exactly, None where it can."""
+        keys = [(rows.source, rows.key)]
+        for child in rows.children:
+            keys += [(rows.source, child.parent_on), (child.source, child.on)]
+        for source, names in keys:
+            for name in names:
+                if (kind := self._type(source, name)) not in self._dialect.key_types:
+                    return f"column `{name}` of `{source.name}` is a key of type {kind}"
+        for source in (rows.source, *(child.source for child in rows.children)):
+            for name in source.columns:
+                if (kind := self._type(source, name)).startswith(self._dialect.no_hash):
+                    return f"column `{name}` of `{source.name}` has the type {kind}"
+        return None
+
+    def mark(self, state_id: str, sync: str) -> HashMark | None:
+        """What the warehouse's copy has of a sync, None where there is none."""
+        _, mark = self._marks.get((state_id, sync), (0, None))
+        return mark
+
+    @cached_property
+    def _marks(self) -> Mapping[tuple[str, str], tuple[int, HashMark]]:
+        query = self._tables.render(self._tables.marks())
+        source = RowSource(name=f"{self._tables.schema}.{MARKS}", relation=None, sql=query, columns=tuple(MARK_TYPES))
+        try:
+            return newest_marks(self._warehouse.rows(source).read_all().to_pylist())
+        except WarehouseError as error:
+            if error.problems[0].code != "relation-missing":
+                raise
+            return {}  # before the first run has written them
+
+    def all_rows(self, rows: HashedRows) -> RowSource:
+        """Every row with its hash."""
+        query = exp.select(*self._own(rows), self._hash(rows).as_(ROW_HASH, quoted=True))
+        return self._source(rows, self._joined(rows, query), ROW_HASH)
+
+    def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:
+        """Rows that the copy lacks or has otherwise, those with the keys of `also`, keys that are gone, and counts."""
+        now = exp.select(
+            *self._own(rows),
+            self._key(rows.source, rows.key).as_(ROW_KEY, quoted=True),
+            self._hash(rows).as_(ROW_HASH, quoted=True),
+            exp.Literal.number(1).as_("is_row", quoted=True),
+        )
+        known = self._tables.hashes(state_id, rows.sync)
+        key, hashed = _column(ROW_KEY, NOW), _column(ROW_HASH, NOW)
+        is_known = _column("key", KNOWN)
+        kind = (
+            exp.Case()
+            .when(_column("is_row", NOW).is_(exp.null()), exp.Literal.string(GONE))
+            .when(is_known.copy().is_(exp.null()), exp.Literal.string(NEW))
+            .else_(exp.Literal.string(CHANGED))
+        )
+        same = exp.Coalesce(this=hashed.copy().eq(_column("row_hash", KNOWN)), expressions=[exp.false()])
+        wanted: exp.Expr = exp.not_(same)
+        if also:
+            wanted = exp.or_(wanted, key.copy().isin(*(exp.Literal.string(one) for one in also)))
+        differing = (
+            exp.select(
+                kind.as_(ROW_KIND, quoted=True),
+                exp.Coalesce(this=key, expressions=[is_known]).as_(ROW_KEY, quoted=True),
+                hashed.as_(ROW_HASH, quoted=True),
+                *(_column(name, NOW).as_(name, quoted=True) for name in rows.source.columns),
+            )
+            .from_(self._joined(rows, now).subquery(NOW))
+            .join(known.subquery(KNOWN), on=key.copy().eq(is_known.copy()), join_type="full")
+            .where(wanted)
+        )
+        both = exp.union(differing, self._counts(rows, known), distinct=False)
+        return self._source(rows, both, ROW_KIND, ROW_KEY, ROW_HASH)
+
+    def children(self, child: HashedChild, parents: Sequence[str]) -> RowSource:
+        """The rows of a child model that belong to some parents, by the text of what they name them by."""
+        among = self._key(child.source, child.on).isin(*(exp.Literal.string(parent) for parent in parents))
+        query = exp.select("*").from_(_raw(child.source)).where(among if parents else exp.false())
+        return RowSource(
+            name=child.source.name, relation=None, sql=self._tables.render(query), columns=child.source.columns
+        )
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _counts(self, rows: HashedRows, known: exp.Select) -> exp.Select:
+        """One row: how many rows the model has, how many of them without a key, how many hashes the copy has."""
+        key = self._key(rows.source, rows.key)
+        without = exp.Sum(this=exp.Case().when(key.is_(exp.null()), exp.Literal.number(1)).else_(exp.Literal.number(0)))
+        numbers = [
+            exp.Count(this=exp.Star()),
+            exp.Coalesce(this=without, expressions=[exp.Literal.number(0)]),
+            exp.select(exp.Count(this=exp.Star())).from_(known.copy().subquery(KNOWN)).subquery(),
+        ]
+        whole: exp.Expr = text(numbers[0])
+        for number in numbers[1:]:
+            joined = exp.DPipe(this=whole, expression=exp.Literal.string(" "))
+            whole = exp.DPipe(this=joined, expression=text(number))
+        return exp.select(
+            exp.Literal.string(COUNTS).as_(ROW_KIND, quoted=True),
+            whole.as_(ROW_KEY, quoted=True),
+            *(exp.null().as_(name, quoted=True) for name in (ROW_HASH, *rows.source.columns)),
+        ).from_(_raw(rows.source))
+
+    def _own(self, rows: HashedRows) -> list[exp.Expr]:
+        return [self._named(rows.source, name).as_(name, quoted=True) for name in rows.source.columns]
+
+    def _hash(self, rows: HashedRows) -> exp.Expr:
+        columns = [
+            TypedColumn(sql=self._named(rows.source, name), type=self._type(rows.source, name))
+            for name in rows.source.columns
+        ]
+        columns += [
+            TypedColumn(sql=_column("digest", f"{CHILD}{number}"), type="text") for number in range(len(rows.children))
+        ]
+        return self._dialect.hash_row(columns, rows.salt)
+
+    def _joined(self, rows: HashedRows, query: exp.Select) -> exp.Select:
+        """The query over the rows, each joined with a digest of its child rows, whatever their order."""
+        query = query.from_(_raw(rows.source))
+        for number, child in enumerate(rows.children):
+            name = f"{CHILD}{number}"
+            columns = [
+                TypedColumn(sql=self._named(child.source, column), type=self._type(child.source, column))
+                for column in child.source.columns
+            ]
+            hashed = exp.cast(self._dialect.hash_row(columns, rows.salt), "decimal(38, 0)")
+            digest = exp.DPipe(
+                this=exp.DPipe(this=text(exp.Count(this=exp.Star())), expression=exp.Literal.string(":")),
+                expression=text(exp.Sum(this=hashed)),
+            )
+            key = self._key(child.source, child.on)
+            of_parents = (
+                exp.select(key.as_("parent", quoted=True), digest.as_("digest", quoted=True))
+                .from_(_raw(child.source))
+                .group_by(key.copy())
+            )
+            on = self._key(rows.source, child.parent_on).eq(_column("parent", name))
+            query = query.join(of_parents.subquery(name), on=on, join_type="left")
+        return query
+
+    def _key(self, source: RowSource, names: Sequence[str]) -> exp.Expr:
+        """The canonical text of a key, as `model.sql.key_text` makes it: NULL where a column is."""
+        parts = [text(self._named(source, name)) for name in names]
+        if len(parts) == 1:
+            return parts[0]
+        whole: exp.Expr = exp.Literal.string('["')
+        for number, part in enumerate(parts):
+            escaped: exp.Expr = part
+            for mark in ("\\", '"'):
+                escaped = exp.func("REPLACE", escaped, exp.Literal.string(mark), exp.Literal.string(f"\\{mark}"))
+            whole = exp.DPipe(this=whole, expression=escaped)
+            end = '"]' if number == len(parts) - 1 else '","'
+            whole = exp.DPipe(this=whole, expression=exp.Literal.string(end))
+        return whole
+
+    def _described(self, source: RowSource) -> Mapping[str, SourceColumn]:
+        if source not in self._columns:
+            types = self._warehouse.columns(source)
+            columns = [SourceColumn(name=name, type=kind, sql="") for name, kind in types.items()]
+            self._columns[source] = match_columns(source, columns)
+        return self._columns[source]
+
+    def _type(self, source: RowSource, name: str) -> str:
+        return self._described(source)[name].type.lower().split("(", 1)[0].strip()
+
+    def _named(self, source: RowSource, name: str) -> exp.Column:
+        return _column(self._described(source)[name].name, "source_rows")
+
+    def _source(self, rows: HashedRows, query: exp.Expr, *added: str) -> RowSource:
+        return RowSource(
+            name=rows.source.name,
+            relation=None,
+            sql=self._tables.render(query),
+            columns=(*added, *rows.source.columns),
+        )
+
+
+def _column(name: str, table: str) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True), table=table)
+
+
+def _raw(source: RowSource) -> exp.Table:
+    """The model's relation or query, under the alias `source_rows`, in dbt's own words."""
+    return exp.Table(this=exp.Var(this=from_clause(source)))

@@ -1,0 +1,131 @@
+"""`diff: warehouse`: brings the warehouse's copy of the state's hashes up to the state once a run has ended.
+
+The state is the truth (`state/accepted.py`), the copy is read to plan (`warehouse/row_diffs.py`) and written here alone
+(`warehouse/hash_table.py`). What the copy holds is told by its mark: one that is not the state's is not believed, and
+the run that finds that makes the copy anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
+from dbt_stripe_sync.model.sync import DiffPlace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.ports import RowDiffs, Warehouse
+    from dbt_stripe_sync.model.hashes import HashMark
+    from dbt_stripe_sync.model.sync import Sync
+    from dbt_stripe_sync.state.store import StateStore
+    from dbt_stripe_sync.warehouse.hash_table import HashCopy
+    from dbt_stripe_sync.wiring import Workload
+
+
+def is_compared_there(workload: Workload, sync: Sync) -> bool:
+    """Whether the warehouse is to compare a sync's rows."""
+    return (sync.diff.value if sync.diff is not None else workload.settings.diff) == DiffPlace.WAREHOUSE.value
+
+
+def compared_there(workload: Workload) -> frozenset[str]:
+    """The syncs whose rows the warehouse is to compare."""
+    return frozenset(sync.name for sync in workload.syncs if is_compared_there(workload, sync))
+
+
+def open_diffs(workload: Workload, warehouse: Warehouse) -> RowDiffs | None:
+    """What has the warehouse compare rows, where a sync asks for that. Raises `WarehouseError`."""
+    if not compared_there(workload):
+        return None
+    from dbt_stripe_sync.warehouse.registry import open_row_diffs
+
+    return open_row_diffs(workload.dbt.target, workload.settings.diff_schema, warehouse)
+
+
+async def bring_up_to_date(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
+    """Write what the copy lacks of an open state. What keeps it from being written comes back as a warning.
+
+    Works in a thread, so that Ctrl-C is heard; what was begun is rolled back then, or not believed.
+    """
+    writer = _Writer(workload, state)
+    writing = asyncio.ensure_future(asyncio.to_thread(writer.write))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        writer.cancel()
+        with suppress(Exception):
+            await writing  # it uses the state, which is closed next
+        raise
+    except SyncError as error:
+        return tuple(_not_written(problem) for problem in error.problems)
+    except Exception as error:  # noqa: BLE001 - the copy never fails the run that it is made for
+        return (_not_written(Problem(code="diff-failed", summary=type(error).__name__)),)
+    return ()
+
+
+class _Writer:
+    def __init__(self, workload: Workload, state: StateStore) -> None:
+        self._workload = workload
+        self._state = state
+        self._copy: HashCopy | None = None
+
+    def cancel(self) -> None:
+        if self._copy is not None:
+            self._copy.cancel()
+
+    def write(self) -> None:
+        from dbt_stripe_sync.warehouse.registry import open_hash_copy
+        from dbt_stripe_sync.warehouse.requests import TimeLimits
+        from dbt_stripe_sync.wiring import adapter_request
+
+        wanted = self._wanted()
+        if not wanted:
+            return
+        settings, dbt = self._workload.settings, self._workload.dbt
+        limits = TimeLimits(read_seconds=settings.warehouse_read_timeout)
+        self._copy = copy = open_hash_copy(
+            dbt.target, settings.diff_schema, project_root=dbt.root, adapter=adapter_request(dbt), limits=limits
+        )
+        try:
+            copy.prepare()
+            for sync, mark in wanted.items():
+                if not self._is_right(copy, sync, mark):
+                    copy.replace(sync, mark, self._state.accepted.rows(sync))
+        finally:
+            copy.close()
+
+    def _wanted(self) -> Mapping[str, HashMark]:
+        names = compared_there(self._workload)
+        return {sync: mark for sync, mark in self._state.hash_marks().items() if sync in names}
+
+    def _is_right(self, copy: HashCopy, sync: str, wanted: HashMark) -> bool:
+        """Whether the copy is what the state has, perhaps once it has what the last run has changed."""
+        run = self._state.last_run()
+        known = copy.mark(wanted.state_id, sync)
+        if run is None or known is None or not copy.is_whole(wanted.state_id, sync):
+            return False
+        if known == wanted:
+            return True
+        if not copy.can_change(wanted.state_id, sync):
+            return False
+        accepted = self._state.accepted
+        touched = accepted.touched(sync, run).read_all()
+        return copy.change(
+            sync,
+            wanted,
+            touched.to_reader(),
+            after=lambda had: accepted.mark_after(known, had, touched.to_reader()),
+        )
+
+
+def _not_written(problem: Problem) -> Problem:
+    later = "until a run can write it, every row is read"
+    return Problem(
+        code="diff-not-written",
+        summary=f"the hashes of accepted rows were not written to the warehouse: {problem.summary}",
+        where=Location(file="dbt_project.yml", field="vars.stripe_sync.diff"),
+        hint=f"{problem.hint}; {later}" if problem.hint else later,
+        severity=Severity.WARNING,
+    )

@@ -1,0 +1,47 @@
+SELECT source_rows."id" AS "id", source_rows."term" AS "term", source_rows."amount" AS "amount", source_rows."tags" AS "tags", HASH_RECORD_EXTENDED(ROW(CAST('salt' AS TEXT), source_rows."id", CAST(source_rows."term" AS TEXT) COLLATE "C", CAST(source_rows."amount" AS TEXT) COLLATE "C", CAST(source_rows."tags" AS TEXT) COLLATE "C", CAST(child0."digest" AS TEXT) COLLATE "C"), 0) AS "stripe_sync_hash" FROM "shop"."plans" source_rows LEFT JOIN (SELECT CAST(source_rows."sub" AS TEXT) AS "parent", CAST(COUNT(*) AS TEXT) || ':' || CAST(SUM(CAST(HASH_RECORD_EXTENDED(ROW(CAST('salt' AS TEXT), source_rows."sub", CAST(source_rows."seats" AS TEXT) COLLATE "C"), 0) AS DECIMAL(38, 0))) AS TEXT) AS "digest" FROM (
+select * from lines -- all
+) source_rows GROUP BY CAST(source_rows."sub" AS TEXT)) AS child0 ON CAST(source_rows."id" AS TEXT) = child0."parent";
+
+SELECT CASE WHEN now."is_row" IS NULL THEN 'gone' WHEN known."key" IS NULL THEN 'new' ELSE 'changed' END AS "stripe_sync_kind", COALESCE(now."stripe_sync_key", known."key") AS "stripe_sync_key", now."stripe_sync_hash" AS "stripe_sync_hash", now."id" AS "id", now."term" AS "term", now."amount" AS "amount", now."tags" AS "tags" FROM (SELECT source_rows."id" AS "id", source_rows."term" AS "term", source_rows."amount" AS "amount", source_rows."tags" AS "tags", '["' || REPLACE(REPLACE(CAST(source_rows."id" AS TEXT), '\', '\\'), '"', '\"') || '","' || REPLACE(REPLACE(CAST(source_rows."term" AS TEXT), '\', '\\'), '"', '\"') || '"]' AS "stripe_sync_key", HASH_RECORD_EXTENDED(ROW(CAST('salt' AS TEXT), source_rows."id", CAST(source_rows."term" AS TEXT) COLLATE "C", CAST(source_rows."amount" AS TEXT) COLLATE "C", CAST(source_rows."tags" AS TEXT) COLLATE "C", CAST(child0."digest" AS TEXT) COLLATE "C"), 0) AS "stripe_sync_hash", 1 AS "is_row" FROM "shop"."plans" source_rows LEFT JOIN (SELECT CAST(source_rows."sub" AS TEXT) AS "parent", CAST(COUNT(*) AS TEXT) || ':' || CAST(SUM(CAST(HASH_RECORD_EXTENDED(ROW(CAST('salt' AS TEXT), source_rows."sub", CAST(source_rows."seats" AS TEXT) COLLATE "C"), 0) AS DECIMAL(38, 0))) AS TEXT) AS "digest" FROM (
+select * from lines -- all
+) source_rows GROUP BY CAST(source_rows."sub" AS TEXT)) AS child0 ON CAST(source_rows."id" AS TEXT) = child0."parent") AS now FULL JOIN (SELECT "key", "row_hash" FROM "stripe_sync"."row_hashes_f4c1da5ad371ed02") AS known ON now."stripe_sync_key" = known."key" WHERE NOT COALESCE(now."stripe_sync_hash" = known."row_hash", FALSE) OR now."stripe_sync_key" IN ('["1","it''s"]', '["2","a\\b"]') UNION ALL SELECT 'counts' AS "stripe_sync_kind", CAST(COUNT(*) AS TEXT) || ' ' || CAST(COALESCE(SUM(CASE WHEN ('["' || REPLACE(REPLACE(CAST(source_rows."id" AS TEXT), '\', '\\'), '"', '\"') || '","' || REPLACE(REPLACE(CAST(source_rows."term" AS TEXT), '\', '\\'), '"', '\"') || '"]') IS NULL THEN 1 ELSE 0 END), 0) AS TEXT) || ' ' || CAST((SELECT COUNT(*) FROM (SELECT "key", "row_hash" FROM "stripe_sync"."row_hashes_f4c1da5ad371ed02") AS known) AS TEXT) AS "stripe_sync_key", NULL AS "stripe_sync_hash", NULL AS "id", NULL AS "term", NULL AS "amount", NULL AS "tags" FROM "shop"."plans" source_rows;
+
+SELECT * FROM (
+select * from lines -- all
+) source_rows WHERE CAST(source_rows."sub" AS TEXT) IN ('1', '2');
+
+CREATE SCHEMA IF NOT EXISTS "stripe_sync";
+
+CREATE TABLE IF NOT EXISTS "stripe_sync"."row_hash_marks" ("state_id" TEXT, "sync" TEXT, "table_name" TEXT, "hashes" BIGINT, "digest" TEXT, "version" BIGINT);
+
+INSERT INTO "stripe_sync"."row_hash_marks" ("state_id", "sync", "table_name", "hashes", "digest", "version") VALUES ('state', 'it''s a sync', 'row_hashes_f4c1da5ad371ed02', 0, '', 1);
+
+DELETE FROM "stripe_sync"."row_hash_marks" WHERE "state_id" = 'state' AND "sync" = 'it''s a sync' AND "version" < 1;
+
+DROP TABLE IF EXISTS "stripe_sync"."row_hashes_f4c1da5ad371ed02";
+
+CREATE TABLE IF NOT EXISTS "stripe_sync"."row_hashes_f4c1da5ad371ed02" ("key" TEXT, "row_hash" BIGINT);
+
+INSERT INTO "stripe_sync"."row_hashes_f4c1da5ad371ed02" ("key", "row_hash") SELECT "key", "row_hash" FROM stripe_sync_staged;
+
+DROP TABLE stripe_sync_staged;
+
+INSERT INTO "stripe_sync"."row_hash_marks" ("state_id", "sync", "table_name", "hashes", "digest", "version") VALUES ('state', 'it''s a sync', 'row_hashes_f4c1da5ad371ed02', 3, '2.0:7', 2);
+
+DELETE FROM "stripe_sync"."row_hash_marks" WHERE "state_id" = 'state' AND "sync" = 'it''s a sync' AND "version" < 2;
+
+SELECT "known"."key", "known"."row_hash" FROM (SELECT "key", "row_hash" FROM "stripe_sync"."row_hashes_f4c1da5ad371ed02") AS known JOIN stripe_sync_staged AS staged ON "known"."key" = "staged"."key";
+
+INSERT INTO "stripe_sync"."row_hash_marks" ("state_id", "sync", "table_name", "hashes", "digest", "version") VALUES ('state', 'it''s a sync', 'row_hashes_f4c1da5ad371ed02', 0, '', 3);
+
+DELETE FROM "stripe_sync"."row_hash_marks" WHERE "state_id" = 'state' AND "sync" = 'it''s a sync' AND "version" < 3;
+
+DELETE FROM "stripe_sync"."row_hashes_f4c1da5ad371ed02" WHERE "key" IN (SELECT "key" FROM stripe_sync_staged);
+
+INSERT INTO "stripe_sync"."row_hashes_f4c1da5ad371ed02" ("key", "row_hash") SELECT "key", "row_hash" FROM (SELECT "key", "row_hash" FROM stripe_sync_staged WHERE "is_live") AS live;
+
+INSERT INTO "stripe_sync"."row_hash_marks" ("state_id", "sync", "table_name", "hashes", "digest", "version") VALUES ('state', 'it''s a sync', 'row_hashes_f4c1da5ad371ed02', 3, '2.0:7', 4);
+
+DELETE FROM "stripe_sync"."row_hash_marks" WHERE "state_id" = 'state' AND "sync" = 'it''s a sync' AND "version" < 4;
+
+DROP TABLE stripe_sync_staged;
