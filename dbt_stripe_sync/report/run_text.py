@@ -80,7 +80,8 @@ def render_run(
     yield from _totals(report, width, paint)
     for path in artifacts:
         yield f"{INDENT}{plain(str(path))}"
-    if report.done.get(Status.UNKNOWN.value) or report.done.get(Status.SKIPPED.value):
+    is_over = report.status is not RunStatus.RUNNING
+    if is_over and (report.done.get(Status.UNKNOWN.value) or report.done.get(Status.SKIPPED.value)):
         text = "`dbt-stripe-sync retry` sends what was skipped or is unresolved, once the causes are fixed."
         yield from wrap_marked("hint:", text, width, paint, colour="cyan")
 
@@ -201,7 +202,9 @@ def _totals(report: RunReport, width: int, paint: Paint) -> Iterator[str]:
     of = counted(figures.rows, "row") + (f" and {counted(figures.removals, 'removal')}" if figures.removals else "")
     seconds = (report.finished_at - report.started_at).total_seconds()
     mode = "LIVE" if report.header.livemode else "test"
-    yield from wrap(f"{of}: {', '.join(parts)}; {requests_of(report)} in {took(seconds)}.", width)
+    # A run says how many requests it has sent at its end.
+    sent = "" if report.status is RunStatus.RUNNING else f"; {requests_of(report)}"
+    yield from wrap(f"{of}: {', '.join(parts)}{sent} in {took(seconds)}.", width)
     yield from wrap(
         f"Run {report.run_id}, target {report.header.target}, account {report.header.account}, {mode} mode.", width
     )
