@@ -145,9 +145,7 @@ def _build(stage: Stage) -> None:
     if done.returncode != 0:
         stage.say(done.stdout + done.stderr)
         raise ConfigError(
-            Problem(
-                code="dbt-build-failed", summary="`dbt build` of the sample failed", hint="its messages stand above"
-            )
+            Problem(code="dbt-build-failed", summary="`dbt build` of the sample failed", hint="see its messages above")
         )
 
 

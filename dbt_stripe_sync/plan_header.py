@@ -50,7 +50,7 @@ def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
         Problem(
             code=f"plan-other-{name}",
             summary=f"the plan was made for {name.replace('-', ' ')} `{then}`, and this is `{now}`",
-            hint="make it anew with `dbt-stripe-sync plan --out FILE`",
+            hint="make a new plan with `dbt-stripe-sync plan --out FILE`",
         )
         for name, then, now in facts
         if then != now
@@ -59,7 +59,7 @@ def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
         Problem(
             code="plan-stale",
             summary=f"the {what} has changed since the plan was made",
-            hint="make it anew with `dbt-stripe-sync plan --out FILE`",
+            hint="make a new plan with `dbt-stripe-sync plan --out FILE`",
         )
         for what, has_moved in (
             ("state", state.serial not in {header.state_serial, state.serial_after(header.plan_id)}),
@@ -72,7 +72,7 @@ def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
             Problem(
                 code="plan-altered",
                 summary="the plan was altered after it was made: its signature is not the state's",
-                hint="make it anew with `dbt-stripe-sync plan --out FILE`",
+                hint="make a new plan with `dbt-stripe-sync plan --out FILE`",
             )
         )
     if problems or stale:

@@ -200,7 +200,7 @@ class ProjectState:
     def _no_run(self, run: str | None) -> Problem:
         return Problem(
             code="no-run",
-            summary=f"there is no run `{run}`" if run else "there has been no run yet",
+            summary=f"unknown run `{run}`" if run else "there has been no run yet",
             where=Location(file=str(self.place)),
             hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
         )

@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.run_results import read_run_results
 from dbt_stripe_sync.dbt.selection import Selection, select_syncs
 from dbt_stripe_sync.dbt.staleness import find_stale
-from dbt_stripe_sync.dbt.targets import find_other_target
+from dbt_stripe_sync.dbt.targets import built_place, find_other_target
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity, SyncError, WarehouseError
@@ -68,6 +69,7 @@ class ProjectOptions:
     profiles_dir: Path | None = None
     profile: str | None = None
     target: str | None = None
+    target_path: Path | None = None
     variables: str | None = None
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -89,6 +91,7 @@ class ProjectOptions:
             profiles_dir=self.profiles_dir,
             profile=self.profile,
             target=self.target,
+            target_path=self.target_path,
             variables=self.variables,
             state=self.dbt_state,
             defer=self.defer,
@@ -334,10 +337,10 @@ def _judge(
     settings: Settings,
 ) -> Gate:
     """What dbt's results say of the models that are read, unless they are to be ignored."""
-    known = recall(dbt.root, last)
+    known = recall(dbt.root, last, partial(built_place, dbt))
     if options.ignore_dbt_results:
         return Gate()
-    evidence = Evidence(manifest=manifest, known=known, last=last, target=dbt.target_name, target_path=dbt.target_path)
+    evidence = Evidence(manifest=manifest, known=known, last=last, place=dbt.place, target_path=dbt.target_path)
     return judge(evidence, _models_of(syncs), require_results=settings.require_results)
 
 

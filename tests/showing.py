@@ -120,4 +120,5 @@ def as_text(path: str, value: Any) -> str:
     if isinstance(value, dict | list):
         known = [as_text("", part) if isinstance(part, Ref | Fingerprint) else hide_secrets(part) for part in value]
         return plain(json.dumps(known if isinstance(value, list) else value, ensure_ascii=False))
-    return plain(str(hide_secrets(value)))
+    text = plain(str(hide_secrets(value)))
+    return f'"{text}"' if text != text.strip() else text

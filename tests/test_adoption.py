@@ -352,6 +352,26 @@ def test_an_address_that_differs_in_case_alone_makes_no_second_customer(business
     assert business.stripe.count("customer") == 2
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "is_near"),
+    [
+        ("ÉVA@EXÄMPLE.com", "éva@exämple.com", True),
+        # A letter with its accent apart looks the same.
+        ("e\u0301va@example.com", "éva@example.com", True),
+        ("strasse@example.com", "straße@example.com", False),
+    ],
+)
+@pytest.mark.parametrize("match_email", ["exact", "ignore_case"])
+def test_addresses_of_any_alphabet_are_compared_by_case_alone(business, theirs, ours, is_near, match_email):
+    person(business, theirs)
+    people(business, ("c1", ours, "A"), match=["email"], match_email=match_email)
+
+    ran = business.cli()
+
+    assert ("[ambiguous-match]" in ran.text) is (is_near and match_email == "exact")
+    assert business.stripe.count("customer") == (1 if is_near else 2)
+
+
 def test_an_exact_address_wins_over_one_in_another_case(business):
     person(business, "ANN@example.com")
     exact = person(business, "ann@example.com")

@@ -24,7 +24,7 @@ def problem_of(ran):
 def test_no_manifest(business):
     problem = problem_of(business.cli())
 
-    assert "error[no-manifest]: there is no manifest of dbt here" in problem
+    assert "error[no-manifest]: dbt's manifest was not found here" in problem
     assert "hint: run `dbt build` first, or name the project with `--project-dir`" in problem
 
 
@@ -44,7 +44,7 @@ def test_no_project(business):
 
     problem = problem_of(business.cli())
 
-    assert "error[no-project]: there is no dbt_project.yml here" in problem
+    assert "error[no-project]: no dbt_project.yml was found here" in problem
 
 
 def test_an_unset_environment_variable_in_the_profile(customers):
@@ -86,14 +86,14 @@ def test_an_unset_environment_variable_in_the_profile(customers):
         ),
         (
             {"fields": {"balance": {"column": "id", "as": "minor_units", "currency": "xyz"}}},
-            ["error[unknown-currency]: `xyz` is no currency that Stripe supports"],
+            ["error[unknown-currency]: `xyz` is not a currency that Stripe supports"],
         ),
         (
             {"fields": {"description": {"value": "sk_live_" + "abcdefgh12345678"}}},
             ["error[secret-in-meta]", "roll the key at https://dashboard.stripe.com/apikeys now"],
         ),
         ({"on_removed": "archive"}, ["error[removal-not-allowed]", "`ignore`, `delete`"]),
-        ({"key": None}, ["error[no-key]: the sync has no key, so its rows can't be told apart"]),
+        ({"key": None}, ["error[no-key]: the sync has no key, so its rows can't be identified"]),
     ],
 )
 def test_meta_that_is_wrong(customers, change, texts):
@@ -143,7 +143,7 @@ def test_text_in_a_number_rejects_its_row_alone(customers):
 
     assert ran.exit_code == 1
     assert customers.stripe.count("customer") == 2
-    assert "`balance` is text where Stripe takes a whole number" in ran.text
+    assert "`balance` is text, but Stripe expects a whole number" in ran.text
     assert "lots" not in ran.text
 
 

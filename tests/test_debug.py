@@ -39,12 +39,12 @@ def no_profiles(customers, _monkeypatch):
 
 def no_profile(customers, _monkeypatch):
     (customers.root / "profiles.yml").write_text(json.dumps({"other": {}}))
-    return "project", "error[no-profile]: there is no profile `shop`", "there are: `other`"
+    return "project", "error[no-profile]: unknown profile `shop`", "available: `other`"
 
 
 def no_target(_customers, monkeypatch):
     monkeypatch.setenv("DBT_TARGET", "prod")
-    return "project", "error[no-target]: the profile `shop` has no target `prod`", "there are: `dev`"
+    return "project", "error[no-target]: the profile `shop` has no target `prod`", "available: `dev`"
 
 
 def no_manifest(customers, _monkeypatch):

@@ -129,6 +129,7 @@ _MACHINE = "the way out is on the machine, outside the program"
 _STORE = "the way out is in the object store, outside the program"
 NOT_WALKED = {
     "alert-not-sent": "a warning after the run is done; the address is the receiver's",
+    "unsupported-system": _MACHINE,
     "github-comment": "the permission is given in a workflow on GitHub",
     "dbt-build-failed": "what is wrong is dbt's own to say, and no hint of ours",
     "driver-missing": _PACKAGE,

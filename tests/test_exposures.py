@@ -93,8 +93,8 @@ def test_a_private_model_is_left_out_with_a_note(customers):
 
     assert exposures == []
     assert (
-        "warning[private-model]: the exposure of `customers` leaves out `customers`, which is private: dbt lets no "
-        "exposure of this project refer to it" in ran.text
+        "warning[private-model]: the exposure of `customers` leaves out `customers`, which is private: dbt doesn't let "
+        "exposures of this project refer to it" in ran.text
     )
 
 

@@ -1,4 +1,4 @@
-"""Invoices are finalised once all their items are there, and only then; quotes can be accepted."""
+"""Invoices are finalized once all their items are there, and only then; quotes can be accepted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dbt_stripe_sync.sandbox import Fault
 
 @pytest.fixture
 def billed(business):
-    """A customer with an invoice of two items, to be finalised."""
+    """A customer with an invoice of two items, to be finalized."""
     business.rows("people", (1, "Ann"), columns="id int, name text")
     business.rows("bills", ("B1", 1), columns="ref text, person int")
     business.rows(
@@ -43,7 +43,7 @@ def billed(business):
     return business
 
 
-def test_an_invoice_is_finalised_after_its_items(billed):
+def test_an_invoice_is_finalized_after_its_items(billed):
     ran = billed.cli()
 
     (invoice,) = billed.stripe.objects("invoice")
@@ -51,7 +51,7 @@ def test_an_invoice_is_finalised_after_its_items(billed):
     assert (invoice["status"], invoice["total"]) == ("open", 1200)
 
 
-def test_it_is_finalised_once(billed):
+def test_it_is_finalized_once(billed):
     billed.cli()
     billed.write_calls()
 
@@ -87,7 +87,7 @@ def test_it_waits_while_its_items_are_not_selected(billed):
     assert (invoice["status"], invoice["total"]) == ("open", 1200)
 
 
-def test_one_that_was_finalised_by_hand_is_left_as_it_is(billed):
+def test_one_that_was_finalized_by_hand_is_left_as_it_is(billed):
     billed.cli("run", "--select", "people bills")
     billed.sync("bills", **{**billed.models["bills"]["meta"]["stripe_sync"], "options": {}})
     billed.cli()
@@ -100,7 +100,7 @@ def test_one_that_was_finalised_by_hand_is_left_as_it_is(billed):
     assert [invoice["status"] for invoice in billed.stripe.objects("invoice")] == ["open"]
 
 
-def test_a_quote_is_finalised_and_accepted(business):
+def test_a_quote_is_finalized_and_accepted(business):
     business.rows("people", (1, "Ann"), columns="id int, name text")
     business.rows("prices", ("basic", 1900), columns="code text, cents int")
     business.rows("offers", ("Q1", 1, "basic"), columns="ref text, person int, price text")
@@ -130,7 +130,7 @@ def test_a_quote_is_finalised_and_accepted(business):
 
 @pytest.fixture
 def one_too_many(billed):
-    """A draft of two items, of which one is to go before the invoice is finalised."""
+    """A draft of two items, of which one is to go before the invoice is finalized."""
     bills, lines = (billed.models[name]["meta"]["stripe_sync"] for name in ("bills", "lines"))
     billed.sync("bills", **{**bills, "options": {}})
     billed.sync("lines", **lines, on_removed="delete", limits={"max_removed": 1})
@@ -140,7 +140,7 @@ def one_too_many(billed):
     return billed
 
 
-def test_what_left_the_model_is_off_the_invoice_before_it_is_finalised(one_too_many):
+def test_what_left_the_model_is_off_the_invoice_before_it_is_finalized(one_too_many):
     ran = one_too_many.cli()
 
     (invoice,) = one_too_many.stripe.objects("invoice")
@@ -162,7 +162,7 @@ def test_it_waits_while_an_item_that_is_to_go_could_not_be_removed(one_too_many)
     assert (invoice["status"], invoice["total"]) == ("open", 500)
 
 
-def test_items_of_a_finalised_invoice_lose_nothing_by_a_new_name_of_their_sync(billed):
+def test_items_of_a_finalized_invoice_lose_nothing_by_a_new_name_of_their_sync(billed):
     billed.cli()
     billed.cli("state", "mv", "lines", "items")
     billed.sync("lines", **billed.models["lines"]["meta"]["stripe_sync"], name="items")

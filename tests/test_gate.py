@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -28,8 +29,13 @@ def build(dbt, project):
     return subprocess.run(command, check=False, cwd=project, env=environment, capture_output=True, text=True).returncode
 
 
-def write_results(business, statuses, invocation="x", *, command="build", at="2026-01-01T00:00:00Z", **arguments):
-    results = [{"unique_id": unique_id, "status": status} for unique_id, status in statuses.items()]
+def write_results(
+    business, statuses, invocation="x", *, command="build", at="2026-01-01T00:00:00Z", relations=None, **arguments
+):
+    results = [
+        {"unique_id": unique_id, "status": status, "relation_name": (relations or {}).get(unique_id)}
+        for unique_id, status in statuses.items()
+    ]
     metadata = {"invocation_id": invocation, "generated_at": at}
     raw = {"metadata": metadata, "results": results, "args": {"which": command} | arguments}
     (business.root / "target" / "run_results.json").write_text(json.dumps(raw))
@@ -202,6 +208,61 @@ def test_results_outlive_the_target_folder(tested):
     (tested.root / "target" / "run_results.json").unlink()
 
     assert [before, is_held(tested)] == [True, True]
+
+
+def test_a_test_that_stores_its_failures_in_a_table_holds_its_model_like_any_other(tested):
+    stored = {MODEL: '"warehouse"."main"."customers"', TEST: '"warehouse"."main_dbt_test__audit"."unique_customers_id"'}
+    write_results(tested, {MODEL: "success", TEST: "fail"}, "built", relations=stored)
+    before = is_held(tested)
+    write_results(tested, {TEST: "pass"}, "last", command="test", at="2026-01-02T00:00:00Z", relations=stored)
+
+    assert [before, is_held(tested)] == [True, False]
+
+
+def test_a_test_that_failed_in_dbt_cloud_holds_its_model(tested):
+    """dbt Cloud's jobs have profiles and targets that no profile of this project knows."""
+    write_results(tested, {MODEL: "success", TEST: "fail"}, "built", target="default", profile="user")
+
+    assert is_held(tested)
+
+
+@pytest.fixture
+def on_two_servers(tested):
+    """The customers, with a second target whose tables have the same names in another file."""
+    profiles = json.loads((tested.root / "profiles.yml").read_text())
+    profiles["shop"]["outputs"]["prod"] = {"type": "duckdb", "path": str(tested.root / "prod" / "warehouse.duckdb")}
+    (tested.root / "profiles.yml").write_text(json.dumps(profiles))
+    (tested.root / "prod").mkdir()
+    shutil.copy(tested.root / "warehouse.duckdb", tested.root / "prod" / "warehouse.duckdb")
+    return tested
+
+
+@pytest.mark.parametrize("other", ["dev", None], ids=["named", "by default"])
+@pytest.mark.parametrize("failed", [{MODEL: "error"}, {MODEL: "success", TEST: "fail"}], ids=["model", "test"])
+def test_a_hold_is_not_lifted_by_results_of_another_server(on_two_servers, failed, other):
+    relations = {MODEL: '"warehouse"."main"."customers"'}
+    write_results(on_two_servers, failed, "prod", target="prod", relations=relations)
+    before = on_two_servers.cli("plan", "-t", "prod")
+    passed = {MODEL: "success", TEST: "pass"}
+    write_results(on_two_servers, passed, "dev", at="2026-01-02T00:00:00Z", target=other, relations=relations)
+    on_dev = on_two_servers.cli("plan", "-t", "dev", "--state-path", str(on_two_servers.root / "dev.state"))
+
+    after = on_two_servers.cli("plan", "-t", "prod")
+
+    assert "held back: " in before.text
+    assert "held back: " not in on_dev.text
+    assert "held back: " in after.text
+
+
+@pytest.mark.parametrize("named", ["dev", None], ids=["named", "by default"])
+def test_what_was_built_on_another_server_is_not_this_target_s(on_two_servers, named):
+    manifest = json.loads((on_two_servers.root / "target" / "manifest.json").read_text())
+    write_results(on_two_servers, {MODEL: "success"}, manifest["metadata"]["invocation_id"], target=named)
+
+    ran = on_two_servers.cli("plan", "-t", "prod")
+
+    assert ran.exit_code == 2
+    assert "error[other-target]: dbt has built target `dev` (warehouse.main), and this is target `prod`" in ran.text
 
 
 @pytest.mark.parametrize("option", ["empty", "sample"])

@@ -68,7 +68,7 @@ def test_the_plan_says_that_a_run_will_ask(leaving):
     ran = leaving.cli("plan")
 
     assert ran.exit_code == 0
-    assert "note: `delete` can't be undone: `run` asks first, or takes `--yes` for an answer" in ran.text
+    assert "note: `delete` can't be undone: `run` asks first unless you pass `--yes`" in ran.text
 
 
 def test_every_sync_that_needs_agreement_is_named_with_its_number(leaving):
@@ -324,7 +324,7 @@ def test_on_a_terminal_nothing_is_asked_where_the_project_has_agreed(leaving):
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-RAISE = "hint: if that is meant, raise the limit; until then nothing of this sync is sent"
+RAISE = "hint: if this is intended, raise the limit; until then nothing of this sync is sent"
 CHANGED = "SELECT * REPLACE (name || '!' AS name) FROM customers"
 LEFT = "SELECT * FROM customers WHERE id = 1"
 TOO_LONG = "SELECT * REPLACE (CASE WHEN id > 1 THEN repeat('x', 600) ELSE name END AS name) FROM customers"

@@ -241,7 +241,7 @@ def test_a_country_that_may_be_a_name_is_left_as_a_comment_with_the_reason(peopl
     people.rows("people", (1, "Germany", "DE"), columns="id int, country text, country_iso text")
     sure = people.cli("init", "people", "--resource", "customer").out
 
-    assert "# address.country: country  # may hold names; Stripe takes two-letter codes" in left
+    assert "# address.country: country  # may hold names; Stripe expects two-letter codes" in left
     assert "\n    address.country: country\n" not in left
     assert "    address.country: country_iso\n" in sure
     assert "# metadata.country: country\n" in sure

@@ -37,7 +37,7 @@ def add(business, part, **node):
         (
             "nodes",
             {"resource_type": "model", "config": SYNC},
-            "`stripe_sync` of `other` stands beside `meta`, not in it",
+            "`stripe_sync` of `other` is next to `meta`, not inside it",
         ),
     ],
 )
@@ -60,23 +60,23 @@ def test_a_disabled_model_whose_sync_is_switched_off_is_nothing_to_tell(customer
 @pytest.mark.parametrize(
     ("yaml", "said"),
     [
-        ("models:\n  - name: customers\n    stripe_sync:\n      resource: customer\n", "stands below `models`"),
-        ("models:\n  - name: customers\n    config:\n      stripe_sync:\n", "stands below `config`"),
+        ("models:\n  - name: customers\n    stripe_sync:\n      resource: customer\n", "is below `models`"),
+        ("models:\n  - name: customers\n    config:\n      stripe_sync:\n", "is below `config`"),
         (
             "models:\n  - name: customrs\n    config:\n      meta:\n        stripe_sync:\n",
-            "`customrs` has a sync here, and dbt knows no model of that name",
+            "`customrs` has a sync here, but dbt has no model of that name",
         ),
-        ("models: [{name: customers, stripe_sync: {resource: customer}}]\n", "stands below `models`"),
+        ("models: [{name: customers, stripe_sync: {resource: customer}}]\n", "is below `models`"),
         ('models:\n- "name": customrs\n  "config": {"meta": {"stripe_sync": {}}}\n', "`customrs` has a sync here"),
         (
             "snapshots:\n- name: customers\n  columns:\n  - {name: id, stripe_sync: {a: b}}\n",
-            "stands below `columns`",
+            "is below `columns`",
         ),
         ("macros: [{name: cents, config: {meta: {stripe_sync: {}}}}]\n", "`cents` is a macro, and only models, seeds"),
         ("groups: [{name: money, config: {meta: {stripe_sync: {}}}}]\n", "`money` is a group, and only models, seeds"),
         (
             "x: &x {stripe_sync: {resource: customer}}\nmodels:\n- {name: customers, config: {<<: *x}}\n",
-            "stands below `config`",
+            "is below `config`",
         ),
     ],
 )

@@ -464,7 +464,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"address": "cell"},
             '\'{"city": "Bern"}\'',
             "'[\"secret\"]'",
-            "`address` is a list where Stripe takes a hash",
+            "`address` is a list, but Stripe expects a hash",
             None,
         ),
         (
@@ -472,7 +472,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"address": "cell"},
             '\'{"city": "Bern"}\'',
             "'{secret'",
-            "`address` is no JSON",
+            "`address` is not valid JSON",
             "map a JSON, struct or array column",
         ),
         (
@@ -488,7 +488,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"tax": "cell"},
             '\'{"validate_location": "deferred"}\'',
             '\'{"validate_location": "secret"}\'',
-            "`tax.validate_location` is none of the values that Stripe takes",
+            "`tax.validate_location` is not one of the values that Stripe accepts",
             "one of `deferred`, `immediately`",
         ),
         (
@@ -496,7 +496,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"preferred_locales": "cell"},
             "'[\"de\"]'",
             "'{\"secret\": 1}'",
-            "`preferred_locales` is a struct where Stripe takes a list",
+            "`preferred_locales` is a struct, but Stripe expects a list",
             None,
         ),
         ("customer", {"preferred_locales": "cell"}, "'[\"de\"]'", "'[[\"secret\"]]'", None, None),
@@ -505,7 +505,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"metadata": "cell"},
             "'{\"a\": 1}'",
             "to_json(map_from_entries([('k' || i, 'secret') for i in range(60)]))",
-            "`metadata` has 60 keys, Stripe takes 50 and one is ours",
+            "`metadata` has 60 keys, Stripe accepts 50, and one is the `dbt_stripe_sync` tag",
             "map fewer keys",
         ),
         (
@@ -513,7 +513,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"metadata": "cell"},
             "'{\"a\": 1}'",
             "'{\"' || repeat('k', 41) || '\": \"secret\"}'",
-            "`metadata` has a key of 41 characters, Stripe takes 40",
+            "`metadata` has a key of 41 characters, Stripe accepts 40",
             "use a shorter key",
         ),
         (
@@ -521,7 +521,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"metadata.note": "cell"},
             "'a'",
             "repeat('s', 501)",
-            "`metadata.note` has 501 characters, Stripe takes 500",
+            "`metadata.note` has 501 characters, Stripe accepts 500",
             "shorten it in the model",
         ),
         (
@@ -545,7 +545,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"balance": "cell"},
             "1::double",
             "'nan'::double",
-            "`balance` is not finite where Stripe takes a whole number",
+            "`balance` is not finite, but Stripe expects a whole number",
             None,
         ),
         (
@@ -585,7 +585,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"percent_off": "cell", "duration": {"value": "once"}},
             "5::float",
             "'nan'::float",
-            "`percent_off` is not finite where Stripe takes a number",
+            "`percent_off` is not finite, but Stripe expects a number",
             None,
         ),
         (
@@ -593,7 +593,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"percent_off": {"value": 5}, "duration": "cell"},
             "'once'",
             "'secret'",
-            "`duration` is none of the values that Stripe takes",
+            "`duration` is not one of the values that Stripe accepts",
             "one of `forever`, `once`, `repeating`",
         ),
         (
@@ -617,7 +617,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {**TIERED, "tiers": "cell"},
             '\'[{"up_to": "inf", "unit_amount": 5}]\'',
             '\'[{"up_to": "secret", "unit_amount": 5}]\'',
-            "`tiers.0.up_to` is text where Stripe takes a whole number",
+            "`tiers.0.up_to` is text, but Stripe expects a whole number",
             None,
         ),
         (
@@ -625,7 +625,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {**TIERED, "tiers": "cell"},
             '\'[{"up_to": "inf", "unit_amount": 5}]\'',
             '\'[{"up_to": "inf", "unit_amount": 5.5}]\'',
-            "`tiers.0.unit_amount` has decimals where Stripe takes a whole number",
+            "`tiers.0.unit_amount` has decimals, but Stripe expects a whole number",
             "for money, use `as: minor_units`",
         ),
         (
@@ -633,7 +633,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {**PRICE, "unit_amount": {"value": 5}, "currency_options": "cell"},
             '\'{"eur": {"unit_amount": 5}}\'',
             '\'{"eur": {"unit_amount": "secret"}}\'',
-            "`currency_options.eur.unit_amount` is text where Stripe takes a whole number",
+            "`currency_options.eur.unit_amount` is text, but Stripe expects a whole number",
             None,
         ),
         (

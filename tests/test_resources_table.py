@@ -146,3 +146,15 @@ def test_everything_that_api_v2_can_create_is_on_the_page():
 
 if __name__ == "__main__":
     PAGE.write_text(render_page(), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [*sorted(REFUSED_V2), "v2.core.event_destinations", "v2.core.accounts"])
+def test_what_api_v2_alone_has_says_why_no_sync_writes_it(name, business):
+    business.rows("things", ("t1", "x"), columns="id text, name text")
+    business.sync("things", resource=name, key="id", fields={"name": "name"})
+
+    ran = business.cli("parse")
+
+    reason = REFUSED_V2.get(name) or REFUSED_V2[name.removesuffix("s")]
+    assert ran.exit_code == 2
+    assert f"error[refused-resource]: `{name}` is not synced: {reason}" in ran.text

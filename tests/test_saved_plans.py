@@ -22,7 +22,7 @@ from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Fault
 from dbt_stripe_sync.stripe_api import accounts
 
-ANEW = "hint: make it anew with `dbt-stripe-sync plan --out FILE`\n"
+ANEW = "hint: make a new plan with `dbt-stripe-sync plan --out FILE`\n"
 
 
 @pytest.fixture
@@ -346,7 +346,7 @@ def test_fail_fast_stops_and_the_same_file_goes_on_with_the_rest(billing, plan):
     second = results_of(billing)["totals"]
 
     assert stopped.exit_code == 1
-    assert "goes on where `apply` has stopped" in stopped.text
+    assert "`apply` of a saved plan continues where it stopped" in stopped.text
     assert first["succeeded"] == made < 25
     assert went_on.exit_code == 0, went_on.text
     assert f"warning[continued]: {made} changes of this plan were done already, by an earlier `apply`" in went_on.text

@@ -56,7 +56,10 @@ def test_a_phase_of_a_new_schedule_cannot_end_now(business):
     ran = business.cli("parse")
 
     assert ran.exit_code == 2
-    assert "`end_date` takes this word in updates only, and the sync creates each subscription_schedule" in ran.text
+    assert (
+        "Stripe accepts this word for `end_date` in updates only, and the sync creates each subscription_schedule"
+        in ran.text
+    )
     business.sync("plans", resource="subscription_schedule", key="id", mode="update", fields=fields)
     assert "takes this word in updates only" not in business.cli("parse").text
 

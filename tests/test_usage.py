@@ -163,8 +163,11 @@ def test_an_identifier_of_the_users_own_is_kept_and_a_long_key_gets_a_digest(met
 @pytest.mark.parametrize(
     ("at", "reason"),
     [
-        (NOW - timedelta(days=35, minutes=1), "`timestamp` lies more than 35 days back, and Stripe takes no such time"),
-        (NOW + timedelta(days=1), "`timestamp` lies more than 5 minutes ahead, and Stripe takes no such time"),
+        (
+            NOW - timedelta(days=35, minutes=1),
+            "`timestamp` is more than 35 days in the past, and Stripe rejects this time",
+        ),
+        (NOW + timedelta(days=1), "`timestamp` is more than 5 minutes in the future, and Stripe rejects this time"),
     ],
 )
 def test_an_event_outside_stripes_window_is_rejected_alone_and_never_sent(metered, at, reason):

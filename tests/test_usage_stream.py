@@ -293,9 +293,9 @@ def test_of_a_request_that_stripe_refuses_only_the_bad_rows_are_rejected(metered
     ("row", "reason"),
     [
         (("bad", "apl", NOW, "c1", "1"), "no active meter has the event's name"),
-        (("bad", "api", NOW, "c1", "many"), "`payload.value` of the event is no number"),
-        (("bad", "api", NOW, "c1", "nan"), "`payload.value` of the event is no number"),
-        (("bad", "api", NOW, "c1", None), "`payload.value` of the event is no number"),
+        (("bad", "api", NOW, "c1", "many"), "`payload.value` of the event is not a number"),
+        (("bad", "api", NOW, "c1", "nan"), "`payload.value` of the event is not a number"),
+        (("bad", "api", NOW, "c1", None), "`payload.value` of the event is not a number"),
         (("bad", "api", NOW, None, "1"), "the event names no customer"),
     ],
 )

@@ -103,17 +103,17 @@ def test_cells_become_what_the_parameter_takes(cell, param, conversion, value):
 @pytest.mark.parametrize(
     ("cell", "param", "reason"),
     [
-        ("twelve", INTEGER, "is text where Stripe takes a whole number"),
-        (Decimal("1.5"), INTEGER, "has decimals where Stripe takes a whole number"),
-        (True, INTEGER, "is true or false where Stripe takes a whole number"),
-        (Decimal("NaN"), NUMBER, "is not finite where Stripe takes a number"),
-        ("nan", NUMBER, "is not finite where Stripe takes a number"),
-        ("maybe", BOOLEAN, "is text where Stripe takes true or false"),
-        (2, BOOLEAN, "is a number where Stripe takes true or false"),
-        ({"a": 1}, TEXT, "is a struct where Stripe takes text"),
-        (b"x", TEXT, "is binary where Stripe takes text"),
-        ("no json", LIST, "is no JSON"),
-        (5, LIST, "is a number where Stripe takes a list"),
+        ("twelve", INTEGER, "is text, but Stripe expects a whole number"),
+        (Decimal("1.5"), INTEGER, "has decimals, but Stripe expects a whole number"),
+        (True, INTEGER, "is true or false, but Stripe expects a whole number"),
+        (Decimal("NaN"), NUMBER, "is not finite, but Stripe expects a number"),
+        ("nan", NUMBER, "is not finite, but Stripe expects a number"),
+        ("maybe", BOOLEAN, "is text, but Stripe expects true or false"),
+        (2, BOOLEAN, "is a number, but Stripe expects true or false"),
+        ({"a": 1}, TEXT, "is a struct, but Stripe expects text"),
+        (b"x", TEXT, "is binary, but Stripe expects text"),
+        ("no json", LIST, "is not valid JSON"),
+        (5, LIST, "is a number, but Stripe expects a list"),
     ],
 )
 def test_a_cell_that_does_not_fit_says_so_without_its_value(cell, param, reason):

@@ -71,7 +71,7 @@ def find_left_out(syncs: Sequence[Sync], referrer: Referrer) -> Iterator[Problem
                 yield Problem(
                     code="private-model",
                     summary=f"the exposure of `{sync.name}` leaves out `{model.label}`, which is "
-                    f"{model.access or 'protected'}: dbt lets no exposure of this project refer to it",
+                    f"{model.access or 'protected'}: dbt doesn't let exposures of this project refer to it",
                     where=Location(file=model.file, model=model.label),
                     hint="give the model `access: public` to see the sync in dbt's lineage",
                     severity=Severity.WARNING,

@@ -187,14 +187,14 @@ def _value(path: str, param: Param, column: str, known: KnownModel) -> str | Map
     column_type = known.columns[column]
     if param.kind is ParamKind.INTEGER and is_decimal(column_type):
         if not _MONEY.search(param.name):
-            return Unsure(value=column, reason=f"the column may hold fractions, and `{path}` takes whole numbers")
+            return Unsure(value=column, reason=f"the column may hold fractions, and `{path}` accepts whole numbers")
         currency = next((name for name in known.columns if name.lower() in {"currency", *ALIASES["currency"]}), None)
         if currency is not None:
             return {"column": column, "as": "minor_units", "currency_column": currency}
         value = {"column": column, "as": "minor_units", "currency": "usd"}
         return Unsure(value=value, reason="no column has the currency: is it `usd`?")
     if is_country_name(path, column, column_type):
-        return Unsure(value=column, reason="may hold names; Stripe takes two-letter codes, such as `DE`")
+        return Unsure(value=column, reason="may hold names; Stripe expects two-letter codes, such as `DE`")
     if others := known.syncs.get(param.name, ()):
         return {"sync": others[0].sync, "key": column}
     return column

@@ -61,7 +61,7 @@ def names_for(path: str, param: Param) -> list[str]:
 
 
 def is_country_name(path: str, column: str, column_type: str) -> bool:
-    """Whether what a column holds may be a country's name, where Stripe takes its code."""
+    """Whether what a column holds may be a country's name, but Stripe expects its code."""
     is_country = path.rpartition(".")[2] == "country"
     return is_country and column.lower() not in COUNTRY_CODES and not _TWO_LETTERS.search(column_type)
 

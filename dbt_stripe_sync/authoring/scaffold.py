@@ -134,6 +134,6 @@ def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) ->
     file = beside if not beside.exists() else beside.with_name(f"{node.name}_stripe_sync.yml")
     if file.exists():
         where = Location(file=str(file), model=node.name)
-        hint = "run `dbt parse`, so that the manifest knows of it, and try again"
+        hint = "run `dbt parse`, so that the manifest has it, and try again"
         raise ConfigError(Problem(code="file-exists", summary="the file is there already", where=where, hint=hint))
     return file, new_file(node.resource_type, node.name, lines)

@@ -32,14 +32,14 @@ def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, fil
     """
     node = _find_model(_load(text, file), kind, model)
     if node is None:
-        raise ConfigError(_problem("model-not-in-file", f"`{model}` does not stand in this file", file, model))
+        raise ConfigError(_problem("model-not-in-file", f"`{model}` is not in this file", file, model))
     holder, below = _place(node)
     if holder is None:
         column = node.lc.col
         line, names = node.lc.data["name"][0] + 1, ["config", "meta", TAG]
     else:
         if _is_flow(holder):
-            how = f"`{below}:` of `{model}` is written in one line, which takes no comments"
+            how = f"`{below}:` of `{model}` is written on one line, where comments can't be added"
             raise ConfigError(_problem("flow-yaml", how, file, model))
         column = holder.lc.col
         line, names = holder.lc.line, ["meta", TAG] if below == "config" else [TAG]
@@ -75,7 +75,7 @@ def _load(text: str, file: str) -> Any:
     try:
         return yaml.load(text)
     except YAMLError:
-        raise ConfigError(_problem("bad-yaml", "the file is no YAML", file, None)) from None
+        raise ConfigError(_problem("bad-yaml", "the file is not valid YAML", file, None)) from None
 
 
 def _find_model(document: Any, kind: str, model: str) -> CommentedMap | None:
@@ -106,8 +106,8 @@ def _problem(code: str, summary: str, file: str, model: str | None) -> Problem:
     hints = {
         "already-synced": "change it there; `dbt-stripe-sync init` writes only what is not there yet",
         "flow-yaml": "write the model's `config:` and `meta:` on lines of their own, and try again",
-        "bad-yaml": "`dbt parse` says more",
-        "model-not-in-file": "run `dbt parse`, so that the manifest says where it stands",
+        "bad-yaml": "`dbt parse` shows the details",
+        "model-not-in-file": "run `dbt parse`, so that the manifest has its location",
     }
     return Problem(code=code, summary=summary, where=Location(file=file, model=model), hint=hints[code])
 

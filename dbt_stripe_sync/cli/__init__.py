@@ -22,13 +22,13 @@ UNSUPPORTED = Problem(
 )
 OUT_OF_MEMORY = Problem(
     code="out-of-memory",
-    summary="there was not enough memory to go on; what was sent is remembered",
+    summary="there was not enough memory to continue; what was sent is recorded",
     hint="run it again with more memory, or with `--select` for fewer syncs at a time",
 )
 
 STOPPED = Problem(
     code="interrupted",
-    summary="it was stopped before its end",
+    summary="the command was interrupted",
     hint="run it again: the next run finds out what was sent",
 )
 

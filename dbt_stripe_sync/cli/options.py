@@ -28,6 +28,7 @@ _PROJECT = (
     click.option("--profiles-dir", type=FOLDER, help="Folder of profiles.yml, searched as dbt does."),
     click.option("--profile", help="Profile to use instead of the project's."),
     click.option("--target", "-t", help="Target of the profile."),
+    click.option("--target-path", type=FOLDER, help="Folder that dbt writes to [default: target]"),
     click.option("--vars", "variables", help="dbt variables, as YAML."),
     click.option("--select", "-s", multiple=True, help="Models or syncs, in dbt's selector syntax."),
     click.option("--exclude", multiple=True, help="Models or syncs to leave out."),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @with_local_project
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free port.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 picks a free port.")
 @click.option("--job", "jobs", type=int, multiple=True, help="dbt Cloud job to sync; repeat it [default: all jobs]")
 @click.option("--folder", type=FOLDER, help="Folder of the queue and reports [default: .stripe_sync/serve]")
 @click.option("--yes", is_flag=True, help="Pre-approve removals that can't be undone.")

@@ -76,7 +76,7 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
     if every == bool(keys):
         raise click.UsageError("name the keys to forget, or say `--all`")
     count = project.state.forget(sync, keys, every=every)
-    screen.say([f"{count:,} {_records(count)} of `{sync}` forgotten; what they stood for stays in Stripe."])
+    screen.say([f"{count:,} {_records(count)} of `{sync}` forgotten; their objects stay in Stripe."])
     return 0
 
 

@@ -86,8 +86,8 @@ def run_failed(run: CloudRun) -> Problem:
         summary=f"run {run.id} of dbt Cloud job {run.job_id} was cancelled{said}"
         if run.state is RunState.CANCELLED
         else f"run {run.id} of dbt Cloud job {run.job_id} failed{at}, and no model or test of it is to blame{said}",
-        hint=f"look at {run.url or 'the run in dbt Cloud'}, fix the job and run it again; `--dbt-cloud-step N` takes "
-        "the artifacts of one step all the same",
+        hint=f"look at {run.url or 'the run in dbt Cloud'}, fix the job and run it again; `--dbt-cloud-step N` uses "
+        "the artifacts of one step anyway",
     )
 
 
@@ -161,8 +161,8 @@ async def _download_json(
         raise DbtCloudError(
             Problem(
                 code="dbt-cloud-no-artifacts",
-                summary=f"{what} is not what dbt writes",
-                hint="run the job again; `--dbt-cloud-step N` takes another step",
+                summary=f"{what} doesn't have dbt's format",
+                hint="run the job again; `--dbt-cloud-step N` uses another step",
             )
         )
     return document
@@ -192,5 +192,5 @@ def _no_artifacts(run: CloudRun, with_manifest: Sequence[StepArtifacts], which: 
     return Problem(
         code="dbt-cloud-no-artifacts",
         summary=f"{which}run {run.id} of dbt Cloud job {run.job_id} has no manifest.json",
-        hint=f"steps with one: {have}" if have else "let a step of the job run `dbt build`, then run the job again",
+        hint=f"steps with one: {have}" if have else "add a step with `dbt build` to the job, then run the job again",
     )

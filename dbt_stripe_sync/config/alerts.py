@@ -43,7 +43,7 @@ def parse_alerts(raw: Any, where: Location, problems: Problems) -> tuple[Alert, 
 
 def _parse_alert(entry: Any, where: Location, problems: Problems) -> Alert | None:
     if not isinstance(entry, dict):
-        problems.add("bad-setting", where, "an alert is not names and values", f"an alert takes {listed(KEYS)}")
+        problems.add("bad-setting", where, "an alert is not a YAML mapping", f"an alert takes {listed(KEYS)}")
         return None
     before = len(problems.found)
     for name in entry:

@@ -213,21 +213,21 @@ def _check_metadata(sync: Sync, problems: Problems) -> None:
             problems.add(
                 "reserved-metadata",
                 field.where,
-                f"`metadata.{key}` is where each object's own mark stands",
+                f"`metadata.{key}` is reserved for the tag of dbt-stripe-sync",
                 "choose another key",
             )
         elif len(key) > METADATA_NAME_CHARACTERS:
             problems.add(
                 "metadata-name-too-long",
                 field.where,
-                f"the metadata key has {len(key)} characters, Stripe takes {METADATA_NAME_CHARACTERS}",
+                f"the metadata key has {len(key)} characters, Stripe accepts {METADATA_NAME_CHARACTERS}",
                 "use a shorter key",
             )
     if len(named) > METADATA_KEYS:
         problems.add(
             "metadata-too-many-keys",
             sync.where.at_field("fields", METADATA),
-            f"metadata has {len(named)} keys, Stripe takes {METADATA_KEYS + 1} and one is ours",
+            f"metadata has {len(named)} keys, Stripe accepts {METADATA_KEYS + 1}, and one is the `dbt_stripe_sync` tag",
             "map fewer keys, or put several into one",
         )
 
@@ -258,11 +258,9 @@ def check_together(
                 _check_findable(resources[reference.resource], reference.by, where.at_field("by"), problems)
         for name in sync.after:
             if name not in by_name:
-                hint = f"there are {listed(sorted(by_name))}{did_you_mean(name, by_name)}"
+                hint = f"choose from {listed(sorted(by_name))}{did_you_mean(name, by_name)}"
                 where = sync.where.at_field("after")
-                problems.add(
-                    "unknown-sync", where, f"`{sync.name}` comes after a sync `{name}`, which is not there", hint
-                )
+                problems.add("unknown-sync", where, f"`{sync.name}` comes after the unknown sync `{name}`", hint)
     cycle = find_cycle(well_formed)
     if cycle:
         problems.add(
@@ -293,10 +291,8 @@ def _check_reference(
 ) -> None:
     other = by_name.get(reference.sync)
     if other is None:
-        hint = f"there are {listed(sorted(by_name))}{did_you_mean(reference.sync, by_name)}"
-        problems.add(
-            "unknown-sync", where, f"`{sync.name}` refers to a sync `{reference.sync}`, which is not there", hint
-        )
+        hint = f"choose from {listed(sorted(by_name))}{did_you_mean(reference.sync, by_name)}"
+        problems.add("unknown-sync", where, f"`{sync.name}` refers to the unknown sync `{reference.sync}`", hint)
     elif not other.key or not reference.columns or other.resource not in resources:
         pass  # what is wrong there is said at its own place
     elif len(other.key) != len(reference.columns):

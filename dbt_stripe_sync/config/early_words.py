@@ -27,8 +27,8 @@ def check_early_words(sync: Sync, resource: Resource, problems: Problems) -> Non
             problems.add(
                 "bad-constant",
                 where.at_field("value"),
-                f"`{name}` takes this word in updates only, and the sync creates each {resource.name}",
-                "write a value that creation takes, too, or use `mode: update`",
+                f"Stripe accepts this word for `{name}` in updates only, and the sync creates each {resource.name}",
+                "use a value that Stripe also accepts at creation, or use `mode: update`",
             )
 
 

@@ -36,7 +36,7 @@ def parse_fields(
 ) -> tuple[FieldMapping, ...]:
     """Every field of a `fields:` block, in its order. What is wrong goes to `around.problems`."""
     if not isinstance(raw, dict):
-        around.problems.add("not-a-mapping", where, "`fields` holds no names and values", "write `parameter: column`")
+        around.problems.add("not-a-mapping", where, "`fields` is not a YAML mapping", "write `parameter: column`")
         return ()
     found: list[FieldMapping] = []
     for name, value in raw.items():
@@ -90,7 +90,7 @@ def parse_value(raw: Any, param: Param, around: Around, where: Location) -> Valu
     around.problems.add(
         "not-a-mapping",
         where,
-        "a constant stands where a column's name belongs",
+        "a constant is given where a column name is expected",
         "write `{value: …}` for the same value on every row"
         if raw is not None
         else "name a column, or remove the field",
@@ -141,7 +141,7 @@ def _child_rows(raw: dict[str, Any], param: Param, around: Around, where: Locati
         node = around.models.get(closest(name, around.models) or "")
     is_list = param.kind is ParamKind.LIST and param.item is not None and not around.is_child
     if not is_list:
-        what = "child rows can't have child rows" if around.is_child else f"`{param.name}` takes no list"
+        what = "child rows can't have child rows" if around.is_child else f"`{param.name}` is not a list in Stripe"
         around.problems.add("no-child-rows", where, what, "put the list into a JSON or array column of the model")
     elif param.item is not None and param.item.kind is not ParamKind.HASH:
         around.problems.add("no-child-rows", where, f"the items of `{param.name}` have no fields", None)
@@ -170,7 +170,7 @@ def _check_on(on: Sequence[str], around: Around, where: Location) -> None:
 def _list(raw: Sequence[Any], param: Param, around: Around, where: Location) -> Value | None:
     item = param.item if param.kind is ParamKind.LIST else None
     if item is None:
-        around.problems.add("not-a-list", where, f"`{param.name}` takes no list", "give it one value")
+        around.problems.add("not-a-list", where, f"`{param.name}` is not a list in Stripe", "give it one value")
         item = item_for(raw)
     items: list[Value | tuple[FieldMapping, ...]] = []
     for index, entry in enumerate(raw):

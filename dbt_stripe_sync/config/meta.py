@@ -58,7 +58,7 @@ def read_blocks(node: ModelNode, problems: Problems) -> Iterator[Block]:
             problems.add(
                 "not-a-mapping",
                 at,
-                f"`{BLOCK}` holds {_kind(block)} where names and values belong",
+                f"`{BLOCK}` holds {_kind(block)}, but a YAML mapping is expected",
                 "write `resource:`, `key:` and `fields:` below it",
             )
             continue
@@ -121,8 +121,8 @@ def _check_spelling(node: ModelNode, problems: Problems) -> None:
         problems.add(
             "misspelt-tag",
             Location(file=node.file, model=node.label, field=f"meta.{name}"),
-            f"the model's meta says `{name}`, which is nothing to dbt-stripe-sync",
-            f"write `{BLOCK}`, if that is meant",
+            f"the model's meta has `{name}`, which dbt-stripe-sync doesn't know",
+            f"did you mean `{BLOCK}`?",
             severity=Severity.WARNING,
         )
 
@@ -144,7 +144,7 @@ def _check_rendered(before: Any, after: Any, where: Location, problems: Problems
             problems.add(
                 "rendered-away",
                 where,
-                "dbt has rendered the `{{ }}` here, and nothing is left of it",
+                "dbt has rendered the `{{ }}` here to nothing",
                 "write `[[ column ]]`, which dbt leaves alone, or wrap the text in `{% raw %}` and `{% endraw %}`",
             )
             problems.settle(where)
@@ -172,7 +172,7 @@ def _check_secrets(node: ModelNode, problems: Problems) -> None:
             problems.add(
                 "secret-in-meta",
                 Location(file=node.file, model=node.label, field=".".join((place, *path))),
-                "a Stripe secret stands in the project's YAML",
+                "the project's YAML contains a Stripe secret",
                 "roll the key at https://dashboard.stripe.com/apikeys now, and pass the new one as STRIPE_API_KEY",
             )
 

@@ -97,21 +97,21 @@ def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings
     if raw is None:
         return Settings(), ()
     if not isinstance(raw, dict):
-        problems.add("not-a-mapping", where, "`stripe_sync` holds no names and values", f"it takes {listed(NAMES)}")
+        problems.add("not-a-mapping", where, "`stripe_sync` is not a YAML mapping", f"it takes {listed(NAMES)}")
         return Settings(), tuple(problems.found)
     for path in find_secrets(raw):
         problems.add(
             "secret-in-meta",
             where.at_field(*path),
-            "a Stripe secret stands in the project's YAML",
+            "the project's YAML contains a Stripe secret",
             "roll it at https://dashboard.stripe.com/apikeys now; name the variable of the new one here",
         )
     chosen: dict[str, Any] = {}
     for name, value in raw.items():
         at = where.at_field(str(name))
         if name not in NAMES:
-            hint = f"there are {listed(NAMES)}{did_you_mean(str(name), NAMES)}"
-            problems.add("unknown-setting", at, f"there is no setting `{name}`", hint)
+            hint = f"choose from {listed(NAMES)}{did_you_mean(str(name), NAMES)}"
+            problems.add("unknown-setting", at, f"unknown setting `{name}`", hint)
         elif value is not None:
             _take(chosen, str(name), value, at, problems)
     return Settings(**chosen), tuple(problems.found)
@@ -124,8 +124,8 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
         chosen[name] = tuple(str(entry) for entry in (value if isinstance(value, list) else [value]))
     elif name in _NUMBERS:
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or not _fits(name, value):
-            hint = "a share lies between 0 and 1" if name == "share_free" else "write a number above 0"
-            problems.add("bad-setting", where, f"`{name}` is not a number that makes sense", hint)
+            hint = "a share is between 0 and 1" if name == "share_free" else "write a number above 0"
+            problems.add("bad-setting", where, f"`{name}` is out of range", hint)
         else:
             chosen[name] = int(value) if name in _WHOLE else float(value)
     elif name in _COUNTS:
@@ -141,9 +141,9 @@ def _take(chosen: dict[str, Any], name: str, value: Any, where: Location, proble
 
 def _take_text(chosen: dict[str, Any], name: str, value: Any, where: Location, problems: Problems) -> None:
     if not isinstance(value, str):
-        problems.add("bad-setting", where, f"`{name}` is no text", "write a name")
+        problems.add("bad-setting", where, f"`{name}` is not text", "write a name")
     elif name == "account" and not value.startswith("acct_"):
-        problems.add("bad-setting", where, "`account` is no account id", "write the id that begins with `acct_`")
+        problems.add("bad-setting", where, "`account` is not an account id", "write the id that begins with `acct_`")
     elif name == "log" and value != "warehouse":
         problems.add("bad-setting", where, "the log can't be kept there", "write `log: warehouse`, or remove it")
     elif name == "diff" and value not in {place.value for place in DiffPlace}:

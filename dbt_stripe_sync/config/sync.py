@@ -77,6 +77,7 @@ _INTERVAL_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COUNT = re.compile(r"\d[\d_]*")
 _NAME = re.compile(r"[\w.-]{1,100}")
 WHOLE = 100.0  # percent
+WHAT_CAN_BE = "`dbt-stripe-sync fields` lists what can be synced"
 THRESHOLDS = ("max_changes", "max_removed", "max_rejected")
 MAX_READS = "max_reads"
 LIMITS = (*THRESHOLDS, MAX_READS)
@@ -213,6 +214,9 @@ class _Parser:
             )
             return None
         resource = self.catalog.resource(str(name))
+        if resource is None and (reason := self.catalog.why_not(str(name))) is not None:
+            self.problems.add("refused-resource", where, f"`{name}` is not synced: {reason}", WHAT_CAN_BE)
+            return None
         if resource is None:
             close = self.catalog.suggest(str(name))
             hint = f"did you mean `{close}`? `dbt-stripe-sync fields` lists them all" if close else None
@@ -233,7 +237,7 @@ class _Parser:
             self.problems.add(
                 "no-key",
                 self.block.where.at_field("key"),
-                "the sync has no key, so its rows can't be told apart",
+                "the sync has no key, so its rows can't be identified",
                 "add `key:` with the column, or the list of columns, that is unique in the model",
             )
         return key
@@ -285,7 +289,7 @@ class _Parser:
                 self.problems.add(
                     "unmatched-field",
                     self.block.where.at_field("match"),
-                    f"`{by}` is no field of this sync, so its rows have nothing to be found by",
+                    f"`{by}` is not a field of this sync, so rows can't be matched by it",
                     f"map `{by}` under `fields`, or match by one of {listed(possible)}",
                 )
                 continue
@@ -310,16 +314,14 @@ class _Parser:
         raw = self.block.raw.get("limits") or {}
         where = self.block.where.at_field("limits")
         if not isinstance(raw, dict):
-            self.problems.add(
-                "not-a-mapping", where, "`limits` holds no names and values", f"it takes {listed(LIMITS)}"
-            )
+            self.problems.add("not-a-mapping", where, "`limits` is not a YAML mapping", f"it takes {listed(LIMITS)}")
             return Limits()
         for name in raw.keys() - set(LIMITS):
             self.problems.add(
                 "unknown-key",
                 where.at_field(str(name)),
-                f"there is no limit `{name}`",
-                f"there are {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
+                f"unknown limit `{name}`",
+                f"choose from {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
             )
         return Limits(
             max_reads=_parse_reads(raw[MAX_READS], where.at_field(MAX_READS), self.problems)
@@ -375,7 +377,7 @@ class _Parser:
         raw = self.block.raw.get("options") or {}
         where = self.block.where.at_field("options")
         if not isinstance(raw, dict):
-            self.problems.add("not-a-mapping", where, "`options` holds no names and values", "write `option: value`")
+            self.problems.add("not-a-mapping", where, "`options` is not a YAML mapping", "write `option: value`")
             return {}
         return raw
 

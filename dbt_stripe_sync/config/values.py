@@ -62,8 +62,8 @@ def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Locat
             around.problems.add(
                 "unknown-conversion",
                 where.at_field("as"),
-                f"`{raw['as']}` is no conversion",
-                f"there are {listed(CONVERSIONS)}{did_you_mean(str(raw['as']), CONVERSIONS)}",
+                f"`{raw['as']}` is not a conversion",
+                f"choose from {listed(CONVERSIONS)}{did_you_mean(str(raw['as']), CONVERSIONS)}",
             )
     currency, currency_column = raw.get("currency"), raw.get("currency_column")
     if convert_to is not Conversion.MINOR_UNITS and (currency or currency_column) and "as" not in raw:
@@ -77,7 +77,7 @@ def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Locat
         around.problems.add(
             "no-conversion",
             where.at_field("as"),
-            f"`{param.name}` takes no amount of money",
+            f"`{param.name}` is not an amount of money",
             "remove `as: minor_units`",
         )
     if convert_to is Conversion.MINOR_UNITS and not (currency or currency_column):
@@ -91,7 +91,7 @@ def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Locat
         around.problems.add(
             "unknown-currency",
             where.at_field("currency"),
-            f"`{currency}` is no currency that Stripe supports",
+            f"`{currency}` is not a currency that Stripe supports",
             "use a three-letter ISO code, such as `usd`; a column goes into `currency_column`",
         )
     return Column(
@@ -115,7 +115,7 @@ def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
         around.problems.add(
             "template-without-column",
             where,
-            "the template has no `[[ ]]`, so that it is the same for every row",
+            "the template has no `[[ ]]`, so it is the same for every row",
             "write `[[ column ]]` (dbt itself renders `{{ column }}`, to nothing), or `{value: …}` for a fixed text",
         )
         return None
@@ -151,7 +151,7 @@ def parse_constant(raw: dict[str, Any], param: Param, around: Around, where: Loc
     try:
         convert(value, param)
     except BadValueError as bad:
-        fields_hint = "`dbt-stripe-sync fields` says what each parameter takes"
+        fields_hint = "`dbt-stripe-sync fields` shows what each parameter accepts"
         around.problems.add(
             "bad-constant", where.at_field("value"), f"the constant {bad.reason}", bad.hint or fields_hint
         )

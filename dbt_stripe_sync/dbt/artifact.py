@@ -28,7 +28,7 @@ def read_bytes(path: Path, what: str) -> bytes:
         raise ConfigError(
             Problem(
                 code="no-manifest",
-                summary=f"there is no {what} of dbt here",
+                summary=f"dbt's {what} was not found here",
                 where=Location(file=str(path)),
                 hint="run `dbt build` first, or name the project with `--project-dir`",
             )

@@ -34,7 +34,7 @@ def find_dbt() -> Path:
         raise ConfigError(
             Problem(
                 code="no-dbt",
-                summary=f"{VARIABLE} names no program that is here" if named else "there is no `dbt` here",
+                summary=f"{VARIABLE} is not an executable" if named else "no `dbt` was found in this environment",
                 hint=f"install dbt in this environment, or name the program in {VARIABLE}",
             )
         )
@@ -58,7 +58,7 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
     sys.stderr.write(done.stdout or "")
     if not _has_begun(done.returncode, results, before):
         raise ConfigError(
-            Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="its messages stand above")
+            Problem(code="dbt-build-failed", summary="`dbt build` could not run", hint="see its messages above")
         )
 
 
@@ -102,6 +102,7 @@ def start_dbt(
     command += ["--project-dir", str(project.root), "--profiles-dir", str(project.profiles_dir)]
     for flag, value in (("--profile", chosen.profile), ("--target", chosen.target), ("--vars", chosen.variables)):
         command += [flag, value] if value else []
+    command += ["--target-path", str(chosen.target_path)] if chosen.target_path else []
     command += ["--state", str(chosen.state.absolute())] if chosen.state else []
     # The user's own program, with arguments as a list: no shell reads them.
     return subprocess.run(

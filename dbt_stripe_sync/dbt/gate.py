@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.dbt.run_results import FAILED, SKIPPED, RunResults
+from dbt_stripe_sync.dbt.run_results import FAIL, FAILED, SKIPPED, RunResults
 from dbt_stripe_sync.dbt.staleness import parse_time
 from dbt_stripe_sync.model.errors import Problem, Severity
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dbt_stripe_sync.dbt.manifest import Manifest
+    from dbt_stripe_sync.dbt.manifest import Manifest, TestNode
     from dbt_stripe_sync.dbt.memory import Known, KnownResults
+    from dbt_stripe_sync.dbt.places import Place
     from dbt_stripe_sync.model.nodes import ModelNode
 
 SHOWN_NAMES = 3
@@ -51,12 +52,12 @@ RESULTS = "run_results.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the gate judges by. `last` are the results that lie in `target_path` now."""
+    """What the gate judges by. `last` are the results that lie in `target_path` now, `place` is what is synced."""
 
     manifest: Manifest
     known: KnownResults
     last: RunResults
-    target: str
+    place: Place
     target_path: Path
 
 
@@ -146,9 +147,17 @@ def _failed_tests(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if unique_id not in evidence.manifest.graph or unique_id in evidence.manifest.nodes:
             continue
         known, test = _result_of(evidence, unique_id), evidence.manifest.tests.get(unique_id)
-        if known is not None and test is not None and test.is_error and known.status in FAILED:
+        if known is not None and test is not None and _stops(test, known.status):
             reason = f"the test `{test.name}` failed in {_when(known, evidence)}"
             yield from ((guarded, reason) for guarded in test.guards)
+
+
+def _stops(test: TestNode, status: str) -> bool:
+    """Whether a test's result keeps back what it guards.
+
+    docs.getdbt.com/reference/global-configs/warnings: with `--warn-error` a test of severity `warn` fails, too.
+    """
+    return status == FAIL or (test.is_error and status in FAILED)
 
 
 def _skipped_models(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -167,8 +176,8 @@ def _known_models(evidence: Evidence) -> Iterator[tuple[str, ModelNode, Known]]:
 
 def _result_of(evidence: Evidence, unique_id: str) -> Known | None:
     node = evidence.manifest.nodes.get(unique_id)
-    place = node.relation.rendered if node is not None and node.relation else evidence.target
-    return evidence.known.of(unique_id, place)
+    relation = node.relation.rendered if node is not None and node.relation else None
+    return evidence.known.of(unique_id, relation, evidence.place)
 
 
 def _when(known: Known, evidence: Evidence) -> str:

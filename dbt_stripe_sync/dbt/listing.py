@@ -26,8 +26,11 @@ _PINNED = (
     # dbt 1.x's `ls` would write a manifest without the compiled SQL of ephemeral models over the one of the build.
     "--no-write-json",
 )
-# These have no option that would undo them.
-_DROPPED = ("EXCLUDE_RESOURCE_TYPES", "EXCLUDE_RESOURCE_TYPE", "WARN_ERROR", "WARN_ERROR_OPTIONS", "PRINTER_WIDTH")
+# These have no option that would undo them: DIRTY makes dbt 2 list changed nodes alone, and log levels of 1.x stop it.
+_DROPPED = (
+    *("EXCLUDE_RESOURCE_TYPES", "EXCLUDE_RESOURCE_TYPE", "WARN_ERROR", "WARN_ERROR_OPTIONS", "PRINTER_WIDTH"),
+    *("DIRTY", "LOG_LEVEL", "LOG_FORMAT", "DEBUG"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +73,8 @@ class DbtLs:
             raise ConfigError(
                 Problem(
                     code="bad-selector",
-                    summary=f"dbt does not take the {what}",
-                    hint=f"its messages stand above; try it: {command}",
+                    summary=f"dbt rejects the {what}",
+                    hint=f"see its messages above; to reproduce: {command}",
                 )
             )
         return frozenset(_parse_listing(done.stdout, what))
@@ -92,6 +95,6 @@ def _parse_listing(text: str, what: str) -> list[str]:
 def _unreadable(what: str) -> Problem:
     return Problem(
         code="unreadable-listing",
-        summary=f"the answer of `dbt ls` for the {what} can't be read, so that nobody knows what it selects",
+        summary=f"the answer of `dbt ls` for the {what} can't be read, so its selection is unknown",
         hint="unset variables of the environment that begin with `DBT_`, and see what `dbt ls --output json` prints",
     )

@@ -108,7 +108,7 @@ def read_manifest(path: Path) -> Manifest:
         with _without_collector():
             return _parse_manifest(raw, version, path.parent)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ConfigError(broken_artifact(path, f"a part of it is not as dbt writes it ({error})")) from None
+        raise ConfigError(broken_artifact(path, f"a part of it doesn't have dbt's format ({error})")) from None
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _why_not(content: bytes, path: Path, error: Exception) -> Problem:
     version = _schema_version(head.metadata)
     if version < OLDEST_SCHEMA:
         return _too_old(version, path)
-    return broken_artifact(path, f"a part of it is not as dbt writes it ({error})")
+    return broken_artifact(path, f"a part of it doesn't have dbt's format ({error})")
 
 
 def _schema_version(metadata: Mapping[str, Any]) -> int:

@@ -18,12 +18,13 @@ import orjson
 from dbt_stripe_sync.dbt.run_results import SKIPPED, RunResults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from dbt_stripe_sync.dbt.places import Place
 
 FOLDER = ".stripe_sync"
 RESULTS = "dbt_results"
-ANYWHERE = ""
 TESTS = ("test.", "unit_test.")
 
 
@@ -36,26 +37,37 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """What a result speaks of: a relation on a server, or all that is at a place. None stands for any."""
+
+    relation: str | None
+    where: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class KnownResults:
-    """The newest result of each node at each place: the relation that it wrote, or else the target of the command."""
+    """The newest result of each node at each spot."""
 
-    entries: dict[str, dict[str, Known]] = field(default_factory=dict)
+    entries: dict[str, dict[Spot, Known]] = field(default_factory=dict)
 
-    def add(self, results: RunResults) -> None:
-        """Take in the results of a later command."""
+    def add(self, results: RunResults, place: Place | None) -> None:
+        """Take in the results of a later command, which has built at a place; None where that is not known."""
         if not results.builds:
             return
-        elsewhere = results.target or ANYWHERE
         for unique_id, status in results.statuses.items():
-            if status == SKIPPED and unique_id.startswith(TESTS):
+            is_test = unique_id.startswith(TESTS)
+            if is_test and status == SKIPPED:
                 continue  # what was not run says nothing of the test
-            place = results.relations.get(unique_id, elsewhere)
-            self.entries.setdefault(unique_id, {})[place] = Known(status=status, by=results)
+            # The relation of a test is that of its failures, where these are stored: nobody looks for it there.
+            relation = None if is_test else results.relations.get(unique_id)
+            where = None if place is None else (place.server if relation else place.identity)
+            self.entries.setdefault(unique_id, {})[Spot(relation, where)] = Known(status=status, by=results)
 
-    def of(self, unique_id: str, *places: str) -> Known | None:
-        """The newest result of a node at one of some places."""
+    def of(self, unique_id: str, relation: str | None, place: Place) -> Known | None:
+        """The newest result of a node, for the relation that it has at a place."""
         at = self.entries.get(unique_id, {})
-        found = [at[place] for place in (*places, ANYWHERE) if place in at]
+        spots = (Spot(None, None), Spot(None, place.identity), Spot(relation, None), Spot(relation, place.server))
+        found = [at[spot] for spot in spots if spot in at]
         return max(found, key=lambda known: known.by.generated_at, default=None)
 
     @property
@@ -90,7 +102,7 @@ def remember(root: Path, results: RunResults) -> None:
         part.replace(file)
 
 
-def recall(root: Path, current: RunResults) -> KnownResults:
+def recall(root: Path, current: RunResults, built_place: Callable[[RunResults], Place | None]) -> KnownResults:
     """All that is known of dbt's commands, with the results that lie in `target/` now.
 
     Side effects: remembers these, and removes what later commands have outdated.
@@ -99,7 +111,7 @@ def recall(root: Path, current: RunResults) -> KnownResults:
     files = {file: results for file in (root / FOLDER / RESULTS).glob("*.json") if (results := _read(file))}
     known = KnownResults()
     for results in _by_time([*files.values(), current]):
-        known.add(results)
+        known.add(results, built_place(results))
     for file, results in files.items():
         if results.invocation_id not in known.invocations:
             with suppress(OSError):

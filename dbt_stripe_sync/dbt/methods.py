@@ -46,15 +46,17 @@ RESOURCE_TYPES = frozenset(
 )
 # What dbt keeps beside its `nodes`.
 NOT_CONFIGURED = frozenset({"exposure", "metric", "saved_query", "semantic_model", "unit_test", "function"})
-# What both engines understand alike. dbt 2 has its own mind about files, tests and configs, and answers in no time.
-_ALIKE = frozenset({"fqn", "tag", "access", "source", "exposure", "package", "resource_type"})
+# What both engines understand alike, without wildcards. dbt 2 has its own mind about these, about files, tests, configs
+# and access, and answers in no time.
+_ALIKE = frozenset({"fqn", "tag", "source", "exposure", "package", "resource_type"})
+_ALL = "*"
 _DEEP = "**"
 
 
 def find_nodes(method: str, value: str, manifest: Manifest, root: Path) -> set[str] | None:
     """The unique ids that a method finds; None where only dbt can say, or would refuse."""
     name, *arguments = method.split(".")
-    if manifest.is_of_dbt_2 and name not in _ALIKE:
+    if manifest.is_of_dbt_2 and (name not in _ALIKE or _is_pattern(value)):
         return None
     build = _METHODS.get(name)
     if build is None or (arguments and name != "config"):
@@ -63,6 +65,10 @@ def find_nodes(method: str, value: str, manifest: Manifest, root: Path) -> set[s
     if matches is None:
         return None
     return {unique_id for unique_id, node in manifest.graph.items() if matches(node)}
+
+
+def _is_pattern(value: str) -> bool:
+    return value != _ALL and any(mark in value for mark in WILDCARDS)
 
 
 def default_method(value: str) -> str:

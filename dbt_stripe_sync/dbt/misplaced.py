@@ -22,7 +22,7 @@ def find_misplaced(manifest: Manifest) -> Iterator[Problem]:
         if _mentions(node):
             is_read = unique_id in manifest.nodes
             if is_read and TAG in node.settings():
-                yield _warn(node, f"config.{TAG}", f"`{TAG}` of `{node.name}` stands beside `meta`, not in it", _BELOW)
+                yield _warn(node, f"config.{TAG}", f"`{TAG}` of `{node.name}` is next to `meta`, not inside it", _BELOW)
             elif not is_read and _has_meta(node):
                 yield _warn(
                     node, f"meta.{TAG}", f"`{node.name}` is {_a_kind(node)}, and only {_READ} are synced", _MOVE

@@ -1,18 +1,21 @@
-"""Where the targets of a profile build: the database and the schema, by the names that each adapter gives them."""
+"""Where the targets of a profile build: server, database and schema, by the names that each adapter gives them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePath
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 # What adapters call the database and the schema in a profile.
 _DATABASES = ("database", "dbname", "catalog", "project")
 _SCHEMAS = ("schema", "dataset")
-PLACE_KEYS = ("type", *_DATABASES, *_SCHEMAS, "path")
+# What tells two servers apart that have databases of one name; of DuckDB it is the file.
+_SERVERS = ("host", "server", "account", "endpoint", "port", "path")
+PLACE_KEYS = ("type", *_DATABASES, *_SCHEMAS, *_SERVERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +25,24 @@ class Place:
     target: str
     database: str | None
     schema: str | None
+    server: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Equal for two targets that build the same tables."""
+        return f"{self.server}|{self.database}|{self.schema}".casefold()
+
+    def is_named_like(self, other: Place) -> bool:
+        """Whether both have the same database and schema by name, on the same server or on another."""
+        return self.schema is not None and (self.database, self.schema) == (other.database, other.schema)
 
     def __str__(self) -> str:
         parts = (part for part in (self.database, self.schema) if part)
         return f"target `{self.target}` ({'.'.join(parts) or 'of an unknown schema'})"
 
 
-def place_of(target: str, output: Mapping[str, Any]) -> Place:
-    """Where an output of a profile builds."""
+def place_of(target: str, output: Mapping[str, Any], *, hidden: Collection[str] = ()) -> Place:
+    """Where an output of a profile builds; `hidden` are the settings of it that can't be rendered here."""
     database = next((str(output[key]) for key in _DATABASES if output.get(key)), None)
     schema = next((str(output[key]) for key in _SCHEMAS if output.get(key)), None)
     if output.get("type") == "duckdb":
@@ -37,4 +50,7 @@ def place_of(target: str, output: Mapping[str, Any]) -> Place:
         path = str(output.get("path") or ":memory:")
         database = database or ("memory" if path.startswith(":") else PurePath(path.partition(":")[2] or path).stem)
         schema = schema or "main"
-    return Place(target=target, database=database, schema=schema)
+    server = ":".join(normpath(str(output[key])) for key in _SERVERS if output.get(key))
+    if not set(_SERVERS).isdisjoint(hidden):
+        server = f"the unknown server of target {target}"
+    return Place(target=target, database=database, schema=schema, server=server)

@@ -30,6 +30,8 @@ class DbtProject:
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
     says of each target of the profile where it builds, as far as the environment lets that be rendered.
+    `default_target` is the one that the profile names, None where it can't be rendered; `target_variable` is the one
+    that the environment names.
     `default_selector` is the one of selectors.yml that dbt takes where the command line selects nothing.
     """
 
@@ -44,10 +46,17 @@ class DbtProject:
     profiles_dir: Path
     settings: Any
     places: tuple[Place, ...] = ()
+    default_target: str | None = None
+    target_variable: str | None = None
     property_paths: tuple[str, ...] = ("models",)
     packages_path: Path = Path("dbt_packages")
     default_selector: str | None = None
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Where the target builds."""
+        return next(place for place in self.places if place.target == self.target_name)
 
     @property
     def restricted_packages(self) -> frozenset[str]:
@@ -66,6 +75,7 @@ class Chosen:
     profiles_dir: Path | None = None
     profile: str | None = None
     target: str | None = None
+    target_path: Path | None = None
     variables: str | None = None
     state: Path | None = None
     defer: bool = False
@@ -78,7 +88,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     raw, twice = _read_yaml(
         root / PROJECT_FILE,
         "no-project",
-        f"there is no {PROJECT_FILE} here",
+        f"no {PROJECT_FILE} was found here",
         "go to your dbt project, or name it with `--project-dir`",
     )
     overrides = _parse_variables(chosen.variables)
@@ -93,9 +103,10 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
     if renderer.problems:
         raise ConfigError(renderer.problems)
     folder = _profiles_dir(root, chosen.profiles_dir, env)
-    target_name, target, places = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
-    renderer.context["target"] = {**target, "name": target_name, "target_name": target_name}
-    target_path = _flag(env, "TARGET_PATH") or renderer.render(raw.get("target-path"), where.at_field("target-path"))
+    read = _read_target(folder, str(profile_name or ""), chosen, env, renderer)
+    renderer.context["target"] = {**read.settings, "name": read.name, "target_name": read.name}
+    named = chosen.target_path or _flag(env, "TARGET_PATH")
+    target_path = named or renderer.render(raw.get("target-path"), where.at_field("target-path"))
     settings = renderer.render(variables.get("stripe_sync"), where.at_field("vars.stripe_sync"))
     default_selector = _find_default_selector(root / SELECTORS_FILE, renderer)
     if renderer.problems:
@@ -104,14 +115,16 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         root=root,
         name=name,
         profile=str(profile_name),
-        target_name=target_name,
-        target=target,
+        target_name=read.name,
+        target=read.settings,
         variables=variables,
         target_path=root / str(target_path or "target"),
         model_paths=_paths(raw, "model-paths"),
         profiles_dir=folder,
         settings=settings,
-        places=places,
+        places=read.places,
+        default_target=read.default,
+        target_variable=_flag(env, "TARGET"),
         property_paths=tuple(
             path for key in ("model-paths", "seed-paths", "snapshot-paths", "macro-paths") for path in _paths(raw, key)
         ),
@@ -169,14 +182,24 @@ def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> Pa
     return Path(env.get("HOME") or Path.home()) / ".dbt"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """A target of a profile, and what the profile says of the others."""
+
+    name: str
+    settings: Mapping[str, Any]
+    places: tuple[Place, ...]
+    default: str | None
+
+
 def _read_target(
     folder: Path, profile_name: str, chosen: Chosen, env: Mapping[str, str], renderer: Renderer
-) -> tuple[str, Mapping[str, Any], tuple[Place, ...]]:
+) -> _Target:
     file = folder / PROFILES_FILE
     raw, _ = _read_yaml(
         file,
         "no-profiles",
-        f"there is no {PROFILES_FILE} of dbt",
+        f"no {PROFILES_FILE} was found",
         "name its folder with `--profiles-dir` or DBT_PROFILES_DIR; in dbt Cloud jobs, commit one that reads its "
         "secrets with `env_var`",
     )
@@ -186,9 +209,9 @@ def _read_target(
         raise ConfigError(
             Problem(
                 code="no-profile",
-                summary=f"there is no profile `{profile_name}`" if profile_name else "the project names no profile",
+                summary=f"unknown profile `{profile_name}`" if profile_name else "the project names no profile",
                 where=where,
-                hint=f"there are: {known}; `profile:` in {PROJECT_FILE} or `--profile` names one",
+                hint=f"available: {known}; select one with `profile:` in {PROJECT_FILE} or `--profile`",
             )
         )
     at = where.at_field(profile_name)
@@ -204,7 +227,7 @@ def _read_target(
                 code="no-target",
                 summary=f"the profile `{profile_name}` has no target `{target_name}`",
                 where=at.at_field("outputs"),
-                hint=f"there are: {_listed(outputs)}; `--target` names one",
+                hint=f"available: {_listed(outputs)}; select one with `--target`",
             )
         )
     at = at.at_field("outputs", target_name)
@@ -213,13 +236,23 @@ def _read_target(
         raise ConfigError(renderer.problems)
     if not rendered.get("type"):
         raise ConfigError(_bad_shape(at, "bad-profile", "it has no `type`", "name the warehouse: `type: postgres`"))
+    # What can't be rendered for another target is no problem of this one.
     others = Renderer(env=env, variables=renderer.variables)
-    places = tuple(
-        place_of(str(name), {key: others.render(output.get(key), at) for key in PLACE_KEYS})
-        for name, output in outputs.items()
-        if isinstance(output, dict)
+    default = others.render(profile.get("target") or "default", at)
+    return _Target(
+        name=target_name,
+        settings=rendered,
+        places=tuple(
+            _place_of(str(name), output, others, at) for name, output in outputs.items() if isinstance(output, dict)
+        ),
+        default=None if default is None else str(default),
     )
-    return target_name, rendered, places
+
+
+def _place_of(target: str, output: Mapping[str, Any], renderer: Renderer, where: Location) -> Place:
+    rendered = {key: renderer.render(output.get(key), where) for key in PLACE_KEYS}
+    hidden = [key for key, value in rendered.items() if value is None and output.get(key) is not None]
+    return place_of(target, rendered, hidden=hidden)
 
 
 def _listed(names: Iterable[Any]) -> str:
@@ -232,7 +265,7 @@ def _as_names(value: Any, where: Location, code: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(_bad_shape(where, code, "it holds no names and values", "write `name: value` lines below it"))
+        raise ConfigError(_bad_shape(where, code, "it is not a YAML mapping", "write `name: value` lines below it"))
     return value
 
 
@@ -251,7 +284,7 @@ def _parse_variables(text: str | None) -> Mapping[str, Any]:
         raise ConfigError(
             Problem(
                 code="bad-vars",
-                summary="`--vars` holds no names and values",
+                summary="`--vars` is not a YAML mapping",
                 hint="write YAML, such as --vars '{month: 2026-01}'",
             )
         )
@@ -304,14 +337,14 @@ def _read_yaml(file: Path, code: str, missing: str, hint: str) -> tuple[Mapping[
     except (YAMLError, UnicodeDecodeError):
         raise ConfigError(_bad_yaml(str(file), None)) from None
     if not isinstance(raw, dict):
-        raise ConfigError(_bad_yaml(str(file), "it holds no names and values"))
+        raise ConfigError(_bad_yaml(str(file), "it is not a YAML mapping"))
     return raw, twice
 
 
 def _named_twice(file: str, line: int) -> Problem:
     return Problem(
         code="duplicate-yaml-key",
-        summary="a name stands twice in this file; dbt takes the last value, and so does this",
+        summary="this file has the same name twice; the last value counts, as in dbt",
         where=Location(file=f"{file}, line {line}"),
         hint="keep one of the two",
         severity=Severity.WARNING,
@@ -321,7 +354,7 @@ def _named_twice(file: str, line: int) -> Problem:
 def _bad_yaml(file: str, why: str | None) -> Problem:
     return Problem(
         code="bad-yaml",
-        summary=f"the file is no YAML{f': {why}' if why else ''}",
+        summary=f"the file is not valid YAML{f': {why}' if why else ''}",
         where=Location(file=file),
-        hint="`dbt parse` says more",
+        hint="`dbt parse` shows the details",
     )

@@ -131,7 +131,7 @@ class Renderer:
         )
         if wrong:
             hint = f"remove `| as_{marked.kind}`, or fix the value"
-            self._add("bad-jinja", where, f"its value is no {marked.kind}", hint)
+            self._add("bad-jinja", where, f"its value can't be read as {marked.kind}", hint)
             return None
         return value
 

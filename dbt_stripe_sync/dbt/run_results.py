@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # `partial success`: some batches of a microbatch model failed (docs.getdbt.com/docs/build/incremental-microbatch).
-FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
+FAIL = "fail"
+FAILED = frozenset({"error", FAIL, "runtime error", "partial success"})
 SKIPPED = "skipped"
 # docs.getdbt.com/reference/artifacts/run-results-json: others (compile, docs generate, run-operation, show …) write
 # results, too, and these say nothing of tables or tests.
@@ -25,8 +26,8 @@ BUILDING = frozenset({"build", "run", "test", "seed", "snapshot", "retry"})
 class RunResults:
     """What one command did: the status of each node by its unique id, and the relations that it wrote.
 
-    `target` and `profile` are those of the command line, where dbt notes them. `lacks_rows` says of a command that
-    built its models without their rows, or with some of them.
+    `target` and `profile` are those of the command line or, of dbt 1.x, of the environment. `lacks_rows` says of a
+    command that built its models without their rows, or with some of them.
     """
 
     statuses: dict[str, str] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class RunResults:
     target: str | None = None
     profile: str | None = None
     lacks_rows: str | None = None
+    dbt_version: str = ""
 
     @property
     def builds(self) -> bool:
@@ -64,7 +66,7 @@ def read_run_results(path: Path) -> RunResults:
     try:
         raw = msgspec.json.decode(content, type=_Raw)
     except msgspec.ValidationError:
-        raise ConfigError(broken_artifact(path, "it is not what dbt writes")) from None
+        raise ConfigError(broken_artifact(path, "it doesn't have dbt's format")) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ConfigError(broken_artifact(path, "it is not JSON, or was cut short")) from None
     arguments = raw.args or {}
@@ -76,6 +78,7 @@ def read_run_results(path: Path) -> RunResults:
         command=str(arguments.get("which") or ""),
         target=_text(arguments.get("target")),
         profile=_text(arguments.get("profile")),
+        dbt_version=str(raw.metadata.get("dbt_version") or ""),
         lacks_rows=next((f"--{name}" for name in ("empty", "sample") if arguments.get(name)), None),
     )
 

@@ -126,9 +126,11 @@ class _Selector:
         nodes = (
             set() if method == _SYNC else find_nodes(method or default_method(value), value, self.manifest, self.root)
         )
+        named = {sync.model.unique_id for sync in self.syncs if sync.name in by_name}
         if nodes is None:
-            return _Matched(self.ask_dbt.selector(part), by_name)
-        start = nodes | {sync.model.unique_id for sync in self.syncs if sync.name in by_name}
+            # dbt knows no syncs, and nothing of what they come from.
+            return _Matched(self.ask_dbt.selector(part) | self._relatives(named, spec), by_name)
+        start = nodes | named
         # A sync that is named by its own name does not drag in its model's other syncs.
         return _Matched(frozenset(nodes | self._relatives(start, spec)), by_name)
 

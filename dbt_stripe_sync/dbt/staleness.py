@@ -45,9 +45,9 @@ def find_stale(
     if held and results.builds and manifest.invocation_id not in {"", results.invocation_id}:
         yield Problem(
             code="stale-run-results",
-            summary="dbt's last results are of another run than its manifest, and models are held back by them",
+            summary="dbt's last results are from another run than its manifest, and they hold back models",
             where=Location(file=str(project.target_path / "run_results.json")),
-            hint="run `dbt build` again, or leave them aside with `--ignore-dbt-results`",
+            hint="run `dbt build` again, or ignore them with `--ignore-dbt-results`",
             severity=Severity.WARNING,
         )
 

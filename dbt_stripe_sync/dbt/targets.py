@@ -33,14 +33,31 @@ class _Schema(Struct):
 
 def find_other_target(project: DbtProject, manifest: Manifest, results: RunResults) -> Problem | None:
     """What contradicts that the manifest is of the project's target; None where nothing does."""
-    ours = next(place for place in project.places if place.target == project.target_name)
-    # A target that this profile lacks, as dbt Cloud names its own, can't be compared by its name.
-    theirs = next((place for place in project.places if place.target == results.target), None)
-    if theirs is not None and results.invocation_id and results.invocation_id == manifest.invocation_id:
-        if theirs.target == ours.target or _is_same(ours, theirs):
+    ours = project.place
+    is_of_manifest = bool(results.invocation_id) and results.invocation_id == manifest.invocation_id
+    theirs = built_place(project, results) if is_of_manifest else None
+    if theirs is not None and results.target is not None:
+        if theirs.target == ours.target or (theirs.is_named_like(ours) and theirs.identity == ours.identity):
             return None
         return _contradiction(project, str(theirs), theirs.target, ours)
-    return _judge_by_relations(project, manifest, ours)
+    problem = _judge_by_relations(project, manifest, ours)
+    if problem is None and theirs is not None and theirs.is_named_like(ours) and theirs.identity != ours.identity:
+        # The names are those of the default target, too, and that one is on another server.
+        return _contradiction(project, str(theirs), theirs.target, ours)
+    return problem
+
+
+def built_place(project: DbtProject, results: RunResults) -> Place | None:
+    """Where a command of dbt has built, by the target that it was given, or by the profile's default.
+
+    None for a target that this profile lacks, as dbt Cloud names its own: that can't be compared by its name.
+    """
+    if results.profile not in {None, project.profile}:
+        return None
+    # dbt 2 notes no target that DBT_TARGET has named.
+    variable = project.target_variable if results.dbt_version.startswith("2.") else None
+    name = results.target or variable or project.default_target
+    return next((place for place in project.places if place.target == name), None)
 
 
 def _judge_by_relations(project: DbtProject, manifest: Manifest, ours: Place) -> Problem | None:
@@ -57,7 +74,7 @@ def _judge_by_relations(project: DbtProject, manifest: Manifest, ours: Place) ->
     free = [node for node in nodes if not _is_fixed(node)]
     if ours.schema is None or not free or any(rules.explain(node, ours) for node in free):
         return None
-    others = [place for place in project.places if place.target != ours.target and not _is_same(place, ours)]
+    others = [place for place in project.places if place.target != ours.target and not place.is_named_like(ours)]
     theirs = next((place for place in others if any(rules.explain(node, place) for node in free)), None)
     theirs = theirs or rules.place_by_database(free, ours, others)
     if theirs is not None:
@@ -108,10 +125,6 @@ def _is_fixed(node: GraphNode) -> bool:
 def _is_overridden(manifest: Manifest, macro: str) -> bool:
     """Whether the project, or a package of it, has a macro of its own."""
     return any(name.endswith(macro) and name.split(".")[1] != "dbt" for name in manifest.macros)
-
-
-def _is_same(one: Place, other: Place) -> bool:
-    return one.schema is not None and (one.database, one.schema) == (other.database, other.schema)
 
 
 def _listed(schemas: Iterable[str | None]) -> str:

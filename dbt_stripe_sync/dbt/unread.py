@@ -67,10 +67,10 @@ def _find_in(text: str, file: Path, known: set[str]) -> Iterator[Problem]:
             summary = f"`{name}` is a {_NEVER[section]}, and only models, seeds and snapshots are synced"
             hint = "move the block to a model"
         elif place.path[-1] != "meta":
-            summary = f"`{TAG}` stands below `{place.path[-1]}`, where nothing reads it"
+            summary = f"`{TAG}` is below `{place.path[-1]}`, where it is ignored"
             hint = f"write it below `config: meta: {TAG}:`"
         elif name is not None and name not in known:
-            summary = f"`{name}` has a sync here, and dbt knows no {_SECTIONS[section]} of that name"
+            summary = f"`{name}` has a sync here, but dbt has no {_SECTIONS[section]} of that name"
             hint = "name the model as its file is named; `dbt parse` reads a change"
         else:
             continue

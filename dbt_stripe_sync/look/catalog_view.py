@@ -23,6 +23,10 @@ def list_fields(name: str, path: str | None) -> list[dict[str, Any]]:
     catalog = read_catalog()
     resource = catalog.resource(name)
     if resource is None:
+        reason = catalog.why_not(name)
+        if reason is not None:
+            hint = "`dbt-stripe-sync fields` lists what can be synced"
+            raise ConfigError(Problem(code="refused-resource", summary=f"`{name}` is not synced: {reason}", hint=hint))
         close = catalog.suggest(name)
         raise ConfigError(
             Problem(

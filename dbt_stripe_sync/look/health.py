@@ -110,10 +110,11 @@ async def _permissions(workload: Workload) -> str:
 
 
 def _looked_at(workload: Workload) -> set[str]:
-    """What a plan reads beside the syncs' own objects: what would end with one that is removed, or still needs it."""
+    """What a plan reads beside the syncs' own objects: prices that they name, and what ends with one or needs it."""
     found = set()
     for sync in workload.syncs:
         lifecycle = workload.catalog.resources[sync.resource].lifecycle
+        found |= {"price"} if lifecycle.prices_named else set()
         if sync.on_removed in lifecycle.permanent:
             found |= {rule.resource for rule in (*lifecycle.ends_with_it, *lifecycle.kept_by)}
         if sync.on_removed is not Removal.IGNORE:

@@ -81,8 +81,8 @@ class StripeFailure:
         return self.type in _NOT_STRIPES
 
 
-# What the gateway calls no answer at all, and answers that are not Stripe's.
-_NOT_STRIPES = frozenset({"connection", "not_stripe", "redirect"})
+# What the gateway calls no answer at all, answers that are not Stripe's, and what it did not even ask for.
+_NOT_STRIPES = frozenset({"connection", "not_sent", "not_stripe", "redirect"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

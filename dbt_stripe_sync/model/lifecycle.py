@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
 
@@ -190,7 +190,8 @@ class Entries:
 class Finish:
     """One step by which an object is finished, for a sync whose options ask for it by `name`.
 
-    `status` is the one that the step leads out of, to `becomes`.
+    `status` is the one that the step leads out of, to `becomes`. `needs` are groups of parameters of which the object
+    must have one by then, unless one of `copies` makes it a copy of another; `needs_source` says where that is written.
     """
 
     name: str
@@ -198,6 +199,25 @@ class Finish:
     status: str
     becomes: str
     status_field: str = "status"
+    needs: tuple[tuple[str, ...], ...] = ()
+    copies: tuple[str, ...] = ()
+    needs_source: str = ""
+
+    def lacking(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The first group of which an object, by its parameters, has none; empty where nothing is lacking."""
+        if any(params.get(name) for name in self.copies):
+            return ()
+        return next((names for names in self.needs if not any(params.get(name) for name in names)), ())
+
+
+def finishes_asked(finishes: Mapping[str, Finish], options: Mapping[str, Any]) -> tuple[Finish, ...]:
+    """What a sync's options ask for, in the order in which Stripe takes it."""
+    asked = [name for name in finishes if options.get(name) is True]
+    if not asked:
+        return ()
+    names = list(finishes)
+    # `accept` needs a quote that is finalised: what comes before in the object's life is done as well.
+    return tuple(finishes[name] for name in names[: names.index(asked[-1]) + 1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,11 +267,28 @@ class OneCurrency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PriceKind:
-    """Where an object names prices, as `items[].price`, and which kind of price Stripe takes there."""
+class PricesNamed:
+    """Where an object names prices, as `items[].price`: active ones, and of one kind where `is_recurring` says which.
+
+    `currency_source` says where it is written that all of them have one currency in common; None where they need not.
+    """
 
     path: str
-    is_recurring: bool
+    source: str
+    is_recurring: bool | None = None
+    currency_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstBill:
+    """A new object can't set its `parameter`, a time, after its first period, which its first price of `items` has.
+
+    `latest` says the last moment of it by the object's parameters, the price's `recurring` and the time of now.
+    """
+
+    parameter: str
+    items: str
+    latest: Callable[[Mapping[str, Any], Mapping[str, Any], int], int]
     source: str
 
 
@@ -310,9 +347,10 @@ class Lifecycle:
     named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives. `counted_at` names the
     parameter with the time of what Stripe counts and never shows, so that totals alone can tell of it. `merges_hashes`
     says that an update is known to change the parts of a hash that it names, and to keep the others. `at_most` and
-    `one_currency` are what holds for the objects of one parent together. `price_kind` is the kind of price that it
-    takes. `kept_by` are objects for whose sake Stripe refuses to delete one. `part_of` is the parameter with the
-    object that this one is a part of and ends with. `used_by` is what needs an object until its own end.
+    `one_currency` are what holds for the objects of one parent together. `prices_named` says where it names prices,
+    and which it takes there; `first_bill` how late its first bill may be. `kept_by` are objects for whose sake Stripe
+    refuses to delete one. `part_of` is the parameter with the object that this one is a part of and ends with.
+    `used_by` is what needs an object until its own end.
     """
 
     found_by: tuple[str, ...] = ()
@@ -355,7 +393,8 @@ class Lifecycle:
     hides_test_clocks: bool = False
     at_most: AtMost | None = None
     one_currency: OneCurrency | None = None
-    price_kind: PriceKind | None = None
+    prices_named: tuple[PricesNamed, ...] = ()
+    first_bill: FirstBill | None = None
     kept_by: tuple[HeldBy, ...] = ()
     part_of: str | None = None
     used_by: tuple[UsedBy, ...] = ()

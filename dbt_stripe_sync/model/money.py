@@ -80,7 +80,7 @@ def to_minor_units(amount: Any, currency: str, *, whole: bool = True) -> Decimal
         if places > FRACTION_PLACES:
             raise MoneyError(
                 "too-many-decimals",
-                f"has more decimals in the smallest unit ({places}) than Stripe takes ({FRACTION_PLACES})",
+                f"has more decimals in the smallest unit ({places}) than Stripe accepts ({FRACTION_PLACES})",
                 "round it in the model",
             )
         return _EXACT.plus(minor)
@@ -88,7 +88,7 @@ def to_minor_units(amount: Any, currency: str, *, whole: bool = True) -> Decimal
     if _places(number) > allowed:
         raise MoneyError(
             "too-many-decimals",
-            f"has more decimals ({_places(number)}) than Stripe takes for {code.upper()} ({allowed})",
+            f"has more decimals ({_places(number)}) than Stripe accepts for {code.upper()} ({allowed})",
             f"round it in the model, for example with round(…, {allowed})",
         )
     return _EXACT.plus(minor.quantize(Decimal(1), context=_EXACT))  # which makes a negative zero zero
@@ -101,14 +101,16 @@ def to_major_units(minor: Decimal | int, currency: str) -> Decimal:
 
 def _parse_amount(amount: Any) -> Decimal:
     if isinstance(amount, bool):
-        raise MoneyError("not-an-amount", "is true or false where an amount belongs")
+        raise MoneyError("not-an-amount", "is true or false, but an amount is expected")
     try:
         # repr() of a float is the shortest text that reads back the same, so nothing is added that was not there.
         number = Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)
     except (InvalidOperation, TypeError, ValueError):
-        raise MoneyError("not-an-amount", "is no number where an amount belongs", "map a numeric column") from None
+        raise MoneyError(
+            "not-an-amount", "is not a number, but an amount is expected", "map a numeric column"
+        ) from None
     if not number.is_finite():
-        raise MoneyError("not-an-amount", "is not finite where an amount belongs", "make it null in the model")
+        raise MoneyError("not-an-amount", "is not finite, but an amount is expected", "make it null in the model")
     if abs(number.adjusted()) > MOST_DIGITS or len(number.as_tuple().digits) > MOST_DIGITS:
         raise MoneyError("not-an-amount", "is too large or too fine to be an amount", "map a column that holds money")
     if isinstance(amount, float) and len(number.normalize(_EXACT).as_tuple().digits) > EXACT_FLOAT_DIGITS:

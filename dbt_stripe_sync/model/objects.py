@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.tag import TAG
@@ -19,8 +20,11 @@ NEAR_EMAIL = "email~"
 
 
 def near_text(text: str) -> str:
-    """A text without what people write differently and mean the same."""
-    return text.strip().casefold()
+    """A text without what people write differently and mean the same: case, blanks around it, and composed accents.
+
+    Nothing is folded further: `straße` and `strasse` are two people's addresses.
+    """
+    return unicodedata.normalize("NFC", text.strip().lower())
 
 
 def indexed_value(body: Mapping[str, Any], by: str) -> Any:

@@ -219,3 +219,7 @@ class Catalog(Protocol):
     def resource(self, name: str) -> Resource | None:
         """A resource by its name, its plural, or Stripe's own spelling; None where there is none."""
         ...
+
+    def why_not(self, name: str) -> str | None:
+        """Why no sync writes what API v2 alone has, by a name of its own; None for any other name."""
+        ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -107,8 +108,13 @@ class Outcome:
             and change.stripe_id is not None
             and not change.settles
             and self.record is None
-            and change.stripe_id in (failure.message or "")
+            and _names(failure.message or "", change.stripe_id)
         )
+
+
+def _names(message: str, stripe_id: str) -> bool:
+    """Whether a message names an object, and not one whose id only begins or ends like its."""
+    return re.search(rf"(?<![\w-]){re.escape(stripe_id)}(?![\w-])", message) is not None
 
 
 class RunStatus(Enum):

@@ -24,21 +24,21 @@ def _e(meaning: str, hint: str) -> Explanation:
 _TRY_AGAIN = "run it again: `dbt-stripe-sync retry` sends what is left"
 _NEW_KEY = "take a current key from https://dashboard.stripe.com/apikeys and put it into STRIPE_API_KEY"
 _INVOICE_DONE = (
-    "leave finalised invoices out of the model, or `on_removed: ignore` them; correct one in Stripe with a credit note"
+    "leave finalized invoices out of the model, or `on_removed: ignore` them; correct one in Stripe with a credit note"
 )
 _TAX_PLACE = "map `address.country`, `address.postal_code` and, in the US and Canada, `address.state` to real ones"
 
 _PARAMETERS = {
     "parameter_unknown": _e(
         "Stripe does not know {field} for this {resource}",
-        "`dbt-stripe-sync fields {name}` lists what it takes; another API version may have had it",
+        "`dbt-stripe-sync fields {name}` lists its parameters; another API version may have had it",
     ),
     "parameter_missing": _e(
         "Stripe needs {field} for this {resource}",
-        "map it under `fields:` of {sync}, and see that its column is never null",
+        "map it under `fields:` of {sync}, and make sure that its column is never null",
     ),
     "parameters_exclusive": _e(
-        "two parameters were sent of which Stripe takes only one",
+        "two parameters were sent, and Stripe accepts only one of them",
         "map one of them, or make the column of the other null for these rows",
     ),
     "parameter_invalid_empty": _e(
@@ -58,7 +58,7 @@ _PARAMETERS = {
         "make its column null where it is empty: nullif(…, '')",
     ),
     "invalid_characters": _e(
-        "{field} holds characters that Stripe does not take",
+        "{field} has characters that Stripe rejects",
         "remove them in the model; angle brackets, quotes and backslashes are refused in statement descriptors",
     ),
     "email_invalid": _e(
@@ -66,7 +66,7 @@ _PARAMETERS = {
         "fix it in the model, or make it null; a dbt test on the column's pattern finds such rows before Stripe does",
     ),
     "url_invalid": _e(
-        "{field} is not a URL that Stripe takes",
+        "{field} is not a valid URL",
         "send a full https:// address, or make the column null",
     ),
     "postal_code_invalid": _e(
@@ -82,7 +82,7 @@ _PARAMETERS = {
         "filter these rows out of the model",
     ),
     "state_unsupported": _e(
-        "the state is none of its country's",
+        "the state is not one of its country's",
         "send a state's ISO code, such as `CA`, and the country with it",
     ),
     "siret_invalid": _e("the SIRET number is not valid", "fix it in the model, or make it null"),
@@ -96,7 +96,7 @@ _OBJECTS = {
     "resource_missing": _e(
         "an object that the request names is not in this account and mode",
         "it may have been deleted in Stripe or belong to the other mode: fix the id in the column of {field}, or run "
-        "`dbt-stripe-sync state forget SYNC KEY` for the row that made it, so that the next run makes it anew",
+        "`dbt-stripe-sync state forget SYNC KEY` for the row that made it, so that the next run creates it again",
     ),
     "resource_already_exists": _e(
         "an object with this id or code is there already",
@@ -127,7 +127,7 @@ _OBJECTS = {
         "detach old ones in Stripe first",
     ),
     "invalid_canceled_subscription_fields": _e(
-        "the subscription is canceled, and Stripe takes only a few changes to it",
+        "the subscription is canceled, and Stripe accepts few changes to it",
         "filter canceled subscriptions out of the model; a new one needs a new key",
     ),
     "subscription_update_trial_after_billing_cycle_anchor": _e(
@@ -157,8 +157,8 @@ _OBJECTS = {
 }
 
 _INVOICES = {
-    "invoice_not_editable": _e("the invoice is finalised, and Stripe lets nobody change it", _INVOICE_DONE),
-    "invoice_on_behalf_of_not_editable": _e("`on_behalf_of` of a finalised invoice can't be changed", _INVOICE_DONE),
+    "invoice_not_editable": _e("the invoice is finalized, so it can't be changed", _INVOICE_DONE),
+    "invoice_on_behalf_of_not_editable": _e("`on_behalf_of` of a finalized invoice can't be changed", _INVOICE_DONE),
     "invoice_no_customer_line_items": _e(
         "the customer has nothing to be invoiced",
         "sync the invoice items first: refer to them, so that they are made before the invoice",
@@ -189,7 +189,7 @@ _MONEY = {
     ),
     "amount_too_large": _e(
         "the amount is above Stripe's maximum for its currency",
-        "see that it is not multiplied twice: a column that is in cents already needs no `as: minor_units`",
+        "check that it is not multiplied twice: a column that is in cents already needs no `as: minor_units`",
     ),
     "invalid_charge_amount": _e("the amount is not valid", "send a whole, positive number of the smallest unit"),
     "balance_invalid_parameter": _e("the balance's parameters don't fit together", "check {field} in {sync}"),
@@ -209,7 +209,7 @@ _MONEY = {
 
 _TAX = {
     "tax_id_invalid": _e(
-        "the tax id has not the form of its type",
+        "the tax id doesn't have the format of its type",
         "check `type` and `value` of these rows: the type names the country, such as `eu_vat` with `DE123456789`",
     ),
     "tax_id_prohibited": _e("this account may not have a tax id of this type", "leave it out of the model"),
@@ -243,7 +243,9 @@ _PAYMENTS = {
         "the customer did not confirm the payment", "the customer has to pay in another way"
     ),
     "payment_method_invalid_parameter": _e("the payment method's details are not valid", "check {field} in {sync}"),
-    "insufficient_funds": _e("the customer has not enough money", "nothing is wrong with the row; run it again later"),
+    "insufficient_funds": _e(
+        "the customer has insufficient funds", "nothing is wrong with the row; run it again later"
+    ),
 }
 
 _KEYS = {
@@ -293,11 +295,11 @@ _USAGE = {
     "no_meter": _NO_METER,
     "archived_meter": _NO_METER,
     "meter_event_no_customer_defined": _e(
-        "the event names no customer, so nobody would pay for it",
-        "map {field} to the customer's id, and see that its column is never null",
+        "the event names no customer, so nobody would be billed for it",
+        "map {field} to the customer's id, and make sure that its column is never null",
     ),
     "meter_event_invalid_value": _e(
-        "{field} of the event is no number",
+        "{field} of the event is not a number",
         "map it to a column of numbers, and leave rows without one out of the model",
     ),
     "meter_event_value_too_many_digits": _e(
@@ -305,11 +307,11 @@ _USAGE = {
         "round its column: Stripe counts no more of them",
     ),
     "timestamp_too_far_in_past": _e(
-        "{field} lies more than 35 days back, and Stripe takes no such event",
+        "{field} is more than 35 days in the past, and Stripe rejects such an event",
         "leave older rows out of the model: what was not sent in time can't be sent any more",
     ),
     "timestamp_in_future": _e(
-        "{field} lies more than 5 minutes ahead, and Stripe takes no such event",
+        "{field} is more than 5 minutes in the future, and Stripe rejects such an event",
         "send it when its time has come; a time without a zone counts as UTC",
     ),
 }
@@ -351,7 +353,7 @@ BY_MESSAGE = {
         "add `match: [lookup_key]` to {sync} to adopt it, or `transfer_lookup_key: {value: true}` to take its key",
     ),
     "must be a future": _e(
-        "{field} lies in the past, and Stripe takes only a time to come",
+        "{field} is in the past, and Stripe requires a future time",
         "make its column null once the time has passed",
     ),
 }
@@ -359,8 +361,8 @@ BY_MESSAGE = {
 MISSING_BY_PARAM = {
     "id": _e(
         "the object of this row is not in this account and mode",
-        "if somebody deleted it in Stripe, `dbt-stripe-sync state forget SYNC KEY` lets the next run make "
-        "it anew; a key of the other mode needs that mode's dbt target",
+        "if somebody deleted it in Stripe, `dbt-stripe-sync state forget SYNC KEY` lets the next run create "
+        "it again; a key of the other mode needs that mode's dbt target",
     ),
     "default_payment_method": BY_MESSAGE["No such PaymentMethod"],
     "coupon": _e("there is no such coupon in this account and mode", "correct the id in the column of {field}"),
@@ -381,8 +383,8 @@ OWN_IS_MISSING = _e(
     "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or `state forget` its row",
 )
 
-# docs.stripe.com/api/errors lists the types; `permission`, `connection`, `redirect` and `not_stripe` are what the
-# gateway calls a 403, no answer at all, and answers that are not Stripe's.
+# docs.stripe.com/api/errors lists the types; `permission`, `connection`, `not_sent`, `redirect` and `not_stripe` are
+# what the gateway calls a 403, no answer at all, what it did not ask for, and answers that are not Stripe's.
 BY_TYPE = {
     "permission": _e(
         "the key may not do this",
@@ -391,6 +393,10 @@ BY_TYPE = {
     "connection": _e(
         "no answer came, so it may have happened",
         "run it again: the next run finds out first, and nothing is made twice",
+    ),
+    "not_sent": _e(
+        "what it needs could not be read from Stripe, so it was not sent",
+        _TRY_AGAIN,
     ),
     "not_stripe": _e(
         "something between here and Stripe answered in its place",

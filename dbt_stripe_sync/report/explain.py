@@ -21,6 +21,7 @@ from dbt_stripe_sync.report.error_codes import (
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.calls import StripeFailure
     from dbt_stripe_sync.model.change import Change
+    from dbt_stripe_sync.model.run import Outcome
 
 SERVER_ERROR = 500
 MISSING = "resource_missing"
@@ -56,6 +57,21 @@ def explain(failure: StripeFailure) -> Explanation:
     if failure.status is not None and failure.status >= SERVER_ERROR:
         return SERVER
     return UNEXPLAINED
+
+
+def explain_outcome(outcome: Outcome) -> Explanation | None:
+    """What the failure of a change means, None where there is none.
+
+    Stripe names a missing object by a parameter of its kind (`price`, `coupon`), too, where it is the row's own.
+    """
+    if outcome.failure is None:
+        return None
+    return OWN_IS_MISSING if _is_own_missing(outcome) else explain(outcome.failure)
+
+
+def _is_own_missing(outcome: Outcome) -> bool:
+    message = (outcome.failure.message if outcome.failure else None) or ""
+    return outcome.is_object_missing and not any(words in message for words in BY_MESSAGE)
 
 
 def fill_in(text: str, failure: StripeFailure, change: Change) -> str:

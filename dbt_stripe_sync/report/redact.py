@@ -102,7 +102,8 @@ def hide_values(text: str, params: Any) -> str:
 
     Stripe's own ids stay: they are what a person looks for.
     """
-    text = _EMAIL.sub(HIDDEN, hide_secrets(text))
+    # A value that is one in a message with blanks around it is no other cause.
+    text = " ".join(_EMAIL.sub(HIDDEN, hide_secrets(text)).split())
     folded = text.casefold()
     # Few of a row's values stand in its message: the others are passed over before anything costly is done with them.
     found = {value for value in _texts(params) if value.casefold() in folded and not is_object_id(value)}

@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING, Any
 import orjson
 
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.explain import explain, fill_in
+from dbt_stripe_sync.report.explain import explain_outcome, fill_in
 from dbt_stripe_sync.report.figures import WORDS as FIGURES
 from dbt_stripe_sync.report.json_values import json_failure, json_header, json_params, json_problem, json_time
 from dbt_stripe_sync.report.lines import escaped
@@ -173,8 +173,8 @@ def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
         "reason": outcome.reason or change.reason,
         "failure": json_failure(outcome.failure, change, with_values=with_values),
     }
-    if outcome.failure is not None:
-        explanation = explain(outcome.failure)
+    explanation = explain_outcome(outcome)
+    if outcome.failure is not None and explanation is not None:
         result["failure"]["meaning"] = fill_in(explanation.meaning, outcome.failure, change)
         result["failure"]["hint"] = fill_in(explanation.hint, outcome.failure, change)
     if with_values:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from dbt_stripe_sync.model.change import is_row
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.explain import explain, fill_in, param_path
+from dbt_stripe_sync.report.explain import explain_outcome, fill_in, param_path
 from dbt_stripe_sync.report.json_values import message_of
 from dbt_stripe_sync.report.redact import without_ids
 
@@ -142,8 +142,8 @@ def summarise(report: RunReport, *, with_values: bool = False) -> Summary:
 
 
 def _explained(outcome: Outcome) -> tuple[str, str | None]:
-    if outcome.failure is not None:
-        explanation = explain(outcome.failure)
+    explanation = explain_outcome(outcome)
+    if outcome.failure is not None and explanation is not None:
         return (
             fill_in(explanation.meaning, outcome.failure, outcome.change),
             fill_in(explanation.hint, outcome.failure, outcome.change),

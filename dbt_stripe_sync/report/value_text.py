@@ -141,6 +141,9 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
         raw = orjson.dumps(hide_secrets(value, name), default=_json, option=orjson.OPT_PASSTHROUGH_DATACLASS)
         return plain(raw.decode())
     text = plain(str(hide_secrets(value)))
+    if text != text.strip():
+        # Blanks around a value count for Stripe, and nobody sees them in a table.
+        text = f'"{text}"'
     note = None if path.startswith("metadata.") else _money(name, value, path, params) or _time(name, value, parent)
     return f"{text} ({note})" if note else text
 

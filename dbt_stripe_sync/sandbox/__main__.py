@@ -11,7 +11,7 @@ from dbt_stripe_sync.sandbox.running import SEARCH_DELAY, Sandbox, serve
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one.")
 @click.option("--data", type=click.Path(dir_okay=False, path_type=Path), help="Keep the objects in this file.")
 @click.option("--rate-limits/--no-rate-limits", default=False, show_default=True, help="Answer 429 as Stripe does.")
 @click.option(

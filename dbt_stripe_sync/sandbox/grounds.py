@@ -134,7 +134,7 @@ _TABLE = "yes: by the first table"
 _AMONG_ROWS = "yes among the rows of a plan (`rules/counts.py`); what ended before is not known"
 _STATUS_READ = "yes where a sync takes the step: it reads the status first; no sync takes the others"
 # What needs the account: the objects that a row names by their ids, or what others do between plan and call.
-_PRICE = "partly: the kind of a price that a sync creates (`rules/counts.py`); not whether it is active"
+_PRICE = "yes of up to 1,000 prices: active, and of the right kind (`rules/prices.py`); not whether an id exists"
 _OTHER_OBJECT = "no: it needs another object as it is by then, and Stripe alone has that"
 _NOT_SENT = "no sync sends such a request"
 # What a plan knows of each refusal, else why it can't: by module, and by function where that differs. What a request
@@ -177,25 +177,27 @@ _FORESEEN: Mapping[str, str] = {
     "limits.check_payment_method": _OTHER_OBJECT,
     "limits.check_subscription_count": _AMONG_ROWS,
     "metering": _OTHER_OBJECT,
-    "offers": _OTHER_OBJECT,
-    "payment_links": _OTHER_OBJECT,
+    "offers": _PRICE,
+    "payment_links": "yes of up to 1,000 prices: their currencies (`rules/prices.py`)",
     "plans": _OTHER_OBJECT,
     "previews": _NOT_SENT,
     "prices._product_of": _OTHER_OBJECT,
     "prices._take_lookup_key": "yes: the key is taken over, or its holder is named",
     "prices._update_price": "yes: by the lifecycle, and default prices by looking",
     "quotes": _STATUS_READ,
+    "quotes._finalize": "yes: the customer by the lifecycle, and the status is read first",
     "quotes._total": _OTHER_OBJECT,
     "quotes._update": "yes: by the lifecycle",
     "schedules": _STATUS_READ,
     "schedules._adopt": _OTHER_OBJECT,
     "schedules._check_anchor": "yes: the anchor is read",
-    "subscription_changes._check_anchor": _OTHER_OBJECT,
+    "subscription_changes._check_anchor": "yes where the plan knows the price (`rules/prices.py`)",
     "subscription_changes._check_unmanaged": "yes: the lifecycle names what manages it",
     "subscription_items": _OTHER_OBJECT,
     "subscription_items.price_for": _PRICE,
     "subscription_items.put_items": "yes: items are read with their subscription",
-    "subscription_items.check_items": "partly: what a request shows is in the first table",
+    "subscription_items.check_items": "partly: what a request shows is in the first table, the currencies of prices in "
+    "`rules/prices.py`",
     "subscriptions": _STATUS_READ,
 }
 

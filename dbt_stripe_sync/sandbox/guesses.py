@@ -42,7 +42,7 @@ GUESSES: Mapping[str, str] = {
     "creating a schedule.",
     "schedule-phases": "A schedule's phases change the subscription when the clock advances; a phase's "
     "`add_invoice_items` and the discounts of its items aren't billed.",
-    "finalised-invoices": "On a finalized invoice, only the metadata, the payment settings and `auto_advance` can be "
+    "finalized-invoices": "On a finalized invoice, only the metadata, the payment settings and `auto_advance` can be "
     "changed; Stripe names only some of the fields that it fixes.",
     "settled-quotes": "An accepted or canceled quote rejects `expires_at`.",
     "previews": "A preview of a schedule shows its subscription unchanged; `pdf` and other computed reads return an "

@@ -40,7 +40,7 @@ _DROP_SECONDS = 0.05
 class Sandbox:
     """A running sandbox. Use it as a context manager, or call `start` and `stop`; every method is safe from any thread.
 
-    `port` 0 takes a free one. `data_file` keeps what it holds between starts. `rate_limits` None never answers 429 of
+    `port` 0 picks a free one. `data_file` keeps what it holds between starts. `rate_limits` None never answers 429 of
     itself. `clock` replaces the machine's; `search_delay` is in its seconds.
     `require_payment_methods` refuses, as Stripe does, to charge a customer without a card. Raises `ValueError` where
     `data_file` is something else, and `OSError` where the port is taken.

@@ -101,6 +101,7 @@ def _project_arguments(options: ProjectOptions) -> Iterator[str]:
         "--profiles-dir": options.profiles_dir and str(options.profiles_dir.expanduser().resolve()),
         "--profile": options.profile,
         "--target": options.target,
+        "--target-path": options.target_path,
         "--vars": options.variables,
         "--selector": options.selector,
         "--state": options.dbt_state and str(options.dbt_state.expanduser().resolve()),

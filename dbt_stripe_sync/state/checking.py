@@ -83,13 +83,13 @@ def _check_record(row: Row) -> None:
     _check_named(row, _NAMED)
     params = decode_params(orjson.loads(row["params"]))
     if not isinstance(params, dict):
-        raise BadRowError("has parameters that are no names and values")
+        raise BadRowError("has parameters that are not a mapping")
     _check_named(row, ("payload_hash",))
     for name in ("removed", "adopted"):
         if not isinstance(row[name], bool):
             raise BadRowError(f"does not say whether it is {name}")
     if not isinstance(row["refs"], str | None):
-        raise BadRowError("refers to something that is no text")
+        raise BadRowError("refers to something that is not text")
 
 
 def _check_former_id(row: Row) -> None:

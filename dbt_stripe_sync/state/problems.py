@@ -54,7 +54,7 @@ def damaged(path: Path) -> StateError:
     return StateError(
         Problem(
             code="state-damaged",
-            summary="the state can't be read: the file is damaged, or it is no state of ours",
+            summary="the state can't be read: the file is damaged, or it is not a state of dbt-stripe-sync",
             where=Location(file=str(path)),
             hint="move the file away, put a backup in its place if there is one (`*.before-v*`, or `state import` of "
             "an export), and run `dbt-stripe-sync state rebuild`: it finds what the backup lacks by the tags in Stripe",
@@ -126,7 +126,7 @@ def is_copy(path: Path, address: str) -> StateError:
     return StateError(
         Problem(
             code="state-is-copy",
-            summary=f"this file is a copy of the state at {address}, where another run may have gone on meanwhile",
+            summary=f"this file is a copy of the state at {address}, where another run may have continued meanwhile",
             where=Location(file=str(path)),
             hint="open the state itself (`state` in vars.stripe_sync, or `--state-url`); to move it back to a file, use"
             " `state export FOLDER` there and `state import FOLDER --state-path FILE`",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.params import Operation, Param, ParamKind, has_early_words, has_update_only_parts
 from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
+from dbt_stripe_sync.stripe_api.refusals import REFUSED_V2
 from dbt_stripe_sync.stripe_api.sdk import (
     V1_SERVICES,
     method_names,
@@ -147,6 +148,11 @@ class Catalog:
     def resources(self) -> Mapping[str, Resource]:
         """Every resource, read as it is asked for."""
         return _Resources()
+
+    def why_not(self, name: str) -> str | None:
+        """Why no sync writes what API v2 alone has, by a name of its own; None for any other name."""
+        written = name.lower().strip()
+        return REFUSED_V2.get(written) or REFUSED_V2.get(written.removesuffix("s"))
 
     def suggest(self, name: str) -> str | None:
         """The resource that was probably meant, by its whole name or by the last part of it."""

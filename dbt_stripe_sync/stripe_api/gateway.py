@@ -439,7 +439,7 @@ def _no_reply(error: BaseException) -> Reply:
 def _certificate_trouble(error: BaseException) -> str:
     """What OpenSSL says is wrong with the certificate."""
     cause = getattr(error, "certificate_error", None) or error.__cause__
-    reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "TLS could not be agreed on"
+    reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "TLS negotiation failed"
     return str(reason).replace("_", " ").lower()
 
 

@@ -115,7 +115,7 @@ def find_contradiction(body: Mapping[str, Any], headers: Mapping[str, str], expe
     `headers` have lowercase names.
     """
     if "error" in body:
-        return "it holds an error and says that all is well"
+        return "it contains an error but claims success"
     if expected.is_empty:
         return _contradiction_of_nothing(body, headers)
     if expected.listed is not None:

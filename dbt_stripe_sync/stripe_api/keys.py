@@ -61,12 +61,12 @@ def check_key(key: str | None, variable: str) -> str:
             )
         )
     if _KEY.fullmatch(key) is None:
-        what = "a publishable key (`pk_`)" if key.startswith("pk_") else "not a Stripe key"
+        what = "a publishable key (`pk_`)" if key.startswith("pk_") else "something that is not a Stripe key"
         raise ConfigError(
             Problem(
                 code="bad-stripe-key",
-                summary=f"what the environment variable {variable} holds is {what}",
-                hint="use a secret or restricted key: it begins with sk_test_, rk_test_, sk_live_, rk_live_ or sk_org_",
+                summary=f"the environment variable {variable} holds {what}",
+                hint="use a secret or restricted key: it begins with `sk_`, `rk_` or `sk_org_`",
             )
         )
     return key
@@ -78,7 +78,9 @@ def check_live(*, target: str, live_targets: tuple[str, ...]) -> None:
         named = (
             f"name one of the live targets with `--target` ({', '.join(live_targets)})"
             if live_targets
-            else (f"add `live_targets: [{target}]` to vars.stripe_sync in dbt_project.yml, if it is to move real money")
+            else (
+                f"add `live_targets: [{target}]` to vars.stripe_sync in dbt_project.yml, if it should move real money"
+            )
         )
         raise ConfigError(
             Problem(
@@ -130,7 +132,7 @@ def _bad_address(wrong: str) -> Problem:
 # The address may hold a password, so none of these texts repeats it.
 def _unreadable_as(base: str) -> str | None:
     if not base.isprintable() or any(char.isspace() or char == "\\" for char in base):
-        return "has characters that no URL has"
+        return "has characters that are not allowed in a URL"
     try:
         return "has port 0" if urlsplit(base).port == 0 else None
     except ValueError:
@@ -140,7 +142,7 @@ def _unreadable_as(base: str) -> str | None:
 def _more_than_a_host(base: str) -> str | None:
     parts = urlsplit(base)
     if "@" in parts.netloc:
-        return "holds a user name or a password, and Stripe takes neither there"
+        return "has a user name or password, which Stripe doesn't accept there"
     return "has a path, a query or a fragment" if parts.path or parts.query or parts.fragment else None
 
 

@@ -257,10 +257,10 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "invoice": Lifecycle(
             found_by=("id", "metadata", "number"),
             needs_one_of=(("customer", "customer_account", "from_invoice", "subscription"),),
-            # A draft is deleted, a finalised invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).
+            # A draft is deleted, a finalized invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).
             on_removed={
                 Removal.DELETE: ByStatus(
-                    steps={"draft": DELETE}, otherwise="a finalised invoice can't be deleted; `void` voids an open one"
+                    steps={"draft": DELETE}, otherwise="a finalized invoice can't be deleted; `void` voids an open one"
                 ),
                 Removal.VOID: ByStatus(
                     steps={"draft": DELETE, "open": _VOID, "uncollectible": _VOID}, otherwise="the invoice is settled"
@@ -284,11 +284,11 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 # docs.stripe.com/api/invoiceitems/create
                 ("amount", "pricing", "price_data", "unit_amount_decimal"),
             ),
-            # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalised invoice.
+            # docs.stripe.com/api/invoiceitems/delete: not once it is attached to a finalized invoice.
             on_removed={
                 Removal.DELETE: ByStatus(
                     steps={"None": DELETE, "draft": DELETE},
-                    otherwise="the item is on a finalised invoice",
+                    otherwise="the item is on a finalized invoice",
                     status_field="invoice.status",
                     expand=("invoice",),
                 )
@@ -321,7 +321,15 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(reason="a quote is a document of its own; cancel it and make a new one"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             finishes={
-                "finalize": Finish(name="finalize", operation="finalize_quote", status="draft", becomes="open"),
+                "finalize": Finish(
+                    name="finalize",
+                    operation="finalize_quote",
+                    status="draft",
+                    becomes="open",
+                    needs=(("customer", "customer_account"),),
+                    copies=("from_quote",),
+                    needs_source="SDK's description of `customer`: A customer is required before finalizing the quote.",
+                ),
                 "accept": Finish(name="accept", operation="accept", status="open", becomes="accepted"),
             },
             shown_if_asked=("line_items",),
@@ -370,7 +378,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "payment_link": Lifecycle(
             found_by=("id", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            when_immutable_changes=NotReplaced(reason="a new link has a new URL, and the old one is out in the world"),
+            when_immutable_changes=NotReplaced(reason="a new link has a new URL, and the old one is in use"),
             replace_if_asked=Replace(),
             shown_if_asked=("line_items",),
             # docs.stripe.com/api/payment-link/update: an item is named by its id, and none comes or goes.
@@ -517,7 +525,8 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 def build_lifecycle(resource: Resource) -> Lifecycle:
     """The lifecycle of a resource of the catalogue."""
     # The other rules read the catalogue.
-    from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES, PRICE_KINDS
+    from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
+    from dbt_stripe_sync.stripe_api.rules.prices import FIRST_BILLS, PRICES_NAMED
     from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
     from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
 
@@ -528,7 +537,8 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
         fixed=foreseen_fixed(resource.name),
         at_most=COUNTS.get(resource.name),
         one_currency=CURRENCIES.get(resource.name),
-        price_kind=PRICE_KINDS.get(resource.name),
+        prices_named=PRICES_NAMED.get(resource.name, ()),
+        first_bill=FIRST_BILLS.get(resource.name),
         windows=WINDOWS.get(resource.name, {}),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),

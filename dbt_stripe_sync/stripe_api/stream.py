@@ -37,7 +37,7 @@ TOO_LARGE = 413
 # Refusals of what a request holds; then its events are asked about apart.
 OF_CONTENT = frozenset({BAD_REQUEST, TOO_LARGE})
 # What says nothing of the event itself.
-_NOT_ASKED = StripeFailure(type="connection", message="the meters could not be read, so nothing was sent")
+_NOT_ASKED = StripeFailure(type="not_sent", message="the meters could not be read, so nothing was sent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +83,9 @@ class EventStream:
         try:
             wrong = await self._meters.fault_of(call.params)
         except StripeError:
-            return Answer(verdict=Verdict.UNKNOWN, failure=_NOT_ASKED, attempts=0)
+            wrong = _NOT_ASKED
         if wrong is not None:
-            # It was right when it was sent before: whether it is counted can't be said by what holds now.
+            # Nothing is sent now. What was sent before may be counted, which can't be said by what holds now.
             verdict = Verdict.UNKNOWN if call.repeated else Verdict.REFUSED
             return Answer(verdict=verdict, failure=wrong, attempts=0)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

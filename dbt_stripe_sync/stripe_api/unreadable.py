@@ -42,7 +42,7 @@ def unreadable(failure: StripeFailure | None, what: str, address: str) -> Proble
     return Problem(
         code="stripe-read-failed",
         summary=f"{what} could not be read: Stripe answered {status}",
-        hint="run it again; https://status.stripe.com says whether Stripe has trouble",
+        hint="run it again; https://status.stripe.com shows whether Stripe has an incident",
     )
 
 

@@ -141,7 +141,7 @@ def _key_json(details: Any) -> str:
         try:
             details = json.loads(details if details.lstrip().startswith("{") else base64.b64decode(details))
         except (ValueError, binascii.Error):
-            raise bad_setting("bigquery", "keyfile_json", "is no JSON") from None
+            raise bad_setting("bigquery", "keyfile_json", "is not valid JSON") from None
     if not isinstance(details, Mapping):
         raise bad_setting("bigquery", "keyfile_json", "is missing")
     key = dict(details)

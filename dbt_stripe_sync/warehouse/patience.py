@@ -32,8 +32,10 @@ READ_SECONDS = 600.0
 NOTICE_SECONDS = 5.0
 # Importing dbt and an adapter takes seconds, and many of them on a machine that has much else to do.
 PREPARE_SECONDS = 600.0
-# How long a connection that no longer answers is waited for once it is to be closed.
-CLOSE_SECONDS = 3.0
+# How long a connection is waited for once it is to be closed: dbt can't write to DuckDB's file before that.
+CLOSE_SECONDS = 30.0
+# The same of one that no longer answers.
+SILENT_CLOSE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +74,9 @@ class PatientWarehouse:
         self._closed = True
         closing = self._worker.begin(self._inner.close)
         self._worker.end()
+        seconds = CLOSE_SECONDS if self._silent is None else SILENT_CLOSE_SECONDS
         with contextlib.suppress(TimeoutError):
-            closing.wait(CLOSE_SECONDS, notice_after=CLOSE_SECONDS, notice=lambda: None)
+            closing.wait(seconds, notice_after=seconds, notice=lambda: None)
 
     def _batches(self, reader: pa.RecordBatchReader, schema: pa.Schema, source: RowSource) -> Iterator[pa.RecordBatch]:
         def read_next() -> pa.RecordBatch | None:

@@ -52,9 +52,9 @@ def test_every_setting_is_read():
         (
             {"live_target": "prod"},
             (
-                "error[unknown-setting]: there is no setting `live_target`\n"
+                "error[unknown-setting]: unknown setting `live_target`\n"
                 "  at dbt_project.yml: vars.stripe_sync.live_target\n\n"
-                "hint: there are `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
+                "hint: choose from `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
                 "`account_per_second`, `endpoint_per_second`, `share_free`, `concurrency`, "
                 "`max_reads` … (13 more); "
@@ -64,15 +64,15 @@ def test_every_setting_is_read():
         (
             {"share_free": 1.5},
             (
-                "error[bad-setting]: `share_free` is not a number that makes sense\n"
+                "error[bad-setting]: `share_free` is out of range\n"
                 "  at dbt_project.yml: vars.stripe_sync.share_free\n\n"
-                "hint: a share lies between 0 and 1"
+                "hint: a share is between 0 and 1"
             ),
         ),
         (
             {"state_path": 5},
             (
-                "error[bad-setting]: `state_path` is no text\n"
+                "error[bad-setting]: `state_path` is not text\n"
                 "  at dbt_project.yml: vars.stripe_sync.state_path\n\n"
                 "hint: write a name"
             ),
@@ -80,7 +80,7 @@ def test_every_setting_is_read():
         (
             {"account": "prod"},
             (
-                "error[bad-setting]: `account` is no account id\n"
+                "error[bad-setting]: `account` is not an account id\n"
                 "  at dbt_project.yml: vars.stripe_sync.account\n\n"
                 "hint: write the id that begins with `acct_`"
             ),
@@ -88,7 +88,7 @@ def test_every_setting_is_read():
         (
             "prod",
             (
-                "error[not-a-mapping]: `stripe_sync` holds no names and values\n"
+                "error[not-a-mapping]: `stripe_sync` is not a YAML mapping\n"
                 "  at dbt_project.yml: vars.stripe_sync\n\n"
                 "hint: it takes `api_key_env`, `account`, `state`, `state_path`, `api_base`, `live_targets`, "
                 "`allowed_api_bases`, "
@@ -107,7 +107,7 @@ def test_every_setting_is_read():
         (
             {"api_key_env": "sk_live_51abcdefgh"},
             (
-                "error[secret-in-meta]: a Stripe secret stands in the project's YAML\n"
+                "error[secret-in-meta]: the project's YAML contains a Stripe secret\n"
                 "  at dbt_project.yml: vars.stripe_sync.api_key_env\n\n"
                 "hint: roll it at https://dashboard.stripe.com/apikeys now; name the variable of the new one here"
             ),

@@ -677,7 +677,7 @@ UNCOLLECTIBLE = State(
 
 
 def _not_deleted(state: State) -> Leaving:
-    note = f"a finalised invoice can't be deleted; `void` voids an open one (its status is `{state.name}`)"
+    note = f"a finalized invoice can't be deleted; `void` voids an open one (its status is `{state.name}`)"
     return Leaving(on_removed="delete", state=state, sends=None, note=note, ends=state.shows, back="same")
 
 
@@ -814,7 +814,7 @@ def _stays(name: str, *calls: tuple[str, str, dict[str, Any]]) -> Leaving:
         on_removed="delete",
         state=State(name=f"on an invoice that is {name}", columns=ON_DRAFT, calls=(BILLED, *calls)),
         sends=None,
-        note=f"the item is on a finalised invoice (its status is `{name}`)",
+        note=f"the item is on a finalized invoice (its status is `{name}`)",
         ends={"amount": 1000},
         back="same",
     )

@@ -32,7 +32,7 @@ def rejected(shop, names, reason):
 
 
 @pytest.mark.parametrize("state", [OPEN, PAID, VOID, UNCOLLECTIBLE], ids=lambda state: state.name)
-def test_a_finalised_invoice_takes_its_metadata_and_its_row_is_rejected_for_more(shop_for, state):
+def test_a_finalized_invoice_takes_its_metadata_and_its_row_is_rejected_for_more(shop_for, state):
     shop = shop_for(INVOICE)
     shop.rows()
     shop.sync()
@@ -41,7 +41,7 @@ def test_a_finalised_invoice_takes_its_metadata_and_its_row_is_rejected_for_more
     before = shop.object()
 
     shop.rows(memo="'Lamp'")
-    rejected(shop, "`description`", f"the invoice is finalised (its status is `{state.name}`)")
+    rejected(shop, "`description`", f"the invoice is finalized (its status is `{state.name}`)")
     assert shop.object() == before
     shop.rows(tier="'silver'")
     shop.run()
@@ -49,7 +49,7 @@ def test_a_finalised_invoice_takes_its_metadata_and_its_row_is_rejected_for_more
     assert shop.sent() == [{"metadata": {"tier": "silver"}}]
 
 
-def test_an_invoice_that_may_advance_is_finalised_by_stripe_in_an_hour(shop_for):
+def test_an_invoice_that_may_advance_is_finalized_by_stripe_in_an_hour(shop_for):
     shop = shop_for(INVOICE)
     shop.rows(("k", "other"), but={"advances": "true"})
     shop.sync()
@@ -63,7 +63,7 @@ def test_an_invoice_that_may_advance_is_finalised_by_stripe_in_an_hour(shop_for)
     assert shop.writes() == []
 
 
-def test_an_invoice_is_finalised_with_its_last_change_and_rejected_for_later_ones(shop_for):
+def test_an_invoice_is_finalized_with_its_last_change_and_rejected_for_later_ones(shop_for):
     shop = shop_for(INVOICE)
     shop.rows()
     shop.sync(options={"finalize": False})
@@ -78,7 +78,7 @@ def test_an_invoice_is_finalised_with_its_last_change_and_rejected_for_later_one
     assert shop.writes() == [f"POST {INVOICE.path}/{made}", f"POST {INVOICE.path}/{made}/finalize"]
     assert (shop.object()["status"], shop.object()["description"]) == ("open", "Lamp")
     shop.rows(memo="'Chair'")
-    rejected(shop, "`description`", "the invoice is finalised (its status is `open`)")
+    rejected(shop, "`description`", "the invoice is finalized (its status is `open`)")
 
 
 # ── invoice items ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -96,7 +96,7 @@ def test_an_invoice_is_finalised_with_its_last_change_and_rejected_for_later_one
     ids=["text", "amount", "metadata", "metadata cleared", "immutable"],
 )
 @pytest.mark.parametrize("state", CLOSED, ids=lambda state: state.name)
-def test_an_item_on_a_finalised_invoice_is_never_touched(shop_for, state, columns, names):
+def test_an_item_on_a_finalized_invoice_is_never_touched(shop_for, state, columns, names):
     shop = shop_for(INVOICE_ITEM)
     shop.rows(**state.columns)
     shop.sync()
@@ -105,7 +105,7 @@ def test_an_item_on_a_finalised_invoice_is_never_touched(shop_for, state, column
     before = shop.object()
     shop.rows(**{**state.columns, **columns})
 
-    rejected(shop, names, "the item is on a finalised invoice")
+    rejected(shop, names, "the item is on a finalized invoice")
 
     assert shop.object() == before
     shop.rows(**state.columns)
@@ -146,7 +146,7 @@ def test_a_quantity_and_a_unit_price_change_alone_and_the_amount_follows(shop_fo
 # ── quotes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_quote_is_finalised_and_then_takes_its_metadata_alone(shop_for):
+def test_a_quote_is_finalized_and_then_takes_its_metadata_alone(shop_for):
     shop = shop_for(QUOTE)
     shop.rows()
     shop.sync(options={"finalize": True})
@@ -179,7 +179,7 @@ def test_an_accepted_quote_becomes_a_subscription_and_stays_as_it_is(shop_for):
     rejected(shop, "`line_items`", "the quote is no draft any more (its status is `accepted`)")
 
 
-def test_a_quote_that_was_canceled_by_hand_is_neither_finalised_nor_changed(shop_for):
+def test_a_quote_that_was_canceled_by_hand_is_neither_finalized_nor_changed(shop_for):
     shop = shop_for(QUOTE)
     shop.rows()
     shop.sync()

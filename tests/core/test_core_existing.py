@@ -57,7 +57,7 @@ def test_a_quote_is_found_by_the_number_that_stripe_gave_it(shop_for):
     assert len(shop.all()) == 1
 
 
-def test_an_invoice_that_is_finalised_is_adopted_as_it_is(shop_for):
+def test_an_invoice_that_is_finalized_is_adopted_as_it_is(shop_for):
     shop = with_parents(shop_for(INVOICE))
     made = shop.make()
     shop.rows()
@@ -73,7 +73,7 @@ def test_an_invoice_that_is_finalised_is_adopted_as_it_is(shop_for):
     assert shop.writes() == []
 
 
-def test_an_item_on_a_finalised_invoice_is_adopted_without_a_call(shop_for):
+def test_an_item_on_a_finalized_invoice_is_adopted_without_a_call(shop_for):
     shop = with_parents(shop_for(INVOICE_ITEM))
     made = shop.make(invoice=shop.resolve("@bills:b1"))
     shop.call("post", "/v1/invoices/@bills:b1/finalize")

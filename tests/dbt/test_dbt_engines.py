@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from dbt_projects import build_shop, text_of
@@ -15,6 +16,7 @@ from dbt_stripe_sync.dbt.manifest import read_manifest
 from dbt_stripe_sync.dbt.memory import recall
 from dbt_stripe_sync.dbt.project import Chosen, read_project
 from dbt_stripe_sync.dbt.run_results import read_run_results
+from dbt_stripe_sync.dbt.targets import built_place
 from dbt_stripe_sync.model.errors import ConfigError
 
 # What must not reach Stripe after the build of `shop`: broken, or with a failed test, or come from one of those.
@@ -25,9 +27,9 @@ TARGET = Chosen(target="duckdb")
 def held_names(built, target="duckdb"):
     manifest, last = read_manifest(built.manifest), read_run_results(built.results)
     target_path = built.manifest.parent
-    evidence = Evidence(
-        manifest=manifest, known=recall(built.root, last), last=last, target=target, target_path=target_path
-    )
+    project = read_project(built.root, Chosen(target=target))
+    known = recall(built.root, last, partial(built_place, project))
+    evidence = Evidence(manifest=manifest, known=known, last=last, place=project.place, target_path=target_path)
     held = held_models(evidence)
     return {manifest.nodes[unique_id].name for unique_id in held}
 
@@ -88,7 +90,7 @@ def check_bad_selector(built):
 
     assert text_of(error.value) == (
         "error[bad-selector]: dbt does not take the selector `nosuch:x`\n  at \n\n"
-        "hint: its messages stand above; try it: dbt ls --select 'nosuch:x'"
+        "hint: see its messages above; to reproduce: dbt ls --select 'nosuch:x'"
     )
 
 
@@ -112,7 +114,7 @@ def check_build_of_a_broken_project(built):
         build_models(read_project(built.root, TARGET), TARGET, ["people"])
 
     assert text_of(error.value) == (
-        "error[dbt-build-failed]: `dbt build` could not run\n  at \n\nhint: its messages stand above"
+        "error[dbt-build-failed]: `dbt build` could not run\n  at \n\nhint: see its messages above"
     )
 
 
@@ -167,7 +169,7 @@ def test_a_named_dbt_that_is_not_there(monkeypatch):
         find_dbt()
 
     assert text_of(error.value) == (
-        "error[no-dbt]: DBT_STRIPE_SYNC_DBT names no program that is here\n  at \n\n"
+        "error[no-dbt]: DBT_STRIPE_SYNC_DBT is not an executable\n  at \n\n"
         "hint: install dbt in this environment, or name the program in DBT_STRIPE_SYNC_DBT"
     )
 

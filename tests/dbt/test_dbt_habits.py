@@ -145,6 +145,20 @@ def check_later_commands(habits):
         assert "warning[no-dbt-results]: no result of dbt is known for `people`" in planned.text
 
 
+@holds("`dbt build --target-path DIR`")
+def check_target_path(habits):
+    shutil.rmtree(habits.root / "target")
+    code, said = habits.run_dbt("build", "--target-path", "elsewhere")
+    assert code == 0, said
+
+    ran = habits.cli("run", "--target-path", "elsewhere")
+
+    assert ran.exit_code == 0, ran.text
+    assert habits.where_people_were_built() == ["dev"]
+    assert (habits.root / "elsewhere" / "stripe_sync_results.json").exists()
+    assert not (habits.root / "target").exists()
+
+
 @holds("semantic models, metrics, saved queries")
 def check_semantic_models(habits):
     """They are no rows; a selector that starts from one finds the models below it."""

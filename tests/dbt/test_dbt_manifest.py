@@ -159,7 +159,7 @@ def test_a_child_model_that_a_sync_names_moves_the_digest(manifest):
 
 
 NO_MANIFEST = """\
-error[no-manifest]: there is no manifest of dbt here
+error[no-manifest]: dbt's manifest was not found here
   at {path}
 
 hint: run `dbt build` first, or name the project with `--project-dir`"""

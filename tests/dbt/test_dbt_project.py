@@ -132,6 +132,7 @@ def test_the_target_folder_can_be_moved(folder):
 
     assert folder.read().target_path == folder.root / "build" / "local"
     assert folder.read(env={"DBT_TARGET_PATH": "/tmp/x"}).target_path == Path("/tmp/x")  # noqa: S108
+    assert folder.read(env={"DBT_TARGET_PATH": "/tmp/x"}, target_path=Path("out")).target_path == folder.root / "out"  # noqa: S108
 
 
 def test_settings_are_the_project_s_variables_and_the_command_line_s_come_first(folder):
@@ -157,7 +158,7 @@ def test_no_project(folder):
     (folder.root / "dbt_project.yml").unlink()
 
     assert folder.problem() == (
-        "error[no-project]: there is no dbt_project.yml here\n  at <root>/dbt_project.yml\n\n"
+        "error[no-project]: no dbt_project.yml was found here\n  at <root>/dbt_project.yml\n\n"
         "hint: go to your dbt project, or name it with `--project-dir`"
     )
 
@@ -166,7 +167,7 @@ def test_no_profiles_names_the_way_out_in_dbt_cloud_too(folder):
     (folder.root / "profiles.yml").unlink()
 
     assert folder.problem() == (
-        "error[no-profiles]: there is no profiles.yml of dbt\n  at <home>/.dbt/profiles.yml\n\n"
+        "error[no-profiles]: no profiles.yml was found\n  at <home>/.dbt/profiles.yml\n\n"
         "hint: name its folder with `--profiles-dir` or DBT_PROFILES_DIR; in dbt Cloud jobs, commit one that reads its "
         "secrets with `env_var`"
     )
@@ -174,8 +175,8 @@ def test_no_profiles_names_the_way_out_in_dbt_cloud_too(folder):
 
 def test_no_profile(folder):
     assert folder.problem(profile="shopp") == (
-        "error[no-profile]: there is no profile `shopp`\n  at <root>/profiles.yml\n\n"
-        "hint: there are: `shop`, `other`; `profile:` in dbt_project.yml or `--profile` names one"
+        "error[no-profile]: unknown profile `shopp`\n  at <root>/profiles.yml\n\n"
+        "hint: available: `shop`, `other`; select one with `profile:` in dbt_project.yml or `--profile`"
     )
 
 
@@ -188,7 +189,7 @@ def test_a_project_without_a_profile(folder):
 def test_no_target(folder):
     assert folder.problem(target="staging") == (
         "error[no-target]: the profile `shop` has no target `staging`\n  at <root>/profiles.yml: shop.outputs\n\n"
-        "hint: there are: `dev`, `prod`; `--target` names one"
+        "hint: available: `dev`, `prod`; select one with `--target`"
     )
 
 
@@ -216,8 +217,8 @@ def test_yaml_that_is_none_says_its_line(folder):
     folder.write("dbt_project.yml", "name: shop\nprofile: [shop\nversion: 1\n")
 
     assert folder.problem() == (
-        "error[bad-yaml]: the file is no YAML: expected ',' or ']', but got ':'\n"
-        "  at <root>/dbt_project.yml, line 3\n\nhint: `dbt parse` says more"
+        "error[bad-yaml]: the file is not valid YAML: expected ',' or ']', but got ':'\n"
+        "  at <root>/dbt_project.yml, line 3\n\nhint: `dbt parse` shows the details"
     )
 
 
@@ -230,7 +231,7 @@ def test_a_name_that_stands_twice_is_told_and_its_last_value_taken(folder):
     (warning,) = project.warnings
     lines = len(PROJECT.splitlines())
     assert text_of_problem(warning) == (
-        "warning[duplicate-yaml-key]: a name stands twice in this file; dbt takes the last value, and so does this\n"
+        "warning[duplicate-yaml-key]: this file has the same name twice; the last value counts, as in dbt\n"
         f"  at dbt_project.yml, line {lines + 2}\n\nhint: keep one of the two"
     )
 
@@ -261,9 +262,9 @@ def test_the_default_of_selectors_yml_is_found(folder, default, expected):
 @pytest.mark.parametrize(
     ("profiles", "place", "summary"),
     [
-        ("shop: [1]", "shop", "it holds no names and values"),
-        ("shop: {outputs: dev}", "shop.outputs", "it holds no names and values"),
-        ("shop: {target: dev, outputs: {dev: duckdb}}", "shop.outputs.dev", "it holds no names and values"),
+        ("shop: [1]", "shop", "it is not a YAML mapping"),
+        ("shop: {outputs: dev}", "shop.outputs", "it is not a YAML mapping"),
+        ("shop: {target: dev, outputs: {dev: duckdb}}", "shop.outputs.dev", "it is not a YAML mapping"),
         ("shop: {target: dev, outputs: {dev: {path: x}}}", "shop.outputs.dev", "it has no `type`"),
     ],
 )
@@ -276,12 +277,11 @@ def test_a_profile_of_another_shape(folder, profiles, place, summary):
 def test_vars_of_another_shape(folder):
     folder.write("dbt_project.yml", PROJECT + "vars: [month]\n")
 
-    assert folder.problem().startswith("error[bad-project]: it holds no names and values\n  at dbt_project.yml: vars\n")
+    assert folder.problem().startswith("error[bad-project]: it is not a YAML mapping\n  at dbt_project.yml: vars\n")
 
 
 @pytest.mark.parametrize("variables", ["month", "[1]", "{month: ", "3"])
 def test_variables_that_are_none(folder, variables):
     assert folder.problem(variables=variables) == (
-        "error[bad-vars]: `--vars` holds no names and values\n  at \n\n"
-        "hint: write YAML, such as --vars '{month: 2026-01}'"
+        "error[bad-vars]: `--vars` is not a YAML mapping\n  at \n\nhint: write YAML, such as --vars '{month: 2026-01}'"
     )

@@ -91,8 +91,8 @@ def test_an_expression_is_rendered_as_dbt_renders_it(dbt_renders, expression):
     [
         ("{{ env_var('SECRET') }}", "no-env-var", "the environment variable SECRET is not set"),
         ("{{ var('secret') }}", "no-var", "the variable `secret` is not set"),
-        ("{{ 'x' | as_number }}", "bad-jinja", "its value is no number"),
-        ("{{ 'x' | as_bool }}", "bad-jinja", "its value is no bool"),
+        ("{{ 'x' | as_number }}", "bad-jinja", "its value can't be read as number"),
+        ("{{ 'x' | as_bool }}", "bad-jinja", "its value can't be read as bool"),
         ("{{ 1 / 0 }}", "bad-jinja", "its Jinja can't be rendered: ZeroDivisionError"),
         ("{{ env_var('HOST') + 1 }}", "bad-jinja", "its Jinja can't be rendered: TypeError"),
         ("{{ nothing }}", "bad-jinja", "its Jinja can't be rendered: 'nothing' is undefined"),

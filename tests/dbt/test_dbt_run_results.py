@@ -8,14 +8,16 @@ from dbt_projects import text_of
 
 from dbt_stripe_sync.dbt.gate import Evidence, held_models
 from dbt_stripe_sync.dbt.memory import recall
+from dbt_stripe_sync.dbt.places import place_of
 from dbt_stripe_sync.dbt.run_results import RunResults, read_run_results
 from dbt_stripe_sync.model.errors import ConfigError
 
 
 def held(manifest, statuses):
     last = RunResults(statuses=statuses)
-    known = recall(manifest.root, last)
-    evidence = Evidence(manifest=manifest.read(), known=known, last=last, target="dev", target_path=manifest.target)
+    place = place_of("dev", {"type": "duckdb"})
+    known = recall(manifest.root, last, lambda _: place)
+    evidence = Evidence(manifest=manifest.read(), known=known, last=last, place=place, target_path=manifest.target)
     return held_models(evidence)
 
 
@@ -78,8 +80,15 @@ def test_a_test_that_only_warns_holds_nothing(manifest):
     orders = manifest.model("orders")
     test = manifest.test("unique_orders", orders, attached=orders, severity="warn")
 
-    assert held(manifest, {test: "fail"}) == {}
+    assert held(manifest, {test: "warn"}) == {}
     assert held(manifest, {test: "error"}) == {}
+
+
+def test_a_test_that_warns_fails_where_dbt_takes_warnings_for_errors(manifest):
+    orders = manifest.model("orders")
+    test = manifest.test("unique_orders", orders, attached=orders, severity="warn")
+
+    assert list(held(manifest, {test: "fail"})) == [orders]
 
 
 def test_a_test_of_its_own_holds_all_that_it_reads(manifest):
@@ -134,6 +143,6 @@ def test_results_that_are_not_dbt_s(tmp_path, content):
         read_run_results(path)
 
     assert text_of(error.value) == (
-        f"error[broken-manifest]: dbt's artifact can't be read: it is not what dbt writes\n  at {path}\n\n"
+        f"error[broken-manifest]: dbt's artifact can't be read: it doesn't have dbt's format\n  at {path}\n\n"
         "hint: remove it and run `dbt build` again"
     )

@@ -113,6 +113,38 @@ def test_what_is_excluded_stays_out_whatever_is_set_for_dbt(parsed, environment,
     assert listed(project, "--exclude", "path:models/*.sql,path:models/m.*") == []
 
 
+def test_selectors_yml_means_to_us_what_it_means_to_dbt(parsed):
+    """Inherited, with an exclusion, and by default."""
+    without_m = {"union": [{"method": "selector", "value": "tables"}, {"exclude": [{"method": "fqn", "value": "m"}]}]}
+    selectors = [
+        {"name": "tables", "definition": {"method": "config.materialized", "value": "table"}},
+        {"name": "without_m", "definition": without_m},
+        {"name": "nightly", "default": "{{ target.name == 'dev' }}", "definition": "models/n*"},
+    ]
+    write(parsed, "selectors.yml", json.dumps({"selectors": selectors}))
+
+    assert listed(parsed, "--selector", "tables") == ["m_sync"]
+    assert listed(parsed, "--selector", "without_m") == []
+    assert listed(parsed) == []
+    assert listed(parsed, "--select", "m") == ["m_sync"]
+
+
+@pytest.mark.parametrize("severity", ["error", "warn"])
+def test_a_failed_test_holds_its_model_where_its_failures_are_stored(project, severity):
+    """With `--warn-error` a warning is a failure, too."""
+    write(project, "models/m.sql", ROWS)
+    config = {"store_failures": True, "severity": severity}
+    accepted = {"accepted_values": {"arguments": {"values": ["Bob"]}, "config": config}}
+    properties(project, models=[tagged("m", columns=[{"name": "name", "data_tests": [accepted]}])])
+    dbt(project, "build", *(["--warn-error"] if severity == "warn" else []), code=1)
+
+    ran = project.cli("run")
+
+    assert ran.exit_code == 1
+    assert "nothing of `m_sync` is sent: the test `accepted_values_m_name__Bob` failed in dbt's last run" in ran.text
+    assert project.stripe.count("product") == 0
+
+
 @pytest.mark.parametrize("command", [["docs", "generate"], ["compile"], ["show", "--select", "m"]], ids=" ".join)
 def test_a_command_that_builds_nothing_lifts_no_hold(project, command):
     write(project, "models/m.sql", ROWS)

@@ -124,3 +124,73 @@ def test_hashes_in_maps_have_one_amount_each_and_need_no_filling():
         for param in resource.params.values():
             if param.kind is ParamKind.MAP and param.values is not None and param.values.fields and param.updatable:
                 assert set(param.values.fields) <= known, (resource.name, param.name)
+
+
+# ── every hash of every resource ─────────────────────────────────────────────────────────────────────────────────────
+
+_EXAMPLES = {
+    ParamKind.STRING: ("a", "b"),
+    ParamKind.INTEGER: (1, 2),
+    ParamKind.BOOLEAN: (True, False),
+    ParamKind.NUMBER: ("1.5", "2.5"),
+}
+
+
+def example(param: Any, number: int) -> Any:
+    """A value of a parameter, another one for each number; None for a map of hashes, each of which is one amount."""
+    if param.kind is ParamKind.HASH:
+        parts = {name: example(part, number) for name, part in (param.fields or {}).items() if not part.immutable}
+        return {name: value for name, value in parts.items() if value is not None}
+    if param.kind is ParamKind.LIST:
+        return [example(param.item, number)] if param.item is not None else None
+    if param.kind is ParamKind.MAP:
+        return {"k": "ab"[number]} if param.values is None or param.values.kind is ParamKind.STRING else None
+    values = tuple(value for value in param.enum if value) or _EXAMPLES.get(param.kind)
+    return values[min(number, len(values) - 1)] if values else None
+
+
+def hashes_of_the_catalogue() -> list[Any]:
+    catalog = read_catalog()
+    return [
+        pytest.param(resource, name, id=f"{resource.name}.{name}")
+        for resource in map(catalog.resources.__getitem__, catalog.names())
+        if resource.lifecycle.refused is None and "update" in resource.operations
+        for name, param in resource.params.items()
+        if param.kind is ParamKind.HASH and param.updatable and not resource.lifecycle.merges_hashes
+    ]
+
+
+def inner_paths(param: Any, path: tuple[str, ...] = ()) -> Any:
+    """The path of every part that a field can map, at any depth."""
+    for name, part in (param.fields or {}).items():
+        if part.immutable:
+            continue
+        yield (*path, name)
+        if part.kind is ParamKind.HASH:
+            yield from inner_paths(part, (*path, name))
+
+
+def at(value: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+@pytest.mark.parametrize(("resource", "name"), hashes_of_the_catalogue())
+def test_a_field_that_maps_one_part_of_a_hash_leaves_its_others(resource, name):
+    param = resource.params[name]
+    body, other = {name: example(param, 0)}, {name: example(param, 1)}
+    for path in inner_paths(param):
+        value = at(other[name], path)
+        if value is None or value == at(body[name], path) or path[-1] == "type":
+            continue  # of another type it is another thing
+        update: Any = value
+        for step in reversed((name, *path)):
+            update = {step: update}
+        sent = sent_with(update, body, resource)
+        twins = {path[-1].removesuffix("_decimal"), f"{path[-1].removesuffix('_decimal')}_decimal"}
+        for stripe in (replaced, merged):
+            after = leaves(stripe(body[name], sent[name]))
+            for kept, before in leaves(body[name]).items():
+                is_mapped = kept[: len(path)] == path or (kept[:-1] == path[:-1] and kept[-1] in twins)
+                assert is_mapped or after.get(kept) == before, (path, kept)

@@ -129,7 +129,7 @@ def test_where_the_meters_cant_be_read_nothing_is_sent(stripe, sandbox):
 
     (answer,) = stream(stripe, call_of(1))
 
-    assert (answer.verdict, answer.failure.type) == (Verdict.UNKNOWN, "connection")
+    assert (answer.verdict, answer.failure.type) == (Verdict.REFUSED, "not_sent")
     assert sandbox.writes() == []
     sandbox.clear_faults()
     (later,) = stream(stripe, call_of(1))

@@ -20,7 +20,7 @@ def priced(customers):
 
 @pytest.fixture
 def reject_one(customers):
-    """One row's value is more than Stripe takes."""
+    """One row's value is more than Stripe accepts."""
 
     def reject():
         customers.table("customers", "SELECT * REPLACE (repeat('x', 600) AS name) FROM customers WHERE id = 1")

@@ -79,7 +79,7 @@ def make_change(key: str, action: Action = Action.UPDATE, **given: Any) -> Chang
 def row_problem(key: str | None, *, field: str = "metadata.note", **given: Any) -> Problem:
     return Problem(
         code=given.pop("code", "too-long"),
-        summary=given.pop("summary", f"{field} has 612 characters, Stripe takes 500"),
+        summary=given.pop("summary", f"{field} has 612 characters, Stripe accepts 500"),
         where=Location(
             file="models/schema.yml",
             model="stripe_customers",

@@ -7,14 +7,24 @@ import typing
 from itertools import chain
 
 import pytest
-from conftest import email_failure, make_change
+from conftest import email_failure, make_change, make_outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_stripe_sync.model.calls import StripeFailure
-from dbt_stripe_sync.model.change import Ref
-from dbt_stripe_sync.report.error_codes import BY_CODE, BY_MESSAGE, BY_STATUS, BY_TYPE, SERVER, UNEXPLAINED
-from dbt_stripe_sync.report.explain import explain, fill_in, param_path
+from dbt_stripe_sync.model.change import Action, Ref
+from dbt_stripe_sync.model.run import Status
+from dbt_stripe_sync.report.error_codes import (
+    BY_CODE,
+    BY_MESSAGE,
+    BY_STATUS,
+    BY_TYPE,
+    MISSING_BY_PARAM,
+    OWN_IS_MISSING,
+    SERVER,
+    UNEXPLAINED,
+)
+from dbt_stripe_sync.report.explain import explain, explain_outcome, fill_in, param_path
 from dbt_stripe_sync.report.json_values import json_failure, message_of
 from dbt_stripe_sync.report.lines import plain
 from dbt_stripe_sync.report.redact import describe_values, hide_secrets, hide_values
@@ -180,6 +190,31 @@ def test_one_code_that_means_several_things_is_told_apart(failure, meaning, hint
     assert hint in found.hint
 
 
+@pytest.mark.parametrize(
+    ("resource", "stripe_id", "param", "message", "meaning"),
+    [
+        # Stripe names an object of a URL by its kind as well as by `id`.
+        ("price", "price_1", "price", "No such price: 'price_1'", OWN_IS_MISSING.meaning),
+        ("coupon", "SPRING", "coupon", "No such coupon: 'SPRING'", OWN_IS_MISSING.meaning),
+        ("customer", "cus_1", "id", "No such customer: 'cus_1'", OWN_IS_MISSING.meaning),
+        # What another parameter names is not the row's own, and an id that begins like it neither.
+        ("subscription", "sub_1", "items[0][price]", "No such price: 'price_1'", MISSING_BY_PARAM["price"].meaning),
+        ("coupon", "SPRING", "coupon", "No such coupon: 'SPRING-2'", MISSING_BY_PARAM["coupon"].meaning),
+    ],
+)
+def test_the_rows_own_object_that_is_missing_is_told_from_one_that_it_names(
+    resource, stripe_id, param, message, meaning
+):
+    failure = StripeFailure(
+        type="invalid_request_error", status=404, code="resource_missing", param=param, message=message
+    )
+    change = make_change("1", resource=resource, stripe_id=stripe_id, action=Action.UPDATE)
+
+    explained = explain_outcome(make_outcome(change, Status.REJECTED, failure=failure))
+
+    assert explained.meaning == meaning
+
+
 # Each as Stripe says it: type and status, code, parameter, message; then what a person reads of it.
 BAD, CARD = ("invalid_request_error", 400), ("card_error", 402)
 AS_STRIPE_SAYS_IT = [
@@ -224,11 +259,11 @@ AS_STRIPE_SAYS_IT = [
         "parameters_exclusive",
         None,
         "You may only specify one of these parameters: percent_off, amount_off.",
-        "takes only one",
+        "accepts only one",
         "map one of them",
     ),
     (BAD, "email_invalid", "email", "Invalid email address: ann@", "not well formed", "make it null"),
-    (BAD, "url_invalid", "url", "Not a valid URL", "not a URL", "https://"),
+    (BAD, "url_invalid", "url", "Not a valid URL", "not a valid URL", "https://"),
     (BAD, "resource_already_exists", "id", "Product already exists.", "is there already", "match: [id]"),
     (
         BAD,
@@ -238,10 +273,10 @@ AS_STRIPE_SAYS_IT = [
         "another price has this lookup key",
         "match: [lookup_key]",
     ),
-    (BAD, "invoice_not_editable", None, "This invoice is no longer editable", "finalised", "credit note"),
+    (BAD, "invoice_not_editable", None, "This invoice is no longer editable", "finalized", "credit note"),
     (BAD, "coupon_expired", "coupon", "This coupon has expired.", "expired or is used up", "discount's column null"),
     (BAD, "amount_too_small", "amount", "Amount must be at least $0.50 usd", "below Stripe's minimum", "minor_units"),
-    (BAD, "tax_id_invalid", "value", "Invalid value for eu_vat.", "not the form of its type", "`type` and `value`"),
+    (BAD, "tax_id_invalid", "value", "Invalid value for eu_vat.", "the format of its type", "`type` and `value`"),
     (
         BAD,
         "customer_tax_location_invalid",

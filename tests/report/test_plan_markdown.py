@@ -26,7 +26,7 @@ def test_a_comment_has_the_sums_in_a_table_and_the_changes_folded():
         "| --- | --- | ---: | --- | ---: |\n"
         "| customers | customer | 12,401 | 1 update, 1 delete | 1 |\n"
         "\n"
-        "- **Error** too-long: metadata.note has 612 characters, Stripe takes 500 (1 row: `jo@x.com`)  \n"
+        "- **Error** too-long: metadata.note has 612 characters, Stripe accepts 500 (1 row: `jo@x.com`)  \n"
         "  at models/schema.yml  \n"
         "  hint: shorten it in the model\n"
         "\n"

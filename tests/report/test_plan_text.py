@@ -32,7 +32,7 @@ def test_a_plan_reads_counts_first_then_what_differs_then_what_to_do():
         "customers -> customer                      12,401 rows   2 to change, 1 rejected\n"
         "  ~ 42   cus_Nf3KAbCdEfG…   email, metadata.plan\n"
         "  + 99\n"
-        "  ! 57   metadata.note has 612 characters, Stripe takes 500\n"
+        "  ! 57   metadata.note has 612 characters, Stripe accepts 500\n"
         "    hint: shorten it in the model\n"
         "\n"
         "2 changes, 1 rejected, 12,398 unchanged. About 2 writes, under a second.\n"
@@ -273,6 +273,14 @@ def test_what_a_call_sends_beside_the_differing_fields_is_shown_under_them():
         "      update price_1 with active=false, lookup_key=(cleared),\n"
         "          metadata.dbt_stripe_sync=(cleared)\n"
     ) in text
+
+
+def test_blanks_around_a_value_are_seen():
+    changes = [make_change("42", changed={"email": ("bob@example.com", " bob@example.com ")})]
+
+    text = render(make_plan(changes, [make_counts(rows=1, by_action={"update": 1})]), show_values=True)
+
+    assert '      email  bob@example.com -> " bob@example.com "\n' in text
 
 
 def test_a_call_that_sends_no_more_than_the_fields_show_has_no_line_of_its_own():

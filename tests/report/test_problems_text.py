@@ -36,7 +36,7 @@ def test_one_row_is_named_where_the_problem_is():
 
 def test_the_same_problem_of_many_rows_is_told_once():
     assert render(*[row_problem(str(key)) for key in range(1, 1210)]) == (
-        "error[too-long]: metadata.note has 612 characters, Stripe takes 500\n"
+        "error[too-long]: metadata.note has 612 characters, Stripe accepts 500\n"
         "  at models/schema.yml: stripe_customers.meta.stripe_sync.fields.metadata.note\n"
         "  in 1,209 rows: 1, 2, 3, 4, 5, and 1,204 more\n"
         "\n"
@@ -45,7 +45,7 @@ def test_the_same_problem_of_many_rows_is_told_once():
 
 
 def test_rows_that_differ_in_detail_say_so():
-    text = render(row_problem("1"), row_problem("2", summary="metadata.note has 501 characters, Stripe takes 500"))
+    text = render(row_problem("1"), row_problem("2", summary="metadata.note has 501 characters, Stripe accepts 500"))
 
     assert "(the first line is about 1; the others differ in detail)" in text
 

@@ -28,7 +28,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
             "metering._check_payload",
             "metering.count_event",
         ),
-        "test_pending_items_are_drawn_when_asked_and_fixed_once_finalised": ("invoice_items._check_editable",),
+        "test_pending_items_are_drawn_when_asked_and_fixed_once_finalized": ("invoice_items._check_editable",),
     },
     "test_sandbox_customers_and_prices.py": {
         "test_a_coupon_keeps_its_terms": ("checking._fields", "family.own_id"),

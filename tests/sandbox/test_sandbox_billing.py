@@ -279,7 +279,7 @@ def test_each_status_allows_its_own_actions(api, invoice, status, action):
         refused(act, invoice)
 
 
-def test_pending_items_are_drawn_when_asked_and_fixed_once_finalised(api, customer):
+def test_pending_items_are_drawn_when_asked_and_fixed_once_finalized(api, customer):
     item = api.invoice_items.create({"customer": customer, "amount": 700, "currency": "usd"})
     assert api.invoices.create({"customer": customer}).total == 0
     drawn = api.invoices.create({"customer": customer, "pending_invoice_items_behavior": "include"})
@@ -324,7 +324,7 @@ def test_a_credit_note_reduces_what_an_open_invoice_asks(api, invoice):
     assert api.invoices.retrieve(invoice).status == "paid"
 
 
-def test_an_automatic_draft_is_finalised_and_charged_after_an_hour(api, customer, sandbox):
+def test_an_automatic_draft_is_finalized_and_charged_after_an_hour(api, customer, sandbox):
     made = api.invoices.create({"customer": customer, "auto_advance": True}).id
     api.invoice_items.create({"customer": customer, "invoice": made, "amount": 5, "currency": "usd"})
     sandbox.advance(3600)

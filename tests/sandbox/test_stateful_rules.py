@@ -258,7 +258,7 @@ def test_a_promotion_code_is_listed_whatever_its_case(api):
 
 
 @pytest.mark.parametrize("status", ["draft", "open"])
-def test_a_quote_expires_whether_it_is_finalised_or_not(api, customer, price, sandbox, status):
+def test_a_quote_expires_whether_it_is_finalized_or_not(api, customer, price, sandbox, status):
     quote = api.quotes.create({"customer": customer, "line_items": [{"price": price()}]}).id
     if status == "open":
         api.quotes.finalize_quote(quote)

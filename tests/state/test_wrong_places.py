@@ -86,7 +86,7 @@ def test_a_syncs_name_is_no_path(customers):
 
 BREAKS = {
     "an intent without its id": ("intents", "UPDATE t SET body = '{}'"),
-    "an intent that is no JSON": ("intents", "UPDATE t SET body = 'x'"),
+    "an intent that is not valid JSON": ("intents", "UPDATE t SET body = 'x'"),
     "an intent about another row": ("intents", "UPDATE t SET key = 'other'"),
     "a record without an object": ("records", "UPDATE t SET stripe_id = NULL"),
     "a record with an empty key": ("records", "UPDATE t SET key = ''"),

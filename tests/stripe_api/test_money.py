@@ -44,15 +44,15 @@ def test_an_amount_becomes_minor_units_as_the_currency_counts_them(amount, curre
 @pytest.mark.parametrize(
     ("amount", "currency", "code", "reason"),
     [
-        ("1.005", "usd", "too-many-decimals", "has more decimals (3) than Stripe takes for USD (2)"),
-        ("1.5", "jpy", "too-many-decimals", "has more decimals (1) than Stripe takes for JPY (0)"),
-        ("5.124", "kwd", "too-many-decimals", "has more decimals (3) than Stripe takes for KWD (2)"),
-        ("5.5", "isk", "too-many-decimals", "has more decimals (1) than Stripe takes for ISK (0)"),
+        ("1.005", "usd", "too-many-decimals", "has more decimals (3) than Stripe accepts for USD (2)"),
+        ("1.5", "jpy", "too-many-decimals", "has more decimals (1) than Stripe accepts for JPY (0)"),
+        ("5.124", "kwd", "too-many-decimals", "has more decimals (3) than Stripe accepts for KWD (2)"),
+        ("5.5", "isk", "too-many-decimals", "has more decimals (1) than Stripe accepts for ISK (0)"),
         (0.1 + 0.2, "usd", "inexact-amount", "is a floating-point number with more digits than such a number can hold"),
-        (float("nan"), "usd", "not-an-amount", "is not finite where an amount belongs"),
-        (Decimal("Infinity"), "usd", "not-an-amount", "is not finite where an amount belongs"),
-        ("ten", "usd", "not-an-amount", "is no number where an amount belongs"),
-        (True, "usd", "not-an-amount", "is true or false where an amount belongs"),
+        (float("nan"), "usd", "not-an-amount", "is not finite, but an amount is expected"),
+        (Decimal("Infinity"), "usd", "not-an-amount", "is not finite, but an amount is expected"),
+        ("ten", "usd", "not-an-amount", "is not a number, but an amount is expected"),
+        (True, "usd", "not-an-amount", "is true or false, but an amount is expected"),
         ("1E+999999", "usd", "not-an-amount", "is too large or too fine to be an amount"),
         ("1", "doubloons", "unknown-currency", "has a currency that Stripe does not know"),
     ],
@@ -69,7 +69,7 @@ def test_parts_of_a_cent_are_kept_where_stripe_takes_them():
 
 
 def test_parts_of_a_cent_end_at_twelve_places():
-    with pytest.raises(MoneyError, match=r"more decimals in the smallest unit \(13\) than Stripe takes \(12\)"):
+    with pytest.raises(MoneyError, match=r"more decimals in the smallest unit \(13\) than Stripe accepts \(12\)"):
         to_minor_units("0.000000000000001", "usd", whole=False)
 
 

@@ -229,3 +229,20 @@ def test_a_row_that_goes_back_to_what_it_was_ends_up_with_one_object(shop):
     (price,) = shop.living("price")
     assert (price["unit_amount"], price["lookup_key"]) == (1000, "m")
     shop.check_settled()
+
+
+def test_what_is_owed_is_tried_without_a_look_where_no_reads_are_left(shop):
+    open_shop(shop)
+    shop.succeeds()
+    old = olds(shop)
+    change_shop(shop)
+    refuse_ends(shop, REFUSALS[0])
+    shop.fails()
+    shop.business.set(max_reads=1)
+    assert "owed" in shop.run("plan").out.splitlines()[0]
+    shop.stripe.clear_faults()
+
+    shop.succeeds()
+
+    assert states(shop, old) == everywhere("ended, 1 new")
+    assert shop.owed() == 0

@@ -408,3 +408,45 @@ def test_a_meter_stays_where_stripe_can_not_be_asked_who_needs_it(metered):
 
     assert "error[lookup-failed]" in ran.text
     assert meters_of(metered) == {"api": "active", "gb": "active"}
+
+
+# ── what ties objects together is looked at within `max_reads` ───────────────────────────────────────────────────────
+
+
+def run_within_ever_more_reads(shop, is_harmed):
+    """Run with each bound until one suffices; what each of them said. Nothing may be harmed on the way."""
+    said = []
+    for most in range(1, 12):
+        shop.business.set(max_reads=most)
+        planned = shop.run("plan")
+        ran = shop.run()
+        said.append(planned.text + ran.text)
+        assert {planned.exit_code, ran.exit_code} <= {0, 1}, ran.text
+        assert not is_harmed()
+        if "max-reads" not in ran.text:
+            return said
+    raise AssertionError(said[-1])
+
+
+def test_a_meter_stays_where_too_few_reads_are_left_to_see_who_needs_it(metered):
+    end_with(metered, "cancel_at_period_end")
+    metered.succeeds()
+    metered.leave("meters", "rates", "subs")
+
+    said = run_within_ever_more_reads(metered, lambda: meters_of(metered)["api"] != "active")
+
+    needed = "the project's `max_reads` is used up before it is known which subscription this removal would affect"
+    assert any(needed in text for text in said)
+    assert "dependent-ends-later" in said[-1]
+
+
+def test_an_item_stays_where_too_few_reads_are_left_to_see_whether_its_subscription_has_ended(with_items):
+    end_with(with_items, "cancel_at_period_end")
+    with_items.succeeds()
+    with_items.leave("bo")
+    with_items.run()
+
+    said = run_within_ever_more_reads(with_items, lambda: len(with_items.objects("subscription_item")) != 4)
+
+    assert any("is used up before it is known which subscription" in text for text in said)
+    assert "dependent-ends-later" in said[-1]

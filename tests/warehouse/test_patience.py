@@ -134,6 +134,21 @@ def test_a_warehouse_that_went_silent_is_not_asked_again():
     assert asked == [1, "closed"]
 
 
+def test_a_warehouse_that_is_slow_to_close_is_waited_for(monkeypatch):
+    """Whoever runs dbt next, in the same process, must find DuckDB's file free."""
+    monkeypatch.setattr(patience, "SILENT_CLOSE_SECONDS", 0.1)
+    closed = threading.Event()
+
+    class Slow:
+        def close(self):
+            time.sleep(1)
+            closed.set()
+
+    open_patiently(lambda: Slow, "the warehouse", Patience()).close()
+
+    assert closed.is_set()
+
+
 def test_rows_are_read_ahead_by_one_batch_and_no_more():
     read = []
 

@@ -146,7 +146,7 @@ def test_a_time_with_a_zone_is_utc_everywhere(readers):
 @pytest.mark.parametrize("kind", ["NUMERIC", "FLOAT8"])
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
 def test_a_postgres_number_that_is_not_finite_is_rejected_as_duckdbs(readers, kind, value):
-    reason = "is not finite where Stripe takes text"
+    reason = "is not finite, but Stripe expects text"
 
     text, rendered, _ = texts_of(readers[1], f"SELECT CAST('{value}' AS {kind}) AS v", ["v"])["v"]
 

@@ -211,7 +211,7 @@ class _Lanes:
             status=Status.REJECTED,
             record=None,
             stripe_id=ended.stripe_id,
-            reason="an earlier `apply` has made its object, and Stripe refused the rest; the next `run` plans it anew",
+            reason="an earlier `apply` created its object, and Stripe rejected the rest; the next `run` plans it again",
             finished_at=self.sender.clock.now(),
         )
         await self.sender.journal.close(outcome)
@@ -271,7 +271,7 @@ class _Lanes:
         self.tally.count(outcome)
         self.observer.on_outcome(outcome)
         failure = outcome.failure
-        is_lost = failure is not None and outcome.status is Status.UNKNOWN and _is_outage(failure)
+        is_lost = failure is not None and _is_outage(failure)
         self.lost_in_a_row = self.lost_in_a_row + 1 if is_lost else 0
         if failure is not None and self.lost_in_a_row >= MOST_LOST:
             self.stop(f"Stripe does not answer ({failure.message or failure.status})")
@@ -344,7 +344,9 @@ def _refs_of(change: Change) -> set[Ref]:
 
 def _is_outage(failure: StripeFailure) -> bool:
     """Whether there was no answer, or one of something in between: that says nothing of the row."""
-    return failure.type in {"connection", "not_stripe", "redirect"} or (failure.status or 0) > INTERNAL_ERROR
+    return (
+        failure.type in {"connection", "not_sent", "not_stripe", "redirect"} or (failure.status or 0) > INTERNAL_ERROR
+    )
 
 
 def _raise_first(tasks: set[asyncio.Task[None]]) -> None:

@@ -115,7 +115,7 @@ def _with_kept(record: Record, former: AbstractSet[str]) -> Record:
 
 def _why_not(resource: Resource, lifecycle: Lifecycle) -> str | None:
     if not lifecycle.tagged or "metadata" not in resource.params:
-        return "it has no metadata that says whose it is"
+        return "it has no metadata tag"
     if not lifecycle.listed or "list" not in resource.operations:
         return "Stripe lists it only under its parent"
     return None

@@ -101,8 +101,8 @@ async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: st
     if counted.is_counted is None:
         change = intent.change
         reason = (
-            f"whether the event was counted can't be found out: {counted.facts}; if it was not, `dbt-stripe-sync state "
-            f"forget {change.sync} KEY` lets the next run send it; if it was, leave its row out of the model, too"
+            f"there is no way to tell whether the event was counted: {counted.facts}; if it was not, `dbt-stripe-sync "
+            f"state forget {change.sync} KEY` lets the next run send it; if it was, leave its row out of the model, too"
         )
         return await _leave_open(intent, sender, reason)
     if counted.is_counted:
@@ -141,8 +141,8 @@ def _shows(body: Any, params: Any) -> bool:
 def _no_way_to_tell(intent: Intent) -> str:
     change = intent.change
     return (
-        f"Stripe has no list of its {change.resource} objects, so whether it was made can't be found out; if it was "
-        f"not, `dbt-stripe-sync state forget {change.sync} KEY` lets the next run send it"
+        f"Stripe has no list of its {change.resource} objects, so there is no way to tell whether it was created; if "
+        f"it was not, `dbt-stripe-sync state forget {change.sync} KEY` lets the next run send it"
     )
 
 

@@ -98,7 +98,7 @@ def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
                 summary=f"{_changes(count, f' of `{sync}`')} not sent: {reason}",
                 where=Location(sync=sync),
                 hint="fix the cause and run again: the remaining rows are planned again."
-                " `max_rejections_per_cause` in the settings moves the limit"
+                " the setting `max_rejections_per_cause` changes the limit"
                 if "rejected" in reason
                 else "give the key the permission and run again",
             )
@@ -106,8 +106,8 @@ def _left_out(tally: Tally, stop: Stop) -> Iterator[Problem]:
         yield Problem(
             code="not-sent",
             summary=f"{_changes(count)} not sent: {stop.reason or 'their sync was stopped'}",
-            hint="run it again: what was sent is remembered, and the rest is planned anew; a plan's file goes on where"
-            " `apply` has stopped",
+            hint="run it again: what was sent is recorded, and the rest is planned again; `apply` of a saved plan"
+            " continues where it stopped",
         )
 
 

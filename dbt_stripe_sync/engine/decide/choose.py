@@ -73,7 +73,7 @@ def _differs_in_case(rules: Rules, diff: RowDiff, objects: Sequence[Mapping[str,
     return reject(
         Problem(
             code="ambiguous-match",
-            summary=f"{whose} the same `{EMAIL}` but for case or blanks: {ids}",
+            summary=f"{whose} the same `{EMAIL}` except for case or blanks: {ids}",
             where=rules.sync.where.at_field("match").at_key(diff.key),
             hint="set `match_email: ignore_case` to adopt it, or write the address in the model as Stripe has it",
         )

@@ -252,7 +252,7 @@ def _has_foreign(shown: Any, before: Any) -> bool:
 def _foreign_problem(rules: Rules, diff: RowDiff, name: str) -> Problem:
     return Problem(
         code="foreign-items",
-        summary=f"`{name}` of {diff.stripe_id} has entries of which the state does not know that a row put them there",
+        summary=f"`{name}` of {diff.stripe_id} has entries that no row is known to have added",
         where=rules.sync.where.at_field("fields", name).at_key(diff.key),
         hint="add them to the model, remove them in Stripe, or set `items_owned: all` on the sync to replace them",
     )

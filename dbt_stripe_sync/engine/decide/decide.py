@@ -133,7 +133,7 @@ def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
         reason = f"{diff.stripe_id} was deleted in Stripe, and `on_deleted: recreate` makes another one"
         return replace(change, reason=reason) if isinstance(change, Change) else change
     if rules.sync.on_deleted is OnDeleted.FORGET:
-        return Keep(note=Note(text="the object was deleted in Stripe, and `on_deleted: forget` leaves it so"))
+        return Keep(note=Note(text="the object was deleted in Stripe, and `on_deleted: forget` leaves it deleted"))
     return reject(
         Problem(
             code="object-deleted",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.rules import Decision, Reject, Rules
 from dbt_stripe_sync.engine.payload.foresee import problem_of
 from dbt_stripe_sync.model.change import Change
-from dbt_stripe_sync.model.lifecycle import CREATE
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.lifecycle import CREATE, finishes_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.lifecycle import Finish
+    from dbt_stripe_sync.model.sync import Sync
 
 
 def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
@@ -32,3 +34,18 @@ def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
         known = {} if call.operation == CREATE else change.desired
         for violation in rules.resource.broken_rules(call.operation, call.params, now=now, known=known):
             yield problem_of(violation, rules.sync.where.at_key(key))
+        if call.creates:
+            for finish in finishes_asked(rules.lifecycle.finishes, rules.sync.options):
+                yield from check_finish(rules.sync, key, finish, call.params)
+
+
+def check_finish(sync: Sync, key: str, finish: Finish, params: Mapping[str, Any]) -> Iterator[Problem]:
+    """A problem where an object lacks what it must have before its sync's step can end it."""
+    names = finish.lacking(params)
+    if names:
+        yield Problem(
+            code="stripe-rule",
+            summary=f"`{names[0]}` is needed before `{finish.name}`, and this row has none",
+            where=sync.where.at_field("fields", names[0]).at_key(key),
+            hint=f"give the row one, or leave it out of this sync; the rule is from: {finish.needs_source}",
+        )

@@ -128,7 +128,7 @@ def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
         again = "; once it has ended, `when_ended: restart` makes another one" if rules.lifecycle.ended else ""
         return Keep(note=Note(text=f"{names} names a replaced object and can't be changed: {rule.reason}{again}"))
     may_ask = rules.lifecycle.replace_if_asked is not None
-    hint = "; `options: {replace: true}` lets a new one take its place" if may_ask else ""
+    hint = "; `options: {replace: true}` replaces it" if may_ask else ""
     return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, rule.reason, hint))
 
 

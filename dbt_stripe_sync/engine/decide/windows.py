@@ -26,16 +26,16 @@ def check_windows(
             continue
         away = moment - now.timestamp()
         if away < -window.past.total_seconds():
-            reason = f"lies more than {_told(window.past)} back"
+            reason = f"is more than {_told(window.past)} in the past"
             hint = "leave older rows out of the model: what was not sent in time can't be sent any more"
         elif away > window.ahead.total_seconds():
-            reason = f"lies more than {_told(window.ahead)} ahead"
+            reason = f"is more than {_told(window.ahead)} in the future"
             hint = "send it when its time has come; a time without a zone counts as UTC"
         else:
             continue
         yield Problem(
             code="time-out-of-window",
-            summary=f"`{name}` {reason}, and Stripe takes no such time",
+            summary=f"`{name}` {reason}, and Stripe rejects this time",
             where=where.at_field("fields", name).at_key(key),
             hint=hint,
         )

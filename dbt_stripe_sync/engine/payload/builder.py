@@ -182,7 +182,7 @@ class PayloadBuilder:
         try:
             text = render_template(value.source, {column: part.cell(row, column) for column in value.columns})
         except TemplateLimitError as error:
-            raise BadValueError("template-too-large", f"has a template that takes too much: {error}") from None
+            raise BadValueError("template-too-large", f"has a template that exceeds a limit: {error}") from None
         except BadValueError:
             raise
         except Exception as error:  # noqa: BLE001 - a template raises whatever its expressions do
@@ -194,7 +194,7 @@ class PayloadBuilder:
     def _list(self, value: ListOf | ChildRows, param: Param, part: Part, row: Mapping[str, Any]) -> list[Any]:
         item = param.item
         if item is None:
-            raise BadValueError("not-a-list", "takes no list")
+            raise BadValueError("not-a-list", "is not a list in Stripe")
         if isinstance(value, ChildRows):
             child = self._layout.child(value)
             rows = row[child.name] or []
@@ -267,7 +267,8 @@ def _reference(value: SyncRef | Lookup, part: Part, row: Mapping[str, Any]) -> s
     if found.startswith(NEAR_MARK):
         raise BadValueError(
             "reference-ambiguous",
-            f"nothing has exactly the address of column {columns}, and but for case or blanks this has: {found[1:]}",
+            f"nothing has exactly the address of column {columns}; except for case or blanks, this one matches: "
+            f"{found[1:]}",
             "set `match_email: ignore_case` on the sync to refer to it, or write the address as Stripe has it",
         )
     if found.startswith(FAILED_MARK):

@@ -48,11 +48,11 @@ class Budget:
         """Count steps. Raises `TemplateLimitError` where there are too many, or where they have taken too long."""
         self._steps += steps
         if self._steps > MOST_STEPS:
-            raise TemplateLimitError(f"it takes more than {MOST_STEPS:,} steps")
+            raise TemplateLimitError(f"it needs more than {MOST_STEPS:,} steps")
         if self._steps - self._looked_at >= STEPS_BETWEEN_LOOKS:
             self._looked_at = self._steps
             if time.thread_time() - self._began > MOST_SECONDS:
-                raise TemplateLimitError(f"it takes more than {MOST_SECONDS:g} seconds")
+                raise TemplateLimitError(f"it needs more than {MOST_SECONDS:g} seconds")
 
     def spend_on(self, size: int) -> None:
         """Count the making of a value. Raises `TemplateLimitError` where it is too large."""

@@ -33,7 +33,7 @@ def _printed(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, float | Decimal) and not math.isfinite(value):
-        raise BadValueError("not-text", "is not finite where Stripe takes text")
+        raise BadValueError("not-text", "is not finite, but Stripe expects text")
     return abs(value) if isinstance(value, float | Decimal) and not value else value  # no -0
 
 

@@ -104,18 +104,18 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
     if len(metadata) > METADATA_KEYS:
         raise BadValueError(
             "metadata-too-many-keys",
-            f"has {len(metadata)} keys, Stripe takes 50 and one is ours",
+            f"has {len(metadata)} keys, Stripe accepts 50, and one is the `dbt_stripe_sync` tag",
             "map fewer keys, or put several into one",
         )
     for name, value in metadata.items():
         if len(name) > METADATA_NAME_CHARACTERS:
             raise BadValueError(
-                "metadata-name-too-long", f"has a key of {len(name)} characters, Stripe takes 40", "use a shorter key"
+                "metadata-name-too-long", f"has a key of {len(name)} characters, Stripe accepts 40", "use a shorter key"
             )
         if len(value) > METADATA_VALUE_CHARACTERS:
             raise BadValueError(
                 "metadata-value-too-long",
-                f"has {len(value)} characters, Stripe takes 500",
+                f"has {len(value)} characters, Stripe accepts 500",
                 "shorten it in the model, for example with left(…, 500)",
                 (name,),
             )
@@ -127,7 +127,7 @@ def _from_json(cell: Any) -> Any:
     try:
         return orjson.loads(cell)
     except orjson.JSONDecodeError:
-        raise BadValueError("not-json", "is no JSON", "map a JSON, struct or array column") from None
+        raise BadValueError("not-json", "is not valid JSON", "map a JSON, struct or array column") from None
 
 
 def _unix_seconds(cell: Any) -> int:
@@ -152,7 +152,7 @@ def _number_or_word(cell: Any, param: Param) -> int | str:
 
 def _integer(cell: Any) -> int:
     if isinstance(cell, bool):
-        raise BadValueError("not-an-integer", "is true or false where Stripe takes a whole number")
+        raise BadValueError("not-an-integer", "is true or false, but Stripe expects a whole number")
     if isinstance(cell, int):
         return cell
     if isinstance(cell, datetime | date):
@@ -160,14 +160,14 @@ def _integer(cell: Any) -> int:
     number = _decimal(cell, "not-an-integer", "a whole number")
     if number != number.to_integral_value():
         raise BadValueError(
-            "not-an-integer", "has decimals where Stripe takes a whole number", "for money, use `as: minor_units`"
+            "not-an-integer", "has decimals, but Stripe expects a whole number", "for money, use `as: minor_units`"
         )
     return int(number)
 
 
 def _number(cell: Any, _param: Param) -> str:
     if isinstance(cell, bool):
-        raise BadValueError("not-a-number", "is true or false where Stripe takes a number")
+        raise BadValueError("not-a-number", "is true or false, but Stripe expects a number")
     return plain(_decimal(cell, "not-a-number", "a number"))
 
 
@@ -176,9 +176,9 @@ def _decimal(cell: Any, code: str, wanted: str) -> Decimal:
         # repr() of a float is the shortest text that reads back the same, so nothing is added that was not there.
         number = Decimal(repr(cell)) if isinstance(cell, float) else Decimal(cell)
     except (InvalidOperation, TypeError, ValueError):
-        raise BadValueError(code, f"is {_kind_of(cell)} where Stripe takes {wanted}") from None
+        raise BadValueError(code, f"is {_kind_of(cell)}, but Stripe expects {wanted}") from None
     if not number.is_finite():
-        raise BadValueError(code, f"is not finite where Stripe takes {wanted}")
+        raise BadValueError(code, f"is not finite, but Stripe expects {wanted}")
     return number
 
 
@@ -197,7 +197,7 @@ def _boolean(cell: Any, _param: Param) -> bool:
     text = cell.strip().lower() if isinstance(cell, str) else ""
     if text in TRUE_TEXTS | FALSE_TEXTS:
         return text in TRUE_TEXTS
-    raise BadValueError("not-a-boolean", f"is {_kind_of(cell)} where Stripe takes true or false")
+    raise BadValueError("not-a-boolean", f"is {_kind_of(cell)}, but Stripe expects true or false")
 
 
 def _text(cell: Any, param: Param) -> str:
@@ -224,7 +224,7 @@ def as_text(cell: Any) -> str:
         return cell.isoformat()
     if isinstance(cell, timedelta):
         return str(cell)
-    raise BadValueError("not-text", f"is {_kind_of(cell)} where Stripe takes text", "cast it in the model")
+    raise BadValueError("not-text", f"is {_kind_of(cell)}, but Stripe expects text", "cast it in the model")
 
 
 def _choice(cell: Any, param: Param) -> str:
@@ -232,14 +232,14 @@ def _choice(cell: Any, param: Param) -> str:
     if text not in param.enum:
         choices = ", ".join(f"`{choice}`" for choice in param.enum[:SHOWN_CHOICES])
         more = " …" if len(param.enum) > SHOWN_CHOICES else ""
-        raise BadValueError("not-in-enum", "is none of the values that Stripe takes", f"one of {choices}{more}")
+        raise BadValueError("not-in-enum", "is not one of the values that Stripe accepts", f"one of {choices}{more}")
     return text
 
 
 def _hash(cell: Any, param: Param) -> dict[str, Any]:
     pairs = _pairs(cell)
     if pairs is None:
-        raise BadValueError("not-a-hash", f"is {_kind_of(cell)} where Stripe takes a hash")
+        raise BadValueError("not-a-hash", f"is {_kind_of(cell)}, but Stripe expects a hash")
     fields = param.fields or {}
     made: dict[str, Any] = {}
     for name, part in pairs.items():
@@ -261,7 +261,7 @@ def _hash(cell: Any, param: Param) -> dict[str, Any]:
 def _map(cell: Any, param: Param) -> dict[str, Any]:
     pairs = _pairs(cell)
     if pairs is None:
-        raise BadValueError("not-a-hash", f"is {_kind_of(cell)} where Stripe takes names and values")
+        raise BadValueError("not-a-hash", f"is {_kind_of(cell)}, but Stripe expects names and values")
     made: dict[str, Any] = {}
     for key, part in pairs.items():
         name = key.lower() if param.name == "currency_options" else key
@@ -301,7 +301,7 @@ def _pairs(cell: Any) -> dict[str, Any] | None:
 
 def _list(cell: Any, param: Param) -> list[Any]:
     if not isinstance(cell, list | tuple):
-        raise BadValueError("not-a-list", f"is {_kind_of(cell)} where Stripe takes a list")
+        raise BadValueError("not-a-list", f"is {_kind_of(cell)}, but Stripe expects a list")
     return [
         _within(str(index), part, param.item) if param.item else part
         for index, part in enumerate(cell)

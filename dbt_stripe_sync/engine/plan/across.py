@@ -54,14 +54,16 @@ class Across:
     prices: Prices = field(init=False)
 
     def __post_init__(self) -> None:
-        self.prices = Prices(workspace=self.workspace)
+        self.prices = Prices(workspace=self.workspace, stripe=self.stripe)
 
     async def look_back(self, rules: Rules, decisions: Iterable[Decision]) -> None:
-        """See what earlier runs have made for the customers of some new objects, in another currency than theirs.
+        """See which prices some changes name, and what earlier runs have made for their customers in another currency.
 
         An object of which the record says so is looked at, since it may have ended. What Stripe does not answer is left
         to Stripe to refuse. Raises `ReadLimitError`.
         """
+        decisions = list(decisions)
+        await self.prices.look_at(rules, decisions)
         rule = rules.lifecycle.one_currency
         if rule is None:
             return
@@ -111,11 +113,11 @@ class Across:
         return None
 
     def check(self, rules: Rules, key: str, decision: Decision) -> Decision:
-        """The same decision, or a rejection: one too many, in another currency, or with a price of the wrong kind."""
+        """The same decision, or a rejection: one too many, in another currency, or with a wrong price."""
         if not isinstance(decision, Change):
             return decision
         self.prices.note(decision)
-        wrong = self.prices.find_wrong_kind(rules, decision)
+        wrong = self.prices.find_wrong(rules, decision)
         if wrong is not None:
             return reject(replace(wrong, where=wrong.where.at_key(key)))
         if decision.action is not Action.CREATE:

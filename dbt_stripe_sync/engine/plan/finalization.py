@@ -1,4 +1,4 @@
-"""Objects that are finished once all that belongs to them is there: an invoice is finalised after its items.
+"""Objects that are finished once all that belongs to them is there: an invoice is finalized after its items.
 
 It is planned after every sync, in a lane of its own: what is finished waits for its own change and for those of all the
 rows that refer to it, and is left as it is where one of them can't be sent. The record of a finished object says so, so
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from dbt_stripe_sync.engine.decide.foresee import check_finish
 from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.engine.payload.compare import payload_hash
 from dbt_stripe_sync.engine.payload.layout import KEY, REFS
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref, change_id
-from dbt_stripe_sync.model.lifecycle import Removal
+from dbt_stripe_sync.model.lifecycle import Removal, finishes_asked
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.record import FINISHED, Record
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.extract import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.lifecycle import Finish, Lifecycle
     from dbt_stripe_sync.model.sync import Sync
@@ -42,12 +44,7 @@ _REFERRERS = pa.schema(
 
 def finishes_of(sync: Sync, lifecycle: Lifecycle) -> tuple[Finish, ...]:
     """What a sync's options ask for, in the order in which Stripe takes it."""
-    asked = [name for name in lifecycle.finishes if sync.options.get(name) is True]
-    if not asked:
-        return ()
-    names = list(lifecycle.finishes)
-    # `accept` needs a quote that is finalised: what comes before in the object's life is done as well.
-    return tuple(lifecycle.finishes[name] for name in names[: names.index(asked[-1]) + 1])
+    return finishes_asked(lifecycle.finishes, sync.options)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,6 +126,7 @@ class Finalization:
     count: int = 0
     calls: int = 0
     waiting: int = 0
+    problems: list[Problem] = field(default_factory=list)
 
     @property
     def sync(self) -> Sync:
@@ -146,13 +144,13 @@ class Finalization:
             self.planned.add(change.key)
             if not change.removed and FINISHED not in change.desired:
                 is_new = change.calls[0].creates
-                status = None if is_new else await self._status(change.stripe_id)
-                if is_new or status in {step.status for step in self.steps}:
-                    self._finish(change, status)
+                body = None if is_new else await self._look_at(change.stripe_id)
+                if is_new or self._status(body) in {step.status for step in self.steps}:
+                    self._finish(change, body)
         for batch in self.workspace.batches(self._unfinished(), {"sync": self.sync.name}):
             left = [row for row in batch if row["key"] not in self.planned and row["key"] not in self.rejected]
-            statuses = await read_together(self._status(row["stripe_id"]) for row in left)
-            self._take(list(zip(left, statuses, strict=True)))
+            bodies = await read_together(self._look_at(row["stripe_id"]) for row in left)
+            self._take(list(zip(left, bodies, strict=True)))
         notes = (
             (Note(text="waits for rows that refer to it and are not sent", rows=self.waiting),) if self.waiting else ()
         )
@@ -162,7 +160,8 @@ class Finalization:
             part_of=self.sync.name,
             model=self.sync.model.name,
             resource=self.sync.resource,
-            rows=self.count + self.waiting,
+            rows=self.count + self.waiting + len(self.problems),
+            rejected=len(self.problems),
             by_action={Action.UPDATE.value: self.count} if self.count else {},
             calls=self.calls,
             notes=notes,
@@ -184,20 +183,27 @@ class Finalization:
         self.writer.end_sync(self.lane, keep=False)
         return self.held(reason)
 
-    def _take(self, rows: Sequence[tuple[Mapping[str, Any], str | None]]) -> None:
+    def _take(self, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]]) -> None:
         statuses = {step.status for step in self.steps}
-        done = [self._record(row) for row, status in rows if status is not None and status not in statuses]
+        done = [self._record(row) for row, body in rows if body is not None and self._status(body) not in statuses]
         # Somebody has finished them by hand, or a run that could not write it down.
         for record in done:
             self.writer.refresh(record)
-        for row, status in rows:
-            if status in statuses:
-                self._finish(self._unchanged(row), status)
+        for row, body in rows:
+            if self._status(body) in statuses:
+                self._finish(self._unchanged(row), body)
 
-    def _finish(self, change: Change, status: str | None) -> None:
+    def _finish(self, change: Change, body: Mapping[str, Any] | None) -> None:
         """Plan the end of an object: of a new one all steps, of one in Stripe those that its status still needs."""
+        status = self._status(body)
         statuses = [step.status for step in self.steps]
         steps = self.steps[statuses.index(status) :] if status is not None else self.steps
+        if body is not None:
+            held = {**body, **change.desired}
+            lacking = [problem for step in steps for problem in check_finish(self.sync, change.key, step, held)]
+            if lacking:
+                self.problems += lacking[:1]
+                return
         target: str | Ref | None = change.stripe_id
         parents = [pending_id(change.sync, change.key), change.stripe_id]
         first: tuple[str, ...] = ()
@@ -243,12 +249,13 @@ class Finalization:
     def _done(self) -> list[str]:
         return [step.name for step in self.steps]
 
-    async def _status(self, stripe_id: str | None) -> str | None:
-        """An object's status now, None where Stripe could not be asked."""
+    async def _look_at(self, stripe_id: str | None) -> Mapping[str, Any] | None:
+        """An object as it is now, None where Stripe could not be asked."""
         answer = await self.stripe.send(Call(resource=self.sync.resource, operation="retrieve", target=stripe_id))
-        if answer.verdict is not Verdict.DONE:
-            return None
-        return str(object_value(answer.body, self.steps[0].status_field))
+        return answer.body if answer.verdict is Verdict.DONE else None
+
+    def _status(self, body: Mapping[str, Any] | None) -> str | None:
+        return str(object_value(body, self.steps[0].status_field)) if body is not None else None
 
     def _params(self, row: Mapping[str, Any]) -> dict[str, Any]:
         return self.fingerprints.parse(row["params"], row["salt"], row["key"])

@@ -75,7 +75,7 @@ def _keep_for(settling: Settling, order: Order, change: Change, rule: UsedBy, us
             code="dependent-ends-later",
             summary=f"the {rule.resource} {whose} still uses this {name}, and will end or change by itself",
             where=Location(sync=change.sync, key=change.key),
-            hint=f"nothing is to be done: the {name} is removed by the first run after that",
+            hint=f"nothing to do: the {name} is removed by the first run after that",
             severity=Severity.WARNING,
         )
         return

@@ -299,6 +299,7 @@ class PlanMaker:
         self._planning.reading.end()
         self._counts[name] = replace(self._counts[name], reads=share.made)
         if share.problem is None:
+            self._problems += finalization.problems
             return found[0]
         self._problems.append(share.problem)
         return finalization.give_up(share.problem.summary)

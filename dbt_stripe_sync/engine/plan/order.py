@@ -58,6 +58,6 @@ class Order:
             code="dependency-withheld",
             summary=f"row [{key}] of `{sync}`, which it refers to, can't be changed in this plan",
             where=Location(sync=change.sync, key=change.key),
-            hint=f"fix what is said of row [{key}] of `{sync}` first",
+            hint=f"fix row [{key}] of `{sync}` first",
         )
         return True

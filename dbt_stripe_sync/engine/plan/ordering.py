@@ -161,8 +161,8 @@ def _unfollowed(change: Change, name: str, stuck: Sequence[Referrer]) -> Problem
     rows = counted(len(stuck), "row")
     return Problem(
         code="dependents-cannot-follow",
-        summary=f"`{name}` differs, and {rows} of `{first.sync}` would move to the new {change.resource}: Stripe lets "
-        f"no {first.resource} change its `{name}`",
+        summary=f"`{name}` differs, and {rows} of `{first.sync}` would move to the new {change.resource}: Stripe "
+        f"doesn't let a {first.resource} change its `{name}`",
         where=Location(sync=change.sync, field=f"fields.{name}", key=change.key),
         hint=f"give the {change.resource} with the new `{name}` a row of its own, or let those rows keep theirs with "
         "`when_replaced: keep`",
@@ -191,7 +191,7 @@ def ends_later(change: Change, other: tuple[str, str, str]) -> Problem:
         summary=f"the {resource} of row [{key}] of `{sync}` is to end later, and the removal of this {change.resource} "
         "would take effect on it at once",
         where=Location(sync=change.sync, key=change.key),
-        hint="nothing is to be done: it is removed by the first run after that has ended",
+        hint="nothing to do: it is removed by the first run after that has ended",
         severity=Severity.WARNING,
     )
 

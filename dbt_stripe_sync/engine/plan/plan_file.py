@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 PROOF = ("sha256", "signature")
-_AGAIN = "make it anew with `dbt-stripe-sync plan --out FILE`"
+_AGAIN = "make a new plan with `dbt-stripe-sync plan --out FILE`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +336,7 @@ def _parse_plan(path: Path, file: IO[bytes], where: Location) -> Plan:
                 code="plan-format",
                 summary="the plan was made by another version of dbt-stripe-sync",
                 where=where,
-                hint="make it anew with this version",
+                hint="make a new plan with this version",
             )
         )
     last = b""

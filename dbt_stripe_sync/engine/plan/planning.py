@@ -283,7 +283,7 @@ def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[
 def _check_limits(sync: Sync, lifecycle: Lifecycle, found: _Share, counts: DiffCounts) -> list[Problem]:
     removed = count_removals(found.actions)
     if removed and is_agreement_needed(sync, lifecycle):
-        note = f"`{sync.on_removed.value}` can't be undone: `run` asks first, or takes `--yes` for an answer"
+        note = f"`{sync.on_removed.value}` can't be undone: `run` asks first unless you pass `--yes`"
         found.notes[Note(text=note)] += 1
     return list(
         check_limits(
@@ -368,7 +368,7 @@ class _SyncPlanner:
             if len(found.problems) < MOST_PROBLEMS:
                 found.problems.append(drift_problem(rules, entry, decision))
         elif entry.is_reported:
-            found.row_notes["changed in Stripe by others, and `on_drift: keep` leaves it so"] += 1
+            found.row_notes["changed in Stripe by others, and `on_drift: keep` keeps it that way"] += 1
 
     def _claim(self, diff: RowDiff, decision: Decision) -> None:
         """Let no other row of the plan take an object that this one was matched to."""

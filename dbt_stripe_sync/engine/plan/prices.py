@@ -1,6 +1,7 @@
-"""What a plan knows of the prices that rows name: those that it creates, and those that earlier runs have created.
+"""What a plan knows of the prices that rows name: those that it creates, and those that are in Stripe.
 
-Stripe refuses a one-time price on a subscription, and a recurring one on an invoice item.
+Stripe refuses an archived price anywhere, a one-time price on a subscription, a recurring one on an invoice item,
+prices of two currencies together, and a first bill after the first period of its price.
 """
 
 from __future__ import annotations
@@ -8,52 +9,115 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
+from dbt_stripe_sync.engine.plan.reads import read_together
+from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, Ref
 from dbt_stripe_sync.model.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dbt_stripe_sync.engine.decide.rules import Rules
+    from dbt_stripe_sync.engine.decide.rules import Decision, Rules
+    from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.lifecycle import PricesNamed
 
 # What is remembered at once, so that memory does not grow with the table: past it a row is left to Stripe to refuse.
 MOST_REMEMBERED = 50_000
+# So many prices are looked at for one plan; what names others is left to Stripe to refuse.
+MOST_LOOKED_AT = 1_000
 # An object, by its id or as one that this plan makes.
 Named: TypeAlias = "str | Ref"
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
+_PRICE = "price"
+_OPTIONS = "currency_options"
 
 
 class Price(NamedTuple):
-    """A price's currency and kind, None where they are not known."""
+    """A price as far as it is known. `options` are the currencies that it can be paid in beside its own."""
 
-    currency: str | None
-    is_recurring: bool | None
+    currency: str | None = None
+    options: frozenset[str] | None = None
+    is_recurring: bool | None = None
+    recurring: Mapping[str, Any] | None = None
+    is_active: bool | None = None
+
+    @property
+    def currencies(self) -> frozenset[str] | None:
+        """All that it can be paid in, None where that is not known."""
+        return self.options | {self.currency} if self.currency is not None and self.options is not None else None
 
 
-_UNKNOWN = Price(currency=None, is_recurring=None)
+_UNKNOWN = Price()
 
 
 @dataclass(slots=True, kw_only=True)
 class Prices:
-    """Prices by the row that creates one, or by the id of one that exists. Each is looked up once."""
+    """Prices by the row that creates one, or by the id of one that exists. Each is looked up once.
+
+    `active` says of the ids that this plan archives, or brings back, what becomes of them. `may_read` is None until a
+    price was asked for, and false where the key may not read any.
+    """
 
     workspace: Workspace
+    stripe: Stripe
     known: dict[Named, Price] = field(default_factory=dict)
+    active: dict[Named, bool] = field(default_factory=dict)
+    looked_at: set[str] = field(default_factory=set)
+    may_read: bool | None = None
 
     def note(self, change: Change) -> None:
-        """Remember a price that this plan creates."""
-        if change.resource == "price" and change.action is Action.CREATE:
-            desired = change.desired
-            price = Price(currency=lower_text(desired.get("currency")), is_recurring=bool(desired.get("recurring")))
-            remember(self.known, Ref(sync=change.sync, key=change.key), price)
+        """Remember a price that this plan creates, archives or brings back."""
+        if change.resource != _PRICE:
+            return
+        for call in change.calls:
+            if call.creates:
+                remember(self.known, Ref(sync=change.sync, key=change.key), _as_asked(call.params))
+            elif isinstance(call.target, str) and isinstance(call.params.get("active"), bool):
+                self._note_active(call.target, call.params["active"])
+        for step in change.owes:
+            if step.resource == _PRICE and isinstance(step.params.get("active"), bool):
+                self._note_active(step.target, step.params["active"])
+
+    def _note_active(self, stripe_id: str, is_active: bool) -> None:  # noqa: FBT001 - the value, not a switch
+        self.active.pop(stripe_id, None)
+        remember(self.active, stripe_id, is_active)
+
+    async def look_at(self, rules: Rules, decisions: Iterable[Decision]) -> None:
+        """Look at the prices in Stripe that some changes would newly name, as far as reads are left for that."""
+        fresh = dict.fromkeys(
+            price
+            for change in decisions
+            if isinstance(change, Change)
+            for rule in rules.lifecycle.prices_named
+            for price in _prices_to_see(change, rule)
+            if isinstance(price, str) and price not in self.looked_at
+        )
+        room = min(MOST_LOOKED_AT - len(self.looked_at), self.stripe.reads_left)
+        ids = list(fresh)[: int(max(0, room))]
+        self.looked_at.update(ids)
+        if ids and self.may_read is None:
+            await self._look_at(ids.pop())
+        if self.may_read:
+            await read_together(self._look_at(stripe_id) for stripe_id in ids)
+
+    async def _look_at(self, stripe_id: str) -> None:
+        call = Call(resource=_PRICE, operation="retrieve", target=stripe_id, params={"expand": [_OPTIONS]})
+        answer = await self.stripe.send(call)
+        self.may_read = not answer.fatal
+        # What is not answered, or not there, is left to Stripe to refuse.
+        if answer.verdict is Verdict.DONE and not answer.is_missing:
+            self.known.pop(stripe_id, None)
+            remember(self.known, stripe_id, _as_shown(answer.body))
 
     def find(self, price: Named) -> Price:
         """What is known of a price."""
-        if price in self.known:
-            return self.known[price]
-        return remember(self.known, price, self._recorded(price) if isinstance(price, str) else _UNKNOWN)
+        found = self.known.get(price)
+        if found is None:
+            found = remember(self.known, price, self._recorded(price) if isinstance(price, str) else _UNKNOWN)
+        is_active = self.active.get(price)
+        return found if is_active is None else found._replace(is_active=is_active)
 
     def _recorded(self, stripe_id: str) -> Price:
         rows = self.workspace.all(
@@ -68,24 +132,77 @@ class Prices:
         # An adopted price may be recurring without its sync saying so.
         return Price(currency=lower_text(currency), is_recurring=None if is_hidden else bool(is_recurring))
 
-    def find_wrong_kind(self, rules: Rules, change: Change) -> Problem | None:
-        """What is wrong where a row names a price of a kind that Stripe does not take there."""
-        rule = rules.lifecycle.price_kind
-        if rule is None or change.action not in {Action.CREATE, Action.UPDATE, Action.REPLACE}:
+    def find_wrong(self, rules: Rules, change: Change) -> Problem | None:
+        """What is wrong where a row names a price that Stripe does not take there."""
+        if change.removed:
             return None
-        for price in _prices_at(change.desired, tuple(rule.path.replace("[]", ".[]").split("."))):
-            is_recurring = self.find(price).is_recurring
-            if is_recurring is not None and is_recurring is not rule.is_recurring:
-                kinds = ("one-time", "recurring")
-                return Problem(
-                    code="stripe-rule",
-                    summary=f"`{rule.path}` is a {kinds[is_recurring]} price, and Stripe accepts only "
-                    f"{kinds[rule.is_recurring]} prices there",
-                    where=rules.sync.where.at_field("fields", rule.path.partition("[")[0]),
-                    hint=f"refer to a {kinds[rule.is_recurring]} price: one is recurring if its sync maps "
-                    f"`recurring.interval`; the rule is from: {rule.source}",
+        for rule in rules.lifecycle.prices_named:
+            problem = self._wrong_price(rules, change, rule) or self._two_currencies(rules, change, rule)
+            if problem is not None:
+                return problem
+        return self._late_first_bill(rules, change) if change.action is Action.CREATE else None
+
+    def _wrong_price(self, rules: Rules, change: Change, rule: PricesNamed) -> Problem | None:
+        for price in _fresh_prices(change, rule):
+            found = self.find(price)
+            if found.is_active is False:
+                what = "that this plan archives" if price in self.active else "that is archived"
+                hint = "refer to an active price, or set `active` of this one to true"
+                return _problem(rules, rule, f"names a price {what}, and Stripe accepts only active ones", hint)
+            kind = found.is_recurring
+            if rule.is_recurring is not None and kind is not None and kind is not rule.is_recurring:
+                is_now, wanted = _kind(is_recurring=kind), _kind(is_recurring=rule.is_recurring)
+                said = f"is a {is_now} price, and Stripe accepts only {wanted} prices there"
+                hint = f"refer to a {wanted} price: one is recurring if its sync maps `recurring.interval`"
+                return _problem(rules, rule, said, hint)
+        return None
+
+    def _two_currencies(self, rules: Rules, change: Change, rule: PricesNamed) -> Problem | None:
+        """An object whose prices would have no currency in common."""
+        if rule.currency_source is None or not _fresh_prices(change, rule):
+            return None
+        named = lower_text(change.desired.get("currency"))
+        common = frozenset({named}) if named is not None else None
+        for price in _prices_at(change.desired, rule.path):
+            found = self.find(price)
+            if common is None:
+                # The first price says the currency of all.
+                common = frozenset({found.currency}) if found.currency is not None else None
+            elif found.currencies is not None and not common & found.currencies:
+                return _problem(
+                    rules,
+                    rule,
+                    "has prices of two currencies, and Stripe accepts one",
+                    "use prices of one currency, or give this one `currency_options`",
+                    source=rule.currency_source,
                 )
         return None
+
+    def _late_first_bill(self, rules: Rules, change: Change) -> Problem | None:
+        rule = rules.lifecycle.first_bill
+        moment = change.desired.get(rule.parameter) if rule is not None else None
+        items = change.desired.get(rule.items) if rule is not None else None
+        if rule is None or not isinstance(moment, int) or not isinstance(items, list) or not items:
+            return None
+        recurring = self._recurring_of(items[0])
+        if recurring is None or moment <= rule.latest(change.desired, recurring, int(rules.now.timestamp())):
+            return None
+        return Problem(
+            code="stripe-rule",
+            summary=f"`{rule.parameter}` lies after the first period of its price, and Stripe rejects such a time",
+            where=rules.sync.where.at_field("fields", rule.parameter),
+            hint="use a time within the first period, or postpone it with `trial_end`; the rule is from: "
+            f"{rule.source}",
+        )
+
+    def _recurring_of(self, item: Any) -> Mapping[str, Any] | None:
+        described = item.get("price_data") if isinstance(item, dict) else None
+        price = item.get("price") if isinstance(item, dict) else None
+        if isinstance(described, dict):
+            recurring = described.get("recurring")
+        else:
+            recurring = self.find(price).recurring if isinstance(price, str | Ref) else None
+        return recurring if isinstance(recurring, dict) and recurring.get("interval") else None
 
 
 def remember(values: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
@@ -100,13 +217,82 @@ def lower_text(value: Any) -> str | None:
     return value.lower() if isinstance(value, str) and value else None
 
 
-def _prices_at(value: Any, steps: tuple[str, ...]) -> Iterator[Named]:
+def _as_asked(params: Mapping[str, Any]) -> Price:
+    """A price as it will be created."""
+    recurring = params.get("recurring")
+    return Price(
+        currency=lower_text(params.get("currency")),
+        options=frozenset(params.get(_OPTIONS) or ()),
+        is_recurring=bool(recurring),
+        recurring=recurring if isinstance(recurring, dict) else None,
+        is_active=params.get("active") is not False,
+    )
+
+
+def _as_shown(body: Mapping[str, Any]) -> Price:
+    """A price as Stripe shows it, with its currencies."""
+    recurring, options, active = body.get("recurring"), body.get(_OPTIONS), body.get("active")
+    return Price(
+        currency=lower_text(body.get("currency")),
+        options=frozenset(options) if isinstance(options, dict) else None,
+        is_recurring=bool(recurring),
+        recurring=recurring if isinstance(recurring, dict) else None,
+        is_active=active if isinstance(active, bool) else None,
+    )
+
+
+def _kind(*, is_recurring: bool) -> str:
+    return "recurring" if is_recurring else "one-time"
+
+
+def _problem(rules: Rules, rule: PricesNamed, said: str, hint: str, *, source: str | None = None) -> Problem:
+    return Problem(
+        code="stripe-rule",
+        summary=f"`{rule.path}` {said}",
+        where=rules.sync.where.at_field("fields", rule.path.partition("[")[0]),
+        hint=f"{hint}; the rule is from: {source or rule.source}",
+    )
+
+
+def _fresh_prices(change: Change, rule: PricesNamed) -> Sequence[Named]:
+    """The prices that the calls of a change name and that its object does not have yet, each once."""
+    if change.removed:
+        return ()
+    named = dict.fromkeys(price for call in change.calls for price in _prices_at(call.params, rule.path))
+    if not named or any(call.creates for call in change.calls):
+        return tuple(named)
+    had = {price for part in change.changed for price in _texts(part.before)}
+    return tuple(price for price in named if price not in had)
+
+
+def _prices_to_see(change: Change, rule: PricesNamed) -> Sequence[Named]:
+    """The prices that decide on a change: those that it newly names, and beside them those of the same currency."""
+    fresh = _fresh_prices(change, rule)
+    if not fresh or rule.currency_source is None:
+        return fresh
+    return (*fresh, *_prices_at(change.desired, rule.path))
+
+
+def _prices_at(value: Any, path: str) -> Iterator[Named]:
     """The prices at a path, where `[]` stands for each entry of a list."""
+    return _at(value, tuple(path.replace("[]", ".[]").split(".")))
+
+
+def _at(value: Any, steps: tuple[str, ...]) -> Iterator[Named]:
     if not steps:
         if isinstance(value, str | Ref):
             yield value
     elif steps[0] == "[]":
         for part in value if isinstance(value, list) else ():
-            yield from _prices_at(part, steps[1:])
-    elif isinstance(value, dict):
-        yield from _prices_at(value.get(steps[0]), steps[1:])
+            yield from _at(part, steps[1:])
+    elif isinstance(value, dict) and not value.get("deleted"):
+        yield from _at(value.get(steps[0]), steps[1:])
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)

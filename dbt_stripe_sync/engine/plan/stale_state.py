@@ -138,5 +138,6 @@ def _behind(sync: Sync, found: int) -> Problem:
         code="state-behind",
         summary=f"the state is older than what was sent: {what} the tag of `{sync.name}` and no record",
         where=sync.where,
-        hint="put the newest state back, or let `dbt-stripe-sync state rebuild` read the rest from Stripe, then run it",
+        hint="restore the newest state, or read the rest from Stripe with `dbt-stripe-sync state rebuild`, then run"
+        " again",
     )

@@ -1,4 +1,4 @@
-"""Credit notes: what a finalised invoice is reduced by (docs.stripe.com/invoicing/dashboard/credit-notes)."""
+"""Credit notes: what a finalized invoice is reduced by (docs.stripe.com/invoicing/dashboard/credit-notes)."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def refresh_periods(work: Work, subscription: Body) -> None:
 def bill(work: Work, subscription: Body, reason: str, items: list[Body] | None = None) -> Body:
     """The invoice that a period starts with; `subscription` is being edited and shows it as its latest.
 
-    One for a creation is finalised and charged at once, the others an hour later
+    One for a creation is finalized and charged at once, the others an hour later
     (docs.stripe.com/billing/invoices/subscription).
     """
     customer = work.get("customer", subscription["customer"])

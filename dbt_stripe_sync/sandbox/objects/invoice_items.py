@@ -1,4 +1,4 @@
-"""Invoice items: pending until an invoice draws them, fixed once that invoice is finalised."""
+"""Invoice items: pending until an invoice draws them, fixed once that invoice is finalized."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an invoice leaves its draft: finalised, charged, paid."""
+"""How an invoice leaves its draft: finalized, charged, paid."""
 
 from __future__ import annotations
 

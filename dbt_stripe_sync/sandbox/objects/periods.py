@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from calendar import monthrange
-from datetime import UTC, datetime, timedelta
+from dbt_stripe_sync.stripe_api.rules.periods import DAY, add_intervals
 
-_DAYS = {"day": 1, "week": 7}
-_MONTHS = {"month": 1, "year": 12}
-DAY = 86_400
-
-
-def add_intervals(anchor: int, interval: str, count: int) -> int:
-    """The moment `count` intervals (day, week, month, year) after `anchor`, all in Unix seconds and UTC.
-
-    A month that lacks the anchor's day ends on its last one (docs.stripe.com/billing/subscriptions/billing-cycle).
-    """
-    start = datetime.fromtimestamp(anchor, UTC)
-    if interval in _DAYS:
-        return int((start + timedelta(days=_DAYS[interval] * count)).timestamp())
-    months = start.year * 12 + start.month - 1 + _MONTHS[interval] * count
-    year, month = divmod(months, 12)
-    day = min(start.day, monthrange(year, month + 1)[1])
-    return int(start.replace(year=year, month=month + 1, day=day).timestamp())
+__all__ = ["DAY", "add_intervals", "period_at", "share_left"]
 
 
 def period_at(anchor: int, interval: str, interval_count: int, moment: int) -> tuple[int, int]:

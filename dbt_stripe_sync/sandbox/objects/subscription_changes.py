@@ -13,10 +13,11 @@ from dbt_stripe_sync.sandbox.objects.discounts import apply_discounts
 from dbt_stripe_sync.sandbox.objects.invoice_items import charge_of
 from dbt_stripe_sync.sandbox.objects.invoice_totals import total_up
 from dbt_stripe_sync.sandbox.objects.invoicing import add_line
-from dbt_stripe_sync.sandbox.objects.periods import DAY, add_intervals
+from dbt_stripe_sync.sandbox.objects.periods import DAY
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
 from dbt_stripe_sync.sandbox.objects.subscription_items import price_for, put_items
 from dbt_stripe_sync.sandbox.objects.subscription_shape import ENDED, SHAPE
+from dbt_stripe_sync.stripe_api.rules.prices import latest_anchor
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
@@ -83,10 +84,8 @@ def create_subscription(work: Work, params: dict[str, Any]) -> Body:
 
 def _check_anchor(work: Work, params: dict[str, Any], price: Body) -> None:
     """An anchor lies within the first period (stripe/stripe-java#454), which begins when a trial ends."""
-    anchor, trial_end = params.get("billing_cycle_anchor"), params.get("trial_end")
-    begins = trial_end if isinstance(trial_end, int) else work.now + int(params.get("trial_period_days") or 0) * DAY
-    # A guess: `natural-date`.
-    natural = add_intervals(begins, price["recurring"]["interval"], price["recurring"]["interval_count"])
+    anchor = params.get("billing_cycle_anchor")
+    natural = latest_anchor(params, price["recurring"], work.now)
     if anchor and int(anchor) > natural:
         raise refuse(
             f"billing_cycle_anchor cannot be later than next natural billing date ({natural}) for plan",

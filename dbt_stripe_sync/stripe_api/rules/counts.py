@@ -1,4 +1,4 @@
-"""How many objects one other object may have, in which currency, and by which kind of price.
+"""How many objects one other object may have, and in which currency.
 
 The one table of it: the sandbox refuses by it, and a plan counts by it, since `lifecycles` takes its rows from here.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency, PriceKind
+from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +42,4 @@ CURRENCIES: Mapping[str, OneCurrency] = {
     "subscription": OneCurrency(prices="items", source=_ONE_CURRENCY),
     "subscription_schedule": OneCurrency(prices="phases.0.items", source=_ONE_CURRENCY),
     "invoice_item": OneCurrency(unless="invoice", source=_ONE_CURRENCY),
-}
-_API = "docs.stripe.com/api"
-PRICE_KINDS: Mapping[str, PriceKind] = {
-    "subscription": PriceKind(path="items[].price", is_recurring=True, source=f"{_API}/subscriptions/create"),
-    "subscription_item": PriceKind(path="price", is_recurring=True, source=f"{_API}/subscription_items/create"),
-    "subscription_schedule": PriceKind(
-        path="phases[].items[].price", is_recurring=True, source=f"{_API}/subscription_schedules/create"
-    ),
-    "invoice_item": PriceKind(path="pricing.price", is_recurring=False, source=f"{_API}/invoiceitems/create"),
 }

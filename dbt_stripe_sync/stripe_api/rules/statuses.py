@@ -77,7 +77,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
             # No amounts, no discounts, nothing of the customer, and what the page of `update` keeps for drafts.
             fixed=Fixed(
                 statuses=_FINALISED,
-                reason="the invoice is finalised",
+                reason="the invoice is finalized",
                 names=frozenset(
                     {
                         "account_tax_ids",
@@ -101,10 +101,10 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
         ),
         Frozen(
             # "You can't use the Update endpoint to edit most fields", without a list of them.
-            # A guess: `finalised-invoices`.
+            # A guess: `finalized-invoices`.
             fixed=Fixed(
                 statuses=_FINALISED,
-                reason="the invoice is finalised",
+                reason="the invoice is finalized",
                 but=frozenset(
                     {"metadata", "auto_advance", "default_payment_method", "default_source", "payment_settings"}
                 ),
@@ -118,7 +118,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
         Frozen(
             fixed=Fixed(
                 statuses=_FINALISED,
-                reason="the item is on a finalised invoice",
+                reason="the item is on a finalized invoice",
                 status_field="invoice.status",
                 expand=("invoice",),
             ),

@@ -13,6 +13,7 @@ from dbt_stripe_sync.stripe_api.rules.billing import (
 )
 from dbt_stripe_sync.stripe_api.rules.lengths import LENGTHS
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, LeastCharge, MaxDecimals
+from dbt_stripe_sync.stripe_api.rules.prices import SAME_CURRENCY
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE, OPENAPI, UPDATE, Rule
 from dbt_stripe_sync.stripe_api.rules.shapes import FirstHas, MaxSubscriptionItems, WithoutOwnCurrency
 from dbt_stripe_sync.stripe_api.rules.tax_ids import TaxId
@@ -151,7 +152,7 @@ def _priced(resource: str) -> tuple[Rule, ...]:
     return (
         Rule(path=f"{path}.price_data", check=Excludes("price"), source=_ONE_PRICE),
         *_some_price(resource, path),
-        Rule(path=path.removesuffix("[]"), check=OneCurrency(), source=_SAME_CURRENCY.get(resource)),
+        Rule(path=path.removesuffix("[]"), check=OneCurrency(), source=SAME_CURRENCY.get(resource)),
     )
 
 
@@ -174,11 +175,6 @@ _ONE_AMOUNT = (
     "required."
 )
 # What a quote has is a guess: `quotes._total` refuses other currencies too.
-_SAME_CURRENCY = {
-    "payment_link": "SDK's description of `currency`: Must be … supported by each line item's price.",
-    "subscription": "stripe/stripe-node#682, with Stripe's words",
-    "subscription_schedule": "YumaInaura/YumaInaura#2903, with Stripe's words: all of a phase's plans",
-}
 _DUE_DATE = 'stripe/stripe-python#925: "Invalid timestamp: must be an integer Unix timestamp in the future."'
 _LEAST_CHARGE = "SDK's description: Must be at least the minimum charge amount. " + _CHARGES
 _CUSTOM_AMOUNT = "SDK's descriptions of `minimum`, `maximum` and `preset`"

@@ -71,14 +71,14 @@ class InWindow:
             return
         if value < spot.now - self.window.past.total_seconds():
             yield Fault(
-                reason=f"lies more than {_span(self.window.past)} back",
+                reason=f"is more than {_span(self.window.past)} in the past",
                 message="The timestamp is too far in the past.",
                 code=self.early,
                 hint="leave older rows out of the model: what was not sent in time can't be sent any more",
             )
         elif value > spot.now + self.window.ahead.total_seconds():
             yield Fault(
-                reason=f"lies more than {_span(self.window.ahead)} ahead",
+                reason=f"is more than {_span(self.window.ahead)} in the future",
                 message="The timestamp is in the future.",
                 code=self.late,
                 hint="send it when its time has come; a time without a zone counts as UTC",
@@ -87,7 +87,7 @@ class InWindow:
 
 @dataclass(frozen=True, slots=True)
 class YearsOld:
-    """A date of birth, as `day`, `month` and `year`, lies more than so many years back."""
+    """A date of birth, as `day`, `month` and `year`, is more than so many years in the past."""
 
     years: int
 
@@ -125,7 +125,7 @@ class WithinYears:
         """Nothing where it does, or where the time is not to be looked at."""
         if _is_time(value) and spot.now is not None and value > _years_after(spot.now, self.years):
             yield Fault(
-                reason=f"lies more than {self.years} years in the future, and Stripe rejects such a time",
+                reason=f"is more than {self.years} years in the future, and Stripe rejects such a time",
                 message=self.message or f"Invalid timestamp: can be no more than {self.years} years in the future.",
                 hint="times are Unix seconds: milliseconds would be about 50,000 years off",
             )

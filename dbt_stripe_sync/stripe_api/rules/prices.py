@@ -1,0 +1,68 @@
+"""Which prices Stripe takes where, and how late a first bill may be.
+
+The one table of it: the sandbox refuses by it where it computes anything, and a plan foresees by it, since `lifecycles`
+takes its rows from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.model.lifecycle import FirstBill, PricesNamed
+from dbt_stripe_sync.stripe_api.rules.periods import DAY, add_intervals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_API = "docs.stripe.com/api"
+# What is in one currency, and where that is written.
+SAME_CURRENCY = {
+    "payment_link": "SDK's description of `currency`: Must be … supported by each line item's price.",
+    "subscription": "stripe/stripe-node#682, with Stripe's words",
+    "subscription_schedule": "YumaInaura/YumaInaura#2903, with Stripe's words: all of a phase's plans",
+}
+# The page of archived prices says it of all of them: docs.stripe.com/products-prices/manage-prices#archive-price.
+_LINKS = f"{_API}/payment-link/create#create_payment_link-line_items"
+_QUOTES = f"{_API}/quotes/create#create_quote-line_items"
+_EXTRA = f"{_API}/subscriptions/create#create_subscription-add_invoice_items"
+
+PRICES_NAMED: Mapping[str, tuple[PricesNamed, ...]] = {
+    "subscription": (
+        PricesNamed(
+            path="items[].price",
+            is_recurring=True,
+            source=f"{_API}/subscriptions/create",
+            currency_source=SAME_CURRENCY["subscription"],
+        ),
+        PricesNamed(path="add_invoice_items[].price", is_recurring=False, source=_EXTRA),
+    ),
+    "subscription_item": (PricesNamed(path="price", is_recurring=True, source=f"{_API}/subscription_items/create"),),
+    "subscription_schedule": (
+        PricesNamed(path="phases[].items[].price", is_recurring=True, source=f"{_API}/subscription_schedules/create"),
+    ),
+    "invoice_item": (PricesNamed(path="pricing.price", is_recurring=False, source=f"{_API}/invoiceitems/create"),),
+    "payment_link": (
+        PricesNamed(path="line_items[].price", source=_LINKS, currency_source=SAME_CURRENCY["payment_link"]),
+    ),
+    "quote": (PricesNamed(path="line_items[].price", source=_QUOTES),),
+}
+
+
+def latest_anchor(params: Mapping[str, Any], recurring: Mapping[str, Any], now: int) -> int:
+    """The end of a new subscription's first period, which begins when a trial ends."""
+    # A guess: `natural-date`.
+    trial_end, days = params.get("trial_end"), params.get("trial_period_days")
+    if params.get("trial_from_plan") and days in (None, ""):
+        days = recurring.get("trial_period_days")
+    begins = trial_end if isinstance(trial_end, int) else now + int(days or 0) * DAY
+    return add_intervals(begins, str(recurring["interval"]), int(recurring.get("interval_count") or 1))
+
+
+FIRST_BILLS: Mapping[str, FirstBill] = {
+    "subscription": FirstBill(
+        parameter="billing_cycle_anchor",
+        items="items",
+        latest=latest_anchor,
+        source="stripe/stripe-java#454, with Stripe's words",
+    )
+}
