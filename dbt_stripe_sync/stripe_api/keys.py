@@ -66,7 +66,7 @@ def check_key(key: str | None, variable: str) -> str:
             Problem(
                 code="bad-stripe-key",
                 summary=f"the environment variable {variable} holds {what}",
-                hint="use a secret or restricted key: it begins with `sk_`, `rk_` or `sk_org_`",
+                hint="use a secret or restricted key: it begins with sk_test_, rk_test_, sk_live_, rk_live_ or sk_org_",
             )
         )
     return key

@@ -7,9 +7,9 @@ import typing
 from itertools import chain
 
 import pytest
-from conftest import email_failure, make_change, make_outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from made import email_failure, make_change, make_outcome
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action, Ref

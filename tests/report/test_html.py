@@ -8,7 +8,7 @@ from base64 import b64encode
 from hashlib import sha256
 
 import pytest
-from conftest import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
+from made import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action, PlannedCall, Ref

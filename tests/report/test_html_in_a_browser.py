@@ -6,7 +6,7 @@ import csv
 import re
 
 import pytest
-from conftest import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
+from made import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
+from made import ListedChanges, make_change, make_counts, make_plan, row_problem
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.report.plan_markdown import MOST_CHARACTERS, render_plan

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import ListedChanges, make_change, make_counts, make_plan, row_problem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made import ListedChanges, make_change, make_counts, make_plan, row_problem
 from rich.cells import cell_len
 from showing import unshown
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import row_problem
+from made import row_problem
 
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.report.problems_text import render_problems

@@ -6,7 +6,7 @@ import io
 import json
 from datetime import datetime
 
-from conftest import make_change, make_counts, make_outcome
+from made import make_change, make_counts, make_outcome
 
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.progress import Silent

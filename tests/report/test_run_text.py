@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
 from hypothesis import given
 from hypothesis import strategies as st
+from made import email_failure, make_change, make_counts, make_outcome, make_report, row_problem
 from rich.cells import cell_len
 
 from dbt_stripe_sync.model.calls import StripeFailure

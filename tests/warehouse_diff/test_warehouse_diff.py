@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from business import by_hand
-from conftest import marks, people, write
+from copied import marks, people, write
 
 from dbt_stripe_sync.sandbox.faults import Fault, FaultKind
 

@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 import pytest
-from conftest import marks, people, write
+from copied import marks, people, write
 from doc_blocks import all_blocks
 from logged import PostgresBusiness, drop
 
