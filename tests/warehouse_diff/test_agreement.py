@@ -106,7 +106,9 @@ def planned(shop, place):
 
 
 @pytest.mark.timeout(1_200)
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "seed", [pytest.param(1, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.long) for n in (2, 3))]
+)
 def test_plans_are_the_same_after_any_history(shop, seed):
     history = History(shop, seed)
     assert shop.cli().exit_code == 0
