@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanHeader, ReadingCost, SyncCounts
+    from dbt_stripe_sync.model.plan import Agree, PermanentRemovals, Plan, PlanHeader, ReadingCost, Review, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport
-    from dbt_stripe_sync.pipeline import Agree, Progress, Review
+    from dbt_stripe_sync.pipeline import Progress
     from dbt_stripe_sync.project_state import ProjectState
     from dbt_stripe_sync.warehouse_log import LogWritten
     from dbt_stripe_sync.wiring import LookFurther, Parts

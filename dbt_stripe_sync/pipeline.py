@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dbt_stripe_sync.engine.apply.lanes import Tally
-    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanOptions
+    from dbt_stripe_sync.model.plan import Agree, Plan, PlanOptions, Review
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.wiring import Parts, Workload
 
@@ -49,22 +49,6 @@ class Progress(PlanProgress, Protocol):
 
     def on_outcome(self, outcome: Outcome) -> None:
         """One change has ended."""
-        ...
-
-
-class Agree(Protocol):
-    """Says whether a plan may be sent that removes for good what no limit of the project bounds."""
-
-    def __call__(self, plan: Plan, removals: Sequence[PermanentRemovals], /) -> bool:
-        """Called once the plan is made and before anything of it is sent; `removals` are those in question."""
-        ...
-
-
-class Review(Protocol):
-    """Sees every plan before it is sent, and may raise `PlanError` to keep it from that."""
-
-    def __call__(self, plan: Plan, /, *, is_first: bool) -> None:
-        """Called once the plan is made; `is_first` says that the state has no record yet."""
         ...
 
 

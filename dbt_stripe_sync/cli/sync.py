@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.api import Project
     from dbt_stripe_sync.cli.screen import Screen
-    from dbt_stripe_sync.model.plan import PermanentRemovals, Plan
-    from dbt_stripe_sync.pipeline import Agree, Review
+    from dbt_stripe_sync.model.plan import Agree, PermanentRemovals, Plan, Review
     from dbt_stripe_sync.report.progress import Progress
 
 FORMATS = click.Choice(["text", "markdown", "json"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from dbt_stripe_sync.model.change import Change, FieldChange, Owed
@@ -237,3 +237,19 @@ class PlanOptions:
     def keys_of(self, sync: Sync) -> frozenset[str] | None:
         """The rows of a sync that are looked at; None for all of them."""
         return None if self.only is None else self.only.get(sync.name, frozenset())
+
+
+class Agree(Protocol):
+    """Says whether a plan may be sent that removes for good what no limit of the project bounds."""
+
+    def __call__(self, plan: Plan, removals: Sequence[PermanentRemovals], /) -> bool:
+        """Called once the plan is made and before anything of it is sent; `removals` are those in question."""
+        ...
+
+
+class Review(Protocol):
+    """Sees every plan before it is sent, and may raise `PlanError` to keep it from that."""
+
+    def __call__(self, plan: Plan, /, *, is_first: bool) -> None:
+        """Called once the plan is made; `is_first` says that the state has no record yet."""
+        ...

@@ -53,7 +53,7 @@ class Comparing:
         if known is None or recheck or self.refreshing.reads_back(sync, resource):
             return compared, ()  # every row is new, or is to be looked at
         if self.diffs.mark(known.state_id, sync.name) != known:
-            return compared, [_read_all("the warehouse's copy of their hashes is behind, and a run makes it anew")]
+            return compared, [_read_all("the warehouse's copy of their hashes is behind, and the next run rewrites it")]
         return replace(compared, mark=known), ()
 
     def _reason_here(self, sync: Sync, layout: Layout) -> str | None:
