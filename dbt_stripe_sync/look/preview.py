@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS, build_layout
-from dbt_stripe_sync.engine.stage.extract import Staged, load_rows
+from dbt_stripe_sync.engine.stage.extract import load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
+from dbt_stripe_sync.engine.stage.staged import Staged
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.errors import ConfigError, Problem
 from dbt_stripe_sync.model.sql import key_order, quoted

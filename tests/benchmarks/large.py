@@ -16,7 +16,8 @@ from business import ROOT, Business
 
 from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.engine.plan.comparing import compared_by
-from dbt_stripe_sync.engine.stage.extract import Staged, load_rows
+from dbt_stripe_sync.engine.stage.extract import load_rows
+from dbt_stripe_sync.engine.stage.staged import Staged
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Sandbox

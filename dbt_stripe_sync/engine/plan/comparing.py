@@ -7,7 +7,8 @@ from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.stage.differing import Compared, build_hashed_rows, reason_to_read_all
+from dbt_stripe_sync.engine.stage.differing import build_hashed_rows, reason_to_read_all
+from dbt_stripe_sync.engine.stage.staged import Compared
 from dbt_stripe_sync.model.plan import Note
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.finalization import Referrers
     from dbt_stripe_sync.engine.plan.refreshing import Refreshing
     from dbt_stripe_sync.engine.ports import RowDiffs, State
-    from dbt_stripe_sync.engine.stage.extract import Staged
+    from dbt_stripe_sync.engine.stage.staged import Staged
     from dbt_stripe_sync.model.hashes import HashMark
     from dbt_stripe_sync.model.params import Resource
     from dbt_stripe_sync.model.sync import Sync

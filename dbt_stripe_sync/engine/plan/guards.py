@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.stage.diff import DiffCounts
-    from dbt_stripe_sync.engine.stage.extract import Staged
+    from dbt_stripe_sync.engine.stage.staged import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.lifecycle import Lifecycle
     from dbt_stripe_sync.model.params import Catalog

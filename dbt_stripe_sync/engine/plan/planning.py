@@ -27,8 +27,9 @@ from dbt_stripe_sync.engine.plan.guards import (
 )
 from dbt_stripe_sync.engine.plan.stale_state import StaleStateCheck
 from dbt_stripe_sync.engine.stage.diff import count_rows, find_differences, read_differences, read_forgotten
-from dbt_stripe_sync.engine.stage.extract import CountingWarehouse, Staged, load_rows
+from dbt_stripe_sync.engine.stage.extract import CountingWarehouse, load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
+from dbt_stripe_sync.engine.stage.staged import Staged
 from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
 from dbt_stripe_sync.model.codec import canonical
 from dbt_stripe_sync.model.difference import Kind

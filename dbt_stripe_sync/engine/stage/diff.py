@@ -9,14 +9,14 @@ import orjson
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
-from dbt_stripe_sync.engine.stage.differing import RowCounts
+from dbt_stripe_sync.engine.stage.staged import RowCounts
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.sql import key_order, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dbt_stripe_sync.engine.stage.extract import Staged
+    from dbt_stripe_sync.engine.stage.staged import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.fingerprints import Fingerprints
 

@@ -7,10 +7,10 @@ several rows have, or a copy of the hashes that is not what its mark says, is fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.payload.layout import keeps
+from dbt_stripe_sync.engine.stage.staged import RowCounts
 from dbt_stripe_sync.model.hashes import (
     CHANGED,
     COUNTS,
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbt_stripe_sync.engine.payload.layout import ChildPart, Layout
-    from dbt_stripe_sync.engine.ports import RowDiffs
-    from dbt_stripe_sync.engine.stage.extract import Staged
+    from dbt_stripe_sync.engine.stage.staged import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
-    from dbt_stripe_sync.model.hashes import HashMark
     from dbt_stripe_sync.model.sync import Sync
 
 # So many keys fit into a query; past that, all rows are read.
@@ -43,23 +41,6 @@ UNSIGNED_HASH = (
     f"THEN CAST(incoming.{quoted(ROW_HASH)} AS HUGEINT) + 18446744073709551616 "
     f"ELSE CAST(incoming.{quoted(ROW_HASH)} AS HUGEINT) END AS UBIGINT)"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowCounts:
-    """How many rows a model has, and how many of them have no key."""
-
-    rows: int
-    without_key: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """How the warehouse compares a sync's rows; `mark` is what the state has, None where every row is to be read."""
-
-    diffs: RowDiffs
-    rows: HashedRows
-    mark: HashMark | None = None
 
 
 def reason_to_read_all(sync: Sync, layout: Layout) -> str | None:

@@ -25,71 +25,15 @@ from dbt_stripe_sync.model.sync import SyncRef
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dbt_stripe_sync.engine.payload.layout import ChildPart, Layout, Part
+    from dbt_stripe_sync.engine.payload.layout import ChildPart, Part
     from dbt_stripe_sync.engine.ports import RowProgress, Warehouse
-    from dbt_stripe_sync.engine.stage.differing import Compared, RowCounts
+    from dbt_stripe_sync.engine.stage.staged import RowCounts, Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.nodes import ModelNode, RowSource
-    from dbt_stripe_sync.model.sync import Lookup, Sync
+    from dbt_stripe_sync.model.sync import Lookup
 
 # A time in a key whose zone is not UTC.
 LOCAL_TIME = r"\d\d:\d\d:\d\d(\.\d+)?[+-](0[1-9]|[1-9]\d|00:)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
-    """A sync's rows in the workspace. `number` tells its tables from those of other syncs.
-
-    `salt` is the secret that goes into the rows' hashes where their values are not stored. `compared` says how the
-    warehouse hashes the rows, and compares them; None where both are done here. `counts` are those of a model of which
-    only the rows that differ have been read.
-    """
-
-    sync: Sync
-    layout: Layout
-    number: int
-    salt: str | None = None
-    compared: Compared | None = None
-    counts: RowCounts | None = None
-
-    @property
-    def raw(self) -> str:
-        """The table of the rows as read."""
-        return f"work.raw_{self.number}"
-
-    @property
-    def table(self) -> str:
-        """The table of the rows as compared."""
-        return f"work.stage_{self.number}" if self.layout.is_linked else self.raw
-
-    @property
-    def duplicates(self) -> str:
-        """The table of the keys that several rows claim."""
-        return f"work.duplicates_{self.number}"
-
-    @property
-    def changed(self) -> str:
-        """The table of the keys that are not as last written."""
-        return f"work.changed_{self.number}"
-
-    @property
-    def left_out(self) -> str:
-        """The table of those among them that this plan does not look at."""
-        return f"work.left_out_{self.number}"
-
-    @property
-    def answer(self) -> str:
-        """The table of what the warehouse has found to differ, as read."""
-        return f"work.answer_{self.number}"
-
-    @property
-    def gone(self) -> str:
-        """The table of the keys that the warehouse has found to be gone."""
-        return f"work.gone_{self.number}"
-
-    def child_table(self, child: ChildPart) -> str:
-        """The table of a child model's rows as read."""
-        return f"work.{child.name.strip('$')}_{self.number}"
 
 
 class CountingWarehouse:

@@ -1,0 +1,85 @@
+"""A sync's rows as they lie in the workspace: in which tables, and how they are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.payload.layout import ChildPart, Layout
+    from dbt_stripe_sync.engine.ports import RowDiffs
+    from dbt_stripe_sync.model.hashes import HashedRows, HashMark
+    from dbt_stripe_sync.model.sync import Sync
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowCounts:
+    """How many rows a model has, and how many of them have no key."""
+
+    rows: int
+    without_key: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """How the warehouse compares a sync's rows; `mark` is what the state has, None where every row is to be read."""
+
+    diffs: RowDiffs
+    rows: HashedRows
+    mark: HashMark | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A sync's rows in the workspace. `number` tells its tables from those of other syncs.
+
+    `salt` is the secret that goes into the rows' hashes where their values are not stored. `compared` says how the
+    warehouse hashes the rows, and compares them; None where both are done here. `counts` are those of a model of which
+    only the rows that differ have been read.
+    """
+
+    sync: Sync
+    layout: Layout
+    number: int
+    salt: str | None = None
+    compared: Compared | None = None
+    counts: RowCounts | None = None
+
+    @property
+    def raw(self) -> str:
+        """The table of the rows as read."""
+        return f"work.raw_{self.number}"
+
+    @property
+    def table(self) -> str:
+        """The table of the rows as compared."""
+        return f"work.stage_{self.number}" if self.layout.is_linked else self.raw
+
+    @property
+    def duplicates(self) -> str:
+        """The table of the keys that several rows claim."""
+        return f"work.duplicates_{self.number}"
+
+    @property
+    def changed(self) -> str:
+        """The table of the keys that are not as last written."""
+        return f"work.changed_{self.number}"
+
+    @property
+    def left_out(self) -> str:
+        """The table of those among them that this plan does not look at."""
+        return f"work.left_out_{self.number}"
+
+    @property
+    def answer(self) -> str:
+        """The table of what the warehouse has found to differ, as read."""
+        return f"work.answer_{self.number}"
+
+    @property
+    def gone(self) -> str:
+        """The table of the keys that the warehouse has found to be gone."""
+        return f"work.gone_{self.number}"
+
+    def child_table(self, child: ChildPart) -> str:
+        """The table of a child model's rows as read."""
+        return f"work.{child.name.strip('$')}_{self.number}"
