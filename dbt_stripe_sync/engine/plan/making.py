@@ -16,12 +16,13 @@ from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
 from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold
-from dbt_stripe_sync.engine.plan.planning import Planning, SyncPlan, plan_sync
+from dbt_stripe_sync.engine.plan.planning import SyncPlan, plan_sync
 from dbt_stripe_sync.engine.plan.reads import Reads
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.refreshing import Refreshing
 from dbt_stripe_sync.engine.plan.renamed import RenameCheck
 from dbt_stripe_sync.engine.plan.settling import Settling
+from dbt_stripe_sync.engine.plan.shared import Planning
 from dbt_stripe_sync.engine.plan.stale_state import note_unsettled
 from dbt_stripe_sync.engine.plan.too_early import keep_from_ending_early
 from dbt_stripe_sync.engine.ports import RowProgress

@@ -1,0 +1,290 @@
+"""The rows of one sync that differ, batch by batch: decided, and written to the plan as changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dbt_stripe_sync.engine.decide.decide import decide
+from dbt_stripe_sync.engine.decide.drift import drift_problem, drifted_object
+from dbt_stripe_sync.engine.decide.replace import end_first
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
+from dbt_stripe_sync.engine.payload.builder import pending_id
+from dbt_stripe_sync.engine.stage.diff import read_differences
+from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
+from dbt_stripe_sync.model.codec import canonical
+from dbt_stripe_sync.model.difference import Kind
+from dbt_stripe_sync.model.lifecycle import stays_when_replaced
+from dbt_stripe_sync.model.objects import TAG_FIELD
+from dbt_stripe_sync.model.plan import Note
+from dbt_stripe_sync.model.sync import OnDrift
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbt_stripe_sync.engine.decide.rules import Need
+    from dbt_stripe_sync.engine.plan.shared import Planning
+    from dbt_stripe_sync.engine.stage.diff import DiffCounts
+    from dbt_stripe_sync.engine.stage.staged import Staged
+    from dbt_stripe_sync.model.difference import RowDiff
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.record import Record
+
+# A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
+MOST_PROBLEMS = 10_000
+# Of so many kinds of change of one sync a plan shows at least one each; it bounds what is read, not what is sent.
+MOST_KINDS = 40
+_ADOPTED = pa.schema(
+    [(name, pa.string()) for name in ("sync", "key", "stripe_id", "params", "salt")]
+    + [("source_hash", pa.uint64()), ("refs", pa.string()), ("adopted", pa.bool_())]
+)
+_PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string()), ("former", pa.string())])
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncTally:
+    """What one sync's rows came to so far."""
+
+    actions: Counter[str] = field(default_factory=Counter)
+    notes: Counter[Note] = field(default_factory=Counter)
+    row_notes: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+    rejected: int = 0
+    same: int = 0
+    drifted: int = 0
+    calls: int = 0
+    in_bulk: int = 0
+    rejected_keys: set[str] = field(default_factory=set)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def count_kind(self, change: Change) -> None:
+        """Count what a change does. Kinds past those that anybody tells apart are one for each action."""
+        kind = kind_of(change)
+        if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:
+            kind = other_kind(change)
+        self.kinds[kind] += 1
+
+
+class RowPlanner:
+    """Turns the differences of one sync into changes, batch by batch."""
+
+    def __init__(self, planning: Planning, rules: Rules, staged: Staged, found: SyncTally) -> None:
+        self._planning = planning
+        self._rules = rules
+        self._staged = staged
+        self._found = found
+
+    async def plan_rows(self, counts: DiffCounts) -> None:
+        """Decide on every row that differs."""
+        if not any(counts.kinds.values()):
+            return
+        for batch in read_differences(self._planning.workspace, self._staged, self._planning.fingerprints):
+            decisions, observed = await self._decide(batch)
+            self._take(batch, decisions)
+            self._note_uniques(batch, decisions)
+            self._note_former(batch, observed)
+            makes_new = any(isinstance(change, Change) and change.action is Action.CREATE for change in decisions)
+            if self._rules.tag_for is None and makes_new:
+                self._planning.renamed.check_tags(self._rules.sync)
+            self._note_referrers(batch, decisions)
+            self._planning.progress.rows_compared(len(batch))
+            # Answers are read and pages are listed while a long table is planned.
+            await asyncio.sleep(0)
+
+    async def _decide(self, batch: Sequence[RowDiff]) -> tuple[list[Decision], Mapping[str, Observed]]:
+        """Decide on some rows; what is asked for is looked at for all of them together, until nothing is asked."""
+        rules, build = self._rules, self._rules.builder.build
+        rows = {
+            diff.key: Row(diff=diff, payload=None if diff.kind is Kind.REMOVED else build(diff.key, diff.row))
+            for diff in batch
+        }
+        observed: dict[str, Observed] = {key: _observed(rules, row.diff) for key, row in rows.items()}
+        decided: dict[str, Decision] = {}
+        open_rows = list(rows)
+        while open_rows:
+            asked: dict[str, Need] = {}
+            fresh: dict[str, Decision] = {}
+            for key in open_rows:
+                decision = decide(rules, rows[key], observed[key])
+                if isinstance(decision, Ask):
+                    asked[key] = decision.need
+                else:
+                    fresh[key] = decision
+                    self._claim(rows[key].diff, decision)
+            await self._planning.across.look_back(rules, fresh.values())
+            decided |= {key: self._planning.across.check(rules, key, decision) for key, decision in fresh.items()}
+            if asked:
+                observed = await self._planning.observing.answer(rules, asked, observed, self._found.notes)
+            open_rows = list(asked)
+        if other_salt := sum(diff.unreadable and observed[diff.key].body is not None for diff in batch):
+            note = "the record was made with another salt, so it is compared with its object"
+            self._found.row_notes[note] += other_salt
+        for row in rows.values():
+            if row.diff.drifted is not None:
+                self._note_drift(row, decided[row.diff.key])
+        return [decided[diff.key] for diff in batch], observed
+
+    def _note_drift(self, row: Row, decision: Decision) -> None:
+        """Say which fields of an object others have changed, and let the state remember it."""
+        rules, found = self._rules, self._found
+        entry = drifted_object(rules, row, decision)
+        if entry is None:
+            return
+        self._planning.writer.note(entry)
+        if rules.sync.on_drift is OnDrift.REPORT and entry.changed:
+            found.drifted += 1
+            found.same -= isinstance(decision, Refresh)
+            if len(found.problems) < MOST_PROBLEMS:
+                found.problems.append(drift_problem(rules, entry, decision))
+        elif entry.is_reported:
+            found.row_notes["changed in Stripe by others, and `on_drift: keep` keeps it that way"] += 1
+
+    def _claim(self, diff: RowDiff, decision: Decision) -> None:
+        """Let no other row of the plan take an object that this one was matched to."""
+        stripe_id = decision.record.stripe_id if isinstance(decision, Refresh) else None
+        if isinstance(decision, Change) and decision.action is not Action.CREATE:
+            stripe_id = decision.stripe_id
+        if diff.stripe_id is None and stripe_id is not None:
+            self._planning.observing.claim(self._rules.resource.name, stripe_id, self._rules.sync.name, diff.key)
+
+    def _note_uniques(self, batch: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
+        if not self._rules.lifecycle.uniques:
+            return
+        pairs: list[tuple[RowDiff, Sequence[Change]]] = []
+        for diff, decision in zip(batch, decisions, strict=True):
+            if isinstance(decision, Change):
+                pairs.append((diff, end_first(decision) if decision.ends_first else (decision,)))
+            elif diff.kind is Kind.REMOVED:
+                pairs.append((diff, ()))
+        self._planning.uniques.note(self._rules.resource, self._rules.sync.name, pairs)
+
+    def _take(self, batch: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
+        coming: list[tuple[str, str, str | None, str | None]] = []
+        adopted: list[Record] = []
+        for diff, decision in zip(batch, decisions, strict=True):
+            if isinstance(decision, Reject):
+                self._reject(decision)
+            elif isinstance(decision, Change):
+                coming += _published(decision) if self._add(decision) else []
+            elif isinstance(decision, Refresh):
+                self._refresh(diff, decision)
+                adopted += [decision.record] if diff.stripe_id is None else []
+            elif isinstance(decision, Keep) and decision.note is not None:
+                self._found.row_notes[decision.note.text] += 1
+        coming += [(record.sync, record.key, record.stripe_id, None) for record in adopted]
+        if coming and self._rules.sync.name in self._planning.referenced:
+            self._publish(coming)
+        if adopted and self._rules.sync.name in self._planning.referrers.parents:
+            self._keep_adopted(adopted)
+
+    def _reject(self, decision: Reject) -> None:
+        self._found.rejected += 1
+        if len(self._found.problems) < MOST_PROBLEMS:
+            self._found.problems += decision.problems
+
+    def _keep_adopted(self, records: Sequence[Record]) -> None:
+        """Records that this plan will write, for what is finished in the same plan."""
+        rows = [
+            (r.sync, r.key, r.stripe_id, canonical(r.params), None, r.source_hash, r.refs, r.adopted) for r in records
+        ]
+        columns = [
+            pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _ADOPTED, strict=True)
+        ]
+        table = pa.table(columns, schema=_ADOPTED)
+        self._planning.workspace.fill("INSERT INTO work.adopted SELECT * FROM incoming", table.to_reader())
+
+    def _refresh(self, diff: RowDiff, decision: Refresh) -> None:
+        self._found.same += 1
+        record = decision.record
+        is_touched = (
+            record.stripe_id == diff.stripe_id
+            and record.params == diff.params
+            and record.payload_hash == diff.payload_hash
+            and diff.kind is Kind.CHANGED
+            and not diff.unreadable
+        )
+        self._planning.writer.refresh(record, only_touched=is_touched)
+        if decision.note is not None:
+            self._found.row_notes[decision.note.text] += 1
+
+    def _note_former(self, batch: Sequence[RowDiff], observed: Mapping[str, Observed]) -> None:
+        """A run that was killed before it took the tag from what it had replaced: somebody may keep that."""
+        if not stays_when_replaced(self._rules.lifecycle):
+            return
+        sync = self._rules.sync.name
+        for diff in batch:
+            found = observed[diff.key].found
+            if found is not None and found.by == TAG_FIELD:
+                for body in found.objects[1:]:
+                    self._planning.writer.former(sync, diff.key, str(body["id"]))
+                    row = {"sync": sync, "key": diff.key, "id": str(body["id"])}
+                    self._planning.workspace.execute("INSERT INTO work.former VALUES ($sync, $key, $id)", row)
+
+    def _note_referrers(self, diffs: Sequence[RowDiff], decisions: Sequence[Decision]) -> None:
+        referrers, sync = self._planning.referrers, self._rules.sync
+        pairs = list(zip(diffs, decisions, strict=True))
+        if sync.name in referrers.parents:
+            self._found.rejected_keys |= {diff.key for diff, decision in pairs if isinstance(decision, Reject)}
+        if referrers.concern(sync):
+            referrers.add(
+                self._rules.sync,
+                [
+                    (diff.key, diff.refs, decision if isinstance(decision, Change) else None)
+                    for diff, decision in pairs
+                    if isinstance(decision, Change | Reject)
+                ],
+            )
+
+    def _add(self, change: Change) -> bool:
+        """Write a change to the plan; False where `--limit` leaves it for later."""
+        planning = self._planning
+        if planning.room is not None:
+            if planning.room <= 0:
+                self._found.notes[Note(text="left for later by --limit")] += 1
+                return False
+            planning.room -= 1
+        if change.sync in planning.referred_to:
+            planning.settling.note_end(change)
+        if change.removed and self._rules.lifecycle.cuts_short:
+            planning.settling.cutting_short.append(change)
+        if change.removed and self._rules.lifecycle.used_by:
+            planning.settling.in_use.append(change)
+        planning.settling.note_user(change)
+        for part in end_first(change) if change.ends_first else (change,):
+            planning.writer.add(part)
+            planning.settling.note(part)
+            self._found.actions[part.action.value] += 1
+            self._found.count_kind(part)
+            for call in part.calls:
+                self._found.in_bulk += call.in_bulk
+                self._found.calls += not call.in_bulk
+        return True
+
+    def _publish(self, rows: Sequence[tuple[str, str, str | None, str | None]]) -> None:
+        """Tell the syncs that refer to this one which ids are to come, and which are to go."""
+        columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+        table = pa.table(columns, schema=_PLANNED)
+        self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
+
+
+def _observed(rules: Rules, diff: RowDiff) -> Observed:
+    """What is known of a row's object before anybody asks: that of a drifted one has just been read back."""
+    if diff.drifted is None:
+        return Observed()
+    return Observed(body=diff.drifted, expanded=frozenset(rules.lifecycle.shown_if_asked))
+
+
+def _published(change: Change) -> list[tuple[str, str, str | None, str | None]]:
+    """The id that a change gives its row, and the one that it takes from it."""
+    if change.gone:
+        return [(change.sync, change.key, None, None)]
+    if change.action is Action.ADOPT:
+        return [(change.sync, change.key, change.stripe_id, None)]
+    if change.action in {Action.CREATE, Action.REPLACE}:
+        former = change.stripe_id if change.action is Action.REPLACE else None
+        return [(change.sync, change.key, pending_id(change.sync, change.key), former)]
+    return []

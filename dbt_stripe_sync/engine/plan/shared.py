@@ -1,0 +1,54 @@
+"""What the syncs of one plan share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbt_stripe_sync.engine.plan.across import Across
+    from dbt_stripe_sync.engine.plan.comparing import Comparing
+    from dbt_stripe_sync.engine.plan.finalization import Referrers
+    from dbt_stripe_sync.engine.plan.observing import Observing
+    from dbt_stripe_sync.engine.plan.ordering import Uniques
+    from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+    from dbt_stripe_sync.engine.plan.reads import Reads
+    from dbt_stripe_sync.engine.plan.refreshing import Refreshing
+    from dbt_stripe_sync.engine.plan.renamed import RenameCheck
+    from dbt_stripe_sync.engine.plan.settling import Settling
+    from dbt_stripe_sync.engine.ports import RowProgress, State, Stripe, Warehouse
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.fingerprints import Fingerprints
+
+
+@dataclass(slots=True, kw_only=True)
+class Planning:
+    """What the syncs of one plan share.
+
+    `referenced` names the syncs whose ids others of this plan need, `referred_to` those to which any sync refers;
+    `room` is the number of changes left, `calls_per_second` the pace at which Stripe is asked.
+    """
+
+    workspace: Workspace
+    warehouse: Warehouse
+    stripe: Stripe
+    state: State
+    fingerprints: Fingerprints
+    observing: Observing
+    clock: Clock
+    writer: PlanWriter
+    referenced: frozenset[str]
+    referred_to: frozenset[str]
+    referrers: Referrers
+    settling: Settling
+    refreshing: Refreshing
+    uniques: Uniques
+    across: Across
+    renamed: RenameCheck
+    progress: RowProgress
+    reading: Reads
+    calls_per_second: float
+    comparing: Comparing
+    room: int | None = None
+    staged: int = 0
