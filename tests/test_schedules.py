@@ -61,7 +61,7 @@ def test_a_phase_of_a_new_schedule_cannot_end_now(business):
         in ran.text
     )
     business.sync("plans", resource="subscription_schedule", key="id", mode="update", fields=fields)
-    assert "takes this word in updates only" not in business.cli("parse").text
+    assert "Stripe accepts this word for" not in business.cli("parse").text
 
 
 def test_a_row_whose_new_schedule_would_end_a_phase_now_is_rejected(business):

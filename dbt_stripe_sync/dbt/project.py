@@ -30,8 +30,7 @@ class DbtProject:
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
     says of each target of the profile where it builds, as far as the environment lets that be rendered.
-    `default_target` is the one that the profile names, None where it can't be rendered; `target_variable` is the one
-    that the environment names.
+    `default_target` is the one that the profile names, None where it can't be rendered.
     `default_selector` is the one of selectors.yml that dbt takes where the command line selects nothing.
     """
 
@@ -47,7 +46,6 @@ class DbtProject:
     settings: Any
     places: tuple[Place, ...] = ()
     default_target: str | None = None
-    target_variable: str | None = None
     property_paths: tuple[str, ...] = ("models",)
     packages_path: Path = Path("dbt_packages")
     default_selector: str | None = None
@@ -124,7 +122,6 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         settings=settings,
         places=read.places,
         default_target=read.default,
-        target_variable=_flag(env, "TARGET"),
         property_paths=tuple(
             path for key in ("model-paths", "seed-paths", "snapshot-paths", "macro-paths") for path in _paths(raw, key)
         ),

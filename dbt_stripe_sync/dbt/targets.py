@@ -50,13 +50,14 @@ def find_other_target(project: DbtProject, manifest: Manifest, results: RunResul
 def built_place(project: DbtProject, results: RunResults) -> Place | None:
     """Where a command of dbt has built, by the target that it was given, or by the profile's default.
 
-    None for a target that this profile lacks, as dbt Cloud names its own: that can't be compared by its name.
+    None for a target that this profile lacks, as dbt Cloud names its own: that can't be compared by its name. None for
+    one that dbt 2 has not noted, too: it may have been any.
     """
     if results.profile not in {None, project.profile}:
         return None
-    # dbt 2 notes no target that DBT_TARGET has named.
-    variable = project.target_variable if results.dbt_version.startswith("2.") else None
-    name = results.target or variable or project.default_target
+    if results.target is None and results.dbt_version.startswith("2."):
+        return None
+    name = results.target or project.default_target
     return next((place for place in project.places if place.target == name), None)
 
 

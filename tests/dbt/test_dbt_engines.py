@@ -89,7 +89,7 @@ def check_bad_selector(built):
         ask_dbt(built).selector("nosuch:x")
 
     assert text_of(error.value) == (
-        "error[bad-selector]: dbt does not take the selector `nosuch:x`\n  at \n\n"
+        "error[bad-selector]: dbt rejects the selector `nosuch:x`\n  at \n\n"
         "hint: see its messages above; to reproduce: dbt ls --select 'nosuch:x'"
     )
 

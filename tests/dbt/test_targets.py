@@ -12,7 +12,7 @@ from dbt_stripe_sync.dbt.manifest import read_manifest
 from dbt_stripe_sync.dbt.places import place_of
 from dbt_stripe_sync.dbt.project import DbtProject
 from dbt_stripe_sync.dbt.run_results import RunResults
-from dbt_stripe_sync.dbt.targets import find_other_target
+from dbt_stripe_sync.dbt.targets import built_place, find_other_target
 
 POSTGRES = {
     "dev": {"type": "postgres", "dbname": "gym", "schema": "dbt_ann"},
@@ -189,3 +189,25 @@ def test_where_a_target_builds(output, database, schema):
     place = place_of("dev", output)
 
     assert (place.database, place.schema) == (database, schema)
+
+
+@pytest.mark.parametrize(("version", "built"), [("1.11.16", "dev"), ("2.0.0-preview.196", None), ("2.1.0", None)])
+def test_a_target_that_is_not_noted_is_the_default_one_of_dbt_1_and_may_be_any_of_dbt_2(version, built):
+    project = DbtProject(
+        root=Path("/shop"),
+        name="shop",
+        profile="shop",
+        target_name="prod",
+        target=POSTGRES["prod"],
+        variables={},
+        target_path=Path("/shop/target"),
+        model_paths=("models",),
+        profiles_dir=Path("/shop"),
+        settings=None,
+        places=tuple(place_of(name, output) for name, output in POSTGRES.items()),
+        default_target="dev",
+    )
+
+    place = built_place(project, RunResults(statuses={"model.shop.x": "error"}, dbt_version=version))
+
+    assert (place.target if place else None) == built
