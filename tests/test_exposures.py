@@ -42,7 +42,7 @@ def test_writing_them_twice_changes_nothing(customers):
 
     again = customers.cli("docs")
 
-    assert "as it was" in again.out
+    assert "unchanged" in again.out
     assert file.read_text() == before
 
 

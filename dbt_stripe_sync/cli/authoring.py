@@ -67,7 +67,7 @@ def docs(project: Project, screen: Screen, *, out: Path | None) -> int:
     """Write exposures: every sync in dbt's lineage graph and docs."""
     file, has_changed, left_out = project.docs(out)
     screen.problems(left_out)
-    screen.say([f"{file}: {'written; run `dbt parse` to use it' if has_changed else 'as it was'}."])
+    screen.say([f"{file}: {'written; run `dbt parse` to use it' if has_changed else 'unchanged'}."])
     return 0
 
 
