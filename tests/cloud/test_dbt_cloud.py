@@ -299,7 +299,7 @@ def test_an_artifact_that_is_not_json_replaces_nothing(remote):
     ran = remote.cli("run", "--dbt-cloud-run", str(run.id))
 
     assert ran.exit_code == 2
-    assert "is not what dbt writes" in ran.text
+    assert "doesn't have dbt's format" in ran.text
     assert json.loads((target / "manifest.json").read_text()) == remote.manifest
 
 
