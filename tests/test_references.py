@@ -215,7 +215,7 @@ def test_an_address_that_differs_in_case_alone_is_ambiguous_and_names_the_custom
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert f"but for case or blanks this has: {found}" in ran.text
+    assert f"except for case or blanks, this one matches: {found}" in ran.text
     assert "set `match_email: ignore_case` on the sync to refer to it" in ran.text
     assert business.stripe.count("invoice") == 0
 

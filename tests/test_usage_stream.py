@@ -323,7 +323,7 @@ def test_an_event_outside_stripes_window_is_no_change(metered, at):
     ran = metered.cli()
 
     assert ran.exit_code == 1
-    assert "Stripe takes no such time" in ran.text
+    assert "Stripe rejects this time" in ran.text
     assert set(sent(metered)) == {"shop/events/e2"}
 
 
