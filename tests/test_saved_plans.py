@@ -18,6 +18,7 @@ from business import ROOT
 
 import dbt_stripe_sync
 from dbt_stripe_sync import api, pipeline
+from dbt_stripe_sync.engine.plan.plan_file import FORMAT
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Fault
 from dbt_stripe_sync.stripe_api import accounts
@@ -260,7 +261,7 @@ def test_a_plan_is_still_known_by_the_state_that_was_moved_by_its_export(planned
 
 
 def test_a_plan_of_another_format_and_one_that_is_not_there_are_refused(planned, plan, tmp_path):
-    plan.write_text(plan.read_text().replace('"dbt_stripe_sync_plan":3', '"dbt_stripe_sync_plan":99'))
+    plan.write_text(plan.read_text().replace(f'"dbt_stripe_sync_plan":{FORMAT}', '"dbt_stripe_sync_plan":99'))
 
     other = planned.cli("apply", str(plan))
     none = planned.cli("apply", str(tmp_path / "none.jsonl"))
