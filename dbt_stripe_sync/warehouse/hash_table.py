@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from dbt_stripe_sync.model.errors import WarehouseError
 from dbt_stripe_sync.model.hashes import HashMark
+from dbt_stripe_sync.warehouse.log import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -117,7 +118,7 @@ class HashCopy:
 
     def prepare(self) -> None:
         """Create the schema and the table of marks where they are missing, and read the marks."""
-        with self._transaction():
+        with transaction(self._connection):
             if not self._connection.has_schema(self._tables.schema):
                 schema = exp.Table(db=exp.to_identifier(self._tables.schema, quoted=True))
                 self._do(exp.Create(this=schema, kind="SCHEMA", exists=True))
@@ -138,7 +139,7 @@ class HashCopy:
         known = self._tables.hashes(state_id, sync).subquery("known")
         query = exp.select(exp.Count(this=exp.Star()).as_("hashes", quoted=True)).from_(known)
         try:
-            with self._transaction():
+            with transaction(self._connection):
                 ((count,),) = self._connection.read(self._tables.render(query)).read_all().to_pydict().values()
         except WarehouseError:
             return False
@@ -167,7 +168,7 @@ class HashCopy:
         `after` says which mark the copy has by what it had of these rows, and nothing is changed if that is another.
         """
         state_id = wanted.state_id
-        with self._transaction(), self._staged(rows) as staged:
+        with transaction(self._connection), self._staged(rows) as staged:
             known = self._tables.hashes(state_id, sync).subquery("known")
             key = exp.column("key", "known", quoted=True)
             had = (
@@ -199,19 +200,9 @@ class HashCopy:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.begin()
-        try:
-            yield
-            self._connection.commit()
-        except BaseException:
-            self._connection.rollback()
-            raise
-
-    @contextmanager
     def _changing(self, sync: str, mark: HashMark, *, in_transaction: bool = False) -> Iterator[None]:
         if not in_transaction:
-            with self._transaction(), self._changing(sync, mark, in_transaction=True):
+            with transaction(self._connection), self._changing(sync, mark, in_transaction=True):
                 yield
             return
         self._set_mark(sync, HashMark(state_id=mark.state_id, rows=0, digest=_WITHDRAWN))

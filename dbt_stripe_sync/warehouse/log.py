@@ -100,6 +100,18 @@ class LogConnection(Protocol):
         ...
 
 
+@contextmanager
+def transaction(connection: LogConnection) -> Iterator[None]:
+    """A transaction, which is undone where what is inside raises."""
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
 class WarehouseLog:
     """The log in one schema. Everything raises `WarehouseError`."""
 
@@ -112,7 +124,7 @@ class WarehouseLog:
 
         Refuses the log of another state, unless it is to be taken over, and a schema whose tables are something else.
         """
-        with self._transaction():
+        with transaction(self._connection):
             if not self._connection.has_schema(self._schema):
                 self._connection.execute(f"CREATE SCHEMA {double_quoted(self._schema)}")
             there = self._connection.tables(self._schema)
@@ -133,7 +145,7 @@ class WarehouseLog:
 
     def runs(self) -> frozenset[str]:
         """The runs that the log has."""
-        with self._transaction():
+        with transaction(self._connection):
             return frozenset(self._connection.read(f"SELECT run_id FROM {self._name(RUNS)}").read_all()[0].to_pylist())
 
     def run_sizes(self) -> Mapping[str, int]:
@@ -142,7 +154,7 @@ class WarehouseLog:
             f"SELECT r.run_id, count(c.run_id) AS changes FROM {self._name(RUNS)} r "
             f"LEFT JOIN {self._name(CHANGES)} c ON c.run_id = r.run_id GROUP BY r.run_id"
         )
-        with self._transaction():
+        with transaction(self._connection):
             return {row["run_id"]: row["changes"] for row in self._connection.read(query).read_all().to_pylist()}
 
     def add_runs(
@@ -161,7 +173,7 @@ class WarehouseLog:
 
     def mark(self) -> LogMark:
         """How far the log has come."""
-        with self._transaction():
+        with transaction(self._connection):
             known = self._mark()
         return known or LogMark(format=FORMAT, state_id="", objects=None)
 
@@ -194,18 +206,8 @@ class WarehouseLog:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.begin()
-        try:
-            yield
-            self._connection.commit()
-        except BaseException:
-            self._connection.rollback()
-            raise
-
-    @contextmanager
     def _writing(self, mark: LogMark) -> Iterator[None]:
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.hold(self._name(MARK))
             known = self._mark()
             if known is None or known.state_id != mark.state_id:

@@ -324,20 +324,13 @@ def _prices_to_see(change: Change, rule: PricesNamed) -> Sequence[Named]:
     return (*fresh, *_prices_at(change.desired, rule.path))
 
 
-def _prices_at(value: Any, path: str) -> Iterator[Named]:
+def _prices_at(value: Mapping[str, Any], path: str) -> Iterator[Named]:
     """The prices at a path, where `[]` stands for each entry of a list."""
-    return _at(value, tuple(path.replace("[]", ".[]").split(".")))
-
-
-def _at(value: Any, steps: tuple[str, ...]) -> Iterator[Named]:
-    if not steps:
-        if isinstance(value, str | Ref):
-            yield value
-    elif steps[0] == "[]":
-        for part in value if isinstance(value, list) else ():
-            yield from _at(part, steps[1:])
-    elif isinstance(value, dict) and not value.get("deleted"):
-        yield from _at(value.get(steps[0]), steps[1:])
+    name = path.rpartition(".")[2]
+    for entry in _entries(value, path):
+        price = entry.get(name)
+        if isinstance(price, str | Ref):
+            yield price
 
 
 def _entries(desired: Mapping[str, Any], path: str) -> Iterator[Mapping[str, Any]]:
@@ -347,7 +340,7 @@ def _entries(desired: Mapping[str, Any], path: str) -> Iterator[Mapping[str, Any
         if step == "[]":
             level = [part for value in level if isinstance(value, list) for part in value]
         else:
-            level = [value.get(step) for value in level if isinstance(value, dict)]
+            level = [value.get(step) for value in level if isinstance(value, dict) and not value.get("deleted")]
     yield from (value for value in level if isinstance(value, dict) and not value.get("deleted"))
 
 
