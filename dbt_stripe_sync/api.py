@@ -38,6 +38,7 @@ from dbt_stripe_sync.wiring import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
 
+    from dbt_stripe_sync.account_import import Imported, ImportOptions
     from dbt_stripe_sync.authoring.scaffold import Written
     from dbt_stripe_sync.engine.apply.lanes import Stop
     from dbt_stripe_sync.look.health import Check
@@ -269,6 +270,15 @@ class Project:
         with opened_warehouse(dbt) as warehouse:
             columns = warehouse.columns(node.source())
         return write_first_sync(asked, node, columns, manifest, read_catalog(), dbt.root)
+
+    def import_account(self, wanted: ImportOptions) -> Imported:
+        """Write seeds and syncs from what the account has. Changes nothing in Stripe, and needs no manifest.
+
+        Raises `ConfigError` where files or names are taken; nothing is written then.
+        """
+        from dbt_stripe_sync.account_import import import_account
+
+        return run_to_end(import_account(self.options, wanted, self._clock))
 
     def docs(self, out: Path | None = None) -> tuple[Path, bool, tuple[Problem, ...]]:
         """Write exposures of all syncs among the models.

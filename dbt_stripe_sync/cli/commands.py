@@ -26,6 +26,7 @@ MODULES = {
     "fields": "look",
     "state": "state",
     "init": "authoring",
+    "import": "authoring",
     "docs": "authoring",
     "schema": "authoring",
     "log": "log",
@@ -50,6 +51,7 @@ SUMMARIES = {
     "fields": "List the parameters of RESOURCE, or all resources.",
     "state": "Look at, move, and rebuild what was last written to Stripe.",
     "init": "Write a first sync for MODEL into its YAML.",
+    "import": "Write seeds and syncs from what a Stripe account has.",
     "docs": "Write exposures: every sync in dbt's lineage graph and docs.",
     "schema": "Write the JSON Schema of `stripe_sync` meta, for editors.",
     "log": "Write runs and Stripe ids to the warehouse.",
@@ -74,6 +76,7 @@ EXAMPLES = {
     "debug": ("debug --target prod",),
     "fields": ("fields", "fields price recurring"),
     "init": ("init dim_customers --resource customer --key user_id",),
+    "import": ("import", "import products prices --include-archived", "import --dry-run --output json"),
     "docs": ("docs",),
     "schema": ("schema --out .vscode/stripe_sync.schema.json",),
     "state": ("state list", "state show stripe_customers 42"),
@@ -131,7 +134,9 @@ class Commands(click.Group):
         module = MODULES.get(cmd_name)
         if module is None:
             return None
-        command = getattr(import_module(f"dbt_stripe_sync.cli.{module}"), cmd_name)
+        # Python has its own meaning for `import`.
+        found = vars(import_module(f"dbt_stripe_sync.cli.{module}"))
+        command = found.get(cmd_name, found.get(f"{cmd_name}_"))
         if not isinstance(command, click.Command):
             return None
         command.epilog = _examples(cmd_name)

@@ -128,7 +128,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ("unit_amount", "unit_amount_decimal", "custom_unit_amount", "tiers"),
             ),
             not_followed={"currency": ("subscription", "subscription_item", "subscription_schedule")},
-            shown_if_asked=("currency_options",),
+            # docs.stripe.com/api/prices/object: neither is included by default.
+            shown_if_asked=("currency_options", "tiers"),
             set_once=dict.fromkeys(("tax_behavior", "currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
         "plan": Lifecycle(
@@ -148,6 +149,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             own_id=True,
             when_immutable_changes=Replace(then=Removal.DELETE, unless_mapped=("id",)),
             uniques=(Unique(parameter="id"),),
+            # docs.stripe.com/api/coupons/object: neither is included by default.
+            shown_if_asked=("applies_to", "currency_options"),
             # docs.stripe.com/api/coupons/create: "A coupon has either a percent_off or an amount_off and currency."
             needs_one_of=(("percent_off", "amount_off"),),
             # docs.stripe.com/api/promotion_codes: a code belongs to one coupon for good, and can't be redeemed without.
