@@ -239,6 +239,48 @@ class Project:
         with alerting_about_stops(self.options):
             return self._alerted(_run_until_done(work(), stop))
 
+    @contextmanager
+    def undo_plan(self, run: str, *, out: Path | None = None) -> Iterator[Plan]:
+        """What `undo` would do: a plan like that of `plan`, which `apply` takes as well. `run` is how its id begins."""
+        from dbt_stripe_sync.undo import make_undo_plan
+
+        with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
+            path = Path(folder) / "plan.jsonl"
+
+            async def work() -> Plan:
+                async with open_parts(self.workload, clock=self._clock, only_looks=True) as parts:
+                    return await make_undo_plan(self.workload, parts, run, path)
+
+            plan = run_to_end(work())
+            if out is not None:
+                shutil.copy(path, out)
+                out.chmod(0o600)
+            yield plan
+
+    def undo(
+        self, run: str, *, progress: Progress | None = None, fail_fast: bool = False, review: Review | None = None
+    ) -> RunReport:
+        """Put back what a run has changed. `review` sees the plan first, and may raise `PlanError`.
+
+        Rows keep asking for what the run sent: the next plan shows it again.
+        """
+        from dbt_stripe_sync import pipeline
+        from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.undo import undo
+
+        stop = Stop(_say_what_is_finished)
+        sending = pipeline.RunOptions(agree=_asking(agreed=True), review=_reviewing(review), fail_fast=fail_fast)
+
+        async def work() -> RunReport:
+            async with open_parts(self.workload, clock=self._clock) as parts:
+                report = await undo(self.workload, parts, run, sending, progress or Silent(), stop)
+                report = await self._written_to_warehouse(report, parts)
+                report = self._with_artifacts(report)
+            return self._with_left_behind(report, parts.state.left)
+
+        with alerting_about_stops(self.options):
+            return self._alerted(_run_until_done(work(), stop))
+
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
         from dbt_stripe_sync.look.preview import preview_rows

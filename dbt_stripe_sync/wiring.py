@@ -383,9 +383,7 @@ def load_bare_workload(options: ProjectOptions) -> Workload:
         raise ConfigError(problems)
     file = dbt.target_path / "manifest.json"
     manifest = read_manifest(file) if file.exists() else Manifest.of_unparsed(dbt.name)
-    return Workload(
-        options=options, dbt=dbt, manifest=manifest, settings=settings, catalog=read_catalog(), syncs=()
-    )
+    return Workload(options=options, dbt=dbt, manifest=manifest, settings=settings, catalog=read_catalog(), syncs=())
 
 
 def build(workload: Workload) -> None:

@@ -183,6 +183,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             set_once=dict.fromkeys(("tax_behavior", "fixed_amount.currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
         "subscription": Lifecycle(
+            undone_by=Removal.CANCEL,
             found_by=("id", "metadata"),
             needs_one_of=(("customer", "customer_account"), ("items",)),
             on_removed={
@@ -230,6 +231,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             part_of="subscription",
         ),
         "subscription_schedule": Lifecycle(
+            undone_by=Removal.CANCEL,
             found_by=("id", "metadata"),
             needs_one_of=(("customer", "customer_account", "from_subscription"), ("phases", "from_subscription")),
             # docs.stripe.com/api/subscription_schedules/cancel: only one that is not started or active can be canceled.
@@ -262,6 +264,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
+            undone_by=Removal.VOID,
             found_by=("id", "metadata", "number"),
             needs_one_of=(("customer", "customer_account", "from_invoice", "subscription"),),
             # A draft is deleted, a finalized invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).
