@@ -1,4 +1,4 @@
-"""`import`: an account's products, prices and coupons as seeds of the dbt project, each with the sync that manages it."""
+"""`import`: an account's products, prices and coupons as seeds of the dbt project, each with its own sync."""
 
 from __future__ import annotations
 

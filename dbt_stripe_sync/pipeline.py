@@ -146,6 +146,7 @@ async def settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Outc
 
 
 def sending_of(workload: Workload, plan: Plan, *, fail_fast: bool) -> Sending:
+    """How a plan's changes are sent."""
     limits = workload.limits(livemode=plan.header.livemode)
     return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause, pace=limits.account)
 
@@ -159,6 +160,7 @@ async def send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress
 
 
 def ending_of(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome], started: datetime) -> Ending:
+    """What is known of a run at its end."""
     return Ending(
         tally=tally,
         stop=stop,
@@ -171,6 +173,7 @@ def ending_of(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome]
 
 
 def remember(parts: Parts, plan: Plan, run_id: str, ending: Ending) -> RunReport:
+    """The report of a run, kept in the state."""
     report = build_report(plan, ending, parts.state, run_id)
     parts.state.finish_run(report)
     return report

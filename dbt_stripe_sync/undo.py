@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.engine.plan.undoing import UndoMaker, UndoScope
-from dbt_stripe_sync.model.errors import StateError
-from dbt_stripe_sync.model.run import new_run_id
+from dbt_stripe_sync.model.errors import Location, Problem, StateError
+from dbt_stripe_sync.model.run import Status, new_run_id
 from dbt_stripe_sync.pipeline import ending_of, failure_remembered, remember, send, sending_of, settle
 from dbt_stripe_sync.plan_header import build_header
 from dbt_stripe_sync.project_state import no_run
@@ -30,6 +30,9 @@ async def make_undo_plan(workload: Workload, parts: Parts, undone: str, path: Pa
     run_id = parts.state.find_run(undone)
     if run_id is None:
         raise StateError(no_run(workload.state_place, undone))
+    report = parts.state.report(run_id)
+    if report is not None and report.done.get(Status.SUCCEEDED.value) and not parts.state.syncs_of_run(run_id):
+        raise StateError(_forgotten(workload, run_id))
     writer = PlanWriter(path, build_header(workload, parts), parts.state.sign)
     try:
         scope = UndoScope(run_id=run_id, syncs=workload.syncs, catalog=workload.catalog)
@@ -39,10 +42,19 @@ async def make_undo_plan(workload: Workload, parts: Parts, undone: str, path: Pa
         raise
 
 
+def _forgotten(workload: Workload, run_id: str) -> Problem:
+    return Problem(
+        code="run-forgotten",
+        summary=f"the state no longer has what run `{run_id}` changed: changes are kept for 90 days",
+        where=Location(file=str(workload.state_place)),
+        hint="change the objects in Stripe by hand",
+    )
+
+
 async def undo(
     workload: Workload, parts: Parts, undone: str, options: RunOptions, progress: Progress, stop: Stop
 ) -> RunReport:
-    """Send the way back from a run. `options.review` sees the plan first, and raises `PlanError` where it is not sent."""
+    """Send the way back from a run. `options.review` sees the plan first, and may raise `PlanError`."""
     if parts.state.find_run(undone) is None:
         raise StateError(no_run(workload.state_place, undone))
     started = parts.clock.now()

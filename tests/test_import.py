@@ -7,13 +7,16 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import wide_account
 from business import as_a_user, run_cli
 from ruamel.yaml import YAML
 from wide_account import client
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROJECT = {"name": "shop", "version": "1.0", "profile": "shop"}
 
@@ -168,9 +171,8 @@ def test_archived_objects_are_imported_on_demand(account):
 def test_metadata_has_a_column_for_each_key_and_prices_refer_to_their_product(account):
     account.cli("import")
 
-    seeds = {
-        s["name"]: s for s in YAML(typ="safe").load((account.root / "seeds/stripe_import.yml").read_text())["seeds"]
-    }
+    properties = YAML(typ="safe").load((account.root / "seeds/stripe_import.yml").read_text())
+    seeds = {seed["name"]: seed for seed in properties["seeds"]}
     products, prices = (seeds[name]["config"]["meta"]["stripe_sync"]["fields"] for name in seeds)
     assert products["metadata.plan"] == "metadata_plan"
     assert prices["product"] == {"sync": "stripe_products", "key": "product"}

@@ -156,7 +156,8 @@ def test_an_adopted_object_is_let_go_as_it_was_found(business):
 
 
 def test_a_deleted_object_is_listed_first_and_the_others_are_put_back(business):
-    customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo"), on_removed="delete")
+    ann, bob = ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo")
+    customers(business, ann, bob, on_removed="delete")
     run(business)
     customers(business, ("2", "b@example.com", "Bobby", "solo"), on_removed="delete")
     ran = business.cli("run", "--yes")

@@ -29,7 +29,8 @@ def render_import(imported: Imported, *, is_trial: bool) -> Iterator[str]:
     if imported.properties is not None and not is_trial:
         names = " ".join(seed.name for seed in imported.seeds)
         yield ""
-        yield f"Next: `dbt build --select {names}`, then `dbt-stripe-sync plan`. It adopts each object and changes no field."
+        yield f"Next: `dbt build --select {names}`, then `dbt-stripe-sync plan`."
+        yield "It adopts each object and changes none of its fields."
 
 
 def build_json(imported: Imported, *, is_trial: bool) -> dict[str, Any]:

@@ -219,6 +219,7 @@ def rendered(
     with_hint: bool = True,
     all_rows: bool = False,
 ) -> Iterator[str]:
+    """A plan in one of the forms that it is printed in."""
     if form == "json":
         from dbt_stripe_sync.report import plan_json
 
@@ -242,6 +243,7 @@ def rendered(
 
 
 def finish(report: RunReport, project: Project, screen: Screen) -> int:
+    """Print what a run did, and give its exit code."""
     if screen.log_format == "json":
         level = "info" if report.status is RunStatus.SUCCEEDED else "error"
         screen.problems(report.problems)
@@ -255,4 +257,5 @@ def finish(report: RunReport, project: Project, screen: Screen) -> int:
 
 
 def plan_status(plan: Plan) -> int:
+    """The exit code of a plan: 1 where something of it can't be sent."""
     return 1 if any(problem.severity is Severity.ERROR for problem in plan.problems) else 0

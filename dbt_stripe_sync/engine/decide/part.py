@@ -71,6 +71,7 @@ def _set(rules: Rules, diff: RowDiff, payload: Payload, target: Ref) -> Decision
 
 
 def update_part(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
+    """The update of an object by what a part has of it now, to what it is to have."""
     comparison = compare(diff.params, payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))

@@ -29,7 +29,7 @@ from dbt_stripe_sync.model.sync import OnDeleted
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dbt_stripe_sync.model.record import Record
 
@@ -70,15 +70,17 @@ def decide_undone(rules: Rules, done: Done, observed: Observed) -> Decision:
     drifted = _has_moved(rules, diff, observed)
     if drifted is not None:
         return drifted
+    return _way_back(change)(rules, done, diff, observed)
+
+
+def _way_back(change: Change) -> Callable[[Rules, Done, RowDiff, Observed], Decision]:
     if change.action is Action.CREATE:
-        return _removed(rules, done, diff, observed)
+        return _removed
     if change.action in REMOVALS:
-        return _returned(rules, done, diff, observed)
+        return _returned
     if has_unstored(change.changed):
-        return cannot(rules, change.key, NOT_STORED)
-    if change.action is Action.REPLACE:
-        return _put_back(rules, done, diff, observed)
-    return _restored(rules, done, diff, observed)
+        return lambda rules, *_: cannot(rules, change.key, NOT_STORED)
+    return _put_back if change.action is Action.REPLACE else _restored
 
 
 _PAST = {

@@ -173,7 +173,7 @@ class Settling:
 
     def _earlier(self, sync: str) -> Iterator[Change]:
         mine = [step for step in self.earlier if step.sync == sync]
-        for key, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
+        for _, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
             owed = list(steps)
             change = settle_earlier(owed)
             moves = tuple(move for step in owed for move in self.moves.get(step.id, ()))

@@ -1,7 +1,7 @@
 """A plan that puts back what a run has changed, made of the same changes as any other plan.
 
 First objects come back and are as they were, parents before children; then what the run created goes, children before
-parents; last of all ends what had taken the place of a replaced object. What can't be put back is a problem of the plan.
+parents; last of all ends what had taken the place of a replaced object. What stays as it is, is a problem of the plan.
 """
 
 from __future__ import annotations
