@@ -36,7 +36,7 @@ class Shop:
     def build(self) -> None:
         command = [self.dbt, "build", "--project-dir", str(self.root), "--profiles-dir", str(self.root)]
         done = subprocess.run(
-            command, cwd=self.root, env=as_a_user({}), capture_output=True, text=True, check=False, timeout=250
+            command, cwd=self.root, env=as_a_user({}), capture_output=True, text=True, check=False, timeout=800
         )
         assert done.returncode == 0, done.stdout + done.stderr
 

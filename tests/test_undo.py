@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import duckdb
 import pytest
 from business import by_hand
+from on_terminal import in_a_terminal
 
 CUSTOMERS = {"resource": "customer", "key": "id", "fields": {"email": "email", "name": "name", "metadata.plan": "plan"}}
 PRICES = {
@@ -267,3 +269,73 @@ def test_an_unknown_run_is_refused(business):
 
     assert ran.exit_code == 2
     assert "unknown run `19990101`" in ran.err
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1)])
+def test_a_person_at_a_terminal_sees_the_plan_and_is_asked(business, answer, left):
+    customers(business, ("1", "a@example.com", "Ann", "solo"))
+    created = run(business)
+
+    shown, code = in_a_terminal(business, ["undo", created], [answer])
+
+    assert "- 1" in shown
+    assert f"Undo 1 change of run {created}?" in shown
+    assert code == (0 if answer == "y" else 2), shown
+    assert business.stripe.count("customer") == left
+
+
+def test_a_run_whose_changes_are_gone_says_so(business):
+    customers(business, ("1", "a@example.com", "Ann", "solo"))
+    created = run(business)
+    with duckdb.connect(str(business.state)) as state:
+        state.execute("DELETE FROM outcomes")
+
+    ran = undo(business, created, exit_code=2)
+
+    assert "run-forgotten" in ran.err
+
+
+def test_objects_that_stripe_never_removes_are_listed_and_what_they_belong_to_goes(metered):
+    metered.rows("usage", ("u1", "c1", 5), columns="id text, customer text, quantity int")
+    fields = {
+        "event_name": {"value": "api"},
+        "payload.stripe_customer_id": {"sync": "customers", "key": "customer"},
+        "payload.value": "quantity",
+    }
+    metered.sync("usage", resource="billing.meter_event", key="id", fields=fields)
+    sent = run(metered)
+
+    ran = undo(metered, sent, exit_code=1)
+
+    assert "Stripe can't remove a billing.meter_event once it is created" in ran.err
+    assert metered.stripe.count("customer") == 0
+
+
+def test_a_subscription_goes_before_its_customer_and_follows_a_price_back(business):
+    by_hand(business, "products", id="team", name="Team")
+    customers(business, ("1", "a@example.com", "Ann", "solo"))
+    recurring = {**PRICES["fields"], "recurring.interval": {"value": "month"}}
+    prices(business, ("team", "team", 100, "Team"), fields=recurring)
+    business.rows("contracts", ("s1", "1", "team"), columns="id text, customer text, price text")
+    fields = {
+        "customer": {"sync": "customers", "key": "customer"},
+        "items": [{"price": {"sync": "prices", "key": "price"}}],
+        "collection_method": {"value": "send_invoice"},
+        "days_until_due": {"value": 14},
+    }
+    business.sync("contracts", resource="subscription", key="id", fields=fields)
+    created = run(business)
+    old = only(business, "price")["id"]
+    prices(business, ("team", "team", 200, "Team"), fields=recurring)
+    replaced = run(business)
+
+    undo(business, replaced)
+
+    (item,) = only(business, "subscription")["items"]["data"]
+    assert item["price"]["id"] == old
+    assert [body["id"] for body in business.stripe.objects("price") if body["active"]] == [old]
+    assert ("replace", "team") in plan_again(business)
+    undo(business, created)
+    assert business.stripe.count("customer") == 0
+    assert {body["status"] for body in business.stripe.objects("subscription")} == {"canceled"}
+    assert not any(body["active"] for body in business.stripe.objects("price"))

@@ -9,6 +9,7 @@ import click
 
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.cli.sync import ALL, FORMATS, finish, plan_status, rendered
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import PlanError, Problem
 from dbt_stripe_sync.report.problems_text import render_problems
 
@@ -75,7 +76,7 @@ def undo(
             screen.notes(shown(plan))
             if yes or not len(plan.changes):
                 return
-            if not screen.confirm(f"Undo {len(plan.changes):,} changes of {run_id}?"):
+            if not screen.confirm(f"Undo {counted(len(plan.changes), 'change')} of run {run_id}?"):
                 raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
 
         report = project.undo(run_id, progress=progress, fail_fast=fail_fast, review=review)

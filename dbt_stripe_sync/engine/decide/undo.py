@@ -67,6 +67,9 @@ def decide_undone(rules: Rules, done: Done, observed: Observed) -> Decision:
         return cannot(rules, change.key, f"a later run has changed {record.stripe_id}")
     rules = _as_undoing(rules, done)
     diff = _diff(done, record)
+    if change.action is Action.CREATE and removal_of_new(rules) is None:
+        what = with_article(rules.resource.name)
+        return cannot(rules, diff.key, f"Stripe can't remove {what} once it is created ({diff.stripe_id})")
     drifted = _has_moved(rules, diff, observed)
     if drifted is not None:
         return drifted
@@ -136,6 +139,8 @@ def _as_undoing(rules: Rules, done: Done) -> Rules:
 
 def _has_moved(rules: Rules, diff: RowDiff, observed: Observed) -> Ask | Reject | None:
     """Whether somebody else has changed the object since: then it is left alone."""
+    if "retrieve" not in rules.resource.operations:
+        return cannot(rules, diff.key, f"Stripe doesn't show {diff.stripe_id}, so nobody can tell what changed since")
     body = look(rules, diff, observed, diff.stripe_id, rules.lifecycle.shown_if_asked)
     if isinstance(body, Ask | Reject):
         return body
@@ -161,13 +166,10 @@ def removal_of_new(rules: Rules) -> Removal | None:
 
 
 def _removed(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
-    removal = removal_of_new(rules)
-    if removal is None:
-        what = with_article(rules.resource.name)
-        return cannot(rules, diff.key, f"Stripe can't remove {what} once it is created ({diff.stripe_id})")
+    removal = removal_of_new(rules) or Removal.IGNORE
     rules = replace(rules, sync=replace(rules.sync, on_removed=removal))
     gone = replace(diff, kind=Kind.REMOVED)
-    return _explained(rules, done, decide(rules, Row(diff=gone, payload=None), observed), {ACTIONS[removal]})
+    return _explained(rules, done, decide(rules, Row(diff=gone, payload=None), observed), set(REMOVALS))
 
 
 # ── what was archived ────────────────────────────────────────────────────────────────────────────────────────────
