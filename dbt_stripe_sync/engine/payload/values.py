@@ -101,6 +101,13 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:
     """Stripe's limits on metadata. Raises `BadValueError`."""
+    longest_name, longest = max(map(len, metadata), default=0), max(map(len, metadata.values()), default=0)
+    if (
+        len(metadata) <= METADATA_KEYS
+        and longest_name <= METADATA_NAME_CHARACTERS
+        and longest <= METADATA_VALUE_CHARACTERS
+    ):
+        return  # every row gets here
     if len(metadata) > METADATA_KEYS:
         raise BadValueError(
             "metadata-too-many-keys",
