@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dbt_stripe_sync.engine.payload.template_limits import TemplateLimitError
 from dbt_stripe_sync.engine.payload.templates import render_template
-from dbt_stripe_sync.engine.payload.values import BadValueError, convert, is_empty, is_null, plain
+from dbt_stripe_sync.engine.payload.values import BadValueError, Unreadable, as_text, convert, is_empty, is_null, plain
 from dbt_stripe_sync.model.change import Ref
 from dbt_stripe_sync.model.money import MoneyError, to_minor_units
 from dbt_stripe_sync.model.params import ParamKind
@@ -62,6 +62,9 @@ def object_named(found: str) -> str | Ref:
 
 def put(params: dict[str, Any], field: MappedField, value: Any) -> None:
     """Set a parameter. Two mappings of one hash give one hash."""
+    if not field.outer and not isinstance(value, dict):
+        params[field.name] = value
+        return
     for step in field.outer:
         inner = params.setdefault(step, {})
         if not isinstance(inner, dict):
@@ -109,6 +112,8 @@ def _column(value: Column, param: Param, part: Part) -> Reader:
         if is_text and type(cell) is str and name not in numbers:
             return cell  # most cells by far
         cell = part.cell(row, name)
+        if is_text and not isinstance(cell, Unreadable):
+            return as_text(cell)
         if conversion is Conversion.MINOR_UNITS:
             return _minor_units(cell, value, param, row)
         return convert(cell, param, conversion)
