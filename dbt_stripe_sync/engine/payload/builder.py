@@ -145,8 +145,10 @@ class PayloadBuilder:
                 continue
             if value is None or is_empty(value):
                 absent[field.mapping.path] = field.mapping.nulls
-            else:
+            elif field.outer or isinstance(value, dict):
                 put(made, field, value)
+            else:
+                made[field.name] = value
         return made
 
     def _checked(self, params: dict[str, Any], key: str, problems: list[Problem]) -> dict[str, Any]:

@@ -62,9 +62,6 @@ def object_named(found: str) -> str | Ref:
 
 def put(params: dict[str, Any], field: MappedField, value: Any) -> None:
     """Set a parameter. Two mappings of one hash give one hash."""
-    if not field.outer and not isinstance(value, dict):
-        params[field.name] = value
-        return
     for step in field.outer:
         inner = params.setdefault(step, {})
         if not isinstance(inner, dict):
@@ -102,21 +99,33 @@ def _not_a_list(_row: Row) -> Any:
 
 
 def _column(value: Column, param: Param, part: Part) -> Reader:
-    name, conversion, numbers = value.name, value.convert, part.numbers
-    is_text = param.kind is ParamKind.STRING and conversion is None and param.name != "currency"
+    name, conversion = value.name, value.convert
+    if param.kind is ParamKind.STRING and conversion is None and param.name != "currency":
+        return _text_column(name, param, part)
+
+    def read(row: Row) -> Any:
+        cell = part.cell(row, name)
+        if cell is None or cell == "":
+            return None
+        if conversion is Conversion.MINOR_UNITS:
+            return _minor_units(cell, value, param, row)
+        return convert(cell, param, conversion)
+
+    return read
+
+
+def _text_column(name: str, param: Param, part: Part) -> Reader:
+    """Most columns by far."""
 
     def read(row: Row) -> Any:
         cell = row[name]
         if cell is None or cell == "":
             return None
-        if is_text and type(cell) is str and name not in numbers:
-            return cell  # most cells by far
-        cell = part.cell(row, name)
-        if is_text and not isinstance(cell, Unreadable):
-            return as_text(cell)
-        if conversion is Conversion.MINOR_UNITS:
-            return _minor_units(cell, value, param, row)
-        return convert(cell, param, conversion)
+        if name in part.numbers:
+            cell = part.cell(row, name)
+        elif type(cell) is str:
+            return cell
+        return as_text(cell) if not isinstance(cell, Unreadable) else convert(cell, param)
 
     return read
 

@@ -74,7 +74,7 @@ def is_null(cell: Any) -> bool:
 
 def is_empty(value: Any) -> bool:
     """Whether a list or a hash has nothing in it: Stripe's forms can't say that, so it counts as null."""
-    return isinstance(value, list | dict) and not value
+    return not value and isinstance(value, list | dict)
 
 
 def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> Any:

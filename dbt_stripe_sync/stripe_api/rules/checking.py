@@ -58,7 +58,7 @@ class _Node:
 
     def concerns(self, value: Any) -> bool:
         """Whether there is anything to look at, in a value or inside it."""
-        if isinstance(value, str) and self.most is not None:
+        if self.most is not None and isinstance(value, str):
             return len(value) > self.most
         return bool(self.rules) or isinstance(value, dict | list)
 

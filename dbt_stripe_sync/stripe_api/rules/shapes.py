@@ -149,12 +149,15 @@ class Metadata:
 
 def _keeps_limits(metadata: dict[str, Any]) -> bool:
     """Whether metadata is well within Stripe's limits, as it is in nearly every row."""
-    names, texts = metadata.keys(), [text for text in metadata.values() if isinstance(text, str)]
+    try:
+        longest = max(map(len, metadata.values()), default=0)
+    except TypeError:
+        return False  # something else than a text
     return (
-        len(metadata) <= METADATA_KEYS
-        and max(map(len, names), default=0) <= METADATA_NAME_CHARACTERS
-        and max(map(len, texts), default=0) <= METADATA_VALUE_CHARACTERS
-        and not _BRACKET.search("".join(names))
+        longest <= METADATA_VALUE_CHARACTERS
+        and len(metadata) <= METADATA_KEYS
+        and max(map(len, metadata), default=0) <= METADATA_NAME_CHARACTERS
+        and not _BRACKET.search("".join(metadata))
     )
 
 
