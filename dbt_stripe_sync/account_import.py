@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.authoring.account import Account, Naming, referred_first
@@ -10,6 +9,7 @@ from dbt_stripe_sync.authoring.seeds import build_meta, render_csv, render_yaml
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.engine.plan.listing import everything
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.model.imported import Imported, ImportedSeed
 from dbt_stripe_sync.model.nodes import ModelNode
 from dbt_stripe_sync.wiring import check_account, load_bare_workload, opened_stripe
 
@@ -17,45 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from dbt_stripe_sync.authoring.account import LeftOut
     from dbt_stripe_sync.authoring.seeds import Seed
     from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.imported import ImportOptions
     from dbt_stripe_sync.wiring import ProjectOptions, Workload
 
-PREFIX = "stripe_"
 HEADER = "# Written by `dbt-stripe-sync import`. The file is yours: edit it, and the seeds, as you like."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportOptions:
-    """What to import: kinds by their plural, and how. `is_trial` writes nothing; `overwrite` replaces files."""
-
-    kinds: tuple[str, ...]
-    prefix: str = PREFIX
-    with_archived: bool = False
-    overwrite: bool = False
-    is_trial: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedSeed:
-    """One seed that was written."""
-
-    name: str
-    resource: str
-    file: Path
-    rows: int
-    columns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """What an import has written. `properties` is the YAML file, None where there was nothing to write."""
-
-    seeds: tuple[ImportedSeed, ...]
-    properties: Path | None
-    left_out: tuple[LeftOut, ...]
-    account: str
 
 
 async def import_account(options: ProjectOptions, wanted: ImportOptions, clock: Clock) -> Imported:

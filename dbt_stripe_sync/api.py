@@ -38,13 +38,13 @@ from dbt_stripe_sync.wiring import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-    from dbt_stripe_sync.account_import import Imported, ImportOptions
     from dbt_stripe_sync.authoring.scaffold import Written
     from dbt_stripe_sync.engine.apply.lanes import Stop
     from dbt_stripe_sync.look.health import Check
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.imported import Imported, ImportOptions
     from dbt_stripe_sync.model.plan import Agree, PermanentRemovals, Plan, PlanHeader, ReadingCost, Review, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.pipeline import Progress

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.authoring.object_values import find_unsettable, read_values
 from dbt_stripe_sync.authoring.seeds import KEY, Row, Seed, build_seed
+from dbt_stripe_sync.model.imported import LeftOut
 from dbt_stripe_sync.model.objects import created_at, object_value
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
 
@@ -47,17 +48,6 @@ KINDS: Mapping[str, Kind] = {
         Kind(resource="coupon", plural="coupons", in_use="valid", expand=("applies_to", "currency_options")),
     )
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
-    """Objects that no seed has, or a field of theirs, and why. `ids` are a few of them."""
-
-    kind: str
-    field: str | None
-    reason: str
-    count: int
-    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from dbt_stripe_sync.account_import import PREFIX, ImportOptions
 from dbt_stripe_sync.api import Project
-from dbt_stripe_sync.authoring.account import KINDS
-from dbt_stripe_sync.cli import import_text
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.imported import KINDS, PREFIX, ImportOptions
+from dbt_stripe_sync.report import import_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +73,7 @@ def _prefix(ctx: click.Context, param: click.Parameter, given: str) -> str:
 
 @click.command("import")
 @with_project
-@click.argument("kinds", metavar="[KIND]...", nargs=-1, type=click.Choice(list(KINDS)))
+@click.argument("kinds", metavar="[KIND]...", nargs=-1, type=click.Choice(KINDS))
 @click.option("--include-archived", is_flag=True, help="Also import archived objects and expired coupons.")
 @click.option("--prefix", default=PREFIX, callback=_prefix, show_default=True, help="Start of the seeds' names.")
 @click.option("--force", is_flag=True, help="Overwrite seeds that are there already.")
@@ -98,7 +97,7 @@ def import_(
     restores a state from an export.)
     """
     wanted = ImportOptions(
-        kinds=kinds or tuple(KINDS),
+        kinds=kinds or KINDS,
         prefix=prefix,
         with_archived=include_archived,
         overwrite=force,

@@ -9,8 +9,7 @@ from dbt_stripe_sync.model.counting import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbt_stripe_sync.account_import import Imported
-    from dbt_stripe_sync.authoring.account import LeftOut
+    from dbt_stripe_sync.model.imported import Imported, LeftOut
 
 
 def render_import(imported: Imported, *, is_trial: bool) -> Iterator[str]:
