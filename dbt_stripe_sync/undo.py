@@ -35,7 +35,9 @@ async def make_undo_plan(workload: Workload, parts: Parts, undone: str, path: Pa
         raise StateError(_forgotten(workload, run_id))
     writer = PlanWriter(path, build_header(workload, parts), parts.state.sign)
     try:
-        scope = UndoScope(run_id=run_id, syncs=workload.syncs, catalog=workload.catalog)
+        options = workload.options
+        left_alone = workload.known if options.select or options.exclude or options.selector else frozenset()
+        scope = UndoScope(run_id=run_id, syncs=workload.syncs, catalog=workload.catalog, left_alone=left_alone)
         return await UndoMaker(scope, parts.stripe, parts.state, parts.clock, writer).make()
     except BaseException:
         writer.discard()

@@ -339,3 +339,64 @@ def test_a_subscription_goes_before_its_customer_and_follows_a_price_back(busine
     assert business.stripe.count("customer") == 0
     assert {body["status"] for body in business.stripe.objects("subscription")} == {"canceled"}
     assert not any(body["active"] for body in business.stripe.objects("price"))
+
+
+def test_rows_that_the_warehouse_compares_are_sent_again_after_an_undo(business):
+    business.set(diff="warehouse")
+    customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo"))
+    run(business)
+    customers(business, ("1", "a@example.com", "Anna", "solo"), ("2", "b@example.com", "Bob", "solo"))
+    changed = run(business)
+
+    undo(business, changed)
+
+    assert {body["name"] for body in business.stripe.objects("customer")} == {"Ann", "Bob"}
+    assert plan_again(business) == [("update", "1")]
+    run(business)
+    assert {body["name"] for body in business.stripe.objects("customer")} == {"Anna", "Bob"}
+
+
+def test_a_field_that_one_sync_sets_on_the_object_of_another_is_put_back(business):
+    business.rows("plans", ("team", "month"), columns="code text, price text")
+    fields = {"id": "code", "name": "code", "default_price": {"sync": "prices", "key": "price"}}
+    business.sync("plans", resource="product", key="code", fields=fields)
+    business.rows(
+        "prices", ("month", "team", 100), ("year", "team", 900), columns="code text, product text, amount int"
+    )
+    own = {**PRICES["fields"], "product": {"sync": "plans", "key": "product"}}
+    own.pop("nickname")
+    business.sync("prices", **{**PRICES, "fields": own})
+    run(business)
+    month = only(business, "product")["default_price"]
+    business.rows("plans", ("team", "year"), columns="code text, price text")
+    moved = run(business)
+
+    undo(business, moved)
+
+    assert only(business, "product")["default_price"] == month
+    assert [action for action, _ in plan_again(business)] == ["update"]
+
+
+def test_only_selected_syncs_are_undone(business):
+    customers(business, ("1", "a@example.com", "Ann", "solo"))
+    by_hand(business, "products", id="team", name="Team")
+    prices(business, ("team", "team", 100, "Team"))
+    created = run(business)
+
+    ran = business.cli("undo", created, "--yes", "--select", "prices")
+
+    assert ran.exit_code == 0, ran.text
+    assert business.stripe.count("customer") == 1
+    assert only(business, "price")["active"] is False
+
+
+def test_a_sync_that_the_project_has_no_more_is_named(business):
+    customers(business, ("1", "a@example.com", "Ann", "solo"))
+    created = run(business)
+    del business.models["customers"]
+    prices(business)
+
+    ran = undo(business, created, exit_code=1)
+
+    assert "the project has no sync `customers` any more" in ran.err
+    assert business.stripe.count("customer") == 1

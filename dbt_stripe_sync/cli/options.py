@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 # Commands whose failure is worth an alert; those that only look have somebody who looks.
-SENDING = frozenset({"run", "apply", "retry", "trigger"})
+SENDING = frozenset({"run", "apply", "retry", "undo", "trigger"})
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 

@@ -73,7 +73,8 @@ def undo(
         def review(plan: Plan, /, *, is_first: bool) -> None:
             del is_first
             progress.end()
-            screen.notes(shown(plan))
+            if screen.can_ask or not (screen.is_quiet or screen.log_format == "json"):
+                screen.notes(shown(plan))
             if yes or not len(plan.changes):
                 return
             if not screen.confirm(f"Undo {counted(len(plan.changes), 'change')} of run {run_id}?"):

@@ -47,11 +47,15 @@ CHANGED = frozenset(Action) - CREATED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoScope:
-    """Which run is undone, and the project's syncs in the order of their references."""
+    """Which run is undone, and the selected syncs in the order of their references.
+
+    `left_alone` names those of the project that are not selected.
+    """
 
     run_id: str
     syncs: Sequence[Sync]
     catalog: Catalog
+    left_alone: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -92,7 +96,8 @@ class UndoMaker:
         """Undo every sync of the run. Raises `SyncError`."""
         note_unsettled(self._workspace, self._state)
         ran = self._state.syncs_of_run(self._scope.run_id)
-        self._problems += [_unknown_sync(name) for name in ran if name not in {s.name for s in self._scope.syncs}]
+        known = self._scope.left_alone.union(sync.name for sync in self._scope.syncs)
+        self._problems += [_unknown_sync(name) for name in ran if name not in known]
         syncs = [sync for sync in self._scope.syncs if sync.name in ran]
         counts: list[SyncCounts] = []
         owing: dict[str, list[Change]] = {}
@@ -246,7 +251,7 @@ def _counts(sync: Sync, lane: str, tally: _Tally, *, after: Sequence[str]) -> Sy
 def _unknown_sync(name: str) -> Problem:
     return Problem(
         code=CANNOT_UNDO,
-        summary=f"the project has no sync `{name}` any more, so its objects stay as they are",
+        summary=f"the project has no sync `{name}` any more, or disables it, so its objects stay as they are",
         where=Location(sync=name),
         hint="put the sync back, or undo the run from the version of the project that it ran with",
     )
