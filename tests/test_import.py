@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 import wide_account
 from business import as_a_user, run_cli
@@ -258,3 +259,57 @@ def test_an_empty_account_has_nothing_to_import(shop):
     assert ran.exit_code == 0
     assert "has nothing to import" in ran.out
     assert not (shop.root / "seeds").exists()
+
+
+def load_seeds(business) -> None:
+    """What `dbt seed` does with the files: tables with the types that the YAML names."""
+    properties = YAML(typ="safe").load((business.root / "seeds" / "stripe_import.yml").read_text())
+    for seed in properties["seeds"]:
+        name, types = seed["name"], seed["config"]["column_types"]
+        columns = ", ".join(f'"{column}" {kind}' for column, kind in types.items())
+        with duckdb.connect(str(business.warehouse)) as warehouse:
+            warehouse.execute(f"CREATE OR REPLACE TABLE {name} ({columns})")
+            file = business.root / "seeds" / f"{name}.csv"
+            warehouse.execute(f"COPY {name} FROM '{file}' (FORMAT csv, HEADER true)")
+        business.sync(name, **seed["config"]["meta"]["stripe_sync"])
+
+
+def test_metadata_in_columns_is_adopted_as_it_is(business):
+    metadata = tuple({**of, "a_b": "x", "A-B": "y", "a b": "null"} for of in ({"plan": "007"}, {"code": " padded "}))
+    wide_account.fill(business.stripe, metadata=metadata, plain=0)
+    business.write_manifest()
+
+    assert business.cli("import").exit_code == 0
+    load_seeds(business)
+
+    (products, *_) = YAML(typ="safe").load((business.root / "seeds/stripe_import.yml").read_text())["seeds"]
+    fields = products["config"]["meta"]["stripe_sync"]["fields"]
+    assert {name for name in fields if name.startswith("metadata")} == {
+        f"metadata.{key}" for key in ("A-B", "a b", "a_b", "code", "plan")
+    }
+    changes = business.plan()
+    assert {change["action"] for change in changes} == {"adopt"}
+    assert [part for change in changes for part in change["fields"]] == []
+
+
+def test_an_import_after_a_replacement_keeps_the_key_of_the_row(business):
+    v1 = client(business.stripe)
+    v1.products.create({"id": "team", "name": "Team"})
+    first = v1.prices.create({"product": "team", "currency": "usd", "unit_amount": 100, "lookup_key": "team"})["id"]
+    business.write_manifest()
+    business.cli("import")
+    load_seeds(business)
+    assert business.cli("run").exit_code == 0
+    file = business.root / "seeds" / "stripe_prices.csv"
+    file.write_text(file.read_text().replace(",100,", ",200,"))
+    load_seeds(business)
+    assert business.cli("run").exit_code == 0
+
+    (business.root / "target" / "manifest.json").unlink()  # it calls the seeds models
+    again = business.cli("import", "--force")
+    load_seeds(business)
+
+    assert again.exit_code == 0, again.text
+    (row,) = csv.DictReader(file.open(encoding="utf-8"))
+    assert (row["id"], row["unit_amount"]) == (first, "200")
+    assert business.plan() == []
