@@ -301,7 +301,7 @@ def test_an_import_after_a_replacement_keeps_the_key_of_the_row(business):
     load_seeds(business)
     assert business.cli("run").exit_code == 0
     file = business.root / "seeds" / "stripe_prices.csv"
-    file.write_text(file.read_text().replace(",100,", ",200,"))
+    file.write_text(file.read_text().replace(",100\n", ",200\n"))
     load_seeds(business)
     assert business.cli("run").exit_code == 0
 
@@ -310,6 +310,6 @@ def test_an_import_after_a_replacement_keeps_the_key_of_the_row(business):
     load_seeds(business)
 
     assert again.exit_code == 0, again.text
-    (row,) = csv.DictReader(file.open(encoding="utf-8"))
+    (row,) = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
     assert (row["id"], row["unit_amount"]) == (first, "200")
     assert business.plan() == []
