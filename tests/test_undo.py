@@ -9,6 +9,8 @@ import pytest
 from business import by_hand
 from on_terminal import in_a_terminal
 
+from dbt_stripe_sync.sandbox import Fault
+
 CUSTOMERS = {"resource": "customer", "key": "id", "fields": {"email": "email", "name": "name", "metadata.plan": "plan"}}
 PRICES = {
     "resource": "price",
@@ -400,3 +402,21 @@ def test_a_sync_that_the_project_has_no_more_is_named(business):
 
     assert "the project has no sync `customers` any more" in ran.err
     assert business.stripe.count("customer") == 1
+
+
+def test_a_row_whose_last_change_is_unresolved_is_left_alone(business):
+    customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo"))
+    run(business)
+    customers(business, ("1", "a@example.com", "Anna", "solo"), ("2", "b@example.com", "Bobby", "solo"))
+    changed = run(business)
+    ann = next(body["id"] for body in business.stripe.objects("customer") if body["name"] == "Anna")
+    customers(business, ("1", "a@example.com", "Annabel", "solo"), ("2", "b@example.com", "Bobby", "solo"))
+    business.stripe.inject(Fault.status_code(500, path=f"^/v1/customers/{ann}$", method="POST", count=None))
+    assert business.cli().exit_code == 1
+
+    ran = business.cli("undo", changed, "--yes")
+
+    assert ran.exit_code == 1
+    assert "unresolved" in ran.err
+    business.stripe.clear_faults()
+    assert {body["name"] for body in business.stripe.objects("customer")} == {"Anna", "Bob"}

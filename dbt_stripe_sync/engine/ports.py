@@ -205,6 +205,10 @@ class State(Protocol):
         """One row's record."""
         ...
 
+    def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
+        """The rows of a sync to which a run has done more than one change."""
+        ...
+
     def last_writer(self, sync: str, key: str) -> str | None:
         """The run that has written a row's record last."""
         ...

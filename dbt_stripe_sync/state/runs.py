@@ -72,6 +72,15 @@ def read_succeeded(session: Session, run_id: str, sync: str, actions: AbstractSe
         yield from (parse_outcome(row) for row in batch)
 
 
+def read_changed_twice(session: Session, run_id: str, sync: str) -> set[str]:
+    """The rows of a sync to which a run has done more than one change: it settled one, and sent another."""
+    query = (
+        "SELECT key FROM outcomes WHERE run_id = $run AND sync = $sync AND status = $succeeded "
+        "AND json_extract_string(change, '$.id') = sync || '/' || key GROUP BY key HAVING count(*) > 1"
+    )
+    return {row["key"] for row in session.rows(query, run=run_id, sync=sync, succeeded=Status.SUCCEEDED.value)}
+
+
 def save_start(
     session: Session, run_id: str, *, command: str, target: str, at: datetime, header: PlanHeader | None = None
 ) -> None:

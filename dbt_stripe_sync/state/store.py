@@ -300,6 +300,10 @@ class StateStore:
         """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
         return log.read_succeeded(self._session, run_id, sync, actions)
 
+    def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
+        """The rows of a sync to which a run has done more than one change."""
+        return log.read_changed_twice(self._session, run_id, sync)
+
     def last_writer(self, sync: str, key: str) -> str | None:
         """The run that has written a row's record last."""
         query = "SELECT run_id FROM records WHERE sync = $sync AND key = $key"

@@ -19,7 +19,6 @@ from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.settling import end_of, lane_of, settle_earlier
-from dbt_stripe_sync.engine.plan.stale_state import note_unsettled
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, is_row, kind_of
@@ -28,6 +27,7 @@ from dbt_stripe_sync.model.plan import SyncCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
@@ -87,6 +87,8 @@ class UndoMaker:
             existing=ExistingObjects(self._workspace, stripe, scope.catalog, clock),
             earlier=self._owed,
         )
+        # A change that may or may not have happened is settled first, by a run.
+        self._unsettled = frozenset((intent.change.sync, intent.change.key) for intent in state.open_intents())
         self._problems: list[Problem] = []
         self._notes: Counter[Note] = Counter()
         # The rows whose replaced objects an undo that was stopped half-way has put back.
@@ -94,7 +96,6 @@ class UndoMaker:
 
     async def make(self) -> Plan:
         """Undo every sync of the run. Raises `SyncError`."""
-        note_unsettled(self._workspace, self._state)
         ran = self._state.syncs_of_run(self._scope.run_id)
         known = self._scope.left_alone.union(sync.name for sync in self._scope.syncs)
         self._problems += [_unknown_sync(name) for name in ran if name not in known]
@@ -121,9 +122,10 @@ class UndoMaker:
         """Write the changes of one lane. `owing` gets those that owe the end of an object."""
         rules = self._rules(sync)
         tally = _Tally()
+        twice = self._state.changed_twice(self._scope.run_id, sync.name)
         outcomes = iter(self._state.succeeded_in(self._scope.run_id, sync.name, actions))
         while batch := list(islice(outcomes, BATCH_ROWS)):
-            mine = [outcome for outcome in batch if self._is_undoable(rules, outcome, tally)]
+            mine = [outcome for outcome in batch if self._is_undoable(rules, outcome, twice, tally)]
             decided = await self._decide(rules, mine)
             for outcome in mine:
                 decision = decided[outcome.change.key]
@@ -138,7 +140,7 @@ class UndoMaker:
         builder = PayloadBuilder(sync, layout, resource)
         return Rules(sync=sync, resource=resource, layout=layout, builder=builder, now=self._clock.now())
 
-    def _is_undoable(self, rules: Rules, outcome: Outcome, tally: _Tally) -> bool:
+    def _is_undoable(self, rules: Rules, outcome: Outcome, twice: AbstractSet[str], tally: _Tally) -> bool:
         """Whether an outcome is a row's own change; what else the run did is told of where it stays done."""
         change = outcome.change
         reason = None
@@ -148,9 +150,13 @@ class UndoMaker:
             reason = f"{change.stripe_id} ended, which an earlier run had left to do"
         elif not is_row(change) and not change.settles:
             reason = f"`{change.calls[-1].operation}` of {outcome.stripe_id} can't be reversed"
+        elif is_row(change) and change.key in twice:
+            reason = f"the run changed {outcome.stripe_id} more than once"
+        elif is_row(change) and (change.sync, change.key) in self._unsettled:
+            reason = "an earlier change of this row is unresolved; `dbt-stripe-sync run` settles it"
         if reason is not None:
             self._take(cannot(rules, change.key, reason), tally, [])
-        return is_row(change) and not change.id.endswith(ENDS_FIRST)
+        return reason is None and is_row(change)
 
     async def _decide(self, rules: Rules, outcomes: Sequence[Outcome]) -> Mapping[str, Decision]:
         """Decide on some rows; what is asked for is looked at for all of them together, until nothing is asked."""
