@@ -18,6 +18,7 @@ from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
+from dbt_stripe_sync.model.tables import build_table
 from dbt_stripe_sync.state import applied, drift, owed, signing
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
@@ -27,7 +28,7 @@ from dbt_stripe_sync.state.memory import choose_megabytes
 from dbt_stripe_sync.state.migrations import migrate
 from dbt_stripe_sync.state.place import LEASED, StatePlace
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, is_copy, other_identity
-from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
+from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
 from dbt_stripe_sync.state.session import PRIVATE, Session
 from dbt_stripe_sync.state.snapshot import copied, place_for_copy, remove_old_copies
