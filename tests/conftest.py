@@ -10,6 +10,7 @@ import socketserver
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from business import SAMPLE, Business
@@ -21,6 +22,9 @@ from usage import meters
 
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 # Folders whose tests are the same for many kinds of object, difference or fault.
@@ -112,6 +116,8 @@ settings.load_profile("default")
 
 def pytest_configure():
     """Keep what is said to the local Stripe, for the contract tests, where somebody names a folder for it."""
+    # Without bytecode, each program that a test starts compiles the whole package, which takes it twice as long.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if os.environ.get(FOLDER):
         start_recording(Path(os.environ[FOLDER]))
 
@@ -218,7 +224,7 @@ def dbt_2() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> dict[str, str]:
+def postgres(tmp_path_factory) -> Iterator[dict[str, str]]:
     """The settings of a real PostgreSQL for the sample's profile: a server that is named, or one of our own."""
     from urllib.parse import parse_qs, unquote, urlsplit
 

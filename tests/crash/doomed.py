@@ -20,6 +20,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,7 +147,7 @@ def watch_migration(point: Point) -> None:
     """A state that is made, and one that is brought to a newer format."""
     migrate = store.migrate
     steps = (*migrations.MIGRATIONS, NEXT_STEP) if os.environ.get("CRASH_NEXT_FORMAT") else migrations.MIGRATIONS
-    store.migrate = lambda connection, path: migrate(connection, path, steps)
+    store.migrate = partial(migrate, steps=steps)
     around(store, "_create", lambda *_: point.reached("before the state is made"))
     around(migrations, "_apply", lambda *_: point.reached(BEFORE_STEP), lambda *_: point.reached(AFTER_STEP))
     around(migrations.shutil, "copy2", lambda *_: point.reached("before the backup"))
@@ -178,7 +179,7 @@ def set_clock(_point: Point) -> None:
     """Let time have passed since the last run."""
     later = timedelta(seconds=float(os.environ.get("CRASH_SECONDS_LATER") or 0))
     now = SystemClock.now
-    SystemClock.now = lambda clock: now(clock) + later
+    SystemClock.now = lambda self: now(self) + later
 
 
 def fold_often(_point: Point) -> None:
