@@ -52,7 +52,7 @@ def test_the_command_line_holds_no_logic():
     allowed = (
         "cli.",
         "api.",
-        "wiring.ProjectOptions",
+        "workload.ProjectOptions",
         "report",
         "model.",
     )

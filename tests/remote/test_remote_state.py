@@ -230,7 +230,7 @@ def test_nothing_of_it_is_imported_by_a_run_without_it(tmp_path):
     import sys
 
     code = (
-        "import sys; from dbt_stripe_sync.wiring import ProjectOptions; import dbt_stripe_sync.state.store, "
+        "import sys; from dbt_stripe_sync.workload import ProjectOptions; import dbt_stripe_sync.state.store, "
         "dbt_stripe_sync.pipeline, dbt_stripe_sync.cli.state; "
         "assert not [m for m in sys.modules if m.startswith(('obstore', 'dbt_stripe_sync.state.remote'))]"
     )
