@@ -48,7 +48,7 @@ __all__ = [
 
 _HOMES = {
     "Project": "api",
-    "ProjectOptions": "wiring",
+    "ProjectOptions": "workload",
     "PlanOptions": "model.plan",
     "Change": "model.change",
     **dict.fromkeys(("PermanentRemovals", "Plan", "SyncCounts"), "model.plan"),

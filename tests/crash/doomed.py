@@ -29,7 +29,7 @@ from dbt_stripe_sync import warehouse_log
 from dbt_stripe_sync.cli import main
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.state import migrations, store
+from dbt_stripe_sync.state import migrations, opening
 from dbt_stripe_sync.state.remote import replica
 from dbt_stripe_sync.state.remote.objects import Objects
 from dbt_stripe_sync.state.remote.replica import Replica
@@ -145,10 +145,10 @@ def watch_plan(point: Point) -> None:
 
 def watch_migration(point: Point) -> None:
     """A state that is made, and one that is brought to a newer format."""
-    migrate = store.migrate
+    migrate = opening.migrate
     steps = (*migrations.MIGRATIONS, NEXT_STEP) if os.environ.get("CRASH_NEXT_FORMAT") else migrations.MIGRATIONS
-    store.migrate = partial(migrate, steps=steps)
-    around(store, "_create", lambda *_: point.reached("before the state is made"))
+    opening.migrate = partial(migrate, steps=steps)
+    around(opening, "_create", lambda *_: point.reached("before the state is made"))
     around(migrations, "_apply", lambda *_: point.reached(BEFORE_STEP), lambda *_: point.reached(AFTER_STEP))
     around(migrations.shutil, "copy2", lambda *_: point.reached("before the backup"))
 

@@ -209,12 +209,12 @@ def test_a_copy_is_not_taken_for_the_state(shop, tmp_path):
 
 
 def test_a_state_of_an_earlier_format_is_brought_forward_once_for_all_machines(shop, monkeypatch):
-    from dbt_stripe_sync.state import migrations, store
+    from dbt_stripe_sync.state import migrations, opening
 
     shop.cli()
     newer = (*migrations.MIGRATIONS, "CREATE TABLE later(id VARCHAR)")
-    migrate = store.migrate
-    monkeypatch.setattr(store, "migrate", lambda connection, path: migrate(connection, path, newer))
+    migrate = opening.migrate
+    monkeypatch.setattr(opening, "migrate", lambda connection, path: migrate(connection, path, newer))
     assert shop.cli().exit_code == 0
     forget(shop)
 
