@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.logged import LoggedState
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.warehouse.log import WarehouseLog
-    from dbt_stripe_sync.wiring import Workload
+    from dbt_stripe_sync.workload import Workload
 
 # Runs are added some at a time: a log that begins with the history of years does not begin anew when it is cut off.
 RUNS_AT_ONCE = 500

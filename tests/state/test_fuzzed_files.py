@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -18,7 +19,7 @@ from dbt_stripe_sync.model.change import Owed
 from dbt_stripe_sync.model.errors import Location, PlanError, Problem, StateError
 
 CALM = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-ANYTHING = st.recursive(
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=4,
