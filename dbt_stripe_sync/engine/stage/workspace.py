@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 BATCH_ROWS = 2_000
 # The text of a time with a zone, as in a row's key, must not depend on the machine's own zone.
 TIME_ZONE = "SET TimeZone = 'UTC'"
-# What some thousand rows take beside a state of any size. With more, DuckDB keeps blocks of the state in memory that are
-# read once.
+# Enough for some thousand rows beside a state of any size. With more, DuckDB caches blocks of the state that it reads
+# once.
 MEGABYTES_FOR_FEW_ROWS = 64
 
 
