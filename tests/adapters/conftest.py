@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment_of():
     """The programs of an adapter's own environment."""
     named = os.environ.get("DBT_STRIPE_SYNC_TEST_ADAPTERS")
