@@ -37,9 +37,11 @@ class Pair:
 
 # Texts that lie next to each other must not be taken for one another: empty and null, quotes, what separates parts.
 TEXTS = st.sampled_from(
-    ["", "-", "null", "NULL", "1:a", "a", "a ", "A", "é", "e\u0301", "\U0001f600", "'", '"', "\\", "[1]"]
-    # A letter as one sign, and as two that people take for the same one; letters that fold to the same.
-    + ["\u1e9b\u0323", "\u1e69", "s\u0323\u0307", "\ufb01", "fi", "ß", "ss", "\u200d", "\u00a0", "0", "0.0", "-0"]
+    [
+        *("", "-", "null", "NULL", "1:a", "a", "a ", "A", "é", "e\u0301", "\U0001f600", "'", '"', "\\", "[1]"),
+        # A letter as one sign, and as two that people take for the same one; letters that fold to the same.
+        *("\u1e9b\u0323", "\u1e69", "s\u0323\u0307", "\ufb01", "fi", "ß", "ss", "\u200d", "\u00a0", "0", "0.0", "-0"),
+    ]
 )
 # Past a page, past what any index holds; they differ at their end, in their length, in the form of one letter.
 LONGS = st.sampled_from(
