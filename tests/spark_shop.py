@@ -50,7 +50,8 @@ class SparkShop:
         project = {"name": "shop", "version": "1.0", "profile": "shop", "models": {"+materialized": "table"}}
         (self.root / "dbt_project.yml").write_text(json.dumps(project | {"vars": {"stripe_sync": settings}}))
         path = os.pathsep.join([str(ROOT), str(TESTS)])
-        self.environment = as_a_user({"STRIPE_API_KEY": self.stripe.api_key, "PYTHONPATH": path})
+        quiet = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+        self.environment = as_a_user({"STRIPE_API_KEY": self.stripe.api_key, "PYTHONPATH": path, **quiet})
 
     def build(self, select: str, **fields: Any) -> None:
         """Have dbt build the model of a query, its sync with these fields."""
