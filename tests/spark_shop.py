@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from business import ROOT, as_a_user
+from spark_cluster import SPARK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,7 @@ class SparkShop:
         target = {**self.target, "schema": "shop", "threads": 1}
         (self.root / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
         settings = {"diff": "warehouse", "account_per_second": 100_000, "endpoint_per_second": 100_000}
+        settings["warehouse_connect_timeout"] = SPARK_SECONDS  # a JVM that starts on a busy machine
         project = {"name": "shop", "version": "1.0", "profile": "shop", "models": {"+materialized": "table"}}
         (self.root / "dbt_project.yml").write_text(json.dumps(project | {"vars": {"stripe_sync": settings}}))
         path = os.pathsep.join([str(ROOT), str(TESTS)])
