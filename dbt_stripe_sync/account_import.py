@@ -11,7 +11,8 @@ from dbt_stripe_sync.engine.plan.listing import everything
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
 from dbt_stripe_sync.model.imported import Imported, ImportedSeed
 from dbt_stripe_sync.model.nodes import ModelNode
-from dbt_stripe_sync.wiring import check_account, load_bare_workload, opened_stripe
+from dbt_stripe_sync.wiring import check_account, opened_stripe
+from dbt_stripe_sync.workload import load_bare_workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.authoring.seeds import Seed
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.imported import ImportOptions
-    from dbt_stripe_sync.wiring import ProjectOptions, Workload
+    from dbt_stripe_sync.workload import ProjectOptions, Workload
 
 HEADER = "# Written by `dbt-stripe-sync import`. The file is yours: edit it, and the seeds, as you like."
 
