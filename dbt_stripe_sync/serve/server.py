@@ -146,7 +146,7 @@ class Front:
 
     def _reason_to_ignore(self, event: Event) -> str | None:
         if not event.is_finished_run:
-            return f"{event.kind} {event.status}".strip() + " asks for no sync"
+            return f"{event.kind or 'an event without a type'} {event.status}".strip() + " asks for no sync"
         if event.account_id != self._options.access.account_id:
             return "the event is of another dbt Cloud account"
         if self._options.jobs and event.job_id not in self._options.jobs:
