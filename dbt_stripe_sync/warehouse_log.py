@@ -130,13 +130,16 @@ class _Writer:
 
         The log's other objects are not read. That they are right is known from the digests before and after.
         """
-        if not runs or self._state.count_objects(runs) > FEW_OBJECTS:
+        if not runs or known.figures is None or self._state.count_keys(runs) > FEW_OBJECTS:
             return False
-        logged = log.objects_of(self._state.object_keys(runs))
+        if log.count_objects() != known.figures[0]:
+            return False  # somebody has taken some
+        logged = log.objects_of(self._state.keys(runs))
         with self._state.object_changes(logged, runs=runs) as changes:
             if not changes.accounts_for(known, mark):
                 return False
             log.write_objects(changes.written())
+            log.drop_objects(changes.gone())
         return True
 
     def _write_all(self, log: WarehouseLog) -> None:

@@ -69,7 +69,12 @@ _FIGURES = (
     "count(*), coalesce(sum(hash(sync, key, resource, stripe_id, is_removed, is_adopted, is_missing, run_id, "
     "updated_at)), 0)"
 )
-_OF_RUNS = f"{_OBJECTS} AND run_id IN (SELECT unnest($runs))"
+# A row whose object was deleted has no record any more, but an outcome.
+_KEYS_OF_RUNS = """
+    SELECT sync, key FROM records WHERE run_id IN (SELECT unnest($runs))
+    UNION SELECT sync, key FROM outcomes WHERE run_id IN (SELECT unnest($runs))
+"""
+_OF_RUNS = f"{_OBJECTS} AND (sync, key) IN ({_KEYS_OF_RUNS})"
 
 
 class ObjectChanges:
@@ -89,9 +94,9 @@ class ObjectChanges:
 
     def accounts_for(self, before: LogMark, after: LogMark) -> bool:
         """Whether a log that was right at `before` is right at `after` once these are written: nothing else differs."""
-        if before.objects is None or after.objects is None:
+        was, now = before.figures, after.figures
+        if was is None or now is None:
             return False
-        was, now = _parse_figures(before.objects), _parse_figures(after.objects)
         known = self._cursor.sql(f"SELECT {_FIGURES} FROM known_to_log").fetchall()[0]
         wanted = self._cursor.sql(f"SELECT {_FIGURES} FROM objects_now").fetchall()[0]
         return all(old - gone + new == end for old, gone, new, end in zip(was, known, wanted, now, strict=True))
@@ -136,13 +141,14 @@ class LoggedState:
         """The problems of some runs, without their texts."""
         return self._reader(_PROBLEMS, runs=list(runs))
 
-    def count_objects(self, runs: Sequence[str]) -> int:
-        """How many objects some runs were the last to write."""
-        return int(self._reader(f"SELECT count(*) AS n FROM ({_OF_RUNS})", runs=list(runs)).read_all()["n"][0].as_py())
+    def count_keys(self, runs: Sequence[str]) -> int:
+        """How many rows some runs wrote to."""
+        counted = self._reader(f"SELECT count(*) AS n FROM ({_KEYS_OF_RUNS})", runs=list(runs)).read_all()
+        return int(counted["n"][0].as_py())
 
-    def object_keys(self, runs: Sequence[str]) -> pa.RecordBatchReader:
-        """The (sync, key) of the objects that some runs were the last to write."""
-        return self._reader(f"SELECT sync, key FROM ({_OF_RUNS})", runs=list(runs))
+    def keys(self, runs: Sequence[str]) -> pa.RecordBatchReader:
+        """The (sync, key) of the rows that some runs wrote to."""
+        return self._reader(_KEYS_OF_RUNS, runs=list(runs))
 
     @contextmanager
     def object_changes(
@@ -150,7 +156,7 @@ class LoggedState:
     ) -> Iterator[ObjectChanges]:
         """How the objects of a log differ from the state's, as long as the context lasts.
 
-        With `runs`, those alone that these runs were the last to write; `logged` holds the same.
+        With `runs`, those of the rows alone that these runs wrote to; `logged` holds the same.
         """
         cursor = self._session.connection.cursor()
         try:
@@ -173,8 +179,3 @@ class LoggedState:
             return cursor.sql(query, params=values).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as error:
             raise cannot_open(self._session.path, error) from None
-
-
-def _parse_figures(text: str) -> tuple[int, int]:
-    rows, _, hashes = text.partition(":")
-    return int(rows), int(hashes)

@@ -171,6 +171,11 @@ class WarehouseLog:
         names = ", ".join(OBJECTS.names)
         return self._connection.read(f"SELECT {names} FROM {self._name(OBJECTS)}")
 
+    def count_objects(self) -> int:
+        """How many objects the log has."""
+        counted = self._connection.read(f"SELECT count(*) AS n FROM {self._name(OBJECTS)}").read_all()
+        return int(counted["n"][0].as_py())
+
     def objects_of(self, rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
         """The objects that the log has of some rows, by `sync` and `key`; they are held in memory."""
         names = ", ".join(OBJECTS.names)
