@@ -161,7 +161,8 @@ def test_rows_that_somebody_took_from_the_objects_come_back(logged):
 def test_a_run_writes_the_objects_that_it_changed_and_touches_no_others(logged, monkeypatch):
     """With a million objects, too, a run reads and writes those of its own changes alone."""
     logged.cli()
-    places = "key, rowid" if logged.profile["type"] == "duckdb" else "key, ctid::text"
+    # DuckDB numbers rows anew as it likes.
+    places = "key, updated_at::text" if logged.profile["type"] == "duckdb" else "key, ctid::text"
     before = dict(logged.log("objects", places))
     people(logged, (1, "new@example.com"), (3, "c@example.com"), (4, "d@example.com"))
 
