@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INTERRUPTED = 130
+# Each row that differs makes some dozen objects and no cycle. By default (700 of them, 10, 10) Python looks for cycles
+# among them so often that a first plan takes half as long again.
+GARBAGE_THRESHOLDS = (50_000, 20, 100)
 UNSUPPORTED = Problem(
     code="unsupported-system",
     summary="dbt-stripe-sync doesn't run on Windows: its locks and signals are those of POSIX",
@@ -35,6 +39,7 @@ STOPPED = Problem(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all well, 1 some rows or models failed or were held, 2 nothing could be done."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     from dbt_stripe_sync.cli.commands import commands
 
     if sys.platform == "win32":

@@ -38,7 +38,7 @@ from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Intent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dbt_stripe_sync.model.change import Params
     from dbt_stripe_sync.model.plan import Refreshed
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 REF = "$ref"
 FINGERPRINT = "$fingerprint"
 NOT_STORED = "$not_stored"
+_LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 # What is the same in JSON. Most values of a row are of these, and a run walks them several times.
 _PLAIN = frozenset({str, int, bool, type(None)})
 _LIKE_OURS = re.compile(r"\$+(ref|fingerprint|not_stored)$")
@@ -87,9 +88,7 @@ def encode_params(value: Any) -> Any:
         return value
     if isinstance(value, dict):
         return {
-            f"${name}" if name[:1] == "$" and _LIKE_OURS.match(name) else name: (
-                part if type(part) in _PLAIN else encode_params(part)
-            )
+            _escaped(name) if name[:1] == "$" else name: part if type(part) in _PLAIN else encode_params(part)
             for name, part in value.items()
         }
     if isinstance(value, list | tuple):
@@ -101,6 +100,10 @@ def encode_params(value: Any) -> Any:
     if isinstance(value, NotStored):
         return {NOT_STORED: value.kind}
     return encode_params(dict(value)) if isinstance(value, Mapping) else value
+
+
+def _escaped(name: str) -> str:
+    return f"${name}" if _LIKE_OURS.match(name) else name
 
 
 def decode_params(value: Any) -> Any:
@@ -131,6 +134,26 @@ def decode_params(value: Any) -> Any:
 
 def encode_change(change: Change) -> dict[str, Any]:
     """A change as JSON values."""
+    return _change_as(change, encode_params)
+
+
+def dump_change(change: Change) -> bytes:
+    """The same as a line of JSON: what `orjson` writes of `encode_change`, for most changes without walking them.
+
+    Raises `TypeError` for what JSON can't hold.
+    """
+    try:
+        line = orjson.dumps(_change_as(change, _as_it_is), option=_LINE)
+    except TypeError:
+        pass  # a reference, or something else that has a form of its own
+    else:
+        if b'"$' not in line:
+            return line  # no name that looks like one of ours
+    return orjson.dumps(encode_change(change), option=_LINE)
+
+
+def _change_as(change: Change, encode: Callable[[Any], Any]) -> dict[str, Any]:
+    is_new = isinstance(change.changed, NewFields) and change.changed.params is change.desired
     return {
         "id": change.id,
         "action": change.action.value,
@@ -138,9 +161,12 @@ def encode_change(change: Change) -> dict[str, Any]:
         "key": change.key,
         "resource": change.resource,
         "stripe_id": change.stripe_id,
-        "calls": [encode_call(call) for call in change.calls],
-        "desired": encode_params(change.desired),
-        "changed": _encode_changed(change),
+        "calls": [_call_as(call, encode) for call in change.calls],
+        "desired": encode(change.desired),
+        # All fields of a new object change, which need not stand there twice.
+        "changed": None
+        if is_new
+        else [[part.path, encode(part.before), encode(part.after)] for part in change.changed],
         "depends_on": list(change.depends_on),
         "source_hash": change.source_hash,
         "refs": change.refs,
@@ -153,11 +179,14 @@ def encode_change(change: Change) -> dict[str, Any]:
     }
 
 
-def _encode_changed(change: Change) -> list[list[Any]] | None:
-    """The fields that change; None for all those of a new object, which need not stand there twice."""
-    if isinstance(change.changed, NewFields) and change.changed.params is change.desired:
-        return None
-    return [[part.path, encode_params(part.before), encode_params(part.after)] for part in change.changed]
+def _call_as(call: PlannedCall, encode: Callable[[Any], Any]) -> list[Any]:
+    """A call as a JSON list; the resource stands in it where it is not the change's own."""
+    raw = [call.operation, encode(call.target), encode(call.params)]
+    return [*raw, call.resource] if call.resource is not None else raw
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _decode_changed(raw: Any, desired: Params) -> Sequence[FieldChange]:
@@ -194,14 +223,8 @@ def decode_change(raw: Mapping[str, Any]) -> Change:
     )
 
 
-def encode_call(call: PlannedCall) -> list[Any]:
-    """A call as a JSON list; the resource stands in it where it is not the change's own."""
-    raw = [call.operation, encode_params(call.target), encode_params(call.params)]
-    return [*raw, call.resource] if call.resource is not None else raw
-
-
 def decode_call(operation: str, target: Any, params: Any, resource: str | None = None) -> PlannedCall:
-    """The inverse of `encode_call`."""
+    """A call from its JSON list."""
     return PlannedCall(
         operation=operation, target=decode_params(target), params=decode_params(params), resource=resource
     )

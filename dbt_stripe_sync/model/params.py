@@ -199,11 +199,13 @@ class Resource(Protocol):
         now: int | None = None,
         known: Mapping[str, Any] | None = None,
         whole: bool | None = None,
+        skips_limits: bool = False,
     ) -> Iterator[Violation]:
         """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds.
 
         `known` is what the object has already. `whole` says that the parameters are all that there is, as those of a
-        creation are where it isn't said.
+        creation are where it isn't said. `skips_limits` leaves out the limits of single values, where they are known to
+        be kept.
         """
         ...
 

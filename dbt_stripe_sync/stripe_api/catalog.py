@@ -101,9 +101,13 @@ class Resource:
         now: int | None = None,
         known: Mapping[str, Any] | None = None,
         whole: bool | None = None,
+        skips_limits: bool = False,
     ) -> Iterator[Violation]:
-        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds."""
-        return _check_rules()(self, operation, params, now=now, known=known, whole=whole)
+        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds.
+
+        `skips_limits` leaves out the limits of single values, where they are known to be kept.
+        """
+        return _check_rules()(self, operation, params, now=now, known=known, whole=whole, skips_limits=skips_limits)
 
     def param(self, path: tuple[str, ...]) -> Param | None:
         """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""

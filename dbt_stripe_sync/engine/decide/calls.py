@@ -59,10 +59,14 @@ def build_change(
         calls=calls,
         desired=desired,
         changed=changed,
-        depends_on=tuple(dict.fromkeys(change_id(ref.sync, ref.key) for ref in refs_in(dict(desired)))),
+        depends_on=_named_in(desired) if rules.layout.is_linked else (),
         source_hash=diff.source_hash,
         refs=diff.refs,
     )
+
+
+def _named_in(desired: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(change_id(ref.sync, ref.key) for ref in refs_in(dict(desired))))
 
 
 def build_record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Record:

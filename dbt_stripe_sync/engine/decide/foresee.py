@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.rules import Decision, Reject, Rules
 from dbt_stripe_sync.engine.payload.foresee import problem_of
-from dbt_stripe_sync.model.change import Change
+from dbt_stripe_sync.model.change import Action, Change
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import CREATE, finishes_asked
 
@@ -31,8 +31,13 @@ def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
 def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
     now = int(rules.now.timestamp())
     for call in change.calls:
-        known = {} if call.operation == CREATE else change.desired
-        for violation in rules.resource.broken_rules(call.operation, call.params, now=now, known=known):
+        is_new = call.operation == CREATE
+        # What a new object has is the row's own, of which each value was looked at already.
+        checked = is_new and change.action is Action.CREATE
+        known = {} if is_new else change.desired
+        for violation in rules.resource.broken_rules(
+            call.operation, call.params, now=now, known=known, skips_limits=checked
+        ):
             yield problem_of(violation, rules.sync.where.at_key(key))
         if call.creates:
             for finish in finishes_asked(rules.lifecycle.finishes, rules.sync.options):

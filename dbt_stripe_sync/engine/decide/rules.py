@@ -111,6 +111,9 @@ class Observed:
     whole_is_left: bool | None = None
 
 
+NOTHING_SEEN = Observed()
+
+
 # ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
 
 

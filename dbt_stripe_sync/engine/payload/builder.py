@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.payload.foresee import foresee_payload
 from dbt_stripe_sync.engine.payload.layout import own_reference
-from dbt_stripe_sync.engine.payload.template_limits import TemplateLimitError
+from dbt_stripe_sync.engine.payload.reading import build_fields, object_named, put
 from dbt_stripe_sync.engine.payload.templates import render_template
 from dbt_stripe_sync.engine.payload.values import (
     BadValueError,
     as_text,
     check_metadata,
-    convert,
     is_empty,
     is_null,
-    plain,
 )
 from dbt_stripe_sync.model.change import Ref
 from dbt_stripe_sync.model.errors import Problem
-from dbt_stripe_sync.model.money import MoneyError, to_minor_units
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sql import (
     FAILED_MARK,
@@ -31,23 +29,18 @@ from dbt_stripe_sync.model.sql import (
     SEVERAL_MARK,
 )
 from dbt_stripe_sync.model.sync import (
-    ChildRows,
     Column,
     Constant,
-    Conversion,
-    ListOf,
-    Lookup,
     Nulls,
-    SyncRef,
     Template,
     Value,
 )
 from dbt_stripe_sync.model.tag import build_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from dbt_stripe_sync.engine.payload.layout import Layout, Part
+    from dbt_stripe_sync.engine.payload.layout import Layout
     from dbt_stripe_sync.model.params import Param, Resource
     from dbt_stripe_sync.model.sync import FieldMapping, Sync
 
@@ -74,7 +67,8 @@ def resolve_refs_text(refs: str | None, ids: Mapping[Ref, str]) -> str | None:
     """A row's `$refs` with the ids that its plan has made by now."""
     if refs is None or PENDING_MARK not in refs:
         return refs
-    return ID_SEPARATOR.join(ids[_pending(part)] if _is_pending(part) else part for part in refs.split(ID_SEPARATOR))
+    named = (object_named(part) for part in refs.split(ID_SEPARATOR))
+    return ID_SEPARATOR.join(ids[part] if isinstance(part, Ref) else part for part in named)
 
 
 def refs_in(value: Any) -> Sequence[Ref]:
@@ -111,7 +105,10 @@ class PayloadBuilder:
         self._layout = layout
         self._resource = resource
         self.mapped = frozenset(mapping.path for mapping in sync.fields)
-        self._fields = [(mapping, param_at(resource.params, mapping.path)) for mapping in sync.fields]
+        self._fields = build_fields(sync.fields, resource.params, layout)
+        # Most parameters have nothing that only their whole value shows.
+        names = dict.fromkeys(path[0] for path in self.mapped if path[0] in resource.params)
+        self._checks = {name: check for name in names if (check := _check_of(resource.params[name])) is not None}
 
     def build(self, key: str, row: Mapping[str, Any]) -> Payload:
         """The parameters of one row, with every problem that it has."""
@@ -140,97 +137,27 @@ class PayloadBuilder:
         self, row: Mapping[str, Any], problems: list[Problem], absent: dict[tuple[str, ...], Nulls], key: str
     ) -> dict[str, Any]:
         made: dict[str, Any] = {}
-        part = self._layout.row
-        for mapping, param in self._fields:
+        for field in self._fields:
             try:
-                value = self._evaluate(mapping.value, param, part, row)
+                value = field.read(row)
             except BadValueError as bad:
-                problems.append(_problem(mapping, key, bad))
+                problems.append(_problem(field.mapping, key, bad))
                 continue
             if value is None or is_empty(value):
-                absent[mapping.path] = mapping.nulls
+                absent[field.mapping.path] = field.mapping.nulls
+            elif field.outer or isinstance(value, dict):
+                put(made, field, value)
             else:
-                _put(made, mapping.path, value)
-        return made
-
-    def _evaluate(self, value: Value, param: Param | None, part: Part, row: Mapping[str, Any]) -> Any:
-        if param is None:
-            raise BadValueError("unknown-parameter", "is not a parameter of this resource")
-        if isinstance(value, Column):
-            return self._column(value, param, part, row)
-        if isinstance(value, Constant):
-            return convert(value.value, param)
-        if isinstance(value, Template):
-            return self._template(value, param, part, row)
-        if isinstance(value, SyncRef | Lookup):
-            return _reference(value, part, row)
-        return self._list(value, param, part, row)
-
-    @staticmethod
-    def _column(value: Column, param: Param, part: Part, row: Mapping[str, Any]) -> Any:
-        cell = part.cell(row, value.name)
-        if cell is None or cell == "":
-            return None
-        if value.convert is Conversion.MINOR_UNITS:
-            return _minor_units(cell, value, param, row)
-        return convert(cell, param, value.convert)
-
-    @staticmethod
-    def _template(value: Template, param: Param, part: Part, row: Mapping[str, Any]) -> Any:
-        if value.columns and all(is_null(row[column]) for column in value.columns):
-            return None
-        try:
-            text = render_template(value.source, {column: part.cell(row, column) for column in value.columns})
-        except TemplateLimitError as error:
-            raise BadValueError("template-too-large", f"has a template that exceeds a limit: {error}") from None
-        except BadValueError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a template raises whatever its expressions do
-            raise BadValueError(
-                "template-failed", f"has a template that failed with {type(error).__name__}", "try it with `show`"
-            ) from None
-        return convert(text, param) if text else None
-
-    def _list(self, value: ListOf | ChildRows, param: Param, part: Part, row: Mapping[str, Any]) -> list[Any]:
-        item = param.item
-        if item is None:
-            raise BadValueError("not-a-list", "is not a list in Stripe")
-        if isinstance(value, ChildRows):
-            child = self._layout.child(value)
-            rows = row[child.name] or []
-            return [self._item(value.fields, item, child, child_row, index) for index, child_row in enumerate(rows)]
-        made: list[Any] = []
-        for index, entry in enumerate(value.items):
-            if isinstance(entry, tuple):
-                hash_ = self._item(entry, item, part, row, index)
-                made += [hash_] if hash_ else []
-            else:
-                scalar = self._evaluate(entry, item, part, row)
-                made += [] if scalar is None else [scalar]
-        return made
-
-    def _item(
-        self, fields: tuple[FieldMapping, ...], item: Param, part: Part, row: Mapping[str, Any], index: int
-    ) -> dict[str, Any]:
-        made: dict[str, Any] = {}
-        for mapping in fields:
-            try:
-                value = self._evaluate(mapping.value, param_at(item.fields or {}, mapping.path), part, row)
-            except BadValueError as bad:
-                raise BadValueError(bad.code, bad.reason, bad.hint, (str(index), *mapping.path, *bad.path)) from None
-            if value is not None and not is_empty(value):
-                _put(made, mapping.path, value)
+                made[field.name] = value
         return made
 
     def _checked(self, params: dict[str, Any], key: str, problems: list[Problem]) -> dict[str, Any]:
         """What only the whole payload shows: metadata's limits and required parts of hashes."""
-        for name, value in list(params.items()):
-            param = self._resource.params[name]
+        for name, check in self._checks.items():
+            if name not in params:
+                continue
             try:
-                if name == "metadata":
-                    check_metadata(value)
-                elif param.kind is ParamKind.HASH or param.kind is ParamKind.LIST:
-                    _check_required(param, value)
+                check(params[name])
             except BadValueError as bad:
                 where = self._sync.where.at_field("fields", name, *bad.path).at_key(key)
                 problems.append(_problem_at(where, (name, *bad.path), bad))
@@ -238,50 +165,18 @@ class PayloadBuilder:
         return params
 
 
-def param_at(params: Mapping[str, Param], path: tuple[str, ...]) -> Param | None:
-    """The parameter at a dotted path below some parameters."""
-    param = params.get(path[0])
-    for step in path[1:]:
-        if param is None:
-            return None
-        param = param.values if param.kind is ParamKind.MAP else (param.fields or {}).get(step)
-    return param
+def _check_of(param: Param) -> Callable[[Any], None] | None:
+    """What is checked of a parameter once all that is mapped to it is there."""
+    if param.name == "metadata":
+        return check_metadata
+    return partial(_check_required, param) if _has_required(param) else None
 
 
-def _reference(value: SyncRef | Lookup, part: Part, row: Mapping[str, Any]) -> str | Ref | None:
-    names = value.columns if isinstance(value, SyncRef) else (value.column,)
-    found: str | None = row[part.references[value]]
-    if any(is_null(row[name]) for name in names):
-        return None
-    columns = " and ".join(f"`{name}`" for name in names)
-    if found is None:
-        whom, hint = _nobody(value)
-        raise BadValueError("reference-not-found", f"{whom} for the value of column {columns}", hint)
-    if found.startswith(SEVERAL_MARK):
-        raise BadValueError(
-            "reference-ambiguous",
-            f"matches several objects by the value of column {columns}: {found[1:]}",
-            "refer by something unique, or by the id",
-        )
-    if found.startswith(NEAR_MARK):
-        raise BadValueError(
-            "reference-ambiguous",
-            f"finds no object with exactly the address of column {columns}; except for case or blanks, this one "
-            f"matches: {found[1:]}",
-            "set `match_email: ignore_case` on the sync to refer to it, or write the address as Stripe has it",
-        )
-    if found.startswith(FAILED_MARK):
-        raise BadValueError(
-            "reference-not-looked-up", f"was not found: Stripe didn't answer for column {columns}", "run it again"
-        )
-    return _pending(found) if _is_pending(found) else found
-
-
-def _nobody(value: SyncRef | Lookup) -> tuple[str, str | None]:
-    if isinstance(value, Lookup):
-        return f"finds no {value.resource}", None
-    hint = "add the row to that sync's model, or remove the reference"
-    return f"refers to `{value.sync}`, which has no object", hint
+def _has_required(param: Param) -> bool:
+    if param.kind is ParamKind.LIST:
+        return param.item is not None and _has_required(param.item)
+    fields = (param.fields or {}).values() if param.kind is ParamKind.HASH else ()
+    return any(field.required or _has_required(field) for field in fields)
 
 
 def object_of(sync: Sync, layout: Layout, row: Mapping[str, Any]) -> str | Ref | None:
@@ -289,27 +184,7 @@ def object_of(sync: Sync, layout: Layout, row: Mapping[str, Any]) -> str | Ref |
     found: str | None = row[layout.row.references[own_reference(sync)]]
     if found is None or found.startswith(UNRESOLVED):
         return None
-    return _pending(found) if _is_pending(found) else found
-
-
-def _is_pending(text: str) -> bool:
-    return text.startswith(PENDING_MARK)
-
-
-def _pending(text: str) -> Ref:
-    sync, _, key = text[1:].partition(PENDING_SEPARATOR)
-    return Ref(sync=sync, key=key)
-
-
-def _minor_units(cell: Any, value: Column, param: Param, row: Mapping[str, Any]) -> int | str:
-    currency = row[value.currency_column] if value.currency_column else value.currency
-    if is_null(currency):
-        raise BadValueError("unknown-currency", f"has no currency: column `{value.currency_column}` is null")
-    try:
-        amount = to_minor_units(cell, str(currency).strip().lower(), whole=param.kind is not ParamKind.NUMBER)
-    except MoneyError as error:
-        raise BadValueError(error.code, str(error), error.hint) from None
-    return int(amount) if param.kind is ParamKind.INTEGER else plain(amount)
+    return object_named(found)
 
 
 def _check_required(param: Param, value: Any) -> None:
@@ -334,18 +209,6 @@ def _check_part(param: Param, value: Any, name: str) -> None:
         _check_required(param, value)
     except BadValueError as bad:
         raise BadValueError(bad.code, bad.reason, bad.hint, (name, *bad.path)) from None
-
-
-def _put(params: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    *outer, name = path
-    for step in outer:
-        inner = params.setdefault(step, {})
-        if not isinstance(inner, dict):
-            return
-        params = inner
-    if isinstance(value, dict) and isinstance(existing := params.get(name), dict):
-        value = {**existing, **value}
-    params[name] = value
 
 
 def _problem(mapping: FieldMapping, key: str, bad: BadValueError) -> Problem:

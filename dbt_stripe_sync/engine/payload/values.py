@@ -74,7 +74,7 @@ def is_null(cell: Any) -> bool:
 
 def is_empty(value: Any) -> bool:
     """Whether a list or a hash has nothing in it: Stripe's forms can't say that, so it counts as null."""
-    return isinstance(value, list | dict) and not value
+    return not value and isinstance(value, list | dict)
 
 
 def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> Any:
@@ -101,6 +101,13 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:
     """Stripe's limits on metadata. Raises `BadValueError`."""
+    longest_name, longest = max(map(len, metadata), default=0), max(map(len, metadata.values()), default=0)
+    if (
+        len(metadata) <= METADATA_KEYS
+        and longest_name <= METADATA_NAME_CHARACTERS
+        and longest <= METADATA_VALUE_CHARACTERS
+    ):
+        return  # every row gets here
     if len(metadata) > METADATA_KEYS:
         raise BadValueError(
             "metadata-too-many-keys",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.rules import (
+    NOTHING_SEEN,
     FindObjects,
     Found,
     Holding,
@@ -131,13 +132,18 @@ class Observing:
         ids = [str(body["id"]) for hit in hits.values() for body in hit.objects]
         owners = ChainMap(self._recorded(resource, ids), self.claimed[resource])
         nothing = {is_near: Found(is_near=is_near) for is_near in (False, True)}
-        return {
-            key: replace(
-                seen[key],
-                found=replace(hits[key], owners=owners, is_near=need.is_near) if key in hits else nothing[need.is_near],
-            )
-            for key, need in asked.items()
-        }
+        # Most rows of a first sync have no object, and nothing else was looked at.
+        unseen = {is_near: Observed(found=found) for is_near, found in nothing.items()}
+        answers: dict[str, Observed] = {}
+        for key, need in asked.items():
+            hit = hits.get(key)
+            if hit is not None:
+                answers[key] = replace(seen[key], found=replace(hit, owners=owners, is_near=need.is_near))
+            elif seen[key] is NOTHING_SEEN:
+                answers[key] = unseen[need.is_near]
+            else:
+                answers[key] = replace(seen[key], found=nothing[need.is_near])
+        return answers
 
     async def _needs_all(self, rules: Rules, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> bool:
         """Whether the rows' own objects, which their tag tells, are found for sure by a list of everything only.

@@ -25,7 +25,7 @@ from dbt_stripe_sync.model.codec import (
     decode_owed,
     decode_problem,
     decode_refreshed,
-    encode_change,
+    dump_change,
     encode_counts,
     encode_header,
     encode_owed,
@@ -124,7 +124,7 @@ class PlanWriter:
 
     def add(self, change: Change) -> None:
         """Add a change of the sync that is being planned."""
-        self._write(encode_change(change))
+        self._write_line(dump_change(change))
         self._count += 1
 
     def end_sync(self, sync: str, *, keep: bool) -> None:
@@ -192,7 +192,7 @@ class PlanWriter:
                             continue
                         for part in order.apply_to(change):
                             if (part.id in first) is is_early:
-                                aside.write(orjson.dumps(encode_change(part), option=orjson.OPT_APPEND_NEWLINE))
+                                aside.write(dump_change(part))
                                 count += 1
                 lanes.append((lane, count))
             self._replace_changes(aside, lanes)
@@ -258,8 +258,10 @@ class PlanWriter:
         with suppress(FileNotFoundError):
             self._path.unlink()
 
-    def _write(self, line: Any) -> None:
-        encoded = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    def _write(self, value: Any) -> None:
+        self._write_line(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _write_line(self, encoded: bytes) -> None:
         try:  # every change gets here: `_written` takes longer than the writing
             self._file.write(encoded)
         except OSError as error:

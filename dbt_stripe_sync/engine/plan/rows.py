@@ -12,7 +12,7 @@ import pyarrow as pa
 from dbt_stripe_sync.engine.decide.decide import decide
 from dbt_stripe_sync.engine.decide.drift import drift_problem, drifted_object
 from dbt_stripe_sync.engine.decide.replace import end_first
-from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
+from dbt_stripe_sync.engine.decide.rules import NOTHING_SEEN, Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
 from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.engine.stage.diff import read_differences
 from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
@@ -259,9 +259,9 @@ class RowPlanner:
             planning.settling.note(part)
             self._found.actions[part.action.value] += 1
             self._found.count_kind(part)
-            for call in part.calls:
-                self._found.in_bulk += call.in_bulk
-                self._found.calls += not call.in_bulk
+            in_bulk = sum(call.in_bulk for call in part.calls)
+            self._found.in_bulk += in_bulk
+            self._found.calls += len(part.calls) - in_bulk
         return True
 
     def _publish(self, rows: Sequence[tuple[str, str, str | None, str | None]]) -> None:
@@ -274,7 +274,7 @@ class RowPlanner:
 def _observed(rules: Rules, diff: RowDiff) -> Observed:
     """What is known of a row's object before anybody asks: that of a drifted one has just been read back."""
     if diff.drifted is None:
-        return Observed()
+        return NOTHING_SEEN
     return Observed(body=diff.drifted, expanded=frozenset(rules.lifecycle.shown_if_asked))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.staged import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.fingerprints import Fingerprints
+
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,19 +113,17 @@ def count_rows(workspace: Workspace, staged: Staged) -> RowCounts:
 def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerprints) -> Iterator[list[RowDiff]]:
     """The rows that differ, in the order of their keys, in batches."""
     query = f"""
-        SELECT c.kind AS "$kind", c.key AS "$row_key", s.*, r.stripe_id AS "$id", r.params AS "$params",
-               r.payload_hash AS "$payload", r.adopted AS "$adopted", r.salt AS "$salt", r.refs AS "$referred",
-               s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash AS "$same_row",
-               coalesce(b.missing, r.missing) AS "$missing",
-               b.body AS "$body", b.digest AS "$drift", b.is_known AS "$drift_known", b.author AS "$author"
+        SELECT c.kind, c.key, r.stripe_id, r.params, r.payload_hash, r.adopted, r.salt, r.refs,
+               s.{quoted(HASH)} IS NOT DISTINCT FROM r.source_hash, coalesce(b.missing, r.missing),
+               b.body, b.digest, b.is_known, b.author, s.*
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
         LEFT JOIN (SELECT * FROM known_records WHERE sync = $sync) AS r ON r.key = c.key
         LEFT JOIN (SELECT * FROM work.read_back WHERE sync = $sync) AS b ON b.key = c.key
         ORDER BY {key_order("c.key")}
     """
-    for batch in workspace.batches(query, {"sync": staged.sync.name}):
-        yield [_row_diff(row, fingerprints) for row in batch]
+    for batch in workspace.split_batches(query, {"sync": staged.sync.name}, after=len(_Compared._fields)):
+        yield [_row_diff(_Compared(*compared), row, fingerprints) for compared, row in batch]
 
 
 def read_forgotten(workspace: Workspace, sync: str) -> dict[str, str | None]:
@@ -134,28 +134,45 @@ def read_forgotten(workspace: Workspace, sync: str) -> dict[str, str | None]:
     return dict(workspace.all("SELECT key, stripe_id FROM forgotten_rows WHERE sync = $sync", {"sync": sync}))
 
 
-def _row_diff(row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
-    params, salt, body = row.pop("$params"), row.pop("$salt"), row.pop("$body")
-    kind = Kind(row.pop("$kind"))
-    key = row.pop("$row_key")
-    # What a row that is gone refers to, nobody but its record knows: its end comes before its parent's, and if it comes
-    # back, it goes on with what it has.
-    refs, referred = row.pop(REFS), row.pop("$referred")
+class _Compared(NamedTuple):
+    """What stands before a row: how it differs, its record, and its object where that was read back."""
+
+    kind: str
+    key: str
+    stripe_id: str | None
+    params: str | None
+    payload_hash: str | None
+    adopted: bool | None
+    salt: str | None
+    refs: str | None
+    same_row: bool
+    missing: bool | None
+    body: str | None
+    drift: str | None
+    is_drift_known: bool | None
+    drift_author: str | None
+
+
+def _row_diff(found: _Compared, row: dict[str, Any], fingerprints: Fingerprints) -> RowDiff:
+    kind = _KINDS[found.kind]
+    refs, source_hash = row.pop(REFS), row.pop(HASH)
     return RowDiff(
         kind=kind,
-        key=key,
-        source_hash=row.pop(HASH),
-        refs=referred if kind is Kind.REMOVED else refs,
-        stripe_id=row.pop("$id"),
-        params=fingerprints.parse(params, salt, key) if params else {},
-        payload_hash=row.pop("$payload"),
-        adopted=bool(row.pop("$adopted")),
-        unreadable=not fingerprints.can_read(salt),
-        only_refs=bool(row.pop("$same_row")) and kind is Kind.CHANGED,
-        missing=bool(row.pop("$missing")),
-        drifted=orjson.loads(body) if body else None,
-        drift=row.pop("$drift"),
-        is_drift_known=bool(row.pop("$drift_known")),
-        drift_author=row.pop("$author"),
+        key=found.key,
+        source_hash=source_hash,
+        # What a row that is gone refers to, nobody but its record knows: its end comes before its parent's, and if it
+        # comes back, it goes on with what it has.
+        refs=found.refs if kind is Kind.REMOVED else refs,
+        stripe_id=found.stripe_id,
+        params=fingerprints.parse(found.params, found.salt, found.key) if found.params else {},
+        payload_hash=found.payload_hash,
+        adopted=bool(found.adopted),
+        unreadable=not fingerprints.can_read(found.salt),
+        only_refs=found.same_row and kind is Kind.CHANGED,
+        missing=bool(found.missing),
+        drifted=orjson.loads(found.body) if found.body else None,
+        drift=found.drift,
+        is_drift_known=bool(found.is_drift_known),
+        drift_author=found.drift_author,
         row={} if kind is Kind.REMOVED else row,
     )

@@ -6,6 +6,7 @@ and it is visible to cursors, so that one query can stream while others run.
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,14 +23,19 @@ BATCH_ROWS = 2_000
 TIME_ZONE = "SET TimeZone = 'UTC'"
 
 
-def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    batch = _with_shortest_floats(batch)
+def _columns(batch: pa.RecordBatch) -> list[list[Any]]:
+    return [_values(column) for column in _with_shortest_floats(batch).columns]
+
+
+def _values(column: pa.Array) -> list[Any]:
+    if column.null_count == len(column):
+        return [None] * len(column)
     try:
-        rows: list[dict[str, Any]] = batch.to_pylist()
+        values: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):
         # One cell must not take its whole batch along.
-        return [{name: _cell(batch.column(name)[row]) for name in batch.schema.names} for row in range(batch.num_rows)]
-    return rows
+        return [_cell(scalar) for scalar in column]
+    return values
 
 
 def _with_shortest_floats(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -98,11 +104,21 @@ class Workspace:
 
     def batches(self, sql: str, values: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
         """The rows of a query, some thousand at a time, while other statements may run."""
+        for rows in self.split_batches(sql, values, after=0):
+            yield [row for _, row in rows]
+
+    def split_batches(
+        self, sql: str, values: Mapping[str, Any] | None, *, after: int
+    ) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+        """The same, each row as the values of its first columns, up to `after`, and the others by name."""
         with self.connection.cursor() as cursor:
             cursor.execute(TIME_ZONE)
             relation = cursor.sql(sql, params=dict(values)) if values else cursor.sql(sql)
             for batch in relation.to_arrow_reader(BATCH_ROWS):
-                yield _rows(batch)
+                names, columns = batch.schema.names[after:], _columns(batch)
+                first = zip(*columns[:after], strict=True) if after else repeat((), batch.num_rows)
+                rest = zip(*columns[after:], strict=True)
+                yield [(one, dict(zip(names, row, strict=True))) for one, row in zip(first, rest, strict=True)]
 
     def close(self) -> None:
         """Drop the scratch tables."""

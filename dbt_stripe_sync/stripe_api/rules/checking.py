@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.model.violation import Violation
 from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE, Rule, Spot, steps_of
+from dbt_stripe_sync.stripe_api.rules.shapes import Metadata
 from dbt_stripe_sync.stripe_api.rules.texts import MaxCharacters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dbt_stripe_sync.model.params import Resource
+
+# Checks that look at one value alone, whatever else a request has.
+LIMITS = (MaxCharacters, Metadata)
 
 
 def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it with a default
@@ -26,17 +30,21 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
     known: Mapping[str, Any] | None = None,
     whole: bool | None = None,
     guesses: bool = False,
+    skips_limits: bool = False,
 ) -> Iterator[Violation]:
     """Every documented rule that the parameters of a call break, in the order of the parameters.
 
     `now` is Unix seconds; without it no time is looked at. `known` is what the object has already, as far as that is
     known, and `whole` that nothing else belongs to it: a creation says all there is, an update does not. `guesses` adds
-    the rules that nothing documents.
+    the rules that nothing documents, and `skips_limits` leaves out the limits of single values, where they are known to
+    be kept.
     """
-    is_whole = operation == CREATE if whole is None else whole
-    about = Spot(around=(), path=(), now=now, known=known or {}, whole=is_whole)
     found: list[Violation] = []
-    _walk(_tree(resource, operation, guesses=guesses), dict(params), about, found)
+    tree = _tree(resource, operation, guesses=guesses, skips_limits=skips_limits)
+    if tree.rules or tree.below:
+        is_whole = operation == CREATE if whole is None else whole
+        about = Spot(around=(), path=(), now=now, known=known or {}, whole=is_whole)
+        _walk(tree, dict(params), about, found)
     return iter(found)
 
 
@@ -50,17 +58,17 @@ class _Node:
 
     def concerns(self, value: Any) -> bool:
         """Whether there is anything to look at, in a value or inside it."""
-        if isinstance(value, str) and self.most is not None:
+        if self.most is not None and isinstance(value, str):
             return len(value) > self.most
         return bool(self.rules) or isinstance(value, dict | list)
 
 
 @cache
-def _tree(resource: Resource, operation: str, *, guesses: bool) -> _Node:
+def _tree(resource: Resource, operation: str, *, guesses: bool, skips_limits: bool) -> _Node:
     """The rules by the steps of their paths, so that a request is walked once and only where it has something."""
     root = _Node()
     for rule in rules_of(resource, operation):
-        if rule.source is None and not guesses:
+        if (rule.source is None and not guesses) or (skips_limits and isinstance(rule.check, LIMITS)):
             continue
         node = root
         for step in steps_of(rule.path):
@@ -98,7 +106,7 @@ def _walk(node: _Node, value: Any, spot: Spot, found: list[Violation]) -> None:
     if isinstance(value, dict):
         others = node.below.get("*")
         for name, inner in value.items():
-            child = node.below.get(name) or others
+            child = node.below.get(name, others)
             if child is not None and child.concerns(inner):
                 _walk(child, inner, spot.inside(name, value), found)
     elif isinstance(value, list) and "[]" in node.below:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
+
+
+_BRACKET = re.compile(r"[\[\]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class Metadata:
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """One for each limit that is not kept."""
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or _keeps_limits(value):
             return
         kept = sum(text not in ("", None) for text in value.values()) if len(value) > METADATA_KEYS else 0
         if kept > METADATA_KEYS:
@@ -141,6 +145,20 @@ class Metadata:
                     hint=f"shorten it in the model, for example with left(…, {METADATA_VALUE_CHARACTERS})",
                     within=(name,),
                 )
+
+
+def _keeps_limits(metadata: dict[str, Any]) -> bool:
+    """Whether metadata is well within Stripe's limits, as it is in nearly every row."""
+    try:
+        longest = max(map(len, metadata.values()), default=0)
+    except TypeError:
+        return False  # something else than a text
+    return (
+        longest <= METADATA_VALUE_CHARACTERS
+        and len(metadata) <= METADATA_KEYS
+        and max(map(len, metadata), default=0) <= METADATA_NAME_CHARACTERS
+        and not _BRACKET.search("".join(metadata))
+    )
 
 
 def _name_faults(name: str) -> Iterator[Fault]:
