@@ -102,6 +102,7 @@ def test_everything_fits_and_can_be_read(browser, options, tmp_path, history, wi
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
     assert opened.locator("h1").inner_text() == headline
     shown = ends[-SHOWN:]
+    assert opened.get_by_text(f"Only the latest {SHOWN} deliveries").count() == (len(ends) > SHOWN)
     assert opened.locator("tbody tr").count() == len(shown)
     reports = [end for end in shown if isinstance(end, SyncEnd) and end.state in {"succeeded", "partial"}]
     assert opened.locator("a", has_text="report").count() == len(reports)
