@@ -500,7 +500,8 @@ def test_the_metrics_are_what_prometheus_reads(shop, start):
     server = start()
     empty = list(parser.text_string_to_metric_families(server.get("/metrics").text))
     server.deliver(event(run.id))
-    server.deliver(event(555, id="wev_2"))
+    server.wait()
+    server.deliver(event(99_999, id="wev_2"))
     server.deliver(b"{")
     server.wait()
     text = server.get("/metrics").text
