@@ -92,7 +92,7 @@ async def _serve(
 
 
 def _is_our_failure(record: logging.LogRecord) -> bool:
-    """Whether a record is of more than a request that is not HTTP, which scanners send, and which is answered with 400."""
+    """Whether a record is of more than a request that is not HTTP, which scanners send and which gets a 400."""
     return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
