@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import Plan
     from dbt_stripe_sync.model.run import RunReport
     from dbt_stripe_sync.pipeline import Progress, RunOptions
-    from dbt_stripe_sync.wiring import Parts, Workload
+    from dbt_stripe_sync.wiring import Parts
+    from dbt_stripe_sync.workload import Workload
 
 
 async def make_undo_plan(workload: Workload, parts: Parts, undone: str, path: Path) -> Plan:
