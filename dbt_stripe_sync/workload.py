@@ -208,6 +208,17 @@ class Workload:
         return StatePlace(path=copy, remote=remote, before=file, memory_mb=self.settings.memory_mb)
 
 
+def load_bare_workload(options: ProjectOptions) -> Workload:
+    """A dbt project without its syncs, for what needs none: dbt need not have parsed it yet. Raises `ConfigError`."""
+    dbt = read_project(options.project_dir, options.chosen)
+    settings, problems = parse_settings(dbt.settings)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise ConfigError(problems)
+    file = dbt.target_path / "manifest.json"
+    manifest = read_manifest(file) if file.exists() else Manifest.of_unparsed(dbt.name)
+    return Workload(options=options, dbt=dbt, manifest=manifest, settings=settings, catalog=read_catalog(), syncs=())
+
+
 def load_workload(
     options: ProjectOptions, *, look_further: LookFurther | None = None, may_be_wrong: bool = False
 ) -> Workload:
