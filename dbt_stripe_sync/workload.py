@@ -360,17 +360,6 @@ def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
     return dbt, read_manifest(dbt.target_path / "manifest.json")
 
 
-def load_bare_workload(options: ProjectOptions) -> Workload:
-    """A dbt project without its syncs, for what needs none: dbt need not have parsed it yet. Raises `ConfigError`."""
-    dbt = read_project(options.project_dir, options.chosen)
-    settings, problems = parse_settings(dbt.settings)
-    if any(problem.severity is Severity.ERROR for problem in problems):
-        raise ConfigError(problems)
-    file = dbt.target_path / "manifest.json"
-    manifest = read_manifest(file) if file.exists() else Manifest.of_unparsed(dbt.name)
-    return Workload(options=options, dbt=dbt, manifest=manifest, settings=settings, catalog=read_catalog(), syncs=())
-
-
 def build(workload: Workload) -> None:
     """Let the user's dbt build the synced models and all that they come from. Raises `ConfigError`."""
     # By their qualified names: a bare one means every version of a model, and those of other packages.
