@@ -20,20 +20,10 @@ from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.plan import PlanOptions
+from dbt_stripe_sync.model_columns import check_models, find_doubtful_columns, find_missing_columns
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.wiring import (
-    ProjectOptions,
-    Workload,
-    build,
-    check_models,
-    check_target,
-    find_doubtful_columns,
-    find_missing_columns,
-    load_manifest,
-    load_workload,
-    open_parts,
-    opened_warehouse,
-)
+from dbt_stripe_sync.wiring import check_target, open_parts, opened_warehouse
+from dbt_stripe_sync.workload import ProjectOptions, Workload, build, load_manifest, load_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -49,7 +39,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.pipeline import Progress
     from dbt_stripe_sync.project_state import ProjectState
     from dbt_stripe_sync.warehouse_log import LogWritten
-    from dbt_stripe_sync.wiring import LookFurther, Parts
+    from dbt_stripe_sync.wiring import Parts
+    from dbt_stripe_sync.workload import LookFurther
 
 T = TypeVar("T")
 HELD = "A run holds the state: this plan is made from a copy of it, and may list what the run has sent since."

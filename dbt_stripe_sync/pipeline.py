@@ -21,9 +21,10 @@ from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.engine.plan.stale_state import check_plan_not_behind
 from dbt_stripe_sync.model.errors import StateError, SyncError
 from dbt_stripe_sync.model.run import new_run_id
+from dbt_stripe_sync.model_columns import check_models
 from dbt_stripe_sync.plan_header import build_header, check_plan
 from dbt_stripe_sync.warehouse_diff import compared_there, open_diffs
-from dbt_stripe_sync.wiring import check_models, opened_warehouse
+from dbt_stripe_sync.wiring import opened_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.apply.lanes import Tally
     from dbt_stripe_sync.model.plan import Agree, Plan, PlanOptions, Review
     from dbt_stripe_sync.model.run import Outcome, RunReport
-    from dbt_stripe_sync.wiring import Parts, Workload
+    from dbt_stripe_sync.wiring import Parts
+    from dbt_stripe_sync.workload import Workload
 
 
 class Progress(PlanProgress, Protocol):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import RunEntry, RunReport
     from dbt_stripe_sync.state.place import StatePlace
     from dbt_stripe_sync.state.store import StateStore
-    from dbt_stripe_sync.wiring import Workload
+    from dbt_stripe_sync.workload import Workload
 
 
 class ProjectState:

@@ -6,13 +6,12 @@ in between: what the log lacks is found by asking it. So a log that could not be
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity, SyncError
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.model.log import SCHEMA_SUFFIX
+from dbt_stripe_sync.warehouse_writing import Writing, write_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,13 +20,19 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.logged import LoggedState
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.warehouse.log import WarehouseLog
-    from dbt_stripe_sync.wiring import Workload
+    from dbt_stripe_sync.workload import Workload
 
 # Runs are added some at a time: a log that begins with the history of years does not begin anew when it is cut off.
 RUNS_AT_ONCE = 500
 CHANGES_AT_ONCE = 100_000
 # As many objects of new runs are compared by themselves; with more, the whole table is.
 FEW_OBJECTS = 100_000
+LOG = Writing(
+    code="log",
+    what="the log was",
+    setting="log",
+    later="the next run, or `dbt-stripe-sync log write`, writes what is missing",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +64,7 @@ def check_log_wanted(workload: Workload) -> None:
 
 async def log_to_warehouse(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
     """Write the log, if there is to be one. What keeps it from being written comes back as a warning."""
-    if workload.settings.log is None:
-        return ()
-    try:
-        await write_log(workload, state)
-    except SyncError as error:
-        return tuple(_not_written(problem) for problem in error.problems)
-    except Exception as error:  # noqa: BLE001 - the log never fails the run that it is about
-        return (_not_written(Problem(code="log-failed", summary=type(error).__name__)),)
-    return ()
+    return () if workload.settings.log is None else await LOG.attempt(write_log(workload, state))
 
 
 async def write_log(
@@ -75,17 +72,9 @@ async def write_log(
 ) -> LogWritten:
     """Write what the log lacks of an open state; `everything` compares what it has already, too.
 
-    Works in a thread, so that Ctrl-C is heard; what was begun is rolled back then. Raises `SyncError`.
+    Raises `SyncError`.
     """
-    writer = _Writer(workload, state.logged, everything=everything, take_over=take_over)
-    writing = asyncio.ensure_future(asyncio.to_thread(writer.write))
-    try:
-        return await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        writer.cancel()
-        with suppress(Exception):
-            await writing  # it uses the state, which is closed next
-        raise
+    return await write_in_thread(_Writer(workload, state.logged, everything=everything, take_over=take_over))
 
 
 class _Writer:
@@ -169,14 +158,3 @@ def _in_groups(runs: Mapping[str, int]) -> Iterator[list[str]]:
         size += changes
     if group:
         yield group
-
-
-def _not_written(problem: Problem) -> Problem:
-    later = "the next run, or `dbt-stripe-sync log write`, writes what is missing"
-    return Problem(
-        code="log-not-written",
-        summary=f"the log was not written to the warehouse: {problem.summary}",
-        where=Location(file="dbt_project.yml", field="vars.stripe_sync.log"),
-        hint=f"{problem.hint}; {later}" if problem.hint else later,
-        severity=Severity.WARNING,
-    )

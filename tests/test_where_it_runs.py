@@ -189,6 +189,8 @@ def test_the_json_of_the_page_on_alerts_has_the_names_that_are_sent():
 class GitHub:
     """GitHub's REST API for comments of issues (docs.github.com/rest/issues/comments), over HTTP."""
 
+    summary: Path
+
     def __init__(self) -> None:
         self.comments: list[dict] = [
             {"id": number, "body": f"somebody's comment {number}", "html_url": "x"} for number in range(1, 151)

@@ -12,7 +12,7 @@ import click
 from dbt_stripe_sync.alerts import alerting_about_stops
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.screen import Screen
-from dbt_stripe_sync.wiring import ProjectOptions
+from dbt_stripe_sync.workload import ProjectOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

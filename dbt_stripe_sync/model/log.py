@@ -92,7 +92,7 @@ OBJECTS = LogTable(
         ("is_adopted", Kind.BOOLEAN, "The object existed before the sync and was matched to the row."),
         ("is_missing", Kind.BOOLEAN, "Stripe had no such object any more when it was last used."),
         ("run_id", Kind.TEXT, "The run that last wrote the row's record."),
-        ("created_at", Kind.TIME, "When the row's record was first written."),
+        ("created_at", Kind.TIME, "When the row came to have this object."),
         ("updated_at", Kind.TIME, "When the row's record was last written."),
     ),
 )

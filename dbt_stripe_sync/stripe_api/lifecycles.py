@@ -30,7 +30,7 @@ from dbt_stripe_sync.model.lifecycle import (
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.refusals import REFUSED
 from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
-from dbt_stripe_sync.stripe_api.rules.prices import FIRST_BILLS, PRICES_NAMED
+from dbt_stripe_sync.stripe_api.rules.named_prices import FIRST_BILLS, PRICES_NAMED
 from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
 from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
 

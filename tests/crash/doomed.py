@@ -20,6 +20,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from dbt_stripe_sync import warehouse_log
 from dbt_stripe_sync.cli import main
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.state import migrations, store
+from dbt_stripe_sync.state import migrations, opening
 from dbt_stripe_sync.state.remote import replica
 from dbt_stripe_sync.state.remote.objects import Objects
 from dbt_stripe_sync.state.remote.replica import Replica
@@ -38,6 +39,7 @@ from dbt_stripe_sync.stripe_api import gateway
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.warehouse.log_duckdb import DuckDBLog
 from dbt_stripe_sync.warehouse.log_postgres import PostgresLog
+from dbt_stripe_sync.warehouse.plain_writer import PlainWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,10 +146,10 @@ def watch_plan(point: Point) -> None:
 
 def watch_migration(point: Point) -> None:
     """A state that is made, and one that is brought to a newer format."""
-    migrate = store.migrate
+    migrate = opening.migrate
     steps = (*migrations.MIGRATIONS, NEXT_STEP) if os.environ.get("CRASH_NEXT_FORMAT") else migrations.MIGRATIONS
-    store.migrate = lambda connection, path: migrate(connection, path, steps)
-    around(store, "_create", lambda *_: point.reached("before the state is made"))
+    opening.migrate = partial(migrate, steps=steps)
+    around(opening, "_create", lambda *_: point.reached("before the state is made"))
     around(migrations, "_apply", lambda *_: point.reached(BEFORE_STEP), lambda *_: point.reached(AFTER_STEP))
     around(migrations.shutil, "copy2", lambda *_: point.reached("before the backup"))
 
@@ -166,9 +168,9 @@ def watch_objects(point: Point) -> None:
 
 
 def watch_log(point: Point) -> None:
-    """The log in the warehouse: each statement of it, and each commit."""
-    for kind in (DuckDBLog, PostgresLog):
-        for name in ("execute", "read", "stage", "commit", "_rows"):
+    """What is written to the warehouse, the log and the hashes: each statement of it, and each commit."""
+    for kind in (DuckDBLog, PostgresLog, PlainWriter):
+        for name in {"execute", "read", "stage", "commit", "_rows"} & vars(kind).keys():
             around(kind, name, lambda *_: point.reached(LOGGING), lambda *_: point.reached(LOGGED))
     if most := os.environ.get("CRASH_LOG_RUNS_AT_ONCE"):
         warehouse_log.RUNS_AT_ONCE = int(most)
@@ -178,7 +180,7 @@ def set_clock(_point: Point) -> None:
     """Let time have passed since the last run."""
     later = timedelta(seconds=float(os.environ.get("CRASH_SECONDS_LATER") or 0))
     now = SystemClock.now
-    SystemClock.now = lambda clock: now(clock) + later
+    SystemClock.now = lambda self: now(self) + later
 
 
 def fold_often(_point: Point) -> None:

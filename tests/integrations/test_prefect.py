@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("prefect", reason="Prefect is not in this environment")
@@ -69,7 +71,7 @@ def test_the_page_on_orchestrators_works(customers, monkeypatch):
     monkeypatch.chdir(customers.root.parent)
     monkeypatch.setenv("DBT_PROFILES_DIR", str(customers.root))
     monkeypatch.setenv("STRIPE_API_BASE", customers.stripe.url)
-    names = {"__name__": "page"}
+    names: dict[str, Any] = {"__name__": "page"}
 
     # Not with this file's own `from __future__`, which a user's file need not have.
     exec(compile(code_of("Prefect"), "page.py", "exec", dont_inherit=True), names)  # noqa: S102 - the page's own code

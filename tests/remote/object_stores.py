@@ -14,7 +14,7 @@ import urllib.request
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -260,7 +260,7 @@ def store_of(url: str, environment: Mapping[str, str]):
     from obstore.store import LocalStore
 
     parts = urlsplit(url)
-    client = {"allow_http": True}
+    client: Any = {"allow_http": True}
     prefix = parts.path.strip("/")
     if parts.scheme == "file":
         return LocalStore(parts.path, mkdir=True)
@@ -268,7 +268,7 @@ def store_of(url: str, environment: Mapping[str, str]):
         account = environment["GOOGLE_SERVICE_ACCOUNT"]
         return GCSStore(parts.netloc, prefix=prefix, client_options=client, service_account=account)
     if parts.scheme == "az":
-        config = {
+        config: Any = {
             "account_name": environment["AZURE_STORAGE_ACCOUNT_NAME"],
             "account_key": environment["AZURE_STORAGE_ACCOUNT_KEY"],
             "endpoint": environment["AZURE_STORAGE_ENDPOINT"],

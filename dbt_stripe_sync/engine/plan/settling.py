@@ -17,6 +17,7 @@ from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
+from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -186,7 +187,7 @@ class Settling:
             return {}
         self.workspace.fill(
             "CREATE OR REPLACE TABLE work.ending AS SELECT DISTINCT target FROM incoming",
-            pa.table([pa.array(targets, pa.string())], schema=_ENDS).to_reader(),
+            build_table(_ENDS, [(target,) for target in targets]).to_reader(),
         )
         rows = self.workspace.all(
             """
