@@ -286,6 +286,24 @@ class StateStore:
         """What became of each change of a run; it can be walked while the state is open, and afterwards."""
         return log.Outcomes(run_id, self._reopened)
 
+    def syncs_of_run(self, run_id: str) -> Sequence[str]:
+        """The syncs of which a run changed something."""
+        return log.read_syncs(self._session, run_id)
+
+    def succeeded_in(self, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterator[Outcome]:
+        """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
+        return log.read_succeeded(self._session, run_id, sync, actions)
+
+    def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
+        """The rows of a sync to which a run has done more than one change."""
+        return log.read_changed_twice(self._session, run_id, sync)
+
+    def last_writer(self, sync: str, key: str) -> str | None:
+        """The run that has written a row's record last."""
+        query = "SELECT run_id FROM records WHERE sync = $sync AND key = $key"
+        writer = self._session.value(query, sync=sync, key=key)
+        return None if writer is None else str(writer)
+
     def last_rejected(self, run_id: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
         return log.read_rejected(self._session, [run_id] if run_id is not None else log.read_newest(self._session))
