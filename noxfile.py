@@ -5,12 +5,16 @@ They run in the environment that nox is in; only the documentation and the built
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "test_types", "tests"]
+
+# Folders of whole dbt projects, whose Python models are dbt's.
+_BUILT_BY_DBT = {"habits", "habits_dbt2", "projects"}
 
 
 @nox.session
@@ -43,6 +47,37 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy, strict."""
     session.run("mypy")
+
+
+@nox.session
+def test_types(session: nox.Session) -> None:
+    """Mypy over the tests."""
+    session.run("mypy", "--config-file", "tests/mypy.ini", *_named_apart(Path(session.create_tmp())))
+
+
+def _named_apart(folder: Path) -> list[str]:
+    """The tests' modules. Several folders have a `conftest.py`: mypy gets each by a name of its own."""
+    modules = sorted(path for path in Path("tests").rglob("*.py") if not _BUILT_BY_DBT & {*path.parts})
+    os.environ["MYPYPATH"] = ":".join(sorted({str(path.parent) for path in modules}))
+    named = []
+    for path in modules:
+        if path.name != "conftest.py" or path.parent.name == "tests":
+            named.append(str(path))
+            continue
+        link = folder / f"conftest_of_{path.parent.name}.py"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.absolute())
+        named.append(str(link))
+    return named
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """What the README's tests run of the package, in each process that they start, against the floor."""
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
 
 
 @nox.session

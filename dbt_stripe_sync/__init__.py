@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
     from dbt_stripe_sync.model.plan import PermanentRemovals, Plan, PlanOptions, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport, RunStatus, Status
-    from dbt_stripe_sync.wiring import ProjectOptions
+    from dbt_stripe_sync.workload import ProjectOptions
 
     __version__: str
 
@@ -48,7 +48,7 @@ __all__ = [
 
 _HOMES = {
     "Project": "api",
-    "ProjectOptions": "wiring",
+    "ProjectOptions": "workload",
     "PlanOptions": "model.plan",
     "Change": "model.change",
     **dict.fromkeys(("PermanentRemovals", "Plan", "SyncCounts"), "model.plan"),

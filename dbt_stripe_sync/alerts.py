@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.config.alerts import Alert
     from dbt_stripe_sync.model.alert import AlertMessage
     from dbt_stripe_sync.model.run import RunReport
-    from dbt_stripe_sync.wiring import ProjectOptions
+    from dbt_stripe_sync.workload import ProjectOptions
 
 MOST_ATTEMPTS = 3
 ATTEMPT_SECONDS = 5.0

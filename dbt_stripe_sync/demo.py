@@ -21,7 +21,7 @@ from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
 from dbt_stripe_sync.report.run_json import write_results
 from dbt_stripe_sync.sandbox import Sandbox
-from dbt_stripe_sync.wiring import ProjectOptions
+from dbt_stripe_sync.workload import ProjectOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

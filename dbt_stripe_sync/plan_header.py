@@ -11,7 +11,8 @@ from dbt_stripe_sync.model.plan import PlanHeader
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import Plan
-    from dbt_stripe_sync.wiring import Parts, Workload
+    from dbt_stripe_sync.wiring import Parts
+    from dbt_stripe_sync.workload import Workload
 
 
 def build_header(workload: Workload, parts: Parts) -> PlanHeader:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.warehouse.hash_table import HashCopy
-    from dbt_stripe_sync.wiring import Workload
+    from dbt_stripe_sync.workload import Workload
 
 HASHES = Writing(
     code="diff",

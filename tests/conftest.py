@@ -10,6 +10,7 @@ import socketserver
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from business import SAMPLE, Business
@@ -22,9 +23,12 @@ from usage import meters
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.sandbox import Sandbox
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 HERE = Path(__file__).parent
-# Folders whose tests are the same for many kinds of object, difference or fault.
-GRIDS = {"core", "crash", "faults", "two_objects"}
+# Folders and files whose tests are the same for many kinds of object, difference or fault.
+GRIDS = {"core", "crash", "faults", "two_objects", "gateway/test_hostile_answers.py"}
 # Files that take most of the time: the default run has the first test of each, and `-m slow` the others.
 THOROUGH = {
     "cloud/test_dbt_cloud.py",
@@ -37,6 +41,7 @@ THOROUGH = {
     "crash/test_remote_crash.py",
     "dbt/test_dbt_engines.py",
     "faults/test_other_faults.py",
+    "faults/test_owed_faults.py",
     "faults/test_rates.py",
     "faults/test_recovery.py",
     "faults/test_secrets.py",
@@ -107,11 +112,16 @@ ARGUMENTS = [
 
 # How long an example takes says nothing here: the machines are slow at times.
 settings.register_profile("default", deadline=None)
+settings.register_profile("few", deadline=None, max_examples=30)
 settings.load_profile("default")
 
 
-def pytest_configure():
-    """Keep what is said to the local Stripe, for the contract tests, where somebody names a folder for it."""
+def pytest_configure(config):
+    """Take fewer examples in the default run, and keep what is said to the local Stripe where a folder is named."""
+    if "not slow" in config.option.markexpr:
+        settings.load_profile("few")
+    # Without bytecode, each program that a test starts compiles the whole package, which takes it twice as long.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if os.environ.get(FOLDER):
         start_recording(Path(os.environ[FOLDER]))
 
@@ -127,7 +137,7 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("slow") or item.get_closest_marker("long"):
             continue
         name = item.path.relative_to(HERE).as_posix()
-        is_grid = item.path.parent.name in GRIDS
+        is_grid = bool({item.path.parent.name, name} & GRIDS)
         test = (name, item.cls, getattr(item, "originalname", item.name)) if name not in THOROUGH else name
         if test in seen and (is_grid or name in THOROUGH):
             item.add_marker(pytest.mark.slow)
@@ -218,7 +228,7 @@ def dbt_2() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> dict[str, str]:
+def postgres(tmp_path_factory) -> Iterator[dict[str, str]]:
     """The settings of a real PostgreSQL for the sample's profile: a server that is named, or one of our own."""
     from urllib.parse import parse_qs, unquote, urlsplit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ MAKERS = {
     "subscription_schedule": _schedule,
 }
 # Parameters that an update takes in a living object of each kind, one for each row of the table.
-CHANGES = {
+CHANGES: dict[str, Any] = {
     "subscription": [{"description": "new"}] * 2,
     "invoice": [{"description": "new"}, {"footer": "new"}],
     "invoice_item": [{"description": "new"}],

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from aiohttp import web
 
 from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.forms import parse_form
@@ -36,8 +37,8 @@ def start_recording(folder: Path) -> None:
         answer = await handle(front, request)
         if answer.status == 200 and answer.content_type == "application/json":
             line = _line(front, request.method, request.path, request.rel_url.raw_query_string, await request.read())
-            if line is not None:
-                _keep(file, seen, line, orjson.loads(answer.body))
+            if line is not None and isinstance(answer, web.Response):
+                _keep(file, seen, line, orjson.loads(answer.text))
         return answer
 
     Front.handle = handle_and_record

@@ -25,7 +25,8 @@ from dbt_stripe_sync.engine.apply.lanes import Stop
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.run import RunStatus
 from dbt_stripe_sync.sandbox import Sandbox
-from dbt_stripe_sync.wiring import ProjectOptions, load_workload, open_parts
+from dbt_stripe_sync.wiring import open_parts
+from dbt_stripe_sync.workload import ProjectOptions, load_workload
 
 TAG = "dbt_stripe_sync"
 ACCOUNTS = count()

@@ -101,7 +101,7 @@ COUPONS = ("k0", "k1")
 CODES = ("x0", "x1", "x2")
 TEXTS = ("SPRING", "Summer", "WINTER", "summer2")
 AMOUNTS = (1000, 1200, 1500)
-FAULTS = {
+FAULTS: dict[str, Any] = {
     "403": Fault.forbidden,
     "409": Fault.conflict,
     "429": Fault.rate_limited,
@@ -189,7 +189,7 @@ class BusinessMachine(RuleBasedStateMachine):
         self.chosen: str | None = None
         self.foreign_items: dict[str, str] = {}
         product = self.hand.products.create({"name": "Theirs"}).id
-        addon = {"product": product, "currency": "usd", "unit_amount": 7, "recurring": {"interval": "month"}}
+        addon: Any = {"product": product, "currency": "usd", "unit_amount": 7, "recurring": {"interval": "month"}}
         self.addon = self.hand.prices.create(addon).id
         self.hand.coupons.create({"id": f"THEIRS{self.account[5:]}", "percent_off": 1, "duration": "once"})
         self.theirs = self.not_ours()

@@ -11,7 +11,7 @@ from business import by_hand
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.run import RunStatus
-from dbt_stripe_sync.wiring import ProjectOptions
+from dbt_stripe_sync.workload import ProjectOptions
 
 
 class MovedClock(SystemClock):

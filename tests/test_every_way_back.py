@@ -172,8 +172,9 @@ def of_tables():
     found = set()
     for name, tables in TABLES.items():
         for node in ast.parse((HERE / name).read_text()).body:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            if any(isinstance(target, ast.Name) and target.id in tables for target in targets):
+            if not isinstance(node, ast.Assign):
+                continue
+            if any(isinstance(target, ast.Name) and target.id in tables for target in node.targets):
                 assert isinstance(node.value, ast.Dict)
                 found |= {ast.literal_eval(key) for key in node.value.keys}
     return found

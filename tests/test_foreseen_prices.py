@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 import stripe as stripe_sdk
@@ -156,17 +157,17 @@ def test_a_price_of_another_currency_is_not_added_to_a_subscription(business, st
 @pytest.mark.parametrize("source", ["this plan", "an earlier run", "an id", "price_data"])
 def test_a_billing_anchor_after_the_first_period_is_known_to_the_plan(business, stripe, api, source):
     customer, product = api.customers.create({"email": "a@example.com"}).id, api.products.create({"name": "Desk"}).id
-    item = {"price": "price"}
+    item: dict[str, Any] = {"price": "price"}
     given = new_price(api, recurring=True) if source == "an id" else product
     if source in {"this plan", "an earlier run"}:
         business.rows("plans", (product,), columns="id text")
-        price = {"product": "id", "currency": {"value": "usd"}, "unit_amount": {"value": 500}}
+        price: dict[str, Any] = {"product": "id", "currency": {"value": "usd"}, "unit_amount": {"value": 500}}
         business.sync("plans", resource="price", key="id", fields={**price, "recurring.interval": {"value": "month"}})
         item = {"price": {"sync": "plans", "key": "price"}}
         if source == "an earlier run":
             assert business.cli("run").exit_code == 0
     if source == "price_data":
-        data = {"product": "price", "currency": {"value": "usd"}, "unit_amount": {"value": 500}}
+        data: dict[str, Any] = {"product": "price", "currency": {"value": "usd"}, "unit_amount": {"value": 500}}
         item = {"price_data": {**data, "recurring": {"interval": {"value": "month"}}}}
     now = int(time.time())
     rows = [("late", customer, given, now + 60 * DAY, 0), ("soon", customer, given, now + 20 * DAY, 0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import stripe as stripe_sdk
@@ -260,7 +261,7 @@ def test_what_cannot_wait_for_its_payment_is_known_to_the_plan(business, stripe,
     assert len(stripe.writes()) == (1 if is_accepted else 0)
 
 
-PRICE_ROWS = {
+PRICE_ROWS: dict[str, dict[str, Any]] = {
     "metered": {"recurring.interval": {"value": "month"}, "recurring.usage_type": {"value": "metered"}},
     "monthly": {"recurring.interval": {"value": "month"}},
     "once": {},
@@ -288,9 +289,10 @@ PRICE_ROWS = {
 def test_what_does_not_go_with_a_price_of_the_plan_is_known_to_it(business, stripe, kind, resource, fields, said):
     api = stripe_sdk.StripeClient(stripe.api_key, base_addresses={"api": stripe.url}).v1
     customer = api.customers.create({"email": "a@example.com"}).id
-    price = {"product_data.name": "id", "currency": {"value": "usd"}, "unit_amount": {"value": 500}, **PRICE_ROWS[kind]}
+    price: dict[str, Any] = {"product_data.name": "id", "currency": {"value": "usd"}, "unit_amount": {"value": 500}}
+    price |= PRICE_ROWS[kind]
     if kind == "metered":
-        counted = {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+        counted: Any = {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
         price["recurring.meter"] = {"value": api.billing.meters.create(counted).id}
     business.rows("plans", ("p1",), columns="id text")
     business.sync("plans", resource="price", key="id", fields=price)

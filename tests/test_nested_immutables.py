@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from business import run_cli
@@ -13,7 +14,7 @@ from dbt_stripe_sync.model.params import immutable_parts
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 
 CATALOG = read_catalog()
-SHIPPING = {"display_name": "Std", "fixed_amount": {"amount": 500, "currency": "usd"}}
+SHIPPING: dict[str, Any] = {"display_name": "Std", "fixed_amount": {"amount": 500, "currency": "usd"}}
 PRICE = {"currency": "usd", "unit_amount": 500}
 LINK = {"line_items": [{"price": "price_1", "quantity": 1}, {"price": "price_2", "quantity": 1}]}
 CODE = {"code": "A", "restrictions": {"minimum_amount": 100, "minimum_amount_currency": "usd"}}

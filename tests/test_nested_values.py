@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from business import by_hand
 
@@ -64,7 +66,7 @@ def test_a_hash_from_a_struct_a_json_column_a_text_or_a_map(business, source):
 
 def test_a_hash_from_dotted_and_from_nested_names(business):
     select = "SELECT 1 AS id, 'Bern' AS city, 'CH' AS country, 'Ann' AS name"
-    fields = {"shipping": {"name": "name", "address": {"city": "city", "country": "country"}}}
+    fields: dict[str, Any] = {"shipping": {"name": "name", "address": {"city": "city", "country": "country"}}}
     nested = synced(business, select, fields=fields)
     fields = {"shipping.name": "name", "shipping.address.city": "city", "shipping.address.country": "country"}
     again = synced(business, select, fields=fields)
@@ -792,7 +794,7 @@ def test_a_paused_subscription_keeps_the_day_on_which_somebody_lets_it_resume(bu
     price = by_hand(
         business,
         "prices",
-        **{"currency": "usd", "unit_amount": 500, "recurring[interval]": "month", "product_data[name]": "Desk"},
+        **{"currency": "usd", "unit_amount": "500", "recurring[interval]": "month", "product_data[name]": "Desk"},
     )["id"]
     fields = {"customer": "customer", "items": [{"price": "price"}], "pause_collection.behavior": "pause"}
     columns = "id text, customer text, price text, pause text"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import stripe
 
 from dbt_stripe_sync.sandbox import Fault, FaultKind, Sandbox
 
-INVOICE = {"resource": "invoice", "key": "id", "fields": {"metadata.note": "note"}}
+INVOICE: dict[str, Any] = {"resource": "invoice", "key": "id", "fields": {"metadata.note": "note"}}
 COLUMNS = "id text, who text, note text"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import stripe
 from business import by_hand
@@ -15,8 +17,8 @@ NOW = {"start_date": {"value": "now"}}
 def test_a_schedule_is_made_and_its_phases_are_changed_from_where_they_began(business, phase):
     api = stripe.StripeClient(Sandbox.api_key, base_addresses={"api": business.stripe.url}).v1
     product = api.products.create({"name": "X"})["id"]
-    monthly = {"product": product, "currency": "usd", "recurring": {"interval": "month"}}
-    prices = [api.prices.create({**monthly, "unit_amount": amount})["id"] for amount in (1000, 2000)]
+    monthly: Any = {"product": product, "currency": "usd", "recurring": {"interval": "month"}}
+    prices = [api.prices.create(monthly | {"unit_amount": amount})["id"] for amount in (1000, 2000)]
     customer = api.customers.create({"email": "a@example.com"})["id"]
     fields = {"customer": "customer", **NOW, "phases": [{**phase, "items": [{"price": "price"}]}]}
 
@@ -97,7 +99,7 @@ def test_parts_of_phases_that_nothing_maps_survive_an_update(business):
     assert business.cli().exit_code == 0
     (made,) = business.stripe.objects("subscription_schedule")
     kept = ("start_date", "end_date", "description")
-    by_somebody = [
+    by_somebody: Any = [
         {
             **{name: phase[name] for name in kept if phase[name]},
             "items": [{"price": item["price"], "quantity": 5, "metadata": {"desk": "7"}} for item in phase["items"]],

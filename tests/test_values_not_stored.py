@@ -655,8 +655,8 @@ def desks(business):
 
 
 def put_desks(business, *rows):
-    rows = [(id_, 1, "desk", seats, prorate) for id_, seats, prorate in rows]
-    business.rows("desks", *rows, columns="id int, person int, code text, seats int, prorate text")
+    desks = [(id_, 1, "desk", seats, prorate) for id_, seats, prorate in rows]
+    business.rows("desks", *desks, columns="id int, person int, code text, seats int, prorate text")
 
 
 def test_how_a_change_is_charged_is_said_again_though_only_its_hash_is_known(desks):

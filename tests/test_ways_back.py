@@ -30,7 +30,7 @@ def sync(business, **more):
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 COLUMNS = ("id", "email", "credit", "exempt", "address", "note", "nick", "sequence")
-GOOD = {
+GOOD: dict[str, str | None] = {
     "email": "a@example.com",
     "credit": "1.50",
     "exempt": "none",
@@ -39,7 +39,7 @@ GOOD = {
     "nick": "4",
     "sequence": "7",
 }
-BAD = {
+BAD: dict[str, dict[str, str | None]] = {
     "not-an-amount": {"credit": "lots"},
     "too-many-decimals": {"credit": "1.234"},
     "not-in-enum": {"exempt": "maybe"},

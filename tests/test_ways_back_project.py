@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import duckdb
 import pytest
@@ -136,7 +137,7 @@ def nothing(_business, _monkeypatch=None):
 
 HERE = ()
 # Code: what brings it about; the command that says it; its exit code; the way out; and the command that succeeds then.
-CASES = {
+CASES: dict[str, Any] = {
     "bad-setting": (
         lambda b: b.set(account_per_second="many"),
         HERE,
@@ -324,7 +325,7 @@ def test_a_private_model_is_in_the_exposure_once_it_is_public(customers):
     assert (ran.exit_code, "private-model" in ran.text) == (0, False), ran.text
 
 
-POSTGRES = {
+POSTGRES: dict[str, Any] = {
     "warehouse-unreachable": {"host": "127.0.0.1", "port": 1, "retries": 0},
     "warehouse-auth": {"user": "nobody_here"},
     "warehouse-denied": {"user": "ways_back_reader"},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import stripe
 
 from dbt_stripe_sync.sandbox import Sandbox
 
-METER = {
+METER: dict[str, Any] = {
     "resource": "billing.meter",
     "key": "id",
     "fields": {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.authoring.generated import write_generated
 from dbt_stripe_sync.config.columns import models_of
+from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ def _exposure(sync: Sync, referrer: Referrer) -> Iterator[str]:
     models = [model for model in models_of(sync) if referrer.may_refer_to(model)]
     if not models:
         return
-    article = "an" if sync.resource[0] in "aeiou" else "a"
-    description = f"Each row of {sync.model.label} is {article} {sync.resource} in Stripe."
+    description = f"Each row of {sync.model.label} is {with_article(sync.resource)} in Stripe."
     if sync.depends_on:
         description += f" It refers to objects of {', '.join(sync.depends_on)}."
     # dbt takes letters, digits and underscores alone.

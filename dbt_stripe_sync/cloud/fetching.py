@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.cloud.client import CloudClient
     from dbt_stripe_sync.cloud.runs import CloudRun
     from dbt_stripe_sync.dbt.project import DbtProject
-    from dbt_stripe_sync.wiring import ProjectOptions
+    from dbt_stripe_sync.workload import ProjectOptions
 
 COMPILED = "compiled"
 

@@ -20,6 +20,7 @@ from dbt_stripe_sync.config.unknown_params import params_for
 from dbt_stripe_sync.config.values import Around, are_names, parse_nulls
 from dbt_stripe_sync.config.versions import models_by_name, without_inherited
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
+from dbt_stripe_sync.model.nested import map_leaves
 from dbt_stripe_sync.model.sync import (
     Column,
     DiffPlace,
@@ -429,12 +430,8 @@ def _fingerprint(raw: Mapping[str, Any], columns: Iterable[tuple[str, str]], res
         "options": raw.get("options"),
         "columns": list(columns),
     }
-    return sha256(json.dumps(_plain(matters), sort_keys=True).encode()).hexdigest()[:32]
+    return sha256(json.dumps(map_leaves(matters, _plain, str), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
     return value if value is None or isinstance(value, str | bool | int) else str(value)

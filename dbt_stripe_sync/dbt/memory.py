@@ -37,7 +37,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Extent:
     """What a result speaks of: a relation on a server, or all that is at a place. None stands for any."""
 
     relation: str | None
@@ -46,9 +46,9 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class KnownResults:
-    """The newest result of each node at each spot."""
+    """The newest result of each node for each extent."""
 
-    entries: dict[str, dict[Spot, Known]] = field(default_factory=dict)
+    entries: dict[str, dict[Extent, Known]] = field(default_factory=dict)
 
     def add(self, results: RunResults, place: Place | None) -> None:
         """Take in the results of a later command, which has built at a place; None where that is not known."""
@@ -61,13 +61,18 @@ class KnownResults:
             # The relation of a test is that of its failures, where these are stored: nobody looks for it there.
             relation = None if is_test else results.relations.get(unique_id)
             where = None if place is None else (place.server if relation else place.identity)
-            self.entries.setdefault(unique_id, {})[Spot(relation, where)] = Known(status=status, by=results)
+            self.entries.setdefault(unique_id, {})[Extent(relation, where)] = Known(status=status, by=results)
 
     def of(self, unique_id: str, relation: str | None, place: Place) -> Known | None:
         """The newest result of a node, for the relation that it has at a place."""
         at = self.entries.get(unique_id, {})
-        spots = (Spot(None, None), Spot(None, place.identity), Spot(relation, None), Spot(relation, place.server))
-        found = [at[spot] for spot in spots if spot in at]
+        extents = (
+            Extent(None, None),
+            Extent(None, place.identity),
+            Extent(relation, None),
+            Extent(relation, place.server),
+        )
+        found = [at[extent] for extent in extents if extent in at]
         return max(found, key=lambda known: known.by.generated_at, default=None)
 
     @property

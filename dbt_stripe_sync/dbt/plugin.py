@@ -98,7 +98,7 @@ def _is_tagged(nodes: Iterable[Any]) -> bool:
 def _find_problems(nodes: Iterable[Any], project: str) -> str:
     # Only here, since importing dbt_stripe_sync must cost dbt nothing in a project without syncs.
     from dbt_stripe_sync.report.problems_text import render_problems
-    from dbt_stripe_sync.wiring import check_syncs
+    from dbt_stripe_sync.workload import check_syncs
 
     raw = {node.unique_id: _raw(node) for node in nodes if str(node.resource_type) in _READABLE}
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.integrations.summary import RunSummary, SyncSummary
     from dbt_stripe_sync.model.sync import Sync
-    from dbt_stripe_sync.wiring import ProjectOptions
+    from dbt_stripe_sync.workload import ProjectOptions
 
 CHECK = "every_row_is_in_stripe"
 

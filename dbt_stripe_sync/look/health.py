@@ -13,18 +13,11 @@ from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import SyncError
 from dbt_stripe_sync.model.lifecycle import Removal
+from dbt_stripe_sync.model_columns import check_models, find_missing_columns
 from dbt_stripe_sync.stripe_api.keys import is_restricted
 from dbt_stripe_sync.stripe_api.permissions import list_permissions
-from dbt_stripe_sync.wiring import (
-    check_account,
-    check_models,
-    check_target,
-    find_missing_columns,
-    load_workload,
-    opened_state,
-    opened_stripe,
-    opened_warehouse,
-)
+from dbt_stripe_sync.wiring import check_account, check_target, opened_state, opened_stripe, opened_warehouse
+from dbt_stripe_sync.workload import load_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +25,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.model.calls import Account
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.wiring import ProjectOptions, Workload
+    from dbt_stripe_sync.workload import ProjectOptions, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.model.nodes import RowSource
     from dbt_stripe_sync.model.sync import Sync
-    from dbt_stripe_sync.wiring import Workload
+    from dbt_stripe_sync.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

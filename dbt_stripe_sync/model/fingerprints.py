@@ -20,6 +20,7 @@ import orjson
 from dbt_stripe_sync.model.calls import is_object_id
 from dbt_stripe_sync.model.change import FieldChange, Fingerprint, NotStored, Ref
 from dbt_stripe_sync.model.codec import canonical
+from dbt_stripe_sync.model.nested import leaves, map_leaves
 from dbt_stripe_sync.model.record import MARK
 
 if TYPE_CHECKING:
@@ -154,40 +155,30 @@ def stored_hash(params: str) -> str:
 
 
 def _seal(value: Any, salt: Salt, key: str, *, in_path: bool = False) -> Any:
-    if isinstance(value, dict):
-        return {name: _seal(part, salt, key) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_seal(part, salt, key) for part in value]
-    if isinstance(value, Fingerprint):
-        return _HASHED + value.digest
-    if value is None:
-        return None
-    if isinstance(value, str) and not value.startswith(_HASHED) and (in_path or is_object_id(value)):
-        return value
-    return _HASHED + salt.digest(key, value)
+    def seal(leaf: Any) -> Any:
+        if isinstance(leaf, Fingerprint):
+            return _HASHED + leaf.digest
+        if leaf is None or (isinstance(leaf, str) and not leaf.startswith(_HASHED) and is_object_id(leaf)):
+            return leaf
+        return _HASHED + salt.digest(key, leaf)
+
+    is_readable = in_path and isinstance(value, str) and not value.startswith(_HASHED)
+    return value if is_readable else map_leaves(value, seal)
 
 
 def _parse(value: Any, salt_id: str, key: str, salt: Salt | None) -> Any:
-    if isinstance(value, dict):
-        return {name: _parse(part, salt_id, key, salt) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_parse(part, salt_id, key, salt) for part in value]
-    if isinstance(value, str) and value.startswith(_HASHED):
-        digest = value.removeprefix(_HASHED)
+    def parse(leaf: Any) -> Any:
+        if not isinstance(leaf, str) or not leaf.startswith(_HASHED):
+            return leaf
+        digest = leaf.removeprefix(_HASHED)
         matches = partial(salt.is_hash_of, digest, key) if salt is not None else None
         return Fingerprint(salt=salt_id, digest=digest, matches=matches)
-    return value
+
+    return map_leaves(value, parse)
 
 
 def _fingerprints(value: Any) -> Iterator[Fingerprint]:
-    if isinstance(value, Fingerprint):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _fingerprints(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _fingerprints(part)
+    return (leaf for leaf in leaves(value) if isinstance(leaf, Fingerprint))
 
 
 def _conceal_change(change: Change) -> Change:
@@ -204,10 +195,10 @@ def _conceal_change(change: Change) -> Change:
 
 
 def _conceal(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _conceal(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_conceal(part) for part in value]
+    return map_leaves(value, _concealed)
+
+
+def _concealed(value: Any) -> Any:
     if value is None or value == "" or isinstance(value, Ref | NotStored):
         return value
     if isinstance(value, bool):

@@ -53,11 +53,22 @@ class LogTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogMark:
-    """Whose log a schema holds, and which objects it knows: `objects` is a digest of them, None before the first."""
+    """Whose log a schema holds, and which objects it knows: `objects` is their digest, None before the first.
+
+    A digest is the number of objects and the sum of their hashes.
+    """
 
     format: int
     state_id: str
     objects: str | None
+
+    @property
+    def figures(self) -> tuple[int, int] | None:
+        """The number of objects and the sum of their hashes."""
+        if self.objects is None:
+            return None
+        count, _, hashes = self.objects.partition(":")
+        return int(count), int(hashes)
 
 
 def _columns(*columns: tuple[str, Kind, str]) -> tuple[LogColumn, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
+from dbt_stripe_sync.model.nested import leaves
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
@@ -48,8 +49,4 @@ def created_at(body: Mapping[str, Any]) -> int:
 
 def texts_in(value: Any) -> Iterator[str]:
     """Every text in a nested JSON value; the names of hashes are none."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from texts_in(part)
+    return (leaf for leaf in leaves(value) if isinstance(leaf, str))

@@ -6,6 +6,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
+from dbt_stripe_sync.model.nested import map_leaves
 from dbt_stripe_sync.report.redact import NOT_KEPT, hide_secrets, hide_values
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def json_field(path: str, value: Any) -> Any:
 
 def json_params(value: Any, parent: str = "") -> Any:
     """Parameters as JSON values: `Ref` as `{"$ref": [sync, key]}`, secrets hidden, what JSON lacks as text."""
-    return _json(hide_secrets(value, parent))
+    return map_leaves(hide_secrets(value, parent), _json, str)
 
 
 def _json(value: Any) -> Any:
@@ -94,10 +95,6 @@ def _json(value: Any) -> Any:
         return {"$ref": [value.sync, value.key]}
     if isinstance(value, Fingerprint | NotStored):
         return NOT_KEPT
-    if isinstance(value, dict):
-        return {str(name): _json(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(part) for part in value]
     if isinstance(value, bool | float) or value is None or (isinstance(value, int) and abs(value) <= _LARGEST):
         return value
     # A text that is no Unicode (half of a surrogate pair) has no JSON.

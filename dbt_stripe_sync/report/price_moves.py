@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.model.change import Action, Fingerprint, Ref
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.money import MoneyError, exponent_of, to_major_units
+from dbt_stripe_sync.model.nested import leaves
 from dbt_stripe_sync.report.lines import plain
 
 if TYPE_CHECKING:
@@ -186,11 +187,7 @@ def _had(change: Change, old_id: str | None) -> bool:
 
 
 def _names(value: Any, id_: str | None) -> bool:
-    if isinstance(value, dict):
-        return any(_names(part, id_) for part in value.values())
-    if isinstance(value, list | tuple):
-        return any(_names(part, id_) for part in value)
-    return value == id_ or isinstance(value, Fingerprint)
+    return any(leaf == id_ or isinstance(leaf, Fingerprint) for leaf in leaves(value))
 
 
 def _number(value: Any) -> Decimal | None:

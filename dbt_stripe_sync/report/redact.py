@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.model.calls import OBJECT_ID, is_object_id
 from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
 from dbt_stripe_sync.model.money import is_currency
+from dbt_stripe_sync.model.nested import map_leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,13 +76,9 @@ def hide_keys(text: str) -> str:
 
 def hide_keys_in(document: Any) -> Any:
     """A document of JSON values without them, wherever they stand."""
-    if isinstance(document, str):
-        return hide_keys(document)
-    if isinstance(document, dict):
-        return {hide_keys(str(name)): hide_keys_in(part) for name, part in document.items()}
-    if isinstance(document, list | tuple):
-        return [hide_keys_in(part) for part in document]
-    return document
+    return map_leaves(
+        document, lambda leaf: hide_keys(leaf) if isinstance(leaf, str) else leaf, lambda name: hide_keys(str(name))
+    )
 
 
 def hide_secrets(value: Any, parent: str = "") -> Any:
@@ -119,10 +116,10 @@ def hide_values(text: str, params: Any) -> str:
 
 def describe_values(value: Any) -> Any:
     """Parameters with the kind of each value in its place: the shape of what was sent, without what was in it."""
-    if isinstance(value, dict):
-        return {name: describe_values(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [describe_values(part) for part in value]
+    return map_leaves(value, _described)
+
+
+def _described(value: Any) -> Any:
     if isinstance(value, bool):
         return "(true or false)"
     if isinstance(value, str):

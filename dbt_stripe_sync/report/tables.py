@@ -8,6 +8,7 @@ import orjson
 from rich.cells import cell_len, set_cell_size
 
 from dbt_stripe_sync.model.change import Fingerprint
+from dbt_stripe_sync.model.nested import leaves
 from dbt_stripe_sync.report.lines import plain
 from dbt_stripe_sync.report.redact import NOT_KEPT, hide_keys_in, hide_secrets
 
@@ -62,9 +63,7 @@ def render_record_json(record: Record) -> str:
 
 
 def _has_hashes(value: Any) -> bool:
-    if isinstance(value, dict | list):
-        return any(map(_has_hashes, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, Fingerprint)
+    return any(isinstance(leaf, Fingerprint) for leaf in leaves(value))
 
 
 def render_preview_json(key: str, params: Mapping[str, Any], problems: Iterable[Problem]) -> str:

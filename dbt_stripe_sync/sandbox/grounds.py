@@ -143,7 +143,7 @@ _TABLE = "yes: by the first table"
 _AMONG_ROWS = "yes among the rows of a plan (`rules/counts.py`); what ended before is not known"
 _STATUS_READ = "yes where a sync takes the step: it reads the status first; no sync takes the others"
 # What needs the account: the objects that a row names by their ids, or what others do between plan and call.
-_PRICE = "yes of up to 1,000 prices: active, and of the right kind (`rules/prices.py`); not whether an id exists"
+_PRICE = "yes of up to 1,000 prices: active, and of the right kind (`rules/named_prices.py`); not whether an id exists"
 _OTHER_OBJECT = "no: it needs another object as it is by then, and Stripe alone has that"
 _NOT_SENT = "no sync sends such a request"
 # What a plan knows of each refusal, else why it can't: by module, and by function where that differs. What a request
@@ -190,7 +190,7 @@ _FORESEEN: Mapping[str, str] = {
     "metering": _OTHER_OBJECT,
     "offers": _PRICE,
     "offers.check_mode": _PRICE,
-    "payment_links": "yes of up to 1,000 prices: their currencies (`rules/prices.py`)",
+    "payment_links": "yes of up to 1,000 prices: their currencies (`rules/named_prices.py`)",
     "phases": _PRICE,
     "plans": _OTHER_OBJECT,
     "previews": _NOT_SENT,
@@ -204,7 +204,7 @@ _FORESEEN: Mapping[str, str] = {
     "schedules": _STATUS_READ,
     "schedules._adopt": _OTHER_OBJECT,
     "schedules._check_anchor": "yes: the anchor is read",
-    "subscription_changes._check_anchor": "yes where the plan knows the price (`rules/prices.py`)",
+    "subscription_changes._check_anchor": "yes where the plan knows the price (`rules/named_prices.py`)",
     "subscription_changes._check_unmanaged": "yes: the lifecycle names what manages it",
     "subscription_items": _OTHER_OBJECT,
     "subscription_items.add_item": _PRICE,
@@ -212,7 +212,7 @@ _FORESEEN: Mapping[str, str] = {
     "subscription_items.price_for": _PRICE,
     "subscription_items.put_items": "yes: items are read with their subscription",
     "subscription_items.check_items": "partly: what a request shows is in the first table, the currencies of prices in "
-    "`rules/prices.py`",
+    "`rules/named_prices.py`",
     "subscriptions": _STATUS_READ,
     "subscriptions._check_pausable": _NOT_SENT,
     "webhooks": "partly: that it is a URL is in the first table; the mode is not looked at",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dbt_stripe_sync.wiring import ProjectOptions
+    from dbt_stripe_sync.workload import ProjectOptions
 
 SECRET = "DBT_CLOUD_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 PASSWORD = "DBT_STRIPE_SYNC_SERVE_PASSWORD"  # noqa: S105 - the variable's name

@@ -9,7 +9,8 @@ import orjson
 from dbt_stripe_sync.model.record import READ_BACK, TAGGED_AS
 from dbt_stripe_sync.model.sql import key_order
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
-from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
+from dbt_stripe_sync.model.tables import build_table
+from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

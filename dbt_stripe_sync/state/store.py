@@ -1,36 +1,29 @@
-"""The DuckDB state store, and the only file that opens it: what was last written to Stripe, and what is under way."""
+"""The DuckDB state store: what was last written to Stripe, and what is under way."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
 import orjson
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.codec import decode_intent
-from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
+from dbt_stripe_sync.model.tables import build_table
 from dbt_stripe_sync.state import applied, drift, owed, signing
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
-from dbt_stripe_sync.state.compaction import close_without_values, fresh_path, note_values
-from dbt_stripe_sync.state.lock import LOCKED, hold_lock
-from dbt_stripe_sync.state.memory import choose_megabytes
-from dbt_stripe_sync.state.migrations import migrate
-from dbt_stripe_sync.state.place import LEASED, StatePlace
-from dbt_stripe_sync.state.problems import cannot_open, cannot_write, is_copy, other_identity
-from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
+from dbt_stripe_sync.state.compaction import note_values
+from dbt_stripe_sync.state.opening import looked_at, opened, scratch_folder
+from dbt_stripe_sync.state.place import StatePlace
+from dbt_stripe_sync.state.problems import cannot_write, is_copy, other_identity
+from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
-from dbt_stripe_sync.state.session import PRIVATE, Session
-from dbt_stripe_sync.state.snapshot import copied, place_for_copy, remove_old_copies
 from dbt_stripe_sync.state.transfer import export_state, import_state
 
 if TYPE_CHECKING:
@@ -39,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    import duckdb
     import pyarrow as pa
 
     from dbt_stripe_sync.model.change import Owed
@@ -50,12 +44,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunEntry, RunReport
     from dbt_stripe_sync.state.accepted import AcceptedHashes
     from dbt_stripe_sync.state.logged import LoggedState
-    from dbt_stripe_sync.state.place import RemotePlace
-    from dbt_stripe_sync.state.remote.replica import Replica
     from dbt_stripe_sync.state.runs import Outcomes
+    from dbt_stripe_sync.state.session import Session
 
-# How long a report that is read after its run waits for another run that has begun meanwhile.
+# How an account begins that a key stands for.
 BY_KEY = "key_"
+# How long a report that is read after its run waits for another run that has begun meanwhile.
 REPORT_WAIT_SECONDS = 30.0
 
 
@@ -87,7 +81,7 @@ class StateStore:
     @property
     def scratch(self) -> Path:
         """An empty folder for what a run needs no longer than it lasts; the next run removes what a killed one left."""
-        folder = _scratch_folder(self._session.path)
+        folder = scratch_folder(self._session.path)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
@@ -292,6 +286,24 @@ class StateStore:
         """What became of each change of a run; it can be walked while the state is open, and afterwards."""
         return log.Outcomes(run_id, self._reopened)
 
+    def syncs_of_run(self, run_id: str) -> Sequence[str]:
+        """The syncs of which a run changed something."""
+        return log.read_syncs(self._session, run_id)
+
+    def succeeded_in(self, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterator[Outcome]:
+        """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
+        return log.read_succeeded(self._session, run_id, sync, actions)
+
+    def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
+        """The rows of a sync to which a run has done more than one change."""
+        return log.read_changed_twice(self._session, run_id, sync)
+
+    def last_writer(self, sync: str, key: str) -> str | None:
+        """The run that has written a row's record last."""
+        query = "SELECT run_id FROM records WHERE sync = $sync AND key = $key"
+        writer = self._session.value(query, sync=sync, key=key)
+        return None if writer is None else str(writer)
+
     def last_rejected(self, run_id: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
         return log.read_rejected(self._session, [run_id] if run_id is not None else log.read_newest(self._session))
@@ -406,8 +418,8 @@ class StateStore:
         else:
             place = self._session.copy_of or StatePlace(path=self._session.path)
             wait = 0.0 if self._session.is_copy else REPORT_WAIT_SECONDS
-            opened = _looked_at if self._session.is_copy else _opened
-            with opened(place, self._clock, wait) as session:
+            reopen = looked_at if self._session.is_copy else opened
+            with reopen(place, self._clock, wait) as session:
                 yield session
 
 
@@ -434,41 +446,10 @@ def look_at_state(
     Raises `StateError` as `open_state` does, and `state-not-copied`; never `state-locked` by a run.
     """
     place = place if isinstance(place, StatePlace) else StatePlace(path=place)
-    with _looked_at(place, clock, wait_seconds, must_exist=must_exist) as session:
+    with looked_at(place, clock, wait_seconds, must_exist=must_exist) as session:
         if place.remote is None:
             _refuse_copy(session)
         yield _checked_store(session, identity, clock, retention)
-
-
-@contextmanager
-def _looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
-    with ExitStack() as stack:
-        try:
-            session = stack.enter_context(_opened(place, clock, wait_seconds, must_exist=must_exist))
-        except StateError as error:
-            path = place.path.resolve() if place.path.is_symlink() else place.path
-            if place.remote is not None and error.problems[0].code == LEASED:
-                copy = stack.enter_context(_fetched(place.remote, path, clock, error))
-            elif error.problems[0].code == LOCKED and path.exists():
-                copy = stack.enter_context(copied(path))
-            else:
-                raise
-            session = stack.enter_context(closing(Session(_connect(copy, place.memory_mb), path)))
-            session.is_copy = True
-            session.copy_of = place if place.remote is not None else None
-            migrate(session.connection, copy)
-        yield session
-
-
-@contextmanager
-def _fetched(place: RemotePlace, path: Path, clock: Clock, leased: StateError) -> Iterator[Path]:
-    """A copy of a state on an object store that a run on another machine holds. Raises `StateError`."""
-    from dbt_stripe_sync.state.remote.replica import fetch_copy
-
-    with place_for_copy(path) as copy:
-        if not fetch_copy(place, copy, clock):
-            raise leased  # its first run has written nothing yet
-        yield copy
 
 
 @contextmanager
@@ -490,7 +471,7 @@ def open_state(
     `state/remote/problems.py`.
     """
     place = place if isinstance(place, StatePlace) else StatePlace(path=place)
-    with _opened(place, clock, wait_seconds, must_exist=must_exist) as session:
+    with opened(place, clock, wait_seconds, must_exist=must_exist) as session:
         if place.remote is None:
             _refuse_copy(session)
         yield _checked_store(session, identity, clock, retention)
@@ -511,110 +492,3 @@ def _refuse_copy(session: Session) -> None:
     address = session.value("SELECT value FROM meta WHERE key = 'remote_address'")
     if address is not None:
         raise is_copy(session.path, str(address))
-
-
-@contextmanager
-def _opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
-    path = place.path
-    with ExitStack() as stack:
-        replica: Replica | None = None
-        try:
-            # Behind a link everything lies beside the file itself: its log, its lock, and what takes its place.
-            path = path.resolve() if path.is_symlink() else path
-            _make_folder(path)
-            stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
-            remove_old_copies(path)
-            if place.remote is not None:
-                # Its library is an extra, imported only where it is used.
-                from dbt_stripe_sync.state.remote.replica import replicated
-
-                replica = stack.enter_context(
-                    replicated(
-                        place.remote,
-                        path,
-                        clock,
-                        wait_seconds=wait_seconds,
-                        must_exist=must_exist,
-                        local=place.before,
-                    )
-                )
-            # A run that was killed while it wrote the file anew leaves a part of it.
-            fresh_path(path).unlink(missing_ok=True)
-            is_new = not path.exists()
-            if is_new:
-                _create(path)
-            _keep_private(path)
-        except OSError as error:
-            raise cannot_write(path, error) from None
-        for folder in (_spill_folder(path), _scratch_folder(path)):
-            # A run that was killed left its own behind, with values of rows in it.
-            shutil.rmtree(folder, ignore_errors=True)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        session = stack.enter_context(closing(Session(_connect(path, place.memory_mb), path)))
-        is_changed = migrate(session.connection, path)
-        if replica is not None:
-            replica.attach(session, is_ahead=is_new or is_changed)
-        stack.callback(_close, session)
-        yield session
-
-
-def _close(session: Session) -> None:
-    session.left = close_without_values(session)
-
-
-def _keep_private(path: Path) -> None:
-    """Take a state that others may read (a copy, a file that somebody made for it) away from them."""
-    for file in (path, path.with_name(f"{path.name}.wal")):
-        if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
-            file.chmod(PRIVATE)
-
-
-def _make_folder(path: Path) -> None:
-    folder = path.parent
-    if not folder.exists():
-        folder.mkdir(parents=True, mode=0o700)
-        # The state holds what was sent to Stripe: it does not belong in a repository.
-        (folder / ".gitignore").write_text("*\n")
-
-
-def _create(path: Path) -> None:
-    """Make an empty state under another name first: a run that is killed here leaves nothing half made."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    mask = os.umask(0o077)
-    try:
-        with closing(_connect(fresh)) as connection:
-            migrate(connection, fresh)
-        fresh.replace(path)
-    except StateError:
-        fresh.unlink(missing_ok=True)
-        raise
-    finally:
-        os.umask(mask)
-
-
-def _connect(path: Path, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
-    try:
-        connection = duckdb.connect(
-            str(path),
-            config={
-                "memory_limit": f"{choose_megabytes(memory_mb)}MB",
-                "temp_directory": str(_spill_folder(path)),
-                "preserve_insertion_order": "false",
-                # What is needed comes with DuckDB: nothing is fetched behind the user's back.
-                "autoinstall_known_extensions": "false",
-            },
-        )
-        # Where Python runs without a file, as in a notebook, DuckDB draws one into the output of whoever calls us.
-        connection.execute("SET enable_progress_bar = false")
-    except (duckdb.Error, OSError) as error:
-        raise cannot_open(path, error) from None
-    return connection
-
-
-def _spill_folder(path: Path) -> Path:
-    return path.with_name(f"{path.name}.tmp")
-
-
-def _scratch_folder(path: Path) -> Path:
-    return path.with_name(f"{path.name}.run")

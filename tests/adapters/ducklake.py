@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import duckdb_ext
@@ -16,7 +17,7 @@ from dbt_stripe_sync.warehouse.duckdb_profile import parse_profile
 
 ROOT = Path(sys.argv[1])
 LAKE = "ducklake:meta.ducklake"
-FORMS = {
+FORMS: dict[str, Any] = {
     "path": {"path": LAKE},
     "attach": {"path": ":memory:", "database": "lake", "attach": [{"path": LAKE, "alias": "lake"}]},
     "options": {

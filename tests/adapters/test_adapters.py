@@ -49,7 +49,8 @@ MANY = {
 }
 COUNT_ROWS = """
 from pathlib import Path
-from dbt_stripe_sync.wiring import ProjectOptions, load_workload, opened_warehouse
+from dbt_stripe_sync.wiring import opened_warehouse
+from dbt_stripe_sync.workload import ProjectOptions, load_workload
 workload = load_workload(ProjectOptions(project_dir=Path("."), profiles_dir=Path(".")))
 model = next(sync.model for sync in workload.syncs if sync.name == "many")
 with opened_warehouse(workload.dbt) as warehouse:

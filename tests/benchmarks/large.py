@@ -25,7 +25,8 @@ from dbt_stripe_sync.state.store import StateIdentity, open_state
 from dbt_stripe_sync.stripe_api.gateway import Gateway
 from dbt_stripe_sync.stripe_api.rate import RateLimits
 from dbt_stripe_sync.warehouse_diff import open_diffs
-from dbt_stripe_sync.wiring import ProjectOptions, load_workload, opened_warehouse
+from dbt_stripe_sync.wiring import opened_warehouse
+from dbt_stripe_sync.workload import ProjectOptions, load_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

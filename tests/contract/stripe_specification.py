@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft4Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
 MODULE = "github.com/stripe/stripe-mock"
@@ -112,7 +112,7 @@ class Specification:
 
     @cached_property
     def _registry(self) -> Registry:
-        return Registry().with_resource(_URI, Resource(contents=self._document, specification=DRAFT4))
+        return Registry().with_resource(_URI, DRAFT4.create_resource(self._document))
 
     def knows(self, method: str, path: str) -> bool:
         """Whether the operation is there and answers JSON."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_plus
 
 import pytest
@@ -108,7 +109,7 @@ def _is_newer(pair, newer):
 
 
 def test_stripes_mock_accepts_every_request_that_the_tests_made(recorded, mock):
-    refused = Counter()
+    refused: Counter[str] = Counter()
     for line in recorded:
         is_newer = line["resource"] in NEWER_RESOURCES or line["endpoint"] in NEWER_OPERATIONS
         if line["new_request"] and not is_newer:
@@ -120,7 +121,8 @@ def test_stripes_mock_accepts_every_request_that_the_tests_made(recorded, mock):
 
 
 def test_stripes_specification_accepts_every_answer_of_the_sandbox(recorded, specification):
-    seen, faults = set(), Counter()
+    seen: set[Any] = set()
+    faults: Counter[str] = Counter()
     for line in recorded:
         shape = (line["endpoint"], shape_of(line["answer"]))
         if line["answer"] is None or shape in seen or not specification.knows(line["method"], line["path"]):

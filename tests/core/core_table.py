@@ -6,10 +6,13 @@ and `@name` the id of something that was made by hand. `{path}` is the resource'
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 OFF = object()
+# A request by hand: its method, its path, its parameters.
+Call = tuple[str, str, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class Immutable:
     reason: str | None
     columns: dict[str, str]
     shows: dict[str, Any]
-    before: dict[str, str] = field(default_factory=dict)
+    before: dict[str, str] = dataclasses.field(default_factory=dict)
     replaced: Any = OFF
 
 
@@ -63,7 +66,7 @@ class State:
 
     name: str
     columns: dict[str, str] = field(default_factory=dict)
-    calls: tuple[tuple[str, str, dict[str, Any]], ...] = ()
+    calls: tuple[Call, ...] = ()
     days: float = 0
     shows: dict[str, Any] = field(default_factory=dict)
 
@@ -663,8 +666,8 @@ SUBSCRIPTION = Core(
 
 # ── invoices, what stands on them, and quotes ────────────────────────────────────────────────────────────────────
 
-ITEM = ("post", "/v1/invoiceitems", {"customer": "@people:ann", "invoice": "@", "amount": 500, "currency": "usd"})
-FINALISE = ("post", "{path}/@/finalize", {})
+ITEM: Call = ("post", "/v1/invoiceitems", {"customer": "@people:ann", "invoice": "@", "amount": 500, "currency": "usd"})
+FINALISE: Call = ("post", "{path}/@/finalize", {})
 DRAFT = State(name="draft", calls=(ITEM,), shows={"status": "draft"})
 OPEN = State(name="open", calls=(ITEM, FINALISE), shows={"status": "open"})
 PAID = State(name="paid", calls=(ITEM, FINALISE, ("post", "{path}/@/pay", {})), shows={"status": "paid"})
@@ -805,7 +808,7 @@ INVOICE = Core(
     unseen=("days_until_due",),
 )
 
-BILLED = ("post", "/v1/invoices/@bills:b1/finalize", {})
+BILLED: Call = ("post", "/v1/invoices/@bills:b1/finalize", {})
 ON_DRAFT = {"bill": "'b1'"}
 
 

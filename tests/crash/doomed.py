@@ -20,6 +20,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from dbt_stripe_sync import warehouse_log
 from dbt_stripe_sync.cli import main
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.state import migrations, store
+from dbt_stripe_sync.state import migrations, opening
 from dbt_stripe_sync.state.remote import replica
 from dbt_stripe_sync.state.remote.objects import Objects
 from dbt_stripe_sync.state.remote.replica import Replica
@@ -145,10 +146,10 @@ def watch_plan(point: Point) -> None:
 
 def watch_migration(point: Point) -> None:
     """A state that is made, and one that is brought to a newer format."""
-    migrate = store.migrate
+    migrate = opening.migrate
     steps = (*migrations.MIGRATIONS, NEXT_STEP) if os.environ.get("CRASH_NEXT_FORMAT") else migrations.MIGRATIONS
-    store.migrate = lambda connection, path: migrate(connection, path, steps)
-    around(store, "_create", lambda *_: point.reached("before the state is made"))
+    opening.migrate = partial(migrate, steps=steps)
+    around(opening, "_create", lambda *_: point.reached("before the state is made"))
     around(migrations, "_apply", lambda *_: point.reached(BEFORE_STEP), lambda *_: point.reached(AFTER_STEP))
     around(migrations.shutil, "copy2", lambda *_: point.reached("before the backup"))
 
@@ -179,7 +180,7 @@ def set_clock(_point: Point) -> None:
     """Let time have passed since the last run."""
     later = timedelta(seconds=float(os.environ.get("CRASH_SECONDS_LATER") or 0))
     now = SystemClock.now
-    SystemClock.now = lambda clock: now(clock) + later
+    SystemClock.now = lambda self: now(self) + later
 
 
 def fold_often(_point: Point) -> None:

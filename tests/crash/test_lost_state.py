@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import duckdb
 import pytest
@@ -214,8 +215,8 @@ def test_a_copy_that_somebody_made_by_hand_stops_nothing(priced):
     assert priced.cli().exit_code == 0
     (price,) = priced.stripe.objects("price")
     client = stripe.StripeClient(priced.stripe.api_key, base_addresses={"api": priced.stripe.url})
-    copy = {name: price[name] for name in ("currency", "product", "metadata", "unit_amount")}
-    client.v1.prices.create({**copy, "recurring": {"interval": "month"}})
+    copy: Any = {name: price[name] for name in ("currency", "product", "metadata", "unit_amount")}
+    client.v1.prices.create(copy | {"recurring": {"interval": "month"}})
 
     sell(priced, cents=1200, customer=1)
     ran = priced.cli()

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from crash_harness import POINTS, SENDING, STORING, kill_all_along, kill_saved_plans
+from crash_harness import ACTED, POINTS, SENDING, STORING, kill_all_along, kill_saved_plans
 from crash_shop import LEAST
 
 sys.path.append(str(Path(__file__).parent.parent / "remote"))
 from object_stores import SERVERS, STORES
 
-KILLS_IN_THE_DEFAULT_RUN = 20
+KILLS_IN_THE_DEFAULT_RUN = 6
+KILLS_AT_EVERY_KIND = 20
 KILLS_OF_ONE_CHAIN = 24
 BUILT = ["versitygw", "azurite", "google"]
 
@@ -49,13 +50,21 @@ def remote(stores, shop):
     return on
 
 
-def test_kills_at_every_kind_of_instant_leave_no_trace_where_the_state_is_remote(least_unharmed, remote):
+@pytest.mark.parametrize(
+    ("kills", "points"),
+    [
+        (KILLS_IN_THE_DEFAULT_RUN, (ACTED, *STORING)),
+        pytest.param(KILLS_AT_EVERY_KIND, (*POINTS, *STORING), marks=pytest.mark.slow),
+    ],
+    ids=["some kinds", "every kind"],
+)
+def test_kills_at_every_kind_of_instant_leave_no_trace_where_the_state_is_remote(least_unharmed, remote, kills, points):
     shop = remote("folder")
 
-    kill_all_along(shop, KILLS_IN_THE_DEFAULT_RUN, seed=31, points=(*POINTS, *STORING))
+    kill_all_along(shop, kills, seed=31, points=points)
 
     shop.check_like(least_unharmed)
-    assert shop.counts.kills >= KILLS_IN_THE_DEFAULT_RUN
+    assert shop.counts.kills >= kills
 
 
 @pytest.mark.slow

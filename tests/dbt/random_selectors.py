@@ -60,7 +60,7 @@ def _with_relatives(text: str, chance: Random) -> str:
 
 def _method(nodes: list[dict[str, Any]], chance: Random) -> str:
     node = chance.choice(nodes)
-    ways: tuple[Callable[[dict[str, Any], Random], str], ...] = (_name, _name, _place, _file, _tag, _config, _config)
+    ways: tuple[Callable[[Mapping[str, Any], Random], str], ...] = (_name, _name, _place, _file, _tag, _config, _config)
     way = chance.choice((*ways, lambda node, _: f"resource_type:{node['resource_type']}", _package, _fixed))
     text = way(node, chance)
     return "*" if UNSPEAKABLE & set(text.partition(":")[2]) else text

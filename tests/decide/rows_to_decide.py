@@ -23,6 +23,8 @@ from dbt_stripe_sync.engine.decide.rules import (
     ReadItems,
     ReadObject,
     ReadOurs,
+    ReadOwners,
+    ReadWhole,
     Row,
     Rules,
     Unseen,
@@ -502,9 +504,20 @@ def answers(rules: Rules, row: Row, need: Need, seen: Observed) -> Iterator[tupl
     elif isinstance(need, ReadHoldings):
         for name, holdings in _holdings(need):
             yield name, replace(seen, holdings=holdings)
-    elif isinstance(need, ReadOurs):
+    else:
+        yield from _answers_of_rows(rules, row, need, seen)
+
+
+def _answers_of_rows(
+    rules: Rules, row: Row, need: ReadOurs | ReadOwners | ReadWhole, seen: Observed
+) -> Iterator[tuple[str, Observed]]:
+    """What the records and the other rows can say."""
+    if isinstance(need, ReadOurs):
         yield "all of them are ours", replace(seen, ours=frozenset(need.ids))
         yield "none of them is ours", replace(seen, ours=frozenset())
+    elif isinstance(need, ReadWhole):
+        yield "a row has the whole", replace(seen, whole_is_left=False)
+        yield "no row has the whole", replace(seen, whole_is_left=True)
     else:
         here = (rules.sync.name, row.diff.key)
         for name, owner in (("free", None), ("its own", here), ("another row's", (rules.sync.name, "2"))):

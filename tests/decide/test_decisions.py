@@ -27,6 +27,8 @@ from dbt_stripe_sync.model.record import TAGGED_AS
 from dbt_stripe_sync.model.sync import OnDeleted, WhenEnded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rows_to_decide import Differing
 
     from dbt_stripe_sync.engine.decide.rules import Decision
@@ -215,7 +217,7 @@ def test_whatever_is_answered_in_whatever_order_it_comes_to_an_end(data):
     assert not isinstance(decision, Ask)
 
 
-def is_alive(body: dict[str, object]) -> bool:
+def is_alive(body: Mapping[str, object]) -> bool:
     return body.get("status") not in {"canceled", "incomplete_expired"}
 
 

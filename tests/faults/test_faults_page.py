@@ -10,5 +10,5 @@ def test_the_page_is_what_the_tests_assert():
 
 
 def test_no_fault_is_named_twice():
-    names = [fault.name for fault in (*STRIPE_FAULTS, *OTHER_FAULTS)]
+    names = [fault.name for fault in STRIPE_FAULTS] + [fault.name for fault in OTHER_FAULTS]
     assert len(names) == len(set(names))

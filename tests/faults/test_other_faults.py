@@ -46,9 +46,13 @@ def run_on_a_small_disk(business, room):
     )
 
 
-@pytest.mark.parametrize(("room", "fault"), [(ROOM_FOR_HALF_A_PLAN, FULL_EARLY), (ROOM_FOR_THE_PLAN, FULL)])
-def test_a_full_disk_ends_the_run_and_loses_nothing(business, room, fault):
-    business.table("customers", f"SELECT i AS id, repeat('x', 300) || i AS about FROM range({MANY}) AS t(i)")
+@pytest.mark.parametrize(
+    ("room", "fault", "rows", "characters"),
+    [(ROOM_FOR_HALF_A_PLAN, FULL_EARLY, 400, 1500), (ROOM_FOR_THE_PLAN, FULL, MANY, 300)],
+    ids=["while planning", "while sending"],
+)
+def test_a_full_disk_ends_the_run_and_loses_nothing(business, room, fault, rows, characters):
+    business.table("customers", f"SELECT i AS id, repeat('x', {characters}) || i AS about FROM range({rows}) AS t(i)")
     business.sync("customers", resource="customer", key="id", fields={"description": "about"})
 
     done = run_on_a_small_disk(business, room)
@@ -60,7 +64,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(business, room, fault):
     assert "Traceback" not in said, done.stderr
     assert business.cli().exit_code == 0
     tags = [found["metadata"]["dbt_stripe_sync"] for found in business.stripe.objects("customer")]
-    assert len(tags) == len(set(tags)) == MANY
+    assert len(tags) == len(set(tags)) == rows
     business.write_calls()
     assert business.cli().exit_code == 0
     assert business.write_calls() == []

@@ -7,13 +7,14 @@ import heapq
 import time
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 
 class HastyClock:
     """The machine's clock, but a sleep takes no time: it only moves what the clock says."""
 
     def __init__(self) -> None:
-        self.slept = []
+        self.slept: list[float] = []
 
     def now(self):
         return datetime.fromtimestamp(time.time() + sum(self.slept), UTC)
@@ -31,7 +32,7 @@ class VirtualClock:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._sleepers = []
+        self._sleepers: list[Any] = []
         self._order = count()
 
     def now(self):

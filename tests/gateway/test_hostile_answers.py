@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import cycle
+from typing import Any
 
 import pytest
 from hostile import ANSWERS, Said, between, says
@@ -32,7 +33,7 @@ READS = {
     "list": ("customer", "list", None, {}),
     "search": ("customer", "search", None, {"query": "email:'x'"}),
 }
-POSTS = {
+POSTS: dict[str, Any] = {
     "stream": (METER_EVENT_STREAM, STREAM, {"events": []}, "token"),
     "session": (SESSION_ENDPOINT, SESSION, {}, None),
 }

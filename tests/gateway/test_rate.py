@@ -17,7 +17,7 @@ def send_all(limits, calls, *, takes=0.2, arrives=None):
     """Send calls through a gate and give each endpoint's departures."""
     clock = VirtualClock()
     left = defaultdict(list)
-    most = Counter()
+    most: Counter[str] = Counter()
 
     async def one(gate, endpoint, after):
         await clock.sleep(after)

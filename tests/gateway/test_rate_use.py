@@ -83,9 +83,14 @@ def test_one_endpoints_rate_is_used_for_a_minute_and_never_broken():
 
 def test_endpoints_share_the_account_fairly():
     stripe = Refusing(RateLimits(account=20, endpoint=20), KINDS)
-    by_kind = Counter()
+    by_kind: Counter[str] = Counter()
     original = stripe.gate.accepted
-    stripe.gate.accepted = lambda endpoint: (by_kind.update([endpoint]), original(endpoint))
+
+    def count(endpoint):
+        by_kind.update([endpoint])
+        original(endpoint)
+
+    stripe.gate.accepted = count
 
     stripe.run(MINUTE)
 

@@ -168,7 +168,7 @@ def test_stripes_own_stream_is_at_stripes_own_host(clock):
 def leave(limits, calls):
     """When the requests of some endpoints leave."""
     clock = VirtualClock()
-    left = {}
+    left: dict[str, list[float]] = {}
 
     async def one(gate, endpoint):
         async with gate.turn(endpoint) as at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,9 @@ from dbt_stripe_sync.model.calls import Verdict
 from dbt_stripe_sync.model.errors import StripeError
 from dbt_stripe_sync.sandbox import Fault
 from dbt_stripe_sync.stripe_api.retry import MOST_ATTEMPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def a_customer(stripe):
@@ -64,7 +68,7 @@ WRITES = {
 }
 # The paths that are turned away, where a call needs others first.
 BEFORE = {"the event": "/v2/billing/meter_event_stream$", "its session": "_session$", "its meter": "/v1/billing/meters"}
-TURNED_AWAY = {
+TURNED_AWAY: dict[str, Callable[..., Fault]] = {
     "global rate": Fault.rate_limited,
     "endpoint concurrency": lambda **match: Fault.rate_limited("endpoint-concurrency", **match),
     "resource": lambda **match: Fault.rate_limited("resource-specific", **match),

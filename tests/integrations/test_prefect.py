@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("prefect", reason="Prefect is not in this environment")
@@ -51,7 +53,7 @@ def test_the_table_of_the_run_is_an_artifact(sync):
 def test_rejected_rows_fail_the_task_unless_it_is_told_otherwise(sync, reject_one):
     reject_one()
 
-    with pytest.raises(Exception, match="customers: 1 of 1 rows are not in Stripe"):
+    with pytest.raises(Exception, match="customers: 1 of 1 row is not in Stripe"):
         sync()
     assert sync(fail_on_rejected=False)["status"] == "partial"
 
@@ -69,7 +71,7 @@ def test_the_page_on_orchestrators_works(customers, monkeypatch):
     monkeypatch.chdir(customers.root.parent)
     monkeypatch.setenv("DBT_PROFILES_DIR", str(customers.root))
     monkeypatch.setenv("STRIPE_API_BASE", customers.stripe.url)
-    names = {"__name__": "page"}
+    names: dict[str, Any] = {"__name__": "page"}
 
     # Not with this file's own `from __future__`, which a user's file need not have.
     exec(compile(code_of("Prefect"), "page.py", "exec", dont_inherit=True), names)  # noqa: S102 - the page's own code

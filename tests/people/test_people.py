@@ -17,7 +17,7 @@ import stripe as stripe_sdk
 from business import Ran, run_cli
 
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.sandbox import Fault
+from dbt_stripe_sync.sandbox import Fault, Sandbox
 from dbt_stripe_sync.state.store import open_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -35,7 +35,7 @@ class Gym:
     """The project in a folder of its own, its database, and a local Stripe."""
 
     root: Path
-    stripe: object
+    stripe: Sandbox
     uri: str
     dbt: Path
 

@@ -14,7 +14,7 @@ import urllib.request
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -98,17 +98,21 @@ class S3(Server):
     def at(self, port: int) -> None:
         self.environment = {**S3_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ALLOW_HTTP": "true"}
 
-    def new_bucket(self) -> str:
+    def client(self):
+        """Amazon's own library, for what an administrator does."""
         import boto3
 
-        name = f"states-{uuid4().hex[:12]}"
-        boto3.client(
+        return boto3.client(
             "s3",
             endpoint_url=self.environment["AWS_ENDPOINT_URL"],
             region_name="us-east-1",
             aws_access_key_id=S3_KEYS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=S3_KEYS["AWS_SECRET_ACCESS_KEY"],
-        ).create_bucket(Bucket=name)
+        )
+
+    def new_bucket(self) -> str:
+        name = f"states-{uuid4().hex[:12]}"
+        self.client().create_bucket(Bucket=name)
         return f"s3://{name}/stripe/state"
 
 
@@ -127,10 +131,20 @@ class Versity(S3):
 
     def start(self, port: int) -> list[str]:
         self.at(port)
-        kept = self.folder / "kept"
+        kept, versions = self.folder / "kept", self.folder / "versions"
         kept.mkdir()
+        versions.mkdir()
         keys = ["--access", S3_KEYS["AWS_ACCESS_KEY_ID"], "--secret", S3_KEYS["AWS_SECRET_ACCESS_KEY"]]
-        return [program("versitygw"), *keys, "--port", f"127.0.0.1:{port}", "posix", str(kept)]
+        return [
+            program("versitygw"),
+            *keys,
+            "--port",
+            f"127.0.0.1:{port}",
+            "posix",
+            "--versioning-dir",
+            str(versions),
+            str(kept),
+        ]
 
 
 @dataclass
@@ -246,7 +260,7 @@ def store_of(url: str, environment: Mapping[str, str]):
     from obstore.store import LocalStore
 
     parts = urlsplit(url)
-    client = {"allow_http": True}
+    client: Any = {"allow_http": True}
     prefix = parts.path.strip("/")
     if parts.scheme == "file":
         return LocalStore(parts.path, mkdir=True)
@@ -254,7 +268,7 @@ def store_of(url: str, environment: Mapping[str, str]):
         account = environment["GOOGLE_SERVICE_ACCOUNT"]
         return GCSStore(parts.netloc, prefix=prefix, client_options=client, service_account=account)
     if parts.scheme == "az":
-        config = {
+        config: Any = {
             "account_name": environment["AZURE_STORAGE_ACCOUNT_NAME"],
             "account_key": environment["AZURE_STORAGE_ACCOUNT_KEY"],
             "endpoint": environment["AZURE_STORAGE_ENDPOINT"],

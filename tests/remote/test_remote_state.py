@@ -209,12 +209,12 @@ def test_a_copy_is_not_taken_for_the_state(shop, tmp_path):
 
 
 def test_a_state_of_an_earlier_format_is_brought_forward_once_for_all_machines(shop, monkeypatch):
-    from dbt_stripe_sync.state import migrations, store
+    from dbt_stripe_sync.state import migrations, opening
 
     shop.cli()
     newer = (*migrations.MIGRATIONS, "CREATE TABLE later(id VARCHAR)")
-    migrate = store.migrate
-    monkeypatch.setattr(store, "migrate", lambda connection, path: migrate(connection, path, newer))
+    migrate = opening.migrate
+    monkeypatch.setattr(opening, "migrate", lambda connection, path: migrate(connection, path, newer))
     assert shop.cli().exit_code == 0
     forget(shop)
 
@@ -230,7 +230,7 @@ def test_nothing_of_it_is_imported_by_a_run_without_it(tmp_path):
     import sys
 
     code = (
-        "import sys; from dbt_stripe_sync.wiring import ProjectOptions; import dbt_stripe_sync.state.store, "
+        "import sys; from dbt_stripe_sync.workload import ProjectOptions; import dbt_stripe_sync.state.store, "
         "dbt_stripe_sync.pipeline, dbt_stripe_sync.cli.state; "
         "assert not [m for m in sys.modules if m.startswith(('obstore', 'dbt_stripe_sync.state.remote'))]"
     )

@@ -123,16 +123,14 @@ def make_outcome(change: Change, status: Status = Status.SUCCEEDED, **given: Any
 
 
 def email_failure(**given: Any) -> StripeFailure:
-    return StripeFailure(
-        **{
-            "type": "invalid_request_error",
-            "status": 400,
-            "code": "email_invalid",
-            "param": "email",
-            "message": "Invalid email address: jo@@example",
-        }
-        | given
-    )
+    usual: dict[str, Any] = {
+        "type": "invalid_request_error",
+        "status": 400,
+        "code": "email_invalid",
+        "param": "email",
+        "message": "Invalid email address: jo@@example",
+    }
+    return StripeFailure(**usual | given)
 
 
 def make_report(outcomes=(), counts=(), problems=(), status=RunStatus.SUCCEEDED, **given: Any) -> RunReport:

@@ -322,7 +322,7 @@ def _(check: together.MostTogether, param, around):
 
 def _nested(values):
     """A hash from dotted paths."""
-    made = {}
+    made: dict[str, Any] = {}
     for path, value in values.items():
         *outer, last = path.split(".")
         inner = made
@@ -391,7 +391,8 @@ def example_request(resource, operation, rule):
 
 def _find(params, steps):
     """The parameter at a path, and the parameters of each hash on the way, innermost last."""
-    level, around, param = params, [params], None
+    level, around = params, [params]
+    param: Any = None
     for step in steps:
         if step == "[]":
             param = param.item
@@ -470,7 +471,8 @@ def _put(request, path, value):
 
 
 def _param_at(params, path):
-    level, param = params, None
+    level = params
+    param: Any = None
     for step in path:
         param = param.item if step.isdigit() else (param.values if param and param.values else level.get(step))
         level = param.inner if param is not None else {}

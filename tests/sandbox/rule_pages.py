@@ -148,7 +148,7 @@ def _value_rows():
     for name in CATALOG.names():
         if lifecycle_of(name).refused is not None:
             continue
-        rows = {}
+        rows: dict[tuple[str, ...], list[str]] = {}
         for operation in (*sorted(WRITES), LIST):
             for rule in rules_of(CATALOG.resources[name], operation):
                 if rule.check.says in _SAID_ABOVE:

@@ -29,8 +29,8 @@ def test_what_the_sdk_encodes_is_decoded_again(params):
     assert as_lists(parse_form(urlencode(list(_api_encode(params))))) == params
 
 
-def at(*parts):
-    return int(datetime(*parts, tzinfo=UTC).timestamp())
+def at(year, month, day, hour=0):
+    return int(datetime(year, month, day, hour, tzinfo=UTC).timestamp())
 
 
 @pytest.mark.parametrize(

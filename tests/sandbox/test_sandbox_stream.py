@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 import pytest
@@ -16,7 +17,7 @@ MINUTE, DAY = 60, 86_400
 
 
 def client(sandbox, key):
-    addresses = {"api": sandbox.url, "meter_events": sandbox.url}
+    addresses: Any = {"api": sandbox.url, "meter_events": sandbox.url}
     return stripe.StripeClient(key, base_addresses=addresses, max_network_retries=0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from typing import Any
 
 import pytest
 from rule_examples import NOW, check_rules, example_request, form
@@ -76,7 +77,8 @@ def test_the_sandbox_refuses_what_a_rule_forbids(served, resource, operation):
 @pytest.mark.parametrize("own", ["currency", "restrictions.minimum_amount_currency"])
 def test_the_own_currency_of_what_is_there_is_known(own):
     name = {"currency": "price"}.get(own, "promotion_code")
-    options, known = {"currency_options": {"usd": {"unit_amount": 5}}}, {"currency": "usd"}
+    options: dict[str, Any] = {"currency_options": {"usd": {"unit_amount": 5}}}
+    known: dict[str, Any] = {"currency": "usd"}
     if name == "promotion_code":
         options = {"restrictions": {"currency_options": {"usd": {"minimum_amount": 5}}}}
         known = {"restrictions": {"minimum_amount_currency": "usd"}}

@@ -35,7 +35,7 @@ from dbt_stripe_sync.model.plan import Note, PlanHeader, SyncCounts
 from dbt_stripe_sync.model.run import Intent
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAME = TEXT | st.sampled_from(["$ref", "$$ref", "$", "ref", "$fingerprint", "$$fingerprint", "$not_stored"])
 MAYBE = st.none() | TEXT
 SCALAR = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT | st.builds(Ref, sync=TEXT, key=TEXT)

@@ -299,7 +299,8 @@ WRITER = textwrap.dedent(
 
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
 def test_sigkill_in_mid_commit_loses_no_committed_row(opened, path, kills):
-    said_records, said_intents = set(), set()
+    said_records: set[int] = set()
+    said_intents: set[int] = set()
     for attempt in range(kills):
         first = attempt * 1_000_000
         arguments = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parent), str(first)]

@@ -96,6 +96,7 @@ def test_a_price_hands_its_lookup_key_to_the_next():
 def test_only_a_draft_invoice_is_deleted():
     rule = lifecycle_of("invoice").on_removed[Removal.DELETE]
 
+    assert isinstance(rule, ByStatus)
     assert set(rule.steps) == {"draft"}
 
 

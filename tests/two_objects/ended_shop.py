@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Shop
+    from shop import Shop
 
 USD = {"value": "usd"}
 MONTHLY = {"value": "month"}

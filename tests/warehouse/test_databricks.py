@@ -82,24 +82,25 @@ def token_server():
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.asked = asked
-    yield server
+    yield server, asked
     server.shutdown()
     server.server_close()
 
 
 def test_a_service_principal_gets_a_token_and_a_new_one_before_it_ends(token_server):
-    url = f"http://127.0.0.1:{token_server.server_port}/oidc/v1/token"
+    server, asked = token_server
+    url = f"http://127.0.0.1:{server.server_port}/oidc/v1/token"
     headers = databricks.ServicePrincipal(url, "id", "secret")()
 
     sent = [headers(), headers(), headers()]
 
     assert [header["Authorization"] for header in sent] == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
-    assert token_server.asked[0] == {"grant_type": ["client_credentials"], "scope": ["all-apis"]}
+    assert asked[0] == {"grant_type": ["client_credentials"], "scope": ["all-apis"]}
 
 
 def test_a_service_principal_that_is_refused_is_told_so_without_its_secret(token_server):
-    url = f"http://127.0.0.1:{token_server.server_port}/oidc/v1/token"
+    server, _ = token_server
+    url = f"http://127.0.0.1:{server.server_port}/oidc/v1/token"
 
     with pytest.raises(WarehouseError) as caught:
         databricks.ServicePrincipal(url, "id", "hush")()()

@@ -92,8 +92,10 @@ def test_nested_values_are_json_for_the_state_store():
     assert duckdb.sql("SELECT typeof(v) FROM incoming").fetchall() == [("JSON",)]
 
 
-class Row(tuple):  # noqa: SLOT001 - the driver's has none either
+class Row(tuple[object, ...]):  # noqa: SLOT001 - the driver's has none either
     """A tuple whose parts have names, as Trino's driver makes them, who may be none or the same."""
+
+    _names: object
 
     def __new__(cls, names, *values):
         row = super().__new__(cls, values)

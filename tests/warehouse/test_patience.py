@@ -112,7 +112,7 @@ def test_a_query_of_duckdb_that_never_ends_is_interrupted(duckdb_file):
 
 
 def test_a_warehouse_that_went_silent_is_not_asked_again():
-    asked = []
+    asked: list[object] = []
     release = threading.Event()
 
     class Silent:

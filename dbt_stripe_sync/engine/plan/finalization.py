@@ -19,7 +19,7 @@ from dbt_stripe_sync.engine.payload.layout import KEY, REFS
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall, Ref, change_id
-from dbt_stripe_sync.model.lifecycle import Removal, finishes_asked
+from dbt_stripe_sync.model.lifecycle import Removal
 from dbt_stripe_sync.model.objects import object_value
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.record import FINISHED, Record
@@ -34,17 +34,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.fingerprints import Fingerprints
-    from dbt_stripe_sync.model.lifecycle import Finish, Lifecycle
+    from dbt_stripe_sync.model.lifecycle import Finish
     from dbt_stripe_sync.model.sync import Sync
 
 _REFERRERS = pa.schema(
     [(name, pa.string()) for name in ("parent", "sync", "key", "change_id")] + [("ends", pa.bool_())]
 )
-
-
-def finishes_of(sync: Sync, lifecycle: Lifecycle) -> tuple[Finish, ...]:
-    """What a sync's options ask for, in the order in which Stripe takes it."""
-    return finishes_asked(lifecycle.finishes, sync.options)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,10 +67,7 @@ class Referrers:
             for key, refs, change in rows
             for parent in ((refs or "").split(ID_SEPARATOR))
         ]
-        if found:
-            columns = [pa.array(column, f.type) for column, f in zip(zip(*found, strict=True), _REFERRERS, strict=True)]
-            table = pa.table(columns, schema=_REFERRERS)
-            self.workspace.fill("INSERT INTO work.referrers SELECT * FROM incoming", table.to_reader())
+        self.workspace.insert("work.referrers", _REFERRERS, found)
 
     def add_unkeyed(self, staged: Staged) -> None:
         """Note the rows that have no key of their own, and so are not sent."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.plan.across import Across
 from dbt_stripe_sync.engine.plan.comparing import Comparing
-from dbt_stripe_sync.engine.plan.finalization import Finalization, Referrers, finishes_of, reasons_to_wait
+from dbt_stripe_sync.engine.plan.finalization import Finalization, Referrers, reasons_to_wait
 from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
@@ -30,6 +30,7 @@ from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.change import kind_of, row_of
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError, Severity
+from dbt_stripe_sync.model.lifecycle import finishes_asked
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import RowDiffs, State, Stripe, Warehouse
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.clock import Clock
-    from dbt_stripe_sync.model.lifecycle import Lifecycle
+    from dbt_stripe_sync.model.lifecycle import Finish, Lifecycle
     from dbt_stripe_sync.model.params import Catalog
     from dbt_stripe_sync.model.plan import Plan, PlanOptions
     from dbt_stripe_sync.model.sync import Sync
@@ -112,7 +113,7 @@ class PlanMaker:
         )
         referrers = Referrers(
             workspace=self._workspace,
-            parents=frozenset(sync.name for sync in scope.syncs if finishes_of(sync, self._lifecycle_of(sync))),
+            parents=frozenset(sync.name for sync in scope.syncs if self._finishes_of(sync)),
             ending=lambda: settling.ending,
         )
         refreshing = Refreshing(
@@ -269,7 +270,7 @@ class PlanMaker:
         unsettled = frozenset(intent.change.sync for intent in self._state.open_intents())
         referrers = self._planning.referrers.read()
         for sync in self._scope.syncs:
-            steps = finishes_of(sync, self._lifecycle_of(sync))
+            steps = self._finishes_of(sync)
             if not steps or sync.name not in self._plans:
                 continue
             finalization = Finalization(
@@ -316,6 +317,10 @@ class PlanMaker:
 
     def _lifecycle_of(self, sync: Sync) -> Lifecycle:
         return self._scope.catalog.resources[sync.resource].lifecycle
+
+    def _finishes_of(self, sync: Sync) -> tuple[Finish, ...]:
+        """What a sync's options ask for, in the order in which Stripe takes it."""
+        return finishes_asked(self._lifecycle_of(sync).finishes, sync.options)
 
 
 def _unsettled(count: int, *, is_copy: bool) -> Sequence[Problem]:

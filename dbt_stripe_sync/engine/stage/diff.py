@@ -12,6 +12,7 @@ from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
 from dbt_stripe_sync.engine.stage.staged import RowCounts
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.sql import key_order, quoted
+from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.fingerprints import Fingerprints
 
+_KEYS = pa.schema([("key", pa.string())])
 _KINDS = {kind.value: kind for kind in Kind}
 
 
@@ -71,7 +73,7 @@ def find_differences(
         workspace.fill(
             f"CREATE OR REPLACE TABLE {staged.left_out} AS "
             f"SELECT * FROM {staged.changed} WHERE key NOT IN (SELECT key FROM incoming)",
-            pa.table({"key": pa.array(sorted(only), pa.string())}).to_reader(),
+            build_table(_KEYS, [(key,) for key in sorted(only)]).to_reader(),
         )
         workspace.execute(f"DELETE FROM {staged.changed} WHERE key IN (SELECT key FROM {staged.left_out})")
     kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.values import Unreadable
+from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -105,6 +106,11 @@ class Workspace:
             self.execute(sql, values)
         finally:
             self.connection.unregister("incoming")
+
+    def insert(self, table: str, schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> None:
+        """Add some rows, in the order of a schema's columns, to a table."""
+        if rows:
+            self.fill(f"INSERT INTO {table} SELECT * FROM incoming", build_table(schema, rows).to_reader())
 
     def one(self, sql: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
         """The first row of a query, empty where it gives none."""

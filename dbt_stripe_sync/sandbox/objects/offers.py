@@ -10,7 +10,7 @@ from dbt_stripe_sync.sandbox.ids import new_id
 from dbt_stripe_sync.sandbox.objects.amounts import amount_of
 from dbt_stripe_sync.sandbox.objects.prices import add_price
 from dbt_stripe_sync.sandbox.store import value_at
-from dbt_stripe_sync.stripe_api.rules.prices import PRICES_NAMED
+from dbt_stripe_sync.stripe_api.rules.named_prices import PRICES_NAMED
 from dbt_stripe_sync.stripe_api.rules.together import is_given
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from dbt_stripe_sync.sandbox.objects.periods import DAY
 from dbt_stripe_sync.sandbox.objects.rates import read_rates
 from dbt_stripe_sync.sandbox.objects.subscription_items import price_for, put_items
 from dbt_stripe_sync.sandbox.objects.subscription_shape import ENDED, SHAPE
-from dbt_stripe_sync.stripe_api.rules.prices import latest_anchor
+from dbt_stripe_sync.stripe_api.rules.named_prices import latest_anchor
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body

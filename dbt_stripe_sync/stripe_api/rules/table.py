@@ -11,7 +11,7 @@ from dbt_stripe_sync.stripe_api.rules.billing import (
 )
 from dbt_stripe_sync.stripe_api.rules.lengths import LENGTHS
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, MaxDecimals
-from dbt_stripe_sync.stripe_api.rules.pricing import price_rules
+from dbt_stripe_sync.stripe_api.rules.price_rules import price_rules
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE, OPENAPI, UPDATE, WRITES, Rule
 from dbt_stripe_sync.stripe_api.rules.shapes import FirstHas, MaxSubscriptionItems, WithoutOwnCurrency
 from dbt_stripe_sync.stripe_api.rules.tax_ids import GUESSED_FORMS, VAT_FORMS, TaxId

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.stripe_api.rules.billing import OneCurrency, OptionAmounts
+from dbt_stripe_sync.stripe_api.rules.named_prices import SAME_CURRENCY
 from dbt_stripe_sync.stripe_api.rules.numbers import Between, ChargeableAmount, LeastCharge
-from dbt_stripe_sync.stripe_api.rules.prices import SAME_CURRENCY
 from dbt_stripe_sync.stripe_api.rules.rule import CREATE, Rule
 from dbt_stripe_sync.stripe_api.rules.shapes import WithoutOwnCurrency
 from dbt_stripe_sync.stripe_api.rules.together import (

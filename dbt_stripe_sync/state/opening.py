@@ -1,0 +1,169 @@
+"""How the state's file is locked, made, opened and closed, or copied where another run holds it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from dbt_stripe_sync.model.errors import StateError
+from dbt_stripe_sync.state.compaction import close_without_values, fresh_path
+from dbt_stripe_sync.state.lock import LOCKED, hold_lock
+from dbt_stripe_sync.state.memory import choose_megabytes
+from dbt_stripe_sync.state.migrations import migrate
+from dbt_stripe_sync.state.place import LEASED, StatePlace
+from dbt_stripe_sync.state.problems import cannot_open, cannot_write
+from dbt_stripe_sync.state.session import PRIVATE, Session
+from dbt_stripe_sync.state.snapshot import copied, place_for_copy, remove_old_copies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.state.place import RemotePlace
+    from dbt_stripe_sync.state.remote.replica import Replica
+
+
+@contextmanager
+def looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
+    """A session to look at a state: where a run holds it, of a copy. Raises `StateError`."""
+    with ExitStack() as stack:
+        try:
+            session = stack.enter_context(opened(place, clock, wait_seconds, must_exist=must_exist))
+        except StateError as error:
+            path = place.path.resolve() if place.path.is_symlink() else place.path
+            if place.remote is not None and error.problems[0].code == LEASED:
+                copy = stack.enter_context(_fetched(place.remote, path, clock, error))
+            elif error.problems[0].code == LOCKED and path.exists():
+                copy = stack.enter_context(copied(path))
+            else:
+                raise
+            session = stack.enter_context(closing(Session(_connect(copy, place.memory_mb), path)))
+            session.is_copy = True
+            session.copy_of = place if place.remote is not None else None
+            migrate(session.connection, copy)
+        yield session
+
+
+@contextmanager
+def _fetched(place: RemotePlace, path: Path, clock: Clock, leased: StateError) -> Iterator[Path]:
+    """A copy of a state on an object store that a run on another machine holds. Raises `StateError`."""
+    from dbt_stripe_sync.state.remote.replica import fetch_copy
+
+    with place_for_copy(path) as copy:
+        if not fetch_copy(place, copy, clock):
+            raise leased  # its first run has written nothing yet
+        yield copy
+
+
+@contextmanager
+def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
+    """A session of a state that nobody else has meanwhile. Raises `StateError`."""
+    path = place.path
+    with ExitStack() as stack:
+        replica: Replica | None = None
+        try:
+            # Behind a link everything lies beside the file itself: its log, its lock, and what takes its place.
+            path = path.resolve() if path.is_symlink() else path
+            _make_folder(path)
+            stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
+            remove_old_copies(path)
+            if place.remote is not None:
+                # Its library is an extra, imported only where it is used.
+                from dbt_stripe_sync.state.remote.replica import replicated
+
+                replica = stack.enter_context(
+                    replicated(
+                        place.remote,
+                        path,
+                        clock,
+                        wait_seconds=wait_seconds,
+                        must_exist=must_exist,
+                        local=place.before,
+                    )
+                )
+            # A run that was killed while it wrote the file anew leaves a part of it.
+            fresh_path(path).unlink(missing_ok=True)
+            is_new = not path.exists()
+            if is_new:
+                _create(path)
+            _keep_private(path)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        for folder in (_spill_folder(path), scratch_folder(path)):
+            # A run that was killed left its own behind, with values of rows in it.
+            shutil.rmtree(folder, ignore_errors=True)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        session = stack.enter_context(closing(Session(_connect(path, place.memory_mb), path)))
+        is_changed = migrate(session.connection, path)
+        if replica is not None:
+            replica.attach(session, is_ahead=is_new or is_changed)
+        stack.callback(_close, session)
+        yield session
+
+
+def _close(session: Session) -> None:
+    session.left = close_without_values(session)
+
+
+def _keep_private(path: Path) -> None:
+    """Take a state that others may read (a copy, a file that somebody made for it) away from them."""
+    for file in (path, path.with_name(f"{path.name}.wal")):
+        if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
+            file.chmod(PRIVATE)
+
+
+def _make_folder(path: Path) -> None:
+    folder = path.parent
+    if not folder.exists():
+        folder.mkdir(parents=True, mode=0o700)
+        # The state holds what was sent to Stripe: it does not belong in a repository.
+        (folder / ".gitignore").write_text("*\n")
+
+
+def _create(path: Path) -> None:
+    """Make an empty state under another name first: a run that is killed here leaves nothing half made."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    mask = os.umask(0o077)
+    try:
+        with closing(_connect(fresh)) as connection:
+            migrate(connection, fresh)
+        fresh.replace(path)
+    except StateError:
+        fresh.unlink(missing_ok=True)
+        raise
+    finally:
+        os.umask(mask)
+
+
+def _connect(path: Path, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
+    try:
+        connection = duckdb.connect(
+            str(path),
+            config={
+                "memory_limit": f"{choose_megabytes(memory_mb)}MB",
+                "temp_directory": str(_spill_folder(path)),
+                "preserve_insertion_order": "false",
+                # What is needed comes with DuckDB: nothing is fetched behind the user's back.
+                "autoinstall_known_extensions": "false",
+            },
+        )
+        # Where Python runs without a file, as in a notebook, DuckDB draws one into the output of whoever calls us.
+        connection.execute("SET enable_progress_bar = false")
+    except (duckdb.Error, OSError) as error:
+        raise cannot_open(path, error) from None
+    return connection
+
+
+def _spill_folder(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tmp")
+
+
+def scratch_folder(path: Path) -> Path:
+    """Where a run keeps what it needs no longer than it lasts."""
+    return path.with_name(f"{path.name}.run")

@@ -1,0 +1,371 @@
+"""What a run works on: the syncs of a dbt project, in order, and what they were read from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.config.columns import models_of
+from dbt_stripe_sync.config.order import in_reference_order
+from dbt_stripe_sync.config.salt import SALT_VARIABLE, read_salt
+from dbt_stripe_sync.config.settings import Settings, parse_settings
+from dbt_stripe_sync.config.state_url import EXAMPLES, find_fault
+from dbt_stripe_sync.config.sync import parse_syncs
+from dbt_stripe_sync.dbt.command import build_models
+from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, judge
+from dbt_stripe_sync.dbt.listing import DbtLs
+from dbt_stripe_sync.dbt.manifest import Manifest, parse_models, read_manifest
+from dbt_stripe_sync.dbt.memory import recall
+from dbt_stripe_sync.dbt.misplaced import find_misplaced
+from dbt_stripe_sync.dbt.project import Chosen, read_project
+from dbt_stripe_sync.dbt.run_results import read_run_results
+from dbt_stripe_sync.dbt.selection import Selection, select_syncs
+from dbt_stripe_sync.dbt.staleness import find_stale
+from dbt_stripe_sync.dbt.targets import built_place, find_other_target
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity
+from dbt_stripe_sync.model.fingerprints import Retention
+from dbt_stripe_sync.model.sync import DiffPlace
+from dbt_stripe_sync.report.redact import hide_values
+from dbt_stripe_sync.stripe_api.catalog import read_catalog
+from dbt_stripe_sync.stripe_api.keys import check_address, check_key, check_live, is_live
+from dbt_stripe_sync.stripe_api.rate import DEFAULT_SHARE, RateLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from dbt_stripe_sync.dbt.project import DbtProject
+    from dbt_stripe_sync.dbt.run_results import RunResults
+    from dbt_stripe_sync.model.sync import Sync
+    from dbt_stripe_sync.state.place import StatePlace
+    from dbt_stripe_sync.stripe_api.catalog import Catalog
+
+    LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectOptions:
+    """Which dbt project, and which of its syncs: what dbt's own options of these names mean."""
+
+    project_dir: Path = Path()
+    profiles_dir: Path | None = None
+    profile: str | None = None
+    target: str | None = None
+    target_path: Path | None = None
+    variables: str | None = None
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    selector: str | None = None
+    allow_empty_selection: bool = False
+    dbt_state: Path | None = None
+    defer: bool = False
+    state_path: Path | None = None
+    state_url: str | None = None
+    stripe_url: str | None = None
+    wait_for_lock: float = 0.0
+    ignore_dbt_results: bool = False
+    allow_other_target: bool = False
+
+    @property
+    def chosen(self) -> Chosen:
+        """What of them is dbt's own."""
+        return Chosen(
+            profiles_dir=self.profiles_dir,
+            profile=self.profile,
+            target=self.target,
+            target_path=self.target_path,
+            variables=self.variables,
+            state=self.dbt_state,
+            defer=self.defer,
+        )
+
+    def selection(self, default: str | None) -> Selection:
+        """Which of the project's syncs are meant; where nothing is named, those of selectors.yml's default."""
+        named = self.selector if self.selector or self.select or self.exclude else default
+        return Selection(
+            select=self.select, exclude=self.exclude, selector=named, allow_empty=self.allow_empty_selection
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """The syncs of a project in the order of their references, and what they were read from.
+
+    `held` gives a reason for each sync whose models dbt did not build well. `dependents` has the syncs that refer to
+    each sync, whether they are selected or not. `store_values` says of every sync whether the state keeps its values.
+    `doubts` are warnings of models of which dbt's results say nothing. `other_target` says that what dbt built is of
+    another target.
+    `known` names all syncs that the project describes, disabled ones too.
+    """
+
+    options: ProjectOptions
+    dbt: DbtProject
+    manifest: Manifest
+    settings: Settings
+    catalog: Catalog
+    syncs: tuple[Sync, ...]
+    held: Mapping[str, str] = field(default_factory=dict)
+    dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
+    doubts: tuple[Problem, ...] = ()
+    other_target: Problem | None = None
+    store_values: Mapping[str, bool] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+
+    @property
+    def project(self) -> str:
+        """The dbt project's name."""
+        return self.dbt.name
+
+    @property
+    def target(self) -> str:
+        """The name of the dbt target."""
+        return self.dbt.target_name
+
+    @property
+    def manifest_digest(self) -> str:
+        """What a plan remembers of the manifest."""
+        return self.manifest.digest
+
+    @property
+    def key(self) -> str:
+        """The Stripe key of the environment. Raises `ConfigError` where there is none, or where it may not be used."""
+        key = check_key(os.environ.get(self.settings.api_key_env), self.settings.api_key_env)
+        if is_live(key):
+            check_live(target=self.target, live_targets=self.settings.live_targets)
+        return key
+
+    @property
+    def retention(self) -> Retention:
+        """Of which syncs the state keeps the values. Raises `ConfigError` where its salt is too short."""
+        return Retention(
+            default=self.settings.store_values,
+            by_sync=self.store_values,
+            in_path=self._params_in_path,
+            redact=hide_values,
+            salt=read_salt(os.environ.get(SALT_VARIABLE)),
+        )
+
+    def _params_in_path(self, name: str) -> frozenset[str]:
+        resource = self.catalog.resource(name)
+        return frozenset(param.name for param in resource.params.values() if param.in_path) if resource else frozenset()
+
+    @property
+    def address(self) -> str:
+        """Where Stripe is. Raises `ConfigError` where a key must not be sent there."""
+        named = self.options.stripe_url or os.environ.get("STRIPE_API_BASE") or self.settings.api_base
+        return check_address(named, self.settings.allowed_api_bases)
+
+    def limits(self, *, livemode: bool) -> RateLimits:
+        """How fast calls may leave: a share of Stripe's limits, or what the settings say."""
+        settings = self.settings
+        share = DEFAULT_SHARE if settings.share_free is None else 1 - settings.share_free
+        limits = RateLimits.of_account(livemode=livemode, share=share)
+        return replace(
+            limits,
+            account=settings.account_per_second or limits.account,
+            endpoint=settings.endpoint_per_second or limits.endpoint,
+            concurrency=settings.concurrency or limits.concurrency,
+        )
+
+    @property
+    def state_path(self) -> Path:
+        """The state's file: never under `target/`, which `dbt clean` empties."""
+        chosen = self.options.state_path or (Path(self.settings.state_path) if self.settings.state_path else None)
+        if chosen is None:
+            check_file_name(self.dbt.target_name)
+            return self.dbt.root / ".stripe_sync" / f"{self.dbt.target_name}.duckdb"
+        return chosen if chosen.is_absolute() or self.options.state_path else self.dbt.root / chosen
+
+    @property
+    def state_place(self) -> StatePlace:
+        """Where the state is. A file that the command line names goes before a URL that the settings name.
+
+        Raises `ConfigError`.
+        """
+        from dbt_stripe_sync.state.place import RemotePlace, StatePlace
+
+        options = self.options
+        if options.state_url is not None and options.state_path is not None:
+            raise ConfigError(
+                Problem(
+                    code="two-states",
+                    summary="`--state-url` and `--state-path` name two places for one state",
+                    hint="give one of them; beside a URL the local copy goes where `state_path` in the settings says",
+                )
+            )
+        url = options.state_url or (self.settings.state if options.state_path is None else None)
+        if url is None:
+            return StatePlace(path=self.state_path, memory_mb=self.settings.memory_mb)
+        if (fault := find_fault(url)) is not None:
+            raise ConfigError(Problem(code="bad-state-url", summary=f"`--state-url` {fault}", hint=f"write {EXAMPLES}"))
+        check_file_name(self.dbt.target_name)
+        file = self.state_path
+        copy = file.with_name(f"{file.stem}.remote{file.suffix or '.duckdb'}")
+        remote = RemotePlace(url=url, target=self.dbt.target_name)
+        return StatePlace(path=copy, remote=remote, before=file, memory_mb=self.settings.memory_mb)
+
+
+def load_bare_workload(options: ProjectOptions) -> Workload:
+    """A dbt project without its syncs, for what needs none: dbt need not have parsed it yet. Raises `ConfigError`."""
+    dbt = read_project(options.project_dir, options.chosen)
+    settings, problems = parse_settings(dbt.settings)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise ConfigError(problems)
+    file = dbt.target_path / "manifest.json"
+    manifest = read_manifest(file) if file.exists() else Manifest.of_unparsed(dbt.name)
+    return Workload(options=options, dbt=dbt, manifest=manifest, settings=settings, catalog=read_catalog(), syncs=())
+
+
+def load_workload(
+    options: ProjectOptions, *, look_further: LookFurther | None = None, may_be_wrong: bool = False
+) -> Workload:
+    """Discover the syncs of a dbt project.
+
+    Raises `ConfigError` with every problem at once, and with those that `look_further` finds in all syncs, as far as
+    they could be read. With `may_be_wrong`, syncs that are wrong are left out instead: to look at what was done.
+    """
+    dbt = read_project(options.project_dir, options.chosen)
+    settings, problems = parse_settings(dbt.settings)
+    manifest = read_manifest(dbt.target_path / "manifest.json")
+    catalog = read_catalog()
+    parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
+    last = read_run_results(dbt.target_path / "run_results.json")
+    gate = _judge(options, dbt, manifest, last, parsed.syncs, settings)
+    # What is wrong may be mended already, in a file that dbt has not read since.
+    stale = find_stale(dbt, manifest, last, gate.held)
+    problems = (
+        *dbt.warnings,
+        *problems,
+        *_check_log(dbt, settings),
+        *_check_diff(dbt, settings, parsed.syncs),
+        *parsed.problems,
+        *find_misplaced(manifest),
+        *stale,
+    )
+    if may_be_wrong:
+        problems = tuple(problem for problem in problems if problem.severity is not Severity.ERROR)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        more = look_further(dbt, (*parsed.syncs, *parsed.broken)) if look_further is not None else ()
+        raise ConfigError((*problems, *more))
+    ask_dbt = DbtLs(project=dbt, chosen=options.chosen, manifest=manifest)
+    selected = select_syncs(parsed.syncs, manifest, dbt.root, options.selection(dbt.default_selector), ask_dbt)
+    syncs = in_reference_order(selected.syncs)
+    other_target = find_other_target(dbt, manifest, last)
+    warnings = [*problems, *selected.warnings, *(() if parsed.syncs else (_no_syncs(),))]
+    warnings += [replace(other_target, severity=Severity.WARNING)] if other_target else []
+    return Workload(
+        options=options,
+        dbt=dbt,
+        manifest=manifest,
+        settings=settings,
+        catalog=catalog,
+        syncs=syncs,
+        dependents={
+            sync.name: tuple(other.name for other in parsed.syncs if sync.name in other.depends_on)
+            for sync in parsed.syncs
+        },
+        store_values={
+            sync.name: settings.store_values if sync.store_values is None else sync.store_values
+            for sync in parsed.syncs
+        },
+        known=frozenset((*(sync.name for sync in parsed.syncs), *parsed.disabled)),
+        held={sync.name: reason for sync in syncs if (reason := _reason_held(sync, gate.held))},
+        warnings=tuple(warnings),
+        doubts=tuple(find_doubts(gate.of(_models_of(syncs)), manifest)),
+        other_target=other_target,
+    )
+
+
+def check_file_name(target: str) -> None:
+    """Whether a target's name can be a state's. Raises `ConfigError` where it would lead to another folder."""
+    if target in {"", ".", ".."} or not target.isprintable() or any(char in target for char in "/\\:"):
+        raise ConfigError(
+            Problem(
+                code="bad-target-name",
+                summary="the target's name can't be the name of its state's file",
+                where=Location(file="profiles.yml"),
+                hint="rename the target, or name the file with `state_path` in vars.stripe_sync or `--state-path`",
+            )
+        )
+
+
+def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
+    """What keeps the log from being written to the target's warehouse, where the settings ask for one."""
+    if settings.log is None:
+        return ()
+    from dbt_stripe_sync.warehouse.registry import check_log
+
+    problem = check_log(dbt.target)
+    return () if problem is None else (problem,)
+
+
+def _check_diff(dbt: DbtProject, settings: Settings, syncs: Iterable[Sync]) -> tuple[Problem, ...]:
+    """What keeps the target's warehouse from comparing rows, where a sync or the settings ask for that."""
+    asking = [sync for sync in syncs if sync.diff is DiffPlace.WAREHOUSE]
+    if settings.diff != DiffPlace.WAREHOUSE.value and not asking:
+        return ()
+    from dbt_stripe_sync.warehouse.registry import check_diff
+
+    problem = check_diff(dbt.target)
+    if problem is None:
+        return ()
+    is_ours = settings.diff == DiffPlace.WAREHOUSE.value
+    return (problem,) if is_ours else (replace(problem, where=asking[0].where.at_field("diff")),)
+
+
+def _judge(
+    options: ProjectOptions,
+    dbt: DbtProject,
+    manifest: Manifest,
+    last: RunResults,
+    syncs: Sequence[Sync],
+    settings: Settings,
+) -> Gate:
+    """What dbt's results say of the models that are read, unless they are to be ignored."""
+    known = recall(dbt.root, last, partial(built_place, dbt))
+    if options.ignore_dbt_results:
+        return Gate()
+    evidence = Evidence(manifest=manifest, known=known, last=last, place=dbt.place, target_path=dbt.target_path)
+    return judge(evidence, _models_of(syncs), require_results=settings.require_results)
+
+
+def _models_of(syncs: Iterable[Sync]) -> list[str]:
+    return [model.unique_id for sync in syncs for model in models_of(sync)]
+
+
+def _no_syncs() -> Problem:
+    return Problem(
+        code="no-syncs",
+        summary="no model of this project says `stripe_sync` in its meta, so there is nothing to do",
+        where=Location(file="dbt_project.yml"),
+        hint="`dbt-stripe-sync init MODEL --resource customer` writes a first one, below `config: meta: stripe_sync:`; "
+        "after a change run `dbt parse`",
+        severity=Severity.WARNING,
+    )
+
+
+def check_syncs(nodes: Mapping[str, Mapping[str, Any]], project: str) -> None:
+    """Whether the syncs of a manifest's `nodes` are well formed. Raises `ConfigError` with every problem."""
+    parsed = parse_syncs(parse_models(nodes, project), read_catalog(), project=project)
+    if any(problem.severity is Severity.ERROR for problem in parsed.problems):
+        raise ConfigError(parsed.problems)
+
+
+def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
+    """The dbt project and its manifest, whatever its syncs are like. Raises `ConfigError`."""
+    dbt = read_project(options.project_dir, options.chosen)
+    return dbt, read_manifest(dbt.target_path / "manifest.json")
+
+
+def build(workload: Workload) -> None:
+    """Let the user's dbt build the synced models and all that they come from. Raises `ConfigError`."""
+    # By their qualified names: a bare one means every version of a model, and those of other packages.
+    models = sorted({".".join(model.fqn) or model.name for sync in workload.syncs for model in models_of(sync)})
+    build_models(workload.dbt, workload.options.chosen, models)
+
+
+def _reason_held(sync: Sync, held: Mapping[str, str]) -> str | None:
+    return next((held[model.unique_id] for model in models_of(sync) if model.unique_id in held), None)
