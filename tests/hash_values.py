@@ -122,7 +122,7 @@ COLUMNS = {
     "pair": nullable(st.builds(Pair, nullable(TEXTS), nullable(st.lists(nullable(INTEGERS), max_size=2)))),
     "raw": nullable(st.sampled_from([b"", b"\x00", b"\\x00", b"a"])),
 }
-ROWS = st.lists(st.fixed_dictionaries(COLUMNS), min_size=30, max_size=60)
+ROWS = st.lists(st.fixed_dictionaries(COLUMNS), min_size=20, max_size=30)
 TYPES = {
     "duckdb": {
         "one": "VARCHAR", "two": "VARCHAR", "long": "VARCHAR", "folded": "VARCHAR COLLATE NOCASE.NOACCENT",
@@ -132,7 +132,7 @@ TYPES = {
         "pair": 'STRUCT("text" VARCHAR, numbers INTEGER[])', "raw": "BLOB",
     },
     "postgres": {
-        "one": "text", "two": "varchar(40)", "long": "text", "folded": "text COLLATE folded", "number": "numeric",
+        "one": "text", "two": "varchar(40)", "long": "text", "folded": 'text COLLATE "C"', "number": "numeric",
         "whole": "integer", "double": "double precision", "single": "real", "moment": "timestamptz",
         "wall": "timestamp", "day": "date", "clock": "time", "span": "interval", "flag": "boolean",
         "document": "jsonb", "list": "text[]", "doubles": "double precision[]", "amounts": "numeric[]",
@@ -154,7 +154,6 @@ BEFORE = {
         "DROP TABLE IF EXISTS m",
         "DROP TYPE IF EXISTS pair",
         'CREATE TYPE pair AS ("text" text, numbers integer[])',
-        "CREATE COLLATION IF NOT EXISTS folded (provider = icu, locale = 'und-u-ks-level1', deterministic = false)",
     ),
     "spark": (),
 }
