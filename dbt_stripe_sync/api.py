@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.look.preview import Preview
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.imported import Imported, ImportOptions
     from dbt_stripe_sync.model.plan import Agree, PermanentRemovals, Plan, PlanHeader, ReadingCost, Review, SyncCounts
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.pipeline import Progress
@@ -229,6 +230,48 @@ class Project:
         with alerting_about_stops(self.options):
             return self._alerted(_run_until_done(work(), stop))
 
+    @contextmanager
+    def undo_plan(self, run: str, *, out: Path | None = None) -> Iterator[Plan]:
+        """What `undo` would do: a plan like that of `plan`, which `apply` takes as well. `run` is how its id begins."""
+        from dbt_stripe_sync.undo import make_undo_plan
+
+        with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
+            path = Path(folder) / "plan.jsonl"
+
+            async def work() -> Plan:
+                async with open_parts(self.workload, clock=self._clock, only_looks=True) as parts:
+                    return await make_undo_plan(self.workload, parts, run, path)
+
+            plan = run_to_end(work())
+            if out is not None:
+                shutil.copy(path, out)
+                out.chmod(0o600)
+            yield plan
+
+    def undo(
+        self, run: str, *, progress: Progress | None = None, fail_fast: bool = False, review: Review | None = None
+    ) -> RunReport:
+        """Put back what a run has changed. `review` sees the plan first, and may raise `PlanError`.
+
+        Rows keep asking for what the run sent: the next plan shows it again.
+        """
+        from dbt_stripe_sync import pipeline
+        from dbt_stripe_sync.engine.apply.lanes import Stop
+        from dbt_stripe_sync.undo import undo
+
+        stop = Stop(_say_what_is_finished)
+        sending = pipeline.RunOptions(agree=_asking(agreed=True), review=_reviewing(review), fail_fast=fail_fast)
+
+        async def work() -> RunReport:
+            async with open_parts(self.workload, clock=self._clock) as parts:
+                report = await undo(self.workload, parts, run, sending, progress or Silent(), stop)
+                report = await self._written_to_warehouse(report, parts)
+                report = self._with_artifacts(report)
+            return self._with_left_behind(report, parts.state.left)
+
+        with alerting_about_stops(self.options):
+            return self._alerted(_run_until_done(work(), stop))
+
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
         from dbt_stripe_sync.look.preview import preview_rows
@@ -260,6 +303,15 @@ class Project:
         with opened_warehouse(dbt) as warehouse:
             columns = warehouse.columns(node.source())
         return write_first_sync(asked, node, columns, manifest, read_catalog(), dbt.root)
+
+    def import_account(self, wanted: ImportOptions) -> Imported:
+        """Write seeds and syncs from what the account has. Changes nothing in Stripe, and needs no manifest.
+
+        Raises `ConfigError` where files or names are taken; nothing is written then.
+        """
+        from dbt_stripe_sync.account_import import import_account
+
+        return run_to_end(import_account(self.options, wanted, self._clock))
 
     def docs(self, out: Path | None = None) -> tuple[Path, bool, tuple[Problem, ...]]:
         """Write exposures of all syncs among the models.

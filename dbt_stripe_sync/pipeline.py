@@ -107,16 +107,16 @@ async def run(
     run_id = new_run_id(started)
     parts.state.start_run(run_id, command="run" if planning.only is None else "retry", target=workload.target)
     progress.begin_run(run_id)
-    with _failure_remembered(parts, run_id):
-        settled = await _settle(parts, run_id, progress)
+    with failure_remembered(parts, run_id):
+        settled = await settle(parts, run_id, progress)
         plan = await make_plan(workload, parts, planning, progress, parts.state.scratch / "plan.jsonl")
         if options.review is not None:
             options.review(plan, is_first=not parts.state.summary())
         unagreed = find_unagreed(workload.syncs, workload.catalog, plan.counts)
         if unagreed and not options.agree(plan, unagreed):
             raise refuse_unagreed(unagreed)
-        tally = await _send(parts, plan, _sending(workload, plan, fail_fast=options.fail_fast), run_id, progress, stop)
-        return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
+        tally = await send(parts, plan, sending_of(workload, plan, fail_fast=options.fail_fast), run_id, progress, stop)
+        return remember(parts, plan, run_id, ending_of(parts, tally, stop, settled, started))
 
 
 async def apply(
@@ -132,27 +132,28 @@ async def apply(
     run_id = new_run_id(started)
     parts.state.start_run(run_id, command="apply", target=workload.target, header=plan.header)
     progress.begin_run(run_id)
-    with _failure_remembered(parts, run_id):
-        settled = await _settle(parts, run_id, progress)
+    with failure_remembered(parts, run_id):
+        settled = await settle(parts, run_id, progress)
         await check_plan_not_behind(workload.syncs, workload.catalog, parts.stripe, parts.state, plan)
         ended = parts.state.ended_changes(plan.header.plan_id)
-        sending = replace(_sending(workload, plan, fail_fast=fail_fast), ended=ended)
-        tally = await _send(parts, plan, sending, run_id, progress, stop)
-        return _remember(parts, plan, run_id, _end(parts, tally, stop, settled, started))
+        sending = replace(sending_of(workload, plan, fail_fast=fail_fast), ended=ended)
+        tally = await send(parts, plan, sending, run_id, progress, stop)
+        return remember(parts, plan, run_id, ending_of(parts, tally, stop, settled, started))
 
 
-async def _settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Outcome]:
+async def settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Outcome]:
     """Bring what an earlier run left open to its end, before anything is compared."""
     async with _sender(parts, run_id) as sender:
         return await settle_intents(sender, parts.state, progress)
 
 
-def _sending(workload: Workload, plan: Plan, *, fail_fast: bool) -> Sending:
+def sending_of(workload: Workload, plan: Plan, *, fail_fast: bool) -> Sending:
+    """How a plan's changes are sent."""
     limits = workload.limits(livemode=plan.header.livemode)
     return Sending(fail_fast=fail_fast, most_alike=workload.settings.max_rejections_per_cause, pace=limits.account)
 
 
-async def _send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress: Progress, stop: Stop) -> Tally:
+async def send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress: Progress, stop: Stop) -> Tally:
     """Write down what needs no call, then send every change."""
     commit_refreshes(parts.state, plan.refreshes, run_id)
     progress.begin_apply(max(0, len(plan.changes) - len(sending.ended)))
@@ -160,7 +161,8 @@ async def _send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progres
         return await apply_changes(plan.changes, plan.counts, sender, progress, stop, sending=sending)
 
 
-def _end(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome], started: datetime) -> Ending:
+def ending_of(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome], started: datetime) -> Ending:
+    """What is known of a run at its end."""
     return Ending(
         tally=tally,
         stop=stop,
@@ -172,7 +174,8 @@ def _end(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome], sta
     )
 
 
-def _remember(parts: Parts, plan: Plan, run_id: str, ending: Ending) -> RunReport:
+def remember(parts: Parts, plan: Plan, run_id: str, ending: Ending) -> RunReport:
+    """The report of a run, kept in the state."""
     report = build_report(plan, ending, parts.state, run_id)
     parts.state.finish_run(report)
     return report
@@ -185,7 +188,7 @@ async def _sender(parts: Parts, run_id: str) -> AsyncIterator[Sender]:
 
 
 @contextmanager
-def _failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
+def failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
     """Let `runs` tell of a run that could not go on, unless it is the state itself that takes nothing more."""
     try:
         yield

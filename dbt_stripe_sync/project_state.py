@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import Workload
 
 
+def no_run(place: StatePlace, run: str | None) -> Problem:
+    """What is said of a run that the state doesn't know."""
+    return Problem(
+        code="no-run",
+        summary=f"unknown run `{run}`" if run else "there has been no run yet",
+        where=Location(file=str(place)),
+        hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
+    )
+
+
 class ProjectState:
     """The state of one project. Needs no Stripe key but for `rebuild`; every method raises `StateError`."""
 
@@ -186,7 +196,7 @@ class ProjectState:
             found = self._run_id(state, run)
             report = state.report(found) if found is not None else None
         if report is None:
-            raise StateError(self._no_run(run))
+            raise StateError(no_run(self.place, run))
         return report
 
     def undone(self, run: str | None = None) -> Mapping[str, frozenset[str]]:
@@ -194,16 +204,8 @@ class ProjectState:
         with self.open() as state:
             found = self._run_id(state, run) if run is not None else None
             if run is not None and found is None:
-                raise StateError(self._no_run(run))
+                raise StateError(no_run(self.place, run))
             return state.last_rejected(found)
-
-    def _no_run(self, run: str | None) -> Problem:
-        return Problem(
-            code="no-run",
-            summary=f"unknown run `{run}`" if run else "there has been no run yet",
-            where=Location(file=str(self.place)),
-            hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
-        )
 
     @staticmethod
     def _run_id(state: StateStore, begins: str | None) -> str | None:

@@ -7,22 +7,28 @@ the run that finds that makes the copy anew.
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
 from dbt_stripe_sync.model.sync import DiffPlace
+from dbt_stripe_sync.warehouse_writing import Writing, write_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbt_stripe_sync.engine.ports import RowDiffs, Warehouse
+    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.hashes import HashMark
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.warehouse.hash_table import HashCopy
     from dbt_stripe_sync.workload import Workload
+
+HASHES = Writing(
+    code="diff",
+    what="the hashes of accepted rows were",
+    setting="diff",
+    later="until a run can write it, every row is read",
+)
 
 
 def is_compared_there(workload: Workload, sync: Sync) -> bool:
@@ -45,24 +51,8 @@ def open_diffs(workload: Workload, warehouse: Warehouse) -> RowDiffs | None:
 
 
 async def bring_up_to_date(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
-    """Write what the copy lacks of an open state. What keeps it from being written comes back as a warning.
-
-    Works in a thread, so that Ctrl-C is heard; what was begun is rolled back then, or not believed.
-    """
-    writer = _Writer(workload, state)
-    writing = asyncio.ensure_future(asyncio.to_thread(writer.write))
-    try:
-        await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        writer.cancel()
-        with suppress(Exception):
-            await writing  # it uses the state, which is closed next
-        raise
-    except SyncError as error:
-        return tuple(_not_written(problem) for problem in error.problems)
-    except Exception as error:  # noqa: BLE001 - the copy never fails the run that it is made for
-        return (_not_written(Problem(code="diff-failed", summary=type(error).__name__)),)
-    return ()
+    """Write what the copy lacks of an open state. What keeps it from being written comes back as a warning."""
+    return await HASHES.attempt(write_in_thread(_Writer(workload, state)))
 
 
 class _Writer:
@@ -118,14 +108,3 @@ class _Writer:
             touched.to_reader(),
             after=lambda had: accepted.mark_after(known, had, touched.to_reader()),
         )
-
-
-def _not_written(problem: Problem) -> Problem:
-    later = "until a run can write it, every row is read"
-    return Problem(
-        code="diff-not-written",
-        summary=f"the hashes of accepted rows were not written to the warehouse: {problem.summary}",
-        where=Location(file="dbt_project.yml", field="vars.stripe_sync.diff"),
-        hint=f"{problem.hint}; {later}" if problem.hint else later,
-        severity=Severity.WARNING,
-    )

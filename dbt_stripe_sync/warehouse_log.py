@@ -6,17 +6,17 @@ in between: what the log lacks is found by asking it. So a log that could not be
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.errors import ConfigError, Location, Problem, Severity, SyncError
+from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.model.log import SCHEMA_SUFFIX
+from dbt_stripe_sync.warehouse_writing import Writing, write_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from dbt_stripe_sync.model.log import LogMark
     from dbt_stripe_sync.state.logged import LoggedState
     from dbt_stripe_sync.state.store import StateStore
     from dbt_stripe_sync.warehouse.log import WarehouseLog
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 # Runs are added some at a time: a log that begins with the history of years does not begin anew when it is cut off.
 RUNS_AT_ONCE = 500
 CHANGES_AT_ONCE = 100_000
+# As many objects of new runs are compared by themselves; with more, the whole table is.
+FEW_OBJECTS = 100_000
+LOG = Writing(
+    code="log",
+    what="the log was",
+    setting="log",
+    later="the next run, or `dbt-stripe-sync log write`, writes what is missing",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +64,7 @@ def check_log_wanted(workload: Workload) -> None:
 
 async def log_to_warehouse(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
     """Write the log, if there is to be one. What keeps it from being written comes back as a warning."""
-    if workload.settings.log is None:
-        return ()
-    try:
-        await write_log(workload, state)
-    except SyncError as error:
-        return tuple(_not_written(problem) for problem in error.problems)
-    except Exception as error:  # noqa: BLE001 - the log never fails the run that it is about
-        return (_not_written(Problem(code="log-failed", summary=type(error).__name__)),)
-    return ()
+    return () if workload.settings.log is None else await LOG.attempt(write_log(workload, state))
 
 
 async def write_log(
@@ -72,17 +72,9 @@ async def write_log(
 ) -> LogWritten:
     """Write what the log lacks of an open state; `everything` compares what it has already, too.
 
-    Works in a thread, so that Ctrl-C is heard; what was begun is rolled back then. Raises `SyncError`.
+    Raises `SyncError`.
     """
-    writer = _Writer(workload, state.logged, everything=everything, take_over=take_over)
-    writing = asyncio.ensure_future(asyncio.to_thread(writer.write))
-    try:
-        return await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        writer.cancel()
-        with suppress(Exception):
-            await writing  # it uses the state, which is closed next
-        raise
+    return await write_in_thread(_Writer(workload, state.logged, everything=everything, take_over=take_over))
 
 
 class _Writer:
@@ -113,13 +105,37 @@ class _Writer:
                 log.add_runs(
                     mark, self._state.run_rows(runs), self._state.change_rows(runs), self._state.problem_rows(runs)
                 )
-            if self._everything or log.mark() != mark:
-                with log.objects_replaced(mark), self._state.object_changes(log.objects()) as changes:
-                    log.write_objects(changes.written())
-                    log.drop_objects(changes.gone())
+            known = log.mark()
+            if self._everything or known != mark:
+                with log.objects_replaced(mark):
+                    if self._everything or not self._write_few(log, known, mark, list(missing)):
+                        self._write_all(log)
         finally:
             log.close()
         return LogWritten(schema=schema, runs=len(missing), changes=sum(missing.values()))
+
+    def _write_few(self, log: WarehouseLog, known: LogMark, mark: LogMark, runs: Sequence[str]) -> bool:
+        """Write the objects that some runs wrote, unless others differ as well: then nothing is written.
+
+        The log's other objects are not read. That they are right is known from the digests before and after.
+        """
+        if not runs or known.figures is None or self._state.count_keys(runs) > FEW_OBJECTS:
+            return False
+        if log.count_objects() != known.figures[0]:
+            return False  # somebody has taken some
+        logged = log.objects_of(self._state.keys(runs))
+        with self._state.object_changes(logged, runs=runs) as changes:
+            if not changes.accounts_for(known, mark):
+                return False
+            log.write_objects(changes.written())
+            log.drop_objects(changes.gone())
+        return True
+
+    def _write_all(self, log: WarehouseLog) -> None:
+        """Compare every object of the log, and write what differs."""
+        with self._state.object_changes(log.objects()) as changes:
+            log.write_objects(changes.written())
+            log.drop_objects(changes.gone())
 
     def _missing_runs(self, log: WarehouseLog, *, compare: bool) -> Mapping[str, int]:
         """The runs that the log lacks, or of which it lacks changes, with their numbers of changes."""
@@ -142,14 +158,3 @@ def _in_groups(runs: Mapping[str, int]) -> Iterator[list[str]]:
         size += changes
     if group:
         yield group
-
-
-def _not_written(problem: Problem) -> Problem:
-    later = "the next run, or `dbt-stripe-sync log write`, writes what is missing"
-    return Problem(
-        code="log-not-written",
-        summary=f"the log was not written to the warehouse: {problem.summary}",
-        where=Location(file="dbt_project.yml", field="vars.stripe_sync.log"),
-        hint=f"{problem.hint}; {later}" if problem.hint else later,
-        severity=Severity.WARNING,
-    )

@@ -17,7 +17,7 @@ from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.dbt.command import build_models
 from dbt_stripe_sync.dbt.gate import Evidence, Gate, find_doubts, judge
 from dbt_stripe_sync.dbt.listing import DbtLs
-from dbt_stripe_sync.dbt.manifest import parse_models, read_manifest
+from dbt_stripe_sync.dbt.manifest import Manifest, parse_models, read_manifest
 from dbt_stripe_sync.dbt.memory import recall
 from dbt_stripe_sync.dbt.misplaced import find_misplaced
 from dbt_stripe_sync.dbt.project import Chosen, read_project
@@ -36,7 +36,6 @@ from dbt_stripe_sync.stripe_api.rate import DEFAULT_SHARE, RateLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import DbtProject
     from dbt_stripe_sync.dbt.run_results import RunResults
     from dbt_stripe_sync.model.sync import Sync
@@ -207,6 +206,17 @@ class Workload:
         copy = file.with_name(f"{file.stem}.remote{file.suffix or '.duckdb'}")
         remote = RemotePlace(url=url, target=self.dbt.target_name)
         return StatePlace(path=copy, remote=remote, before=file, memory_mb=self.settings.memory_mb)
+
+
+def load_bare_workload(options: ProjectOptions) -> Workload:
+    """A dbt project without its syncs, for what needs none: dbt need not have parsed it yet. Raises `ConfigError`."""
+    dbt = read_project(options.project_dir, options.chosen)
+    settings, problems = parse_settings(dbt.settings)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise ConfigError(problems)
+    file = dbt.target_path / "manifest.json"
+    manifest = read_manifest(file) if file.exists() else Manifest.of_unparsed(dbt.name)
+    return Workload(options=options, dbt=dbt, manifest=manifest, settings=settings, catalog=read_catalog(), syncs=())
 
 
 def load_workload(

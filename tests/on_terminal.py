@@ -19,8 +19,8 @@ _PAINT = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _QUESTION = re.compile(r"(: |\[y/N\]: )$")
 
 
-def in_a_terminal(business, arguments, answers=(), *, width=80, seconds=120):
-    """What the terminal shows, without colours, and the exit code. Each question gets the next answer."""
+def in_a_terminal(business, arguments, answers=(), *, width=80, seconds=120, is_painted=False):
+    """What the terminal shows, with its colours if it `is_painted`, and the exit code; answers its questions."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     root = str(business.root)
@@ -45,4 +45,4 @@ def in_a_terminal(business, arguments, answers=(), *, width=80, seconds=120):
             os.write(ours, f"{left.pop(0)}\n".encode())
     os.close(ours)
     code = process.wait(timeout=seconds)
-    return _PAINT.sub("", shown).replace("\r\n", "\n"), code
+    return (shown if is_painted else _PAINT.sub("", shown)).replace("\r\n", "\n"), code

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
 
 import click
 import pytest
@@ -29,6 +32,49 @@ def test_help_imports_nothing_heavy():
 
 def test_reading_postgres_does_not_import_pandas():
     assert "pandas" not in imported_by("import dbt_stripe_sync.warehouse.postgres")
+
+
+# What only a state on an object store, dbt Cloud, `serve`, alerts, the log in the warehouse and orchestrators need.
+LIBRARIES = {
+    *("obstore", "boto3", "sqlite3", "aiohttp.web", "http.server", "prometheus_client"),
+    *("airflow", "dagster", "prefect", "dbt"),
+}
+PARTS = {
+    *("state.remote", "state.logged", "warehouse.log", "warehouse_log", "report.alert"),
+    *("cloud", "serve", "integrations", "sandbox", "demo", "authoring"),
+}
+ELSEWHERE = LIBRARIES | {f"dbt_stripe_sync.{part}" for part in PARTS}
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_project_without_them_imports_nothing_of_what_runs_elsewhere(customers, command):
+    options = ["--project-dir", str(customers.root), "--profiles-dir", str(customers.root)]
+    arguments = [command, *options, "--stripe-url", customers.stripe.url]
+    script = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))\n"
+        f"from dbt_stripe_sync.cli import main\nmain({arguments!r})"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    imported = json.loads(done.stderr.splitlines()[-1])
+    assert "dbt_stripe_sync.pipeline" in imported
+    assert ELSEWHERE & set(imported) == set()
+
+
+def test_installing_the_package_alone_installs_nothing_of_what_runs_elsewhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[<>=!~;\[ ]", line)[0] for line in project["dependencies"]}
+
+    extras = project["optional-dependencies"]
+    wanted = {re.split(r"[<>=!~;\[ ]", line)[0] for name in OF_EXTRAS for line in extras[name]}
+    assert wanted
+    assert needed & wanted == set()
+
+
+OF_EXTRAS = ("object-store", "dagster", "airflow", "prefect")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,6 +8,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from on_terminal import in_a_terminal
 
 from dbt_stripe_sync.report.lines import Paint, plain, printable
 from dbt_stripe_sync.report.redact import hide_keys
@@ -138,3 +139,15 @@ def test_neither_the_page_nor_the_log_nor_any_format_acts_or_shows_a_key_in_a_wo
 
     assert {name for name, text in texts.items() if "sk_live_51" in text} == set()
     assert {name for name, text in texts.items() if set("\x1b\x07\u202e") & set(text)} == set()
+
+
+@pytest.mark.parametrize(("value", "has_colours"), [("", True), ("1", False), ("0", False), ("anything", False)])
+def test_any_text_in_no_color_turns_colours_off(business, monkeypatch, value, has_colours):
+    monkeypatch.setenv("NO_COLOR", value)
+    business.rows("people", ("1", "a@example.com"), columns="id text, email text")
+    business.sync("people", resource="customer", key="id", fields={"email": "email"})
+
+    shown, code = in_a_terminal(business, ["plan"], is_painted=True)
+
+    assert code == 0, shown
+    assert bool(re.search(r"\x1b\[(\d+;)*3[1-7]m", shown)) is has_colours

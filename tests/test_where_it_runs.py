@@ -366,6 +366,31 @@ def test_the_workflow_of_the_page_names_inputs_that_there_are():
 # ── the image ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+ACTIONLINT = shutil.which("actionlint") or shutil.which("actionlint", path=str(Path.home() / "go" / "bin"))
+
+
+@pytest.mark.skipif(ACTIONLINT is None, reason="actionlint is not here")
+def test_actionlint_takes_the_workflows_of_the_pages_and_the_action(tmp_path):
+    """The inputs that a workflow gives to the action are checked against `action.yml`, too."""
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    (tmp_path / "dbt-stripe-sync").mkdir()
+    shutil.copy(ROOT / "action.yml", tmp_path / "dbt-stripe-sync")
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    found = [block for page in ("orchestrators.md", "remote-state.md") for block in blocks(page, "yaml")]
+    workflows = [block for block in found if re.search(r"^jobs:", block, flags=re.MULTILINE)]
+    for number, block in enumerate(workflows):
+        head = "" if re.search(r"^on:", block, flags=re.MULTILINE) else "on: push\n"
+        (folder / f"page-{number}.yml").write_text(head + block)
+    for file in (ROOT / ".github" / "workflows").glob("*.yml"):
+        shutil.copy(file, folder)
+
+    checked = subprocess.run([ACTIONLINT, "-no-color"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert len(workflows) == 2
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
 def test_the_image_copies_what_the_package_is_built_from_and_starts_it_as_nobody():
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]

@@ -25,7 +25,7 @@ def build_snippet(resource: Resource, matched: Matched) -> list[str]:
     """The lines below `stripe_sync:`, two spaces a step, not indented themselves."""
     name = resource.name
     lines = [f"resource: {name}", f"key: {_names(matched.key)}", "fields:"]
-    lines += [f"  {_scalar(path)}: {_value(value)}" for path, value in matched.fields.items()]
+    lines += [f"  {yaml_scalar(path)}: {_value(value)}" for path, value in matched.fields.items()]
     lines += [f"  # {path}: {_value(entry.value)}  # {entry.reason}" for path, entry in matched.unsure.items()]
     lines += (f"  {line}" for line in _missing(resource, matched))
     if matched.left:
@@ -74,18 +74,19 @@ def _settings(resource: str, matched: Matched) -> Iterator[str]:
 
 
 def _left(column: str, *, as_metadata: bool) -> str:
-    return f"metadata.{column.lower()}: {_scalar(column)}" if as_metadata else _scalar(column)
+    return f"metadata.{column.lower()}: {yaml_scalar(column)}" if as_metadata else yaml_scalar(column)
 
 
 def _value(value: str | Mapping[str, str]) -> str:
     if isinstance(value, str):
-        return _scalar(value)
-    return "{" + ", ".join(f"{name}: {_scalar(part)}" for name, part in value.items()) + "}"
+        return yaml_scalar(value)
+    return "{" + ", ".join(f"{name}: {yaml_scalar(part)}" for name, part in value.items()) + "}"
 
 
 def _names(names: tuple[str, ...]) -> str:
-    return _scalar(names[0]) if len(names) == 1 else f"[{', '.join(map(_scalar, names))}]"
+    return yaml_scalar(names[0]) if len(names) == 1 else f"[{', '.join(map(yaml_scalar, names))}]"
 
 
-def _scalar(text: str) -> str:
+def yaml_scalar(text: str) -> str:
+    """A text that YAML 1.1 reads as text, quoted where it has to be."""
     return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)

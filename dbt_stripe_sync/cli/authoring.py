@@ -1,15 +1,19 @@
-"""The commands that write for the user: init, docs, schema."""
+"""The commands that write for the user: init, import, docs, schema."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
 import orjson
 
 from dbt_stripe_sync.api import Project
+from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.imported import KINDS, PREFIX, ImportOptions
+from dbt_stripe_sync.report import import_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +61,53 @@ def init(
     left = f", {written.left:,} left as {'a comment' if written.left == 1 else 'comments'}" if written.left else ""
     screen.say([f"{written.file}: {mapped}{left}.", "", *(f"  {line}" for line in written.lines), ""])
     screen.say(["Next: `dbt parse`, then `dbt-stripe-sync plan`."])
+    return 0
+
+
+def _prefix(ctx: click.Context, param: click.Parameter, given: str) -> str:
+    """The start of a name that every warehouse takes."""
+    if re.fullmatch(r"[a-z_][a-z0-9_]*", given) is None:
+        raise click.BadParameter("use lowercase letters, digits and underscores", ctx=ctx, param=param)
+    return given
+
+
+@click.command("import")
+@with_project
+@click.argument("kinds", metavar="[KIND]...", nargs=-1, type=click.Choice(KINDS))
+@click.option("--include-archived", is_flag=True, help="Also import archived objects and expired coupons.")
+@click.option("--prefix", default=PREFIX, callback=_prefix, show_default=True, help="Start of the seeds' names.")
+@click.option("--force", is_flag=True, help="Overwrite seeds that are there already.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@OUTPUT
+def import_(
+    project: Project,
+    screen: Screen,
+    *,
+    kinds: tuple[str, ...],
+    include_archived: bool,
+    prefix: str,
+    force: bool,
+    dry_run: bool,
+    output: str | None,
+) -> int:
+    """Write seeds and syncs from what a Stripe account has.
+
+    KIND is products, prices or coupons; without one, all three are imported. Each kind becomes a seed with a row for
+    each object, and a sync that adopts those objects. Stripe is only read. (`state import` is another command: it
+    restores a state from an export.)
+    """
+    wanted = ImportOptions(
+        kinds=kinds or KINDS,
+        prefix=prefix,
+        with_archived=include_archived,
+        overwrite=force,
+        is_trial=dry_run,
+    )
+    imported = project.import_account(wanted)
+    if screen.as_json(output):
+        screen.lines([orjson.dumps(import_text.build_json(imported, is_trial=dry_run)).decode()])
+    else:
+        screen.say(import_text.render_import(imported, is_trial=dry_run))
     return 0
 
 

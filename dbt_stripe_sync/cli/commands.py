@@ -17,6 +17,7 @@ MODULES = {
     "plan": "sync",
     "apply": "sync",
     "retry": "sync",
+    "undo": "undo",
     "runs": "history",
     "report": "history",
     "parse": "look",
@@ -26,6 +27,7 @@ MODULES = {
     "fields": "look",
     "state": "state",
     "init": "authoring",
+    "import": "authoring",
     "docs": "authoring",
     "schema": "authoring",
     "log": "log",
@@ -41,6 +43,7 @@ SUMMARIES = {
     "plan": "Show what would change in Stripe, and send nothing.",
     "apply": "Send a plan that `plan --out` saved, or refuse a stale one.",
     "retry": "Retry only what a run could not do.",
+    "undo": "Put back what a run changed, as far as Stripe allows.",
     "runs": "List the runs, the newest first.",
     "report": "Show what RUN (the last one) did, and what to do about it.",
     "parse": "Check every sync against Stripe's parameters.",
@@ -50,6 +53,7 @@ SUMMARIES = {
     "fields": "List the parameters of RESOURCE, or all resources.",
     "state": "Look at, move, and rebuild what was last written to Stripe.",
     "init": "Write a first sync for MODEL into its YAML.",
+    "import": "Write seeds and syncs from what a Stripe account has.",
     "docs": "Write exposures: every sync in dbt's lineage graph and docs.",
     "schema": "Write the JSON Schema of `stripe_sync` meta, for editors.",
     "log": "Write runs and Stripe ids to the warehouse.",
@@ -66,6 +70,11 @@ EXAMPLES = {
     "plan": ("plan --show-values", "plan --all", "plan --output json", "plan --out stripe.plan"),
     "apply": ("apply stripe.plan",),
     "retry": ("retry", "retry 20260301T120000-abc123"),
+    "undo": (
+        "undo 20260301T120000-abc123",
+        "undo 20260301T120000-abc123 --yes",
+        "undo 20260301T120000-abc123 --out undo.plan",
+    ),
     "runs": ("runs --limit 5",),
     "report": ("report", "report 20260301T120000-abc123 --output text"),
     "parse": ("parse", "parse --select stripe_customers"),
@@ -74,6 +83,7 @@ EXAMPLES = {
     "debug": ("debug --target prod",),
     "fields": ("fields", "fields price recurring"),
     "init": ("init dim_customers --resource customer --key user_id",),
+    "import": ("import", "import products prices --include-archived", "import --dry-run --output json"),
     "docs": ("docs",),
     "schema": ("schema --out .vscode/stripe_sync.schema.json",),
     "state": ("state list", "state show stripe_customers 42"),
@@ -131,7 +141,9 @@ class Commands(click.Group):
         module = MODULES.get(cmd_name)
         if module is None:
             return None
-        command = getattr(import_module(f"dbt_stripe_sync.cli.{module}"), cmd_name)
+        # Python has its own meaning for `import`.
+        found = vars(import_module(f"dbt_stripe_sync.cli.{module}"))
+        command = found.get(cmd_name, found.get(f"{cmd_name}_"))
         if not isinstance(command, click.Command):
             return None
         command.epilog = _examples(cmd_name)

@@ -7,7 +7,7 @@ import orjson
 
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.options import with_project
-from dbt_stripe_sync.cli.screen import Screen
+from dbt_stripe_sync.cli.screen import Screen, wants_colour
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.json_values import json_problem
@@ -108,7 +108,7 @@ def fields(resource: str | None, path: str | None, output: str | None) -> int:
 
     PATH looks into a hash (`recurring`, `items`).
     """
-    screen = Screen(log_format="text", colour=True)
+    screen = Screen(log_format="text", colour=wants_colour())
     if resource is None:
         screen.lines(tables.render_resources(Project.resources(), as_json=output == "json", width=screen.width))
     else:

@@ -11,7 +11,7 @@ import click
 
 from dbt_stripe_sync.alerts import alerting_about_stops
 from dbt_stripe_sync.api import Project
-from dbt_stripe_sync.cli.screen import Screen
+from dbt_stripe_sync.cli.screen import Screen, wants_colour
 from dbt_stripe_sync.workload import ProjectOptions
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 # Commands whose failure is worth an alert; those that only look have somebody who looks.
-SENDING = frozenset({"run", "apply", "retry", "trigger"})
+SENDING = frozenset({"run", "apply", "retry", "undo", "trigger"})
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -50,7 +50,7 @@ _CLOUD = (
 )
 _SCREEN = (
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Progress output format."),
-    click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="Disable colors."),
+    click.option("--no-color", is_flag=True, help="Disable colors; NO_COLOR does so, too."),
     click.option("--quiet", "-q", is_flag=True, help="Print data and errors only: no progress, no notes, no warnings."),
 )
 
@@ -92,7 +92,9 @@ def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., A
 def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any]]:
     """What a command was given: the project, how to print, and what is the command's own."""
     screen = Screen(
-        log_format=given.pop("log_format"), colour=not given.pop("no_color"), is_quiet=bool(given.pop("quiet"))
+        log_format=given.pop("log_format"),
+        colour=not given.pop("no_color") and wants_colour(),
+        is_quiet=bool(given.pop("quiet")),
     )
     screen.listen()
     rest = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}

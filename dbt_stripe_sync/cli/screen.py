@@ -109,6 +109,11 @@ class Screen:
         print_problems(problems, as_json=self.log_format == "json")
 
 
+def wants_colour() -> bool:
+    """Whether nobody has turned colours off for all programs: NO_COLOR may hold any text (no-color.org)."""
+    return not os.environ.get("NO_COLOR")
+
+
 def _width_of(stream: TextIO) -> int:
     try:
         return os.get_terminal_size(stream.fileno()).columns or ENDLESS

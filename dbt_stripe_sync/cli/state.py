@@ -132,7 +132,10 @@ def export(project: Project, screen: Screen, *, folder: Path) -> int:
 @with_project
 @click.argument("folder", type=FOLDER)
 def import_(project: Project, screen: Screen, *, folder: Path) -> int:
-    """Fill a new state from an export in FOLDER."""
+    """Fill a new state from an export in FOLDER.
+
+    `dbt-stripe-sync import` is another command: it writes seeds from what a Stripe account has.
+    """
     count = project.state.import_(folder)
     screen.say([f"{count:,} {_records(count)} are in {project.state.place}."])
     return 0

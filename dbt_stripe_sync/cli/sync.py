@@ -80,14 +80,14 @@ def run(
         with screen.progress() as progress, project.plan(options, progress=progress) as plan:
             progress.end()
             form = "json" if screen.log_format == "json" else "text"
-            screen.lines(_rendered(plan, project, screen, form, show_values=show_values, all_rows=all_rows))
-            return _plan_status(plan)
+            screen.lines(rendered(plan, project, screen, form, show_values=show_values, all_rows=all_rows))
+            return plan_status(plan)
     with screen.progress() as progress:
         agreed = _agreement(project, screen, progress, yes=yes)
         is_bare = bool(click.get_current_context().meta.get(BARE))
         review = _review(project, screen, progress, asks_first=is_bare and not yes)
         report = project.run(options, progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
-    return _finish(report, project, screen)
+    return finish(report, project, screen)
 
 
 @click.command()
@@ -118,8 +118,8 @@ def plan(
         progress.end()
         form = form or ("json" if screen.log_format == "json" else "text")
         show_values = show_values or screen.is_interactive
-        screen.lines(_rendered(made, project, screen, form, show_values=show_values, all_rows=all_rows))
-        return _plan_status(made)
+        screen.lines(rendered(made, project, screen, form, show_values=show_values, all_rows=all_rows))
+        return plan_status(made)
 
 
 @click.command()
@@ -133,7 +133,7 @@ def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool)
     """
     with screen.progress() as progress:
         report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)
-    return _finish(report, project, screen)
+    return finish(report, project, screen)
 
 
 @click.command()
@@ -153,7 +153,7 @@ def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bo
     if report is None:
         screen.say(["Nothing to retry: that run rejected, skipped or left unresolved no row."])
         return 0
-    return _finish(report, project, screen)
+    return finish(report, project, screen)
 
 
 def _nothing_to_defer() -> Problem:
@@ -204,12 +204,12 @@ def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project
     """Show a plan and ask whether it may be sent. Raises `PlanError` where it may not."""
     from dbt_stripe_sync.report import plan_words
 
-    screen.notes(_rendered(plan, project, screen, "text", show_values=True, with_hint=False))
+    screen.notes(rendered(plan, project, screen, "text", show_values=True, with_hint=False))
     if not screen.confirm(plan_words.question_of(plan, removals)):
         raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
 
 
-def _rendered(
+def rendered(
     plan: Plan,
     project: Project,
     screen: Screen,
@@ -219,6 +219,7 @@ def _rendered(
     with_hint: bool = True,
     all_rows: bool = False,
 ) -> Iterator[str]:
+    """A plan in one of the forms that it is printed in."""
     if form == "json":
         from dbt_stripe_sync.report import plan_json
 
@@ -241,7 +242,8 @@ def _rendered(
     return plan_text.render_plan(plan, style=style)
 
 
-def _finish(report: RunReport, project: Project, screen: Screen) -> int:
+def finish(report: RunReport, project: Project, screen: Screen) -> int:
+    """Print what a run did, and give its exit code."""
     if screen.log_format == "json":
         level = "info" if report.status is RunStatus.SUCCEEDED else "error"
         screen.problems(report.problems)
@@ -254,5 +256,6 @@ def _finish(report: RunReport, project: Project, screen: Screen) -> int:
     return 0 if report.status is RunStatus.SUCCEEDED else 1
 
 
-def _plan_status(plan: Plan) -> int:
+def plan_status(plan: Plan) -> int:
+    """The exit code of a plan: 1 where something of it can't be sent."""
     return 1 if any(problem.severity is Severity.ERROR for problem in plan.problems) else 0

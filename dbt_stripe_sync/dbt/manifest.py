@@ -72,6 +72,20 @@ class Manifest:
     disabled: Mapping[str, tuple[GraphNode, ...]] = field(default_factory=dict)
     macros: frozenset[str] = frozenset()
 
+    @classmethod
+    def of_unparsed(cls, project_name: str) -> Manifest:
+        """That of a project which dbt has not parsed yet: nothing is known of it."""
+        return cls(
+            nodes={},
+            graph={},
+            project_name=project_name,
+            dbt_version="",
+            schema_version=0,
+            generated_at="",
+            invocation_id="",
+            digest="",
+        )
+
     @property
     def is_of_dbt_2(self) -> bool:
         """Whether dbt 2 wrote it."""

@@ -47,6 +47,7 @@ class DbtProject:
     places: tuple[Place, ...] = ()
     default_target: str | None = None
     property_paths: tuple[str, ...] = ("models",)
+    seed_paths: tuple[str, ...] = ("seeds",)
     packages_path: Path = Path("dbt_packages")
     default_selector: str | None = None
     warnings: tuple[Problem, ...] = ()
@@ -125,6 +126,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         property_paths=tuple(
             path for key in ("model-paths", "seed-paths", "snapshot-paths", "macro-paths") for path in _paths(raw, key)
         ),
+        seed_paths=_paths(raw, "seed-paths"),
         default_selector=default_selector,
         packages_path=Path(str(raw.get("packages-install-path") or "dbt_packages")),
         # dbt warns of a name that stands twice in this file, and says nothing of one in profiles.yml.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbt_stripe_sync.model.calls import Account, Answer, Call, Usage
-    from dbt_stripe_sync.model.change import Owed
+    from dbt_stripe_sync.model.change import Action, Owed
     from dbt_stripe_sync.model.fingerprints import Fingerprints
     from dbt_stripe_sync.model.hashes import HashedChild, HashedRows, HashMark
     from dbt_stripe_sync.model.nodes import RowSource
@@ -191,6 +191,26 @@ class State(Protocol):
 
     def outcomes(self, run_id: str) -> Iterable[Outcome]:
         """What became of each change of a run; it can be walked many times."""
+        ...
+
+    def syncs_of_run(self, run_id: str) -> Sequence[str]:
+        """The syncs of which a run changed something."""
+        ...
+
+    def succeeded_in(self, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterable[Outcome]:
+        """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
+        ...
+
+    def record(self, sync: str, key: str) -> Record | None:
+        """One row's record."""
+        ...
+
+    def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
+        """The rows of a sync to which a run has done more than one change."""
+        ...
+
+    def last_writer(self, sync: str, key: str) -> str | None:
+        """The run that has written a row's record last."""
         ...
 
     def put_records(self, records: Sequence[Record], run_id: str) -> None:

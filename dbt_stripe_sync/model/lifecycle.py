@@ -356,7 +356,8 @@ class Lifecycle:
     `one_currency` are what holds for the objects of one parent together. `prices_named` says where it names prices,
     and which it takes there; `first_bill` how late its first bill may be. `kept_by` are objects for whose sake Stripe
     refuses to delete one. `part_of` is the parameter with the object that this one is a part of and ends with.
-    `used_by` is what needs an object until its own end.
+    `used_by` is what needs an object until its own end. `undone_by` is the removal that undoes a creation, where it
+    isn't the first that can itself be undone.
     """
 
     found_by: tuple[str, ...] = ()
@@ -404,6 +405,7 @@ class Lifecycle:
     kept_by: tuple[HeldBy, ...] = ()
     part_of: str | None = None
     used_by: tuple[UsedBy, ...] = ()
+    undone_by: Removal | None = None
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
         """The one value that a parameter may be changed from, empty where an update takes it at any time."""

@@ -53,11 +53,22 @@ class LogTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogMark:
-    """Whose log a schema holds, and which objects it knows: `objects` is a digest of them, None before the first."""
+    """Whose log a schema holds, and which objects it knows: `objects` is their digest, None before the first.
+
+    A digest is the number of objects and the sum of their hashes.
+    """
 
     format: int
     state_id: str
     objects: str | None
+
+    @property
+    def figures(self) -> tuple[int, int] | None:
+        """The number of objects and the sum of their hashes."""
+        if self.objects is None:
+            return None
+        count, _, hashes = self.objects.partition(":")
+        return int(count), int(hashes)
 
 
 def _columns(*columns: tuple[str, Kind, str]) -> tuple[LogColumn, ...]:
@@ -81,7 +92,7 @@ OBJECTS = LogTable(
         ("is_adopted", Kind.BOOLEAN, "The object existed before the sync and was matched to the row."),
         ("is_missing", Kind.BOOLEAN, "Stripe had no such object any more when it was last used."),
         ("run_id", Kind.TEXT, "The run that last wrote the row's record."),
-        ("created_at", Kind.TIME, "When the row's record was first written."),
+        ("created_at", Kind.TIME, "When the row came to have this object."),
         ("updated_at", Kind.TIME, "When the row's record was last written."),
     ),
 )

@@ -80,6 +80,18 @@ def immutable_parts(param: Param) -> Iterator[tuple[str, ...]]:
             yield from ((name, *path) for path in immutable_parts(part))
 
 
+def word_unshown(param: Param) -> Any:
+    """What a part that a hash requires is where Stripe shows the hash without it; None where that can't be said.
+
+    The last tier of a price shows no bound (docs.stripe.com/api/prices/object), and what an object has at all is on.
+    """
+    if not param.required:
+        return None
+    if param.kind is ParamKind.INTEGER and param.enum:
+        return param.enum[0]
+    return True if param.kind is ParamKind.BOOLEAN and param.name == "enabled" else None
+
+
 def early_words(value: Any, param: Param) -> Iterator[tuple[str, ...]]:
     """The paths inside a value of words that Stripe takes in updates only, such as `now` as the end of a phase."""
     if isinstance(value, list):

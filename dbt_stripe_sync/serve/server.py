@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import signal
 import sqlite3
 from base64 import b64decode
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from dbt_stripe_sync.artifacts import PAGE, RESULTS
 from dbt_stripe_sync.cloud.access import LOOPBACK
@@ -61,6 +63,7 @@ async def _serve(
         tell(f"{taken_up:,} sync{'' if taken_up == 1 else 's'} that the last stop interrupted will run again")
     worker = Worker(options, deliveries, tell)
     front = Front(options, deliveries, worker)
+    logging.getLogger("aiohttp.server").addFilter(_is_our_failure)
     runner = web.AppRunner(front.app(), access_log=None, handle_signals=False)
     await runner.setup()
     site = web.TCPSite(runner, options.host, options.port)
@@ -86,6 +89,11 @@ async def _serve(
         await work
     finally:
         await runner.cleanup()
+
+
+def _is_our_failure(record: logging.LogRecord) -> bool:
+    """Whether a record is of more than a request that is not HTTP, which scanners send and which gets a 400."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def _address(runner: web.AppRunner, options: ServeOptions) -> str:
@@ -146,7 +154,7 @@ class Front:
 
     def _reason_to_ignore(self, event: Event) -> str | None:
         if not event.is_finished_run:
-            return f"{event.kind} {event.status}".strip() + " asks for no sync"
+            return f"{event.kind or 'an event without a type'} {event.status}".strip() + " asks for no sync"
         if event.account_id != self._options.access.account_id:
             return "the event is of another dbt Cloud account"
         if self._options.jobs and event.job_id not in self._options.jobs:

@@ -49,15 +49,17 @@ class Line:
 
 def render_status(options: ServeOptions, deliveries: Deliveries) -> str:
     """The page as HTML."""
+    latest = deliveries.latest(SHOWN + 1)
     running, waiting, last = deliveries.running(), deliveries.waiting(), deliveries.last_ended()
     return _template().render(
         css=Markup(_css()),  # noqa: S704 - our own file
         project=options.project,
         target=options.target,
         headline=_headline(running, waiting, last),
-        waiting=f"{waiting:,} {'delivery waits' if waiting == 1 else 'deliveries wait'}",
+        waiting=f"{waiting:,} waiting" if waiting else "empty",
         last_success=_last_success(deliveries),
-        lines=[_line(options, delivery) for delivery in deliveries.latest(SHOWN)],
+        lines=[_line(options, delivery) for delivery in latest[:SHOWN]],
+        is_cut=len(latest) > SHOWN,
         now=_moment(datetime.now(UTC).timestamp()),
         version=__version__,
     )

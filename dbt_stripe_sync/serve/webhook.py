@@ -22,7 +22,10 @@ class BadEventError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A webhook event. `id` is the same each time dbt Cloud sends it; `run_id` is 0 where it names no run."""
+    """A webhook event. `id` is the same each time dbt Cloud sends it; `run_id` is 0 where it names no run.
+
+    Other events than that of a completed run may lack everything but their kind.
+    """
 
     id: str
     kind: str
@@ -35,8 +38,16 @@ class Event:
 
     @property
     def is_finished_run(self) -> bool:
-        """Whether a run is over and has left artifacts: one that was cancelled has not finished its work."""
-        return self.kind == COMPLETED and self.status_code != CANCELLED and self.run_id > 0
+        """Whether a run is over and has left artifacts: one that was cancelled has not finished its work.
+
+        `job.run.errored` says of a run that `job.run.completed` will follow, and comes before its artifacts are there.
+        """
+        return self.kind == COMPLETED and not self._is_cancelled
+
+    @property
+    def _is_cancelled(self) -> bool:
+        # Events had no `runStatusCode` at first.
+        return self.status_code == CANCELLED or (not self.status_code and self.status.lower().startswith("cancel"))
 
 
 def is_signed(body: bytes, header: str | None, secret: str) -> bool:
@@ -63,9 +74,11 @@ def parse_event(body: bytes) -> Event:
         )
     except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError):
         raise BadEventError("the body is not an event of dbt Cloud's") from None
+    if event.kind != COMPLETED:
+        return event
     if not event.id or len(event.id) > LONGEST_ID:
         raise BadEventError("the event has no eventId")
-    if event.kind == COMPLETED and not event.run_id:
+    if event.run_id <= 0:
         raise BadEventError("the event names no run")
     return event
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.plan import DriftedObject, ObjectSeen, ReadBack, SettledDrift
 from dbt_stripe_sync.model.record import READ_BACK
+from dbt_stripe_sync.model.tables import build_table
 from dbt_stripe_sync.state.records import count_write
-from dbt_stripe_sync.state.rows import DRIFTED, KEYS, SEEN, build_table
+from dbt_stripe_sync.state.rows import DRIFTED, KEYS, SEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

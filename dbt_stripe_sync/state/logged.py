@@ -63,11 +63,18 @@ _PROBLEMS = """
           FROM runs WHERE id IN (SELECT unnest($runs)) AND problems IS NOT NULL)
     ORDER BY run_id, number
 """
-# Every change of a record changes one of these; the sum of their hashes needs no order.
-_DIGEST = (
-    "SELECT count(*) || ':' || coalesce(sum(hash(sync, key, resource, stripe_id, removed, adopted, missing, run_id, "
-    f"updated_at)), 0) AS digest FROM records WHERE NOT contains(sync, '{PART_SEPARATOR}')"
+# Every change of an object changes one of these. A sum of hashes needs no order, and what differs can be taken from it
+# and added to it.
+_FIGURES = (
+    "count(*), coalesce(sum(hash(sync, key, resource, stripe_id, is_removed, is_adopted, is_missing, run_id, "
+    "updated_at)), 0)"
 )
+# A row whose object was deleted has no record any more, but an outcome.
+_KEYS_OF_RUNS = """
+    SELECT sync, key FROM records WHERE run_id IN (SELECT unnest($runs))
+    UNION SELECT sync, key FROM outcomes WHERE run_id IN (SELECT unnest($runs))
+"""
+_OF_RUNS = f"{_OBJECTS} AND (sync, key) IN ({_KEYS_OF_RUNS})"
 
 
 class ObjectChanges:
@@ -85,6 +92,15 @@ class ObjectChanges:
         """The (sync, key) of rows that have no object any more."""
         return self._read("SELECT DISTINCT sync, key FROM known_to_log ANTI JOIN objects_now USING (sync, key)")
 
+    def accounts_for(self, before: LogMark, after: LogMark) -> bool:
+        """Whether a log that was right at `before` is right at `after` once these are written: nothing else differs."""
+        was, now = before.figures, after.figures
+        if was is None or now is None:
+            return False
+        known = self._cursor.sql(f"SELECT {_FIGURES} FROM known_to_log").fetchall()[0]
+        wanted = self._cursor.sql(f"SELECT {_FIGURES} FROM objects_now").fetchall()[0]
+        return all(old - gone + new == end for old, gone, new, end in zip(was, known, wanted, now, strict=True))
+
     def _read(self, query: str) -> pa.RecordBatchReader:
         return self._cursor.sql(query).to_arrow_reader(BATCH_ROWS)
 
@@ -98,7 +114,8 @@ class LoggedState:
     def mark(self) -> LogMark:
         """What the mark of a log says that has all of this state's objects."""
         state_id = self._session.value("SELECT value FROM meta WHERE key = 'state_id'")
-        return LogMark(format=FORMAT, state_id=str(state_id), objects=str(self._session.value(_DIGEST)))
+        ((rows, hashes),) = self._session.connection.cursor().sql(f"SELECT {_FIGURES} FROM ({_OBJECTS})").fetchall()
+        return LogMark(format=FORMAT, state_id=str(state_id), objects=f"{rows}:{hashes}")
 
     def runs(self) -> dict[str, int]:
         """Every run by its id, the oldest first, with the number of its changes.
@@ -124,16 +141,31 @@ class LoggedState:
         """The problems of some runs, without their texts."""
         return self._reader(_PROBLEMS, runs=list(runs))
 
+    def count_keys(self, runs: Sequence[str]) -> int:
+        """How many rows some runs wrote to."""
+        counted = self._reader(f"SELECT count(*) AS n FROM ({_KEYS_OF_RUNS})", runs=list(runs)).read_all()
+        return int(counted["n"][0].as_py())
+
+    def keys(self, runs: Sequence[str]) -> pa.RecordBatchReader:
+        """The (sync, key) of the rows that some runs wrote to."""
+        return self._reader(_KEYS_OF_RUNS, runs=list(runs))
+
     @contextmanager
-    def object_changes(self, logged: pa.RecordBatchReader) -> Iterator[ObjectChanges]:
-        """How the objects of a log differ from the state's, as long as the context lasts."""
+    def object_changes(
+        self, logged: pa.RecordBatchReader, *, runs: Sequence[str] | None = None
+    ) -> Iterator[ObjectChanges]:
+        """How the objects of a log differ from the state's, as long as the context lasts.
+
+        With `runs`, those of the rows alone that these runs wrote to; `logged` holds the same.
+        """
         cursor = self._session.connection.cursor()
         try:
             cursor.execute("SET TimeZone = 'UTC'")
             cursor.register("logged", logged)
             cursor.execute("CREATE TEMP TABLE known_to_log AS SELECT * FROM logged").fetchall()
             cursor.unregister("logged")
-            cursor.execute(f"CREATE TEMP TABLE objects_now AS {_OBJECTS}").fetchall()
+            query, values = (_OBJECTS, None) if runs is None else (_OF_RUNS, {"runs": list(runs)})
+            cursor.execute(f"CREATE TEMP TABLE objects_now AS {query}", values).fetchall()
             yield ObjectChanges(cursor)
         except duckdb.Error as error:
             raise cannot_open(self._session.path, error) from None

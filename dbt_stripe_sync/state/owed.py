@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from dbt_stripe_sync.model.change import Action, Owed
 from dbt_stripe_sync.model.codec import decode_failure, decode_params, encode_failure, encode_params
-from dbt_stripe_sync.state.rows import build_table
+from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,8 @@ import orjson
 from dbt_stripe_sync.model.record import READ_BACK, TAGGED_AS
 from dbt_stripe_sync.model.sql import key_order
 from dbt_stripe_sync.model.sync import PART_SEPARATOR
-from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, build_table, parse_record
+from dbt_stripe_sync.model.tables import build_table
+from dbt_stripe_sync.state.rows import FORMER_IDS, KEYS, RECORDS, TOUCHED, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,10 @@ _OF_RECORD = ", ".join(RECORDS.names[:-2])
 
 
 def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a counted transaction."""
+    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a counted transaction.
+
+    A record is as old as the row's object is its own: who refers to an object finds out that it has changed hands.
+    """
     if not rows:
         return
     # The table is read once, for the rows that are there, and those are then deleted by their place.
@@ -41,7 +45,8 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
             )
             return
         session.execute(
-            "CREATE OR REPLACE TEMP TABLE state_replaced AS SELECT i.*, r.created_at, r.rowid AS place "
+            "CREATE OR REPLACE TEMP TABLE state_replaced AS SELECT i.*, r.rowid AS place, "
+            "CASE WHEN r.stripe_id IS NOT DISTINCT FROM i.stripe_id THEN r.created_at END AS created_at "
             "FROM state_incoming AS i LEFT JOIN records AS r ON r.sync = i.sync AND r.key = i.key"
         )
     session.execute("DELETE FROM records WHERE rowid IN (SELECT place FROM state_replaced WHERE place IS NOT NULL)")

@@ -20,7 +20,7 @@ from dbt_stripe_sync.model.record import REBUILT, Record
 from dbt_stripe_sync.model.run import Outcome, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from dbt_stripe_sync.model.fingerprints import Fingerprints
@@ -49,12 +49,6 @@ TOUCHED = pa.schema([("sync", _TEXT), ("key", _TEXT), ("source_hash", pa.uint64(
 DRIFTED = pa.schema([("sync", _TEXT), ("key", _TEXT), ("digest", _TEXT)])
 SEEN = pa.schema([("sync", _TEXT), ("key", _TEXT), ("missing", pa.bool_())])
 KEYS = pa.schema([("sync", _TEXT), ("key", _TEXT)])
-
-
-def build_table(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    """Rows in the order of a schema's columns."""
-    columns = zip(*rows, strict=True) if rows else [() for _ in schema]
-    return pa.table([pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)], schema=schema)
 
 
 def sealed_params(record: Record, fingerprints: Fingerprints) -> tuple[Record, str, str, str | None]:

@@ -25,9 +25,11 @@ from dbt_stripe_sync.state.rows import parse_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from dbt_stripe_sync.model.change import Action
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.state.session import Session
@@ -50,6 +52,33 @@ class Outcomes:
         with self._open_session() as session:
             for batch in session.batches(query, run=self._run_id):
                 yield from (parse_outcome(row) for row in batch)
+
+
+def read_syncs(session: Session, run_id: str) -> list[str]:
+    """The syncs of which a run changed something."""
+    query = "SELECT DISTINCT sync FROM outcomes WHERE run_id = $run AND status = $succeeded ORDER BY sync"
+    return [row["sync"] for row in session.rows(query, run=run_id, succeeded=Status.SUCCEEDED.value)]
+
+
+def read_succeeded(session: Session, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterator[Outcome]:
+    """What a run did to the rows of a sync, of some kinds of action, by key."""
+    query = (
+        "SELECT * FROM outcomes WHERE run_id = $run AND sync = $sync AND status = $succeeded "
+        "AND list_contains($actions, action) ORDER BY key, finished_at"
+    )
+    names = [action.value for action in actions]
+    values = {"run": run_id, "sync": sync, "succeeded": Status.SUCCEEDED.value, "actions": names}
+    for batch in session.batches(query, **values):
+        yield from (parse_outcome(row) for row in batch)
+
+
+def read_changed_twice(session: Session, run_id: str, sync: str) -> set[str]:
+    """The rows of a sync to which a run has done more than one change: it settled one, and sent another."""
+    query = (
+        "SELECT key FROM outcomes WHERE run_id = $run AND sync = $sync AND status = $succeeded "
+        "AND json_extract_string(change, '$.id') = sync || '/' || key GROUP BY key HAVING count(*) > 1"
+    )
+    return {row["key"] for row in session.rows(query, run=run_id, sync=sync, succeeded=Status.SUCCEEDED.value)}
 
 
 def save_start(

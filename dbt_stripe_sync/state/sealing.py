@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dbt_stripe_sync.model.fingerprints import SALT_BYTES, Fingerprints, Retention, Salt
+from dbt_stripe_sync.model.tables import build_table
 from dbt_stripe_sync.state.compaction import note_values
 from dbt_stripe_sync.state.records import count_write
-from dbt_stripe_sync.state.rows import build_table, concealed_row, parse_outcome, parse_record, sealed_params
+from dbt_stripe_sync.state.rows import concealed_row, parse_outcome, parse_record, sealed_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

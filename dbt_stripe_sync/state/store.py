@@ -14,6 +14,7 @@ from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
+from dbt_stripe_sync.model.tables import build_table
 from dbt_stripe_sync.state import applied, drift, owed, signing
 from dbt_stripe_sync.state import records as saved
 from dbt_stripe_sync.state import runs as log
@@ -21,7 +22,7 @@ from dbt_stripe_sync.state.compaction import note_values
 from dbt_stripe_sync.state.opening import looked_at, opened, scratch_folder
 from dbt_stripe_sync.state.place import StatePlace
 from dbt_stripe_sync.state.problems import cannot_write, is_copy, other_identity
-from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, build_table, intent_row, outcome_row, record_row
+from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
 from dbt_stripe_sync.state.transfer import export_state, import_state
 
@@ -284,6 +285,24 @@ class StateStore:
     def outcomes(self, run_id: str) -> Outcomes:
         """What became of each change of a run; it can be walked while the state is open, and afterwards."""
         return log.Outcomes(run_id, self._reopened)
+
+    def syncs_of_run(self, run_id: str) -> Sequence[str]:
+        """The syncs of which a run changed something."""
+        return log.read_syncs(self._session, run_id)
+
+    def succeeded_in(self, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterator[Outcome]:
+        """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
+        return log.read_succeeded(self._session, run_id, sync, actions)
+
+    def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
+        """The rows of a sync to which a run has done more than one change."""
+        return log.read_changed_twice(self._session, run_id, sync)
+
+    def last_writer(self, sync: str, key: str) -> str | None:
+        """The run that has written a row's record last."""
+        query = "SELECT run_id FROM records WHERE sync = $sync AND key = $key"
+        writer = self._session.value(query, sync=sync, key=key)
+        return None if writer is None else str(writer)
 
     def last_rejected(self, run_id: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""

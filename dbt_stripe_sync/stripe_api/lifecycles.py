@@ -128,7 +128,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ("unit_amount", "unit_amount_decimal", "custom_unit_amount", "tiers"),
             ),
             not_followed={"currency": ("subscription", "subscription_item", "subscription_schedule")},
-            shown_if_asked=("currency_options",),
+            # docs.stripe.com/api/prices/object: neither is included by default.
+            shown_if_asked=("currency_options", "tiers"),
             set_once=dict.fromkeys(("tax_behavior", "currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
         "plan": Lifecycle(
@@ -148,6 +149,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             own_id=True,
             when_immutable_changes=Replace(then=Removal.DELETE, unless_mapped=("id",)),
             uniques=(Unique(parameter="id"),),
+            # docs.stripe.com/api/coupons/object: neither is included by default.
+            shown_if_asked=("applies_to", "currency_options"),
             # docs.stripe.com/api/coupons/create: "A coupon has either a percent_off or an amount_off and currency."
             needs_one_of=(("percent_off", "amount_off"),),
             # docs.stripe.com/api/promotion_codes: a code belongs to one coupon for good, and can't be redeemed without.
@@ -180,6 +183,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             set_once=dict.fromkeys(("tax_behavior", "fixed_amount.currency_options.*.tax_behavior"), _NO_TAX_BEHAVIOR),
         ),
         "subscription": Lifecycle(
+            undone_by=Removal.CANCEL,
             found_by=("id", "metadata"),
             needs_one_of=(("customer", "customer_account"), ("items",)),
             on_removed={
@@ -227,6 +231,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             part_of="subscription",
         ),
         "subscription_schedule": Lifecycle(
+            undone_by=Removal.CANCEL,
             found_by=("id", "metadata"),
             needs_one_of=(("customer", "customer_account", "from_subscription"), ("phases", "from_subscription")),
             # docs.stripe.com/api/subscription_schedules/cancel: only one that is not started or active can be canceled.
@@ -259,6 +264,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
+            undone_by=Removal.VOID,
             found_by=("id", "metadata", "number"),
             needs_one_of=(("customer", "customer_account", "from_invoice", "subscription"),),
             # A draft is deleted, a finalized invoice is voided (docs.stripe.com/invoicing/overview#invoice-statuses).

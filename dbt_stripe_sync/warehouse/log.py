@@ -171,6 +171,18 @@ class WarehouseLog:
         names = ", ".join(OBJECTS.names)
         return self._connection.read(f"SELECT {names} FROM {self._name(OBJECTS)}")
 
+    def count_objects(self) -> int:
+        """How many objects the log has."""
+        counted = self._connection.read(f"SELECT count(*) AS n FROM {self._name(OBJECTS)}").read_all()
+        return int(counted["n"][0].as_py())
+
+    def objects_of(self, rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """The objects that the log has of some rows, by `sync` and `key`; they are held in memory."""
+        names = ", ".join(OBJECTS.names)
+        with self._staged(rows) as staged:
+            query = f"SELECT {names} FROM {self._name(OBJECTS)} WHERE (sync, key) IN (SELECT sync, key FROM {staged})"
+            return self._connection.read(query).read_all().to_reader()
+
     def mark(self) -> LogMark:
         """How far the log has come."""
         with transaction(self._connection):
@@ -179,7 +191,7 @@ class WarehouseLog:
 
     @contextmanager
     def objects_replaced(self, mark: LogMark) -> Iterator[None]:
-        """One transaction around `objects`, `write_objects` and `drop_objects`; it leaves `mark` as the log's."""
+        """One transaction around what reads and writes objects; it leaves `mark` as the log's."""
         with self._writing(mark):
             yield
             self._set_mark(mark)

@@ -51,7 +51,9 @@ def _restored(array: pa.Array) -> pa.Array:
         ends = DATE
     else:
         return array
-    import pyarrow.compute as pc  # a tenth of a second, which a table without dates and times does not need
+    if not _may_be_infinite(array, ends.bits // 8):
+        return array
+    import pyarrow.compute as pc  # a tenth of a second, which a table without infinities does not need
 
     numbers = array.view(ends.integer)
     least = pc.min(numbers).as_py()
@@ -61,3 +63,12 @@ def _restored(array: pa.Array) -> pa.Array:
     is_negative, is_positive = pc.equal(numbers, negative), pc.less(numbers, negative)  # less: it went round the end
     numbers = pc.if_else(is_negative, pa.scalar(-ends.infinity, ends.integer), numbers)
     return pc.if_else(is_positive, pa.scalar(ends.infinity, ends.integer), numbers).view(array.type)
+
+
+def _may_be_infinite(array: pa.Array, width: int) -> bool:
+    """Whether any value is near the lowest of its range, which its highest byte tells; what is null may look so."""
+    data = array.buffers()[1]
+    if data is None:
+        return False
+    values = memoryview(data)[array.offset * width : (array.offset + len(array)) * width]
+    return b"\x80" in bytes(values[width - 1 :: width])

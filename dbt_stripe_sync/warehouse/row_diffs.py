@@ -121,10 +121,9 @@ class WarehouseRowDiffs:
     def _counts(self, rows: HashedRows, known: exp.Select) -> exp.Select:
         """One row: how many rows the model has, how many of them without a key, how many hashes the copy has."""
         key = self._key(rows.source, rows.key)
-        without = exp.Sum(this=exp.Case().when(key.is_(exp.null()), exp.Literal.number(1)).else_(exp.Literal.number(0)))
         numbers = [
             exp.Count(this=exp.Star()),
-            exp.Coalesce(this=without, expressions=[exp.Literal.number(0)]),
+            exp.Count(this=exp.Case().when(key.is_(exp.null()), exp.Literal.number(1))),
             exp.select(exp.Count(this=exp.Star())).from_(known.copy().subquery(KNOWN)).subquery(),
         ]
         whole: exp.Expr = text(numbers[0])

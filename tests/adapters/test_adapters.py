@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from business import ROOT
+from spark_cluster import SPARK_SECONDS, free_port, listens, running_spark, wait_until
 
 pytestmark = pytest.mark.adapters
 
@@ -75,8 +74,6 @@ TRINO_TEXTS = {
     "parts": '{"a":1,"b":"x"}',
     "list": "[1,2]",
 }
-# Each program starts a JVM, and the cluster another one for it.
-SPARK_SECONDS = 900
 RAW = (
     "create database shop; create user 'dbt'@'127.0.0.1' identified by 'hush'; "
     "grant all on shop.* to 'dbt'@'127.0.0.1'; "
@@ -84,33 +81,6 @@ RAW = (
     "ratio double, small float, since timestamp(6)) character set utf8mb4; insert into shop.raw values "
     "(1, 29.50, 'Zoë', '2027-03-28', 0.1, 0.1, '2027-03-28 01:30:00.25')"
 )
-
-
-@pytest.fixture
-def environment_of():
-    """The programs of an adapter's own environment."""
-    named = os.environ.get("DBT_STRIPE_SYNC_TEST_ADAPTERS")
-    if not named:
-        pytest.skip("DBT_STRIPE_SYNC_TEST_ADAPTERS names no folder; `.ci/adapters DIR` fills one")
-    return lambda kind: Path(named) / kind / "bin"
-
-
-def free_port():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
-
-
-def wait_until(ready, seconds=120):
-    ends_at = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < ends_at, "the server did not start"
-        time.sleep(0.5)
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def tagged(name, fields):
@@ -157,40 +127,13 @@ def clickhouse(tmp_path, environment_of):
 
 @pytest.fixture
 def spark(tmp_path, environment_of):
-    """A cluster of its own: a master and a worker, to which each program connects as a driver."""
+    """A cluster of its own, to which each program connects as a driver."""
     if shutil.which("java") is None:
         pytest.skip("Java is not installed")
-    home = next((environment_of("spark").parent / "lib").glob("python3*/site-packages/pyspark"))
-    port, web, worker_web = free_port(), free_port(), free_port()
-    master_url, work = f"spark://127.0.0.1:{port}", tmp_path / "work"
-    work.mkdir()
-    deploy, local = "org.apache.spark.deploy", ["--host", "127.0.0.1"]
-    started = []
-
-    def start(*command):
-        environment = {**os.environ, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
-        program = [home / "bin" / "spark-class", *command]
-        started.append(subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-
-    try:
-        start(f"{deploy}.master.Master", *local, "--port", str(port), "--webui-port", str(web))
-        wait_until(lambda: listens(port), seconds=SPARK_SECONDS)
-        one_core = ["-c", "1", "-m", "1g", "-d", str(work), "--webui-port", str(worker_web)]
-        start(f"{deploy}.worker.Worker", *local, *one_core, master_url)
-        settings = {
-            "spark.master": master_url,
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.executor.memory": "512m",
-            "spark.sql.warehouse.dir": str(tmp_path / "warehouse"),
-            "spark.sql.shuffle.partitions": "1",
-            "spark.ui.enabled": "false",
-        }
-        yield {"type": "spark", "method": "session", "host": "local", "server_side_parameters": settings}
-    finally:
-        for server in reversed(started):
-            server.terminate()
-            server.wait()
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    with running_spark(environment_of("spark"), folder, workers=1) as target:
+        yield target
 
 
 @pytest.fixture
@@ -250,50 +193,6 @@ def test_values_become_the_parameters_that_they_become_from_any_warehouse(kind, 
         assert {name: f"{name}: {text}" in types for name, text in TRINO_TEXTS.items()} == dict.fromkeys(
             TRINO_TEXTS, True
         ), types
-
-
-@pytest.mark.timeout(4 * SPARK_SECONDS)
-def test_spark_compares_rows_itself_and_sends_what_has_changed(spark, environment_of, tmp_path, stripe):
-    """`diff: warehouse` on tables that dbt-spark has built, each run a driver of its own on the cluster."""
-    programs, root = environment_of("spark"), tmp_path / "shop"
-    (root / "models").mkdir(parents=True)
-    target = spark | {"schema": "shop", "threads": 1}
-    (root / "profiles.yml").write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": target}}}))
-    settings = {"diff": "warehouse", "account_per_second": 100_000, "endpoint_per_second": 100_000}
-    project = {"name": "shop", "version": "1.0", "profile": "shop", "models": {"+materialized": "table"}}
-    (root / "dbt_project.yml").write_text(json.dumps(project | {"vars": {"stripe_sync": settings}}))
-    sync = {"resource": "customer", "key": "id", "fields": {"name": "name", "metadata.tags": "tags"}}
-    meta = {"stripe_sync": sync | {"on_removed": "delete", "limits": {"max_removed": 5}}}
-    (root / "models" / "c.yml").write_text(json.dumps({"models": [{"name": "c", "config": {"meta": meta}}]}))
-    environment = {**os.environ, "STRIPE_API_KEY": stripe.api_key}
-
-    def run(*command):
-        ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return " ".join(ran.stdout.split())
-
-    def sync_rows(select):
-        (root / "models" / "c.sql").write_text(select)
-        run(programs / "dbt", "build", "--profiles-dir", ".")
-        return run(programs / "dbt-stripe-sync", "run", "--stripe-url", stripe.url)
-
-    rows = "select id, concat('p', id) as name, array(id, null) as tags from range(1, 21)"
-    assert "20 created" in sync_rows(rows)
-
-    changed = (
-        f"select id, if(id = 3, 'new', name) as name, if(id = 4, array(9), tags) as tags from ({rows}) where id > 1"
-    )
-    said = sync_rows(f"{changed} union all select 99, 'p99', array()")
-    assert "1 created" in said
-    assert "2 updated" in said
-    assert "1 deleted" in said
-    assert "every row is read" not in said
-
-    said = run(programs / "dbt-stripe-sync", "run", "--stripe-url", stripe.url)
-    assert "20 rows: 0 written, 20 unchanged" in said
-    assert "every row is read" not in said
-    assert {"new", "p99"} <= {customer["name"] for customer in stripe.objects("customer")}
-    assert len(stripe.objects("customer")) == 20
 
 
 def test_every_form_of_a_ducklake_profile_is_read_and_never_written_to(environment_of, tmp_path):

@@ -59,8 +59,8 @@ def test_calls_without_a_limit(four_kinds, figures):
 
     assert f"{ROWS:,} written" in " ".join(applied.out.split())
     figures.say(
-        f"`apply` of {ROWS:,} creations of four kinds, without a limit: {ROWS / applied.seconds:,.0f} calls a second of "
-        f"the whole command, {applied.cpu / ROWS * 1e6:,.0f} microseconds of CPU each, {applied.peak} MB"
+        f"`apply` of {ROWS:,} creations of four kinds, without a limit: {ROWS / applied.seconds:,.0f} calls a second "
+        f"of the whole command, {applied.cpu / ROWS * 1e6:,.0f} microseconds of CPU each, {applied.peak} MB"
     )
 
 
@@ -72,5 +72,6 @@ def test_how_much_of_the_accounts_limit_is_used(four_kinds, figures):
     assert f"{ROWS:,} written" in " ".join(applied.out.split())
     share = ROWS / applied.seconds / LIMIT
     figures.say(
-        f"`apply` of {ROWS:,} creations of four kinds at {LIMIT} requests a second: {share:.0%} of that, start-up included"
+        f"`apply` of {ROWS:,} creations of four kinds at {LIMIT} requests a second: {share:.0%} of that, "
+        "start-up included"
     )

@@ -29,7 +29,7 @@ destination:
   url: "{url}/v1/customers"
   method: POST
   headers: {{Content-Type: application/x-www-form-urlencoded}}
-  body_template: "name={{{{ row.name | urlencode }}}}&email={{{{ row.email | urlencode }}}}&metadata[id]={{{{ row.id }}}}"
+  body_template: "name={{{{ row.name }}}}&email={{{{ row.email }}}}&metadata[id]={{{{ row.id }}}}"
   native_idempotency_key: "{{{{ sync_name }}}}-{{{{ row.id }}}}"
 sync:
   mode: incremental

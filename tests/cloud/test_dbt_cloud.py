@@ -25,6 +25,9 @@ from dbt_cloud_server import (
     results,
 )
 
+from dbt_stripe_sync.cloud.access import TOKEN as TOKEN_NAMES
+from dbt_stripe_sync.cloud.access import read_access
+
 
 def good(remote, **changes):
     return dbt("dbt build", manifest=remote.manifest, run_results=results(customers="success"), **changes)
@@ -137,6 +140,34 @@ def test_a_later_step_does_not_hide_what_failed_before(remote):
 
     assert ran.exit_code == 1
     assert remote.stripe.count("customer") == 0
+
+
+def test_a_rerun_from_failure_is_the_latest_run_of_its_job(remote):
+    """dbt Cloud gives it an id of its own, and its steps are `dbt retry` and what was skipped."""
+    failed = results(customers="error")
+    remote.cloud.add_run(
+        dbt("dbt build", ERROR, manifest=remote.manifest, run_results=failed), status=ERROR, cause="Scheduled"
+    )
+    retried = remote.cloud.add_run(
+        dbt("dbt retry", manifest=remote.manifest, run_results=results("y", customers="success")),
+        dbt("dbt docs generate", manifest={**remote.manifest, "nodes": {}}),
+    )
+
+    ran = remote.cli("run", "--dbt-cloud-job", "7")
+
+    assert ran.exit_code == 0, ran.text
+    assert f"run {retried.id} (succeeded): artifacts of step 4" in ran.text
+    assert remote.stripe.count("customer") == 3
+
+
+@pytest.mark.parametrize("host", ["ab123.us1.dbt.com", "https://ab123.us1.dbt.com", "https://ab123.us1.dbt.com/"])
+@pytest.mark.parametrize("name", TOKEN_NAMES)
+def test_an_account_of_its_own_host_and_every_kind_of_token_is_taken(host, name):
+    """Service tokens, personal ones and those of earlier names are sent alike."""
+    access = read_access({"DBT_CLOUD_HOST": host, "DBT_CLOUD_ACCOUNT_ID": "4321", name: "dbtu_x"})
+
+    assert (access.base_url, access.token) == ("https://ab123.us1.dbt.com", "dbtu_x")
+    assert "dbtu_x" not in repr(access)
 
 
 def test_the_manifest_of_the_step_that_built_the_models_is_taken(remote):

@@ -39,6 +39,7 @@ from dbt_stripe_sync.stripe_api import gateway
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.warehouse.log_duckdb import DuckDBLog
 from dbt_stripe_sync.warehouse.log_postgres import PostgresLog
+from dbt_stripe_sync.warehouse.plain_writer import PlainWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,9 +168,9 @@ def watch_objects(point: Point) -> None:
 
 
 def watch_log(point: Point) -> None:
-    """The log in the warehouse: each statement of it, and each commit."""
-    for kind in (DuckDBLog, PostgresLog):
-        for name in ("execute", "read", "stage", "commit", "_rows"):
+    """What is written to the warehouse, the log and the hashes: each statement of it, and each commit."""
+    for kind in (DuckDBLog, PostgresLog, PlainWriter):
+        for name in {"execute", "read", "stage", "commit", "_rows"} & vars(kind).keys():
             around(kind, name, lambda *_: point.reached(LOGGING), lambda *_: point.reached(LOGGED))
     if most := os.environ.get("CRASH_LOG_RUNS_AT_ONCE"):
         warehouse_log.RUNS_AT_ONCE = int(most)

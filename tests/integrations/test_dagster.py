@@ -77,7 +77,7 @@ def test_rejected_rows_fail_the_check_and_not_the_others(options, reject_one):
 
     checks = checks_of(result)
     assert not checks["customers"].passed
-    assert checks["customers"].description == "1 of 1 rows are not in Stripe as the model has them"
+    assert checks["customers"].description == "1 of 1 row is not in Stripe as the model has it"
     assert checks["plans"].passed
     assert metadata_of(result, "customers")["rejected"] == 1
 

@@ -53,7 +53,7 @@ def test_the_table_of_the_run_is_an_artifact(sync):
 def test_rejected_rows_fail_the_task_unless_it_is_told_otherwise(sync, reject_one):
     reject_one()
 
-    with pytest.raises(Exception, match="customers: 1 of 1 rows are not in Stripe"):
+    with pytest.raises(Exception, match="customers: 1 of 1 row is not in Stripe"):
         sync()
     assert sync(fail_on_rejected=False)["status"] == "partial"
 

@@ -98,17 +98,21 @@ class S3(Server):
     def at(self, port: int) -> None:
         self.environment = {**S3_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ALLOW_HTTP": "true"}
 
-    def new_bucket(self) -> str:
+    def client(self):
+        """Amazon's own library, for what an administrator does."""
         import boto3
 
-        name = f"states-{uuid4().hex[:12]}"
-        boto3.client(
+        return boto3.client(
             "s3",
             endpoint_url=self.environment["AWS_ENDPOINT_URL"],
             region_name="us-east-1",
             aws_access_key_id=S3_KEYS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=S3_KEYS["AWS_SECRET_ACCESS_KEY"],
-        ).create_bucket(Bucket=name)
+        )
+
+    def new_bucket(self) -> str:
+        name = f"states-{uuid4().hex[:12]}"
+        self.client().create_bucket(Bucket=name)
         return f"s3://{name}/stripe/state"
 
 
@@ -127,10 +131,20 @@ class Versity(S3):
 
     def start(self, port: int) -> list[str]:
         self.at(port)
-        kept = self.folder / "kept"
+        kept, versions = self.folder / "kept", self.folder / "versions"
         kept.mkdir()
+        versions.mkdir()
         keys = ["--access", S3_KEYS["AWS_ACCESS_KEY_ID"], "--secret", S3_KEYS["AWS_SECRET_ACCESS_KEY"]]
-        return [program("versitygw"), *keys, "--port", f"127.0.0.1:{port}", "posix", str(kept)]
+        return [
+            program("versitygw"),
+            *keys,
+            "--port",
+            f"127.0.0.1:{port}",
+            "posix",
+            "--versioning-dir",
+            str(versions),
+            str(kept),
+        ]
 
 
 @dataclass

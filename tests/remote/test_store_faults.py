@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import threading
-import urllib.error
-import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from faulty_front import Front
 
 from dbt_stripe_sync.state.remote import objects as store_objects
 from dbt_stripe_sync.state.remote import replica
@@ -31,6 +28,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(store_objects, "RETRY_SECONDS", 2)
     monkeypatch.setattr(store_objects, "REQUEST_SECONDS", 2)
     monkeypatch.setattr(store_objects, "ATTEMPTS", 1)
+    monkeypatch.setattr(store_objects, "WRITE_SECONDS", 2)
 
 
 @pytest.fixture
@@ -166,48 +164,12 @@ def test_the_library_is_asked_for_where_it_is_missing(shop, monkeypatch):
     assert "pip install 'dbt-stripe-sync[object-store]'" in refused(shop, "object-store-missing").text
 
 
-class Careless(BaseHTTPRequestHandler):
-    """Passes every request on, without the conditions that it came with."""
-
-    behind = ""
-
-    def _pass(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {n: v for n, v in self.headers.items() if n.lower() not in {"if-none-match", "if-match", "host"}}
-        where = self.behind + self.path
-        request = urllib.request.Request(where, body or None, headers, method=self.command)  # noqa: S310 - loopback
-        try:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310
-                status, named, text = answer.status, answer.headers, answer.read()
-        except urllib.error.HTTPError as error:
-            status, named, text = error.code, error.headers, error.read()
-        self.send_response(status)
-        for name, value in named.items():
-            if name.lower() not in {"transfer-encoding", "connection", "content-length", "server", "date"}:
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(text)
-
-    # The names that the server looks for.
-    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _pass  # noqa: N815
-
-    def log_message(self, *_):
-        return
-
-
 @pytest.mark.parametrize("server", ["moto"], indirect=True)
 def test_a_store_that_ignores_conditions_is_refused_before_anything_is_there(shop, server, objects, monkeypatch):
-    Careless.behind = server.environment["AWS_ENDPOINT_URL"]
-    careless = ThreadingHTTPServer(("127.0.0.1", 0), Careless)
-    threading.Thread(target=careless.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{careless.server_port}")
-    try:
+    behind = server.environment["AWS_ENDPOINT_URL"]
+    with Front(behind, drop=frozenset({"if-none-match", "if-match"})) as careless:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", careless.url)
         refused(shop, "state-store-conditions")
-    finally:
-        careless.shutdown()
-        careless.server_close()
     assert names(objects, "snapshots") == []
     assert names(objects, "journal") == []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import signal
 import socket
 import sqlite3
@@ -10,15 +12,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from business import run_cli
-from dbt_cloud_server import CANCELLED, TOKEN
+from dbt_cloud_server import CANCELLED, ERROR, TOKEN, dbt, results
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import parser
 from serving import SECRET, event, sign
 
+from dbt_stripe_sync.sandbox import Fault
 from dbt_stripe_sync.serve.webhook import is_signed
 
 # Each starts the real server and real syncs.
@@ -199,7 +204,8 @@ def test_a_body_that_is_too_large_is_refused_however_it_comes(shop, start):
 
 def test_a_signed_body_that_is_no_event_is_refused(shop, start):
     server = start()
-    bodies = [b"", b"[]", b"{", b'{"eventType": "job.run.completed", "data": 3}', event(0), event(1, id="")]
+    bodies = [b"", b"[]", b"3", b"{", b'{"eventType": "job.run.completed", "data": 3}', event(0), event(-1)]
+    bodies += [event(1, id=""), event(1, id="x" * 500), event("1; drop"), event(1) + b"}", b"\xff\xfe", b'"x"']
 
     statuses = [server.deliver(body).status for body in bodies]
     server.stop()
@@ -216,12 +222,16 @@ def test_events_that_ask_for_no_sync_are_answered_and_ignored(shop, start):
         event(1, runStatus="Cancelled", runStatusCode=CANCELLED),
         event(1, jobId="8"),
         event(1).replace(b'"accountId": 4321', b'"accountId": 9'),
+        # The same before events had a code, and what the button that tests an endpoint may send.
+        event(1, runStatus="Cancelled", runStatusCode=None),
+        b'{"eventType": "job.run.started"}',
+        b"{}",
     ]
 
     answers = [server.deliver(body) for body in others]
     server.stop()
 
-    assert [answer.status for answer in answers] == [200] * 5
+    assert [answer.status for answer in answers] == [200] * len(others)
     assert {answer.json["status"] for answer in answers} == {"ignored"}
     assert rows(shop) == []
 
@@ -236,6 +246,130 @@ def test_a_run_that_a_later_one_has_followed_is_left_to_that_ones_delivery(shop,
     server.stop()
 
     assert rows(shop, "id, state") == [("wev_early", "superseded"), ("wev_late", "succeeded")]
+
+
+def test_deliveries_out_of_order_leave_the_tables_to_the_latest_run(shop, start):
+    """dbt Cloud repeats an early delivery for hours, and it arrives after that of the next run."""
+    early, late = shop.build(), shop.build()
+    server = start()
+
+    server.deliver(event(late.id, id="wev_late"))
+    server.wait()
+    server.deliver(event(early.id, id="wev_early"))
+    server.wait()
+    server.stop()
+
+    assert rows(shop, "id, state") == [("wev_late", "succeeded"), ("wev_early", "superseded")]
+
+
+def test_a_run_that_was_retried_from_its_failure_is_synced_and_the_failed_one_is_left(shop, start):
+    """dbt Cloud makes a run of its own for a retry, with the steps that failed or were skipped."""
+    failed = shop.cloud.add_run(
+        dbt("dbt build", ERROR, manifest=shop.manifest, run_results=results(customers="error")), status=ERROR
+    )
+    server = start()
+    server.deliver(event(failed.id, id="wev_failed", runStatus="Errored", runStatusCode=20))
+    server.wait()
+    assert shop.stripe.count("customer") == 0
+    retried = shop.cloud.add_run(
+        dbt("dbt retry", manifest=shop.manifest, run_results=results("y", customers="success"))
+    )
+
+    server.deliver(event(retried.id, id="wev_retried"))
+    server.deliver(event(failed.id, id="wev_failed", runStatus="Errored", runStatusCode=20))
+    server.wait()
+    server.stop()
+
+    assert rows(shop, "id, state") == [("wev_failed", "partial"), ("wev_retried", "succeeded")]
+    assert shop.stripe.count("customer") == 3
+
+
+def test_the_first_form_of_an_event_is_read_too(shop, start):
+    """Without `runStatusCode`, and with other names of what is not read."""
+    run = shop.build()
+    document = json.loads(event(run.id))
+    del document["data"]["runStatusCode"], document["webhooksID"]
+    server = start()
+
+    answer = server.deliver(json.dumps({**document, "webhookId": "wsu_1"}).encode())
+    server.wait()
+    server.stop()
+
+    assert answer.status == 202
+    assert rows(shop) == [("wev_1", "succeeded", 1)]
+
+
+def test_a_run_that_is_killed_in_mid_sync_leaves_no_second_object(shop, start):
+    """The server and its sync are killed together, as a machine is, with calls under way."""
+    run = shop.build()
+    shop.stripe.inject(Fault.latency(3.0, method="POST", path="^/v1/customers", count=None))
+    server = start()
+    server.deliver(event(run.id))
+    until(lambda: len(shop.stripe.writes()) > 0)
+    syncs = [int(line) for line in children(server.process.pid)]
+
+    server.stop(signal.SIGKILL)
+    for sync in syncs:
+        os.kill(sync, signal.SIGKILL)
+    shop.stripe.clear_faults()
+    again = start()
+    again.wait()
+    again.stop()
+
+    assert syncs
+    assert rows(shop) == [("wev_1", "succeeded", 2)]
+    assert shop.stripe.count("customer") == 3
+
+
+def children(process):
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+def test_a_body_that_never_arrives_keeps_nobody_waiting(shop, start):
+    """Somebody who sends a byte a minute holds no place that a delivery needs, and is let go."""
+    run = shop.build()
+    server = start()
+    host = urlsplit(server.url)
+    slow = [socket.create_connection((host.hostname, host.port), 30) for _ in range(20)]
+    for connection in slow:
+        connection.sendall(b"POST /webhooks/dbt-cloud HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+
+    assert server.deliver(event(run.id)).status == 202
+    answers = [connection.recv(4096) for connection in slow]
+    for connection in slow:
+        connection.close()
+    server.wait()
+    server.stop()
+
+    assert all(b" 408 " in answer for answer in answers)
+    assert rows(shop) == [("wev_1", "succeeded", 1)]
+
+
+def test_what_is_not_http_is_refused_and_the_server_goes_on(shop, start):
+    run = shop.build()
+    server = start()
+    host = urlsplit(server.url)
+    head = b"POST /webhooks/dbt-cloud HTTP/1.1\r\nHost: x\r\n"
+    nonsense = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64,
+        b"GARBAGE\r\n\r\n",
+        head + b"Content-Length: -1\r\n\r\n",
+        head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        head + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
+    ]
+
+    for data in nonsense:
+        with socket.create_connection((host.hostname, host.port), 30) as connection:
+            connection.sendall(data)
+            assert b" 400 " in connection.recv(4096), data[:80]
+    assert server.get("/webhooks/dbt-cloud").status == 405
+    assert server.deliver(event(run.id)).status == 202
+    server.wait()
+    server.stop()
+
+    assert rows(shop) == [("wev_1", "succeeded", 1)]
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_a_sync_that_fails_is_told_and_the_next_is_tried_all_the_same(shop, start):
@@ -362,13 +496,30 @@ def test_help_says_which_secret_signs():
 
 
 def test_the_metrics_are_what_prometheus_reads(shop, start):
-    parser = pytest.importorskip("prometheus_client.parser")
     run = shop.build()
     server = start()
+    empty = list(parser.text_string_to_metric_families(server.get("/metrics").text))
     server.deliver(event(run.id))
     server.wait()
+    server.deliver(event(99_999, id="wev_2"))
+    server.deliver(b"{")
+    server.wait()
+    text = server.get("/metrics").text
 
-    families = {family.name: family for family in parser.text_string_to_metric_families(server.get("/metrics").text)}
+    families = {family.name: family for family in parser.text_string_to_metric_families(text)}
+
+    # Before the first sync, too, each counter is there at 0, so that the first failure is an increase.
+    counters = [sample for family in empty if family.type == "counter" for sample in family.samples]
+    assert len(counters) >= 12
+    assert {sample.value for sample in counters} == {0}
+    assert len(families) == text.count("# TYPE ") == text.count("# HELP ")
+    assert {s.labels["status"]: s.value for s in families["stripe_sync_runs"].samples} == {
+        "succeeded": 1,
+        "partial": 0,
+        "failed": 1,
+        "superseded": 0,
+    }
+    assert {s.labels["outcome"]: s.value for s in families["stripe_sync_deliveries"].samples}["rejected"] == 1
 
     assert all(name.startswith("stripe_sync_") for name in families)
     assert {s.labels["status"]: s.value for s in families["stripe_sync_changes"].samples}["succeeded"] == 3

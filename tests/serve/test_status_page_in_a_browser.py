@@ -8,7 +8,7 @@ from dbt_stripe_sync.artifacts import PAGE
 from dbt_stripe_sync.cloud import CloudAccess
 from dbt_stripe_sync.serve.deliveries import Deliveries, SyncEnd
 from dbt_stripe_sync.serve.options import ServeOptions
-from dbt_stripe_sync.serve.status_page import render_status
+from dbt_stripe_sync.serve.status_page import SHOWN, render_status
 from dbt_stripe_sync.serve.syncing import LOG, folder_of
 from dbt_stripe_sync.serve.webhook import Event
 
@@ -44,11 +44,19 @@ def options(tmp_path):
     )
 
 
-@pytest.fixture
-def page(options):
-    """Some syncs that ended in every way, one that runs, and one that waits."""
+RUNNING, QUEUED = None, "queued"
+HISTORIES = {
+    "every end": ([*ENDS, RUNNING, QUEUED], "Syncing dbt Cloud run 70403103926818"),
+    "none yet": ([], "Waiting for the first delivery"),
+    "failed last": ([ENDS[0], ENDS[4]], "The last sync failed"),
+    "long": (ENDS * 30, "The last sync succeeded"),
+}
+
+
+def write_page(options, ends):
+    """The page after syncs that ended so, in a file."""
     deliveries = Deliveries(options.folder)
-    for number, end in enumerate([*ENDS, None, None]):
+    for number, end in enumerate(ends):
         event = Event(
             id=f"wev_{number}",
             kind="job.run.completed",
@@ -60,16 +68,17 @@ def page(options):
             status_code=10,
         )
         deliveries.add(event)
-        if number == len(ENDS) + 1:
+        if end == QUEUED:
             continue
         delivery = deliveries.begin_next()
-        if end is not None:
-            folder = folder_of(options, delivery.number)
-            folder.mkdir(parents=True)
-            (folder / LOG).write_text("log")
-            if end.state in {"succeeded", "partial"}:
-                (folder / PAGE).write_text("report")
-            deliveries.end(delivery, end)
+        if end is RUNNING:
+            continue
+        folder = folder_of(options, delivery.number)
+        folder.mkdir(parents=True)
+        (folder / LOG).write_text("log")
+        if end.state in {"succeeded", "partial"}:
+            (folder / PAGE).write_text("report")
+        deliveries.end(delivery, end)
     file = options.folder / "status.html"
     file.write_text(render_status(options, deliveries))
     deliveries.close()
@@ -78,7 +87,10 @@ def page(options):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 380])
-def test_everything_fits_and_can_be_read(browser, page, tmp_path, width, scheme):
+@pytest.mark.parametrize("history", HISTORIES)
+def test_everything_fits_and_can_be_read(browser, options, tmp_path, history, width, scheme):
+    ends, headline = HISTORIES[history]
+    page = write_page(options, ends)
     requests, errors = [], []
     opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     opened.on("request", lambda request: requests.append(request.url))
@@ -88,9 +100,12 @@ def test_everything_fits_and_can_be_read(browser, page, tmp_path, width, scheme)
     opened.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
 
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    assert opened.locator("h1").inner_text() == "Syncing dbt Cloud run 70403103926818"
-    assert opened.locator("tbody tr").count() == len(ENDS) + 2
-    assert opened.locator("a", has_text="report").count() == 4
+    assert opened.locator("h1").inner_text() == headline
+    shown = ends[-SHOWN:]
+    assert opened.get_by_text(f"Only the latest {SHOWN} deliveries").count() == (len(ends) > SHOWN)
+    assert opened.locator("tbody tr").count() == len(shown)
+    reports = [end for end in shown if isinstance(end, SyncEnd) and end.state in {"succeeded", "partial"}]
+    assert opened.locator("a", has_text="report").count() == len(reports)
     cut = "els => els.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
     assert opened.locator("tbody th, tbody td").evaluate_all(cut) == []
     assert requests == [page]

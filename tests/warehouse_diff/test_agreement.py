@@ -96,11 +96,19 @@ class History:
         self.write()
 
 
+# What is compared here has another hash than what was accepted by the warehouse's: whether the row itself or only what
+# it refers to has changed isn't known then, and a value that can't be changed is a rejection where it was a note.
+ONLY_HERE = "immutable-changed"
+
+
 def planned(shop, place):
     shop.set(diff=place)
     plan = json.loads(shop.cli("plan", "--format", "json", "--show-values").out)
     names = ("sync", "rows", "same", "rejected", "held", "changes", "calls")
     counts = [{name: counts[name] for name in names} for counts in plan["syncs"]]
+    for problem in [problem for problem in plan["problems"] if problem["code"] == ONLY_HERE]:
+        next(count for count in counts if count["sync"] == problem["where"]["sync"])["rejected"] -= 1
+        plan["problems"].remove(problem)
     problems = sorted((problem["code"], problem["summary"]) for problem in plan["problems"])
     return plan["changes"], counts, problems
 

@@ -439,3 +439,64 @@ def test_a_sync_may_ask_for_it_by_itself(customers, read):
     customers.cli()
 
     assert read.take() == NO_CHANGE
+
+
+def test_a_row_whose_object_has_become_that_of_another_row_is_found_though_its_change_failed(shop, read):
+    """A coupon's own id moves from a row that a person let go to another one, which has a record of long ago."""
+    columns = "id int, code text"
+    fields = {"id": "code", "percent_off": {"value": 10}, "duration": {"value": "once"}}
+    shop.rows("coupons", (1, "SPRING"), (2, "SUMMER"), columns=columns)
+    shop.sync("coupons", resource="coupon", key="id", fields=fields)
+    shop.rows("codes", ("P1", 1), columns="id text, coupon int")
+    promotion = {"type": {"value": "coupon"}, "coupon": {"sync": "coupons", "key": "coupon"}}
+    shop.sync(
+        "codes",
+        resource="promotion_code",
+        key="id",
+        fields={"code": "id"} | {f"promotion.{name}": value for name, value in promotion.items()},
+    )
+    assert shop.cli().exit_code == 0
+    assert shop.cli("state", "forget", "coupons", "1").exit_code == 0
+    by_hand(shop, "coupons/SPRING", "DELETE")
+    shop.rows("coupons", (1, "WINTER"), (2, "SPRING"), columns=columns)
+    shop.stripe.inject(Fault(kind=FaultKind.STATUS, method="POST", path="/v1/promotion_codes", status=402, count=1))
+    assert shop.cli().exit_code == 1
+    read.take()
+
+    there = shop.cli("plan")
+
+    assert read.take() == {"coupons": 1, "codes": 2}
+    shop.set(diff="local")
+    assert "replaced by a new promotion_code" in there.text
+    assert shop.plan()
+
+
+def test_a_row_that_takes_a_value_from_one_that_keeps_it_waits_for_a_later_plan(shop):
+    """The coupon that has the id now can't be deleted, since a promotion code that is rejected refers to it."""
+    columns = "id int, code text"
+    fields = {"id": "code", "percent_off": {"value": 10}, "duration": {"value": "once"}}
+    limits = {"max_removed": 5}
+    shop.rows("coupons", (1, "SPRING"), (2, "SUMMER"), columns=columns)
+    shop.sync("coupons", resource="coupon", key="id", fields=fields, on_removed="delete", limits=limits)
+    shop.rows("codes", ("P1", 1), ("P2", 2), columns="id text, coupon int")
+    promotion = {"type": {"value": "coupon"}, "coupon": {"sync": "coupons", "key": "coupon"}}
+    shop.sync(
+        "codes",
+        resource="promotion_code",
+        key="id",
+        fields={"code": "id"} | {f"promotion.{name}": value for name, value in promotion.items()},
+        on_removed="archive",
+        limits=limits,
+    )
+    assert shop.cli().exit_code == 0
+    shop.write_calls()
+    shop.rows("coupons", (2, "SPRING"), columns=columns)
+
+    ran = shop.cli()
+
+    assert ran.exit_code == 1
+    assert "row [1] of `coupons`, which has to change first, can't be changed in this plan" in ran.text
+    assert shop.write_calls() == []
+    shop.rows("codes", ("P2", 2), columns="id text, coupon int")
+    assert shop.cli().exit_code == 0
+    assert [coupon["id"] for coupon in shop.stripe.objects("coupon")] == ["SPRING"]

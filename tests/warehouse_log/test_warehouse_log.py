@@ -15,6 +15,7 @@ from business import by_hand
 from logged import people
 
 from dbt_stripe_sync.sandbox.faults import Fault
+from dbt_stripe_sync.warehouse.log import WarehouseLog
 
 
 def ids(stripe, kind):
@@ -155,6 +156,40 @@ def test_rows_that_somebody_took_from_the_objects_come_back(logged):
     logged.cli("log", "write")
 
     assert logged.logs() == before
+
+
+def test_a_run_writes_the_objects_that_it_changed_and_touches_no_others(logged, monkeypatch):
+    """With a million objects, too, a run reads and writes those of its own changes alone."""
+    logged.cli()
+    # DuckDB numbers rows anew as it likes.
+    places = "key, updated_at::text" if logged.profile["type"] == "duckdb" else "key, ctid::text"
+    before = dict(logged.log("objects", places))
+    people(logged, (1, "new@example.com"), (3, "c@example.com"), (4, "d@example.com"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WarehouseLog, "objects", lambda _: pytest.fail("every object of the log was read"))
+        ran = logged.cli()
+
+    assert ran.exit_code == 0, ran.text
+    after = dict(logged.log("objects", places))
+    assert set(after) == {"1", "3", "4", '["pro","m"]', '["pro","y"]'}
+    assert {key for key in after if after[key] == before.get(key)} == {"3", '["pro","m"]', '["pro","y"]'}
+    # The whole comparison finds nothing left to do.
+    logs = logged.logs()
+    logged.cli("log", "write")
+    assert dict(logged.log("objects", places)) == after
+    assert logged.logs() == logs
+
+
+def test_objects_that_somebody_took_come_back_with_the_next_change(logged):
+    logged.cli()
+    schema = f'"{logged.schema}_stripe_sync"'
+    logged.do(f"DELETE FROM {schema}.objects WHERE key = '2'")
+    people(logged, (1, "new@example.com"), (2, "b@example.com"), (3, "c@example.com"))
+
+    assert logged.cli().exit_code == 0
+
+    assert [key for (key,) in logged.log("objects", "key")] == ["1", "2", "3", '["pro","m"]', '["pro","y"]']
 
 
 def test_tables_exist_before_the_first_run(logged):

@@ -153,10 +153,14 @@ def _owed_after(intent: Intent, status: Status) -> tuple[Owed, ...]:
     An intent of an earlier version has the end of the old object among its own calls.
     """
     change = intent.change
-    if intent.step == 0 or not change.calls[0].creates or status is Status.UNKNOWN:
+    # A replaced object that takes its place again makes none, and owes the end of the other one.
+    has_its_object = change.calls[0].creates or (status is Status.SUCCEEDED and not change.settles)
+    if intent.step == 0 or not has_its_object or status is Status.UNKNOWN:
         return ()
     ids = {Ref(sync=change.sync, key=change.key): str(intent.stripe_id)}
     owed = [replace(step, params=resolve_refs(dict(step.params), ids)) for step in change.owes]
+    if not change.calls[0].creates:
+        return tuple(owed)
     owed += [
         _owed_call(change, call, call.target) for call in change.calls[intent.step :] if isinstance(call.target, str)
     ]

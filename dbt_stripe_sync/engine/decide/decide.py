@@ -264,7 +264,7 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
     if isinstance(body, Ask | Reject):
         return body
     if diff.kind is Kind.RETURNED:
-        desired = {**_revival(rules, diff), **desired}
+        desired = {**revival(rules, diff), **desired}
     if diff.payload_hash == REBUILT or diff.unreadable:
         shown = body if diff.unreadable else diff.params
         existing = Existing(body={**(shown or {}), "id": diff.stripe_id}, by=TAG_FIELD)
@@ -282,7 +282,7 @@ def _decide_changed(
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
-        as_new = _without(payload, _revival(rules, diff), rules)
+        as_new = _without(payload, revival(rules, diff), rules)
         moved = _decide_part_of_replaced(rules, diff, as_new, comparison.immutable, observed)
         if moved is not None:
             return moved
@@ -403,7 +403,7 @@ def _shows(body: Mapping[str, Any], path: str) -> bool:
     return value is not None
 
 
-def _revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+def revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
     """What undoes the removal that the record shows."""
     for rule in rules.lifecycle.on_removed.values():
         for step in rule.steps.values() if isinstance(rule, ByStatus) else (rule,):

@@ -38,16 +38,16 @@ def decide_part(rules: Rules, diff: RowDiff, payload: Payload | None, observed: 
         if same(found.params, wanted.params) and not any(refs_in(wanted.params)):
             decision: Decision = Refresh(record=build_record(rules, known, wanted.params))
         else:
-            decision = _update(rules, found, wanted)
-        return _completed(rules, known, with_ours(rules, known, payload, decision), observed)
+            decision = update_part(rules, found, wanted)
+        return completed(rules, known, with_ours(rules, known, payload, decision), observed)
     seen = look(rules, known, observed, target)
     if isinstance(seen, Ask | Reject):
         return seen
     shown = as_params(seen, payload.params, rules.resource.params)
-    return _completed(rules, known, _update(rules, replace(known, params=shown), payload), observed)
+    return completed(rules, known, update_part(rules, replace(known, params=shown), payload), observed)
 
 
-def _completed(rules: Rules, diff: RowDiff, decision: Decision, observed: Observed) -> Decision:
+def completed(rules: Rules, diff: RowDiff, decision: Decision, observed: Observed) -> Decision:
     """The same with the parts of its hashes that it does not set. Where the object is gone, its own sync says so."""
     if not isinstance(decision, Change) or not partly_updated(rules, decision):
         return decision
@@ -70,7 +70,8 @@ def _set(rules: Rules, diff: RowDiff, payload: Payload, target: Ref) -> Decision
     )
 
 
-def _update(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
+def update_part(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
+    """The update of an object by what a part has of it now, to what it is to have."""
     comparison = compare(diff.params, payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))

@@ -81,7 +81,7 @@ def decide_replaced(rules: Rules, asked: Replacement, observed: Observed) -> Dec
     if step is None:
         assert isinstance(then, ByStatus)  # noqa: S101 - a single step is always there
         return reject(immutable_problem(rules, asked.diff, _fixed_names(rules, asked), then.otherwise, ""))
-    moves = _move_holders(rules, asked, body, observed)
+    moves = holders_to_move(rules, asked, body, observed)
     if isinstance(moves, Ask | Reject):
         return moves
     return _build(rules, asked, rule, step, body, moves)
@@ -106,7 +106,7 @@ def _build(
     )
     unchanged = payload.params.keys() - {part.path for part in asked.comparison.changed}
     given_up = tuple(name for name in rule.gives_up if name in diff.params and name not in unchanged)
-    end = _end_call(rules, diff, step, given_up)
+    end = end_call(rules, diff, step, given_up)
     owed = Owed(
         id=f"{change.id}!{diff.stripe_id}",
         sync=rules.sync.name,
@@ -136,7 +136,7 @@ def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
     return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, rule.reason, hint))
 
 
-def _move_holders(
+def holders_to_move(
     rules: Rules, asked: Replacement, body: Mapping[str, Any], observed: Observed
 ) -> Sequence[Owed] | Ask | Reject:
     """What has to be done before the old object can end: whatever holds it lets go, or the row is rejected."""
@@ -211,7 +211,7 @@ def _fixed_names(rules: Rules, asked: Replacement) -> list[str]:
     return [name for name in names if params[name].immutable] or list(asked.comparison.immutable)
 
 
-def _end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] = ()) -> PlannedCall:
+def end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] = ()) -> PlannedCall:
     """The call that ends a replaced object. One that stays to be seen gives our tag up to the new one."""
     is_seen = step.operation == "update" and is_tagged(rules)
     tag = {"metadata": {TAG: "", FORMER_TAG: row_tag(rules, diff.key)}} if is_seen else {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.model.change import Ref
-from dbt_stripe_sync.model.params import Param, ParamKind
+from dbt_stripe_sync.model.params import Param, ParamKind, word_unshown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,14 +27,22 @@ def _as_value(current: Any, value: Any, param: Param | None) -> Any:
     if isinstance(current, dict) and isinstance(value, str | Ref):
         return current.get("id")
     if isinstance(current, dict) and isinstance(value, dict):
-        fields = dict.fromkeys(value, param.values) if param and param.values else param.fields if param else None
-        return as_params(current, value, fields)
+        return _as_hash(current, value, param)
     if isinstance(value, list):
         return _as_list(current, value, param)
     if param is not None and param.kind is ParamKind.NUMBER and isinstance(current, int | float | str):
         # Stripe answers some decimals as numbers and takes all of them as text.
         return plain(Decimal(str(current)))
     return current
+
+
+def _as_hash(current: Mapping[str, Any], value: Mapping[str, Any], param: Param | None) -> dict[str, Any]:
+    """A hash, with what Stripe requires in it and does not show."""
+    if param is not None and param.values is not None:
+        return as_params(current, value, dict.fromkeys(value, param.values))
+    fields = param.fields if param is not None and param.fields else {}
+    words = {name: word_unshown(fields[name]) for name in value if name in fields and current.get(name) is None}
+    return as_params({**current, **{name: word for name, word in words.items() if word is not None}}, value, fields)
 
 
 def _as_list(current: Any, values: list[Any], param: Param | None) -> Any:

@@ -67,10 +67,7 @@ class Referrers:
             for key, refs, change in rows
             for parent in ((refs or "").split(ID_SEPARATOR))
         ]
-        if found:
-            columns = [pa.array(column, f.type) for column, f in zip(zip(*found, strict=True), _REFERRERS, strict=True)]
-            table = pa.table(columns, schema=_REFERRERS)
-            self.workspace.fill("INSERT INTO work.referrers SELECT * FROM incoming", table.to_reader())
+        self.workspace.insert("work.referrers", _REFERRERS, found)
 
     def add_unkeyed(self, staged: Staged) -> None:
         """Note the rows that have no key of their own, and so are not sent."""

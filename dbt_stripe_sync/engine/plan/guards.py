@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.stage.diff import count_rows
 from dbt_stripe_sync.model.change import REMOVALS
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import PlanError, Problem
@@ -31,11 +30,11 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
     sync = staged.sync
     at_key = sync.where.at_field("key")
     columns = ", ".join(f"`{column}`" for column in sync.key)
-    if counts.null_keys:
-        rows = counted(counts.null_keys, "row")
+    if without_key := counts.model.without_key:
+        rows = counted(without_key, "row")
         yield Problem(
             code="null-key",
-            summary=f"{rows} of `{sync.model.label}` {'has' if counts.null_keys == 1 else 'have'} no {columns}",
+            summary=f"{rows} of `{sync.model.label}` {'has' if without_key == 1 else 'have'} no {columns}",
             where=at_key,
             hint="filter them out in the model; a dbt `not_null` test finds them",
         )
@@ -58,10 +57,10 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
             )
 
 
-def check_empty(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
+def check_empty(staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
     """A model without a row never removes what it once held."""
-    found = count_rows(workspace, staged)
-    if staged.sync.on_removed is not Removal.IGNORE and found.rows == found.without_key and counts.records:
+    is_empty = counts.model.rows == counts.model.without_key
+    if staged.sync.on_removed is not Removal.IGNORE and is_empty and counts.records:
         objects = counted(counts.records, "object")
         yield Problem(
             code="empty-model",

@@ -103,6 +103,8 @@ class PlanMaker:
         self._writer = writer
         self._state = sources.state
         self._workspace = Workspace(sources.state.workspace)
+        if scope.compared_there.issuperset(sync.name for sync in scope.syncs):
+            self._workspace.expect_few_rows()
         settling = Settling(
             workspace=self._workspace,
             writer=writer,

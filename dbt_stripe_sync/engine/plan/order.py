@@ -47,16 +47,21 @@ class Order:
             yield replace(part, depends_on=tuple(dict.fromkeys((*part.depends_on, *others)))) if others else part
 
     def withhold_dependents(self, change: Change) -> bool:
-        """Withhold a change that depends on one that is withheld, and say whether it is. Parents have to come first."""
-        if change.id.removesuffix(ENDS_FIRST) in self.withheld:
+        """Withhold a change that waits for one that is withheld, and say whether it is: it would wait for ever."""
+        whole = change.id.removesuffix(ENDS_FIRST)
+        if whole in self.withheld:
             return True
-        parent = next((other for other in change.depends_on if other in self.withheld), None)
-        if parent is None:
+        after = [*self.after.get(change.id, ()), *self.after.get(f"{whole}{ENDS_FIRST}", ())]
+        parents = ((other, other.removesuffix(ENDS_FIRST)) for other in (*change.depends_on, *after))
+        first = next(((other, parent) for other, parent in parents if parent in self.withheld), None)
+        if first is None:
             return False
+        other, parent = first
         sync, key = row_of(parent)
-        self.withheld[change.id] = Problem(
+        why = "which it refers to" if other in change.depends_on else "which has to change first"
+        self.withheld[whole] = Problem(
             code="dependency-withheld",
-            summary=f"row [{key}] of `{sync}`, which it refers to, can't be changed in this plan",
+            summary=f"row [{key}] of `{sync}`, {why}, can't be changed in this plan",
             where=Location(sync=change.sync, key=change.key),
             hint=f"fix row [{key}] of `{sync}` first",
         )

@@ -53,10 +53,7 @@ class Uniques:
             for diff, changes in pairs
             for value, change, takes, late in _claims(unique, diff, changes)
         ]
-        if rows:
-            columns = [pa.array(column, f.type) for column, f in zip(zip(*rows, strict=True), _CLAIMS, strict=True)]
-            table = pa.table(columns, schema=_CLAIMS)
-            self._workspace.fill("INSERT INTO work.claims SELECT * FROM incoming", table.to_reader())
+        self._workspace.insert("work.claims", _CLAIMS, rows)
 
     def add_to(self, order: Order) -> None:
         """Say who waits for whom, and who can't have what it asks for."""

@@ -182,6 +182,7 @@ class PlanWriter:
             aside: IO[bytes] = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - closed below
         with aside:
             lanes: list[tuple[str, int]] = []
+            _withhold_all(kept, order)
             first = order.first
             for lane in kept.lanes:
                 count = 0
@@ -266,6 +267,16 @@ class PlanWriter:
             self._file.write(encoded)
         except OSError as error:
             raise _unwritable(self._path, error) from None
+
+
+def _withhold_all(changes: ChangeFile, order: Order) -> None:
+    """Withhold all that waits for what is withheld, whichever of them comes first in the file."""
+    known = -1
+    while known < len(order.withheld) and order.withheld:
+        known = len(order.withheld)
+        for lane in changes.lanes:
+            for change in changes.of(lane):
+                order.withhold_dependents(change)
 
 
 @contextmanager

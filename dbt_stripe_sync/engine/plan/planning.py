@@ -22,7 +22,7 @@ from dbt_stripe_sync.engine.plan.guards import (
 )
 from dbt_stripe_sync.engine.plan.rows import RowPlanner, SyncTally
 from dbt_stripe_sync.engine.plan.stale_state import StaleStateCheck
-from dbt_stripe_sync.engine.stage.diff import count_rows, find_differences, read_forgotten
+from dbt_stripe_sync.engine.stage.diff import find_differences, read_forgotten
 from dbt_stripe_sync.engine.stage.extract import CountingWarehouse, load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
 from dbt_stripe_sync.engine.stage.staged import Staged
@@ -87,9 +87,9 @@ async def plan_sync(
     found.same = counts.same
     if only is not None:
         found.notes[Note(text="only what an earlier run left undone is looked at")] += 1
-    held = [*check_empty(planning.workspace, staged, counts), *([share.problem] if share.problem else [])]
+    held = [*check_empty(staged, counts), *([share.problem] if share.problem else [])]
     found.problems += check_keys(planning.workspace, staged, counts)
-    found.rejected = counts.null_keys + counts.duplicate_rows
+    found.rejected = counts.model.without_key + counts.duplicate_rows
     if not held:
         rules = Rules(
             sync=sync,
@@ -127,7 +127,7 @@ async def plan_sync(
             sync=sync.name,
             model=sync.model.name,
             resource=sync.resource,
-            rows=count_rows(planning.workspace, staged).rows,
+            rows=counts.model.rows,
             same=found.same,
             rejected=found.rejected,
             held=held[0].summary if held else None,

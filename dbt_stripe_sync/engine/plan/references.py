@@ -27,6 +27,7 @@ from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, TAG_FIELD, created_
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sql import FAILED_MARK, NEAR_MARK, SEVERAL_MARK, literal, quoted
 from dbt_stripe_sync.model.sync import Lookup, MatchEmail
+from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ SEARCH_LAG = timedelta(hours=1)
 AT_ONCE = 32
 _METADATA = "metadata."
 _OBJECTS = pa.schema([("resource", pa.string()), ("id", pa.string()), ("created", pa.int64()), ("body", pa.string())])
+_ASKED = pa.schema([("key", pa.string()), ("rank", pa.int32()), ("field", pa.string()), ("value", pa.string())])
 _VALUES = pa.schema([("resource", pa.string()), ("field", pa.string()), ("value", pa.string()), ("id", pa.string())])
 
 
@@ -170,10 +172,8 @@ class ExistingObjects:
         rows = [(key, rank, by, value) for key, pairs in wanted.items() for rank, (by, value) in enumerate(pairs)]
         if not rows:
             return {}
-        asked = pa.table(
-            [pa.array(column) for column in zip(*rows, strict=True)], names=["key", "rank", "field", "value"]
-        )
-        self._workspace.fill("CREATE OR REPLACE TABLE work.asked AS SELECT * FROM incoming", asked.to_reader())
+        asked = build_table(_ASKED, rows).to_reader()
+        self._workspace.fill("CREATE OR REPLACE TABLE work.asked AS SELECT * FROM incoming", asked)
         hits = self._workspace.all(
             """
             SELECT a.key, a.field, list(o.body ORDER BY o.created DESC, o.id)
@@ -358,13 +358,11 @@ class ExistingObjects:
     def _insert(self, table: str, unique: str, rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> None:
         if not rows:
             return
-        columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
-        batch = pa.table(columns, schema=schema)
         join = " AND ".join(f"t.{name.strip()} = i.{name.strip()}" for name in ["resource", *unique.split(",")])
         self._workspace.fill(
             f"INSERT INTO {table} SELECT DISTINCT * FROM incoming AS i "
             f"WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {join})",
-            batch.to_reader(),
+            build_table(schema, rows).to_reader(),
         )
 
     async def _everything(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:

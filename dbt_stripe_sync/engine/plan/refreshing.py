@@ -269,10 +269,10 @@ class Refreshing:
             if digest is not None or is_missing or row["missing"]:
                 text = orjson.dumps(body).decode() if digest is not None else None
                 found.append((sync, key, is_missing, text, digest, digest == row["digest"]))
-        self._insert("work.was_read", [(row["key"],) for row, _ in pairs], _READ)
+        self.workspace.insert("work.was_read", _READ, [(row["key"],) for row, _ in pairs])
         authors = self._authors(sync, [key for _, key, _, _, digest, _ in found if digest is not None])
         rows = [(*entry, authors.get(entry[1])) for entry in found]
-        self._insert("work.read_back", rows, _FOUND)
+        self.workspace.insert("work.read_back", _FOUND, rows)
 
     def _authors(self, sync: str, keys: Sequence[str]) -> dict[str, str]:
         """Which objects another row of ours has written to since their own rows were. Of others nobody knows."""
@@ -310,13 +310,6 @@ class Refreshing:
 
     def _rows(self, query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [row for batch in self.workspace.batches(query, values) for row in batch]
-
-    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> None:
-        if rows:
-            columns = [pa.array(part, kind.type) for part, kind in zip(zip(*rows, strict=True), schema, strict=True)]
-            self.workspace.fill(
-                f"INSERT INTO {table} SELECT * FROM incoming", pa.table(columns, schema=schema).to_reader()
-            )
 
 
 def _is_watched(sync: Sync) -> bool:

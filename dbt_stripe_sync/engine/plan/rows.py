@@ -191,11 +191,7 @@ class RowPlanner:
         rows = [
             (r.sync, r.key, r.stripe_id, canonical(r.params), None, r.source_hash, r.refs, r.adopted) for r in records
         ]
-        columns = [
-            pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _ADOPTED, strict=True)
-        ]
-        table = pa.table(columns, schema=_ADOPTED)
-        self._planning.workspace.fill("INSERT INTO work.adopted SELECT * FROM incoming", table.to_reader())
+        self._planning.workspace.insert("work.adopted", _ADOPTED, rows)
 
     def _refresh(self, diff: RowDiff, decision: Refresh) -> None:
         self._found.same += 1
@@ -266,9 +262,7 @@ class RowPlanner:
 
     def _publish(self, rows: Sequence[tuple[str, str, str | None, str | None]]) -> None:
         """Tell the syncs that refer to this one which ids are to come, and which are to go."""
-        columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-        table = pa.table(columns, schema=_PLANNED)
-        self._planning.workspace.fill("INSERT INTO work.planned SELECT * FROM incoming", table.to_reader())
+        self._planning.workspace.insert("work.planned", _PLANNED, rows)
 
 
 def _observed(rules: Rules, diff: RowDiff) -> Observed:

@@ -17,6 +17,7 @@ from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
 from dbt_stripe_sync.model.plan import Note, SyncCounts
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
+from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -136,7 +137,7 @@ class Settling:
         actions: defaultdict[str, int] = defaultdict(int)
         held: defaultdict[str, int] = defaultdict(int)
         calls = 0
-        changes = [*self._earlier(name), *(_end_of(change) for change in self.of_changes.get(name, ()))]
+        changes = [*self._earlier(name), *(end_of(change) for change in self.of_changes.get(name, ()))]
         in_use = self._in_use(change.stripe_id for change in changes)
         for change in changes:
             if change.stripe_id in in_use and not change.depends_on:
@@ -173,9 +174,9 @@ class Settling:
 
     def _earlier(self, sync: str) -> Iterator[Change]:
         mine = [step for step in self.earlier if step.sync == sync]
-        for key, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
+        for _, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
             owed = list(steps)
-            change = _settle(f"{change_id(sync, key)}!earlier", owed, depends_on=(), reason=owed[-1].reason)
+            change = settle_earlier(owed)
             moves = tuple(move for step in owed for move in self.moves.get(step.id, ()))
             yield replace(change, calls=(*moves, *change.calls), settles=(*("" for _ in moves), *change.settles))
 
@@ -186,7 +187,7 @@ class Settling:
             return {}
         self.workspace.fill(
             "CREATE OR REPLACE TABLE work.ending AS SELECT DISTINCT target FROM incoming",
-            pa.table([pa.array(targets, pa.string())], schema=_ENDS).to_reader(),
+            build_table(_ENDS, [(target,) for target in targets]).to_reader(),
         )
         rows = self.workspace.all(
             """
@@ -219,9 +220,15 @@ def lane_of(sync: str) -> str:
     return f"{sync}: owed"
 
 
-def _end_of(change: Change) -> Change:
+def end_of(change: Change) -> Change:
     """The change that does what another one will owe."""
     return _settle(f"{change.id}!owed", change.owes, depends_on=(change.id,), reason=change.owes[-1].reason)
+
+
+def settle_earlier(owed: Sequence[Owed]) -> Change:
+    """The change that does what earlier runs have left to do for a row."""
+    id_ = f"{change_id(owed[-1].sync, owed[-1].key)}!earlier"
+    return _settle(id_, owed, depends_on=(), reason=owed[-1].reason)
 
 
 def _settle(id_: str, owed: Sequence[Owed], *, depends_on: tuple[str, ...], reason: str) -> Change:

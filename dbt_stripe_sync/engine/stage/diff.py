@@ -12,6 +12,7 @@ from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
 from dbt_stripe_sync.engine.stage.staged import RowCounts
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.sql import key_order, quoted
+from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,19 +21,20 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.fingerprints import Fingerprints
 
+_KEYS = pa.schema([("key", pa.string())])
 _KINDS = {kind.value: kind for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffCounts:
-    """Numbers of keys. `records` are those with a live object, which the percentages of limits count from."""
+    """Numbers of keys, and of the model's rows. `records` are those with a live object, of which limits are a share."""
 
+    model: RowCounts
     kinds: Mapping[Kind, int]
     same: int
     records: int
     duplicate_keys: int
     duplicate_rows: int
-    null_keys: int
 
 
 def find_differences(
@@ -71,12 +73,12 @@ def find_differences(
         workspace.fill(
             f"CREATE OR REPLACE TABLE {staged.left_out} AS "
             f"SELECT * FROM {staged.changed} WHERE key NOT IN (SELECT key FROM incoming)",
-            pa.table({"key": pa.array(sorted(only), pa.string())}).to_reader(),
+            build_table(_KEYS, [(key,) for key in sorted(only)]).to_reader(),
         )
         workspace.execute(f"DELETE FROM {staged.changed} WHERE key IN (SELECT key FROM {staged.left_out})")
     kinds = dict(workspace.all(f"SELECT kind, count(*) FROM {staged.changed} GROUP BY kind"))
     duplicate_keys, duplicate_rows = workspace.one(f"SELECT count(*), coalesce(sum(rows), 0) FROM {staged.duplicates}")
-    counted = count_rows(workspace, staged)
+    counted = staged.counts or _count_rows(workspace, staged)
     # Rows that are not looked at this time, because only some are or because their last change is unresolved.
     passed_over = "SELECT key FROM work.unsettled WHERE sync = $sync"
     if only is not None:
@@ -92,19 +94,16 @@ def find_differences(
     by_kind = {kind: int(kinds.get(kind.value, 0)) for kind in Kind}
     in_model = sum(count for kind, count in by_kind.items() if kind is not Kind.REMOVED)
     return DiffCounts(
+        model=counted,
         kinds=by_kind,
         same=counted.rows - counted.without_key - int(duplicate_rows) - int(left_out) - in_model,
         records=int(records),
         duplicate_keys=int(duplicate_keys),
         duplicate_rows=int(duplicate_rows),
-        null_keys=counted.without_key,
     )
 
 
-def count_rows(workspace: Workspace, staged: Staged) -> RowCounts:
-    """How many rows the model has, and how many of them have no key."""
-    if staged.counts is not None:
-        return staged.counts
+def _count_rows(workspace: Workspace, staged: Staged) -> RowCounts:
     key = quoted(KEY)
     rows, without_key = workspace.one(f"SELECT count(*), count(*) FILTER ({key} IS NULL) FROM {staged.raw}")
     return RowCounts(rows=int(rows), without_key=int(without_key))

@@ -70,6 +70,7 @@ def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> Sta
     loading = _Loading(workspace=workspace, warehouse=warehouse)
     staged = replace(staged, counts=_load_differing(loading, staged))
     if staged.counts is None:
+        workspace.expect_all_rows()
         model, compared = staged.sync.model, staged.compared
         row = staged.layout.row
         source = compared.diffs.all_rows(compared.rows) if compared else model.source(tuple(row.columns))

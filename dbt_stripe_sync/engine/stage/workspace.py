@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.values import Unreadable
+from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
 
 BATCH_ROWS = 2_000
 # The text of a time with a zone, as in a row's key, must not depend on the machine's own zone.
 TIME_ZONE = "SET TimeZone = 'UTC'"
+# Enough for some thousand rows beside a state of any size. With more, DuckDB caches blocks of the state that it reads
+# once.
+MEGABYTES_FOR_FEW_ROWS = 64
 
 
 def _columns(batch: pa.RecordBatch) -> list[list[Any]]:
@@ -62,6 +66,7 @@ class Workspace:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
+        (self._most_memory,) = self.one("SELECT parse_formatted_bytes(current_setting('memory_limit'))")
         connection.execute(TIME_ZONE)
         connection.execute("ATTACH IF NOT EXISTS ':memory:' AS work")
         connection.execute(
@@ -79,6 +84,17 @@ class Workspace:
             "digest VARCHAR, is_known BOOLEAN, author VARCHAR)"
         )
 
+    def expect_few_rows(self) -> None:
+        """Hold little in memory: the warehouse compares the rows, and some of them are read."""
+        self._limit_memory(min(self._most_memory, MEGABYTES_FOR_FEW_ROWS * 1_000_000))
+
+    def expect_all_rows(self) -> None:
+        """Hold as much in memory as the state was opened with: every row of a model is read."""
+        self._limit_memory(self._most_memory)
+
+    def _limit_memory(self, size: int) -> None:
+        self.connection.execute(f"SET memory_limit = '{size} bytes'")
+
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
         """Run a statement."""
         self.all(sql, values)
@@ -90,6 +106,11 @@ class Workspace:
             self.execute(sql, values)
         finally:
             self.connection.unregister("incoming")
+
+    def insert(self, table: str, schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> None:
+        """Add some rows, in the order of a schema's columns, to a table."""
+        if rows:
+            self.fill(f"INSERT INTO {table} SELECT * FROM incoming", build_table(schema, rows).to_reader())
 
     def one(self, sql: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
         """The first row of a query, empty where it gives none."""

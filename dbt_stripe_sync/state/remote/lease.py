@@ -72,9 +72,11 @@ class Lease:
         self._objects = objects
         self._clock = clock
         self._run = run
-        self._token = uuid4().hex
+        self.token = uuid4().hex
         self._held: _Held | None = None
         self._lost: str | None = None
+        # Whether the last write had no answer, so that it may have taken effect.
+        self._is_unsure = False
         self._ending = threading.Event()
         self._writing = threading.Lock()
         self._keeper: threading.Thread | None = None
@@ -132,11 +134,19 @@ class Lease:
             if held is None or self._lost is not None:
                 return
             try:
-                self._held = self._write(held.tag, self._terms(since=held.terms.since))
+                self._held = self._write(self._current_tag(held), self._terms(since=held.terms.since))
             except TakenError:
                 found = self._objects.get(NAME)
                 other = _parse(found.body) if found is not None else None
                 self._lost = f"another run has taken it over: {other.holder if other else 'its lease was removed'}"
+
+    def _current_tag(self, held: _Held) -> str:
+        """The tag of the object; another than the one that is known where the answer to a renewal was lost."""
+        if not self._is_unsure:
+            return held.tag
+        found = self._objects.get(NAME)
+        terms = _parse(found.body) if found is not None else None
+        return found.tag if found is not None and terms is not None and terms.token == self.token else held.tag
 
     def release(self) -> None:
         """Give it back, where it is still this run's. What goes wrong is left to the time that ends it."""
@@ -147,17 +157,16 @@ class Lease:
             held, self._held = self._held, None
             if held is None or self._lost is not None:
                 return
-            try:
-                self._objects.replace(NAME, _encode(msgspec.structs.replace(held.terms, released=True)), held.tag)
-            except (StateError, TakenError):
-                return
+            with suppress(StateError, TakenError):
+                terms = _encode(msgspec.structs.replace(held.terms, released=True))
+                self._objects.replace(NAME, terms, self._current_tag(held))
 
     def _take(self, tag: str | None) -> None:
         self._held = self._write(tag, self._terms(since=self._clock.now()))
 
     def _terms(self, *, since: datetime) -> Terms:
         return Terms(
-            token=self._token,
+            token=self.token,
             process=os.getpid(),
             user=_user(),
             host=socket.gethostname(),
@@ -169,7 +178,9 @@ class Lease:
     def _write(self, tag: str | None, terms: Terms) -> _Held:
         until = time.monotonic() + LASTS.total_seconds()
         body = _encode(terms)
+        self._is_unsure = True
         new = self._objects.create(NAME, body) if tag is None else self._objects.replace(NAME, body, tag)
+        self._is_unsure = False
         return _Held(tag=new, terms=terms, until_monotonic=until)
 
     def _is_over(self, held: _Held) -> bool:

@@ -68,6 +68,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["write", "snapshot", "begin"]
     run: str | None = None
     holder: str = ""
+    # The token of the lease under which it was written: no two runs ever write the same bytes.
+    lease: str = ""
     steps: tuple[_Step, ...] = ()
     tables: tuple[bytes, ...] = ()
     snapshot: Snapshot | None = None
@@ -85,7 +87,9 @@ def number_of(name: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def build_write(position: Position, statements: Sequence[Statement], *, run: str | None, holder: str) -> Entry:
+def build_write(
+    position: Position, statements: Sequence[Statement], *, run: str | None, holder: str, lease: str
+) -> Entry:
     """The entry of a transaction that comes after `position`."""
     places: dict[int, int] = {}
     tables: list[bytes] = []
@@ -103,6 +107,7 @@ def build_write(position: Position, statements: Sequence[Statement], *, run: str
         kind="write",
         run=run,
         holder=holder,
+        lease=lease,
         steps=tuple(steps),
         tables=tuple(tables),
     )

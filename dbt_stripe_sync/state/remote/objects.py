@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.state.remote import problems
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 15
 ATTEMPTS = 5
 REQUEST_SECONDS = 20
+# A conditional write without an answer is tried again until then, which the store's library does not do itself.
+WRITE_SECONDS = 30
+WRITE_PAUSE_SECONDS = 0.2
 MANY_AT_ONCE = 1_000
 LOCK = ".lock"
 
@@ -108,6 +113,35 @@ class Objects:
         return str(version[self._tag_name])
 
     def _put(self, name: str, body: bytes, tag: str | None) -> str:
+        """Write on a condition, until the store's answer is known.
+
+        A write whose answer got lost may have taken effect, now or later: the next try is refused then, and what is
+        there says who wrote it, since no two writes have the same body.
+        """
+        deadline = time.monotonic() + WRITE_SECONDS
+        pause = WRITE_PAUSE_SECONDS
+        while True:
+            try:
+                written = self._put_once(name, body, tag)
+            except StateError as error:
+                if error.problems[0].code != problems.UNREACHABLE or time.monotonic() + pause > deadline:
+                    raise
+            else:
+                if written is not None:
+                    return written
+                found = self.get(name)
+                if found is not None and found.body == body:
+                    return found.tag
+                if (found.tag if found is not None else None) != tag:
+                    raise TakenError(name)
+                # Refused, and nothing is in the way: another try is still under way there.
+                if time.monotonic() + pause > deadline:
+                    raise problems.unreachable(self.place, "it refuses a write that it should accept")
+            time.sleep(pause)
+            pause *= 2
+
+    def _put_once(self, name: str, body: bytes, tag: str | None) -> str | None:
+        """One conditional write; None where the store refuses it because of the condition."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._failures("put"):
@@ -120,15 +154,12 @@ class Objects:
                 mode = {self._tag_name: tag}
                 return self._tag_of(self._store.put(name, body, mode=mode, use_multipart=False))
             except (AlreadyExistsError, PreconditionError):
-                pass
+                return None
             except FileNotFoundError:
+                if tag is not None:
+                    return None  # somebody has removed it
                 # Only where a folder or a bucket that it belongs to is not there.
                 raise problems.no_bucket(self.place) from None
-        # A first attempt whose answer was lost may have written it: then it is ours.
-        found = self.get(name)
-        if found is None or found.body != body:
-            raise TakenError(name)
-        return found.tag
 
     def _put_file(self, name: str, body: bytes, tag: str) -> str:
         """A folder has no conditional overwrite of its own: the version is compared under a lock."""
@@ -152,13 +183,17 @@ class Objects:
         self.requests[kind] += 1
         try:
             yield
-        except (PermissionDeniedError, PermissionError):
+        except (PermissionDeniedError, PermissionError) as error:
+            if is_about_time(str(error)):
+                raise problems.wrong_clock(self.place) from None
             raise problems.refused(self.place, scheme, is_known=True) from None
         except UnauthenticatedError:
             raise problems.refused(self.place, scheme, is_known=False) from None
         except (NotSupportedError, NotImplementedError):
             raise problems.no_conditions(self.place) from None
         except (BaseError, OSError, ValueError) as error:
+            if is_about_expiry(str(error)):
+                raise problems.expired(self.place, scheme) from None
             if is_about_credentials(str(error)):
                 raise problems.refused(self.place, scheme, is_known=False) from None
             if "NoSuchBucket" in str(error):
@@ -186,6 +221,21 @@ _CREDENTIAL_SIGNS = (
     "SignatureDoesNotMatch",
     "InvalidKey",
 )
+
+
+# Amazon's errors for temporary credentials (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+_EXPIRY_SIGNS = ("ExpiredToken", "TokenRefreshRequired", "token has expired")
+_TIME_SIGNS = ("RequestTimeTooSkewed", "Request date header too old")
+
+
+def is_about_expiry(text: str) -> bool:
+    """Whether a store's failure is that credentials have expired, by its text."""
+    return any(sign.lower() in text.lower() for sign in _EXPIRY_SIGNS)
+
+
+def is_about_time(text: str) -> bool:
+    """Whether a store's failure is that this machine's clock is wrong, by its text."""
+    return any(sign in text for sign in _TIME_SIGNS)
 
 
 def is_about_credentials(text: str) -> bool:

@@ -19,6 +19,8 @@ _CREDENTIALS = {
     " managed identity",
     "file": "the permissions of the folder",
 }
+# The code of the problem that the store gave no answer, or one that says that it has trouble.
+UNREACHABLE = "state-store-unreachable"
 _NEEDED = "read, write, list and delete objects there"
 
 
@@ -47,6 +49,27 @@ def refused(place: RemotePlace, scheme: str, *, is_known: bool) -> StateError:
     )
 
 
+def expired(place: RemotePlace, scheme: str) -> StateError:
+    """The credentials were good once."""
+    return _problem(
+        "state-store-credentials",
+        place,
+        "the credentials for the object store have expired",
+        f"get new ones that last longer than a run, or use a role that renews them; check {_CREDENTIALS[scheme]}. Then"
+        " run again: nothing was sent that the state does not know of",
+    )
+
+
+def wrong_clock(place: RemotePlace) -> StateError:
+    """The store compares the time of a request with its own."""
+    return _problem(
+        "state-store-credentials",
+        place,
+        "the object store rejects requests because this machine's clock is wrong",
+        "set the clock, for example with NTP, and run again",
+    )
+
+
 def no_bucket(place: RemotePlace) -> StateError:
     """There is no such bucket, container or folder."""
     return _problem(
@@ -60,7 +83,7 @@ def no_bucket(place: RemotePlace) -> StateError:
 def unreachable(place: RemotePlace, reason: str) -> StateError:
     """No answer, or one that says that the store has trouble."""
     return _problem(
-        "state-store-unreachable",
+        UNREACHABLE,
         place,
         f"the object store of the state can't be used ({reason})",
         "check the network and the store's address and region, and run again: nothing was sent that the state does not"

@@ -101,6 +101,8 @@ class Replica:
         # Whether the copy holds what no replay of the log gives; and whether it lacks the log's last entry.
         self._is_ahead = False
         self._is_behind = False
+        # What kept an entry from being written: nothing is written after it.
+        self._failed: StateError | None = None
         self._entries = 0
         self._bytes = 0
 
@@ -269,6 +271,8 @@ class Replica:
 
     def before_transaction(self, session: Session, *, replayable: bool) -> None:
         """Take a snapshot where one is due."""
+        if self._failed is not None:
+            raise self._failed
         if self._is_behind:
             # An entry after the one that it lacks would leave a hole in the copy.
             raise cannot_write(self._path, duckdb.Error())
@@ -287,7 +291,7 @@ class Replica:
             self._is_ahead = True
             forget_position(session)
             return
-        entry = build_write(self._position, statements, run=self._run, holder=self.lease.holder)
+        entry = build_write(self._position, statements, run=self._run, holder=self.lease.holder, lease=self.lease.token)
         try:
             size = self._append(entry)
         except TakenError:
@@ -303,7 +307,12 @@ class Replica:
 
     def _append(self, entry: Entry) -> int:
         body, digest = encode(entry)
-        self._objects.create(name_of(entry.number), body)
+        try:
+            self._objects.create(name_of(entry.number), body)
+        except StateError as error:
+            # It may be in the log all the same: what follows it is for a run that has read the log again.
+            self._failed = error
+            raise
         self._position = Position(number=entry.number, digest=digest)
         return len(body)
 
@@ -314,6 +323,7 @@ class Replica:
             kind=kind,
             run=self._run,
             holder=self.lease.holder,
+            lease=self.lease.token,
             snapshot=snapshot,
         )
 
@@ -323,7 +333,7 @@ class Replica:
         """Take the last snapshot of a session that is closed, unless `in_haste`, and give the lease back."""
         session = self._session
         try:
-            if self.lease.is_lost or self._is_behind or session is None or in_haste:
+            if self.lease.is_lost or self._failed is not None or self._is_behind or session is None or in_haste:
                 return
             if self._is_ahead or session.was_rewritten or self._is_worth_it():
                 self.check_held()

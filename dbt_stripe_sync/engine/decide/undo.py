@@ -1,0 +1,291 @@
+"""What puts one row's object back to what it was before a run changed it, or why nothing can.
+
+It is the same decision as for a row, asked with what the row had before: an update is the update back, what was
+created is removed as if its row had left, what was archived returns as if its row had come back. A replacement alone
+has a rule of its own, since a further new object would be no way back.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.calls import ACTIONS, build_change, is_tagged, look, row_tag, update_call
+from dbt_stripe_sync.engine.decide.decide import decide, revival
+from dbt_stripe_sync.engine.decide.part import completed, update_part
+from dbt_stripe_sync.engine.decide.replace import Replacement, end_call, holders_to_move, rule_of
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
+from dbt_stripe_sync.engine.payload.builder import Payload
+from dbt_stripe_sync.engine.payload.compare import Comparison, same
+from dbt_stripe_sync.engine.payload.drift import find_drift
+from dbt_stripe_sync.engine.payload.restoring import before_change, has_unstored, path_of_field, refs_before
+from dbt_stripe_sync.model.change import REMOVALS, Action, Change, FieldChange, Owed, PlannedCall
+from dbt_stripe_sync.model.counting import with_article
+from dbt_stripe_sync.model.difference import Kind, RowDiff
+from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.lifecycle import MOVE_HOLDERS, Mode, NotReplaced, Removal, Step
+from dbt_stripe_sync.model.sync import OnDeleted
+from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dbt_stripe_sync.model.record import Record
+
+# The code of the problem that a row is of which something can't be put back.
+CANNOT_UNDO = "cannot-undo"
+OWN_TAG = f"metadata.{TAG}"
+NOT_STORED = "the state doesn't store its values (`store_values: false`), so what was there before is unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a run did to a row, and what is known of the row now.
+
+    `is_unchanged` says that nothing has written the row's record since. `former` is the replaced object as it is now,
+    where the run has replaced one; None where nobody has looked yet. `is_owed` says that a step on it is still owed.
+    """
+
+    run_id: str
+    change: Change
+    stripe_id: str
+    record: Record | None
+    is_unchanged: bool
+    former: Mapping[str, Any] | None = None
+    is_owed: bool = False
+
+
+def decide_undone(rules: Rules, done: Done, observed: Observed) -> Decision:
+    """The change that undoes what a run did to a row; a `Keep` where that is undone already."""
+    change, record = done.change, done.record
+    if change.action in REMOVALS and change.gone:
+        return cannot(rules, change.key, f"{change.stripe_id} was {_PAST[change.action]}, which Stripe can't reverse")
+    if record is None or _is_undone(rules, done, record):
+        return Keep()
+    if not done.is_unchanged or record.stripe_id != done.stripe_id:
+        return cannot(rules, change.key, f"a later run has changed {record.stripe_id}")
+    rules = _as_undoing(rules, done)
+    diff = _diff(done, record)
+    if change.action is Action.CREATE and removal_of_new(rules) is None:
+        what = with_article(rules.resource.name)
+        return cannot(rules, diff.key, f"Stripe can't remove {what} once it is created ({diff.stripe_id})")
+    drifted = _has_moved(rules, diff, observed)
+    if drifted is not None:
+        return drifted
+    return _way_back(change)(rules, done, diff, observed)
+
+
+def _way_back(change: Change) -> Callable[[Rules, Done, RowDiff, Observed], Decision]:
+    if change.action is Action.CREATE:
+        return _removed
+    if change.action in REMOVALS:
+        return _returned
+    if has_unstored(change.changed):
+        return lambda rules, *_: cannot(rules, change.key, NOT_STORED)
+    return _put_back if change.action is Action.REPLACE else _restored
+
+
+_PAST = {
+    Action.DELETE: "deleted",
+    Action.CANCEL: "canceled",
+    Action.VOID: "voided",
+    Action.ARCHIVE: "ended",
+}
+
+
+def cannot(rules: Rules, key: str, reason: str) -> Reject:
+    """Why something that a run did stays as it is."""
+    return Reject(problems=(Problem(code=CANNOT_UNDO, summary=reason, where=rules.sync.where.at_key(key)),))
+
+
+def _is_undone(rules: Rules, done: Done, record: Record) -> bool:
+    """Whether an undo that was stopped half-way has done this row already."""
+    change = done.change
+    if change.action is Action.CREATE:
+        return record.removed
+    if change.action is Action.REPLACE:
+        return record.stripe_id == change.stripe_id
+    if change.action in REMOVALS:
+        return not record.removed and record.stripe_id == change.stripe_id
+    changed = [part for part in change.changed if part.path != OWN_TAG]
+    return bool(changed) and same(record.params, before_change(change.desired, changed, rules.resource.params))
+
+
+def _diff(done: Done, record: Record) -> RowDiff:
+    """The row with what its record has: the hash of the row is left out, so that the next plan looks at it again."""
+    return RowDiff(
+        kind=Kind.CHANGED,
+        key=record.key,
+        row={},
+        source_hash=None,
+        refs=refs_before(record.refs, done.change.changed) if done.change.action is not Action.CREATE else record.refs,
+        stripe_id=record.stripe_id,
+        params=record.params,
+        payload_hash=record.payload_hash,
+        adopted=record.adopted,
+    )
+
+
+def _as_undoing(rules: Rules, done: Done) -> Rules:
+    """The sync's rules without what it says of rows: nothing but the way back counts, for every field that changed."""
+    options = {name: value for name, value in rules.sync.options.items() if name == MOVE_HOLDERS}
+    sync = replace(rules.sync, mode=Mode.UPSERT, on_deleted=OnDeleted.REJECT, options=options)
+    builder = copy(rules.builder)
+    fields = frozenset(path_of_field(part.path, rules.resource.params) for part in done.change.changed)
+    builder.mapped = rules.builder.mapped | fields
+    return replace(rules, sync=sync, builder=builder)
+
+
+def _has_moved(rules: Rules, diff: RowDiff, observed: Observed) -> Ask | Reject | None:
+    """Whether somebody else has changed the object since: then it is left alone."""
+    if "retrieve" not in rules.resource.operations:
+        return cannot(rules, diff.key, f"Stripe doesn't show {diff.stripe_id}, so nobody can tell what changed since")
+    body = look(rules, diff, observed, diff.stripe_id, rules.lifecycle.shown_if_asked)
+    if isinstance(body, Ask | Reject):
+        return body
+    if not body or body.get("deleted"):
+        return cannot(rules, diff.key, f"{diff.stripe_id} was deleted in Stripe")
+    if body.get("status") in rules.lifecycle.ended:
+        return cannot(rules, diff.key, f"{diff.stripe_id} has ended in Stripe")
+    fields = find_drift(diff.params, body, rules.resource).fields
+    if not fields:
+        return None
+    names = ", ".join(dict.fromkeys(f"`{'.'.join(field.path)}`" for field in fields))
+    return cannot(rules, diff.key, f"{names} of {diff.stripe_id} was changed in Stripe since")
+
+
+# ── what was created ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def removal_of_new(rules: Rules) -> Removal | None:
+    """How an object goes that a run has made: by a way that can be undone itself, where there is one."""
+    lifecycle = rules.lifecycle
+    ways = sorted(lifecycle.on_removed, key=lambda removal: removal in lifecycle.permanent)
+    return lifecycle.undone_by or next(iter(ways), None)
+
+
+def _removed(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
+    removal = removal_of_new(rules) or Removal.IGNORE
+    rules = replace(rules, sync=replace(rules.sync, on_removed=removal))
+    gone = replace(diff, kind=Kind.REMOVED)
+    return _explained(rules, done, decide(rules, Row(diff=gone, payload=None), observed), set(REMOVALS))
+
+
+# ── what was archived ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _returned(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
+    back = replace(diff, kind=Kind.RETURNED)
+    revived = revival(rules, back)
+    wanted = {name: value for name, value in diff.params.items() if name not in revived}
+    payload = Payload(params=wanted, absent={}, problems=())
+    return _explained(rules, done, decide(rules, Row(diff=back, payload=payload), observed), {Action.UPDATE})
+
+
+# ── what was updated or adopted ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _restored(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
+    changed = [part for part in done.change.changed if part.path != OWN_TAG]
+    before = before_change(diff.params, changed, rules.resource.params)
+    payload = Payload(params=before, absent={}, problems=())
+    if rules.sync.part_of is not None:
+        decision = completed(rules, diff, update_part(rules, diff, payload), observed)
+    else:
+        decision = decide(rules, Row(diff=diff, payload=payload), observed)
+    if done.change.action is Action.ADOPT:
+        decision = _let_go(rules, diff, decision)
+    return _explained(rules, done, decision, {Action.UPDATE})
+
+
+def _let_go(rules: Rules, diff: RowDiff, decision: Decision) -> Decision:
+    """An adopted object without its tag and without a record, as it was found."""
+    if not isinstance(decision, Change | Refresh):
+        return decision
+    if isinstance(decision, Refresh):
+        if not is_tagged(rules):
+            return Keep()
+        decision = replace(
+            build_change(rules, diff, Action.UPDATE, diff.params),
+            stripe_id=diff.stripe_id,
+            calls=(update_call(rules, str(diff.stripe_id), {}, diff.params),),
+        )
+    calls, changed = decision.calls, decision.changed
+    if is_tagged(rules):
+        last = calls[-1]
+        untagged = {**last.params, "metadata": {**last.params.get("metadata", {}), TAG: ""}}
+        calls = (*calls[:-1], replace(last, params=untagged))
+        tag = FieldChange(path=OWN_TAG, before=row_tag(rules, diff.key), after=None)
+        changed = (*changed, tag)
+    return replace(decision, calls=calls, changed=changed, removed=True, gone=True)
+
+
+# ── what was replaced ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
+    """The replaced object back in use, with what it gave up, and the new one ended as the old one was."""
+    old, new = str(done.change.stripe_id), str(diff.stripe_id)
+    rule = rule_of(rules.sync, rules.lifecycle)
+    step = None if isinstance(rule, NotReplaced) else rules.lifecycle.on_removed.get(rule.then)
+    if isinstance(rule, NotReplaced) or not isinstance(step, Step) or step.revive is None:
+        return cannot(rules, diff.key, f"{old} has ended, and {new} has taken its place for good")
+    if done.is_owed:
+        return cannot(rules, diff.key, f"a step on {old} is still owed: `run` does it, `state settle` drops it")
+    if not done.former or done.former.get("deleted"):
+        return cannot(rules, diff.key, f"{old} was deleted in Stripe")
+    if not all(same(done.former.get(name), value) for name, value in step.params.items()):
+        return cannot(rules, diff.key, f"{old} was changed in Stripe since")
+    body = look(rules, diff, observed, new, tuple(by for held in rules.lifecycle.held_by if (by := held.named_by)))
+    if isinstance(body, Ask | Reject):
+        return body
+    before = before_change(diff.params, done.change.changed, rules.resource.params)
+    asked = Replacement(diff=diff, payload=Payload(params=before, absent={}, problems=()), comparison=Comparison())
+    moves = holders_to_move(rules, asked, body, observed)
+    if isinstance(moves, Ask):
+        return moves
+    if isinstance(moves, Reject):
+        return cannot(rules, diff.key, moves.problems[0].summary)
+    given = {name: before[name] for name in rule.gives_up if name in before}
+    carried = {
+        name: value for name, value in rule.carry_over.items() if given.get(name.removeprefix("transfer_")) is not None
+    }
+    tag = {"metadata": {TAG: row_tag(rules, diff.key), FORMER_TAG: ""}} if is_tagged(rules) else {}
+    revive = PlannedCall(operation="update", target=old, params={**step.revive, **given, **carried, **tag})
+    end = end_call(rules, diff, step)
+    owed = Owed(
+        id=f"{rules.sync.name}/{diff.key}!{new}",
+        sync=rules.sync.name,
+        key=diff.key,
+        resource=rules.resource.name,
+        action=ACTIONS[rule.then],
+        operation=end.operation,
+        target=new,
+        params=end.params,
+        reason=f"{old} takes its place again",
+    )
+    return replace(
+        build_change(rules, diff, Action.UPDATE, before, calls=(revive,)),
+        stripe_id=old,
+        changed=tuple(FieldChange(path=p.path, before=p.after, after=p.before) for p in done.change.changed),
+        reason=f"takes its place again: undoes run {done.run_id}",
+        owes=(*moves, owed),
+    )
+
+
+# ── what comes of it ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _explained(rules: Rules, done: Done, decision: Decision, expected: set[Action]) -> Decision:
+    """The change with its reason; where the row's rules have none, why that is."""
+    if isinstance(decision, Reject):
+        return cannot(rules, done.change.key, decision.problems[0].summary)
+    if isinstance(decision, Keep) and decision.note is not None:
+        return cannot(rules, done.change.key, f"{done.stripe_id}: {decision.note.text}")
+    if not isinstance(decision, Change):
+        return decision
+    if decision.action not in expected:
+        names = ", ".join(f"`{part.path}`" for part in decision.changed)
+        return cannot(rules, done.change.key, f"{names} can't be changed back on {done.stripe_id}")
+    return replace(decision, reason=f"undoes run {done.run_id}")

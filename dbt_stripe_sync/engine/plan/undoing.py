@@ -1,0 +1,263 @@
+"""A plan that puts back what a run has changed, made of the same changes as any other plan.
+
+First objects come back and are as they were, parents before children; then what the run created goes, children before
+parents; last of all ends what had taken the place of a replaced object. What stays as it is, is a problem of the plan.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Reject, Rules
+from dbt_stripe_sync.engine.decide.undo import CANNOT_UNDO, Done, cannot, decide_undone
+from dbt_stripe_sync.engine.payload.builder import PayloadBuilder
+from dbt_stripe_sync.engine.payload.compare import same
+from dbt_stripe_sync.engine.payload.layout import build_layout
+from dbt_stripe_sync.engine.plan.observing import Observing
+from dbt_stripe_sync.engine.plan.references import ExistingObjects
+from dbt_stripe_sync.engine.plan.settling import end_of, lane_of, settle_earlier
+from dbt_stripe_sync.engine.stage.workspace import Workspace
+from dbt_stripe_sync.model.calls import Call, Verdict
+from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, is_row, kind_of
+from dbt_stripe_sync.model.errors import Location, Problem
+from dbt_stripe_sync.model.plan import SyncCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from typing import Any
+
+    from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
+    from dbt_stripe_sync.engine.ports import State, Stripe
+    from dbt_stripe_sync.model.clock import Clock
+    from dbt_stripe_sync.model.params import Catalog
+    from dbt_stripe_sync.model.plan import Note, Plan
+    from dbt_stripe_sync.model.run import Outcome
+    from dbt_stripe_sync.model.sync import Sync
+
+BATCH_ROWS = 200
+# A run of which nothing can be undone must not fill the memory: further problems are counted, not kept.
+MOST_PROBLEMS = 10_000
+CREATED = frozenset({Action.CREATE})
+CHANGED = frozenset(Action) - CREATED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoScope:
+    """Which run is undone, and the selected syncs in the order of their references.
+
+    `left_alone` names those of the project that are not selected.
+    """
+
+    run_id: str
+    syncs: Sequence[Sync]
+    catalog: Catalog
+    left_alone: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one lane of a sync came to."""
+
+    actions: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    rows: int = 0
+    rejected: int = 0
+    same: int = 0
+
+
+class UndoMaker:
+    """Makes one plan that undoes a run. It reads Stripe, and writes nothing but the plan's file."""
+
+    def __init__(self, scope: UndoScope, stripe: Stripe, state: State, clock: Clock, writer: PlanWriter) -> None:
+        self._scope = scope
+        self._stripe = stripe
+        self._state = state
+        self._clock = clock
+        self._writer = writer
+        self._workspace = Workspace(state.workspace)
+        self._owed = state.owed()
+        self._observing = Observing(
+            workspace=self._workspace,
+            stripe=stripe,
+            existing=ExistingObjects(self._workspace, stripe, scope.catalog, clock),
+            earlier=self._owed,
+        )
+        # A change that may or may not have happened is settled first, by a run.
+        self._unsettled = frozenset((intent.change.sync, intent.change.key) for intent in state.open_intents())
+        self._problems: list[Problem] = []
+        self._notes: Counter[Note] = Counter()
+        # The rows whose replaced objects an undo that was stopped half-way has put back.
+        self._put_back: set[tuple[str, str]] = set()
+
+    async def make(self) -> Plan:
+        """Undo every sync of the run. Raises `SyncError`."""
+        ran = self._state.syncs_of_run(self._scope.run_id)
+        known = self._scope.left_alone.union(sync.name for sync in self._scope.syncs)
+        self._problems += [_unknown_sync(name) for name in ran if name not in known]
+        syncs = [sync for sync in self._scope.syncs if sync.name in ran]
+        counts: list[SyncCounts] = []
+        owing: dict[str, list[Change]] = {}
+        for sync in syncs:
+            owing[sync.name] = []
+            tally = await self._plan_lane(sync, sync.name, CHANGED, owing[sync.name])
+            counts.append(_counts(sync, sync.name, tally, after=sync.depends_on))
+        first = tuple(sync.name for sync in syncs)
+        for sync in reversed(syncs):
+            lane = f"{sync.name}: created"
+            tally = await self._plan_lane(sync, lane, CREATED, [])
+            children = tuple(f"{other.name}: created" for other in syncs if sync.name in other.depends_on)
+            counts += [_counts(sync, lane, tally, after=(*first, *children))] if tally.rows else []
+        for sync in syncs:
+            ends = [*self._left_to_do(sync.name), *map(end_of, owing[sync.name])]
+            counts += [self._end_new(sync, ends, after=first)] if ends else []
+        self._workspace.close()
+        return self._writer.finish(counts, self._problems, state_serial=self._state.serial, reads=self._stripe.reads)
+
+    async def _plan_lane(self, sync: Sync, lane: str, actions: frozenset[Action], owing: list[Change]) -> _Tally:
+        """Write the changes of one lane. `owing` gets those that owe the end of an object."""
+        rules = self._rules(sync)
+        tally = _Tally()
+        twice = self._state.changed_twice(self._scope.run_id, sync.name)
+        outcomes = iter(self._state.succeeded_in(self._scope.run_id, sync.name, actions))
+        while batch := list(islice(outcomes, BATCH_ROWS)):
+            mine = [outcome for outcome in batch if self._is_undoable(rules, outcome, twice, tally)]
+            decided = await self._decide(rules, mine)
+            for outcome in mine:
+                decision = decided[outcome.change.key]
+                self._take(decision, tally, owing)
+                if outcome.change.action is Action.REPLACE and isinstance(decision, Keep):
+                    self._put_back.add((sync.name, outcome.change.key))
+        self._writer.end_sync(lane, keep=True)
+        return tally
+
+    def _rules(self, sync: Sync) -> Rules:
+        layout, resource = build_layout(sync), self._scope.catalog.resources[sync.resource]
+        builder = PayloadBuilder(sync, layout, resource)
+        return Rules(sync=sync, resource=resource, layout=layout, builder=builder, now=self._clock.now())
+
+    def _is_undoable(self, rules: Rules, outcome: Outcome, twice: AbstractSet[str], tally: _Tally) -> bool:
+        """Whether an outcome is a row's own change; what else the run did is told of where it stays done."""
+        change = outcome.change
+        reason = None
+        if change.id.endswith(ENDS_FIRST):
+            reason = f"{change.stripe_id} ended before a new object took its place"
+        elif change.id.endswith("!earlier"):
+            reason = f"{change.stripe_id} ended, which an earlier run had left to do"
+        elif not is_row(change) and not change.settles:
+            reason = f"`{change.calls[-1].operation}` of {outcome.stripe_id} can't be reversed"
+        elif is_row(change) and change.key in twice:
+            reason = f"the run changed {outcome.stripe_id} more than once"
+        elif is_row(change) and (change.sync, change.key) in self._unsettled:
+            reason = "an earlier change of this row is unresolved; `dbt-stripe-sync run` settles it"
+        if reason is not None:
+            self._take(cannot(rules, change.key, reason), tally, [])
+        return reason is None and is_row(change)
+
+    async def _decide(self, rules: Rules, outcomes: Sequence[Outcome]) -> Mapping[str, Decision]:
+        """Decide on some rows; what is asked for is looked at for all of them together, until nothing is asked."""
+        done = {outcome.change.key: self._done(outcome) for outcome in outcomes}
+        for key, row in done.items():
+            if row.change.action is Action.REPLACE:
+                done[key] = await self._with_former(rules, row)
+        observed = {key: Observed() for key in done}
+        decided: dict[str, Decision] = {}
+        open_rows = list(done)
+        while open_rows:
+            asked = {}
+            for key in open_rows:
+                decision = decide_undone(rules, done[key], observed[key])
+                if isinstance(decision, Ask):
+                    asked[key] = decision.need
+                else:
+                    decided[key] = decision
+            if asked:
+                observed = await self._observing.answer(rules, asked, observed, self._notes)
+            open_rows = list(asked)
+        return decided
+
+    def _done(self, outcome: Outcome) -> Done:
+        change = outcome.change
+        record = self._state.record(change.sync, change.key)
+        was_written = self._state.last_writer(change.sync, change.key) == self._scope.run_id
+        return Done(
+            run_id=self._scope.run_id,
+            change=change,
+            stripe_id=str(outcome.stripe_id),
+            record=record,
+            is_unchanged=was_written or (record is not None and same(record.params, change.desired)),
+            is_owed=any(step.target == change.stripe_id for step in self._owed),
+        )
+
+    async def _with_former(self, rules: Rules, done: Done) -> Done:
+        """With the object that the run replaced, as it is now."""
+        call = Call(resource=rules.resource.name, operation="retrieve", target=done.change.stripe_id)
+        answer = await self._stripe.send(call)
+        body: Mapping[str, Any] = answer.body if answer.verdict is Verdict.DONE else {}
+        return replace(done, former=body)
+
+    def _take(self, decision: Decision, tally: _Tally, owing: list[Change]) -> None:
+        tally.rows += 1
+        if isinstance(decision, Reject):
+            tally.rejected += 1
+            if len(self._problems) < MOST_PROBLEMS:
+                self._problems += decision.problems
+        elif isinstance(decision, Change):
+            self._writer.add(decision)
+            tally.actions[decision.action.value] += 1
+            tally.kinds[kind_of(decision)] += 1
+            tally.calls += len(decision.calls)
+            owing += [decision] if decision.owes else []
+        else:
+            tally.same += 1
+
+    def _left_to_do(self, sync: str) -> Iterator[Change]:
+        """What an undo that was stopped half-way owes."""
+        mine = [step for step in self._owed if step.sync == sync and (sync, step.key) in self._put_back]
+        for _, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
+            yield settle_earlier(list(steps))
+
+    def _end_new(self, sync: Sync, ends: Sequence[Change], *, after: tuple[str, ...]) -> SyncCounts:
+        """The ends of what had taken the place of replaced objects, once these are back and nothing refers to those."""
+        for end in ends:
+            self._writer.add(end)
+        self._writer.end_sync(lane_of(sync.name), keep=True)
+        return SyncCounts(
+            sync=lane_of(sync.name),
+            part_of=sync.name,
+            model=sync.model.name,
+            resource=ends[0].resource,
+            rows=len(ends),
+            by_action=Counter(end.action.value for end in ends),
+            calls=sum(len(end.calls) for end in ends),
+            after=after,
+        )
+
+
+def _counts(sync: Sync, lane: str, tally: _Tally, *, after: Sequence[str]) -> SyncCounts:
+    return SyncCounts(
+        sync=lane,
+        part_of=None if lane == sync.name else sync.name,
+        model=sync.model.name,
+        resource=sync.resource,
+        rows=tally.rows,
+        same=tally.same,
+        rejected=tally.rejected,
+        by_action=dict(tally.actions),
+        kinds=dict(tally.kinds),
+        calls=tally.calls,
+        after=tuple(after),
+    )
+
+
+def _unknown_sync(name: str) -> Problem:
+    return Problem(
+        code=CANNOT_UNDO,
+        summary=f"the project has no sync `{name}` any more, or disables it, so its objects stay as they are",
+        where=Location(sync=name),
+        hint="put the sync back, or undo the run from the version of the project that it ran with",
+    )

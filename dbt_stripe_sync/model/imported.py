@@ -1,0 +1,56 @@
+"""What `import` is asked for, and what it has written and left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREFIX = "stripe_"
+# The kinds of object that can be imported, by their plurals.
+KINDS = ("products", "prices", "coupons")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Objects that no seed has, or a field of theirs, and why. `ids` are a few of them."""
+
+    kind: str
+    field: str | None
+    reason: str
+    count: int
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """What to import: kinds by their plural, and how. `is_trial` writes nothing; `overwrite` replaces files."""
+
+    kinds: tuple[str, ...]
+    prefix: str = PREFIX
+    with_archived: bool = False
+    overwrite: bool = False
+    is_trial: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedSeed:
+    """One seed that was written."""
+
+    name: str
+    resource: str
+    file: Path
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import has written. `properties` is the YAML file, None where there was nothing to write."""
+
+    seeds: tuple[ImportedSeed, ...]
+    properties: Path | None
+    left_out: tuple[LeftOut, ...]
+    account: str

@@ -1,0 +1,72 @@
+"""What is written to the warehouse once a run has ended: in a thread, for Ctrl-C to be heard; it never fails the run.
+
+`warehouse_diff.py` and `warehouse_log.py` say what is written; both of them write from an open state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+Written_co = TypeVar("Written_co", covariant=True)
+
+
+class Writer(Protocol[Written_co]):
+    """Writes from an open state through a connection of its own."""
+
+    def write(self) -> Written_co:
+        """Write what is missing. Raises `SyncError`."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop what runs, from another thread: what was begun is rolled back, or not believed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What a warning says where something could not be written: what it is, which setting asks for it, what then."""
+
+    code: str
+    what: str
+    setting: str
+    later: str
+
+    async def attempt(self, writing: Coroutine[Any, Any, object]) -> tuple[Problem, ...]:
+        """Write it; what keeps it from being written comes back as a warning."""
+        try:
+            await writing
+        except SyncError as error:
+            return tuple(self._not_written(problem) for problem in error.problems)
+        except Exception as error:  # noqa: BLE001 - what is written beside a run never fails it
+            return (self._not_written(Problem(code=f"{self.code}-failed", summary=type(error).__name__)),)
+        return ()
+
+    def _not_written(self, problem: Problem) -> Problem:
+        return Problem(
+            code=f"{self.code}-not-written",
+            summary=f"{self.what} not written to the warehouse: {problem.summary}",
+            where=Location(file="dbt_project.yml", field=f"vars.stripe_sync.{self.setting}"),
+            hint=f"{problem.hint}; {self.later}" if problem.hint else self.later,
+            severity=Severity.WARNING,
+        )
+
+
+async def write_in_thread(writer: Writer[Written_co]) -> Written_co:
+    """Have a writer write, and cancel it where the run is. Raises `SyncError`."""
+    writing = asyncio.ensure_future(asyncio.to_thread(writer.write))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        writer.cancel()
+        with suppress(Exception):
+            await writing  # it uses the state, which is closed next
+        raise

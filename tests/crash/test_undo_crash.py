@@ -1,0 +1,83 @@
+"""An undo that is killed and run again puts everything back once, and the state knows what Stripe has."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+import pytest
+from crash_harness import ACTED, SandboxProcess, Shop
+
+POINTS = (
+    "after the plan is written",
+    "after the intent is durable",
+    ACTED,
+    "after the answer",
+    "after the outcome is durable",
+)
+
+
+def write(business, customers, amount):
+    business.rows("customers", *customers, columns="id text, email text")
+    business.sync("customers", resource="customer", key="id", fields={"email": "email"})
+    business.rows("plans", ("team",), columns="code text")
+    business.sync("plans", resource="product", key="code", fields={"name": "code", "id": "code"})
+    business.rows("prices", ("team", amount), columns="code text, amount int")
+    fields = {
+        "product": {"sync": "plans", "key": "code"},
+        "currency": {"value": "usd"},
+        "unit_amount": "amount",
+        "lookup_key": "code",
+    }
+    business.sync("prices", resource="price", key="code", fields=fields)
+
+
+@pytest.mark.parametrize(
+    ("point", "nth"),
+    [
+        (point, nth) if not index else pytest.param(point, nth, marks=pytest.mark.slow)
+        for index, (point, nth) in enumerate((point, nth) for nth in (1, 2, 3) for point in reversed(POINTS))
+    ],
+)
+def test_an_undo_that_was_killed_is_done_by_the_next_one(tmp_path, nursery, point, nth):
+    with closing(SandboxProcess()) as stripe:
+        shop = Shop.made_in(tmp_path, stripe, nursery)
+        write(shop.business, [("1", "a@example.com"), ("2", "b@example.com")], 100)
+        assert shop.run()
+        before = {kind: plain(stripe.objects(kind)) for kind in ("customer", "product")}
+        (old,) = stripe.objects("price")
+        write(shop.business, [("1", "A@example.com"), ("2", "B@example.com"), ("3", "c@example.com")], 200)
+        assert shop.run()
+        run_id = last_run(shop)
+        sent = len(shop.effects())
+
+        while not shop.run(point, nth, ("undo", run_id, "--yes")) and shop.counts.kills < 3:
+            pass
+        assert shop.run(command=("undo", run_id, "--yes"))
+
+        assert {kind: plain(stripe.objects(kind)) for kind in ("customer", "product")} == before
+        prices = {body["id"]: body for body in stripe.objects("price")}
+        assert len(prices) == 2
+        assert [body["id"] for body in prices.values() if body["active"]] == [old["id"]]
+        assert prices[old["id"]]["lookup_key"] == "team"
+        recorded = {(row[0], row[1]): row[3] for row in shop.records()}
+        assert recorded["prices", "team"] == old["id"]
+        assert ("customers", "3") not in recorded
+        assert sent
+        plan = shop.business.cli("plan", "--output", "json")
+        found = sorted((c["sync"], c["action"], c["key"]) for c in json.loads(plan.out)["changes"])
+        assert found == [
+            ("customers", "create", "3"),
+            ("customers", "update", "1"),
+            ("customers", "update", "2"),
+            ("prices", "archive", "team"),
+            ("prices", "replace", "team"),
+        ]
+
+
+def plain(bodies):
+    return sorted(json.dumps({**body, "updated": None}, sort_keys=True) for body in bodies)
+
+
+def last_run(shop):
+    return json.loads(shop.business.cli("runs", "--output", "json", "--limit", "1").out.splitlines()[0])["run"]
