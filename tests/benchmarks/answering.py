@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 from itertools import count
+from typing import Any
 from urllib.parse import parse_qs
 
 KINDS = {"customers": ("customer", "cus_"), "products": ("product", "prod_"), "coupons": ("coupon", "")}
 KINDS |= {"tax_rates": ("tax_rate", "txr_")}
-ACCOUNT = {"id": "acct_answering", "object": "account", "country": "DE", "default_currency": "eur"}
+ACCOUNT: dict[str, object] = {"id": "acct_answering", "object": "account", "country": "DE", "default_currency": "eur"}
 NUMBERS = count(1)
 
 
@@ -38,7 +39,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Answers go this way."""
-        self.transport = transport
+        self.transport: Any = transport
 
     def data_received(self, data: bytes) -> None:
         """Answer every request that is complete."""
