@@ -93,6 +93,7 @@ WALKED = {
     "folder-in-use": "test_ways_back_state.py::test_a_folder_of_something_else_is_left_alone_by_the_demo",
     "foreign-model": "test_ways_back_authoring.py::test_a_model_of_a_package_is_selected_from_in_one_of_our_own",
     "key-not-known": "test_ways_back_authoring.py::test_a_key_that_nothing_tells_is_named",
+    "name-taken": "test_import.py::test_a_name_of_another_model_is_refused",
     "model-not-in-file": "test_ways_back_authoring.py::"
     "test_a_model_that_is_not_in_its_file_is_found_once_dbt_has_read_it",
     "no-column-for": "test_init.py::test_what_stripe_requires_and_no_column_matches_is_asked_for",
@@ -128,6 +129,8 @@ _PACKAGE = "the way out is to install another package"
 _MACHINE = "the way out is on the machine, outside the program"
 _STORE = "the way out is in the object store, outside the program"
 NOT_WALKED = {
+    "cannot-undo": "what Stripe can't reverse stays as it is; the message says why",
+    "run-forgotten": "nothing brings back what the state no longer has",
     "alert-not-sent": "a warning after the run is done; the address is the receiver's",
     "unsupported-system": _MACHINE,
     "github-comment": "the permission is given in a workflow on GitHub",
@@ -172,9 +175,10 @@ def of_tables():
     found = set()
     for name, tables in TABLES.items():
         for node in ast.parse((HERE / name).read_text()).body:
-            if not isinstance(node, ast.Assign):
+            if not isinstance(node, ast.Assign | ast.AnnAssign):
                 continue
-            if any(isinstance(target, ast.Name) and target.id in tables for target in node.targets):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id in tables for target in targets):
                 assert isinstance(node.value, ast.Dict)
                 found |= {ast.literal_eval(key) for key in node.value.keys}
     return found

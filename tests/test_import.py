@@ -19,6 +19,8 @@ from wide_account import client
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dbt_stripe_sync.sandbox import Sandbox
+
 PROJECT = {"name": "shop", "version": "1.0", "profile": "shop"}
 
 
@@ -28,14 +30,14 @@ class Shop:
 
     root: Path
     dbt: Path
-    stripe: object
+    stripe: Sandbox
 
     def cli(self, *arguments: str):
         options = ["--project-dir", str(self.root), "--profiles-dir", str(self.root), "--stripe-url", self.stripe.url]
         return run_cli(*arguments, *options)
 
     def build(self) -> None:
-        command = [self.dbt, "build", "--project-dir", str(self.root), "--profiles-dir", str(self.root)]
+        command = [str(self.dbt), "build", "--project-dir", str(self.root), "--profiles-dir", str(self.root)]
         done = subprocess.run(
             command, cwd=self.root, env=as_a_user({}), capture_output=True, text=True, check=False, timeout=800
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import duckdb
 import pytest
@@ -12,7 +13,7 @@ from on_terminal import in_a_terminal
 from dbt_stripe_sync.sandbox import Fault
 
 CUSTOMERS = {"resource": "customer", "key": "id", "fields": {"email": "email", "name": "name", "metadata.plan": "plan"}}
-PRICES = {
+PRICES: dict[str, Any] = {
     "resource": "price",
     "key": "code",
     "fields": {

@@ -43,7 +43,7 @@ SUMMARIES = {
     "plan": "Show what would change in Stripe, and send nothing.",
     "apply": "Send a plan that `plan --out` saved, or refuse a stale one.",
     "retry": "Retry only what a run could not do.",
-    "undo": "Put back what a run changed, as far as Stripe allows.",
+    "undo": "Put back what RUN changed, as far as Stripe allows.",
     "runs": "List the runs, the newest first.",
     "report": "Show what RUN (the last one) did, and what to do about it.",
     "parse": "Check every sync against Stripe's parameters.",

@@ -42,7 +42,7 @@ class Fake:
         """What a query gives."""
         self.execute(f"SELECT * FROM {from_clause(source)}")
         names = [column.name for column in self._cursor.description]
-        columns = list(zip(*self._cursor.fetchall(), strict=True)) or [[] for _ in names]
+        columns = list(zip(*self._cursor.fetchall(), strict=True)) or [() for _ in names]
         return pa.table(dict(zip(names, map(list, columns), strict=True))).to_reader()
 
     def execute(self, sql: str) -> None:

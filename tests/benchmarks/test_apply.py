@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from business import Business
@@ -30,7 +31,7 @@ def four_kinds(tmp_path):
     """A project with four kinds of objects to create, and a plan of them; every call is answered at once."""
     with subprocess.Popen([sys.executable, str(ANSWERING)], stdout=subprocess.PIPE, text=True) as server:
         url = server.stdout.readline().strip()
-        business = Business(root=tmp_path / "shop", stripe=SimpleNamespace(url=url))
+        business = Business(root=tmp_path / "shop", stripe=cast("Any", SimpleNamespace(url=url)))
         for kind, fields in FIELDS.items():
             business.table(
                 f"{kind}s",

@@ -11,6 +11,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from business import Business
@@ -58,7 +59,7 @@ def answering():
 
 
 def test_the_same_rows_by_a_general_tool(drt, answering, tmp_path, figures, monkeypatch):
-    business = Business(root=tmp_path / "shop", stripe=SimpleNamespace(url=answering))
+    business = Business(root=tmp_path / "shop", stripe=cast("Any", SimpleNamespace(url=answering)))
     business.table(
         "customers",
         "SELECT i AS id, 'Name ' || i AS name, 'user' || i || '@example.com' AS email, "

@@ -89,7 +89,7 @@ def sign(body: bytes) -> str:
     return hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
 
 
-def event(run: int, *, id: str = "wev_1", kind: str = "job.run.completed", **data: Any) -> bytes:  # noqa: A002
+def event(run: int | str, *, id: str = "wev_1", kind: str = "job.run.completed", **data: Any) -> bytes:  # noqa: A002
     """A delivery as dbt Cloud's documentation shows it."""
     facts = {
         "jobId": "7",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dbt_stripe_sync.artifacts import PAGE
@@ -45,7 +47,7 @@ def options(tmp_path):
 
 
 RUNNING, QUEUED = None, "queued"
-HISTORIES = {
+HISTORIES: dict[str, tuple[list[Any], str]] = {
     "every end": ([*ENDS, RUNNING, QUEUED], "Syncing dbt Cloud run 70403103926818"),
     "none yet": ([], "Waiting for the first delivery"),
     "failed last": ([ENDS[0], ENDS[4]], "The last sync failed"),
