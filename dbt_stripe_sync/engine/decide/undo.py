@@ -44,7 +44,8 @@ class Done:
     """What a run did to a row, and what is known of the row now.
 
     `is_unchanged` says that nothing has written the row's record since. `former` is the replaced object as it is now,
-    where the run has replaced one; None where nobody has looked yet. `is_owed` says that a step on it is still owed.
+    where the run has replaced one; empty where Stripe has it no more, None where it did not answer. `is_owed` says that
+    a step on it is still owed.
     """
 
     run_id: str
@@ -234,7 +235,9 @@ def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
     if done.is_owed:
         return cannot(rules, diff.key, f"a step on {old} is still owed: `run` does it, `state settle` drops it")
     if not done.former or done.former.get("deleted"):
-        return cannot(rules, diff.key, f"{old} was deleted in Stripe")
+        is_known = done.former is not None
+        reason = f"{old} was deleted in Stripe" if is_known else f"Stripe could not be asked for {old}; run it again"
+        return cannot(rules, diff.key, reason)
     if not all(same(done.former.get(name), value) for name, value in step.params.items()):
         return cannot(rules, diff.key, f"{old} was changed in Stripe since")
     body = look(rules, diff, observed, new, tuple(by for held in rules.lifecycle.held_by if (by := held.named_by)))

@@ -197,8 +197,9 @@ class UndoMaker:
         """With the object that the run replaced, as it is now."""
         call = Call(resource=rules.resource.name, operation="retrieve", target=done.change.stripe_id)
         answer = await self._stripe.send(call)
-        body: Mapping[str, Any] = answer.body if answer.verdict is Verdict.DONE else {}
-        return replace(done, former=body)
+        # That there is no answer does not say that there is no object.
+        unseen: Mapping[str, Any] | None = {} if answer.is_missing else None
+        return replace(done, former=answer.body if answer.verdict is Verdict.DONE else unseen)
 
     def _take(self, decision: Decision, tally: _Tally, owing: list[Change]) -> None:
         tally.rows += 1
