@@ -201,16 +201,12 @@ class State(Protocol):
         """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
         ...
 
-    def record(self, sync: str, key: str) -> Record | None:
-        """One row's record."""
+    def written(self, sync: str, keys: Sequence[str]) -> Mapping[str, tuple[Record, str]]:
+        """The records of some rows by key, each with the run that has written it last."""
         ...
 
     def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
         """The rows of a sync to which a run has done more than one change."""
-        ...
-
-    def last_writer(self, sync: str, key: str) -> str | None:
-        """The run that has written a row's record last."""
         ...
 
     def put_records(self, records: Sequence[Record], run_id: str) -> None:

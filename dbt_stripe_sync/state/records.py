@@ -193,6 +193,15 @@ def read_record(session: Session, sync: str, key: str, fingerprints: Fingerprint
     return parse_record(rows[0], fingerprints) if rows else None
 
 
+def read_written(
+    session: Session, sync: str, keys: Sequence[str], fingerprints: Fingerprints
+) -> dict[str, tuple[Record, str]]:
+    """The records of some rows by key, each with the run that has written it last."""
+    query = f"SELECT {_OF_RECORD}, run_id FROM records WHERE sync = $sync AND key IN (SELECT unnest($keys))"
+    rows = session.rows(query, sync=sync, keys=list(keys))
+    return {row["key"]: (parse_record(row, fingerprints), str(row["run_id"])) for row in rows}
+
+
 def read_records(session: Session, sync: str, limit: int | None, fingerprints: Fingerprints) -> Iterator[Record]:
     """The records of a sync by key, read as they are walked."""
     # DuckDB takes no null as a limit; no table is longer than the largest number.

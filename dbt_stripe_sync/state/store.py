@@ -298,12 +298,6 @@ class StateStore:
         """The rows of a sync to which a run has done more than one change."""
         return log.read_changed_twice(self._session, run_id, sync)
 
-    def last_writer(self, sync: str, key: str) -> str | None:
-        """The run that has written a row's record last."""
-        query = "SELECT run_id FROM records WHERE sync = $sync AND key = $key"
-        writer = self._session.value(query, sync=sync, key=key)
-        return None if writer is None else str(writer)
-
     def last_rejected(self, run_id: str | None = None) -> Mapping[str, frozenset[str]]:
         """The keys, by sync, that a run (the last one) rejected, skipped or left unknown."""
         return log.read_rejected(self._session, [run_id] if run_id is not None else log.read_newest(self._session))
@@ -321,6 +315,10 @@ class StateStore:
     def record(self, sync: str, key: str) -> Record | None:
         """One record."""
         return saved.read_record(self._session, sync, key, self._fingerprints)
+
+    def written(self, sync: str, keys: Sequence[str]) -> Mapping[str, tuple[Record, str]]:
+        """The records of some rows by key, each with the run that has written it last."""
+        return saved.read_written(self._session, sync, keys, self._fingerprints)
 
     def forget(self, sync: str, keys: Iterable[str]) -> int:
         """Drop all that is known of some rows, what has no known end too, and say how many there were.

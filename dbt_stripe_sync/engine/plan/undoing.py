@@ -17,6 +17,7 @@ from dbt_stripe_sync.engine.payload.builder import PayloadBuilder
 from dbt_stripe_sync.engine.payload.compare import same
 from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.engine.plan.observing import Observing
+from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.settling import end_of, lane_of, settle_earlier
 from dbt_stripe_sync.engine.stage.workspace import Workspace
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.params import Catalog
     from dbt_stripe_sync.model.plan import Note, Plan
+    from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.model.sync import Sync
 
@@ -81,6 +83,7 @@ class UndoMaker:
         self._writer = writer
         self._workspace = Workspace(state.workspace)
         self._owed = state.owed()
+        self._owed_targets = frozenset(step.target for step in self._owed)
         self._observing = Observing(
             workspace=self._workspace,
             stripe=stripe,
@@ -160,10 +163,10 @@ class UndoMaker:
 
     async def _decide(self, rules: Rules, outcomes: Sequence[Outcome]) -> Mapping[str, Decision]:
         """Decide on some rows; what is asked for is looked at for all of them together, until nothing is asked."""
-        done = {outcome.change.key: self._done(outcome) for outcome in outcomes}
-        for key, row in done.items():
-            if row.change.action is Action.REPLACE:
-                done[key] = await self._with_former(rules, row)
+        written = self._state.written(rules.sync.name, [outcome.change.key for outcome in outcomes])
+        done = {outcome.change.key: self._done(outcome, written.get(outcome.change.key)) for outcome in outcomes}
+        replaced = [row for row in done.values() if row.change.action is Action.REPLACE]
+        done |= {row.change.key: row for row in await read_together(self._with_former(rules, row) for row in replaced)}
         observed = {key: Observed() for key in done}
         decided: dict[str, Decision] = {}
         open_rows = list(done)
@@ -180,23 +183,24 @@ class UndoMaker:
             open_rows = list(asked)
         return decided
 
-    def _done(self, outcome: Outcome) -> Done:
+    def _done(self, outcome: Outcome, written: tuple[Record, str] | None) -> Done:
         change = outcome.change
-        record = self._state.record(change.sync, change.key)
-        was_written = self._state.last_writer(change.sync, change.key) == self._scope.run_id
+        record, writer = written or (None, None)
+        was_written = writer == self._scope.run_id
         return Done(
             run_id=self._scope.run_id,
             change=change,
             stripe_id=str(outcome.stripe_id),
             record=record,
             is_unchanged=was_written or (record is not None and same(record.params, change.desired)),
-            is_owed=any(step.target == change.stripe_id for step in self._owed),
+            is_owed=change.stripe_id in self._owed_targets,
         )
 
     async def _with_former(self, rules: Rules, done: Done) -> Done:
         """With the object that the run replaced, as it is now."""
         call = Call(resource=rules.resource.name, operation="retrieve", target=done.change.stripe_id)
-        answer = await self._stripe.send(call)
+        async with self._observing.gate:
+            answer = await self._stripe.send(call)
         # That there is no answer does not say that there is no object.
         unseen: Mapping[str, Any] | None = {} if answer.is_missing else None
         return replace(done, former=answer.body if answer.verdict is Verdict.DONE else unseen)
