@@ -16,6 +16,7 @@ from dbt_stripe_sync.engine.stage.differing import (
     read_parents,
     take_differing,
 )
+from dbt_stripe_sync.engine.stage.workspace import FEW_ROWS
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, StateError, WarehouseError
 from dbt_stripe_sync.model.nodes import NUMBER_FIELD, RowSource
@@ -104,6 +105,9 @@ def _load_differing(loading: _Loading, staged: Staged) -> RowCounts | None:
         if error.problems[0].code != "relation-missing":
             raise
         return None  # somebody has dropped the table of hashes; a model that is missing is missed by the next query
+    (differing,) = workspace.one(f"SELECT count(*) FROM {staged.answer}")
+    if differing > FEW_ROWS:
+        workspace.expect_all_rows()
     selected = _selected(row, _keys_and_hash(staged))
     counts = take_differing(workspace, staged, selected)
     workspace.execute(f"DROP TABLE {staged.answer}")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 BATCH_ROWS = 2_000
 # The text of a time with a zone, as in a row's key, must not depend on the machine's own zone.
 TIME_ZONE = "SET TimeZone = 'UTC'"
-# Enough for some thousand rows beside a state of any size. With more, DuckDB caches blocks of the state that it reads
-# once.
+# Enough for so many rows beside a state of any size. With more, DuckDB caches blocks of the state that it reads once.
 MEGABYTES_FOR_FEW_ROWS = 64
+FEW_ROWS = 50_000
 
 
 def _columns(batch: pa.RecordBatch) -> list[list[Any]]:
