@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -150,15 +151,21 @@ def test_of_two_writers_whose_answers_are_lost_one_wins_and_knows_it(front, url)
     place = RemotePlace(url=url, target="dev")
     ours, theirs = open_objects(place), open_objects(place)
     front.fail("^PUT .*/journal/1$", acts=True, times=1)
-    front.fail("^PUT .*/journal/2$", acts=False, times=1)
+    cut = front.fail("^PUT .*/journal/2$", acts=False, seconds=1.0, times=1)
     front.fail("^PUT .*/journal/3$", acts=True, times=2)
 
     won = ours.create("journal/1", b"ours")
     with pytest.raises(TakenError):
         theirs.create("journal/1", b"theirs")
     assert ours.get("journal/1").tag == won
+
+    def write_first():
+        while not cut.done:
+            time.sleep(0.01)
+        theirs.create("journal/2", b"theirs")
+
     # Cut before the effect, and another one is faster than the second try.
-    winner = threading.Timer(0.1, theirs.create, ("journal/2", b"theirs"))
+    winner = threading.Thread(target=write_first)
     winner.start()
     with pytest.raises(TakenError):
         ours.create("journal/2", b"ours")
