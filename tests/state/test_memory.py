@@ -20,7 +20,7 @@ def test_a_container_without_a_limit_has_what_its_machine_has(tmp_path):
     assert read_megabytes((tmp_path / "memory.max",)) == read_megabytes(())
 
 
-@pytest.mark.parametrize(("machine", "chosen"), [(512, 256), (2_048, 512), (65_536, 1_024)])
+@pytest.mark.parametrize(("machine", "chosen"), [(512, 256), (1_200, 300), (65_536, 384)])
 def test_a_quarter_is_taken_within_bounds(machine, chosen, monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.state.memory.read_megabytes", lambda: machine)
     assert choose_megabytes(None) == chosen
