@@ -35,8 +35,9 @@ def write(business, customers, amount):
 @pytest.mark.parametrize(
     ("point", "nth"),
     [
-        (point, nth) if not index else pytest.param(point, nth, marks=pytest.mark.slow)
-        for index, (point, nth) in enumerate((point, nth) for nth in (1, 2, 3) for point in reversed(POINTS))
+        (POINTS[-1], 1),
+        *(pytest.param(point, 1, marks=pytest.mark.slow) for point in POINTS[:-1]),
+        *(pytest.param(point, nth, marks=pytest.mark.long) for nth in (2, 3) for point in POINTS),
     ],
 )
 def test_an_undo_that_was_killed_is_done_by_the_next_one(tmp_path, nursery, point, nth):
