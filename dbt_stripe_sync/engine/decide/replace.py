@@ -19,7 +19,7 @@ from dbt_stripe_sync.engine.decide.calls import (
 )
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, ReadHoldings, Reject, Rules, Unseen
 from dbt_stripe_sync.engine.payload.compare import same
-from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Owed, PlannedCall, Ref, nested
+from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Owed, PlannedCall, Ref, change_id, nested
 from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.lifecycle import MOVE_HOLDERS, REPLACE, ByStatus, NotReplaced
 from dbt_stripe_sync.model.objects import object_value
@@ -107,17 +107,7 @@ def _build(
     unchanged = payload.params.keys() - {part.path for part in asked.comparison.changed}
     given_up = tuple(name for name in rule.gives_up if name in diff.params and name not in unchanged)
     end = end_call(rules, diff, step, given_up)
-    owed = Owed(
-        id=f"{change.id}!{diff.stripe_id}",
-        sync=rules.sync.name,
-        key=diff.key,
-        resource=rules.resource.name,
-        action=ACTIONS[rule.then],
-        operation=end.operation,
-        target=str(diff.stripe_id),
-        params=end.params,
-        reason="a new object has taken its place",
-    )
+    owed = owed_end(rules, diff, rule, end, "a new object has taken its place")
     return replace(change, owes=(*moves, owed), ends_first=bool(_shared(rule, asked)), before=dict(diff.params))
 
 
@@ -209,6 +199,22 @@ def _fixed_names(rules: Rules, asked: Replacement) -> list[str]:
     names = list(dict.fromkeys(part.path.partition(".")[0] for part in asked.comparison.changed))
     params = rules.resource.params
     return [name for name in names if params[name].immutable] or list(asked.comparison.immutable)
+
+
+def owed_end(rules: Rules, diff: RowDiff, rule: Replace, end: PlannedCall, reason: str) -> Owed:
+    """The end of a row's object, owed once another one has its place. `end` is its call."""
+    target = str(diff.stripe_id)
+    return Owed(
+        id=f"{change_id(rules.sync.name, diff.key)}!{target}",
+        sync=rules.sync.name,
+        key=diff.key,
+        resource=rules.resource.name,
+        action=ACTIONS[rule.then],
+        operation=end.operation,
+        target=target,
+        params=end.params,
+        reason=reason,
+    )
 
 
 def end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] = ()) -> PlannedCall:

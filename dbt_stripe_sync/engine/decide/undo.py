@@ -11,16 +11,16 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.engine.decide.calls import ACTIONS, build_change, is_tagged, look, row_tag, update_call
+from dbt_stripe_sync.engine.decide.calls import build_change, is_tagged, look, row_tag, update_call
 from dbt_stripe_sync.engine.decide.decide import decide, revival
 from dbt_stripe_sync.engine.decide.part import completed, update_part
-from dbt_stripe_sync.engine.decide.replace import Replacement, end_call, holders_to_move, rule_of
+from dbt_stripe_sync.engine.decide.replace import Replacement, end_call, holders_to_move, owed_end, rule_of
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
 from dbt_stripe_sync.engine.payload.builder import Payload
 from dbt_stripe_sync.engine.payload.compare import Comparison, same
 from dbt_stripe_sync.engine.payload.drift import find_drift
 from dbt_stripe_sync.engine.payload.restoring import before_change, has_unstored, path_of_field, refs_before
-from dbt_stripe_sync.model.change import REMOVALS, Action, Change, FieldChange, Owed, PlannedCall
+from dbt_stripe_sync.model.change import REMOVALS, Action, Change, FieldChange, PlannedCall
 from dbt_stripe_sync.model.counting import with_article
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
@@ -256,18 +256,7 @@ def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
     }
     tag = {"metadata": {TAG: row_tag(rules, diff.key), FORMER_TAG: ""}} if is_tagged(rules) else {}
     revive = PlannedCall(operation="update", target=old, params={**step.revive, **given, **carried, **tag})
-    end = end_call(rules, diff, step)
-    owed = Owed(
-        id=f"{rules.sync.name}/{diff.key}!{new}",
-        sync=rules.sync.name,
-        key=diff.key,
-        resource=rules.resource.name,
-        action=ACTIONS[rule.then],
-        operation=end.operation,
-        target=new,
-        params=end.params,
-        reason=f"{old} takes its place again",
-    )
+    owed = owed_end(rules, diff, rule, end_call(rules, diff, step), f"{old} takes its place again")
     return replace(
         build_change(rules, diff, Action.UPDATE, before, calls=(revive,)),
         stripe_id=old,
