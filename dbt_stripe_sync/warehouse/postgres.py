@@ -139,8 +139,8 @@ class PostgresWarehouse:
             # and for every role.
             cursor.execute("SET LOCAL timezone = 'UTC'")
             cursor.execute("SET LOCAL intervalstyle = 'iso_8601'")
-            # Hashing a row costs more than handing its hash over, which PostgreSQL takes for dear: several workers hash.
-            # What speaks its protocol but has no such setting is left as it is.
+            # Several workers hash the rows: to hand a hash over costs little, which the planner takes for dear. A server
+            # that only speaks PostgreSQL's protocol may not have the setting.
             cursor.execute(
                 "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'parallel_tuple_cost'"
             )
