@@ -60,6 +60,23 @@ NUMBERS = st.sampled_from(
     [Decimal(text) for text in ("0", "1", "1.0", "1.00", "-1", "0.1", "0.10", "12345678901234567.89")]
 )
 INTEGERS = st.sampled_from([0, 1, -1, 2**31 - 1, -(2**31)])
+# Numbers whose halves of 32 bits are those of another one, the other way round or folded into one: so numbers, moments
+# and times of day are hashed by some engines.
+FOLDED_NUMBERS = (
+    0,
+    1,
+    -1,
+    2**32,
+    2**32 + 1,
+    77,
+    77 * 2**32,
+    (77 ^ 12345678) + 77 * 2**32,
+    12345678,
+    2**63 - 1,
+    -(2**63),
+)
+FOLDED_WHENS = (datetime(2039, 5, 10, 5, 27, 58, tzinfo=UTC), datetime(2025, 11, 1, 14, 32, 46, tzinfo=UTC))
+FOLDED_TIMES = (time(0, 0, 0, 2), time(1, 11, 34, 967299))
 WHENS = st.sampled_from(
     [
         datetime(2027, 3, 28, 1, 30, tzinfo=UTC),
@@ -68,6 +85,7 @@ WHENS = st.sampled_from(
         datetime(2027, 3, 28, 3, 30, tzinfo=timezone(timedelta(hours=2))),
         datetime(2027, 3, 28, 1, 30, tzinfo=timezone(timedelta(hours=2))),
         datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC),
+        *FOLDED_WHENS,
     ]
 )
 DOCUMENTS = st.sampled_from(
@@ -106,12 +124,13 @@ COLUMNS = {
     "folded": nullable(TEXTS),
     "number": nullable(NUMBERS),
     "whole": nullable(INTEGERS),
+    "big": nullable(st.sampled_from(FOLDED_NUMBERS)),
     "double": nullable(FLOATS),
     "single": nullable(SINGLES),
     "moment": nullable(WHENS),
     "wall": nullable(WHENS.map(lambda moment: moment.replace(tzinfo=None))),
     "day": nullable(st.sampled_from([date(2027, 3, 28), date(1, 1, 1)])),
-    "clock": nullable(st.sampled_from([time(12, 34, 56), time(12, 34, 56, 1)])),
+    "clock": nullable(st.sampled_from([time(12, 34, 56), time(12, 34, 56, 1), *FOLDED_TIMES])),
     "span": nullable(st.sampled_from([timedelta(hours=24), timedelta(days=1), timedelta(days=30), timedelta(0)])),
     "flag": nullable(st.booleans()),
     "document": nullable(DOCUMENTS),
@@ -126,14 +145,15 @@ ROWS = st.lists(st.fixed_dictionaries(COLUMNS), min_size=20, max_size=30)
 TYPES = {
     "duckdb": {
         "one": "VARCHAR", "two": "VARCHAR", "long": "VARCHAR", "folded": "VARCHAR COLLATE NOCASE.NOACCENT",
-        "number": "DECIMAL(30, 4)", "whole": "INTEGER", "double": "DOUBLE", "single": "REAL", "moment": "TIMESTAMPTZ",
-        "wall": "TIMESTAMP", "day": "DATE", "clock": "TIME", "span": "INTERVAL", "flag": "BOOLEAN", "document": "JSON",
+        "number": "DECIMAL(30, 4)", "whole": "INTEGER", "big": "BIGINT", "double": "DOUBLE", "single": "REAL",
+        "moment": "TIMESTAMPTZ", "wall": "TIMESTAMP", "day": "DATE", "clock": "TIME", "span": "INTERVAL",
+        "flag": "BOOLEAN", "document": "JSON",
         "list": "VARCHAR[]", "doubles": "DOUBLE[]", "amounts": "DECIMAL(30, 4)[]", "moments": "TIMESTAMPTZ[]",
         "pair": 'STRUCT("text" VARCHAR, numbers INTEGER[])', "raw": "BLOB",
     },
     "postgres": {
         "one": "text", "two": "varchar(40)", "long": "text", "folded": 'text COLLATE "C"', "number": "numeric",
-        "whole": "integer", "double": "double precision", "single": "real", "moment": "timestamptz",
+        "whole": "integer", "big": "bigint", "double": "double precision", "single": "real", "moment": "timestamptz",
         "wall": "timestamp", "day": "date", "clock": "time", "span": "interval", "flag": "boolean",
         "document": "jsonb", "list": "text[]", "doubles": "double precision[]", "amounts": "numeric[]",
         "moments": "timestamptz[]", "pair": "pair", "raw": "bytea",
@@ -141,8 +161,8 @@ TYPES = {
     # Its `time` is a preview, and no table holds it.
     "spark": {
         "one": "string", "two": "string", "long": "string", "folded": "string COLLATE UNICODE_CI_AI",
-        "number": "decimal(30, 4)", "whole": "int", "double": "double", "single": "float", "moment": "timestamp",
-        "wall": "timestamp_ntz", "day": "date", "span": "interval day to second", "flag": "boolean",
+        "number": "decimal(30, 4)", "whole": "int", "big": "bigint", "double": "double", "single": "float",
+        "moment": "timestamp", "wall": "timestamp_ntz", "day": "date", "span": "interval day to second", "flag": "boolean",
         "document": "variant", "list": "array<string>", "doubles": "array<double>", "amounts": "array<decimal(30, 4)>",
         "moments": "array<timestamp>", "pair": "struct<text: string, numbers: array<int>>", "raw": "binary",
     },
@@ -249,10 +269,22 @@ def close_documents(engine: str) -> list[dict[str, Any]]:
     return [blank(engine) | {"document": document} for document in documents]
 
 
+def folded(engine: str) -> list[dict[str, Any]]:
+    """Values that a hash of folded halves takes for one another."""
+    values = {
+        "big": FOLDED_NUMBERS,
+        "moment": FOLDED_WHENS,
+        "wall": [moment.replace(tzinfo=None) for moment in FOLDED_WHENS],
+        "clock": FOLDED_TIMES,
+    }
+    return [blank(engine) | {name: value} for name, of in values.items() if name in TYPES[engine] for value in of]
+
+
 def check_all(engine: str, hashed_rows: Callable[..., Hashed]) -> None:
     """What needs no chance."""
     assert len({hashed for _, hashed in hashed_rows(neighbours(engine))}) == len(neighbours(engine))
     check_one_hash_a_row(hashed_rows(close_documents(engine)))
+    assert len({hashed for _, hashed in hashed_rows(folded(engine))}) == len(folded(engine))
     row = [blank(engine) | {"one": "a", "double": -0.0, "list": ["x", None]}]
     first, again, other = (hashed_rows(row, salt=salt) for salt in ("a", "a", "b"))
     assert first == again

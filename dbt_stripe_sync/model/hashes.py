@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 ROW_KIND = "stripe_sync_kind"
 ROW_KEY = "stripe_sync_key"
 ROW_HASH = "stripe_sync_hash"
-# What `ROW_KIND` says: a row that the copy lacks, one that it has otherwise, a key that no row has any more; and once,
-# a row whose key is the numbers of the model's rows, of those without a key, and of the copy's keys.
-NEW, CHANGED, GONE, COUNTS = "new", "changed", "gone", "counts"
+# What `ROW_KIND` says: a row that the copy lacks, one that it has otherwise, a key that no row has any more, one that
+# several rows have; and once, a row whose key is the numbers of the model's rows, of those without a key, and of the
+# copy's keys.
+NEW, CHANGED, GONE, TWICE, COUNTS = "new", "changed", "gone", "twice", "counts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,15 @@ differently are hashed differently, null and empty text, -0.0 and 0.0, `1.0` and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial, reduce
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
 from sqlglot import exp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # Keys of these types have one text everywhere, which is how rows and hashes find each other. Each engine's names for
 # them; what follows in parentheses (a length) doesn't count.
@@ -95,24 +97,63 @@ def _lengths(values: Sequence[exp.Expr]) -> exp.Expr:
     return whole
 
 
-# Types whose own hash in PostgreSQL tells all their values apart. The others do not: 1.0 is 1.00 as a numeric, and
-# -0.0 is 0.0 as a float.
-_POSTGRES_NATIVE = frozenset(
-    {"boolean", "smallint", "integer", "bigint", "date", "uuid", "bytea", "time without time zone"}
-    | {"timestamp without time zone", "timestamp with time zone"}
-)
+def _hash64(name: str, value: exp.Expr, seed: int) -> exp.Expr:
+    return _call(name, value, exp.Literal.number(seed))
+
+
+def _postgres_text(value: exp.Expr, seed: int) -> exp.Expr:
+    # A collation of the user's may call two texts equal.
+    plain = exp.Collate(this=text(value), expression=exp.to_identifier("C", quoted=True))
+    return _hash64("HASHTEXTEXTENDED", plain, seed)
+
+
+def _postgres_bigint(value: exp.Expr, seed: int) -> exp.Expr:
+    """PostgreSQL folds a bigint to 32 bits before it hashes it (1 has the hash of 2^32): the upper half goes along."""
+    upper = exp.BitwiseRightShift(this=value.copy(), expression=exp.Literal.number(32))
+    folded = _hash64("HASHINT8EXTENDED", value, seed)
+    return exp.BitwiseXor(this=folded, expression=_hash64("HASHINT8EXTENDED", upper, seed + 1))
+
+
+def _epoch(value: exp.Expr) -> exp.Expr:
+    return _call("DATE_PART", exp.Literal.string("epoch"), value)
+
+
+def _postgres_timestamp(value: exp.Expr, seed: int) -> exp.Expr:
+    """Folded as a bigint is. Moments with the same hash are an hour apart at least, which a float of seconds tells."""
+    folded = _hash64("TIMESTAMP_HASH_EXTENDED", value, seed)
+    return exp.BitwiseXor(this=folded, expression=_hash64("HASHFLOAT8EXTENDED", _epoch(value.copy()), seed + 1))
+
+
+def _postgres_timestamptz(value: exp.Expr, seed: int) -> exp.Expr:
+    return _postgres_timestamp(exp.AtTimeZone(this=value, zone=exp.Literal.string("UTC")), seed)
+
+
+# How values of a type are hashed: no two of a type have one hash by design. All others are hashed as their texts, since
+# to PostgreSQL 1.0 is 1.00 as a numeric, and -0.0 is 0.0 as a float.
+_POSTGRES_HASHES: Mapping[str, Callable[[exp.Expr, int], exp.Expr]] = {
+    "boolean": lambda value, seed: _hash64("HASHINT4EXTENDED", exp.cast(value, "int"), seed),
+    "smallint": partial(_hash64, "HASHINT2EXTENDED"),
+    "integer": partial(_hash64, "HASHINT4EXTENDED"),
+    "bigint": _postgres_bigint,
+    "uuid": partial(_hash64, "UUID_HASH_EXTENDED"),
+    "date": lambda value, seed: _hash64("HASH_RECORD_EXTENDED", _call("ROW", value), seed),
+    "time without time zone": lambda value, seed: _hash64("HASHFLOAT8EXTENDED", _epoch(value), seed),
+    "timestamp without time zone": _postgres_timestamp,
+    "timestamp with time zone": _postgres_timestamptz,
+    "bytea": lambda value, seed: _postgres_text(_call("ENCODE", value, exp.Literal.string("hex")), seed),
+}
 
 
 def _postgres(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
-    """PostgreSQL 14 hashes a record without making a text of it, at a third of the cost."""
-    fields = [
-        column.sql
-        if column.type in _POSTGRES_NATIVE
-        # A collation of the user's may call two texts equal.
-        else exp.Collate(this=text(column.sql), expression=exp.to_identifier("C", quoted=True))
-        for column in columns
-    ]
-    return _call("HASH_RECORD_EXTENDED", _call("ROW", text(exp.Literal.string(salt)), *fields), exp.Literal.number(0))
+    """Each column hashed as it is, with a seed of its own, and no record made of them: at two thirds of the cost."""
+    hashes = []
+    for number, column in enumerate(columns):
+        digest = sha256(f"{number} {salt}".encode()).digest()
+        # Half of the numbers of 64 bits, since PostgreSQL reads a minus as an operator.
+        seed, of_null = (int.from_bytes(digest[part : part + 8]) >> 1 for part in (0, 8))
+        hashed = _POSTGRES_HASHES.get(column.type, _postgres_text)(column.sql, seed)
+        hashes.append(exp.Coalesce(this=hashed, expressions=[exp.Literal.number(of_null)]))
+    return reduce(lambda one, other: exp.BitwiseXor(this=one, expression=other), hashes)
 
 
 def _postgres_among(key: exp.Expr, keys: Sequence[str]) -> exp.Expr:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dbt_stripe_sync.model.errors import WarehouseError
-from dbt_stripe_sync.model.hashes import CHANGED, COUNTS, GONE, NEW, ROW_HASH, ROW_KEY, ROW_KIND
+from dbt_stripe_sync.model.hashes import CHANGED, COUNTS, GONE, NEW, ROW_HASH, ROW_KEY, ROW_KIND, TWICE
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.diff_dialects import DIALECTS, TypedColumn, text
 from dbt_stripe_sync.warehouse.hash_table import MARK_TYPES, MARKS, HashTables, newest_marks
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import Warehouse
     from dbt_stripe_sync.model.hashes import HashedChild, HashedRows, HashMark
 
-NOW, KNOWN, CHILD = "now", "known", "child"
+NOW, KNOWN, FOUND, CHILD = "now", "known", "found", "child"
 
 
 class WarehouseRowDiffs:
@@ -112,34 +112,27 @@ class WarehouseRowDiffs:
 
     def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:
         """Rows that the copy lacks or has otherwise, those with the keys of `also`, keys that are gone, and counts."""
-        now = exp.select(
-            *self._own(rows),
-            *self._key_and_hash(rows),
-            exp.Literal.number(1).as_("is_row", quoted=True),
-        )
         known = self._tables.hashes(state_id, rows.sync)
-        key, hashed = _column(ROW_KEY, NOW), _column(ROW_HASH, NOW)
-        is_known = _column("key", KNOWN)
+        found = self._unmatched(rows, known, also).subquery(FOUND)
+        key, of_rows, of_known = (_column(name, FOUND) for name in (ROW_KEY, "rows", "hashes"))
         kind = (
             exp.Case()
-            .when(_column("is_row", NOW).is_(exp.null()), exp.Literal.string(GONE))
-            .when(is_known.copy().is_(exp.null()), exp.Literal.string(NEW))
+            .when(key.is_(exp.null()), exp.Literal.string(NEW))
+            .when(of_rows > 1, exp.Literal.string(TWICE))
+            .when(of_rows.copy().eq(0), exp.Literal.string(GONE))
+            .when(of_known.eq(0), exp.Literal.string(NEW))
             .else_(exp.Literal.string(CHANGED))
         )
-        same = exp.Coalesce(this=hashed.copy().eq(_column("row_hash", KNOWN)), expressions=[exp.false()])
-        wanted: exp.Expr = exp.not_(same)
-        if also:
-            wanted = exp.or_(wanted, key.copy().isin(*(exp.Literal.string(one) for one in also)))
+        # The rows themselves are read a second time: to carry them through the join costs more wherever it spills.
         differing = (
             exp.select(
                 kind.as_(ROW_KIND, quoted=True),
-                exp.Coalesce(this=key, expressions=[is_known]).as_(ROW_KEY, quoted=True),
-                hashed.as_(ROW_HASH, quoted=True),
-                *(_column(name, NOW).as_(name, quoted=True) for name in rows.source.columns),
+                key.copy().as_(ROW_KEY, quoted=True),
+                _column(ROW_HASH, FOUND).as_(ROW_HASH, quoted=True),
+                *self._own(rows),
             )
-            .from_(self._joined(rows, now).subquery(NOW))
-            .join(known.subquery(KNOWN), on=key.copy().eq(is_known.copy()), join_type="full")
-            .where(wanted)
+            .from_(found)
+            .join(_raw(rows.source), on=self._key(rows.source, rows.key).eq(key.copy()), join_type="left")
         )
         both = exp.union(differing, self._counts(rows, known), distinct=False)
         return self._source(rows, both, ROW_KIND, ROW_KEY, ROW_HASH)
@@ -154,12 +147,38 @@ class WarehouseRowDiffs:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _unmatched(self, rows: HashedRows, known: exp.Select, also: Sequence[str]) -> exp.Select:
+        """Keys whose row has no hash of the copy, or whose hash no row has; how many rows and hashes there are of each.
+
+        Rows and hashes meet by the hash alone, which has the key in it: that costs a fraction of what keys cost. Rows
+        that met another key's hash are found out by the counts.
+        """
+        keys = {name: self._named(rows.source, name).as_(name, quoted=True) for name in rows.key}
+        now = exp.select(*keys.values(), self._hash(rows).as_(ROW_HASH, quoted=True))
+        hashed, of_known = _column(ROW_HASH, NOW), _column("row_hash", KNOWN)
+        key = exp.Coalesce(this=_key_text([_column(name, NOW) for name in keys]), expressions=[_column("key", KNOWN)])
+        wanted: exp.Expr = exp.or_(hashed.copy().is_(exp.null()), of_known.copy().is_(exp.null()))
+        if also:
+            wanted = exp.or_(wanted, key.copy().isin(*(exp.Literal.string(one) for one in also)))
+        return (
+            exp.select(
+                key.as_(ROW_KEY, quoted=True),
+                exp.Max(this=hashed.copy()).as_(ROW_HASH, quoted=True),
+                exp.Count(this=hashed.copy()).as_("rows", quoted=True),
+                exp.Count(this=_column("key", KNOWN)).as_("hashes", quoted=True),
+            )
+            .from_(self._joined(rows, now).subquery(NOW))
+            .join(known.subquery(KNOWN), on=hashed.eq(of_known), join_type="full")
+            .where(wanted)
+            .group_by(key.copy())
+        )
+
     def _counts(self, rows: HashedRows, known: exp.Select) -> exp.Select:
         """One row: how many rows the model has, how many of them without a key, how many hashes the copy has."""
-        key = self._key(rows.source, rows.key)
+        without_key = exp.or_(*(self._named(rows.source, name).is_(exp.null()) for name in rows.key))
         numbers = [
             exp.Count(this=exp.Star()),
-            exp.Count(this=exp.Case().when(key.is_(exp.null()), exp.Literal.number(1))),
+            exp.Count(this=exp.Case().when(without_key, exp.Literal.number(1))),
             exp.select(exp.Count(this=exp.Star())).from_(known.copy().subquery(KNOWN)).subquery(),
         ]
         whole: exp.Expr = text(numbers[0])
@@ -214,19 +233,7 @@ class WarehouseRowDiffs:
         return query
 
     def _key(self, source: RowSource, names: Sequence[str]) -> exp.Expr:
-        """The canonical text of a key, as `model.sql.key_text` makes it: NULL where a column is."""
-        parts = [text(self._named(source, name)) for name in names]
-        if len(parts) == 1:
-            return parts[0]
-        whole: exp.Expr = exp.Literal.string('["')
-        for number, part in enumerate(parts):
-            escaped: exp.Expr = part
-            for mark in ("\\", '"'):
-                escaped = exp.func("REPLACE", escaped, exp.Literal.string(mark), exp.Literal.string(f"\\{mark}"))
-            whole = exp.DPipe(this=whole, expression=escaped)
-            end = '"]' if number == len(parts) - 1 else '","'
-            whole = exp.DPipe(this=whole, expression=exp.Literal.string(end))
-        return whole
+        return _key_text([self._named(source, name) for name in names])
 
     def _described(self, source: RowSource) -> Mapping[str, SourceColumn]:
         if source not in self._columns:
@@ -248,6 +255,22 @@ class WarehouseRowDiffs:
             sql=self._tables.render(query),
             columns=(*added, *rows.source.columns),
         )
+
+
+def _key_text(columns: Sequence[exp.Expr]) -> exp.Expr:
+    """The canonical text of a key, as `model.sql.key_text` makes it: NULL where a column is."""
+    parts = [text(column) for column in columns]
+    if len(parts) == 1:
+        return parts[0]
+    whole: exp.Expr = exp.Literal.string('["')
+    for number, part in enumerate(parts):
+        escaped: exp.Expr = part
+        for mark in ("\\", '"'):
+            escaped = exp.func("REPLACE", escaped, exp.Literal.string(mark), exp.Literal.string(f"\\{mark}"))
+        whole = exp.DPipe(this=whole, expression=escaped)
+        end = '"]' if number == len(parts) - 1 else '","'
+        whole = exp.DPipe(this=whole, expression=exp.Literal.string(end))
+    return whole
 
 
 def _column(name: str, table: str) -> exp.Column:

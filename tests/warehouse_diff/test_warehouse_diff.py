@@ -180,6 +180,34 @@ def test_an_object_that_is_made_again_moves_the_rows_that_refer_to_it(shop, read
     assert shop.cli("plan").out == there.out
 
 
+def test_rows_that_refer_to_forgotten_objects_are_not_asked_for_once_those_are_found_again(shop, read):
+    shop.rows("users", ("u1",), ("u2",), ("u3",), columns="id text")
+    shop.sync("users", resource="customer", key="id", fields={"name": "id"})
+    shop.rows("fees", *((f"f{number}", f"u{number % 3 + 1}") for number in range(9)), columns="id text, usr text")
+    shop.sync(
+        "fees",
+        resource="invoice_item",
+        key="id",
+        fields={
+            "customer": {"sync": "users", "key": "usr"},
+            "amount": {"value": 500},
+            "currency": {"value": "usd"},
+        },
+    )
+    assert shop.cli().exit_code == 0
+    assert shop.cli("state", "forget", "users", "--all").exit_code == 0
+    shop.write_calls()
+    read.take()
+
+    # The customers are looked for by their tags, each of them.
+    assert shop.cli().exit_code == 0
+    assert read.take() == {"users": 3, "fees": 1}
+    assert [shop.cli("plan").exit_code, shop.cli().exit_code, shop.cli("plan").exit_code] == [0, 0, 0]
+
+    assert read.take() == {"users": 3, "fees": 3}, "three times the counts alone"
+    assert not [call for call in shop.write_calls() if call in {"POST /v1/customers", "POST /v1/invoiceitems"}]
+
+
 def test_a_change_in_child_rows_alone_is_found(shop, read):
     shop.rows("users", ("u1",), columns="id text")
     shop.sync("users", resource="customer", key="id", fields={"name": "id"})

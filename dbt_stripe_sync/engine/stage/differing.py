@@ -19,6 +19,7 @@ from dbt_stripe_sync.model.hashes import (
     ROW_HASH,
     ROW_KEY,
     ROW_KIND,
+    TWICE,
     HashedChild,
     HashedRows,
 )
@@ -72,7 +73,9 @@ def read_asked(workspace: Workspace, sync: Sync, layout: Layout) -> Sequence[str
     queries = ["SELECT key FROM work.unsettled WHERE sync = $sync"]
     references = {ref for part in layout.parts for ref in part.references if isinstance(ref, SyncRef)}
     if references:
-        queries.append(_moved(sorted({ref.sync for ref in references}), all_keep=all(map(keeps, references))))
+        parents = sorted({ref.sync for ref in references})
+        kept = [name for name in parents if all(keeps(ref) for ref in references if ref.sync == name)]
+        queries.append(_moved(parents, kept))
     query = f"SELECT DISTINCT key FROM ({' UNION ALL '.join(queries)}) LIMIT {MOST_ASKED + 1}"
     keys = [key for (key,) in workspace.all(query, {"sync": sync.name})]
     return None if len(keys) > MOST_ASKED else keys
@@ -91,14 +94,18 @@ def take_differing(workspace: Workspace, staged: Staged, selected: str) -> RowCo
     rows, without_key, known = (int(number) for number in str(numbers[0][0]).split(" "))
     of_rows = f"{kind} IN ({literal(NEW)}, {literal(CHANGED)})"
     is_otherwise = f"{row_key} IS DISTINCT FROM {key_text(key, 'incoming')}"
-    new, left, otherwise = workspace.one(
+    is_known = f"{row_key} IN (SELECT key FROM known_records WHERE sync = $sync AND NOT coalesce(removed, false))"
+    new, left, odd = workspace.one(
         f"SELECT count(*) FILTER ({kind} = {literal(NEW)} AND {row_key} IS NOT NULL), "
         f"count(*) FILTER ({kind} = {literal(GONE)}), "
-        f"count(*) FILTER ({of_rows} AND {is_otherwise}) FROM {source} AS incoming"
+        f"count(*) FILTER ({kind} = {literal(TWICE)} OR {of_rows} AND {is_otherwise} "
+        f"OR {kind} = {literal(NEW)} AND {is_known}) FROM {source} AS incoming",
+        {"sync": staged.sync.name},
     )
-    # Rows that met a hash, and hashes that met a row: where they are not as many, several rows have one key. A key
-    # whose text is another one here than in the warehouse would pass for gone.
-    if mark is None or known != mark.rows or rows - without_key - new != known - left or otherwise:
+    # Rows that met a hash, and hashes that met a row: where they are not as many, several rows have one key, or one met
+    # the hash of another key. Of a new row whose key has a hash that another row met, it is the same. A key whose text
+    # is another one here than in the warehouse would pass for gone.
+    if mark is None or known != mark.rows or rows - without_key - new != known - left or odd:
         return None
     workspace.execute(
         f"CREATE OR REPLACE TABLE {staged.raw} AS SELECT {selected} FROM {source} AS incoming WHERE {of_rows}"
@@ -117,21 +124,29 @@ def read_parents(workspace: Workspace, table: str, part: ChildPart) -> Sequence[
     return None if len(keys) > MOST_ASKED else keys
 
 
-def _moved(parents: Sequence[str], *, all_keep: bool) -> str:
-    """SQL for the rows that refer to an object which no row has any more, or which another has come to have since."""
+def _moved(parents: Sequence[str], kept: Sequence[str]) -> str:
+    """SQL for the rows that refer to an object which no row has any more, or which another has come to have since.
+
+    An object whose record a person has taken away, and which its row has found again, has not moved. Rows stay with
+    the objects of the parents in `kept`, though others have replaced them.
+    """
     objects = [
         f"""
-        SELECT CASE WHEN p.key IS NULL THEN r.stripe_id ELSE p.id END AS id,
-               CASE WHEN p.key IS NOT NULL AND p.id IS DISTINCT FROM r.stripe_id THEN TIMESTAMPTZ 'infinity'
-                    ELSE r.created_at END AS since
-        FROM (SELECT key, stripe_id, created_at FROM known_records WHERE sync = {literal(parent)}) AS r
-        FULL JOIN (SELECT key, id FROM work.planned WHERE sync = {literal(parent)}) AS p ON p.key = r.key
+        SELECT o.id, CASE WHEN f.key IS NULL THEN o.since END AS since
+        FROM (SELECT coalesce(p.key, r.key) AS key, CASE WHEN p.key IS NULL THEN r.stripe_id ELSE p.id END AS id,
+                     CASE WHEN p.key IS NOT NULL AND p.id IS DISTINCT FROM r.stripe_id THEN TIMESTAMPTZ 'infinity'
+                          ELSE r.created_at END AS since
+              FROM (SELECT key, stripe_id, created_at FROM known_records WHERE sync = {literal(parent)}) AS r
+              FULL JOIN (SELECT key, id FROM work.planned WHERE sync = {literal(parent)}) AS p ON p.key = r.key) AS o
+        LEFT JOIN (SELECT stripe_id, any_value(key) AS key FROM forgotten_rows
+                   WHERE sync = {literal(parent)} AND stripe_id IS NOT NULL
+                   GROUP BY stripe_id HAVING count(*) = 1) AS f
+            ON f.stripe_id = o.id AND f.key = o.key
         """
         for parent in parents
     ]
-    if all_keep:
-        # A row stays with an object that another has replaced.
-        among = ", ".join(map(literal, parents))
+    if kept:
+        among = ", ".join(map(literal, kept))
         objects += [
             f"SELECT stripe_id, NULL FROM known_former_ids WHERE sync IN ({among})",
             f"SELECT id, NULL FROM work.former WHERE sync IN ({among})",
