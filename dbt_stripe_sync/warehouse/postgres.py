@@ -139,8 +139,8 @@ class PostgresWarehouse:
             # and for every role.
             cursor.execute("SET LOCAL timezone = 'UTC'")
             cursor.execute("SET LOCAL intervalstyle = 'iso_8601'")
-            # Several workers hash the rows: to hand a hash over costs little, which the planner takes for dear. A server
-            # that only speaks PostgreSQL's protocol may not have the setting.
+            # Several workers hash the rows: handing a hash over costs little, though the planner counts it as dear. A
+            # server that only speaks PostgreSQL's protocol may not have the setting.
             cursor.execute(
                 "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'parallel_tuple_cost'"
             )

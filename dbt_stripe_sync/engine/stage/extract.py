@@ -133,6 +133,7 @@ def _load_by_hashes(loading: _Loading, staged: Staged) -> RowCounts | None:
     if asked is None:
         return None
     row = staged.layout.row
+    workspace.expect_all_rows()
     hashes = compared.diffs.hashes(compared.rows)
     hashed = loading.load(sync.model, hashes, row, staged.answer, hashes_that_differ(sync))
     keys = read_differing(workspace, staged)
@@ -140,6 +141,8 @@ def _load_by_hashes(loading: _Loading, staged: Staged) -> RowCounts | None:
     if keys is None or counts is None:
         return None
     some = compared.diffs.some_rows(compared.rows, [*{*keys, *asked}])
+    if len(keys) <= FEW_ROWS:
+        workspace.expect_few_rows()
     selected = f"{_selected(row, _keys_and_hash(staged))}, incoming.{quoted(ROW_KEY)}"
     loading.load(sync.model, some, row, staged.raw, f"SELECT {selected} FROM incoming")
     is_whole = is_answered(workspace, staged)
