@@ -162,9 +162,9 @@ TYPES = {
     "spark": {
         "one": "string", "two": "string", "long": "string", "folded": "string COLLATE UNICODE_CI_AI",
         "number": "decimal(30, 4)", "whole": "int", "big": "bigint", "double": "double", "single": "float",
-        "moment": "timestamp", "wall": "timestamp_ntz", "day": "date", "span": "interval day to second", "flag": "boolean",
-        "document": "variant", "list": "array<string>", "doubles": "array<double>", "amounts": "array<decimal(30, 4)>",
-        "moments": "array<timestamp>", "pair": "struct<text: string, numbers: array<int>>", "raw": "binary",
+        "moment": "timestamp", "wall": "timestamp_ntz", "day": "date", "span": "interval day to second",
+        "flag": "boolean", "document": "variant", "list": "array<string>", "doubles": "array<double>",
+        "amounts": "array<decimal(30, 4)>", "moments": "array<timestamp>", "pair": "struct<text: string, numbers: array<int>>", "raw": "binary",
     },
 }  # fmt: skip
 # What the columns' types take beforehand.

@@ -146,7 +146,7 @@ _POSTGRES_HASHES: Mapping[str, Callable[[exp.Expr, int], exp.Expr]] = {
 
 def _postgres(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
     """Each column hashed as it is, with a seed of its own, and no record made of them: at two thirds of the cost."""
-    hashes = []
+    hashes: list[exp.Expr] = []
     for number, column in enumerate(columns):
         digest = sha256(f"{number} {salt}".encode()).digest()
         # Half of the numbers of 64 bits, since PostgreSQL reads a minus as an operator.
