@@ -102,7 +102,6 @@ class PayloadBuilder:
 
     def __init__(self, sync: Sync, layout: Layout, resource: Resource) -> None:
         self._sync = sync
-        self._layout = layout
         self._resource = resource
         self.mapped = frozenset(mapping.path for mapping in sync.fields)
         self._fields = build_fields(sync.fields, resource.params, layout)
