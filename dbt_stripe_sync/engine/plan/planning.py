@@ -20,6 +20,7 @@ from dbt_stripe_sync.engine.plan.guards import (
     count_removals,
     is_agreement_needed,
 )
+from dbt_stripe_sync.engine.plan.lookups import resolve_lookups
 from dbt_stripe_sync.engine.plan.rows import RowPlanner
 from dbt_stripe_sync.engine.plan.stale_state import StaleStateCheck
 from dbt_stripe_sync.engine.plan.tally import Tally
@@ -172,7 +173,7 @@ def _note_what_is_left_out(planning: Planning, staged: Staged, found: Tally, *, 
 
 async def _look_up(planning: Planning, staged: Staged, found: Tally) -> None:
     """Find the objects that a sync's references look for."""
-    for note in await planning.observing.existing.resolve_lookups(staged):
+    for note in await resolve_lookups(planning.observing.existing, planning.workspace, staged):
         found.notes[Note(text=note)] += 1
 
 
