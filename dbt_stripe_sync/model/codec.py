@@ -70,13 +70,19 @@ def _canonical(value: Any) -> Any:
         return {name: _canonical(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(part) for part in value]
+    marked = _marked(value)
+    if marked is None:
+        raise TypeError(f"a {type(value).__name__} has no canonical form")
+    return marked
+
+
+def _marked(value: Any) -> dict[str, Any] | None:
+    """What stands for another object, or for a value that is not stored, as JSON; None for anything else."""
     if isinstance(value, Ref):
         return {REF: [value.sync, value.key]}
     if isinstance(value, Fingerprint):
         return {FINGERPRINT: [value.salt, value.digest]}
-    if isinstance(value, NotStored):
-        return {NOT_STORED: value.kind}
-    raise TypeError(f"a {type(value).__name__} has no canonical form")
+    return {NOT_STORED: value.kind} if isinstance(value, NotStored) else None
 
 
 def encode_params(value: Any) -> Any:
@@ -93,13 +99,10 @@ def encode_params(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [encode_params(part) for part in value]
-    if isinstance(value, Ref):
-        return {REF: [value.sync, value.key]}
-    if isinstance(value, Fingerprint):
-        return {FINGERPRINT: [value.salt, value.digest]}
-    if isinstance(value, NotStored):
-        return {NOT_STORED: value.kind}
-    return encode_params(dict(value)) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return encode_params(dict(value))
+    marked = _marked(value)
+    return value if marked is None else marked
 
 
 def _escaped(name: str) -> str:
