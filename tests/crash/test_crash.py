@@ -23,10 +23,11 @@ KILLS_OF_SAVED_PLANS = 6
 
 
 @pytest.mark.parametrize("shop", ["cold"], indirect=True)
-def test_a_state_that_dies_while_it_is_made_is_made_by_the_next_run(few):
+@pytest.mark.parametrize("points", [MAKING_THE_STATE[:1], MAKING_THE_STATE[1:]], ids=["one kill", "kill after kill"])
+def test_a_state_that_dies_while_it_is_made_is_made_by_the_next_run(few, points):
     few.write(0)
 
-    for point in MAKING_THE_STATE:
+    for point in points:
         assert not few.run(point, 1)
 
     few.until_done()

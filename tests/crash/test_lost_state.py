@@ -112,6 +112,7 @@ def test_all_that_is_forgotten_is_found_again_and_nothing_is_made_twice(shop):
     assert records_of(shop) == before
 
 
+@pytest.mark.telling
 def test_a_backup_that_is_older_than_its_objects_makes_nothing_twice(customers, tmp_path):
     people = ((1, "a@example.com", "Ann"), (2, "b@example.com", "Bob"))
     customers.rows("customers", *people, columns="id int, email text, name text")
