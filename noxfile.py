@@ -25,7 +25,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Every case of each grid, kills, real dbt, large files."""
+    """Every case of each grid, kills, real dbt."""
     session.run("pytest", "-m", "slow", *session.posargs)
 
 

@@ -34,7 +34,10 @@ def records_of(business):
         return state.execute(query).fetchall()
 
 
-@pytest.fixture(params=range(GENERATIONS), ids=lambda number: f"generation {number}")
+@pytest.fixture(
+    params=[0, *(pytest.param(number, marks=pytest.mark.long) for number in range(1, GENERATIONS))],
+    ids=lambda number: f"generation {number}",
+)
 def shop(request, business):
     """A shop with every kind of object that has our tag; up to two generations of changes lie behind it."""
     for number in range(request.param + 1):
