@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.api import Project
     from dbt_stripe_sync.cli.screen import Screen
     from dbt_stripe_sync.model.plan import Agree, PermanentRemovals, Plan, Review
-    from dbt_stripe_sync.report.progress import Progress
+    from dbt_stripe_sync.report.progress import ProgressDisplay
 
 FORMATS = click.Choice(["text", "markdown", "json"])
 REFRESH = click.option("--refresh", is_flag=True, help="Read every object back and show what others changed in Stripe.")
@@ -164,7 +164,7 @@ def _nothing_to_defer() -> Problem:
     )
 
 
-def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: bool) -> bool | Agree:
+def _agreement(project: Project, screen: Screen, progress: ProgressDisplay, *, yes: bool) -> bool | Agree:
     """The answer that `--yes` gives, or the person at the terminal, who sees the plan first."""
     if yes or not screen.can_ask:
         return yes
@@ -177,7 +177,7 @@ def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: boo
     return ask
 
 
-def _review(project: Project, screen: Screen, progress: Progress, *, asks_first: bool = False) -> Review:
+def _review(project: Project, screen: Screen, progress: ProgressDisplay, *, asks_first: bool = False) -> Review:
     """Show what replaced prices do to people before it is sent, and ask where nobody has seen a plan of this yet."""
 
     def look(plan: Plan, /, *, is_first: bool) -> None:
@@ -251,7 +251,13 @@ def finish(report: RunReport, project: Project, screen: Screen) -> int:
         return 0 if report.status is RunStatus.SUCCEEDED else 1
     if screen.is_quiet and report.status is RunStatus.SUCCEEDED:
         return 0
-    lines = run_text.render_run(report, width=screen.width, colour=screen.has_colour, artifacts=project.artifacts)
+    lines = run_text.render_run(
+        report,
+        width=screen.width,
+        colour=screen.has_colour,
+        artifacts=project.artifacts,
+        summary=project.summary,
+    )
     screen.lines(lines)
     return 0 if report.status is RunStatus.SUCCEEDED else 1
 

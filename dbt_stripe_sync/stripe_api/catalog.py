@@ -12,8 +12,8 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.params import Operation, Param, ParamKind, has_early_words, has_update_only_parts
-from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
 from dbt_stripe_sync.stripe_api.refusals import REFUSED_V2
+from dbt_stripe_sync.stripe_api.resource_lifecycle import build_lifecycle
 from dbt_stripe_sync.stripe_api.sdk import (
     V1_SERVICES,
     method_names,
