@@ -164,7 +164,8 @@ TYPES = {
         "number": "decimal(30, 4)", "whole": "int", "big": "bigint", "double": "double", "single": "float",
         "moment": "timestamp", "wall": "timestamp_ntz", "day": "date", "span": "interval day to second",
         "flag": "boolean", "document": "variant", "list": "array<string>", "doubles": "array<double>",
-        "amounts": "array<decimal(30, 4)>", "moments": "array<timestamp>", "pair": "struct<text: string, numbers: array<int>>", "raw": "binary",
+        "amounts": "array<decimal(30, 4)>", "moments": "array<timestamp>",
+        "pair": "struct<text: string, numbers: array<int>>", "raw": "binary",
     },
 }  # fmt: skip
 # What the columns' types take beforehand.
