@@ -79,7 +79,7 @@ def _check_names(workload: Workload, seeds: Sequence[Seed], properties: Path) ->
         raise ConfigError(
             Problem(
                 code="name-taken",
-                summary=f"the project has a {node.resource_type} `{node.name}` already",
+                summary=f"the project already has a {node.resource_type} named `{node.name}`",
                 where=Location(file=node.file, model=node.name),
                 hint="give the seeds other names with `--prefix`",
             )
@@ -126,7 +126,7 @@ def _write(texts: Mapping[Path, str], *, overwrite: bool) -> None:
         raise ConfigError(
             Problem(
                 code="file-exists",
-                summary="the file is there already, and has other contents",
+                summary="the file already exists, with other contents",
                 where=Location(file=str(file)),
                 hint="`--force` overwrites it; `--prefix` gives the seeds other names",
             )

@@ -62,11 +62,11 @@ def test_an_unset_environment_variable_in_the_profile(customers):
     [
         (
             {"resource": "custmer"},
-            ["error[unknown-resource]: Stripe has no resource `custmer`", "did you mean `customer`?"],
+            ["error[unknown-resource]: unknown Stripe resource `custmer`", "did you mean `customer`?"],
         ),
         (
             {"fields": {"emial": "email"}},
-            ["error[unknown-parameter]: Stripe knows no parameter `emial`", "did you mean `email`?"],
+            ["error[unknown-parameter]: unknown parameter `emial`", "did you mean `email`?"],
         ),
         (
             {"resource": "price", "fields": {"unit_amount": "id"}},

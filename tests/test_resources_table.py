@@ -33,7 +33,7 @@ of which can be synced. `dbt-stripe-sync fields RESOURCE` lists the parameters o
   `metadata.<name>`.
 - **on_removed**: what can happen to the object of a row that left the model; `ignore` always can. What can't be
   undone has an asterisk.
-- **immutable parameter changed**: what a change of a parameter does that Stripe takes at creation alone.
+- **immutable parameter changed**: what a change of a parameter does that Stripe accepts at creation alone.
   *Replace* makes a new object first, moves the row to it, and then removes the old one as it says. *NotReplaced*
   leaves the object as it is and says why.
 - **options**: what may stand under `options:`.
@@ -157,4 +157,4 @@ def test_what_api_v2_alone_has_says_why_no_sync_writes_it(name, business):
 
     reason = REFUSED_V2.get(name) or REFUSED_V2[name.removesuffix("s")]
     assert ran.exit_code == 2
-    assert f"error[refused-resource]: `{name}` is not synced: {reason}" in ran.text
+    assert f"error[refused-resource]: `{name}` can't be synced: {reason}" in ran.text

@@ -23,7 +23,7 @@ def write_generated(text: str, file: Path, *, header: str, command: str) -> bool
             raise ConfigError(
                 Problem(
                     code="file-exists",
-                    summary=f"the file is there already, and was not written by `dbt-stripe-sync {command}`",
+                    summary=f"the file already exists, and was not written by `dbt-stripe-sync {command}`",
                     where=Location(file=str(file)),
                     hint="name another one with `--out`",
                 )

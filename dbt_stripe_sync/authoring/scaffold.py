@@ -58,7 +58,7 @@ def find_model(manifest: Manifest, name: str) -> ModelNode:
         raise ConfigError(Problem(code="unknown-model", summary=f"the project has no model `{name}`", hint=hint))
     if TAG in node.meta:
         where = Location(file=node.file, model=name)
-        hint = "change it there; `dbt-stripe-sync init` writes only what is not there yet"
+        hint = "change it there; `dbt-stripe-sync init` only adds what is missing"
         raise ConfigError(Problem(code="already-synced", summary=f"`{name}` has a sync", where=where, hint=hint))
     return node
 
@@ -92,14 +92,14 @@ def _find_resource(name: str, catalog: Catalog) -> Resource:
     if resource is None:
         close = catalog.suggest(name)
         hint = f"did you mean `{close}`?" if close else "`dbt-stripe-sync fields` lists them all"
-        raise ConfigError(Problem(code="unknown-resource", summary=f"Stripe has no resource `{name}`", hint=hint))
+        raise ConfigError(Problem(code="unknown-resource", summary=f"unknown Stripe resource `{name}`", hint=hint))
     refused = resource.lifecycle.refused
     if refused is not None:
         raise ConfigError(
             Problem(
                 code="refused-resource",
-                summary=f"`{resource.name}` is not synced: {refused}",
-                hint="`dbt-stripe-sync fields` lists what can be",
+                summary=f"`{resource.name}` can't be synced: {refused}",
+                hint="`dbt-stripe-sync fields` lists what can be synced",
             )
         )
     return resource
@@ -121,7 +121,7 @@ def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) ->
         raise ConfigError(
             Problem(
                 code="foreign-model",
-                summary=f"`{node.name}` belongs to the package `{node.package}`, whose files are not yours",
+                summary=f"`{node.name}` belongs to the package `{node.package}`, whose files you can't change",
                 where=Location(file=node.file, model=node.name),
                 hint="select from it in a model of your own, and sync that one",
             )
@@ -135,5 +135,5 @@ def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) ->
     if file.exists():
         where = Location(file=str(file), model=node.name)
         hint = "run `dbt parse`, so that the manifest has it, and try again"
-        raise ConfigError(Problem(code="file-exists", summary="the file is there already", where=where, hint=hint))
+        raise ConfigError(Problem(code="file-exists", summary="the file already exists", where=where, hint=hint))
     return file, new_file(node.resource_type, node.name, lines)

@@ -44,7 +44,7 @@ def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, fil
         column = holder.lc.col
         line, names = holder.lc.line, ["meta", TAG] if below == "config" else [TAG]
     if holder is not None and TAG in holder:
-        raise ConfigError(_problem("already-synced", f"`{model}` has a `{TAG}` already", file, model))
+        raise ConfigError(_problem("already-synced", f"`{model}` already has a `{TAG}`", file, model))
     lines = [f"{STEP * depth}{name}:" for depth, name in enumerate(names)] + _indented(snippet, len(names))
     rows = text.splitlines()
     rows[line:line] = [f"{' ' * column}{row}" for row in lines]
@@ -90,7 +90,7 @@ def _check_rest(before: str, after: str, kind: str, model: str, file: str) -> No
     node = _find_model(now, kind, model)
     holder, _ = _place(node) if node is not None else (None, "")
     if node is None or holder is None or holder.pop(TAG, None) is None:
-        raise ConfigError(_problem("flow-yaml", "no place for the sync is found in this file", file, model))
+        raise ConfigError(_problem("flow-yaml", "there is no place for the sync in this file", file, model))
     old = _find_model(was, kind, model)
     for name in ("config", "meta"):
         part = node.get(name)
@@ -99,12 +99,12 @@ def _check_rest(before: str, after: str, kind: str, model: str, file: str) -> No
         if part == {} and old is not None and not old.get(name):
             del node[name]
     if was != now:
-        raise ConfigError(_problem("flow-yaml", "no place for the sync is found in this file", file, model))
+        raise ConfigError(_problem("flow-yaml", "there is no place for the sync in this file", file, model))
 
 
 def _problem(code: str, summary: str, file: str, model: str | None) -> Problem:
     hints = {
-        "already-synced": "change it there; `dbt-stripe-sync init` writes only what is not there yet",
+        "already-synced": "change it there; `dbt-stripe-sync init` only adds what is missing",
         "flow-yaml": "write the model's `config:` and `meta:` on lines of their own, and try again",
         "bad-yaml": "`dbt parse` shows the details",
         "model-not-in-file": "run `dbt parse`, so that the manifest has its location",

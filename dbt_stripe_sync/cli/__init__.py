@@ -21,12 +21,12 @@ INTERRUPTED = 130
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 UNSUPPORTED = Problem(
     code="unsupported-system",
-    summary="dbt-stripe-sync doesn't run on Windows: its locks and signals are those of POSIX",
+    summary="dbt-stripe-sync doesn't run on Windows: it needs POSIX locks and signals",
     hint="run it on Linux or macOS, or in the Windows Subsystem for Linux",
 )
 OUT_OF_MEMORY = Problem(
     code="out-of-memory",
-    summary="there was not enough memory to continue; what was sent is recorded",
+    summary="the program ran out of memory; what was sent is recorded",
     hint="run it again with more memory, or with `--select` for fewer syncs at a time",
 )
 

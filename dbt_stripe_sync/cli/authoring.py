@@ -75,9 +75,9 @@ def _prefix(ctx: click.Context, param: click.Parameter, given: str) -> str:
 @with_project
 @click.argument("kinds", metavar="[KIND]...", nargs=-1, type=click.Choice(KINDS))
 @click.option("--include-archived", is_flag=True, help="Also import archived objects and expired coupons.")
-@click.option("--prefix", default=PREFIX, callback=_prefix, show_default=True, help="Start of the seeds' names.")
-@click.option("--force", is_flag=True, help="Overwrite seeds that are there already.")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option("--prefix", default=PREFIX, callback=_prefix, show_default=True, help="Prefix of the seeds' names.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @OUTPUT
 def import_(
     project: Project,

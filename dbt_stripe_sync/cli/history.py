@@ -48,7 +48,7 @@ def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
 def report(
     project: Project, screen: Screen, *, run_id: str | None, form: str | None, is_opened: bool, show_values: bool
 ) -> int:
-    """Show what RUN (the last one) did, and what to do about it.
+    """Show what RUN (default: the last) did, and what to do about it.
 
     Lists each request with its id and Stripe's answer.
     """

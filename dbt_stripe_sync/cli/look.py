@@ -83,7 +83,7 @@ def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str
 @with_project
 @OUTPUT
 def debug(project: Project, screen: Screen, *, output: str | None) -> int:
-    """Check each part on its own: ok, or what to do.
+    """Check each part of the setup, and say what to fix.
 
     The parts are project, syncs, warehouse, Stripe, permissions and state.
     """

@@ -50,7 +50,7 @@ _CLOUD = (
 )
 _SCREEN = (
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Progress output format."),
-    click.option("--no-color", is_flag=True, help="Disable colors; NO_COLOR does so, too."),
+    click.option("--no-color", is_flag=True, help="Disable colors, as NO_COLOR does."),
     click.option("--quiet", "-q", is_flag=True, help="Print data and errors only: no progress, no notes, no warnings."),
 )
 

@@ -76,7 +76,7 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
     The next run looks for the tag before it creates, so a row whose object is still there gets its record back.
     """
     if every == bool(keys):
-        raise click.UsageError("name the keys to forget, or say `--all`")
+        raise click.UsageError("name the keys to forget, or use `--all`")
     count = project.state.forget(sync, keys, every=every)
     objects = "its object stays" if count == 1 else "their objects stay"
     screen.say([f"Forgot {count:,} {_records(count)} of `{sync}`; {objects} in Stripe."])
@@ -103,7 +103,7 @@ def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
 @with_project
 @click.argument("old")
 @click.argument("new")
-@click.option("--keep-tags", is_flag=True, help="Leave the old name in Stripe, which costs no call.")
+@click.option("--keep-tags", is_flag=True, help="Leave the old name in Stripe, without any calls.")
 def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: bool) -> int:
     """Move records after a sync was renamed in YAML from OLD to NEW.
 
@@ -161,7 +161,7 @@ def rebuild(project: Project, screen: Screen, *, output: str | None) -> int:
             "sync": sync.sync,
             "records": "-" if sync.skipped else f"{sync.records:,}",
             "note": sync.skipped
-            or (f"{counted(sync.unknown_rows, 'object')} with keys too long to tell" * bool(sync.unknown_rows)),
+            or (f"{counted(sync.unknown_rows, 'object')} whose key doesn't fit into the tag" * bool(sync.unknown_rows)),
         }
         for sync in found
     ]

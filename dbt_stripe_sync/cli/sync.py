@@ -142,7 +142,7 @@ def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
 @YES
 def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bool, yes: bool) -> int:
-    """Retry only what a run could not do.
+    """Retry only what a run didn't finish.
 
     These are the rows that RUN (default: the last one) rejected, skipped or left unresolved.
     """
@@ -151,7 +151,7 @@ def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bo
         review = _review(project, screen, progress)
         report = project.retry(run_id, progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
     if report is None:
-        screen.say(["Nothing to retry: that run rejected, skipped or left unresolved no row."])
+        screen.say(["Nothing to retry: that run left no row rejected, skipped or unresolved."])
         return 0
     return finish(report, project, screen)
 
@@ -206,7 +206,7 @@ def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project
 
     screen.notes(rendered(plan, project, screen, "text", show_values=True, with_hint=False))
     if not screen.confirm(plan_words.question_of(plan, removals)):
-        raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
+        raise PlanError(Problem(code="not-agreed", summary="nothing was sent, because the answer was no"))
 
 
 def rendered(

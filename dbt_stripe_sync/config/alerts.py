@@ -43,12 +43,14 @@ def parse_alerts(raw: Any, where: Location, problems: Problems) -> tuple[Alert, 
 
 def _parse_alert(entry: Any, where: Location, problems: Problems) -> Alert | None:
     if not isinstance(entry, dict):
-        problems.add("bad-setting", where, "an alert is not a YAML mapping", f"an alert takes {listed(KEYS)}")
+        problems.add(
+            "bad-setting", where, "an alert is not a YAML mapping", f"an alert has the settings {listed(KEYS)}"
+        )
         return None
     before = len(problems.found)
     for name in entry:
         if name not in KEYS:
-            hint = f"an alert takes {listed(KEYS)}{did_you_mean(str(name), KEYS)}"
+            hint = f"an alert has the settings {listed(KEYS)}{did_you_mean(str(name), KEYS)}"
             if name in {"url", "webhook"}:
                 hint = "name the variable that holds the address with `url_env`: the address is a secret"
             problems.add("unknown-setting", where.at_field(str(name)), f"an alert has no setting `{name}`", hint)

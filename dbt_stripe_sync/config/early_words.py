@@ -1,4 +1,4 @@
-"""Constants that Stripe takes in updates only, in a sync that creates: found by `parse`, not by the first new row."""
+"""Constants that Stripe accepts only in updates, in a sync that creates: found by `parse`, not by the first new row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_early_words(sync: Sync, resource: Resource, problems: Problems) -> Non
             problems.add(
                 "bad-constant",
                 where.at_field("value"),
-                f"Stripe accepts this word for `{name}` in updates only, and the sync creates each {resource.name}",
+                f"Stripe accepts this value for `{name}` in updates only, and the sync creates each {resource.name}",
                 "use a value that Stripe also accepts at creation, or use `mode: update`",
             )
 

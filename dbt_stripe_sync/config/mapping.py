@@ -113,7 +113,7 @@ def _shaped(raw: dict[str, Any], param: Param, around: Around, where: Location) 
         around.problems.add(
             "unknown-key",
             where.at_field(str(name)),
-            f"`{name}` means nothing beside `{kind}`",
+            f"`{name}` can't be used with `{kind}`",
             f"it takes {listed(sorted(SHAPES[kind]))}{did_you_mean(str(name), SHAPES[kind])}",
         )
     return _PARSERS[kind](raw, param, around, where)

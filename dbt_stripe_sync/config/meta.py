@@ -111,7 +111,10 @@ def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) ->
                     )
         else:
             problems.add(
-                "not-a-mapping", where, f"column `{column}` names no Stripe field", f"write `{COLUMN_FIELD}: email`"
+                "not-a-mapping",
+                where,
+                f"column `{column}` doesn't name a Stripe field",
+                f"write `{COLUMN_FIELD}: email`",
             )
 
 

@@ -69,8 +69,10 @@ def find_param(params: Mapping[str, Param], path: tuple[str, ...], problems: Pro
             problems.add(
                 "unknown-parameter",
                 where,
-                f"Stripe knows no parameter `{step}`{inside}",
-                f"it takes {listed(sorted(known))}{did_you_mean(step, known)}" if known else "it has no parts",
+                f"unknown parameter `{step}`{inside}",
+                f"it takes {listed(sorted(known))}{did_you_mean(step, known)}"
+                if known
+                else "it has no nested parameters",
             )
             return None
         known = param.fields

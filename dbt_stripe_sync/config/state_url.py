@@ -18,7 +18,7 @@ def find_fault(url: str) -> str | None:
     if parts.scheme == "file":
         return None if not parts.netloc and parts.path.startswith("/") else "is not the path of a folder"
     if not parts.netloc or ":" in parts.netloc:
-        return "names no bucket"
+        return "has no bucket"
     if any(part in {"", ".", ".."} for part in parts.path.strip("/").split("/")) and parts.path.strip("/"):
         return "has a prefix that is not a path"
     return None

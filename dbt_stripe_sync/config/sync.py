@@ -210,13 +210,13 @@ class _Parser:
             self.problems.add(
                 "no-resource",
                 where,
-                "the sync names no Stripe resource",
+                "the sync has no Stripe resource",
                 "add `resource: customer`, or what the rows are",
             )
             return None
         resource = self.catalog.resource(str(name))
         if resource is None and (reason := self.catalog.why_not(str(name))) is not None:
-            self.problems.add("refused-resource", where, f"`{name}` is not synced: {reason}", WHAT_CAN_BE)
+            self.problems.add("refused-resource", where, f"`{name}` can't be synced: {reason}", WHAT_CAN_BE)
             return None
         if resource is None:
             close = self.catalog.suggest(str(name))
@@ -224,7 +224,7 @@ class _Parser:
             self.problems.add(
                 "unknown-resource",
                 where,
-                f"Stripe has no resource `{name}`",
+                f"unknown Stripe resource `{name}`",
                 hint or "`dbt-stripe-sync fields` lists them all",
             )
             likely = closest(str(name), self.catalog.names())

@@ -95,6 +95,6 @@ def _parse_listing(text: str, what: str) -> list[str]:
 def _unreadable(what: str) -> Problem:
     return Problem(
         code="unreadable-listing",
-        summary=f"the answer of `dbt ls` for the {what} can't be read, so its selection is unknown",
+        summary=f"the output of `dbt ls` for the {what} can't be read, so its selection is unknown",
         hint="unset variables of the environment that begin with `DBT_`, and see what `dbt ls --output json` prints",
     )

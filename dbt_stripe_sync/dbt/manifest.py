@@ -164,7 +164,7 @@ def _schema_version(metadata: Mapping[str, Any]) -> int:
 def _too_old(version: int, path: Path) -> Problem:
     return Problem(
         code="old-manifest",
-        summary=f"the manifest has schema v{version}, and v{OLDEST_SCHEMA} (dbt 1.5) is the oldest read",
+        summary=f"the manifest has schema v{version}, but the oldest supported one is v{OLDEST_SCHEMA} (dbt 1.5)",
         where=Location(file=str(path)),
         hint="upgrade dbt, and run `dbt build` again",
     )

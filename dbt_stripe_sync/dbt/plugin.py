@@ -105,7 +105,7 @@ def _find_problems(nodes: Iterable[Any], project: str) -> str:
         check_syncs(raw, project)
     except ConfigError as error:
         count = len(error.problems)
-        title = f"dbt-stripe-sync refuses the syncs of this project: {count:,} problem{'' if count == 1 else 's'}"
+        title = f"dbt-stripe-sync found {count:,} problem{'' if count == 1 else 's'} in the syncs of this project"
         return "\n".join([title, "", *render_problems(error.problems)])
     return ""
 

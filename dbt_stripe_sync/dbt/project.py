@@ -147,7 +147,7 @@ def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
     """docs.getdbt.com/reference/node-selection/yaml-selectors: one may say `default: true`, or an expression."""
     if not file.is_file():
         return None
-    raw, _ = _read_yaml(file, "bad-yaml", "the file is gone", "run it again")
+    raw, _ = _read_yaml(file, "bad-yaml", "the file no longer exists", "run it again")
     entries = raw.get("selectors")
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and "default" in entry:

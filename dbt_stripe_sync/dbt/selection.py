@@ -188,5 +188,5 @@ def _two_ways(name: str) -> Problem:
     return Problem(
         code="two-selections",
         summary=f"`--selector {name}` can't be combined with `--select` or `--exclude`",
-        hint="put what they say into the selector in selectors.yml",
+        hint="move them into the selector in selectors.yml",
     )

@@ -78,7 +78,7 @@ def _warehouse(workload: Workload) -> str:
     check_target(workload)
     with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
-    return f"{workload.dbt.target.get('type')}, every column that the syncs read is there"
+    return f"{workload.dbt.target.get('type')}, has every column that the syncs read"
 
 
 async def _stripe(workload: Workload, known: list[Account]) -> str:

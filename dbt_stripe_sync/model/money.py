@@ -59,7 +59,7 @@ def exponent_of(currency: str) -> int:
     if not is_currency(code):
         raise MoneyError(
             "unknown-currency",
-            "has a currency that Stripe does not know",
+            "has a currency that Stripe doesn't support",
             "use a three-letter ISO code, such as `usd` (docs.stripe.com/currencies)",
         )
     return 0 if code in ZERO_DECIMAL else 3 if code in THREE_DECIMAL else 2

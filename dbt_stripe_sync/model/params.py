@@ -93,7 +93,7 @@ def word_unshown(param: Param) -> Any:
 
 
 def early_words(value: Any, param: Param) -> Iterator[tuple[str, ...]]:
-    """The paths inside a value of words that Stripe takes in updates only, such as `now` as the end of a phase."""
+    """The paths inside a value of words that Stripe accepts only in updates, such as `now` as the end of a phase."""
     if isinstance(value, list):
         parts = [] if param.item is None else [(str(index), part, param.item) for index, part in enumerate(value)]
     elif isinstance(value, dict):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 INDENT = "  "
 MOST_SHOWN = 20
-HINT = "every run tries again; `dbt-stripe-sync state settle SYNC KEY` drops what you have done or don't want any more"
+HINT = (
+    "every run tries again; `dbt-stripe-sync state settle SYNC KEY` drops what you have done yourself or no longer want"
+)
 
 
 def render_owed(owed: Sequence[Owed], *, width: int, paint: Paint, with_values: bool = False) -> Iterator[str]:

@@ -155,5 +155,5 @@ def _explained(outcome: Outcome) -> tuple[str, str | None]:
     if outcome.status is Status.UNKNOWN:
         if outcome.reason:
             return outcome.reason, None  # it says itself what is to be done
-        return "no answer came, so it may have happened", "run it again: the next run finds out first"
+        return "Stripe didn't answer, so the change may have been made", "run it again: the next run finds out first"
     return outcome.reason or "it was not sent", None

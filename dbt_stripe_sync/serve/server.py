@@ -190,7 +190,7 @@ class Front:
         name, content_type = KINDS[request.match_info["kind"]]
         file = folder_of(self._options, int(request.match_info["number"])) / name
         if not file.is_file():
-            raise web.HTTPNotFound(text="There is no such report any more.\n")
+            raise web.HTTPNotFound(text="This report no longer exists.\n")
         return web.FileResponse(file, headers={"Content-Type": f"{content_type}; charset=utf-8"})
 
     def _check_reader(self, request: web.Request) -> None:

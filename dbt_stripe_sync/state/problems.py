@@ -85,7 +85,7 @@ def cannot_write(path: Path, error: Exception) -> StateError:
                 code="state-disk-full",
                 summary="the state can't be written: the disk is full",
                 where=Location(file=str(path)),
-                hint="free some space and run again: nothing was sent that the state does not know of",
+                hint="free some space and run again: the state knows everything that was sent",
             )
         )
     if isinstance(error, OSError) or any(sign in text for sign in _NOT_ALLOWED):
@@ -103,7 +103,7 @@ def cannot_write(path: Path, error: Exception) -> StateError:
             code="state-unwritable",
             summary=f"the state can't be written (DuckDB: {type(error).__name__})",
             where=Location(file=str(path)),
-            hint="run again: nothing was sent that the state does not know of; if it stays so, check the disk",
+            hint="run again: the state knows everything that was sent; if it happens again, check the disk",
         )
     )
 

@@ -82,7 +82,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "email", "metadata"),
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
-            when_immutable_changes=NotReplaced(reason="Stripe takes it only when the customer is created"),
+            when_immutable_changes=NotReplaced(reason="Stripe accepts it only when the customer is created"),
             # docs.stripe.com/billing/customer/balance: every invoice moves it; and every invoice has the next number.
             moved_by_stripe=("balance", "next_invoice_sequence"),
             note="deleting a customer can't be undone and cancels its subscriptions at once",
@@ -108,7 +108,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             ),
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
-            when_immutable_changes=NotReplaced(reason="Stripe takes it only when the product is created"),
+            when_immutable_changes=NotReplaced(reason="Stripe accepts it only when the product is created"),
         ),
         "price": Lifecycle(
             found_by=("id", "lookup_key", "metadata"),
@@ -139,7 +139,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
             needs_one_of=(("amount", "amount_decimal", "tiers"),),
-            note="Stripe keeps plans for old integrations; prices do all that they do",
+            note="Stripe keeps plans for old integrations; prices replace them",
         ),
         "coupon": Lifecycle(
             found_by=("id", "metadata", "name"),
@@ -352,7 +352,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(
                 reason="an entry in a ledger is never changed; add another that corrects it"
             ),
-            note="an entry changes what the customer owes; there is no way to take it out again",
+            note="an entry changes what the customer owes; it can't be removed",
         ),
         "customer.tax_id": Lifecycle(
             found_by=("id",),
@@ -404,7 +404,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             tagged=False,
             when_immutable_changes=NotReplaced(reason="a meter's events are counted as they were when it was created"),
-            note="an inactive meter takes no events; it is activated again when its row comes back",
+            note="an inactive meter accepts no events; it is activated again when its row comes back",
             # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so a subscription that still
             # runs would bill nothing of what is used until its end.
             used_by=(
@@ -437,8 +437,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 name="stream",
                 operation=STREAM,
                 most=100,
-                note="Stripe checks streamed events after it has taken them: one that it drops later looks sent, and "
-                "only its event `v1.billing.meter.error_report_triggered` tells",
+                note="Stripe checks streamed events after it has accepted them; one that it drops later looks sent, "
+                "and only its event `v1.billing.meter.error_report_triggered` shows it",
             ),
         ),
         "billing.meter_event_adjustment": Lifecycle(modes=INSERT_ONLY, tagged=False, listed=False),
@@ -508,7 +508,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             when_immutable_changes=NotReplaced(reason="an endpoint in its place would sign with another secret"),
             replace_if_asked=Replace(then=Removal.DELETE),
-            note="its signing secret is not kept: take it from the Dashboard",
+            note="its signing secret isn't kept: copy it from the Dashboard",
         ),
         "tax.registration": Lifecycle(
             found_by=("id",),

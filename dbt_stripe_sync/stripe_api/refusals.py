@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SHORT_LIVED = "it lives for minutes, so a warehouse's row can't stand for it"
+_SHORT_LIVED = "it lives for minutes, so a warehouse row can't represent it"
 _MONEY = "it moves money at once, which no table should do by being rebuilt"
 _PAYMENT = "it takes a payment from somebody who is present, which no table is"
 _CARD = "it is made from card or bank details, which don't belong in a warehouse"

@@ -115,7 +115,7 @@ def _authentication(target: Mapping[str, Any], project_root: Path) -> dict[str, 
         case "service-account":
             path = project_root / Path(str(target.get("keyfile", ""))).expanduser()
             if not path.is_file():
-                raise bad_setting("bigquery", "keyfile", f"names {path}, which is not there")
+                raise bad_setting("bigquery", "keyfile", f"names {path}, which doesn't exist")
             return {kind: DatabaseOptions.AUTH_VALUE_JSON_CREDENTIAL_FILE.value, credentials: path}
         case "service-account-json":
             key = _key_json(target.get("keyfile_json"))
@@ -123,7 +123,7 @@ def _authentication(target: Mapping[str, Any], project_root: Path) -> dict[str, 
         case "oauth-secrets":
             if not target.get("refresh_token"):
                 hint = "give `refresh_token`, `client_id` and `client_secret`, or use another `method`"
-                raise bad_setting("bigquery", "token", "alone is not taken by the driver", hint)
+                raise bad_setting("bigquery", "token", "isn't enough for the driver", hint)
             return {
                 kind: DatabaseOptions.AUTH_VALUE_USER_AUTHENTICATION.value,
                 DatabaseOptions.AUTH_CLIENT_ID.value: target.get("client_id"),

@@ -184,7 +184,7 @@ def _authentication(target: Mapping[str, Any]) -> dict[str, Any]:
             "azure_client_secret": target["azure_client_secret"],
         }
     if target.get("auth_type") not in {None, "oauth"}:
-        reason = f"is `{target['auth_type']}`, which is not known here"
+        reason = f"is `{target['auth_type']}`, which isn't supported"
         raise bad_setting("databricks", "auth_type", reason, "use a token, or `oauth` with a client id and secret")
     if target.get("client_secret"):
         host = str(target["host"]).removeprefix("https://").rstrip("/")
@@ -230,7 +230,7 @@ class ServicePrincipal:
                 made = json.load(answer)
         except urllib.error.HTTPError as error:
             error.close()
-            reason = f"its secret was not taken (HTTP {error.code})"
+            reason = f"its secret was rejected (HTTP {error.code})"
             raise not_authorised("Databricks", "the service principal", reason) from None
         except (OSError, ValueError) as error:
             raise unreachable("Databricks", f"no token for the service principal ({type(error).__name__})") from None

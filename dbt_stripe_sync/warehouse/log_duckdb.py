@@ -121,7 +121,7 @@ def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, 
     del read_seconds  # nothing on this machine keeps anybody waiting
     profile = parse_profile(target, project_root)
     if profile.file is None:
-        raise purpose.problem("not-supported", "the profile's DuckDB database is no file", "use a DuckDB file")
+        raise purpose.problem("not-supported", "the profile's DuckDB database is not a file", "use a DuckDB file")
     # A file that is not there yet is made so that the DuckDB of dbt, an older one perhaps, opens it as well.
     ours = {"autoinstall_known_extensions": "false", "storage_compatibility_version": "v1.0.0"}
     connection = duckdb.connect(":memory:", config={**profile.config, **ours})

@@ -150,7 +150,7 @@ class PostgresLog:
         reason = (
             f"{message} (SQLSTATE {state})" if state.startswith(MESSAGE_IS_SAFE) else f"SQLSTATE {state or 'unknown'}"
         )
-        return problem("failed", f"PostgreSQL rejected {what}: {reason}", "look into the server's log")
+        return problem("failed", f"PostgreSQL rejected {what}: {reason}", "check the server's log")
 
 
 def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> PostgresLog:

@@ -216,7 +216,7 @@ def _set_role(connection: Connection, target: Mapping[str, Any], role: str) -> N
     except adbc_driver_manager.Error:
         connection.close()
         hint = f"grant the role to the user, or change the profile's `role`: GRANT {role} TO …"
-        raise not_permitted(_place(target), target.get("user"), f"may not take the role `{role}`", hint) from None
+        raise not_permitted(_place(target), target.get("user"), f"may not use the role `{role}`", hint) from None
 
 
 def _described(cursor: Cursor, source: RowSource) -> Sequence[SourceColumn]:

@@ -155,7 +155,7 @@ def _prepare_session(connection: Any, place: str, target: Mapping[str, Any]) -> 
         except redshift_connector.Error:
             connection.close()
             hint = f"grant the role to the user, or change the profile's `role`: GRANT ROLE {role} TO …"
-            raise not_permitted(place, target.get("user"), f"may not take the role `{role}`", hint) from None
+            raise not_permitted(place, target.get("user"), f"may not use the role `{role}`", hint) from None
     connection.commit()
 
 
@@ -225,7 +225,7 @@ def _authentication(target: Mapping[str, Any], *, serverless: bool) -> dict[str,
                 "idp_response_timeout": target.get("idp_response_timeout"),
             }
         case _:
-            raise bad_setting("redshift", "method", f"is `{method}`, which is not known here")
+            raise bad_setting("redshift", "method", f"is `{method}`, which isn't supported")
 
 
 TYPE_NAMES = {

@@ -146,7 +146,7 @@ def _authentication(target: Mapping[str, Any], project_root: Path, refreshed_tok
             provider = str(target.get("workload_identity_provider") or "").upper()
             return {kind: AuthType.WIF.value, DatabaseOptions.CLIENT_IDENTITY_PROVIDER.value: provider, **token}
         case _:
-            raise bad_setting("snowflake", "authenticator", f"is `{authenticator}`, which is not known here")
+            raise bad_setting("snowflake", "authenticator", f"is `{authenticator}`, which isn't supported")
 
 
 def _private_key(target: Mapping[str, Any], project_root: Path) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _refreshed_token(target: Mapping[str, Any]) -> str | None:
             return str(json.load(answer)["access_token"])
     except urllib.error.HTTPError as error:
         error.close()
-        reason = f"its refresh token was not taken (HTTP {error.code})"
+        reason = f"its refresh token was rejected (HTTP {error.code})"
         raise not_authorised(place, target.get("user"), reason) from None
     except (OSError, ValueError, KeyError) as error:
         raise unreachable(place, f"no access token for the refresh token ({type(error).__name__})") from None

@@ -77,7 +77,10 @@ def test_what_may_have_happened_is_not_called_failed():
     text = render(make_report(outcomes, [make_counts(rows=2)], status=RunStatus.PARTIAL))
 
     assert "! customers -> customer                       2 rows   1 unresolved, 1 skipped\n" in text
-    assert "unresolved[connection]: 1 row of `customers`\n  no answer came, so it may have happened." in text
+    assert (
+        "unresolved[connection]: 1 row of `customers`\n  Stripe didn't answer, so the change may have been made."
+        in text
+    )
     assert "  the connection: reset\n" in text
     assert "skipped: 1 row of `customers`" in text
     assert "another row has to be written first: customers/1 was not written." in text

@@ -468,7 +468,7 @@ def _early_problem(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Proble
     dotted = ".".join(path)
     return Problem(
         code="not-in-enum",
-        summary=f"`{dotted}` has a word that Stripe takes in updates only, and the {rules.resource.name} is a new one",
+        summary=f"`{dotted}` has a value that Stripe accepts only in updates, and the {rules.resource.name} is new",
         where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
-        hint="give it a value that Stripe takes at creation, or make the column null for new rows",
+        hint="give it a value that Stripe accepts at creation, or make the column null for new rows",
     )

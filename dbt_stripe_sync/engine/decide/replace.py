@@ -269,7 +269,7 @@ def end_first(change: Change) -> tuple[Change, Change]:
         changed=(),
         source_hash=None,
         refs=None,
-        reason="a new object takes its place, and can't be made beside it",
+        reason="a new object takes its place, and both can't exist at once",
         removed=True,
         gone=gone,
         owes=(),

@@ -293,7 +293,7 @@ def reasons_to_wait(
         if counts is None:
             yield f"`{name}` refers to them and is not selected"
         elif counts.held is not None:
-            yield f"`{name}` is held"
+            yield f"`{name}` is held back"
         elif name in unsettled:
             yield f"`{name}` has changes of an earlier run whose end is not known"
 

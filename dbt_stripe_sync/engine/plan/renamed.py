@@ -57,7 +57,7 @@ class RenameCheck:
 def _in_state(sync: Sync, name: str, count: int) -> Problem:
     return Problem(
         code="sync-renamed",
-        summary=f"`{name}` has {count:,} {'record' if count == 1 else 'records'} and is not in the project any more; "
+        summary=f"`{name}` has {count:,} {'record' if count == 1 else 'records'} and is no longer in the project; "
         f"was it renamed to `{sync.name}`?",
         where=sync.where,
         hint=f"`dbt-stripe-sync state mv {name} {sync.name}` if it was renamed; if it was removed, "
@@ -69,7 +69,7 @@ def _in_stripe(sync: Sync, name: str, count: int) -> Problem:
     what = f"{count:,} {sync.resource} {'object' if count == 1 else 'objects'}"
     return Problem(
         code="sync-renamed",
-        summary=f"Stripe has {what} of the sync `{name}`, which is not in the project any more, and the state knows "
+        summary=f"Stripe has {what} of the sync `{name}`, which is no longer in the project, and the state knows "
         f"none of them; was it renamed to `{sync.name}`?",
         where=sync.where,
         hint=f"if it was renamed, call it `{name}` again, run `dbt-stripe-sync state rebuild`, then rename it with "

@@ -262,7 +262,7 @@ def _counts(sync: Sync, lane: str, tally: _Tally, *, after: Sequence[str]) -> Sy
 def _unknown_sync(name: str) -> Problem:
     return Problem(
         code=CANNOT_UNDO,
-        summary=f"the project has no sync `{name}` any more, or disables it, so its objects stay as they are",
+        summary=f"the project no longer has the sync `{name}`, or disables it, so its objects stay as they are",
         where=Location(sync=name),
         hint="put the sync back, or undo the run from the version of the project that it ran with",
     )

@@ -56,7 +56,7 @@ def expired(place: RemotePlace, scheme: str) -> StateError:
         place,
         "the credentials for the object store have expired",
         f"get new ones that last longer than a run, or use a role that renews them; check {_CREDENTIALS[scheme]}. Then"
-        " run again: nothing was sent that the state does not know of",
+        " run again: the state knows everything that was sent",
     )
 
 

@@ -131,7 +131,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
         Frozen(
             fixed=Fixed(
                 statuses=frozenset({"open", "accepted", "canceled"}),
-                reason="the quote is no draft any more",
+                reason="the quote is no longer a draft",
                 but=frozenset({"metadata", "expires_at"}),
             ),
             message="This quote is {status}: `{name}` can only change while it is a draft.",

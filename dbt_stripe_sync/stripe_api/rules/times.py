@@ -74,7 +74,7 @@ class InWindow:
                 reason=f"is more than {_span(self.window.past)} in the past",
                 message="The timestamp is too far in the past.",
                 code=self.early,
-                hint="leave older rows out of the model: what was not sent in time can't be sent any more",
+                hint="leave older rows out of the model: it's too late to send them",
             )
         elif value > spot.now + self.window.ahead.total_seconds():
             yield Fault(
