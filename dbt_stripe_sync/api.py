@@ -19,6 +19,7 @@ from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.errors import ConfigError
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model_columns import check_models, find_doubtful_columns, find_missing_columns
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -105,6 +106,15 @@ class Project:
             self.workload = load_workload(self.options, look_further=look_further)
         return self.workload
 
+    def _load_with_key(self) -> Workload:
+        """The workload, for what needs a Stripe key. A missing key is reported together with missing columns."""
+        workload = self._load()
+        try:
+            _ = workload.key
+        except ConfigError as error:
+            raise ConfigError((*error.problems, *find_missing_columns(workload.dbt, workload.syncs))) from None
+        return workload
+
     def look_back(self) -> None:
         """Let syncs be wrong: what is asked for next is what earlier runs did. Raises `ConfigError`."""
         if "workload" not in self.__dict__:
@@ -144,7 +154,7 @@ class Project:
         sending = pipeline.RunOptions(agree=_asking(agreed), review=_reviewing(review), fail_fast=fail_fast)
 
         async def work() -> RunReport:
-            async with open_parts(self._load(), clock=self._clock) as parts:
+            async with open_parts(self._load_with_key(), clock=self._clock) as parts:
                 report = await pipeline.run(
                     self.workload,
                     parts,
@@ -191,7 +201,7 @@ class Project:
             path = Path(folder) / "plan.jsonl"
 
             async def work() -> Plan:
-                async with open_parts(self._load(), clock=self._clock, only_looks=True) as parts:
+                async with open_parts(self._load_with_key(), clock=self._clock, only_looks=True) as parts:
                     if parts.state.is_copy:
                         _log().warning(HELD)
                     return await pipeline.make_plan(

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from dbt_stripe_sync.api import Project
+from dbt_stripe_sync.cli.completing import complete_model, complete_resource
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.counting import counted
@@ -32,8 +33,13 @@ def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
 
 @click.command()
 @with_project
-@click.argument("model")
-@click.option("--resource", required=True, help="What each row of MODEL is in Stripe: customer, price …")
+@click.argument("model", shell_complete=complete_model)
+@click.option(
+    "--resource",
+    required=True,
+    shell_complete=complete_resource,
+    help="What each row of MODEL is in Stripe: customer, price …",
+)
 @click.option("--key", multiple=True, help="Column that identifies a row; repeat it for a composite key.")
 @click.option("--field", "fields", multiple=True, callback=_pairs, help="PARAMETER=COLUMN, where names don't match.")
 def init(

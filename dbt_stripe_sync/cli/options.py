@@ -23,6 +23,13 @@ SENDING = frozenset({"run", "apply", "retry", "undo", "trigger"})
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
+
+def _complete_selected(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from dbt_stripe_sync.cli.completing import complete_selected
+
+    return complete_selected(ctx, param, incomplete)
+
+
 _PROJECT = (
     click.option("--project-dir", type=FOLDER, envvar="DBT_PROJECT_DIR", help="Folder of dbt_project.yml [default: .]"),
     click.option("--profiles-dir", type=FOLDER, help="Folder of profiles.yml, searched as dbt does."),
@@ -30,8 +37,14 @@ _PROJECT = (
     click.option("--target", "-t", help="Target of the profile."),
     click.option("--target-path", type=FOLDER, help="Folder that dbt writes to [default: target]"),
     click.option("--vars", "variables", help="dbt variables, as YAML."),
-    click.option("--select", "-s", multiple=True, help="Models or syncs, in dbt's selector syntax."),
-    click.option("--exclude", multiple=True, help="Models or syncs to leave out."),
+    click.option(
+        "--select",
+        "-s",
+        multiple=True,
+        shell_complete=_complete_selected,
+        help="Models or syncs, in dbt's selector syntax.",
+    ),
+    click.option("--exclude", multiple=True, shell_complete=_complete_selected, help="Models or syncs to leave out."),
     click.option("--selector", help="Selector of selectors.yml, in place of --select and --exclude."),
     click.option("--allow-empty-selection", is_flag=True, help="Don't fail if --exclude matches nothing."),
     click.option("--state", "dbt_state", type=FOLDER, help="Folder with the manifest that `state:` compares with."),

@@ -106,7 +106,7 @@ class Screen:
         """Print what is wrong."""
         if self.is_quiet:
             problems = [problem for problem in problems if problem.severity is Severity.ERROR]
-        print_problems(problems, as_json=self.log_format == "json")
+        print_problems(problems, as_json=self.log_format == "json", colour=self.colour)
 
 
 def wants_colour() -> bool:
@@ -137,10 +137,13 @@ class _Notes(logging.Handler):
             self._screen.notes([said])
 
 
-def print_problems(problems: Iterable[Problem], *, as_json: bool = False) -> None:
-    """Print what is wrong on stderr, for people or as JSON lines among the progress."""
+def print_problems(problems: Iterable[Problem], *, as_json: bool = False, colour: bool = True) -> None:
+    """Print problems on stderr, as text or as JSON lines among the progress. Only a terminal gets a `colour`."""
     found = tuple(problems)
-    lines: Iterable[str] = render_problems(found)
+    is_terminal = sys.stderr.isatty()
+    has_colour = colour and is_terminal and wants_colour()
+    width = _width_of(sys.stderr) if is_terminal else None
+    lines: Iterable[str] = render_problems(found, colour=has_colour, width=width)
     if as_json:
         lines = (log_line("problem", p.severity.value, **json_problem(p)) for p in found)
     for line in lines:

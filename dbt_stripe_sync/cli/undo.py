@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dbt_stripe_sync.cli.completing import complete_run
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.cli.sync import ALL, FORMATS, finish, plan_status, rendered
 from dbt_stripe_sync.model.counting import counted
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_project
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=complete_run)
 @click.option("--yes", is_flag=True, help="Send the plan without asking.")
 @click.option("--out", type=FILE, help="Save the plan to a file, for `apply`, and send nothing.")
 @click.option("--output", "form", type=FORMATS, help="Print the plan in this form and send nothing [default: text]")
@@ -88,5 +89,5 @@ def _cannot(plan: Plan, screen: Screen) -> Iterator[str]:
     """What stays as the run left it, first of all."""
     if plan.problems:
         yield "Can't be undone:"
-        yield from render_problems(plan.problems, colour=screen.has_colour)
+        yield from render_problems(plan.problems, colour=screen.has_colour, width=screen.width)
         yield ""

@@ -46,10 +46,14 @@ def models_of(sync: Sync) -> tuple[ModelNode, ...]:
 def _reads(sync: Sync) -> Iterator[tuple[ModelNode, str, Location]]:
     for column in sync.key:
         yield sync.model, column, sync.where.at_field("key")
+    of_fields = list(_field_reads(sync.fields, sync.model))
+    # What rows are matched by is most often a field as well, whose place is the one to fix.
+    mapped = {(model.unique_id, column) for model, column, _ in of_fields}
     for match in sync.match:
         for column in _columns(match.value):
-            yield sync.model, column, sync.where.at_field("match")
-    yield from _field_reads(sync.fields, sync.model)
+            if (sync.model.unique_id, column) not in mapped:
+                yield sync.model, column, sync.where.at_field("match")
+    yield from of_fields
 
 
 def _field_reads(fields: Iterable[FieldMapping], model: ModelNode) -> Iterator[tuple[ModelNode, str, Location]]:

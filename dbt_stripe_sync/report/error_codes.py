@@ -62,7 +62,7 @@ _PARAMETERS = {
         "remove them in the model; angle brackets, quotes and backslashes are refused in statement descriptors",
     ),
     "email_invalid": _e(
-        "the e-mail address is not well formed",
+        "the email address is not valid",
         "fix it in the model, or make it null; a dbt test on the column's pattern finds such rows before Stripe does",
     ),
     "url_invalid": _e(

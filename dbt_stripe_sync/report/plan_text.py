@@ -84,7 +84,7 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     yield paint(cut(f"{place[0].upper()}{place[1:]}.", width), "red" if plan.header.livemode else "dim")
     if found.general:
         yield ""
-        yield from render_problems(found.general, colour=style.colour)
+        yield from render_problems(found.general, colour=style.colour, width=width)
     yield from _hint(plan, style, width, general=bool(found.general))
 
 

@@ -96,7 +96,7 @@ def hide_secrets(value: Any, parent: str = "") -> Any:
 
 
 def hide_values(text: str, params: Any) -> str:
-    """A message of Stripe's without what it repeats of a row: every value of `params`, and every e-mail address.
+    """A message of Stripe's without what it repeats of a row: every value of `params`, and every email address.
 
     Stripe's own ids stay: they are what a person looks for.
     """

@@ -39,7 +39,7 @@ from dbt_stripe_sync.report.redact import hide_keys_in
 from dbt_stripe_sync.report.run_text import totals_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dbt_stripe_sync.model.run import Outcome, RunEntry, RunReport
 
@@ -50,6 +50,14 @@ def build_results(report: RunReport, *, with_values: bool = False) -> dict[str, 
     """The whole document as JSON values. For a large run `write_results` takes less memory."""
     results = [build_result(outcome, with_values=with_values) for outcome in report.outcomes]
     return {**build_head(report, with_values=with_values), "results": results}
+
+
+def render_results(report: RunReport) -> Iterator[str]:
+    """The whole document in lines, change by change, so that a large run takes no more memory."""
+    yield _line(build_head(report)).decode()[:-1] + ',"results":['
+    for index, outcome in enumerate(report.outcomes):
+        yield ("," if index else "") + _line(build_result(outcome, with_values=False)).decode()
+    yield "]}"
 
 
 def write_results(

@@ -39,7 +39,7 @@ ENDINGS = {
     RunStatus.PARTIAL: ("Some rows or models were not synced (exit 1).", "yellow"),
     RunStatus.FAILED: ("The run failed (exit 1).", "red"),
     RunStatus.INTERRUPTED: ("The run was interrupted (exit 1); the next one continues from there.", "yellow"),
-    RunStatus.RUNNING: ("The run is still going, or was killed; the next one finds out.", "yellow"),
+    RunStatus.RUNNING: ("The run is still going, or was killed; the next one finds out which.", "yellow"),
 }
 
 
@@ -65,7 +65,7 @@ def render_run(
     yield from _held(report, width)
     if report.problems:
         yield ""
-        yield from render_problems(report.problems, colour=colour)
+        yield from render_problems(report.problems, colour=colour, width=width)
     causes = summary.in_order()
     for cause in causes[:MOST_SHOWN_CAUSES]:
         yield ""

@@ -42,7 +42,7 @@ def render_params(title: str, params: Mapping[str, Any]) -> Iterator[str]:
 
 def render_record(record: Record) -> Iterator[str]:
     """A record of the state with every parameter that is ours."""
-    status = "removed from the model" if record.removed else "live"
+    status = "removed from the model" if record.removed else "in the model"
     yield plain(f"{record.sync} [{record.key}] -> {record.resource} {record.stripe_id} ({status})")
     yield from _tree(hide_secrets(dict(record.params)), "  ")
     if _has_hashes(record.params):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 # DuckDB raises one class for all trouble with files: its message alone tells them apart.
@@ -16,7 +17,21 @@ _TOO_NEW = ("version number", "newer version of duckdb", "storage version")
 _NOT_ALLOWED = ("permission denied", "read-only file system", "access is denied", "operation not permitted")
 _FULL = ("no space left", "not enough space", "file too large", "disk quota")
 _NO_MEMORY = ("out of memory",)
+MOST_RUNS_SHOWN = 3
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def ambiguous_run(begins: str, found: Sequence[str]) -> StateError:
+    """An id's first characters that several runs share."""
+    shown = ", ".join(f"`{run}`" for run in found[:MOST_RUNS_SHOWN])
+    more = ", …" if len(found) > MOST_RUNS_SHOWN else ""
+    return StateError(
+        Problem(
+            code="ambiguous-run",
+            summary=f"the ids of {len(found):,} runs begin with `{begins}`: {shown}{more}",
+            hint="give more characters of the id; `dbt-stripe-sync runs` lists them",
+        )
+    )
 
 
 def cannot_open(path: Path, error: Exception) -> StateError:

@@ -21,6 +21,7 @@ from dbt_stripe_sync.model.codec import (
 from dbt_stripe_sync.model.plan import PlanHeader
 from dbt_stripe_sync.model.run import RunEntry, RunReport, RunStatus, Status
 from dbt_stripe_sync.state.applied import KEPT_RUNS
+from dbt_stripe_sync.state.problems import ambiguous_run
 from dbt_stripe_sync.state.rows import parse_outcome
 
 if TYPE_CHECKING:
@@ -176,10 +177,12 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
 
 
 def find_run(session: Session, begins: str) -> str | None:
-    """The newest run whose id begins like this."""
-    query = "SELECT id FROM runs WHERE starts_with(id, $begins) ORDER BY started_at DESC, id DESC LIMIT 1"
-    found = session.value(query, begins=begins)
-    return str(found) if found is not None else None
+    """The id of the run with this id, or with the only id that begins like this. Raises `StateError` if several do."""
+    query = "SELECT id FROM runs WHERE starts_with(id, $begins) ORDER BY started_at DESC, id DESC"
+    found = [str(row["id"]) for row in session.rows(query, begins=begins)]
+    if len(found) > 1 and begins not in found:
+        raise ambiguous_run(begins, found)
+    return begins if begins in found else next(iter(found), None)
 
 
 def read_newest(session: Session) -> list[str]:

@@ -271,7 +271,7 @@ class StateStore:
         return log.read_runs(self._session, limit)
 
     def find_run(self, begins: str) -> str | None:
-        """The newest run whose id begins like this."""
+        """The run whose id is this, or begins like this. Raises `StateError` if several do."""
         return log.find_run(self._session, begins)
 
     def last_run(self) -> str | None:

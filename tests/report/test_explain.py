@@ -262,7 +262,7 @@ AS_STRIPE_SAYS_IT = [
         "accepts only one",
         "map one of them",
     ),
-    (BAD, "email_invalid", "email", "Invalid email address: ann@", "not well formed", "make it null"),
+    (BAD, "email_invalid", "email", "Invalid email address: ann@", "not valid", "make it null"),
     (BAD, "url_invalid", "url", "Not a valid URL", "not a valid URL", "https://"),
     (BAD, "resource_already_exists", "id", "Product already exists.", "already exists", "match: [id]"),
     (

@@ -54,7 +54,7 @@ def test_failures_are_told_by_cause_with_what_stripe_said_and_what_to_do():
 
     assert (
         "rejected[email_invalid]: 1,209 rows of `customers` at `email`\n"
-        "  the e-mail address is not well formed.\n"
+        "  the email address is not valid.\n"
         "  Stripe: Invalid email address: …\n"
         "  rows 1, 2, 3, 4, 5, and 1,204 more; requests req_1, req_2, req_3\n"
         "hint: fix it in the model, or make it null; a dbt test on the column's pattern finds such rows\n"

@@ -60,7 +60,7 @@ def _pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
 
 
 def _near_pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
-    """The row's e-mail address, where it is to be found by it, as people may have written it otherwise."""
+    """The row's email address, where it is to be found by it, as people may have written it otherwise."""
     if "search" not in rules.resource.operations:
         return ()
     texts = [rules.builder.text(match.value, diff.row) for match in rules.sync.match if match.by == EMAIL]
