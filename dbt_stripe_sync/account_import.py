@@ -88,7 +88,7 @@ def _check_names(workload: Workload, seeds: Sequence[Seed], properties: Path) ->
 
 
 def _check_syncs(workload: Workload, seeds: Sequence[Seed]) -> None:
-    """Whether the syncs are well formed, beside those of the project. Raises `ConfigError`."""
+    """Check the new syncs together with those of the project. Raises `ConfigError`."""
     names = {seed.name for seed in seeds}
     others = {unique_id: node for unique_id, node in workload.manifest.nodes.items() if node.name not in names}
     written = {f"seed.{workload.project}.{seed.name}": _node(workload, seed) for seed in seeds}
@@ -120,7 +120,7 @@ def _node(workload: Workload, seed: Seed) -> ModelNode:
 
 
 def _write(texts: Mapping[Path, str], *, overwrite: bool) -> None:
-    """Write the files that are not there as they should be. Raises `ConfigError` where one is somebody else's."""
+    """Write the files. Raises `ConfigError` if one exists with other contents, unless it may be overwritten."""
     others = [file for file, text in texts.items() if file.exists() and file.read_bytes() != text.encode()]
     if others and not overwrite:
         raise ConfigError(

@@ -49,7 +49,7 @@ HELD = "A run holds the state: this plan is made from a copy of it, and may list
 
 
 class Silent:
-    """Progress for nobody."""
+    """Shows no progress."""
 
     def begin_run(self, run_id: str) -> None:
         """Say nothing."""
@@ -93,7 +93,7 @@ class Project:
         return load_workload(self.options)
 
     def check(self) -> list[Problem]:
-        """What is odd about the project's syncs; columns are looked for where the warehouse answers at once.
+        """Warnings about the project's syncs, with missing columns if the warehouse answers quickly.
 
         Raises `ConfigError` with all that is wrong.
         """
@@ -116,12 +116,12 @@ class Project:
         return workload
 
     def look_back(self) -> None:
-        """Let syncs be wrong: what is asked for next is what earlier runs did. Raises `ConfigError`."""
+        """Load the project even if its syncs have mistakes, to look at earlier runs. Raises `ConfigError`."""
         if "workload" not in self.__dict__:
             self.workload = load_workload(self.options, may_be_wrong=True)
 
     def build(self) -> None:
-        """Let dbt build the synced models and their parents first. Raises `ConfigError`."""
+        """Run `dbt build` for the synced models and their parents first. Raises `ConfigError`."""
         build(self.workload)
         del self.workload  # dbt has written another manifest
         self.__dict__.pop("state", None)
@@ -139,10 +139,11 @@ class Project:
         agreed: bool | Agree = False,
         review: Review | None = None,
     ) -> RunReport:
-        """Plan and apply. A first Ctrl-C, or a terminal that is closed, ends after what is in flight; a second at once.
+        """Plan and apply.
 
-        `agreed` says whether removals may be sent that can't be undone and that no `limits.max_removed` of their sync
-        bounds; a function is asked, with the plan, where there are such. Raises `PlanError` where they may not
+        A first Ctrl-C, or a closed terminal, stops after the calls in flight; a second one stops immediately. `agreed`
+        says whether to send removals that can't be undone and that no `limits.max_removed` bounds; if it is a function,
+        it is called with the plan when there are any. Raises `PlanError` if they aren't approved
         (`confirmation-required`). `review` sees every plan before it is sent, and may raise `PlanError`. The results
         and the report are left at `artifacts`.
         """
@@ -215,9 +216,9 @@ class Project:
             yield plan
 
     def apply(self, plan: Plan | Path, *, progress: Progress | None = None, fail_fast: bool = False) -> RunReport:
-        """Send a plan that `plan` gave and whose context lasts, or a saved one, without asking: it has been seen.
+        """Send a saved plan, or one that `plan` returned and whose context is still open, without asking.
 
-        Raises `PlanError` where it was altered, was made for something else, or is stale.
+        Raises `PlanError` if it was altered, is stale, or was made for something else.
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.apply.lanes import Stop
@@ -229,7 +230,7 @@ class Project:
 
         async def work() -> RunReport:
             async with open_parts(self.workload, clock=self._clock) as parts:
-                # The copy lies with the state, where the next run removes what a killed one left.
+                # The copy is next to the state, where the next run removes leftovers of a killed one.
                 made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
                 told = progress or Silent()
                 report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
@@ -302,7 +303,7 @@ class Project:
     ) -> Written:
         """Write a first sync for a model into its YAML; `fields` are parameters with their columns.
 
-        `ask` chooses the key among the columns where nothing says what it is. Needs the warehouse, and no Stripe key.
+        `ask` chooses the key among the columns if nothing says which it is. Needs the warehouse, and no Stripe key.
         Raises `ConfigError`.
         """
         from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
@@ -359,7 +360,7 @@ class Project:
         return file, write_source(self.workload.settings.log_schema, file)
 
     def unread(self) -> list[Problem]:
-        """Warnings of syncs in the project's YAML that stand where no model gets them. Raises `ConfigError`."""
+        """Warnings about syncs in places of the project's YAML where dbt doesn't read them. Raises `ConfigError`."""
         from dbt_stripe_sync.dbt.unread import find_unread
 
         return list(find_unread(self.workload.dbt, self.workload.manifest))
@@ -400,7 +401,7 @@ class Project:
         return _with_problems(report, write_artifacts(report, folder, with_amounts=with_amounts))
 
     def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
-        """The report with what came up as the state was closed, and the artifacts anew if something did."""
+        """The report with any problems from closing the state; if there are some, the artifacts are written again."""
         return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
 
     async def _written_to_warehouse(self, report: RunReport, parts: Parts) -> RunReport:
@@ -456,7 +457,7 @@ def _reviewing(review: Review | None) -> Review | None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end a question: while it waits for its answer, nothing is in flight that has to be finished."""
+    """Let Ctrl-C interrupt a question: no calls are in flight while it waits for the answer."""
     try:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
     except ValueError:  # not in the main thread, which alone hears of signals
@@ -492,7 +493,8 @@ def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
             stop("interrupted")
 
         def hung_up() -> None:
-            # A terminal that is closed says so twice, by the shell and by the system: that is no second Ctrl-C.
+            # A closing terminal sends the signal twice, from the shell and from the system, which isn't a second
+            # Ctrl-C.
             stop("the terminal was closed")
 
         with _handling(loop, interrupted, hung_up):
@@ -509,14 +511,14 @@ def _handling(
     loop: asyncio.AbstractEventLoop, interrupted: Callable[[], None], hung_up: Callable[[], None]
 ) -> Iterator[None]:
     handlers = {signal.SIGINT: interrupted, signal.SIGTERM: interrupted}
-    # Whoever runs us under `nohup` wants it to go on.
+    # Under `nohup`, the run must continue.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         handlers[signal.SIGHUP] = hung_up
     try:
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
     except (NotImplementedError, ValueError, RuntimeError):
-        # Not in the main thread, or a system without signals: whoever runs us there ends us in its own way.
+        # Not in the main thread, or a system without signals: the caller has its own way to stop the run.
         yield
         return
     try:

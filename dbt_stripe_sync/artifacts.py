@@ -1,4 +1,4 @@
-"""What a run leaves beside dbt's own artifacts: its results as JSON, and its report as a page."""
+"""Writes a run's artifacts next to dbt's: its results as JSON, and its report as a page."""
 
 from __future__ import annotations
 

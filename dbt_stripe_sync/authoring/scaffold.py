@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstSync:
-    """What the user asks for. `fields` are parameters with their columns, where names alone do not tell.
+    """What the user asks for.
 
-    `ask` asks for the key among the model's columns, where nothing else says what it is.
+    `fields` are parameters with their columns, for names that don't match. `ask` asks which of the model's columns is
+    the key, if nothing else says so.
     """
 
     model: str
@@ -50,7 +51,7 @@ class Written:
 
 
 def find_model(manifest: Manifest, name: str) -> ModelNode:
-    """The model of that name. Raises `ConfigError` where there is none, or where it has a sync already."""
+    """The model of that name. Raises `ConfigError` if there is none, or if it already has a sync."""
     node = models_by_name(manifest.nodes.values(), manifest.project_name).get(name)
     if node is None:
         names = [node.name for node in manifest.nodes.values()]

@@ -1,4 +1,4 @@
-"""A model's YAML with a sync put into it: lines are added where they belong, and every other line stays as it is."""
+"""Adds a sync to a model's YAML without changing any other line."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def new_file(kind: str, model: str, snippet: Sequence[str]) -> str:
 def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, file: str) -> str:
     """The same file with the sync under the model's meta.
 
-    Raises `ConfigError` where the model has a sync there already, or where the file is written in a way that takes no
-    further lines.
+    Raises `ConfigError` if the model already has a sync there, or if lines can't be added to its YAML.
     """
     node = _find_model(_load(text, file), kind, model)
     if node is None:
@@ -54,7 +53,7 @@ def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, fil
 
 
 def _place(node: CommentedMap) -> tuple[CommentedMap | None, str]:
-    """The map that the sync goes into, and its name: `meta` where there is one, else `config`."""
+    """The map that the sync goes into, and its name: `meta` if there is one, otherwise `config`."""
     config = node.get("config")
     if isinstance(config, CommentedMap):
         if isinstance(config.get("meta"), CommentedMap):
@@ -85,7 +84,7 @@ def _find_model(document: Any, kind: str, model: str) -> CommentedMap | None:
 
 
 def _check_rest(before: str, after: str, kind: str, model: str, file: str) -> None:
-    """What was there means the same as before, and the sync is where it belongs."""
+    """Check that the file means the same as before, apart from the new sync."""
     was, now = _load(before, file), _load(after, file)
     node = _find_model(now, kind, model)
     holder, _ = _place(node) if node is not None else (None, "")

@@ -53,8 +53,8 @@ def init(
 ) -> int:
     """Write a first sync for MODEL into its YAML.
 
-    Columns are matched to parameters by name and type. What is not certain is left as a comment with the reason; where
-    nothing says what the key is, a terminal asks.
+    Columns are matched to parameters by name and type. Uncertain matches are left as comments with the reason. If
+    nothing says what the key is, it asks on a terminal.
     """
 
     def ask(columns: Sequence[str]) -> tuple[str, ...]:

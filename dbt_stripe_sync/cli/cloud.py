@@ -31,7 +31,8 @@ def cloud() -> None:
 def trigger(job: int, *, cause: str, timeout: float, poll: float, **given: Any) -> int:
     """Start the dbt Cloud job JOB, wait for its run, then sync what it built.
 
-    Takes the options of `run` too. After Ctrl-C the job goes on in dbt Cloud; `run --dbt-cloud-run` picks it up.
+    It also takes the options of `run`. After Ctrl-C the job continues in dbt Cloud; `run --dbt-cloud-run` syncs it
+    later.
     """
     screen = Screen(
         log_format=given["log_format"], colour=not given["no_color"] and wants_colour(), is_quiet=given["quiet"]

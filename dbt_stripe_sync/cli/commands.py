@@ -62,7 +62,7 @@ SUMMARIES = {
     "sandbox": "Start a local Stripe that keeps its objects, for rehearsals.",
     "demo": "Run the sample project end to end with dbt and a local Stripe.",
 }
-# Commands without arguments of their own, whose selectors may stand one after the other, as dbt takes them.
+# Commands without positional arguments, whose selectors may be separated by spaces, as in dbt.
 WITHOUT_ARGUMENTS = frozenset({"run", "plan", "parse", "ls", "debug", "docs", "runs"})
 # At the end of each command's help.
 EXAMPLES = {
@@ -104,7 +104,7 @@ EXAMPLES = {
     "sandbox": ("sandbox --port 12111",),
     "demo": ("demo",),
 }
-# Where a context remembers that nobody named a command.
+# The context key that says that no command was named.
 BARE = "dbt_stripe_sync.bare"
 SELECTORS = frozenset({"--select", "-s", "--exclude"})
 
@@ -169,7 +169,7 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
         """Put `run` in front where no command is named."""
         given = list(args)
-        # Where a shell completes the first word, nobody has said yet that it is not a command's name.
+        # While a shell completes the first word, it may still become the name of a command.
         is_completing = ctx.resilient_parsing and not given
         is_bare = not given or (given[0].startswith("-") and given[0] not in {"--help", "-h", "--version"})
         if is_bare and not is_completing:

@@ -91,8 +91,8 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
 def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
     """Drop what is owed for one row.
 
-    For steps that you have done by hand, or don't want any more. Changes nothing in Stripe; `dbt-stripe-sync plan`
-    lists what is owed.
+    For steps that you have done by hand or no longer want. Changes nothing in Stripe; `dbt-stripe-sync plan` lists what
+    is owed.
     """
     steps = project.state.settle(sync, key)
     screen.say([f"Settled {len(steps):,} owed {'step' if len(steps) == 1 else 'steps'} of `{sync}` [{key}]:"])

@@ -191,7 +191,7 @@ def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: boo
 
 
 def _review(project: Project, screen: Screen, progress: Progress, *, asks_first: bool = False) -> Review:
-    """Show what replaced prices do to people before it is sent, and ask where nobody has seen a plan of this yet."""
+    """Show the effect of replaced prices before the plan is sent, and ask if this is the project's first plan."""
 
     def look(plan: Plan, /, *, is_first: bool) -> None:
         from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
@@ -214,7 +214,7 @@ def _review(project: Project, screen: Screen, progress: Progress, *, asks_first:
 
 
 def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project, screen: Screen) -> None:
-    """Show a plan and ask whether it may be sent. Raises `PlanError` where it may not."""
+    """Show a plan and ask whether to send it. Raises `PlanError` if the answer is no."""
     from dbt_stripe_sync.report import plan_words
 
     screen.notes(rendered(plan, project, screen, "text", show_values=True, with_hint=False))
@@ -270,5 +270,5 @@ def finish(report: RunReport, project: Project, screen: Screen, output: str | No
 
 
 def plan_status(plan: Plan) -> int:
-    """The exit code of a plan: 1 where something of it can't be sent."""
+    """The exit code of a plan: 1 if a part of it can't be sent."""
     return 1 if any(problem.severity is Severity.ERROR for problem in plan.problems) else 0

@@ -1,4 +1,4 @@
-"""`alerts:` of the settings: who is told when a run did not go as it should."""
+"""The `alerts:` setting: which addresses are notified when a run fails or needs attention."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ FORMS = tuple(form.value for form in AlertForm)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One address to tell. `url_env` names the variable with it, since such an address is a secret.
+    """One address to notify.
 
-    `when` holds the reasons for which it is told; `link` is a page of the user's own to point to.
+    `url_env` names the variable that holds it, since such an address is a secret. `when` has the reasons for notifying
+    it; `link` is a page of the user's to link to.
     """
 
     url_env: str
@@ -30,7 +31,7 @@ class Alert:
 
 
 def parse_alerts(raw: Any, where: Location, problems: Problems) -> tuple[Alert, ...]:
-    """The alerts, as far as they are well formed; what is wrong goes to `problems`."""
+    """The well-formed alerts; mistakes go to `problems`."""
     entries = raw if isinstance(raw, list) else [raw]
     found = []
     for index, entry in enumerate(entries):

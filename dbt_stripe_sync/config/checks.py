@@ -129,7 +129,7 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
 
 
 def _check_one_of(sync: Sync, resource: Resource, problems: Problems) -> None:
-    """Whether something is mapped of each group of parameters of which Stripe needs one."""
+    """Check that each group of parameters of which Stripe requires one has a mapping."""
     mapped = {field.path[0] for field in sync.fields}
     for group in resource.lifecycle.needs_one_of:
         known = [name for name in group if name in resource.params]
@@ -237,9 +237,9 @@ def _check_metadata(sync: Sync, problems: Problems) -> None:
 def check_together(
     well_formed: Sequence[Sync], broken: Sequence[Sync], resources: Mapping[str, Resource], problems: Problems
 ) -> None:
-    """Names that are taken twice, references to nowhere, and references in a circle.
+    """Check for duplicate names, unknown references and cycles.
 
-    `broken` has the syncs in which something is wrong, as far as they could be read.
+    `broken` has the syncs with mistakes, as far as they could be read.
     """
     by_name: dict[str, Sync] = {}
     syncs = (*well_formed, *broken)

@@ -1,4 +1,4 @@
-"""Whether the columns that a sync reads are there, once the warehouse can be asked."""
+"""Checks that the models have the columns that a sync reads, once the warehouse can be queried."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Pro
         if model.unique_id not in columns:
             continue
         known = list(columns[model.unique_id])
-        # Warehouses differ in the case of names that nobody quoted, and readers find them in either.
+        # Warehouses differ in the case of unquoted names, and the readers accept both.
         if column.lower() not in {name.lower() for name in known}:
             problems.add(
                 "unknown-column",

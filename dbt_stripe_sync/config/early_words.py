@@ -54,7 +54,7 @@ def _of_value(value: Value, param: Param, where: Location) -> Iterator[tuple[Con
 
 
 def _parts(fields: Sequence[FieldMapping], param: Param) -> Iterator[tuple[FieldMapping, Param | None]]:
-    """Fields of a hash with what each of them takes."""
+    """The fields of a hash with the values of each."""
     for field in fields:
         below: Param | None = param
         for step in field.path:

@@ -119,7 +119,7 @@ def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) ->
 
 
 def _check_spelling(node: ModelNode, problems: Problems) -> None:
-    """A tag that is almost ours would be left out in silence."""
+    """Warn about a misspelled `stripe_sync`, which would be ignored silently."""
     for name in get_close_matches(BLOCK, node.meta, cutoff=ALMOST):
         problems.add(
             "misspelt-tag",

@@ -9,7 +9,7 @@ EXAMPLES = "`s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` 
 
 
 def find_fault(url: str) -> str | None:
-    """What is wrong with the URL of a state, None where nothing is."""
+    """What is wrong with a state's URL, or None."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         return "is not the URL of an object store"

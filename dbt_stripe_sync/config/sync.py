@@ -169,7 +169,7 @@ class _Parser:
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         if resource is not None:
-            # What Stripe knows no parameter for is wrong already, and says nothing of the others.
+            # Unknown parameters are reported already, and don't affect the others.
             known = replace(sync, fields=tuple(field for field in fields if resource.param(field.path) is not None))
             check_resource(known, resource, resource.lifecycle, self.problems)
             check_fields(known, resource, self.problems)
@@ -371,7 +371,7 @@ class _Parser:
         return None
 
     def _rows(self) -> ModelNode:
-        """The model as it is read: a snapshot's history only where it is asked for."""
+        """The model as it is read, with a snapshot's history only on request."""
         model, history = self.block.model, self._switch("history")
         if history is not None and model.resource_type != "snapshot":
             self.problems.add(
@@ -413,7 +413,7 @@ def parse_threshold(raw: Any, where: Location, problems: Problems) -> Threshold 
 
 
 def _parse_reads(raw: Any, where: Location, problems: Problems) -> int | None:
-    """A number of requests. What a percentage would be of, nobody knows before Stripe was read."""
+    """A number of requests. It can't be a percentage, since the total isn't known before Stripe is read."""
     if not isinstance(raw, bool) and _COUNT.fullmatch(text := str(raw).strip()):
         return int(text.replace("_", ""))
     problems.add("bad-limit", where, f"`{MAX_READS}` is not a number of requests", "write `500`")
@@ -421,7 +421,7 @@ def _parse_reads(raw: Any, where: Location, problems: Problems) -> int | None:
 
 
 def _fingerprint(raw: Mapping[str, Any], columns: Iterable[tuple[str, str]], resource: str) -> str:
-    """Changes when the parameters that rows make can change; limits and removals leave it alone."""
+    """A fingerprint that changes whenever the resulting parameters can change; limits and removals don't affect it."""
     matters = {
         "resource": resource,
         "key": raw.get("key"),

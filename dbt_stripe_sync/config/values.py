@@ -108,7 +108,7 @@ def looks_like_template(text: str) -> bool:
 
 
 def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
-    """A text with `[[ ]]`, or with `{{ }}` that dbt has left alone."""
+    """A template with `[[ ]]`, or with `{{ }}` that dbt didn't render."""
     source = str(raw)
     if not looks_like_template(source):
         # dbt 1.x renders `{{ a }} {{ b }}` to the text around them, and keeps no other form of it.
@@ -225,7 +225,7 @@ def parse_nulls(named: Any, where: Location, problems: Problems) -> Nulls:
 
 
 def are_names(raw: Any) -> bool:
-    """Whether what stands where columns are named is one name, or a list of them, or nothing."""
+    """Check that the value is a column name, a list of column names, or empty."""
     return not any(isinstance(name, dict | list) for name in (raw if isinstance(raw, list) else [raw]))
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSummary:
-    """One sync: its rows, how many were unchanged or rejected by a check, and what became of its changes by status.
+    """One sync: its rows, how many were unchanged or rejected by a check, and its changes by status.
 
-    `held` is the reason for which nothing of it was sent. `done` counts the changes that succeeded, by action.
+    `held` is the reason if nothing of it was sent. `done` counts the changes that succeeded, by action.
     """
 
     sync: str

@@ -1,7 +1,7 @@
 """Stripe's error codes in a dbt user's words: what each means, and which model, field or setting to change.
 
 The codes are those of docs.stripe.com/error-codes that a sync can meet. `{sync}`, `{resource}`, `{name}` (the
-resource's in a command), `{field}` and `{forget}` (a command) stand for those of the change that failed.
+resource's in a command), `{field}` and `{forget}` (a command) are filled in from the change that failed.
 """
 
 from __future__ import annotations
@@ -317,7 +317,7 @@ _USAGE = {
 }
 BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC, **_USAGE}
 
-# One code can stand for several things: Stripe's words tell them apart. The first that is found in a message holds.
+# One code can have several meanings, which Stripe's message distinguishes. The first text that a message contains wins.
 NO_PAYMENT_METHOD = _e(
     "the customer has no payment method, and the subscription would charge one at once",
     "map `collection_method: {value: send_invoice}` with `days_until_due`, or `payment_behavior: {value: "
@@ -357,7 +357,7 @@ BY_MESSAGE = {
         "make its column null once the time has passed",
     ),
 }
-# What of a resource's own is missing where Stripe names the parameter.
+# What is missing if Stripe names a parameter of the resource itself.
 MISSING_BY_PARAM = {
     "id": _e(
         "the object of this row is not in this account and mode",
@@ -376,7 +376,7 @@ MISSING_BY_PARAM = {
     ),
 }
 
-# The parameter of a request's own object, which stands in its URL, and what it means that this is missing.
+# The parameter of the request's own object in its URL, and what it means if that object is missing.
 OWN_ID = "id"
 OWN_IS_MISSING = _e(
     "the row's object is no longer in this account and mode: somebody may have deleted it",

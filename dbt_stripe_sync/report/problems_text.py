@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
 
 SHOWN_KEYS = 5
-# Columns beside a mark that a text needs at least.
+# The fewest columns for the text after a mark.
 NARROWEST = 20
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
 @dataclass(slots=True, kw_only=True)
 class ProblemGroup:
-    """The same problem, code and place, of one or many rows. `first` stands for all of them."""
+    """The same problem, with the same code and place, of one or many rows. `first` represents all of them."""
 
     first: Problem
     keys: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""How far a run has come, as everything that shows it sees it: what it hears, what it counts, and its words."""
+"""The progress of a run: its interface, its counts, and its wording."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANY_ROWS = 100
 
 
 class Progress(Protocol):
-    """Hears how far a run has come. A context manager: what it shows ends with it."""
+    """Shows the progress of a run. A context manager: the display ends with it."""
 
     def begin_run(self, run_id: str) -> None:
         """A run has begun, and this is its id."""
@@ -107,12 +107,12 @@ class Silent:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End, however it came to that."""
+        """End the display, also after an error."""
         self.end()
 
 
 class Tally:
-    """What was counted so far, and how fast it went."""
+    """The counts so far, and the rate."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -3,17 +3,15 @@
 The document (version 1):
 
 - `metadata`: `schema_version`, `generated_at`, `dbt_stripe_sync_version`, `run_id`, `project`, `target`, `account`,
-  `livemode`, `api_version` and `plan_id`;
-- `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
-  `requests` (HTTP requests sent), `reads` (those that changed nothing);
-- `rows`: what became of the rows, in figures that add up to `rows` (those of the models) and `removals`;
-- `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
-- `owed`: the steps on replaced objects that are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`,
-  `attempts`, `refused`;
-- `syncs`: for each sync its model, resource, rows, counts, notes, and why it was held;
-- `problems`: what was found wrong before anything was sent, `rejected` rows among it;
-- `results`: one entry a change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`, `request_id`, `attempts`,
-  `finished_at`, `fields`, `reason`, `failure` with `meaning` and `hint`; and `calls` where values were asked for.
+`livemode`, `api_version` and `plan_id`; - `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`,
+`finished_at`, `elapsed_time` (seconds), `requests` (HTTP requests sent), `reads` (those that changed nothing); -
+`rows`: the results of the rows, in figures that add up to `rows` (those of the models) and `removals`; - `totals`: how
+many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`; - `owed`: the steps on replaced objects that
+are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`, `attempts`, `refused`; - `syncs`: for each
+sync its model, resource, rows, counts, notes, and why it was held; - `problems`: found before anything was sent,
+including `rejected` rows; - `results`: one entry a change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`,
+`request_id`, `attempts`, `finished_at`, `fields`, `reason`, `failure` with `meaning` and `hint`; and `calls` if values
+were requested.
 
 Names may be added in a version; none is renamed or removed.
 """
@@ -67,9 +65,10 @@ def write_results(
     with_values: bool = False,
     hear: Callable[[Outcome], None] = lambda _: None,
 ) -> None:
-    """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`.
+    """Write the document, change by change.
 
-    `hear` is called with each outcome, so that who needs them too does not have to read them once more.
+    The file is replaced as a whole or not at all. Raises `OSError`. `hear` is called with each outcome, so that another
+    consumer needn't read them again.
     """
 
     def write(file: IO[bytes]) -> None:
@@ -84,12 +83,15 @@ def write_results(
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    """JSON that does nothing to the terminal of somebody who looks at the file there."""
+    """JSON that is safe to print on a terminal."""
     return escaped(orjson.dumps(value).decode()).encode()
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file beside its place, for its owner alone, and move it there once it is whole. Raises `OSError`."""
+    """Write a temporary file that only its owner can read, and move it into place once it is complete.
+
+    Raises `OSError`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A named temporary file is made with mode 0600, and the report names people's keys.
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -153,14 +155,14 @@ def build_entry(run: RunEntry) -> dict[str, Any]:
 
 
 def build_sums(report: RunReport) -> dict[str, Any]:
-    """What a run came to, in one line of a log."""
+    """The result of a run, for one line of a log."""
     head = build_head(report)
     names = ("status", "elapsed_time", "requests", "reads", "totals")
     return {"run_id": report.run_id, **{name: head[name] for name in names}}
 
 
 def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
-    """What became of one change."""
+    """The result of one change."""
     change = outcome.change
     result: dict[str, Any] = {
         "sync": change.sync,

@@ -51,9 +51,10 @@ class Cause:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run came to. `actions` counts the rows' changes that succeeded and `statuses` everything, by sync.
+    """The result of a run.
 
-    `earlier` counts what became of changes that an earlier run had left open.
+    `actions` counts the rows' changes that succeeded and `statuses` everything, by sync. `earlier` counts the results
+    of changes that an earlier run had left open.
     """
 
     actions: dict[str, Counter[Action]] = field(default_factory=dict)
@@ -91,7 +92,7 @@ class Summary:
 
     def _cause(self, outcome: Outcome, *, with_values: bool) -> Cause:
         change, failure = outcome.change, outcome.failure
-        # Grouped by the message without values, so that asking for values does not tear a cause apart.
+        # Grouped by the message without values, so that showing values doesn't split a cause.
         alike = message_of(failure, change, with_values=False) if failure else None
         noun = "row" if is_row(change) else "further step"
         name: tuple[object, ...] = (change.sync, outcome.status, noun)
@@ -120,12 +121,12 @@ class Summary:
         return self.causes[name]
 
 
-# The sums without values of outcomes that have been walked to their end: what has ended does not change any more.
+# Summaries without values of outcomes that were read completely: a finished run doesn't change.
 _known: WeakKeyDictionary[Iterable[Outcome], Summary] = WeakKeyDictionary()
 
 
 def keep_summary(report: RunReport, summary: Summary) -> None:
-    """Let `summarise` give this for the report's outcomes, where they are read from a state."""
+    """Cache this summary for a report whose outcomes are read from a state."""
     with suppress(TypeError):  # a list of them is quickly walked again
         _known[report.outcomes] = summary
 
