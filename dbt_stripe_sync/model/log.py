@@ -1,4 +1,4 @@
-"""What `log: warehouse` keeps in the warehouse: its tables, and how far the log has come."""
+"""What `log: warehouse` stores in the warehouse: its tables, and the position of the log."""
 
 from __future__ import annotations
 

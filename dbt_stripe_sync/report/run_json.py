@@ -1,17 +1,19 @@
-"""A run as `target/stripe_sync_results.json`, beside dbt's own `run_results.json` and with its habits.
+"""A run as `target/stripe_sync_results.json`, next to dbt's `run_results.json` and in its style.
 
 The document (version 1):
 
 - `metadata`: `schema_version`, `generated_at`, `dbt_stripe_sync_version`, `run_id`, `project`, `target`, `account`,
-`livemode`, `api_version` and `plan_id`; - `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`,
-`finished_at`, `elapsed_time` (seconds), `requests` (HTTP requests sent), `reads` (those that changed nothing); -
-`rows`: the results of the rows, in figures that add up to `rows` (those of the models) and `removals`; - `totals`: how
-many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`; - `owed`: the steps on replaced objects that
-are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`, `attempts`, `refused`; - `syncs`: for each
-sync its model, resource, rows, counts, notes, and why it was held; - `problems`: found before anything was sent,
-including `rejected` rows; - `results`: one entry a change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`,
-`request_id`, `attempts`, `finished_at`, `fields`, `reason`, `failure` with `meaning` and `hint`; and `calls` if values
-were requested.
+  `livemode`, `api_version` and `plan_id`;
+- `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
+  `requests` (HTTP requests sent), `reads` (those that changed nothing);
+- `rows`: the results of the rows, in figures that add up to `rows` (those of the models) and `removals`;
+- `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
+- `owed`: the steps on replaced objects that are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`,
+  `attempts`, `refused`;
+- `syncs`: for each sync its model, resource, rows, counts, notes, and why it was held;
+- `problems`: found before anything was sent, including `rejected` rows;
+- `results`: one entry a change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`, `request_id`, `attempts`,
+  `finished_at`, `fields`, `reason`, `failure` with `meaning` and `hint`; and `calls` if values were requested.
 
 Names may be added in a version; none is renamed or removed.
 """

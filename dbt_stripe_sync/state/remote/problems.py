@@ -92,7 +92,7 @@ def unreachable(place: RemotePlace, reason: str) -> StateError:
 
 
 def no_conditions(place: RemotePlace) -> StateError:
-    """The store overwrites where it was told not to."""
+    """The store overwrites objects despite the condition."""
     return _problem(
         "state-store-conditions",
         place,
@@ -146,7 +146,7 @@ def incomplete(place: RemotePlace, name: str) -> StateError:
 
 
 def older_than_copy(place: RemotePlace, copy: str, known: int, found: int) -> StateError:
-    """The store holds less than this machine has seen there: somebody has put an older state back."""
+    """The store has less than this machine has seen there: an older state was restored."""
     return _problem(
         "state-store-older",
         place,
