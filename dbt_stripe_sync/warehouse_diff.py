@@ -42,10 +42,14 @@ def compared_there(workload: Workload) -> frozenset[str]:
 
 
 def open_diffs(workload: Workload, warehouse: Warehouse) -> RowDiffs | None:
-    """What has the warehouse compare rows, where a sync asks for that. Raises `WarehouseError`."""
-    if not compared_there(workload):
+    """What has the warehouse hash or compare rows, where a sync asks for that or it saves reading them.
+
+    Raises `WarehouseError`.
+    """
+    from dbt_stripe_sync.warehouse.registry import open_row_diffs, reads_hashes_first
+
+    if not compared_there(workload) and not reads_hashes_first(workload.dbt.target):
         return None
-    from dbt_stripe_sync.warehouse.registry import open_row_diffs
 
     return open_row_diffs(workload.dbt.target, workload.settings.diff_schema, warehouse)
 

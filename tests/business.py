@@ -125,7 +125,7 @@ class Business:
                 "patch_path": "shop://models/schema.yml",
                 "fqn": ["shop", name],
                 "tags": [],
-                "config": {"materialized": "table", "meta": model.get("meta", {})},
+                "config": {"materialized": model.get("materialized", "table"), "meta": model.get("meta", {})},
                 "unrendered_config": {},
                 "depends_on": {"nodes": []},
                 "database": self.database,

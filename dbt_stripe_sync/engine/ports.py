@@ -42,10 +42,15 @@ class Warehouse(Protocol):
 
 
 class RowDiffs(Protocol):
-    """Has the warehouse compare rows with its copy of the state's hashes. Everything raises `WarehouseError`.
+    """Has the warehouse hash rows, or compare them with its copy of the state's hashes. All raises `WarehouseError`.
 
     It only says what to read, through `Warehouse.rows`; the hash of each row is in the column `ROW_HASH`.
     """
+
+    @property
+    def hashes_first(self) -> bool:
+        """Whether rows can be read in two steps: the hashes, and then some rows as they were when they were hashed."""
+        ...
 
     def reason_against(self, rows: HashedRows) -> str | None:
         """Why the warehouse can't compare these rows exactly, None where it can."""
@@ -57,6 +62,14 @@ class RowDiffs(Protocol):
 
     def all_rows(self, rows: HashedRows) -> RowSource:
         """Every row with its hash."""
+        ...
+
+    def hashes(self, rows: HashedRows) -> RowSource:
+        """The key and the hash of every row."""
+        ...
+
+    def some_rows(self, rows: HashedRows, keys: Sequence[str]) -> RowSource:
+        """The rows with some keys, each with its key and its hash."""
         ...
 
     def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:

@@ -68,6 +68,11 @@ class ModelNode:
         return self.name if self.version is None else f"{self.name} (v={self.version})"
 
     @property
+    def stores_rows(self) -> bool:
+        """Whether its rows lie in the warehouse as they are. A view's query runs anew each time that it is read."""
+        return self.relation is not None and self.materialized not in {"view", "ephemeral"}
+
+    @property
     def is_latest(self) -> bool:
         """Whether `ref()` without a version means this one."""
         return self.version == self.latest_version

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import orjson
 from sqlglot import exp
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ class HashRow(Protocol):
         ...
 
 
+class Among(Protocol):
+    """Makes the SQL for whether a key is one of many."""
+
+    def __call__(self, key: exp.Expr, keys: Sequence[str]) -> exp.Expr:
+        """Whether the text of a key is among `keys`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffDialect:
     """How one engine differs. `sqlglot` is its name there, `hash_row` its hash.
@@ -45,7 +54,8 @@ class DiffDialect:
     `key_types` are the types that keys may have; `no_hash` is how the names of those begin whose values no expression
     tells apart exactly.
     `is_transactional` says that several statements commit as one, `deletes` that rows of a table can be deleted; where
-    they can't, later rows supersede earlier ones.
+    they can't, later rows supersede earlier ones. `can_hash` is a query for whether the server has the hash, None where
+    each has. `among` makes the SQL for whether a key is one of many; it is for engines whose reader sees one snapshot.
     """
 
     sqlglot: str
@@ -54,6 +64,8 @@ class DiffDialect:
     no_hash: tuple[str, ...] = ()
     is_transactional: bool = True
     deletes: bool = True
+    can_hash: str | None = None
+    among: Among | None = None
 
 
 def text(value: exp.Expr) -> exp.Expr:
@@ -101,6 +113,12 @@ def _postgres(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
         for column in columns
     ]
     return _call("HASH_RECORD_EXTENDED", _call("ROW", text(exp.Literal.string(salt)), *fields), exp.Literal.number(0))
+
+
+def _postgres_among(key: exp.Expr, keys: Sequence[str]) -> exp.Expr:
+    """One literal, however many keys: PostgreSQL joins what it holds."""
+    listed = exp.cast(exp.Literal.string(orjson.dumps(keys).decode()), "jsonb")
+    return key.isin(query=exp.select(_call("JSONB_ARRAY_ELEMENTS_TEXT", listed)))
 
 
 def _duckdb(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
@@ -166,7 +184,12 @@ def _word(boolean: exp.Expr) -> exp.Expr:
 
 
 DIALECTS: Mapping[str, DiffDialect] = {
-    "postgres": DiffDialect(sqlglot="postgres", hash_row=_postgres),
+    "postgres": DiffDialect(
+        sqlglot="postgres",
+        hash_row=_postgres,
+        can_hash="SELECT to_regprocedure('hash_record_extended(record,bigint)') IS NOT NULL AS can_hash",
+        among=_postgres_among,
+    ),
     "duckdb": DiffDialect(sqlglot="duckdb", hash_row=_duckdb),
     "spark": DiffDialect(sqlglot="spark", hash_row=_spark, is_transactional=False, deletes=False),
     "databricks": DiffDialect(sqlglot="databricks", hash_row=_spark, is_transactional=False),

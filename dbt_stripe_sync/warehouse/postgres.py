@@ -14,7 +14,7 @@ import adbc_driver_manager
 from adbc_driver_postgresql import StatementOptions
 
 from dbt_stripe_sync.warehouse.adbc_connection import Connection
-from dbt_stripe_sync.warehouse.canonical import restored, zoned_time_text
+from dbt_stripe_sync.warehouse.canonical import marked, restored, zoned_time_text
 from dbt_stripe_sync.warehouse.failures import (
     connection_lost,
     denied,
@@ -26,7 +26,7 @@ from dbt_stripe_sync.warehouse.failures import (
     unreachable,
 )
 from dbt_stripe_sync.warehouse.postgres_infinity import with_infinities
-from dbt_stripe_sync.warehouse.postgres_types import TypeInfo, read_sql, type_name
+from dbt_stripe_sync.warehouse.postgres_types import TypeInfo, is_number, read_sql, type_name
 from dbt_stripe_sync.warehouse.select import (
     SourceColumn,
     double_quoted,
@@ -97,7 +97,7 @@ class PostgresWarehouse:
             reader = cursor.reader(select)
         self._reading = cursor
         return guarded_reader(
-            reader.schema,
+            marked(reader.schema, found),
             (restored(with_infinities(batch), forms) for batch in reader),
             failure=lambda error: self._failed(source, error),
             close=cursor.close,
@@ -139,6 +139,11 @@ class PostgresWarehouse:
             # and for every role.
             cursor.execute("SET LOCAL timezone = 'UTC'")
             cursor.execute("SET LOCAL intervalstyle = 'iso_8601'")
+            # Several workers hash the rows: handing a hash over costs little, though the planner counts it as dear. A
+            # server that only speaks PostgreSQL's protocol may not have the setting.
+            cursor.execute(
+                "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'parallel_tuple_cost'"
+            )
         self._in_snapshot = True
 
     def _failed(self, source: RowSource, error: Exception) -> WarehouseError:
@@ -227,6 +232,7 @@ def _described(cursor: Cursor, source: RowSource) -> Sequence[SourceColumn]:
             type=type_name(field, info),
             sql=read_sql(double_quoted(field.name), field, info),
             form=zoned_time_text if info.name == "time with time zone" else None,
+            is_number=is_number(field),
         )
         for field, info in zip(schema, _type_infos(cursor, source, schema.names), strict=True)
     ]

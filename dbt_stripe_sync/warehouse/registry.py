@@ -45,6 +45,8 @@ KINDS: Mapping[str, Kind] = {
 LOGS: Mapping[str, str] = {"duckdb": "log_duckdb", "postgres": "log_postgres"}
 # The kinds that can compare rows themselves; `diff_dialects.py` has a row for each.
 COMPARING = ("postgres", "duckdb", "spark", "snowflake", "bigquery", "redshift", "databricks")
+# Those among them of which the hashes are read first, and then the rows whose hash is another one.
+HASHED_FIRST = ("postgres",)
 # dbt's adapters whose package is not called after the profile's `type`, and those that need an extra to connect.
 PACKAGES = {
     "fabricspark": "dbt-fabricspark",
@@ -134,14 +136,7 @@ def check_diff(target: Mapping[str, Any]) -> Problem | None:
     path = str(target.get("path") or ":memory:")
     where = Location(file="dbt_project.yml", field="vars.stripe_sync.diff")
     if name in COMPARING and not (name == "duckdb" and (path == ":memory:" or is_remote(path))):
-        if _is_installed("sqlglot"):
-            return None
-        return Problem(
-            code="driver-missing",
-            summary="`diff: warehouse` needs sqlglot, which is not installed",
-            where=where,
-            hint='pip install "dbt-stripe-sync[warehouse-diff]"',
-        )
+        return None
     what = "a DuckDB database that is not a local file" if name == "duckdb" else f"a profile of type `{name}`"
     return Problem(
         code="diff-not-supported",
@@ -152,8 +147,13 @@ def check_diff(target: Mapping[str, Any]) -> Problem | None:
     )
 
 
+def reads_hashes_first(target: Mapping[str, Any]) -> bool:
+    """Whether the warehouse of a rendered profile output hashes rows, so that the unchanged ones need not be read."""
+    return str(target.get("type", "")).lower() in HASHED_FIRST
+
+
 def open_row_diffs(target: Mapping[str, Any], schema: str, warehouse: Warehouse) -> RowDiffs:
-    """Let a warehouse that is open compare rows. Raises `WarehouseError`."""
+    """Let a warehouse that is open hash and compare rows. Raises `WarehouseError`."""
     if (problem := check_diff(target)) is not None:
         raise WarehouseError(problem)
     from dbt_stripe_sync.warehouse.row_diffs import WarehouseRowDiffs  # imports sqlglot

@@ -1,4 +1,4 @@
-"""`diff: warehouse`: the SQL with which an engine compares a model's rows with its copy of the state's hashes.
+"""The SQL with which an engine hashes a model's rows, or compares them with its copy of the state's hashes.
 
 It is built once, of sqlglot's expressions, and rendered for the engine; `diff_dialects.py` has what differs. The copy
 is a table of hashes and one of marks (`hash_table.py` writes them). What is built here only reads, through the same
@@ -37,8 +37,15 @@ class WarehouseRowDiffs:
         self._tables = HashTables(schema=schema, dialect=self._dialect)
         self._columns: dict[RowSource, Mapping[str, SourceColumn]] = {}
 
+    @property
+    def hashes_first(self) -> bool:
+        """Whether the engine's reader sees one snapshot, and many keys can be asked for."""
+        return self._dialect.among is not None
+
     def reason_against(self, rows: HashedRows) -> str | None:
         """Why the warehouse can't compare these rows exactly, None where it can."""
+        if not self._can_hash:
+            return "this server has no function that hashes a row"
         keys = [(rows.source, rows.key)]
         for child in rows.children:
             keys += [(rows.source, child.parent_on), (child.source, child.on)]
@@ -51,6 +58,21 @@ class WarehouseRowDiffs:
                 if (kind := self._type(source, name)).startswith(self._dialect.no_hash):
                     return f"column `{name}` of `{source.name}` has the type {kind}"
         return None
+
+    @cached_property
+    def _can_hash(self) -> bool:
+        query = self._dialect.can_hash
+        if query is None:
+            return True
+        try:
+            (row,) = (
+                self._warehouse.rows(RowSource(name="can_hash", relation=None, sql=query, columns=("can_hash",)))
+                .read_all()
+                .to_pylist()
+            )
+        except WarehouseError:
+            return False
+        return bool(row["can_hash"])
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
         """What the warehouse's copy has of a sync, None where there is none."""
@@ -73,12 +95,26 @@ class WarehouseRowDiffs:
         query = exp.select(*self._own(rows), self._hash(rows).as_(ROW_HASH, quoted=True))
         return self._source(rows, self._joined(rows, query), ROW_HASH)
 
+    def hashes(self, rows: HashedRows) -> RowSource:
+        """The key and the hash of every row."""
+        query = self._joined(rows, exp.select(*self._key_and_hash(rows)))
+        return RowSource(
+            name=rows.source.name, relation=None, sql=self._tables.render(query), columns=(ROW_KEY, ROW_HASH)
+        )
+
+    def some_rows(self, rows: HashedRows, keys: Sequence[str]) -> RowSource:
+        """The rows with some keys, each with its key and its hash. Only for engines that can ask for many keys."""
+        if self._dialect.among is None:
+            raise TypeError(self._dialect.sqlglot)
+        query = self._joined(rows, exp.select(*self._own(rows), *self._key_and_hash(rows)))
+        wanted = query.where(self._dialect.among(self._key(rows.source, rows.key), keys))
+        return self._source(rows, wanted, ROW_KEY, ROW_HASH)
+
     def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:
         """Rows that the copy lacks or has otherwise, those with the keys of `also`, keys that are gone, and counts."""
         now = exp.select(
             *self._own(rows),
-            self._key(rows.source, rows.key).as_(ROW_KEY, quoted=True),
-            self._hash(rows).as_(ROW_HASH, quoted=True),
+            *self._key_and_hash(rows),
             exp.Literal.number(1).as_("is_row", quoted=True),
         )
         known = self._tables.hashes(state_id, rows.sync)
@@ -138,6 +174,10 @@ class WarehouseRowDiffs:
 
     def _own(self, rows: HashedRows) -> list[exp.Expr]:
         return [self._named(rows.source, name).as_(name, quoted=True) for name in rows.source.columns]
+
+    def _key_and_hash(self, rows: HashedRows) -> list[exp.Expr]:
+        key = self._key(rows.source, rows.key)
+        return [key.as_(ROW_KEY, quoted=True), self._hash(rows).as_(ROW_HASH, quoted=True)]
 
     def _hash(self, rows: HashedRows) -> exp.Expr:
         columns = [

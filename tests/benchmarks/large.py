@@ -127,7 +127,6 @@ class LargeProject:
         workload = load_workload(ProjectOptions(project_dir=self.business.root, profiles_dir=self.business.root))
         (sync,) = workload.syncs
         staged = Staged(sync=sync, layout=build_layout(sync), number=1)
-        in_warehouse = workload.settings.diff == "warehouse"
         account = asyncio.run(_account(self.business))
         identity = StateIdentity(project="shop", account=account.id, livemode=account.livemode)
         with (
@@ -135,8 +134,8 @@ class LargeProject:
             open_state(workload.state_path, identity=identity, clock=SystemClock()) as state,
         ):
             workspace = Workspace(state.workspace)
-            if in_warehouse:
-                staged = replace(staged, compared=compared_by(open_diffs(workload, warehouse), staged))
+            if (diffs := open_diffs(workload, warehouse)) is not None:
+                staged = replace(staged, compared=compared_by(diffs, staged))
             load_rows(workspace, staged, warehouse)
             workspace.execute(
                 "INSERT INTO records SELECT 'people', \"$key\", 'customer', 'cus_' || md5(\"$key\"), params, "

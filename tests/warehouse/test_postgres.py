@@ -24,7 +24,7 @@ EVERY_TYPE = {
     "a_double": ("0.1::float8", 0.1),
     "a_numeric": ("12345678901234567890.12345::numeric", "12345678901234567890.12345"),
     "a_scaled_numeric": ("1.5::numeric(38, 9)", "1.500000000"),
-    "a_nan": ("'NaN'::numeric", "nan"),
+    "a_nan": ("'NaN'::numeric", "NaN"),
     "a_text": ("'Zoë'::text", "Zoë"),
     "a_varchar": ("'x '::varchar(5)", "x "),
     "a_char": ("'x'::char(5)", "x"),

@@ -1,4 +1,4 @@
-"""Which syncs' rows the warehouse compares, and when every row has to be seen here all the same."""
+"""Which syncs' rows the warehouse compares or hashes, and when every row has to be seen here all the same."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.stage.differing import build_hashed_rows, reason_to_read_all
+from dbt_stripe_sync.engine.stage.hashes_first import has_many_records
 from dbt_stripe_sync.engine.stage.staged import Compared
 from dbt_stripe_sync.model.plan import Note
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.refreshing import Refreshing
     from dbt_stripe_sync.engine.ports import RowDiffs, State
     from dbt_stripe_sync.engine.stage.staged import Staged
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.hashes import HashMark
     from dbt_stripe_sync.model.params import Resource
     from dbt_stripe_sync.model.sync import Sync
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Comparing:
-    """How the rows of the syncs among `syncs` are compared; all others are compared here."""
+    """How rows are compared: by the warehouse for the syncs among `syncs`, here for all others."""
 
     diffs: RowDiffs | None
+    workspace: Workspace
     state: State
     syncs: frozenset[str]
     refreshing: Refreshing
@@ -44,8 +47,10 @@ class Comparing:
         Raises `WarehouseError`.
         """
         sync = staged.sync
-        if self.diffs is None or sync.name not in self.syncs:
+        if self.diffs is None:
             return None, ()
+        if sync.name not in self.syncs:
+            return self._hashed_there(self.diffs, staged, resource, recheck=recheck), ()
         compared = compared_by(self.diffs, staged)
         why = self._reason_here(sync, staged.layout) or self.diffs.reason_against(compared.rows)
         if why is not None:
@@ -56,6 +61,22 @@ class Comparing:
         if self.diffs.mark(known.state_id, sync.name) != known:
             return compared, [_read_all("the warehouse's copy of their hashes is behind, and the next run rewrites it")]
         return replace(compared, mark=known), ()
+
+    def _hashed_there(self, diffs: RowDiffs, staged: Staged, resource: Resource, *, recheck: bool) -> Compared | None:
+        """How rows are read that are compared here, where the warehouse can hash them: then most are not read at all.
+
+        Where there are few, all of them are read at once, but with the same hash: a sync may grow.
+        """
+        sync = staged.sync
+        models = (sync.model, *(child.child.model for child in staged.layout.children))
+        # A view would run its query twice. Of a state without values, the hash has a secret that no query log may have.
+        if not diffs.hashes_first or staged.salt is not None or not all(model.stores_rows for model in models):
+            return None
+        compared = compared_by(diffs, staged)
+        if diffs.reason_against(compared.rows) is not None:
+            return None
+        is_seen = recheck or self.refreshing.reads_back(sync, resource) or self._reason_here(sync, staged.layout)
+        return replace(compared, hashes_first=not is_seen and has_many_records(self.workspace, sync))
 
     def _reason_here(self, sync: Sync, layout: Layout) -> str | None:
         if sync.name in self.referrers.parents:

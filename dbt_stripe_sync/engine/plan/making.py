@@ -144,6 +144,7 @@ class PlanMaker:
             refreshing=refreshing,
             comparing=Comparing(
                 diffs=sources.diffs,
+                workspace=self._workspace,
                 state=sources.state,
                 syncs=scope.compared_there,
                 refreshing=refreshing,

@@ -117,7 +117,8 @@ def read_differences(workspace: Workspace, staged: Staged, fingerprints: Fingerp
                b.body, b.digest, b.is_known, b.author, s.*
         FROM {staged.changed} AS c
         LEFT JOIN {staged.table} AS s ON s.{quoted(KEY)} = c.key
-        LEFT JOIN (SELECT * FROM known_records WHERE sync = $sync) AS r ON r.key = c.key
+        LEFT JOIN (SELECT * FROM known_records WHERE sync = $sync AND key IN (SELECT key FROM {staged.changed})) AS r
+            ON r.key = c.key
         LEFT JOIN (SELECT * FROM work.read_back WHERE sync = $sync) AS b ON b.key = c.key
         ORDER BY {key_order("c.key")}
     """

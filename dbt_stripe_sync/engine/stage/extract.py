@@ -16,9 +16,17 @@ from dbt_stripe_sync.engine.stage.differing import (
     read_parents,
     take_differing,
 )
+from dbt_stripe_sync.engine.stage.hashes_first import (
+    count_hashed,
+    hashes_that_differ,
+    is_answered,
+    read_differing,
+    take_gone,
+)
 from dbt_stripe_sync.engine.stage.workspace import FEW_ROWS
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, StateError, WarehouseError
+from dbt_stripe_sync.model.hashes import ROW_KEY
 from dbt_stripe_sync.model.nodes import NUMBER_FIELD, RowSource
 from dbt_stripe_sync.model.sql import key_text, literal, quoted
 from dbt_stripe_sync.model.sync import SyncRef
@@ -65,23 +73,25 @@ class CountingWarehouse:
 def load_rows(workspace: Workspace, staged: Staged, warehouse: Warehouse) -> Staged:
     """Read the sync's model and its child models into the workspace.
 
-    Where the warehouse compares the rows, and what it says adds up, only those that differ are read: the answer has
-    `counts` then. Raises `WarehouseError`.
+    Where the warehouse compares or hashes the rows, and what it says adds up, only those that differ are read: the
+    answer has `counts` then. Raises `WarehouseError`.
     """
     loading = _Loading(workspace=workspace, warehouse=warehouse)
-    staged = replace(staged, counts=_load_differing(loading, staged))
+    load_some = _load_by_hashes if staged.compared is not None and staged.compared.hashes_first else _load_differing
+    staged = replace(staged, counts=load_some(loading, staged))
     if staged.counts is None:
         workspace.expect_all_rows()
         model, compared = staged.sync.model, staged.compared
         row = staged.layout.row
         source = compared.diffs.all_rows(compared.rows) if compared else model.source(tuple(row.columns))
-        loading.load(model, source, row, staged.raw, _selected(row, _keys_and_hash(staged)))
+        loading.load(model, source, row, staged.raw, f"SELECT {_selected(row, _keys_and_hash(staged))} FROM incoming")
     _check_keys(workspace, staged)
     for child in staged.layout.children:
         parent = f"{key_text(child.child.on, 'incoming')} AS {quoted(PARENT)}"
         hashed = f"hash({_columns(child)}) AS {quoted(HASH)}"
         source = _child_source(workspace, staged, child)
-        loading.load(child.child.model, source, child, staged.child_table(child), _selected(child, [parent, hashed]))
+        query = f"SELECT {_selected(child, [parent, hashed])} FROM incoming"
+        loading.load(child.child.model, source, child, staged.child_table(child), query)
     workspace.execute(
         f"CREATE OR REPLACE TABLE {staged.duplicates} AS SELECT {quoted(KEY)} AS key, count(*) AS rows "
         f"FROM {staged.raw} WHERE {quoted(KEY)} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"
@@ -100,7 +110,7 @@ def _load_differing(loading: _Loading, staged: Staged) -> RowCounts | None:
     row = staged.layout.row
     source = compared.diffs.differing(compared.rows, compared.mark.state_id, asked)
     try:
-        loading.load(staged.sync.model, source, row, staged.answer, "*")
+        loading.load(staged.sync.model, source, row, staged.answer, "SELECT * FROM incoming")
     except WarehouseError as error:
         if error.problems[0].code != "relation-missing":
             raise
@@ -112,6 +122,32 @@ def _load_differing(loading: _Loading, staged: Staged) -> RowCounts | None:
     counts = take_differing(workspace, staged, selected)
     workspace.execute(f"DROP TABLE {staged.answer}")
     return counts
+
+
+def _load_by_hashes(loading: _Loading, staged: Staged) -> RowCounts | None:
+    """Read every row's hash, then the rows that differ; None where every row is to be read."""
+    compared, workspace, sync = staged.compared, loading.workspace, staged.sync
+    if compared is None:
+        return None
+    asked = read_asked(workspace, sync, staged.layout)
+    if asked is None:
+        return None
+    row = staged.layout.row
+    workspace.expect_all_rows()
+    hashes = compared.diffs.hashes(compared.rows)
+    hashed = loading.load(sync.model, hashes, row, staged.answer, hashes_that_differ(sync))
+    keys = read_differing(workspace, staged)
+    counts = count_hashed(workspace, staged, hashed)
+    if keys is None or counts is None:
+        return None
+    some = compared.diffs.some_rows(compared.rows, [*{*keys, *asked}])
+    if len(keys) <= FEW_ROWS:
+        workspace.expect_few_rows()
+    selected = f"{_selected(row, _keys_and_hash(staged))}, incoming.{quoted(ROW_KEY)}"
+    loading.load(sync.model, some, row, staged.raw, f"SELECT {selected} FROM incoming")
+    is_whole = is_answered(workspace, staged)
+    take_gone(workspace, staged)
+    return counts if is_whole else None
 
 
 def _child_source(workspace: Workspace, staged: Staged, child: ChildPart) -> RowSource:
@@ -183,17 +219,18 @@ class _Loading:
     workspace: Workspace
     warehouse: Warehouse
 
-    def load(self, model: ModelNode, source: RowSource, part: Part, table: str, selected: str) -> None:
+    def load(self, model: ModelNode, source: RowSource, part: Part, table: str, query: str) -> int:
+        """Make a table of a query over the rows, which it knows as `incoming`. Gives the number of rows that came."""
         reader = self.warehouse.rows(source)
         numbers = (field.name for field in reader.schema if NUMBER_FIELD.items() <= (field.metadata or {}).items())
         part.numbers.update(numbers)
-        failures: list[WarehouseError] = []
-        incoming = pa.RecordBatchReader.from_batches(reader.schema, _noting(reader, failures))
+        coming = _Coming()
+        incoming = pa.RecordBatchReader.from_batches(reader.schema, coming.note(reader))
         try:
-            self.workspace.fill(f"CREATE OR REPLACE TABLE {table} AS SELECT {selected} FROM incoming", incoming)
+            self.workspace.fill(f"CREATE OR REPLACE TABLE {table} AS {query}", incoming)
         except duckdb.Error:
-            if failures:
-                raise failures[0] from None
+            if coming.failure is not None:
+                raise coming.failure from None
             # What the reader said stands in DuckDB's message with a traceback and perhaps values: neither is for a log.
             raise WarehouseError(
                 Problem(
@@ -203,15 +240,25 @@ class _Loading:
                     hint="run it again; nothing was sent. If it persists, query the model in your warehouse",
                 )
             ) from None
+        return coming.rows
 
 
-def _noting(reader: pa.RecordBatchReader, failures: list[WarehouseError]) -> Iterator[pa.RecordBatch]:
-    """The batches. Why there are no more of them DuckDB would tell as text alone."""
-    try:
-        yield from reader
-    except WarehouseError as error:
-        failures.append(error)
-        raise
+@dataclass(slots=True)
+class _Coming:
+    """How many rows of a model have come, and why no more of them, which DuckDB would tell as text alone."""
+
+    rows: int = 0
+    failure: WarehouseError | None = None
+
+    def note(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        """The batches."""
+        try:
+            for batch in reader:
+                self.rows += batch.num_rows
+                yield batch
+        except WarehouseError as error:
+            self.failure = error
+            raise
 
 
 def _columns(part: Part) -> str:

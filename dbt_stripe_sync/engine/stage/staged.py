@@ -22,11 +22,16 @@ class RowCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """How the warehouse compares a sync's rows; `mark` is what the state has, None where every row is to be read."""
+    """How the warehouse hashes a sync's rows.
+
+    With a `mark`, which is what the state has, it compares them with its copy of the state's hashes. With
+    `hashes_first`, only the hashes are read of rows that are as they were. With neither, every row is read.
+    """
 
     diffs: RowDiffs
     rows: HashedRows
     mark: HashMark | None = None
+    hashes_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,89 @@
+"""Rows that the warehouse hashes: the hashes are read first and compared here, then the rows that differ are read.
+
+The warehouse keeps nothing. What it answers must add up: a key that several rows have, or one whose text is another one
+here than in the warehouse, is found out by that, and every row is read then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.engine.payload.layout import KEY
+from dbt_stripe_sync.engine.stage.differing import UNSIGNED_HASH
+from dbt_stripe_sync.engine.stage.staged import RowCounts
+from dbt_stripe_sync.model.hashes import ROW_KEY
+from dbt_stripe_sync.model.sql import literal, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbt_stripe_sync.engine.stage.staged import Staged
+    from dbt_stripe_sync.engine.stage.workspace import Workspace
+    from dbt_stripe_sync.model.sync import Sync
+
+# With fewer records, reading every row takes less time than asking twice.
+MANY_RECORDS = 50_000
+# So many rows are asked for by their keys; past that, all rows are read.
+MOST_DIFFERING = 200_000
+
+
+def has_many_records(workspace: Workspace, sync: Sync) -> bool:
+    """Whether it pays to read the hashes of a sync's rows first."""
+    return _count_records(workspace, sync) >= MANY_RECORDS
+
+
+def hashes_that_differ(sync: Sync) -> str:
+    """SQL for what of the hashes that come as `incoming` is not as in the records.
+
+    It gives the key of the row and that of its record, either of which may be missing, and whether that is removed.
+    """
+    return f"""
+        SELECT s.key AS row_key, r.key AS known_key, r.removed
+        FROM (SELECT {quoted(ROW_KEY)} AS key, {UNSIGNED_HASH} AS source_hash FROM incoming) AS s
+        FULL JOIN (SELECT key, source_hash, removed, missing FROM known_records
+                   WHERE sync = {literal(sync.name)}) AS r ON r.key = s.key
+        WHERE r.key IS NULL OR s.key IS NULL OR r.removed OR r.missing OR s.source_hash IS DISTINCT FROM r.source_hash
+    """
+
+
+def count_hashed(workspace: Workspace, staged: Staged, hashed: int) -> RowCounts | None:
+    """How many rows a model has of which `hashed` hashes were read; None where several have the key of a record."""
+    differing, without_key, known = workspace.one(
+        f"SELECT count(*) FILTER (row_key IS NOT NULL), count(*) FILTER (row_key IS NULL AND known_key IS NULL), "
+        f"count(DISTINCT known_key) FROM {staged.answer}"
+    )
+    # Rows that are as they were, and records that are: where they are not as many, several rows have one key.
+    if hashed - without_key - differing != _count_records(workspace, staged.sync) - known:
+        return None
+    return RowCounts(rows=hashed, without_key=int(without_key))
+
+
+def read_differing(workspace: Workspace, staged: Staged) -> Sequence[str] | None:
+    """The keys of the rows that differ; None where they are too many to ask for."""
+    query = f"SELECT DISTINCT row_key FROM {staged.answer} WHERE row_key IS NOT NULL LIMIT {MOST_DIFFERING + 1}"
+    keys = [key for (key,) in workspace.all(query)]
+    return None if len(keys) > MOST_DIFFERING else keys
+
+
+def is_answered(workspace: Workspace, staged: Staged) -> bool:
+    """Whether the rows that differ have come, each under the key that it has here."""
+    missing, otherwise = workspace.one(
+        f"SELECT (SELECT count(*) FROM {staged.answer} AS a WHERE a.row_key IS NOT NULL AND NOT EXISTS "
+        f"(SELECT 1 FROM {staged.raw} AS s WHERE s.{quoted(KEY)} = a.row_key)), "
+        f"(SELECT count(*) FROM {staged.raw} WHERE {quoted(ROW_KEY)} IS DISTINCT FROM {quoted(KEY)})"
+    )
+    workspace.execute(f"ALTER TABLE {staged.raw} DROP COLUMN {quoted(ROW_KEY)}")
+    return not missing and not otherwise
+
+
+def take_gone(workspace: Workspace, staged: Staged) -> None:
+    """Keep the keys of the records that no row has."""
+    workspace.execute(
+        f"CREATE OR REPLACE TABLE {staged.gone} AS "
+        f"SELECT known_key AS key FROM {staged.answer} WHERE row_key IS NULL AND NOT removed"
+    )
+
+
+def _count_records(workspace: Workspace, sync: Sync) -> int:
+    (count,) = workspace.one("SELECT count(*) FROM known_records WHERE sync = $sync", {"sync": sync.name})
+    return int(count)
