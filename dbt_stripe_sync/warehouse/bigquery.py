@@ -155,7 +155,7 @@ def describe(quoted: str, field: pa.Field) -> SourceColumn:
     kind = _type_name(field)
     sql, form, is_number = quoted, None, False
     if kind == "BIGNUMERIC" or pa.types.is_decimal256(field.type) or field.type == UNSCALED:
-        # A NUMERIC without a scale of its own would come with nine decimals, most of them zeros.
+        # A NUMERIC without a declared scale would have nine decimals, mostly zeros.
         sql, is_number = f"CAST({quoted} AS STRING)", True
     elif kind == "INTERVAL":
         sql, form = f"CAST({quoted} AS STRING)", interval_of_text

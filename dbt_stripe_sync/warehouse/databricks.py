@@ -63,7 +63,7 @@ CATALOG_PROPERTY = "databricks.catalog"
 
 
 class DatabricksWarehouse:
-    """One session; every read has a cursor of its own."""
+    """One session; every read has its own cursor."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -131,7 +131,7 @@ def connect(target: Mapping[str, Any], project_root: Path) -> DatabricksWarehous
         connection = sql.connect(**options)
         if not any(name.lower() in TIME_ZONE_SETTINGS for name in target.get("session_properties") or {}):
             with connection.cursor() as cursor:
-                # What a view makes of a time is the same whatever the workspace's own zone is.
+                # Views give the same times in every time zone of the workspace.
                 cursor.execute("SET TIME ZONE 'UTC'")
         return DatabricksWarehouse(connection)
     except exc.Error as error:
@@ -196,7 +196,7 @@ def _authentication(target: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ServicePrincipal:
-    """Tokens for a service principal's id and secret, fetched anew before they end.
+    """Tokens for a service principal's id and secret, renewed before they expire.
 
     docs.databricks.com/dev-tools/auth/oauth-m2m. The connector calls it once for a function that makes headers.
     """

@@ -54,7 +54,7 @@ HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
 
 class DuckDBWarehouse:
-    """One DuckDB instance with the project's databases attached; every read has a cursor of its own."""
+    """One DuckDB instance with the project's databases attached; every read has its own cursor."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, profile: DuckDBProfile) -> None:
         self._connection = connection
@@ -198,7 +198,7 @@ def _register_filesystem(connection: duckdb.DuckDBPyConnection, options: Mapping
 
 
 def attach(connection: duckdb.DuckDBPyConnection, attachment: Attachment, attempts: int) -> None:
-    """Attach a database, waiting for whoever holds it as often as dbt-duckdb does. Raises `WarehouseError`."""
+    """Attach a database, retrying while it is locked as often as dbt-duckdb does. Raises `WarehouseError`."""
     for attempt in range(attempts):
         try:
             connection.execute(attachment.sql)

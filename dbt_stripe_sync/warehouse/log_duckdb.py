@@ -84,7 +84,7 @@ class DuckDBLog:
         return f"temp.main.{name}"
 
     def has_schema(self, schema: str) -> bool:
-        """Whether there is such a schema, whatever its case: DuckDB's names have none."""
+        """Whether the schema exists, ignoring case, as DuckDB does."""
         query = "SELECT 1 FROM duckdb_schemas() WHERE database_name = $database AND lower(schema_name) = lower($schema)"
         return bool(self._rows(query, schema))
 
@@ -117,7 +117,7 @@ class DuckDBLog:
 
 
 def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> DuckDBLog:
-    """Open the profile's file to write to it. Raises `WarehouseError`: `warehouse-locked` where somebody holds it."""
+    """Open the profile's file to write to it. Raises `WarehouseError`: `warehouse-locked` if it is in use."""
     del read_seconds  # nothing on this machine keeps anybody waiting
     profile = parse_profile(target, project_root)
     if profile.file is None:

@@ -146,7 +146,7 @@ def connect(target: Mapping[str, Any], project_root: Path) -> RedshiftWarehouse:
 
 def _prepare_session(connection: Any, place: str, target: Mapping[str, Any]) -> None:
     cursor = connection.cursor()
-    # What a view makes of a time is the same whatever the user's own zone is.
+    # Views give the same times in every time zone of the user.
     cursor.execute("SET timezone TO 'UTC'")
     role = target.get("role")
     if role:
@@ -291,7 +291,7 @@ def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
         return relation_missing(source)
     if state == INSUFFICIENT_PRIVILEGE:
         return denied(source)
-    # What the connector says by itself, once its socket is closed, has no SQLSTATE.
+    # The connector's own errors after its socket is closed have no SQLSTATE.
     if state.startswith(CONNECTION_ENDED) or (not state and isinstance(error, redshift_connector.InterfaceError)):
         return connection_lost(source, f"SQLSTATE {state}" if state else "the server closed it")
     return read_failed(source, f"SQLSTATE {state}" if state else type(error).__name__)

@@ -46,7 +46,7 @@ TIMESTAMP_PRECISION = ("adbc.snowflake.sql.client_option.max_timestamp_precision
 # docs.snowflake.com/en/sql-reference/errors: object does not exist or not authorized.
 UNDEFINED = ("002003", "02000", "42S02")
 AUTH_WORDS = ("390100", "390144", "390303", "390318", "incorrect username or password", "jwt token is invalid")
-# Profile setting to driver option, where the value passes as it is.
+# Profile setting to driver option, for values that are passed unchanged.
 PLAIN_OPTIONS = {
     "database": DatabaseOptions.DATABASE,
     "schema": DatabaseOptions.SCHEMA,
@@ -87,7 +87,7 @@ def dialect(statement_options: Mapping[str, str]) -> Dialect:
         describe=lambda quoted, field: SourceColumn(name=field.name, type=_type_name(field), sql=quoted),
         failure=_read_failure,
         statement_options=statement_options,
-        # What a view makes of a time, and a time with the session's zone, is the same whatever the account says.
+        # Views, and times in the session's zone, give the same times whatever the account's setting.
         session_sql=("ALTER SESSION SET TIMEZONE = 'UTC'",),
     )
 
