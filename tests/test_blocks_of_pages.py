@@ -135,3 +135,15 @@ def test_the_commands_for_the_image_name_what_it_has():
     for folder in re.findall(r"-v \S+:(/\w+)", block):
         assert folder in image
     assert "ENTRYPOINT" in image
+
+
+def test_blocks_in_lists_are_indented_so_that_the_site_keeps_the_list_whole():
+    """Python-Markdown continues a list's item after four spaces, where GitHub needs three."""
+    wrong = [
+        f"{page.name}:{number}"
+        for page in sorted((ROOT / "docs").rglob("*.md"))
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        if re.match(r" {1,3}```", line)
+    ]
+
+    assert wrong == []

@@ -35,9 +35,9 @@ of which can be synced. `dbt-stripe-sync fields RESOURCE` lists the parameters o
   undone has an asterisk.
 - **immutable parameter changed**: what a change of a parameter does that Stripe accepts at creation alone.
   *Replace* makes a new object first, moves the row to it, and then removes the old one as it says. *NotReplaced*
-  leaves the object as it is and says why.
-- **options**: what may stand under `options:`.
-- A resource with **no tag** has no metadata, so that its objects can't be told from others in Stripe: keep the
+  leaves the object unchanged and says why.
+- **options**: what `options:` accepts.
+- A resource with **no tag** has no metadata, so that its objects can't be recognized in Stripe: keep the
   state file.
 - The parameters of **parent** are part of Stripe's URL. They are mapped like any other and never change.
 """

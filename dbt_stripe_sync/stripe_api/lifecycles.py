@@ -200,7 +200,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=NotReplaced(reason="a subscription in its place would start and bill anew"),
+            when_immutable_changes=NotReplaced(reason="a new subscription would start and bill from the beginning"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             request_only=_HOW_TO_CHARGE,
             # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial moves it.
@@ -246,7 +246,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             cuts_short=(CutsShort(operation="cancel", resource="subscription", wholly=True),),
-            when_immutable_changes=NotReplaced(reason="a schedule in its place would start its phases anew"),
+            when_immutable_changes=NotReplaced(reason="a new schedule would start its phases again"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             request_only=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
@@ -403,7 +403,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             tagged=False,
-            when_immutable_changes=NotReplaced(reason="a meter's events are counted as they were when it was created"),
+            when_immutable_changes=NotReplaced(reason="how a meter counts is fixed when it is created"),
             note="an inactive meter accepts no events; it is activated again when its row comes back",
             # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so a subscription that still
             # runs would bill nothing of what is used until its end.
@@ -447,8 +447,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("customer", "customer_account"),),
             on_removed={Removal.VOID: Step(operation="void_grant"), Removal.DEACTIVATE: Step(operation="expire")},
             permanent=frozenset({Removal.VOID, Removal.DEACTIVATE}),
-            when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and grant anew"),
-            note="`void` takes back a grant that nobody has used, `deactivate` lets it expire now",
+            when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and make a new one"),
+            note="`void` cancels an unused grant, `deactivate` lets it expire now",
         ),
         "billing.alert": Lifecycle(
             found_by=("id",),
@@ -487,7 +487,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 Removal.CANCEL: Step(operation="update", params={"status": "canceled"}),
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=NotReplaced(reason="a card is printed as it was ordered"),
+            when_immutable_changes=NotReplaced(reason="a card can't be changed once it is ordered"),
         ),
         "issuing.cardholder": Lifecycle(
             found_by=("id", "email", "phone_number", "metadata"),
@@ -506,7 +506,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.DELETE}),
-            when_immutable_changes=NotReplaced(reason="an endpoint in its place would sign with another secret"),
+            when_immutable_changes=NotReplaced(reason="a new endpoint would sign with another secret"),
             replace_if_asked=Replace(then=Removal.DELETE),
             note="its signing secret isn't kept: copy it from the Dashboard",
         ),

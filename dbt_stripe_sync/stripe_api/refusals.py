@@ -13,7 +13,7 @@ _MONEY = "it moves money at once, which no table should do by being rebuilt"
 _PAYMENT = "it takes a payment from somebody who is present, which no table is"
 _CARD = "it is made from card or bank details, which don't belong in a warehouse"
 _ANSWER = "it answers a question once and keeps nothing to sync"
-_DEVICE = "it needs a device or a person at hand"
+_DEVICE = "it needs a device or a person"
 _MONEY_ACCOUNT = "it opens the way for money to an account, which a person should do"
 _ACCOUNT = "it is set up once for an account, by hand or by your platform's own code"
 

@@ -627,7 +627,7 @@ SUBSCRIPTION = Core(
     theirs=Theirs(column="about", params={"description": "Theirs"}, shows={"description": "Theirs"}),
     immutable=Immutable(
         field="customer",
-        reason="a subscription in its place would start and bill anew",
+        reason="a new subscription would start and bill from the beginning",
         columns={"person": "'ben'"},
         shows={"customer": "@people:ben", "status": "active"},
         replaced={"status": "canceled"},
