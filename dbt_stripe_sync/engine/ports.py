@@ -49,7 +49,7 @@ class RowDiffs(Protocol):
 
     @property
     def hashes_first(self) -> bool:
-        """Whether rows can be read in two steps: the hashes, and then some rows as they were when they were hashed."""
+        """Whether rows can be read in two steps: the hashes, and then some rows from the same snapshot."""
         ...
 
     def reason_against(self, rows: HashedRows) -> str | None:
@@ -130,7 +130,7 @@ class Stripe(Protocol):
 
     @property
     def reads(self) -> int:
-        """Requests so far that change nothing, each as often as it was sent."""
+        """The number of read requests so far, retries included."""
         ...
 
     @property
@@ -203,7 +203,7 @@ class State(Protocol):
         ...
 
     def outcomes(self, run_id: str) -> Iterable[Outcome]:
-        """What became of each change of a run; it can be walked many times."""
+        """The results of each change of a run; it can be read many times."""
         ...
 
     def syncs_of_run(self, run_id: str) -> Sequence[str]:

@@ -60,8 +60,9 @@ class Done:
 
 
 def read_key(header: str) -> str:
-    """The key of an `Authorization` header, by HTTP Basic (its user name) or Bearer; empty if there is none.
-    docs.stripe.com/api/authentication names both.
+    """The key of an `Authorization` header, or an empty text.
+
+    docs.stripe.com/api/authentication has two forms: HTTP Basic, with the key as user name, and Bearer.
     """
     scheme, _, given = header.partition(" ")
     if scheme.lower() == "basic":

@@ -25,7 +25,7 @@ class RenameCheck:
     known: frozenset[str] = field(default_factory=frozenset)
 
     def check_records(self, sync: Sync) -> None:
-        """Stop where a sync without records stands beside records of a sync that is gone. Raises `StateError`."""
+        """Stop if there is a sync without records, and records of a sync that no longer exists. Raises `StateError`."""
         if self.workspace.one("SELECT 1 FROM known_records WHERE sync = $sync LIMIT 1", {"sync": sync.name}):
             return
         rows = self.workspace.all(

@@ -118,7 +118,7 @@ def read_parents(workspace: Workspace, table: str, part: ChildPart) -> Sequence[
 
 
 def _moved(parents: Sequence[str], *, all_keep: bool) -> str:
-    """SQL for the rows that refer to an object which no row has any more, or which another has come to have since."""
+    """SQL for the rows that refer to an object that no row has any longer, or that another row has now."""
     objects = [
         f"""
         SELECT CASE WHEN p.key IS NULL THEN r.stripe_id ELSE p.id END AS id,

@@ -36,7 +36,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A sync's rows in the workspace. `number` tells its tables from those of other syncs.
+    """A sync's rows in the workspace. `number` distinguishes its tables from those of other syncs.
 
     `salt` is the secret that goes into the rows' hashes where their values are not stored. `compared` says how the
     warehouse hashes the rows, and compares them; None where both are done here. `counts` are those of a model of which
