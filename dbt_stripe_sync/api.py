@@ -4,30 +4,30 @@ from __future__ import annotations
 
 # The story, the state, DuckDB, the report's page and what only one command needs are imported where they begin: `parse`
 # and `ls` must not wait for them.
-import asyncio
 import logging
 import shutil
-import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.alerts import alert_about_run, alerting_about_stops
 from dbt_stripe_sync.event_loop import run_to_end
+from dbt_stripe_sync.interrupting import interruptible, run_until_done
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import ConfigError
 from dbt_stripe_sync.model.plan import PlanOptions
+from dbt_stripe_sync.model.progress import Silent
 from dbt_stripe_sync.model_columns import check_models, find_doubtful_columns, find_missing_columns
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 from dbt_stripe_sync.wiring import check_target, open_parts, opened_warehouse
 from dbt_stripe_sync.workload import ProjectOptions, Workload, build, load_manifest, load_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from dbt_stripe_sync.authoring.scaffold import Written
     from dbt_stripe_sync.engine.apply.lanes import Stop
@@ -36,44 +36,16 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.imported import Imported, ImportOptions
-    from dbt_stripe_sync.model.plan import Agree, PermanentRemovals, Plan, PlanHeader, ReadingCost, Review, SyncCounts
-    from dbt_stripe_sync.model.run import Outcome, RunReport
-    from dbt_stripe_sync.pipeline import Progress
+    from dbt_stripe_sync.model.plan import Agree, PermanentRemovals, Plan, PlanHeader, Review
+    from dbt_stripe_sync.model.progress import Progress
+    from dbt_stripe_sync.model.run import RunReport
     from dbt_stripe_sync.project_state import ProjectState
+    from dbt_stripe_sync.report.summary import Summary
     from dbt_stripe_sync.warehouse_log import LogWritten
     from dbt_stripe_sync.wiring import Parts
     from dbt_stripe_sync.workload import LookFurther
 
-T = TypeVar("T")
 HELD = "A run holds the state: this plan is made from a copy of it, and may list what the run has sent since."
-
-
-class Silent:
-    """Shows no progress."""
-
-    def begin_run(self, run_id: str) -> None:
-        """Say nothing."""
-
-    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Say nothing."""
-
-    def begin_sync(self, name: str) -> None:
-        """Say nothing."""
-
-    def rows_read(self, count: int) -> None:
-        """Say nothing."""
-
-    def rows_compared(self, count: int) -> None:
-        """Say nothing."""
-
-    def planned(self, counts: SyncCounts) -> None:
-        """Say nothing."""
-
-    def begin_apply(self, total: int) -> None:
-        """Say nothing."""
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """Say nothing."""
 
 
 class Project:
@@ -86,6 +58,8 @@ class Project:
         """`options` are those of the command line; without them the project in the current folder is meant."""
         self.options = options or ProjectOptions()
         self._clock = clock or SystemClock()
+        # What the last run came to, added up while its artifacts were written.
+        self.summary: Summary | None = None
 
     @cached_property
     def workload(self) -> Workload:
@@ -148,28 +122,12 @@ class Project:
         and the report are left at `artifacts`.
         """
         from dbt_stripe_sync import pipeline
-        from dbt_stripe_sync.engine.apply.lanes import Stop
-        from dbt_stripe_sync.model.plan import PlanOptions
 
-        stop = Stop(_say_what_is_finished)
+        planning, told = options or PlanOptions(), progress or Silent()
         sending = pipeline.RunOptions(agree=_asking(agreed), review=_reviewing(review), fail_fast=fail_fast)
-
-        async def work() -> RunReport:
-            async with open_parts(self._load_with_key(), clock=self._clock) as parts:
-                report = await pipeline.run(
-                    self.workload,
-                    parts,
-                    options or PlanOptions(),
-                    sending,
-                    progress or Silent(),
-                    stop,
-                )
-                report = await self._written_to_warehouse(report, parts)
-                report = self._with_artifacts(report)
-            return self._with_left_behind(report, parts.state.left)
-
-        with alerting_about_stops(self.options):
-            return self._alerted(_run_until_done(work(), stop))
+        return self._send(
+            self._load_with_key, lambda parts, stop: pipeline.run(self.workload, parts, planning, sending, told, stop)
+        )
 
     def retry(
         self,
@@ -187,8 +145,6 @@ class Project:
         undone = self.state.undone(run)
         if not undone:
             return None
-        from dbt_stripe_sync.model.plan import PlanOptions
-
         return self.run(PlanOptions(only=undone), progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
 
     @contextmanager
@@ -221,25 +177,18 @@ class Project:
         Raises `PlanError` if it was altered, is stale, or was made for something else.
         """
         from dbt_stripe_sync import pipeline
-        from dbt_stripe_sync.engine.apply.lanes import Stop
         from dbt_stripe_sync.engine.plan.plan_file import read_plan, take_plan
 
         if isinstance(plan, Path):
             read_plan(plan)  # one that is no plan is refused before anything is opened
-        stop = Stop(_say_what_is_finished)
+        told = progress or Silent()
 
-        async def work() -> RunReport:
-            async with open_parts(self.workload, clock=self._clock) as parts:
-                # The copy is next to the state, where the next run removes leftovers of a killed one.
-                made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
-                told = progress or Silent()
-                report = await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
-                report = await self._written_to_warehouse(report, parts)
-                report = self._with_artifacts(report)
-            return self._with_left_behind(report, parts.state.left)
+        async def apply(parts: Parts, stop: Stop) -> RunReport:
+            # The copy is next to the state, where the next run removes leftovers of a killed one.
+            made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
+            return await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
 
-        with alerting_about_stops(self.options):
-            return self._alerted(_run_until_done(work(), stop))
+        return self._send(lambda: self.workload, apply)
 
     @contextmanager
     def undo_plan(self, run: str, *, out: Path | None = None) -> Iterator[Plan]:
@@ -267,21 +216,13 @@ class Project:
         Rows keep asking for what the run sent: the next plan shows it again.
         """
         from dbt_stripe_sync import pipeline
-        from dbt_stripe_sync.engine.apply.lanes import Stop
         from dbt_stripe_sync.undo import undo
 
-        stop = Stop(_say_what_is_finished)
+        told = progress or Silent()
         sending = pipeline.RunOptions(agree=_asking(agreed=True), review=_reviewing(review), fail_fast=fail_fast)
-
-        async def work() -> RunReport:
-            async with open_parts(self.workload, clock=self._clock) as parts:
-                report = await undo(self.workload, parts, run, sending, progress or Silent(), stop)
-                report = await self._written_to_warehouse(report, parts)
-                report = self._with_artifacts(report)
-            return self._with_left_behind(report, parts.state.left)
-
-        with alerting_about_stops(self.options):
-            return self._alerted(_run_until_done(work(), stop))
+        return self._send(
+            lambda: self.workload, lambda parts, stop: undo(self.workload, parts, run, sending, told, stop)
+        )
 
     def show(self, sync: str, *, limit: int) -> Preview:
         """Some rows of a sync with the exact parameters that they would send. Needs no Stripe key."""
@@ -393,12 +334,30 @@ class Project:
         folder = self.workload.dbt.target_path
         return folder / RESULTS, folder / PAGE
 
+    def _send(self, load: Callable[[], Workload], send: Callable[[Parts, Stop], Awaitable[RunReport]]) -> RunReport:
+        """Tell a story that sends changes, with all around it: signals, the state, what a run leaves behind, alerts."""
+        from dbt_stripe_sync.engine.apply.lanes import Stop
+
+        stop = Stop(_say_what_is_finished)
+
+        async def work() -> RunReport:
+            async with open_parts(load(), clock=self._clock) as parts:
+                report = await send(parts, stop)
+                report = await self._written_to_warehouse(report, parts)
+                report = self._with_artifacts(report)
+            return self._with_left_behind(report, parts.state.left)
+
+        with alerting_about_stops(self.options):
+            return self._alerted(run_until_done(work(), stop))
+
     def _with_artifacts(self, report: RunReport) -> RunReport:
         """Leave the artifacts, read from the state while it is still open: to open it again costs."""
         from dbt_stripe_sync.artifacts import write_artifacts
 
         folder, with_amounts = self.workload.dbt.target_path, self.workload.settings.show_amounts
-        return _with_problems(report, write_artifacts(report, folder, with_amounts=with_amounts))
+        written = write_artifacts(report, folder, with_amounts=with_amounts)
+        self.summary = written.summary
+        return _with_problems(report, written.problems)
 
     def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
         """The report with any problems from closing the state; if there are some, the artifacts are written again."""
@@ -438,7 +397,7 @@ def _asking(agreed: bool | Agree) -> Agree:  # noqa: FBT001 - one answer for all
     def ask(plan: Plan, removals: Sequence[PermanentRemovals]) -> bool:
         if isinstance(agreed, bool):
             return agreed
-        with _interruptible():
+        with interruptible():
             return agreed(plan, removals)
 
     return ask
@@ -449,24 +408,10 @@ def _reviewing(review: Review | None) -> Review | None:
         return None
 
     def look(plan: Plan, /, *, is_first: bool) -> None:
-        with _interruptible():
+        with interruptible():
             review(plan, is_first=is_first)
 
     return look
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C interrupt a question: no calls are in flight while it waits for the answer."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    except ValueError:  # not in the main thread, which alone hears of signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _say_what_is_finished(under_way: int) -> None:
@@ -480,49 +425,3 @@ def _log() -> logging.Logger:
 
 def _with_problems(report: RunReport, problems: Sequence[Problem]) -> RunReport:
     return replace(report, problems=(*report.problems, *problems)) if problems else report
-
-
-def _run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
-    async def watched() -> T:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-
-        def interrupted() -> None:
-            if stop and task is not None:
-                task.cancel()
-            stop("interrupted")
-
-        def hung_up() -> None:
-            # A closing terminal sends the signal twice, from the shell and from the system, which isn't a second
-            # Ctrl-C.
-            stop("the terminal was closed")
-
-        with _handling(loop, interrupted, hung_up):
-            return await work
-
-    try:
-        return run_to_end(watched())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _handling(
-    loop: asyncio.AbstractEventLoop, interrupted: Callable[[], None], hung_up: Callable[[], None]
-) -> Iterator[None]:
-    handlers = {signal.SIGINT: interrupted, signal.SIGTERM: interrupted}
-    # Under `nohup`, the run must continue.
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        handlers[signal.SIGHUP] = hung_up
-    try:
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-    except (NotImplementedError, ValueError, RuntimeError):
-        # Not in the main thread, or a system without signals: the caller has its own way to stop the run.
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)

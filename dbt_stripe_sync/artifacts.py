@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.report.html import Page, build_page, write_page
 from dbt_stripe_sync.report.run_json import write_results
-from dbt_stripe_sync.report.summary import keep_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from dbt_stripe_sync.model.run import RunReport
+    from dbt_stripe_sync.report.summary import Summary
 
 RESULTS = "stripe_sync_results.json"
 PAGE = "stripe_sync_report.html"
 
 
-def write_artifacts(report: RunReport, folder: Path, *, with_amounts: bool = False) -> tuple[Problem, ...]:
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """What kept artifacts from being written, and what the run came to, since its outcomes were walked for them."""
+
+    problems: tuple[Problem, ...]
+    summary: Summary
+
+
+def write_artifacts(report: RunReport, folder: Path, *, with_amounts: bool = False) -> Artifacts:
     """Write both into dbt's target folder; `with_amounts` shows what things cost in the page.
 
     What can't be written is a warning: the run itself is done.
@@ -30,9 +39,8 @@ def write_artifacts(report: RunReport, folder: Path, *, with_amounts: bool = Fal
     failed = _write(results, lambda: write_results(report, results, hear=page.add))
     if failed is not None:
         page = build_page(report, with_amounts=with_amounts)
-    keep_summary(report, page.summary)
     problems = (failed, _write(shown, lambda: write_page(page, shown)))
-    return tuple(problem for problem in problems if problem is not None)
+    return Artifacts(tuple(problem for problem in problems if problem is not None), page.summary)
 
 
 def _write(path: Path, write: Callable[[], None]) -> Problem | None:

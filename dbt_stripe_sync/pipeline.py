@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.apply.journal import Journal
 from dbt_stripe_sync.engine.apply.lanes import Sending, Stop, apply_changes
@@ -16,7 +16,7 @@ from dbt_stripe_sync.engine.apply.refresh import commit_refreshes
 from dbt_stripe_sync.engine.apply.reporting import Ending, build_report
 from dbt_stripe_sync.engine.apply.send import Sender
 from dbt_stripe_sync.engine.plan.guards import find_unagreed, refuse_unagreed
-from dbt_stripe_sync.engine.plan.making import PlanMaker, PlanProgress, Scope, Sources
+from dbt_stripe_sync.engine.plan.making import PlanMaker, Scope, Sources
 from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
 from dbt_stripe_sync.engine.plan.stale_state import check_plan_not_behind
 from dbt_stripe_sync.model.errors import StateError, SyncError
@@ -33,25 +33,10 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.apply.lanes import Tally
     from dbt_stripe_sync.model.plan import Agree, Plan, PlanOptions, Review
+    from dbt_stripe_sync.model.progress import Progress
     from dbt_stripe_sync.model.run import Outcome, RunReport
     from dbt_stripe_sync.wiring import Parts
     from dbt_stripe_sync.workload import Workload
-
-
-class Progress(PlanProgress, Protocol):
-    """Receives the progress of a run."""
-
-    def begin_run(self, run_id: str) -> None:
-        """A run has begun, and this is its id."""
-        ...
-
-    def begin_apply(self, total: int) -> None:
-        """So many changes are about to be sent."""
-        ...
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """One change has ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

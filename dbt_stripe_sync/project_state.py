@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
-from dbt_stripe_sync.state.store import look_at_state, open_state
+from dbt_stripe_sync.state.access import look_at_state, open_state
 from dbt_stripe_sync.wiring import open_parts
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.engine.apply.lanes import Stop
     from dbt_stripe_sync.model.plan import Plan
+    from dbt_stripe_sync.model.progress import Progress
     from dbt_stripe_sync.model.run import RunReport
-    from dbt_stripe_sync.pipeline import Progress, RunOptions
+    from dbt_stripe_sync.pipeline import RunOptions
     from dbt_stripe_sync.wiring import Parts
     from dbt_stripe_sync.workload import Workload
 

@@ -161,7 +161,8 @@ def opened_state(
     workload: Workload, account: Account, clock: Clock, *, only_looks: bool = False
 ) -> Iterator[StateStore]:
     """The state of the project's target. Raises `StateError`."""
-    from dbt_stripe_sync.state.store import StateIdentity, look_at_state, open_state
+    from dbt_stripe_sync.state.access import look_at_state, open_state
+    from dbt_stripe_sync.state.store import StateIdentity
 
     identity = StateIdentity(project=workload.project, account=account.id, livemode=account.livemode)
     wait = workload.options.wait_for_lock

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dbt_stripe_sync import pipeline
-from dbt_stripe_sync.api import Silent
 from dbt_stripe_sync.engine.apply.lanes import Stop
 from dbt_stripe_sync.model.plan import PlanOptions
+from dbt_stripe_sync.model.progress import Silent
 from dbt_stripe_sync.model.run import RunStatus
 from dbt_stripe_sync.sandbox import Sandbox
 from dbt_stripe_sync.wiring import open_parts

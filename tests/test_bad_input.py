@@ -242,7 +242,7 @@ def test_a_relation_that_dbt_has_not_built(customers):
 def test_a_state_that_another_run_holds(customers):
     customers.cli()
     holder = (
-        "import sys, time; from pathlib import Path; from dbt_stripe_sync.state.store import open_state;"
+        "import sys, time; from pathlib import Path; from dbt_stripe_sync.state.access import open_state;"
         "from dbt_stripe_sync.model.clock import SystemClock\n"
         "with open_state(Path(sys.argv[1]), identity=None, clock=SystemClock()):\n"
         "    print('held', flush=True); time.sleep(60)"

@@ -9,7 +9,7 @@ import pytest
 from business import run_cli
 
 from dbt_stripe_sync.model.clock import SystemClock
-from dbt_stripe_sync.state.store import open_state
+from dbt_stripe_sync.state.access import open_state
 
 
 def failed(ran):

@@ -17,8 +17,9 @@ from business import ROOT, run_cli
 
 from dbt_stripe_sync import Project
 from dbt_stripe_sync.cli.commands import commands
+from dbt_stripe_sync.config.limits import LIMITS
 from dbt_stripe_sync.config.settings import NAMES, parse_settings
-from dbt_stripe_sync.config.sync import KEYS, LIMITS, parse_syncs
+from dbt_stripe_sync.config.sync import KEYS, parse_syncs
 from dbt_stripe_sync.dbt.manifest import read_manifest
 from dbt_stripe_sync.project_state import ProjectState
 from dbt_stripe_sync.stripe_api.catalog import read_catalog

@@ -36,7 +36,7 @@ def test_reading_postgres_does_not_import_pandas():
 
 # What only a state on an object store, dbt Cloud, `serve`, alerts, the log in the warehouse and orchestrators need.
 LIBRARIES = {
-    *("obstore", "boto3", "sqlite3", "aiohttp.web", "http.server", "prometheus_client"),
+    *("obstore", "boto3", "sqlite3", "aiohttp.web", "http.server", "pandas", "prometheus_client"),
     *("airflow", "dagster", "prefect", "dbt"),
 }
 PARTS = {

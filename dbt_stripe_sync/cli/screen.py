@@ -16,7 +16,7 @@ from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.json_values import json_problem
 from dbt_stripe_sync.report.lines import printable
 from dbt_stripe_sync.report.problems_text import render_problems
-from dbt_stripe_sync.report.progress import Silent
+from dbt_stripe_sync.report.progress import NoDisplay
 from dbt_stripe_sync.report.progress_lines import log_line, open_progress
 from dbt_stripe_sync.report.redact import hide_keys
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.report.progress import Progress
+    from dbt_stripe_sync.report.progress import ProgressDisplay
 
 # Where no terminal ends the lines, nothing is cut or wrapped: a program, or `grep`, reads them.
 ENDLESS = 100_000
@@ -63,10 +63,10 @@ class Screen:
         """Whether to colour what goes to stdout."""
         return self.colour and self.is_interactive
 
-    def progress(self) -> Progress:
+    def progress(self) -> ProgressDisplay:
         """Progress in the form that was asked for."""
         if self.is_quiet:
-            return Silent()
+            return NoDisplay()
         return open_progress(self.log_format, sys.stderr, colour=self.colour)
 
     def listen(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.api import Project
     from dbt_stripe_sync.cli.screen import Screen
     from dbt_stripe_sync.model.plan import Agree, PermanentRemovals, Plan, Review
-    from dbt_stripe_sync.report.progress import Progress
+    from dbt_stripe_sync.report.progress import ProgressDisplay
 
 FORMATS = click.Choice(["text", "markdown", "json"])
 REFRESH = click.option("--refresh", is_flag=True, help="Read every object back and show what others changed in Stripe.")
@@ -177,7 +177,7 @@ def _nothing_to_defer() -> Problem:
     )
 
 
-def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: bool) -> bool | Agree:
+def _agreement(project: Project, screen: Screen, progress: ProgressDisplay, *, yes: bool) -> bool | Agree:
     """The answer that `--yes` gives, or the person at the terminal, who sees the plan first."""
     if yes or not screen.can_ask:
         return yes
@@ -190,7 +190,7 @@ def _agreement(project: Project, screen: Screen, progress: Progress, *, yes: boo
     return ask
 
 
-def _review(project: Project, screen: Screen, progress: Progress, *, asks_first: bool = False) -> Review:
+def _review(project: Project, screen: Screen, progress: ProgressDisplay, *, asks_first: bool = False) -> Review:
     """Show the effect of replaced prices before the plan is sent, and ask if this is the project's first plan."""
 
     def look(plan: Plan, /, *, is_first: bool) -> None:
@@ -264,8 +264,14 @@ def finish(report: RunReport, project: Project, screen: Screen, output: str | No
         screen.problems(report.problems)
         screen.lines([log_line("run_ended", "info" if has_succeeded else "error", **run_json.build_sums(report))])
     elif not (screen.is_quiet and has_succeeded):
-        colour = screen.has_colour
-        screen.lines(run_text.render_run(report, width=screen.width, colour=colour, artifacts=project.artifacts))
+        lines = run_text.render_run(
+            report,
+            width=screen.width,
+            colour=screen.has_colour,
+            artifacts=project.artifacts,
+            summary=project.summary,
+        )
+        screen.lines(lines)
     return 0 if has_succeeded else 1
 
 

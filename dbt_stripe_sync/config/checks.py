@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.config.order import find_cycle
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
-from dbt_stripe_sync.engine.payload.values import METADATA_KEYS, METADATA_NAME_CHARACTERS
 from dbt_stripe_sync.model.counting import counted, with_article
 from dbt_stripe_sync.model.lifecycle import Mode, Removal, stays_when_replaced
+from dbt_stripe_sync.model.metadata import METADATA_KEYS, METADATA_KEYS_OF_ROW, METADATA_NAME_CHARACTERS
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import ChildRows, ListOf, Lookup, Nulls, SyncRef, WhenEnded, WhenReplaced
 from dbt_stripe_sync.model.tag import FORMER_TAG, TAG
@@ -225,11 +225,11 @@ def _check_metadata(sync: Sync, problems: Problems) -> None:
                 f"the metadata key has {len(key)} characters, Stripe accepts {METADATA_NAME_CHARACTERS}",
                 "use a shorter key",
             )
-    if len(named) > METADATA_KEYS:
+    if len(named) > METADATA_KEYS_OF_ROW:
         problems.add(
             "metadata-too-many-keys",
             sync.where.at_field("fields", METADATA),
-            f"metadata has {len(named)} keys, Stripe accepts {METADATA_KEYS + 1}, and one is the `dbt_stripe_sync` tag",
+            f"metadata has {len(named)} keys, Stripe accepts {METADATA_KEYS}, and one is the `dbt_stripe_sync` tag",
             "map fewer keys, or put several into one",
         )
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from dbt_stripe_sync.config.limits import MAX_READS, THRESHOLDS
 from dbt_stripe_sync.config.paths import SHAPES
-from dbt_stripe_sync.config.sync import MAX_READS, THRESHOLDS
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import (

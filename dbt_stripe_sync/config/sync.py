@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.config.back_references import split_back_references
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
 from dbt_stripe_sync.config.early_words import check_early_words
+from dbt_stripe_sync.config.limits import parse_limits
 from dbt_stripe_sync.config.mapping import check_twice, parse_fields
 from dbt_stripe_sync.config.meta import BLOCK, read_blocks
 from dbt_stripe_sync.config.problems import Problems
@@ -26,7 +27,6 @@ from dbt_stripe_sync.model.sync import (
     DiffPlace,
     FieldMapping,
     ItemsOwned,
-    Limits,
     Match,
     MatchEmail,
     Nulls,
@@ -35,7 +35,6 @@ from dbt_stripe_sync.model.sync import (
     OnDrift,
     Sync,
     SyncRef,
-    Threshold,
     WhenEnded,
 )
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from enum import Enum
 
     from dbt_stripe_sync.config.meta import Block
-    from dbt_stripe_sync.model.errors import Location, Problem
+    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.nodes import ModelNode
     from dbt_stripe_sync.model.sync import Value
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
@@ -75,13 +74,8 @@ KEYS = (
 )
 _INTERVAL = re.compile(r"(\d{1,6}) ?([mhdw])")
 _INTERVAL_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_COUNT = re.compile(r"\d[\d_]*")
 _NAME = re.compile(r"[\w.-]{1,100}")
-WHOLE = 100.0  # percent
 WHAT_CAN_BE = "`dbt-stripe-sync fields` lists what can be synced"
-THRESHOLDS = ("max_changes", "max_removed", "max_rejected")
-MAX_READS = "max_reads"
-LIMITS = (*THRESHOLDS, MAX_READS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +152,7 @@ class _Parser:
             on_deleted=self._choice("on_deleted", OnDeleted, OnDeleted.REJECT),
             when_ended=self._choice("when_ended", WhenEnded, WhenEnded.KEEP),
             refresh_every=self._interval("refresh_every"),
-            limits=self._limits(),
+            limits=parse_limits(self.block.raw.get("limits") or {}, self.block.where.at_field("limits"), self.problems),
             depends_on=tuple(dict.fromkeys([*_synced(fields), *after])),
             options=self._options(),
             fingerprint=_fingerprint(raw, self.block.columns, resource.name if resource is not None else ""),
@@ -319,30 +313,6 @@ class _Parser:
             )
         return known.get(str(raw), default)
 
-    def _limits(self) -> Limits:
-        raw = self.block.raw.get("limits") or {}
-        where = self.block.where.at_field("limits")
-        if not isinstance(raw, dict):
-            self.problems.add("not-a-mapping", where, "`limits` is not a YAML mapping", f"it takes {listed(LIMITS)}")
-            return Limits()
-        for name in raw.keys() - set(LIMITS):
-            self.problems.add(
-                "unknown-key",
-                where.at_field(str(name)),
-                f"unknown limit `{name}`",
-                f"choose from {listed(LIMITS)}{did_you_mean(str(name), LIMITS)}",
-            )
-        return Limits(
-            max_reads=_parse_reads(raw[MAX_READS], where.at_field(MAX_READS), self.problems)
-            if MAX_READS in raw
-            else None,
-            **{
-                name: parse_threshold(raw[name], where.at_field(name), self.problems)
-                for name in THRESHOLDS
-                if name in raw
-            },
-        )
-
     def _after(self) -> tuple[str, ...]:
         raw = self.block.raw.get("after") or []
         return tuple(str(name) for name in (raw if isinstance(raw, list) else [raw]))
@@ -394,30 +364,6 @@ class _Parser:
 def _synced(fields: Iterable[FieldMapping]) -> Iterator[str]:
     """The syncs whose objects the fields refer to."""
     return (ref.sync for ref, _ in references_in(fields) if isinstance(ref, SyncRef))
-
-
-def parse_threshold(raw: Any, where: Location, problems: Problems) -> Threshold | None:
-    """`500` or `10%`."""
-    text = str(raw).strip()
-    try:
-        if text.endswith("%"):
-            percent = float(text[:-1])
-            if 0 <= percent <= WHOLE:
-                return Threshold(percent=percent)
-        elif not isinstance(raw, bool) and (count := int(text.replace("_", ""))) >= 0:
-            return Threshold(count=count)
-    except ValueError:
-        pass
-    problems.add("bad-limit", where, "the limit is neither a number of rows nor a percentage", "write `500` or `10%`")
-    return None
-
-
-def _parse_reads(raw: Any, where: Location, problems: Problems) -> int | None:
-    """A number of requests. It can't be a percentage, since the total isn't known before Stripe is read."""
-    if not isinstance(raw, bool) and _COUNT.fullmatch(text := str(raw).strip()):
-        return int(text.replace("_", ""))
-    problems.add("bad-limit", where, f"`{MAX_READS}` is not a number of requests", "write `500`")
-    return None
 
 
 def _fingerprint(raw: Mapping[str, Any], columns: Iterable[tuple[str, str]], resource: str) -> str:

@@ -53,11 +53,11 @@ class RowDiffs(Protocol):
         ...
 
     def reason_against(self, rows: HashedRows) -> str | None:
-        """Why the warehouse can't compare these rows exactly, None where it can."""
+        """Why the warehouse can't compare these rows exactly, or None."""
         ...
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
-        """What the warehouse's copy has of a sync, None where there is none."""
+        """What the warehouse's copy has of a sync, or None."""
         ...
 
     def all_rows(self, rows: HashedRows) -> RowSource:
@@ -161,7 +161,7 @@ class State(Protocol):
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """Of which syncs the values are stored, and the salts of the others."""
+        """The syncs whose values are stored, and the salts of the others."""
         ...
 
     @property
@@ -207,11 +207,11 @@ class State(Protocol):
         ...
 
     def syncs_of_run(self, run_id: str) -> Sequence[str]:
-        """The syncs of which a run changed something."""
+        """The syncs in which a run changed something."""
         ...
 
     def succeeded_in(self, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterable[Outcome]:
-        """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
+        """What a run did to the rows of a sync with some kinds of action, by key, read lazily."""
         ...
 
     def written(self, sync: str, keys: Sequence[str]) -> Mapping[str, tuple[Record, str]]:

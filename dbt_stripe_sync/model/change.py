@@ -166,14 +166,15 @@ class Owed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """All that one row needs. Its `calls` are sent in order; what `plan` shows is what `apply` sends.
+    """Everything that one row needs.
 
-    `desired` is every parameter that will be ours once it is done, for the record. `depends_on` holds the ids of the
-    changes whose objects this one refers to. `found_by` says how an adopted object was found. `removed` says that the
-    row left the model; its record stays, so that the object can come back, unless it is `gone`. `owes` are the steps on
-    other objects that are owed once this change has created its own; `settles` names the owed step of each call.
-    `ends_first` says that the old object, which has `before`, must end before the new one can be created. The planner
-    splits such a change in two, so no plan file has it.
+    Its `calls` are sent in order; `plan` shows what `apply` sends. `desired` has every parameter that the sync has set
+    once it is done, for the record. `depends_on` holds the ids of the changes whose objects this one refers to.
+    `found_by` says how an adopted object was found. `removed` says that the row left the model; its record stays, so
+    that the object can come back, unless it is `gone`. `owes` are the steps on other objects that are owed once this
+    change has created its own; `settles` names the owed step of each call. `ends_first` says that the old object, which
+    has `before`, must end before the new one can be created. The planner splits such a change in two, so no plan file
+    has it.
     """
 
     id: str

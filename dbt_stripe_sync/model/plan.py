@@ -31,15 +31,14 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncCounts:
-    """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins.
+    """What the plan found for one sync, in rows.
 
-    `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync. `drifted` are the
-    rows whose objects somebody has changed in Stripe, and which the plan leaves so. `reads` is how many requests
-    it took to compare the rows with Stripe. `kinds` counts the changes by what they do (`kind_of`).
-
-    Once the plan was sent: `ended` is how many of the rows' changes ended in each status, `steps` the same of further
-    steps, such as the end of a replaced object. `before` is how many an earlier `apply` of the plan had done, `earlier`
-    the results of changes that an earlier run had left open.
+    `after` names the syncs that must finish before it starts. `part_of` names the sync with which the results of a
+    separate lane are reported. `drifted` are the rows whose objects were changed in Stripe by others, and which the
+    plan leaves unchanged. `reads` is how many requests it took to compare the rows with Stripe. `kinds` counts the
+    changes by what they do (`kind_of`). Once the plan was sent: `ended` is how many of the rows' changes ended in each
+    status, `steps` the same of further steps, such as the end of a replaced object. `before` is how many an earlier
+    `apply` of the plan had done, `earlier` the results of changes that an earlier run had left open.
     """
 
     sync: str

@@ -1,7 +1,8 @@
-"""Values of Python as Arrow tables, to hand them to DuckDB many at a time.
+"""Values of Python as Arrow tables, to hand them to DuckDB many at a time, and back.
 
 `pyarrow.array` imports pandas wherever that is installed: half a second of CPU and 50 MB for nothing that is used here.
-So columns are built from their buffers (arrow.apache.org/docs/format/Columnar.html).
+So columns are built from their buffers (arrow.apache.org/docs/format/Columnar.html). Times with a zone import it too,
+when they become Python's: they are read as times without one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,24 @@ def build_table(schema: pa.Schema, rows: Iterable[Sequence[Any]]) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     arrays = [_build_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def read_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch whose times with a zone are in UTC. Raises as `read_column` does."""
+    names = batch.schema.names
+    return [dict(zip(names, row, strict=True)) for row in zip(*map(read_column, batch.columns), strict=True)]
+
+
+def read_column(column: pa.Array) -> list[Any]:
+    """The values of a column whose times with a zone are in UTC.
+
+    Raises `ValueError` or `OverflowError` for a value that Python can't hold.
+    """
+    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
+        values: list[Any] = column.to_pylist()
+        return values
+    naive = column.view(pa.timestamp(column.type.unit)).to_pylist()
+    return [None if value is None else value.replace(tzinfo=UTC) for value in naive]
 
 
 def _build_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -1,13 +1,8 @@
-"""A parameter that breaks one of Stripe's rules, and the limits on metadata, which everybody has to know."""
+"""A parameter that breaks one of Stripe's rules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-# docs.stripe.com/api/metadata
-METADATA_KEYS = 50
-METADATA_NAME_CHARACTERS = 40
-METADATA_VALUE_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from math import isinf
 from typing import TYPE_CHECKING, Protocol, Self
 
 from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.progress import Progress, Silent
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.lines import about
 
@@ -13,47 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from dbt_stripe_sync.model.plan import ReadingCost, SyncCounts
+    from dbt_stripe_sync.model.plan import ReadingCost
     from dbt_stripe_sync.model.run import Outcome
 
 # Looking for fewer rows than this in Stripe is not worth a line.
 MANY_ROWS = 100
 
 
-class Progress(Protocol):
-    """Shows the progress of a run. A context manager: the display ends with it."""
-
-    def begin_run(self, run_id: str) -> None:
-        """A run has begun, and this is its id."""
-        ...
-
-    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """The objects of these syncs are about to be read back, at most at this pace."""
-        ...
-
-    def begin_sync(self, name: str) -> None:
-        """A sync's rows are about to be read and compared."""
-        ...
-
-    def rows_read(self, count: int) -> None:
-        """So many more rows have been read."""
-        ...
-
-    def rows_compared(self, count: int) -> None:
-        """So many more of the rows that differ have been compared."""
-        ...
-
-    def planned(self, counts: SyncCounts) -> None:
-        """A sync has been compared."""
-        ...
-
-    def begin_apply(self, total: int) -> None:
-        """So many changes are about to be sent."""
-        ...
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """One change has ended."""
-        ...
+class ProgressDisplay(Progress, Protocol):
+    """Shows how far a run has come. A context manager: what it shows ends with it."""
 
     def end(self) -> None:
         """Nothing more will come; calling it again does nothing."""
@@ -70,32 +39,8 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
-    """Progress for nobody."""
-
-    def begin_run(self, run_id: str) -> None:
-        """Say nothing."""
-
-    def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Say nothing."""
-
-    def begin_sync(self, name: str) -> None:
-        """Say nothing."""
-
-    def rows_read(self, count: int) -> None:
-        """Say nothing."""
-
-    def rows_compared(self, count: int) -> None:
-        """Say nothing."""
-
-    def planned(self, counts: SyncCounts) -> None:
-        """Say nothing."""
-
-    def begin_apply(self, total: int) -> None:
-        """Say nothing."""
-
-    def on_outcome(self, outcome: Outcome) -> None:
-        """Say nothing."""
+class NoDisplay(Silent):
+    """Shows nothing."""
 
     def end(self) -> None:
         """Say nothing."""

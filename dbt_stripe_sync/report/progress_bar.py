@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.report.lines import about, plain, took
-from dbt_stripe_sync.report.progress import MANY_ROWS, Silent, Tally, reading_words
+from dbt_stripe_sync.report.progress import MANY_ROWS, NoDisplay, Tally, reading_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REFRESHES_A_SECOND = 5
 
 
-class Bars(Silent):
+class Bars(NoDisplay):
     """A spinner while rows are read, a bar while changes are sent; a line stays for each sync."""
 
     def __init__(self, stream: IO[str], *, colour: bool) -> None:

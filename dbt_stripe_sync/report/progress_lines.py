@@ -17,20 +17,20 @@ import orjson
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.run import Status
 from dbt_stripe_sync.report.lines import about, escaped, plain, took
-from dbt_stripe_sync.report.progress import MANY_ROWS, Silent, Tally, reading_words
+from dbt_stripe_sync.report.progress import MANY_ROWS, NoDisplay, Tally, reading_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dbt_stripe_sync.model.plan import ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome
-    from dbt_stripe_sync.report.progress import Progress
+    from dbt_stripe_sync.report.progress import ProgressDisplay
 
 # Often enough to see that it lives, seldom enough for a log that is kept.
 QUIET_SECONDS = 10.0
 
 
-class PlainLines(Silent):
+class PlainLines(NoDisplay):
     """Single lines for a log: one for each sync, and one every ten seconds while changes are sent."""
 
     def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -94,7 +94,7 @@ class PlainLines(Silent):
         _write(self._stream, plain(text))
 
 
-class JsonLines(Silent):
+class JsonLines(NoDisplay):
     """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
 
     `time` is UTC, `level` is `info`, `warning` or `error`, `run_id` the run's, null before there is one.
@@ -220,7 +220,7 @@ def log_line(event: str, level: str, **facts: object) -> str:
     return escaped(orjson.dumps({"event": event, "time": now, "level": level, "run_id": _run_id, **facts}).decode())
 
 
-def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> Progress:
+def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> ProgressDisplay:
     """Progress in the form that was asked for: `json`, or `text`, which on a terminal is a bar."""
     stream = cast("IO[str]", Steadfast(stream))
     if log_format == "json":

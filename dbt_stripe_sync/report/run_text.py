@@ -50,14 +50,17 @@ def render_run(
     colour: bool = False,
     artifacts: Iterable[Path] = (),
     show_values: bool = False,
+    summary: Summary | None = None,
 ) -> Iterator[str]:
     """A run, line by line.
 
     `artifacts` are files with the details; `show_values` leaves in Stripe's messages what they repeat of a row.
+    `summary` is what the run came to without values, where that is known: else its outcomes are walked.
     """
     width = max(NARROWEST, width)
     paint = Paint(on=colour)
-    summary = summarise(report, with_values=show_values)
+    if summary is None or show_values:
+        summary = summarise(report, with_values=show_values)
     for counts in report.counts:
         if counts.part_of is None or counts.notes:
             yield from _sync(counts, summary, width, paint)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from dbt_stripe_sync.model.change import is_row
 from dbt_stripe_sync.model.run import Status
@@ -15,8 +13,6 @@ from dbt_stripe_sync.report.json_values import message_of
 from dbt_stripe_sync.report.redact import without_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dbt_stripe_sync.model.calls import StripeFailure
     from dbt_stripe_sync.model.change import Action
     from dbt_stripe_sync.model.run import Outcome, RunReport
@@ -121,21 +117,8 @@ class Summary:
         return self.causes[name]
 
 
-# Summaries without values of outcomes that were read completely: a finished run doesn't change.
-_known: WeakKeyDictionary[Iterable[Outcome], Summary] = WeakKeyDictionary()
-
-
-def keep_summary(report: RunReport, summary: Summary) -> None:
-    """Cache this summary for a report whose outcomes are read from a state."""
-    with suppress(TypeError):  # a list of them is quickly walked again
-        _known[report.outcomes] = summary
-
-
 def summarise(report: RunReport, *, with_values: bool = False) -> Summary:
     """Walk a run's outcomes once. Memory grows with the number of causes, not with that of the rows."""
-    known = None if with_values or isinstance(report.outcomes, list | tuple) else _known.get(report.outcomes)
-    if known is not None:
-        return known
     summary = Summary()
     for outcome in report.outcomes:
         summary.add(outcome, with_values=with_values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.model.violation import METADATA_KEYS
+from dbt_stripe_sync.model.metadata import METADATA_KEYS
 from dbt_stripe_sync.sandbox.errors import bad_request
 
 if TYPE_CHECKING:

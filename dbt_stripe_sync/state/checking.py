@@ -17,6 +17,7 @@ from dbt_stripe_sync.model.codec import (
     decode_problem,
 )
 from dbt_stripe_sync.model.run import RunStatus
+from dbt_stripe_sync.model.tables import read_rows
 from dbt_stripe_sync.state.owed import parse_owed
 from dbt_stripe_sync.state.rows import parse_outcome
 
@@ -55,7 +56,7 @@ def find_bad_row(session: Session, table: str) -> str | None:
 def _rows(session: Session, table: str) -> Iterator[Row]:
     # On the connection itself: another cursor does not see what its transaction has written.
     for batch in session.connection.sql(f"SELECT * FROM {table}").to_arrow_reader(ROWS_AT_ONCE):
-        yield from batch.to_pylist()
+        yield from read_rows(batch)
 
 
 def _check_whole(session: Session, table: str) -> None:

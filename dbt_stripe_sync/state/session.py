@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
+from dbt_stripe_sync.model.tables import read_rows
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, moved
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Session:
                 # Arrow and not fetchall(), which needs pytz for times with a zone.
                 cursor.execute("SET TimeZone = 'UTC'")
                 for batch in cursor.sql(query, params=values or None).to_arrow_reader(BATCH_ROWS):
-                    yield batch.to_pylist()
+                    yield read_rows(batch)
         except duckdb.Error as error:
             raise cannot_open(self.path, error) from None
 

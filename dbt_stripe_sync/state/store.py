@@ -10,7 +10,6 @@ import orjson
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.codec import decode_intent
-from dbt_stripe_sync.model.fingerprints import Retention
 from dbt_stripe_sync.model.plan import FormerObject, LostValue, Touched
 from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.run import Status
@@ -21,7 +20,7 @@ from dbt_stripe_sync.state import runs as log
 from dbt_stripe_sync.state.compaction import note_values
 from dbt_stripe_sync.state.opening import looked_at, opened, scratch_folder
 from dbt_stripe_sync.state.place import StatePlace
-from dbt_stripe_sync.state.problems import cannot_write, is_copy, other_identity
+from dbt_stripe_sync.state.problems import cannot_write, other_identity
 from dbt_stripe_sync.state.rows import INTENTS, OUTCOMES, intent_row, outcome_row, record_row
 from dbt_stripe_sync.state.sealing import conceal_outcomes, make_salt, read_fingerprints, seal_records
 from dbt_stripe_sync.state.transfer import export_state, import_state
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Owed
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.errors import Problem
-    from dbt_stripe_sync.model.fingerprints import Fingerprints
+    from dbt_stripe_sync.model.fingerprints import Fingerprints, Retention
     from dbt_stripe_sync.model.hashes import HashMark
     from dbt_stripe_sync.model.plan import PlanHeader, Refreshed
     from dbt_stripe_sync.model.run import Ended, Intent, Outcome, RunEntry, RunReport
@@ -427,66 +426,3 @@ def _former_ids(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     is_new = outcome.record is not None and outcome.record.stripe_id != change.stripe_id
     if change.action is Action.REPLACE and change.stripe_id is not None and is_new:
         yield change.sync, change.key, change.stripe_id
-
-
-@contextmanager
-def look_at_state(
-    place: StatePlace | Path,
-    *,
-    identity: StateIdentity | None,
-    clock: Clock,
-    wait_seconds: float = 0,
-    retention: Retention | None = None,
-    must_exist: bool = False,
-) -> Iterator[StateStore]:
-    """Open the state for reading: if a run holds it, this opens a copy, with `is_copy` set.
-
-    Raises `StateError` as `open_state` does, and `state-not-copied`; never `state-locked` by a run.
-    """
-    place = place if isinstance(place, StatePlace) else StatePlace(path=place)
-    with looked_at(place, clock, wait_seconds, must_exist=must_exist) as session:
-        if place.remote is None:
-            _refuse_copy(session)
-        yield _checked_store(session, identity, clock, retention)
-
-
-@contextmanager
-def open_state(
-    place: StatePlace | Path,
-    *,
-    identity: StateIdentity | None,
-    clock: Clock,
-    wait_seconds: float = 0,
-    retention: Retention | None = None,
-    must_exist: bool = False,
-) -> Iterator[StateStore]:
-    """Open the state, made on first use unless it `must_exist`; `identity` is checked where it is given.
-
-    `retention` says of which syncs the values are stored: of all of them where it is not given.
-
-    Raises `StateError`: `state-locked`, `state-readonly`, `state-damaged`, `state-newer`, `state-disk-full`,
-    `state-other-account`, `state-other-mode`, `state-other-project`; and where it is remote those of
-    `state/remote/problems.py`.
-    """
-    place = place if isinstance(place, StatePlace) else StatePlace(path=place)
-    with opened(place, clock, wait_seconds, must_exist=must_exist) as session:
-        if place.remote is None:
-            _refuse_copy(session)
-        yield _checked_store(session, identity, clock, retention)
-
-
-def _checked_store(
-    session: Session, identity: StateIdentity | None, clock: Clock, retention: Retention | None
-) -> StateStore:
-    """The state of an open session, checked against `identity` if that is given."""
-    store = StateStore(session, clock, retention or Retention())
-    if identity is not None:
-        store.check_identity(identity)
-    return store
-
-
-def _refuse_copy(session: Session) -> None:
-    """Check that the file isn't a copy of a remote state: what is written to it would be lost."""
-    address = session.value("SELECT value FROM meta WHERE key = 'remote_address'")
-    if address is not None:
-        raise is_copy(session.path, str(address))

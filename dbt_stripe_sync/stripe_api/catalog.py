@@ -12,8 +12,8 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.params import Operation, Param, ParamKind, has_early_words, has_update_only_parts
-from dbt_stripe_sync.stripe_api.lifecycles import build_lifecycle
 from dbt_stripe_sync.stripe_api.refusals import REFUSED_V2
+from dbt_stripe_sync.stripe_api.resource_lifecycle import build_lifecycle
 from dbt_stripe_sync.stripe_api.sdk import (
     V1_SERVICES,
     method_names,
@@ -154,7 +154,7 @@ class Catalog:
         return _Resources()
 
     def why_not(self, name: str) -> str | None:
-        """Why no sync writes what API v2 alone has, by a name of its own; None for any other name."""
+        """Why no sync writes a resource that only API v2 has; None for any other name."""
         written = name.lower().strip()
         return REFUSED_V2.get(written) or REFUSED_V2.get(written.removesuffix("s"))
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import aiohttp
-import orjson
 import stripe
 
 from dbt_stripe_sync.model.calls import Account, Answer, Call, Usage, Verdict
@@ -22,21 +21,19 @@ from dbt_stripe_sync.stripe_api.accounts import build_account
 from dbt_stripe_sync.stripe_api.catalog import ONLY_LISTED, TEST_CLOCK, read_catalog
 from dbt_stripe_sync.stripe_api.gateway_http import (
     ANSWER_SECONDS,
-    Received,
     TooLongError,
     Transport,
     listening,
     remind_of_trouble,
 )
 from dbt_stripe_sync.stripe_api.genuine import ACCOUNT as ACCOUNT_ANSWER
-from dbt_stripe_sync.stripe_api.genuine import Expectation, expect, expect_v2, find_contradiction
+from dbt_stripe_sync.stripe_api.genuine import Expectation, expect, expect_v2
 from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_organisation, is_stripe, mode_of
 from dbt_stripe_sync.stripe_api.rate import Gate
+from dbt_stripe_sync.stripe_api.replies import explain_no_reply, rate_reason, read_reply
 from dbt_stripe_sync.stripe_api.retry import (
-    BAD_REQUEST,
     LONGEST_TRY,
     MOST_ATTEMPTS,
-    REDIRECT,
     Reply,
     build_answer,
     describe_outage,
@@ -46,7 +43,7 @@ from dbt_stripe_sync.stripe_api.retry import (
     wait_seconds,
 )
 from dbt_stripe_sync.stripe_api.stream import EventStream
-from dbt_stripe_sync.stripe_api.unreadable import CERTIFICATE, endless_list, unreadable
+from dbt_stripe_sync.stripe_api.unreadable import endless_list, unreadable
 from dbt_stripe_sync.stripe_api.usage import read_usage
 
 if TYPE_CHECKING:
@@ -70,9 +67,6 @@ logging.getLogger("stripe").setLevel(logging.WARNING)
 
 # What the SDK lets through, or wraps, where a connection is not made or ends in the middle of an answer.
 _OF_THE_NETWORK = (stripe.APIConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError, TooLongError)
-
-# Those that come before a request has left.
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +155,7 @@ class Gateway:
 
     @property
     def reads(self) -> int:
-        """Requests so far that change nothing, each as often as it was sent."""
+        """The number of read requests so far, retries included."""
         return self._reads
 
     @property
@@ -293,7 +287,7 @@ class Gateway:
                 self._requests += 1
                 reply = await _request(client, request)
             if reply.is_too_many:
-                gate.refused(request.endpoint, _reason(reply), left_at)
+                gate.refused(request.endpoint, rate_reason(reply), left_at)
                 # It was turned away and nothing was done: it is sent again for as long as anything else gets through.
                 in_vain = in_vain + 1 if self._passed == passed else 1
             else:
@@ -376,10 +370,10 @@ async def _request(client: stripe.StripeClient, request: Request) -> Reply:
                 if not isinstance(error, _OF_THE_NETWORK):
                     raise
                 is_wrapped = isinstance(error, stripe.APIConnectionError)
-                return _no_reply((error.__cause__ or error) if is_wrapped else error)
+                return explain_no_reply((error.__cause__ or error) if is_wrapped else error)
     if exchange.received is None:
         raise LookupError(request.path)
-    return _reply(exchange.received, request.expected)
+    return read_reply(exchange.received, request.expected)
 
 
 def _addresses(base: str) -> BaseAddresses:
@@ -389,63 +383,3 @@ def _addresses(base: str) -> BaseAddresses:
     for both, so that a session's token goes nowhere else than the key.
     """
     return {"api": base} if is_stripe(base) else {"api": base, "meter_events": base}
-
-
-def _reply(received: Received, expected: Expectation) -> Reply:
-    """What came over the wire, and whether it is Stripe's answer to this call."""
-    headers = {name.lower(): value for name, value in received.headers.items()}
-    reply = Reply(status=received.status, headers=headers)
-    if REDIRECT <= received.status < BAD_REQUEST:
-        return replace(reply, foreign=f"it redirects ({received.status}), which Stripe never does")
-    try:
-        body = orjson.loads(received.body)
-    except orjson.JSONDecodeError:
-        return replace(reply, foreign="it is not JSON")
-    if not isinstance(body, dict):
-        return replace(reply, foreign="it is not a JSON object")
-    if received.status < REDIRECT:
-        foreign = find_contradiction(body, headers, expected)
-        return Reply(status=received.status, headers=headers, body=body, foreign=foreign)
-    reply = replace(reply, body=body)
-    if not any(isinstance(reply.error.get(name), str) for name in ("type", "code")):
-        return replace(reply, foreign="it is an error without Stripe's `error`")
-    return reply
-
-
-def _no_reply(error: BaseException) -> Reply:
-    is_certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError)
-    unsent = isinstance(error, _NEVER_SENT)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        trouble = "its name is not known"
-    elif is_certificate:
-        trouble = f"{CERTIFICATE}: {_certificate_trouble(error)}"
-    elif isinstance(error, aiohttp.ClientHttpProxyError):
-        trouble = f"the proxy refuses the connection ({error.status})"
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        trouble = (error.os_error.strerror or "it can't be reached").lower()
-    elif isinstance(error, aiohttp.ConnectionTimeoutError):
-        trouble = "no connection in time"
-    elif isinstance(error, asyncio.TimeoutError):
-        trouble = "no answer in time"
-    elif isinstance(error, TooLongError):
-        trouble = "its answer is longer than any of Stripe's"
-    elif isinstance(error, aiohttp.ClientError | OSError):
-        trouble = "the connection was cut"
-    else:
-        trouble = type(error).__name__
-    return Reply(status=None, sent=not unsent, trouble=trouble, is_hopeless=is_certificate)
-
-
-def _certificate_trouble(error: BaseException) -> str:
-    """What OpenSSL says is wrong with the certificate."""
-    cause = getattr(error, "certificate_error", None) or error.__cause__
-    reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "TLS negotiation failed"
-    return str(reason).replace("_", " ").lower()
-
-
-def _reason(reply: Reply) -> str | None:
-    """What a 429 says of our pace. A server that names no reason for a plain `rate_limit` means the endpoint."""
-    reason = reply.headers.get("stripe-rate-limited-reason")
-    # API v1 has it as the error's code, v2 as its type.
-    is_plain = "rate_limit" in {reply.error.get("code"), reply.error.get("type")}
-    return reason or ("endpoint-rate" if is_plain else None)

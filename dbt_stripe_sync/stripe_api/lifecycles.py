@@ -1,13 +1,12 @@
-"""The lifecycle of every resource: one row of data where Stripe has rules of its own, else what its operations allow.
+"""The lifecycles of resources that Stripe has rules of its own for, one row of data each.
 
 The rules are those of docs.stripe.com/api, of each object's own page unless another is named.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.lifecycle import (
     STREAM,
@@ -27,24 +26,15 @@ from dbt_stripe_sync.model.lifecycle import (
     Unique,
     UsedBy,
 )
-from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.stripe_api.refusals import REFUSED
-from dbt_stripe_sync.stripe_api.rules.counts import COUNTS, CURRENCIES
-from dbt_stripe_sync.stripe_api.rules.named_prices import FIRST_BILLS, PRICES_NAMED
-from dbt_stripe_sync.stripe_api.rules.statuses import foreseen_fixed
-from dbt_stripe_sync.stripe_api.rules.times import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbt_stripe_sync.model.params import Param, Resource
 
 INSERT_ONLY = frozenset({Mode.INSERT})
 NEVER_UPDATED = frozenset({Mode.UPSERT, Mode.INSERT})
 DELETE = Step(operation="delete")
 ARCHIVE = Step(operation="update", params={"active": False}, gone=False, revive={"active": True})
-
-# ── rows of data ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 # docs.stripe.com/billing/subscriptions/prorations: they hold for one request, and the next one without them prorates.
 _HOW_TO_CHARGE = ("proration_behavior", "payment_behavior", "off_session")
@@ -521,67 +511,3 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
     }
 )
-
-# ── what the operations of any other resource allow ──────────────────────────────────────────────────────────────
-
-# Words that name an object of their own accord, where a resource shows them.
-_NAMES = ("lookup_key", "code", "email", "alias", "value", "domain_name", "serial_number")
-# List parameters that split all objects in two, with the value of those in use, and the word for objects of any status.
-_SWITCHES = {"active": True, "archived": False}
-_EVERY_STATUS = "all"
-_REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "deactivate": Removal.DEACTIVATE}
-
-
-def build_lifecycle(resource: Resource) -> Lifecycle:
-    """The lifecycle of a resource of the catalogue."""
-    found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
-    listing = resource.operations.get("list")
-    return replace(
-        found,
-        fixed=foreseen_fixed(resource.name),
-        at_most=COUNTS.get(resource.name),
-        one_currency=CURRENCIES.get(resource.name),
-        prices_named=PRICES_NAMED.get(resource.name, ()),
-        first_bill=FIRST_BILLS.get(resource.name),
-        windows=WINDOWS.get(resource.name, {}),
-        refused=REFUSED.get(resource.name),
-        listed_with=_lists_of_all(listing.params) if listing else ({},),
-        # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.
-        hides_test_clocks=listing is not None and "test_clock" in listing.params,
-    )
-
-
-def _lists_of_all(params: Mapping[str, Param]) -> tuple[Mapping[str, Any], ...]:
-    """The parameters of the lists that have every object between them, whatever Stripe lists by itself.
-
-    docs.stripe.com/api/prices/list has only the active ones, and docs.stripe.com/api/subscriptions/list all but those
-    that are canceled. Of the others not all pages say, so none is relied on.
-    """
-    status = params.get("status")
-    if status is not None and _EVERY_STATUS in status.enum:
-        return ({"status": _EVERY_STATUS},)
-    switch = next((name for name in _SWITCHES if name in params and params[name].kind is ParamKind.BOOLEAN), None)
-    return ({switch: _SWITCHES[switch]}, {switch: not _SWITCHES[switch]}) if switch else ({},)
-
-
-def derive_lifecycle(resource: Resource) -> Lifecycle:
-    """What a resource's operations and parameters alone say of its objects' lives."""
-    params, operations = resource.params, resource.operations
-    changes = "update" in operations
-    removals = {removal: Step(operation=name) for name, removal in _REMOVING_OPERATIONS.items() if name in operations}
-    active = params.get("active")
-    if changes and active is not None and active.kind is ParamKind.BOOLEAN and active.updatable:
-        removals[Removal.ARCHIVE] = ARCHIVE
-    listing = operations.get("list")
-    listed = listing is not None and not listing.path_params and not any(p.required for p in listing.params.values())
-    names = [name for name in _NAMES if name in params] if listed else []
-    metadata = ("metadata",) if "metadata" in params and listed else ()
-    return Lifecycle(
-        found_by=(*(("id",) if "retrieve" in operations else ()), *names, *metadata),
-        modes=frozenset(Mode) if changes else INSERT_ONLY if not removals else NEVER_UPDATED,
-        on_removed=removals,
-        own_id="id" in params and not params["id"].in_path,
-        tagged="metadata" in params,
-        permanent=frozenset(removals) - {Removal.ARCHIVE},
-        listed=listed,
-    )

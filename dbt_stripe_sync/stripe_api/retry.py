@@ -58,7 +58,7 @@ class Reply:
 
     @property
     def error(self) -> Mapping[str, Any]:
-        """Stripe's error, empty where there is none."""
+        """Stripe's error, empty if there is none."""
         error = self.body.get("error")
         return error if isinstance(error, dict) else {}
 

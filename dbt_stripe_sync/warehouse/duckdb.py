@@ -120,7 +120,7 @@ class DuckDBWarehouse:
         cursor.execute("SET arrow_lossless_conversion = true")
         # A table name that is missing must not be looked for among our own Python variables.
         cursor.execute("SET python_enable_replacements = false")
-        # Where Python runs without a file, as in a notebook, DuckDB draws one into the output of whoever calls us.
+        # In a notebook, DuckDB would draw a progress bar into the caller's output.
         cursor.execute("SET enable_progress_bar = false")
         return cursor
 

@@ -44,8 +44,6 @@ class WarehouseRowDiffs:
 
     def reason_against(self, rows: HashedRows) -> str | None:
         """Why the warehouse can't compare these rows exactly, or None."""
-        if not self._can_hash:
-            return "this server has no function that hashes a row"
         keys = [(rows.source, rows.key)]
         for child in rows.children:
             keys += [(rows.source, child.parent_on), (child.source, child.on)]
@@ -57,7 +55,7 @@ class WarehouseRowDiffs:
             for name in source.columns:
                 if (kind := self._type(source, name)).startswith(self._dialect.no_hash):
                     return f"column `{name}` of `{source.name}` has the type {kind}"
-        return None
+        return None if self._can_hash else "this server has no function that hashes a row"
 
     @cached_property
     def _can_hash(self) -> bool:

@@ -21,7 +21,8 @@ from dbt_stripe_sync.engine.stage.staged import Staged
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Sandbox
-from dbt_stripe_sync.state.store import StateIdentity, open_state
+from dbt_stripe_sync.state.access import open_state
+from dbt_stripe_sync.state.store import StateIdentity
 from dbt_stripe_sync.stripe_api.gateway import Gateway
 from dbt_stripe_sync.stripe_api.rate import RateLimits
 from dbt_stripe_sync.warehouse_diff import open_diffs

@@ -18,7 +18,7 @@ from business import Ran, run_cli
 
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.sandbox import Fault, Sandbox
-from dbt_stripe_sync.state.store import open_state
+from dbt_stripe_sync.state.access import open_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 HERE = Path(__file__).parent

@@ -19,9 +19,9 @@ from business import ROOT
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.sandbox import Fault, Sandbox
+from dbt_stripe_sync.state.access import open_state
 from dbt_stripe_sync.state.place import RemotePlace, StatePlace
 from dbt_stripe_sync.state.remote import replica
-from dbt_stripe_sync.state.store import open_state
 
 ROWS = 120
 DOOMED = Path(__file__).parent.parent / "crash" / "doomed.py"

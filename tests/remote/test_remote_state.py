@@ -12,10 +12,10 @@ import pytest
 from object_stores import store_of
 
 from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.state.access import open_state
 from dbt_stripe_sync.state.place import RemotePlace, StatePlace
 from dbt_stripe_sync.state.remote import replica
 from dbt_stripe_sync.state.remote.log import decode
-from dbt_stripe_sync.state.store import open_state
 
 SECRET = "nobody-may-read-this"
 

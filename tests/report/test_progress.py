@@ -9,7 +9,7 @@ from datetime import datetime
 from made import make_change, make_counts, make_outcome
 
 from dbt_stripe_sync.model.run import Status
-from dbt_stripe_sync.report.progress import Silent
+from dbt_stripe_sync.report.progress import NoDisplay
 from dbt_stripe_sync.report.progress_bar import Bars
 from dbt_stripe_sync.report.progress_lines import JsonLines, PlainLines, open_progress
 
@@ -155,7 +155,7 @@ def test_a_run_does_not_end_because_nobody_reads_its_progress():
 
 
 def test_silence_is_silent(capsys):
-    with Silent() as progress:
+    with NoDisplay() as progress:
         follow(progress)
 
     assert capsys.readouterr() == ("", "")

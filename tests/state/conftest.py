@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 from state_values import MINE, StoppedClock
 
-from dbt_stripe_sync.state.store import open_state
+from dbt_stripe_sync.state.access import open_state
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from state_values import StoppedClock, MINE, change_of, intent_of, outcome_of
 from dbt_stripe_sync.model.fingerprints import Retention
-from dbt_stripe_sync.state.store import open_state
+from dbt_stripe_sync.state.access import open_state
 Path.replace = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)
 with open_state(Path(sys.argv[1]), identity=None, clock=StoppedClock(), retention=Retention(default=False)) as state:
     state.seal()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dbt_stripe_sync.model.clock import SystemClock
+from dbt_stripe_sync.state.access import open_state
 from dbt_stripe_sync.state.memory import MEGABYTE, choose_megabytes, read_megabytes
 from dbt_stripe_sync.state.place import StatePlace
-from dbt_stripe_sync.state.store import open_state
 
 
 def test_a_container_with_less_than_its_machine_is_what_counts(tmp_path):

@@ -15,15 +15,16 @@ import pytest
 from state_values import MINE, change_of, intent_of, record_of
 
 from dbt_stripe_sync.model.errors import StateError
+from dbt_stripe_sync.state.access import open_state
 from dbt_stripe_sync.state.migrations import MIGRATIONS, migrate
-from dbt_stripe_sync.state.store import StateIdentity, open_state
+from dbt_stripe_sync.state.store import StateIdentity
 
 HOLDER = textwrap.dedent(
     """
     import sys, time
     from pathlib import Path
     from dbt_stripe_sync.model.clock import SystemClock
-    from dbt_stripe_sync.state.store import open_state
+    from dbt_stripe_sync.state.access import open_state
 
     with open_state(Path(sys.argv[1]), identity=None, clock=SystemClock()):
         print("open", flush=True)
@@ -245,7 +246,7 @@ FILLER = textwrap.dedent(
     sys.path.insert(0, sys.argv[2])
     from state_values import StoppedClock, change_of, intent_of, outcome_of
     from dbt_stripe_sync.model.errors import StateError
-    from dbt_stripe_sync.state.store import open_state
+    from dbt_stripe_sync.state.access import open_state
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with open_state(Path(sys.argv[1]), identity=None, clock=StoppedClock()) as state:
@@ -283,7 +284,7 @@ WRITER = textwrap.dedent(
     sys.path.insert(0, sys.argv[2])
     from state_values import change_of, intent_of, outcome_of, record_of
     from dbt_stripe_sync.model.clock import SystemClock
-    from dbt_stripe_sync.state.store import open_state
+    from dbt_stripe_sync.state.access import open_state
 
     with open_state(Path(sys.argv[1]), identity=None, clock=SystemClock()) as state:
         first = int(sys.argv[3])

@@ -1,6 +1,6 @@
-"""Events of usage that may have been sent or not: what their meter has counted tells, where it leaves no other reading.
+"""Determines whether usage events were sent, if their meter's totals allow only one answer.
 
-Stripe neither lists events nor finds them, and after a day it takes one with the same identifier again
+Stripe neither lists nor finds events, and after a day it accepts the same identifier again
 (docs.stripe.com/api/billing/meter-event/create). The meter's summaries show a customer's total by whole minutes. That
 is compared with the records and open changes of the same time.
 """

@@ -84,7 +84,7 @@ class Sending:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a plan's changes.
+    """The results of a plan's changes.
 
     `rows` and `steps` count, by sync and status, the rows' own changes and further steps. `not_sent` counts, by sync,
     those that were not sent because the run or their sync was stopped; `closed` says why a sync was. `before` counts,

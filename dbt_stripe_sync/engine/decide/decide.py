@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 from dbt_stripe_sync.engine.decide.calls import (
     build_change,
     build_record,
-    create_calls,
     is_tagged,
     look,
     reject,
     row_tag,
-    step_params,
     uncleared,
     update_call,
 )
@@ -25,16 +23,24 @@ from dbt_stripe_sync.engine.decide.choose import Existing, choose, has_ended
 from dbt_stripe_sync.engine.decide.complete import Over, complete, to_expand
 from dbt_stripe_sync.engine.decide.drift import is_over, versions, with_ours
 from dbt_stripe_sync.engine.decide.foresee import foresee
+from dbt_stripe_sync.engine.decide.new import decide_new, transfer_uniques
 from dbt_stripe_sync.engine.decide.part import decide_part
 from dbt_stripe_sync.engine.decide.remove import decide_removed
 from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
+from dbt_stripe_sync.engine.decide.revive import (
+    out_of_archive,
+    revival,
+    revival_calls,
+    seen_back,
+    still_held,
+    without_revival,
+)
 from dbt_stripe_sync.engine.decide.rules import (
     Ask,
     Decision,
     Keep,
     Observed,
-    ReadOwners,
     ReadWhole,
     Refresh,
     Reject,
@@ -42,25 +48,22 @@ from dbt_stripe_sync.engine.decide.rules import (
     Rules,
     Unseen,
 )
-from dbt_stripe_sync.engine.decide.windows import check_windows
 from dbt_stripe_sync.engine.payload.builder import Payload, refs_in
 from dbt_stripe_sync.engine.payload.compare import compare, same
 from dbt_stripe_sync.engine.payload.kept import without_kept
 from dbt_stripe_sync.engine.payload.shown import as_params
-from dbt_stripe_sync.model.change import Action, Change, NewFields, PlannedCall
-from dbt_stripe_sync.model.counting import with_article
+from dbt_stripe_sync.model.change import Action, Change
 from dbt_stripe_sync.model.difference import Kind, RowDiff
 from dbt_stripe_sync.model.errors import Problem
-from dbt_stripe_sync.model.lifecycle import ByStatus, Mode, Removal, Step
+from dbt_stripe_sync.model.lifecycle import Mode
 from dbt_stripe_sync.model.objects import TAG_FIELD, object_value
-from dbt_stripe_sync.model.params import early_words
 from dbt_stripe_sync.model.plan import Note
 from dbt_stripe_sync.model.record import REBUILT
 from dbt_stripe_sync.model.sync import OnDeleted, SyncRef, WhenEnded
 from dbt_stripe_sync.model.tag import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 ENDED = "the object has ended already; `when_ended: restart` and `run --refresh` make another one"
 
@@ -126,7 +129,7 @@ def _complete(
 def _decide_anew(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     """A row as if it had no record: its object can't be brought back."""
     new = replace(diff, kind=Kind.NEW, stripe_id=None, params={}, payload_hash=None, adopted=False)
-    return _decide_new(rules, new, payload, observed)
+    return decide_new(rules, new, payload, observed)
 
 
 def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
@@ -173,7 +176,7 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
     if isinstance(existing, Ask | Reject):
         return existing
     if existing is None:
-        return _decide_new(rules, diff, payload, observed)
+        return decide_new(rules, diff, payload, observed)
     if has_ended(rules, existing.body):
         known = replace(diff, stripe_id=str(existing.body["id"]), adopted=True)
         return Refresh(record=build_record(rules, known, payload.params), note=Note(text=ENDED))
@@ -193,74 +196,12 @@ def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, ob
     return decide_replaced(rules, decision, observed) if isinstance(decision, Replacement) else decision
 
 
-def _decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    if rules.sync.mode is Mode.UPDATE:
-        return Keep(note=Note(text="no object of this row was found, and the sync's mode is `update`"))
-    params = payload.params
-    missing = [name for name in rules.resource.required if name not in params]
-    lacking = _lacking(rules, diff, payload)
-    if missing or lacking:
-        return reject(*(_missing(rules, diff, name) for name in missing), *lacking)
-    with_words = [name for name in params if name in rules.resource.early]
-    early = [(name, *path) for name in with_words for path in _early(rules, name, params)]
-    if early:
-        return reject(*(_early_problem(rules, diff, path) for path in early))
-    outside = tuple(check_windows(payload.params, rules.lifecycle.windows, rules.now, rules.sync.where, diff.key))
-    if outside:
-        return Reject(problems=outside)
-    transfer = _transfer(rules, diff, payload.params, observed)
-    if isinstance(transfer, Ask):
-        return transfer
-    return build_change(
-        rules,
-        diff,
-        Action.CREATE,
-        params,
-        calls=create_calls(rules, diff.key, {**params, **transfer}),
-        changed=NewFields(params),
-    )
-
-
-def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
-    """What a new object needs one of, and the row has none of: the columns that are mapped to it are null."""
-    params = rules.resource.params
-    groups = [[name for name in group if name in params] for group in rules.lifecycle.needs_one_of]
-    return [
-        Problem(
-            code="missing-one-of",
-            summary=f"{' and '.join(f'`{name}`' for name in group)} {'are' if len(group) > 1 else 'is'} null, "
-            f"and Stripe requires {'one of them' if len(group) > 1 else 'it'} to create "
-            f"{with_article(rules.resource.name)}",
-            where=rules.sync.where.at_field("fields").at_key(diff.key),
-            hint="fill one of the columns that they are mapped to, or filter the row out in the model",
-        )
-        for group in groups
-        if group and not any(name in payload.params for name in group)
-    ]
-
-
-def _transfer(rules: Rules, diff: RowDiff, sent: Mapping[str, Any], observed: Observed) -> Mapping[str, Any] | Ask:
-    """What takes unique values over from other rows of ours, where Stripe has a parameter for it."""
-    taken = {
-        unique.parameter: value
-        for unique in rules.lifecycle.uniques
-        if unique.transfer is not None and isinstance(value := sent.get(unique.parameter), str) and value
-    }
-    if not taken:
-        return {}
-    if observed.owners is None:
-        return Ask(need=ReadOwners(values=taken))
-    here = (rules.sync.name, diff.key)
-    others = {name for name in taken if observed.owners.get(name) not in {None, here}}
-    return {u.transfer: True for u in rules.lifecycle.uniques if u.parameter in others and u.transfer is not None}
-
-
 def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     desired = _as_told_apart(rules, diff, payload.params)
     is_same = same(diff.params, desired) and not any(refs_in(desired))
     if rules.sync.mode is Mode.INSERT and not (is_same and diff.kind is not Kind.RETURNED):
         return Keep(note=Note(text="the row has changed since it was written, and the sync's mode is `insert`"))
-    body = _seen_back(rules, diff, observed)
+    body = seen_back(rules, diff, observed)
     if isinstance(body, Ask | Reject):
         return body
     if diff.kind is Kind.RETURNED:
@@ -278,11 +219,11 @@ def _decide_changed(
     rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None, observed: Observed
 ) -> Decision:
     """What a row needs that asks for something else than its record says, or that came back."""
-    comparison = compare(_before(rules, diff), payload, rules.resource, rules.mapped)
+    comparison = compare(still_held(rules, diff), payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
-        as_new = _without(payload, revival(rules, diff), rules)
+        as_new = without_revival(payload, revival(rules, diff), rules)
         moved = _decide_part_of_replaced(rules, diff, as_new, comparison.immutable, observed)
         if moved is not None:
             return moved
@@ -290,10 +231,10 @@ def _decide_changed(
         if restarted is not None:
             return restarted
         return decide_replaced(rules, Replacement(diff=diff, payload=as_new, comparison=comparison), observed)
-    transfer = _transfer(rules, diff, comparison.update, observed)
+    transfer = transfer_uniques(rules, diff, comparison.update, observed)
     if isinstance(transfer, Ask):
         return transfer
-    calls = _revival_calls(rules, diff, body)
+    calls = revival_calls(rules, diff, body)
     if comparison.update:
         update = {**comparison.update, **transfer}
         calls += (update_call(rules, str(diff.stripe_id), update, comparison.desired),)
@@ -327,22 +268,6 @@ def _decide_part_of_replaced(
     return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
-def _before(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
-    """What a row has of what it asks for. One that was away may have lost its unique values to another meanwhile."""
-    lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None}
-    if diff.kind is not Kind.RETURNED or not lost:
-        return diff.params
-    return {name: value for name, value in diff.params.items() if name not in lost}
-
-
-def _seen_back(rules: Rules, diff: RowDiff, observed: Observed) -> Mapping[str, Any] | Ask | Reject | None:
-    """The object of a row that came back, where what undoes its removal depends on it, or of an unreadable record."""
-    if not (diff.unreadable or (diff.kind is Kind.RETURNED and _revivals(rules))):
-        return None
-    rule = rules.lifecycle.on_removed.get(rules.sync.on_removed)
-    return look(rules, diff, observed, diff.stripe_id, rule.expand if isinstance(rule, ByStatus) else ())
-
-
 def _as_told_apart(rules: Rules, diff: RowDiff, params: dict[str, Any]) -> dict[str, Any]:
     """What a row asks for, under the identifier that its object has: another one comes of a new name of its sync."""
     name = rules.lifecycle.key_as
@@ -359,8 +284,8 @@ def _decide_adopted(
     if rules.sync.mode is Mode.INSERT and existing.by != TAG_FIELD:
         note = f"the object exists already, found by {existing.by}, and the sync's mode is `insert`"
         return Keep(note=Note(text=note))
-    revival = _out_of_archive(rules, body)
-    payload = replace(payload, params={**revival, **payload.params})
+    back_in_use = out_of_archive(rules, body)
+    payload = replace(payload, params={**back_in_use, **payload.params})
     seen = as_params(body, payload.params, rules.resource.params)
     if existing.by == TAG_FIELD:
         # We made it ourselves: what Stripe does not show of it is as it was sent.
@@ -376,7 +301,7 @@ def _decide_adopted(
     comparison.update |= hidden
     if comparison.immutable:
         found_by = None if existing.by == TAG_FIELD else existing.by
-        as_new = _without(payload, revival, rules)
+        as_new = without_revival(payload, back_in_use, rules)
         return Replacement(diff=known, payload=as_new, comparison=comparison, found_by=found_by)
     tagged = same(object_value(body, TAG_FIELD), row_tag(rules, diff.key))
     if not comparison.update and (tagged or not is_tagged(rules)):
@@ -401,74 +326,3 @@ def _shows(body: Mapping[str, Any], path: str) -> bool:
             return True
         value = value.get(step) if isinstance(value, dict) else None
     return value is not None
-
-
-def revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
-    """What undoes the removal that the record shows."""
-    for rule in rules.lifecycle.on_removed.values():
-        for step in rule.steps.values() if isinstance(rule, ByStatus) else (rule,):
-            if (
-                step.revive is not None
-                and step.params
-                and all(same(diff.params.get(name), value) for name, value in step.params.items())
-            ):
-                return step.revive
-    return {}
-
-
-def _without(payload: Payload, revival: Mapping[str, Any], rules: Rules) -> Payload:
-    """What a new object is made with: nothing has to be undone there."""
-    return replace(
-        payload,
-        params={
-            name: value for name, value in payload.params.items() if name not in revival or (name,) in rules.mapped
-        },
-    )
-
-
-def _out_of_archive(rules: Rules, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What puts an archived object that is adopted back into use: its row is in the model."""
-    step = rules.lifecycle.on_removed.get(Removal.ARCHIVE)
-    if not isinstance(step, Step) or not step.revive or not step.params:
-        return {}
-    return step.revive if all(same(body.get(name), value) for name, value in step.params.items()) else {}
-
-
-def _revivals(rules: Rules) -> list[tuple[ByStatus, Step]]:
-    """The removals that a method of its own undoes."""
-    rules_by_status = [rule for rule in rules.lifecycle.on_removed.values() if isinstance(rule, ByStatus)]
-    return [(rule, step) for rule in rules_by_status for step in rule.steps.values() if step.revive_by]
-
-
-def _revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -> tuple[PlannedCall, ...]:
-    """The call that brings an object back, unless somebody has done so by hand: then it has a status to leave again."""
-    if diff.kind is not Kind.RETURNED or body is None:
-        return ()
-    return tuple(
-        PlannedCall(operation=step.revive_by, target=diff.stripe_id, params=step_params(rules, diff, step))
-        for rule, step in _revivals(rules)
-        if step.revive_by and str(object_value(body, rule.status_field)) not in rule.steps
-    )
-
-
-def _missing(rules: Rules, diff: RowDiff, name: str) -> Problem:
-    return Problem(
-        code="missing-parameter",
-        summary=f"`{name}` is null, and Stripe requires it to create {with_article(rules.resource.name)}",
-        where=rules.sync.where.at_field("fields", name).at_key(diff.key),
-        hint="make the column not null, or filter the row out of the model",
-    )
-
-
-def _early(rules: Rules, name: str, params: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    return early_words(params[name], rules.resource.params[name])
-
-
-def _early_problem(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
-    dotted = ".".join(path)
-    return Problem(
-        code="not-in-enum",
-        summary=f"`{dotted}` has a value that Stripe accepts only in updates, and the {rules.resource.name} is new",
-        where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
-        hint="give it a value that Stripe accepts at creation, or make the column null for new rows",
-    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.difference import RowDiff
-    from dbt_stripe_sync.model.lifecycle import Fixed
+    from dbt_stripe_sync.model.foreseen import Fixed
 
 
 def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, Any]) -> Decision | None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.engine.decide.calls import build_change, is_tagged, look, row_tag, update_call
-from dbt_stripe_sync.engine.decide.decide import decide, revival
+from dbt_stripe_sync.engine.decide.decide import decide
 from dbt_stripe_sync.engine.decide.part import completed, update_part
 from dbt_stripe_sync.engine.decide.replace import Replacement, end_call, holders_to_move, owed_end, rule_of
+from dbt_stripe_sync.engine.decide.revive import revival
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
 from dbt_stripe_sync.engine.payload.builder import Payload
 from dbt_stripe_sync.engine.payload.compare import Comparison, same

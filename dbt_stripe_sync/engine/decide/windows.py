@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.change import Params
     from dbt_stripe_sync.model.errors import Location
-    from dbt_stripe_sync.model.lifecycle import Window
+    from dbt_stripe_sync.model.foreseen import Window
 
 
 def check_windows(

@@ -1,6 +1,6 @@
-"""The parts of a hash that a sync does not map, sent as the object has them, so that an update can't lose them.
+"""Adds the unmapped parts of a hash as the object has them, so that an update can't lose them.
 
-Stripe does not document what becomes of the parts of a hash that an update leaves out. Of a customer's `shipping` they
+Stripe doesn't document what happens to the parts of a hash that an update leaves out. Of a customer's `shipping` they
 are lost (stripe/stripe-go#179: an address that was sent without its country lost it; stripe/stripe-python#255 and
 stripe/stripe-ruby#755: all that it requires has to be sent each time). A hash that is sent completely stays unchanged
 in any case. Maps are merged key by key (docs.stripe.com/api/metadata).

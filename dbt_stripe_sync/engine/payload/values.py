@@ -12,8 +12,15 @@ from uuid import UUID
 
 import orjson
 
-from dbt_stripe_sync.model import violation
 from dbt_stripe_sync.model.change import Ref
+from dbt_stripe_sync.model.metadata import (
+    METADATA_KEYS,
+    METADATA_KEYS_OF_ROW,
+    METADATA_NAME_CHARACTERS,
+    METADATA_VALUE_CHARACTERS,
+    MetadataLimit,
+    find_excess,
+)
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import Conversion
 
@@ -22,10 +29,6 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.params import Param
 
-# One of Stripe's keys is our tag.
-METADATA_KEYS = violation.METADATA_KEYS - 1
-METADATA_NAME_CHARACTERS = violation.METADATA_NAME_CHARACTERS
-METADATA_VALUE_CHARACTERS = violation.METADATA_VALUE_CHARACTERS
 # A line of a terminal holds about so many words.
 SHOWN_CHOICES = 12
 # Times are left to `as_text`, which makes them UTC.
@@ -100,31 +103,25 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:
-    """Stripe's limits on metadata. Raises `BadValueError`."""
-    longest_name, longest = max(map(len, metadata), default=0), max(map(len, metadata.values()), default=0)
-    if (
-        len(metadata) <= METADATA_KEYS
-        and longest_name <= METADATA_NAME_CHARACTERS
-        and longest <= METADATA_VALUE_CHARACTERS
-    ):
-        return  # every row gets here
-    if len(metadata) > METADATA_KEYS:
-        raise BadValueError(
-            "metadata-too-many-keys",
-            f"has {len(metadata)} keys, Stripe accepts 50, and one is the `dbt_stripe_sync` tag",
-            "map fewer keys, or put several into one",
-        )
-    for name, value in metadata.items():
-        if len(name) > METADATA_NAME_CHARACTERS:
+    """Stripe's limits on metadata. Raises `BadValueError` with the first that is not kept."""
+    for excess in find_excess(metadata, most_keys=METADATA_KEYS_OF_ROW):
+        count = excess.count
+        if excess.limit is MetadataLimit.KEYS:
             raise BadValueError(
-                "metadata-name-too-long", f"has a key of {len(name)} characters, Stripe accepts 40", "use a shorter key"
+                "metadata-too-many-keys",
+                f"has {count} keys, Stripe accepts {METADATA_KEYS}, and one is the `dbt_stripe_sync` tag",
+                "map fewer keys, or put several into one",
             )
-        if len(value) > METADATA_VALUE_CHARACTERS:
+        if excess.limit is MetadataLimit.NAME:
+            reason = f"has a key of {count} characters, Stripe accepts {METADATA_NAME_CHARACTERS}"
+            raise BadValueError("metadata-name-too-long", reason, "use a shorter key")
+        if excess.limit is MetadataLimit.VALUE:
+            most = METADATA_VALUE_CHARACTERS
             raise BadValueError(
                 "metadata-value-too-long",
-                f"has {len(value)} characters, Stripe accepts 500",
-                "shorten it in the model, for example with left(…, 500)",
-                (name,),
+                f"has {count} characters, Stripe accepts {most}",
+                f"shorten it in the model, for example with left(…, {most})",
+                (excess.name,),
             )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.decide.rules import Decision, Rules
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.workspace import Workspace
-    from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency
+    from dbt_stripe_sync.model.foreseen import AtMost, OneCurrency
     from dbt_stripe_sync.model.params import Catalog
 
 # What keeps a customer to one currency while it lives, by docs and Stripe's own words (see `rules.counts`).

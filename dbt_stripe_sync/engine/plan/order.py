@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.engine.decide.replace import end_first
-from dbt_stripe_sync.model.change import ENDS_FIRST, Change, row_of
-from dbt_stripe_sync.model.errors import Location, Problem
+from dbt_stripe_sync.model.change import ENDS_FIRST, Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import LostValue
 
 
@@ -40,29 +40,18 @@ class Order:
 
     def apply_to(self, change: Change) -> Iterator[Change]:
         """A change as it is part of the plan: after those that come before it, as two, or not at all."""
-        if change.id.removesuffix(ENDS_FIRST) in self.withheld:
+        if self.is_withheld(change):
             return
         for part in end_first(change) if change.id in self.end_first else (change,):
             others = self.after.get(part.id, ())
             yield replace(part, depends_on=tuple(dict.fromkeys((*part.depends_on, *others)))) if others else part
 
-    def withhold_dependents(self, change: Change) -> bool:
-        """Withhold a change that waits for one that is withheld, and say whether it is: it would wait for ever."""
+    def is_withheld(self, change: Change) -> bool:
+        """Whether a change can't be part of the plan."""
+        return change.id.removesuffix(ENDS_FIRST) in self.withheld
+
+    def waits_for(self, change: Change) -> Sequence[str]:
+        """The changes that come before a change, or before either part of one that is made as two."""
         whole = change.id.removesuffix(ENDS_FIRST)
-        if whole in self.withheld:
-            return True
-        after = [*self.after.get(change.id, ()), *self.after.get(f"{whole}{ENDS_FIRST}", ())]
-        parents = ((other, other.removesuffix(ENDS_FIRST)) for other in (*change.depends_on, *after))
-        first = next(((other, parent) for other, parent in parents if parent in self.withheld), None)
-        if first is None:
-            return False
-        other, parent = first
-        sync, key = row_of(parent)
-        why = "which it refers to" if other in change.depends_on else "which has to change first"
-        self.withheld[whole] = Problem(
-            code="dependency-withheld",
-            summary=f"row [{key}] of `{sync}`, {why}, can't be changed in this plan",
-            where=Location(sync=change.sync, key=change.key),
-            hint=f"fix row [{key}] of `{sync}` first",
-        )
-        return True
+        after = (*self.after.get(change.id, ()), *self.after.get(f"{whole}{ENDS_FIRST}", ()))
+        return tuple(other.removesuffix(ENDS_FIRST) for other in (*change.depends_on, *after))

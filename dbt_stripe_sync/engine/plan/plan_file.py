@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
+from dbt_stripe_sync.engine.plan.withholding import withhold_waiting
 from dbt_stripe_sync.model.codec import (
     decode_change,
     decode_counts,
@@ -182,13 +183,14 @@ class PlanWriter:
             aside: IO[bytes] = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - closed below
         with aside:
             lanes: list[tuple[str, int]] = []
-            _withhold_all(kept, order)
+            if order.withheld:
+                withhold_waiting(((lane, kept.of(lane)) for lane in kept.lanes), order)
             first = order.first
             for lane in kept.lanes:
                 count = 0
                 for is_early in (True, False):
                     for change in kept.of(lane):
-                        if order.withhold_dependents(change):
+                        if order.is_withheld(change):
                             withheld += [change] if is_early else []
                             continue
                         for part in order.apply_to(change):
@@ -267,16 +269,6 @@ class PlanWriter:
             self._file.write(encoded)
         except OSError as error:
             raise _unwritable(self._path, error) from None
-
-
-def _withhold_all(changes: ChangeFile, order: Order) -> None:
-    """Withhold all that waits for what is withheld, whichever of them comes first in the file."""
-    known = -1
-    while known < len(order.withheld) and order.withheld:
-        known = len(order.withheld)
-        for lane in changes.lanes:
-            for change in changes.of(lane):
-                order.withhold_dependents(change)
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from dbt_stripe_sync.engine.plan.guards import (
     count_removals,
     is_agreement_needed,
 )
-from dbt_stripe_sync.engine.plan.rows import RowPlanner, SyncTally
+from dbt_stripe_sync.engine.plan.rows import RowPlanner
 from dbt_stripe_sync.engine.plan.stale_state import StaleStateCheck
+from dbt_stripe_sync.engine.plan.tally import Tally
 from dbt_stripe_sync.engine.stage.diff import find_differences, read_forgotten
 from dbt_stripe_sync.engine.stage.extract import CountingWarehouse, load_rows
 from dbt_stripe_sync.engine.stage.linking import link_rows
@@ -73,7 +74,7 @@ async def plan_sync(
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
     started = perf_counter()
     heard = CountingWarehouse(planning.warehouse, planning.progress)
-    found = SyncTally()
+    found = Tally()
     compared, notes = await asyncio.to_thread(planning.comparing.of, staged, resource, recheck=recheck)
     found.notes.update(notes)
     staged = await asyncio.to_thread(load_rows, planning.workspace, replace(staged, compared=compared), heard)
@@ -145,13 +146,13 @@ async def plan_sync(
     )
 
 
-async def _look_up(planning: Planning, staged: Staged, found: SyncTally) -> None:
+async def _look_up(planning: Planning, staged: Staged, found: Tally) -> None:
     """Find the objects that a sync's references look for."""
     for note in await planning.observing.existing.resolve_lookups(staged):
         found.notes[Note(text=note)] += 1
 
 
-async def _read_back(planning: Planning, staged: Staged, resource: Resource, found: SyncTally) -> None:
+async def _read_back(planning: Planning, staged: Staged, resource: Resource, found: Tally) -> None:
     """Read a sync's own objects, where that is due."""
     notes, problems = await planning.refreshing.read(staged, resource)
     found.notes.update(notes)
@@ -168,7 +169,7 @@ def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None
         planning.progress.reading_back((cost,), planning.calls_per_second)
 
 
-async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: DiffCounts, found: SyncTally) -> None:
+async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: DiffCounts, found: Tally) -> None:
     """Decide on a sync's rows, once it is known that the state has missed nothing.
 
     A copy of the state misses what the run that holds the state has sent since; no plan that is made from it is sent.
@@ -195,7 +196,7 @@ def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[
     return frozenset(read_forgotten(workspace, sync.name)) if records else None
 
 
-def _check_limits(sync: Sync, lifecycle: Lifecycle, found: SyncTally, counts: DiffCounts) -> list[Problem]:
+def _check_limits(sync: Sync, lifecycle: Lifecycle, found: Tally, counts: DiffCounts) -> list[Problem]:
     removed = count_removals(found.actions)
     if removed and is_agreement_needed(sync, lifecycle):
         note = f"`{sync.on_removed.value}` can't be undone: `run` asks first unless you pass `--yes`"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.decide.rules import Decision, Rules
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.engine.stage.workspace import Workspace
-    from dbt_stripe_sync.model.lifecycle import PricesNamed
+    from dbt_stripe_sync.model.foreseen import PricesNamed
 
 # What is remembered at once, so that memory does not grow with the table: past it a row is left to Stripe to refuse.
 MOST_REMEMBERED = 50_000

@@ -1,9 +1,9 @@
-"""Objects that are in Stripe already: found for rows without a record, and for references by look-up.
+"""Finds existing objects in Stripe for rows without a record, and for references by look-up.
 
-What is found lies in the workspace, so that an account with millions of objects does not lie in memory. Lists are
-consistent and search is not (docs.stripe.com/search#data-freshness: mostly a minute behind, at times more), so whatever
-search doesn't find is also looked for among the newest objects. If that isn't enough, because a lost row would be
-created again, everything is listed.
+The results are in the workspace, so that an account with millions of objects isn't held in memory. Lists are consistent
+and search is not (docs.stripe.com/search#data-freshness: mostly a minute behind, at times more), so whatever search
+doesn't find is also looked for among the newest objects. If that isn't enough, because a lost row would be created
+again, everything is listed.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,10 +10,11 @@ import pyarrow as pa
 from dbt_stripe_sync.engine.decide.decide import decide
 from dbt_stripe_sync.engine.decide.drift import drift_problem, drifted_object
 from dbt_stripe_sync.engine.decide.replace import end_first
-from dbt_stripe_sync.engine.decide.rules import NOTHING_SEEN, Ask, Decision, Keep, Observed, Refresh, Reject, Row, Rules
+from dbt_stripe_sync.engine.decide.rules import NOTHING_SEEN, Decision, Keep, Observed, Refresh, Reject, Row, Rules
 from dbt_stripe_sync.engine.payload.builder import pending_id
+from dbt_stripe_sync.engine.plan.asking import decide_in_rounds
 from dbt_stripe_sync.engine.stage.diff import read_differences
-from dbt_stripe_sync.model.change import Action, Change, kind_of, other_kind
+from dbt_stripe_sync.model.change import Action, Change
 from dbt_stripe_sync.model.codec import canonical
 from dbt_stripe_sync.model.difference import Kind
 from dbt_stripe_sync.model.lifecycle import stays_when_replaced
@@ -26,18 +25,13 @@ from dbt_stripe_sync.model.sync import OnDrift
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dbt_stripe_sync.engine.decide.rules import Need
     from dbt_stripe_sync.engine.plan.shared import Planning
+    from dbt_stripe_sync.engine.plan.tally import Tally
     from dbt_stripe_sync.engine.stage.diff import DiffCounts
     from dbt_stripe_sync.engine.stage.staged import Staged
     from dbt_stripe_sync.model.difference import RowDiff
-    from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.record import Record
 
-# A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
-MOST_PROBLEMS = 10_000
-# Of so many kinds of change of one sync a plan shows at least one each; it bounds what is read, not what is sent.
-MOST_KINDS = 40
 _ADOPTED = pa.schema(
     [(name, pa.string()) for name in ("sync", "key", "stripe_id", "params", "salt")]
     + [("source_hash", pa.uint64()), ("refs", pa.string()), ("adopted", pa.bool_())]
@@ -45,34 +39,10 @@ _ADOPTED = pa.schema(
 _PLANNED = pa.schema([("sync", pa.string()), ("key", pa.string()), ("id", pa.string()), ("former", pa.string())])
 
 
-@dataclass(slots=True, kw_only=True)
-class SyncTally:
-    """What one sync's rows came to so far."""
-
-    actions: Counter[str] = field(default_factory=Counter)
-    notes: Counter[Note] = field(default_factory=Counter)
-    row_notes: Counter[str] = field(default_factory=Counter)
-    problems: list[Problem] = field(default_factory=list)
-    rejected: int = 0
-    same: int = 0
-    drifted: int = 0
-    calls: int = 0
-    in_bulk: int = 0
-    rejected_keys: set[str] = field(default_factory=set)
-    kinds: Counter[str] = field(default_factory=Counter)
-
-    def count_kind(self, change: Change) -> None:
-        """Count what a change does. Kinds past those that anybody tells apart are one for each action."""
-        kind = kind_of(change)
-        if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:
-            kind = other_kind(change)
-        self.kinds[kind] += 1
-
-
 class RowPlanner:
     """Turns the differences of one sync into changes, batch by batch."""
 
-    def __init__(self, planning: Planning, rules: Rules, staged: Staged, found: SyncTally) -> None:
+    def __init__(self, planning: Planning, rules: Rules, staged: Staged, found: Tally) -> None:
         self._planning = planning
         self._rules = rules
         self._staged = staged
@@ -96,7 +66,7 @@ class RowPlanner:
             await asyncio.sleep(0)
 
     async def _decide(self, batch: Sequence[RowDiff]) -> tuple[list[Decision], Mapping[str, Observed]]:
-        """Decide on some rows; what is asked for is looked at for all of them together, until nothing is asked."""
+        """Decide on some rows; what was observed of them is given back, too."""
         rules, build = self._rules, self._rules.builder.build
         rows = {
             diff.key: Row(diff=diff, payload=None if diff.kind is Kind.REMOVED else build(diff.key, diff.row))
@@ -104,22 +74,16 @@ class RowPlanner:
         }
         observed: dict[str, Observed] = {key: _observed(rules, row.diff) for key, row in rows.items()}
         decided: dict[str, Decision] = {}
-        open_rows = list(rows)
-        while open_rows:
-            asked: dict[str, Need] = {}
-            fresh: dict[str, Decision] = {}
-            for key in open_rows:
-                decision = decide(rules, rows[key], observed[key])
-                if isinstance(decision, Ask):
-                    asked[key] = decision.need
-                else:
-                    fresh[key] = decision
-                    self._claim(rows[key].diff, decision)
+        rounds = decide_in_rounds(
+            observed,
+            lambda key: decide(rules, rows[key], observed[key]),
+            lambda asked, seen: self._planning.observing.answer(rules, asked, seen, self._found.notes),
+        )
+        async for fresh in rounds:
+            for key, decision in fresh.items():
+                self._claim(rows[key].diff, decision)
             await self._planning.across.look_back(rules, fresh.values())
             decided |= {key: self._planning.across.check(rules, key, decision) for key, decision in fresh.items()}
-            if asked:
-                observed = await self._planning.observing.answer(rules, asked, observed, self._found.notes)
-            open_rows = list(asked)
         if other_salt := sum(diff.unreadable and observed[diff.key].body is not None for diff in batch):
             note = "the record was made with another salt, so it is compared with its object"
             self._found.row_notes[note] += other_salt
@@ -138,8 +102,7 @@ class RowPlanner:
         if rules.sync.on_drift is OnDrift.REPORT and entry.changed:
             found.drifted += 1
             found.same -= isinstance(decision, Refresh)
-            if len(found.problems) < MOST_PROBLEMS:
-                found.problems.append(drift_problem(rules, entry, decision))
+            found.keep_problems([drift_problem(rules, entry, decision)])
         elif entry.is_reported:
             found.row_notes["changed in Stripe by others, and `on_drift: keep` keeps it that way"] += 1
 
@@ -167,7 +130,7 @@ class RowPlanner:
         adopted: list[Record] = []
         for diff, decision in zip(batch, decisions, strict=True):
             if isinstance(decision, Reject):
-                self._reject(decision)
+                self._found.count_rejected(decision)
             elif isinstance(decision, Change):
                 coming += _published(decision) if self._add(decision) else []
             elif isinstance(decision, Refresh):
@@ -180,11 +143,6 @@ class RowPlanner:
             self._publish(coming)
         if adopted and self._rules.sync.name in self._planning.referrers.parents:
             self._keep_adopted(adopted)
-
-    def _reject(self, decision: Reject) -> None:
-        self._found.rejected += 1
-        if len(self._found.problems) < MOST_PROBLEMS:
-            self._found.problems += decision.problems
 
     def _keep_adopted(self, records: Sequence[Record]) -> None:
         """Records that this plan will write, for what is finished in the same plan."""
@@ -253,11 +211,7 @@ class RowPlanner:
         for part in end_first(change) if change.ends_first else (change,):
             planning.writer.add(part)
             planning.settling.note(part)
-            self._found.actions[part.action.value] += 1
-            self._found.count_kind(part)
-            in_bulk = sum(call.in_bulk for call in part.calls)
-            self._found.in_bulk += in_bulk
-            self._found.calls += len(part.calls) - in_bulk
+            self._found.count_change(part)
         return True
 
     def _publish(self, rows: Sequence[tuple[str, str, str | None, str | None]]) -> None:

@@ -7,22 +7,24 @@ parents; last of all ends what had taken the place of a replaced object. What st
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Observed, Reject, Rules
+from dbt_stripe_sync.engine.decide.rules import Decision, Keep, Observed, Reject, Rules
 from dbt_stripe_sync.engine.decide.undo import CANNOT_UNDO, Done, cannot, decide_undone
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder
 from dbt_stripe_sync.engine.payload.compare import same
 from dbt_stripe_sync.engine.payload.layout import build_layout
+from dbt_stripe_sync.engine.plan.asking import decide_in_rounds
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
 from dbt_stripe_sync.engine.plan.settling import end_of, lane_of, settle_earlier
+from dbt_stripe_sync.engine.plan.tally import Tally
 from dbt_stripe_sync.engine.stage.workspace import Workspace
 from dbt_stripe_sync.model.calls import Call, Verdict
-from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, is_row, kind_of
+from dbt_stripe_sync.model.change import ENDS_FIRST, Action, Change, is_row
 from dbt_stripe_sync.model.errors import Location, Problem
 from dbt_stripe_sync.model.plan import SyncCounts
 
@@ -35,14 +37,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import State, Stripe
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.params import Catalog
-    from dbt_stripe_sync.model.plan import Note, Plan
+    from dbt_stripe_sync.model.plan import Plan
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.model.sync import Sync
 
 BATCH_ROWS = 200
-# A run of which nothing can be undone must not fill the memory: further problems are counted, not kept.
-MOST_PROBLEMS = 10_000
 CREATED = frozenset({Action.CREATE})
 CHANGED = frozenset(Action) - CREATED
 
@@ -58,18 +58,6 @@ class UndoScope:
     syncs: Sequence[Sync]
     catalog: Catalog
     left_alone: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What one lane of a sync came to."""
-
-    actions: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
-    rows: int = 0
-    rejected: int = 0
-    same: int = 0
 
 
 class UndoMaker:
@@ -93,7 +81,6 @@ class UndoMaker:
         # A change that may or may not have happened is settled first, by a run.
         self._unsettled = frozenset((intent.change.sync, intent.change.key) for intent in state.open_intents())
         self._problems: list[Problem] = []
-        self._notes: Counter[Note] = Counter()
         # The rows whose replaced objects an undo that was stopped half-way has put back.
         self._put_back: set[tuple[str, str]] = set()
 
@@ -114,28 +101,29 @@ class UndoMaker:
             lane = f"{sync.name}: created"
             tally = await self._plan_lane(sync, lane, CREATED, [])
             children = tuple(f"{other.name}: created" for other in syncs if sync.name in other.depends_on)
-            counts += [_counts(sync, lane, tally, after=(*first, *children))] if tally.rows else []
+            counts += [_counts(sync, lane, tally, after=(*first, *children))] if _rows(tally) else []
         for sync in syncs:
             ends = [*self._left_to_do(sync.name), *map(end_of, owing[sync.name])]
             counts += [self._end_new(sync, ends, after=first)] if ends else []
         self._workspace.close()
         return self._writer.finish(counts, self._problems, state_serial=self._state.serial, reads=self._stripe.reads)
 
-    async def _plan_lane(self, sync: Sync, lane: str, actions: frozenset[Action], owing: list[Change]) -> _Tally:
+    async def _plan_lane(self, sync: Sync, lane: str, actions: frozenset[Action], owing: list[Change]) -> Tally:
         """Write the changes of one lane. `owing` gets those that owe the end of an object."""
         rules = self._rules(sync)
-        tally = _Tally()
+        tally = Tally()
         twice = self._state.changed_twice(self._scope.run_id, sync.name)
         outcomes = iter(self._state.succeeded_in(self._scope.run_id, sync.name, actions))
         while batch := list(islice(outcomes, BATCH_ROWS)):
             mine = [outcome for outcome in batch if self._is_undoable(rules, outcome, twice, tally)]
-            decided = await self._decide(rules, mine)
+            decided = await self._decide(rules, mine, tally)
             for outcome in mine:
                 decision = decided[outcome.change.key]
                 self._take(decision, tally, owing)
                 if outcome.change.action is Action.REPLACE and isinstance(decision, Keep):
                     self._put_back.add((sync.name, outcome.change.key))
         self._writer.end_sync(lane, keep=True)
+        self._problems += tally.problems
         return tally
 
     def _rules(self, sync: Sync) -> Rules:
@@ -143,7 +131,7 @@ class UndoMaker:
         builder = PayloadBuilder(sync, layout, resource)
         return Rules(sync=sync, resource=resource, layout=layout, builder=builder, now=self._clock.now())
 
-    def _is_undoable(self, rules: Rules, outcome: Outcome, twice: AbstractSet[str], tally: _Tally) -> bool:
+    def _is_undoable(self, rules: Rules, outcome: Outcome, twice: AbstractSet[str], tally: Tally) -> bool:
         """Whether an outcome is a row's own change; what else the run did is told of where it stays done."""
         change = outcome.change
         reason = None
@@ -161,26 +149,20 @@ class UndoMaker:
             self._take(cannot(rules, change.key, reason), tally, [])
         return reason is None and is_row(change)
 
-    async def _decide(self, rules: Rules, outcomes: Sequence[Outcome]) -> Mapping[str, Decision]:
-        """Decide on some rows; what is asked for is looked at for all of them together, until nothing is asked."""
+    async def _decide(self, rules: Rules, outcomes: Sequence[Outcome], tally: Tally) -> Mapping[str, Decision]:
         written = self._state.written(rules.sync.name, [outcome.change.key for outcome in outcomes])
         done = {outcome.change.key: self._done(outcome, written.get(outcome.change.key)) for outcome in outcomes}
         replaced = [row for row in done.values() if row.change.action is Action.REPLACE]
         done |= {row.change.key: row for row in await read_together(self._with_former(rules, row) for row in replaced)}
         observed = {key: Observed() for key in done}
         decided: dict[str, Decision] = {}
-        open_rows = list(done)
-        while open_rows:
-            asked = {}
-            for key in open_rows:
-                decision = decide_undone(rules, done[key], observed[key])
-                if isinstance(decision, Ask):
-                    asked[key] = decision.need
-                else:
-                    decided[key] = decision
-            if asked:
-                observed = await self._observing.answer(rules, asked, observed, self._notes)
-            open_rows = list(asked)
+        rounds = decide_in_rounds(
+            observed,
+            lambda key: decide_undone(rules, done[key], observed[key]),
+            lambda asked, seen: self._observing.answer(rules, asked, seen, tally.notes),
+        )
+        async for fresh in rounds:
+            decided |= fresh
         return decided
 
     def _done(self, outcome: Outcome, written: tuple[Record, str] | None) -> Done:
@@ -205,17 +187,12 @@ class UndoMaker:
         unseen: Mapping[str, Any] | None = {} if answer.is_missing else None
         return replace(done, former=answer.body if answer.verdict is Verdict.DONE else unseen)
 
-    def _take(self, decision: Decision, tally: _Tally, owing: list[Change]) -> None:
-        tally.rows += 1
+    def _take(self, decision: Decision, tally: Tally, owing: list[Change]) -> None:
         if isinstance(decision, Reject):
-            tally.rejected += 1
-            if len(self._problems) < MOST_PROBLEMS:
-                self._problems += decision.problems
+            tally.count_rejected(decision)
         elif isinstance(decision, Change):
             self._writer.add(decision)
-            tally.actions[decision.action.value] += 1
-            tally.kinds[kind_of(decision)] += 1
-            tally.calls += len(decision.calls)
+            tally.count_change(decision)
             owing += [decision] if decision.owes else []
         else:
             tally.same += 1
@@ -243,13 +220,13 @@ class UndoMaker:
         )
 
 
-def _counts(sync: Sync, lane: str, tally: _Tally, *, after: Sequence[str]) -> SyncCounts:
+def _counts(sync: Sync, lane: str, tally: Tally, *, after: Sequence[str]) -> SyncCounts:
     return SyncCounts(
         sync=lane,
         part_of=None if lane == sync.name else sync.name,
         model=sync.model.name,
         resource=sync.resource,
-        rows=tally.rows,
+        rows=_rows(tally),
         same=tally.same,
         rejected=tally.rejected,
         by_action=dict(tally.actions),
@@ -257,6 +234,10 @@ def _counts(sync: Sync, lane: str, tally: _Tally, *, after: Sequence[str]) -> Sy
         calls=tally.calls,
         after=tuple(after),
     )
+
+
+def _rows(tally: Tally) -> int:
+    return tally.same + tally.rejected + tally.actions.total()
 
 
 def _unknown_sync(name: str) -> Problem:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dbt_stripe_sync.engine.payload.values import Unreadable
-from dbt_stripe_sync.model.tables import build_table
+from dbt_stripe_sync.model.tables import build_table, read_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,11 +35,10 @@ def _values(column: pa.Array) -> list[Any]:
     if column.null_count == len(column):
         return [None] * len(column)
     try:
-        values: list[Any] = column.to_pylist()
+        return read_column(column)
     except (ValueError, OverflowError):
         # One cell must not take its whole batch along.
         return [_cell(scalar) for scalar in column]
-    return values
 
 
 def _with_shortest_floats(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.lifecycle import AtMost, OneCurrency
+from dbt_stripe_sync.model.foreseen import AtMost, OneCurrency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

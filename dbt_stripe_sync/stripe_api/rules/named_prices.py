@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.model.lifecycle import FirstBill, PricesNamed
+from dbt_stripe_sync.model.foreseen import FirstBill, PricesNamed
 from dbt_stripe_sync.stripe_api.rules.periods import DAY, add_intervals
 
 if TYPE_CHECKING:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.counting import counted
-from dbt_stripe_sync.model.violation import METADATA_KEYS, METADATA_NAME_CHARACTERS, METADATA_VALUE_CHARACTERS
+from dbt_stripe_sync.model.metadata import (
+    METADATA_KEYS,
+    METADATA_NAME_CHARACTERS,
+    METADATA_VALUE_CHARACTERS,
+    MetadataLimit,
+    find_excess,
+)
 from dbt_stripe_sync.stripe_api.rules.counts import SUBSCRIPTION_ITEMS
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 from dbt_stripe_sync.stripe_api.rules.together import is_given
@@ -15,10 +20,8 @@ from dbt_stripe_sync.stripe_api.rules.together import is_given
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dbt_stripe_sync.model.metadata import Excess
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
-
-
-_BRACKET = re.compile(r"[\[\]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,56 +128,38 @@ class Metadata:
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """One for each limit that is not kept."""
-        if not isinstance(value, dict) or _keeps_limits(value):
-            return
-        kept = sum(text not in ("", None) for text in value.values()) if len(value) > METADATA_KEYS else 0
-        if kept > METADATA_KEYS:
-            yield Fault(
-                reason=f"has {kept} keys, Stripe accepts {METADATA_KEYS}",
-                message=f"You can only specify up to {METADATA_KEYS} metadata keys, but you specified {kept}.",
-                hint="map fewer keys, or put several into one",
-            )
-        for name, text in value.items():
-            if len(name) > METADATA_NAME_CHARACTERS or "[" in name or "]" in name:
-                yield from _name_faults(name)
-            if isinstance(text, str) and len(text) > METADATA_VALUE_CHARACTERS:
-                yield Fault(
-                    reason=f"has {len(text):,} characters, Stripe accepts {METADATA_VALUE_CHARACTERS}",
-                    message=f"Metadata values can have up to {METADATA_VALUE_CHARACTERS} characters, but you passed in "
-                    f"a value that is {len(text)} characters. Invalid value: {text[:20]}...",
-                    hint=f"shorten it in the model, for example with left(…, {METADATA_VALUE_CHARACTERS})",
-                    within=(name,),
-                )
+        if isinstance(value, dict):
+            yield from map(_excess_fault, find_excess(value))
 
 
-def _keeps_limits(metadata: dict[str, Any]) -> bool:
-    """Whether metadata is well within Stripe's limits, as it is in nearly every row."""
-    try:
-        longest = max(map(len, metadata.values()), default=0)
-    except TypeError:
-        return False  # something else than a text
-    return (
-        longest <= METADATA_VALUE_CHARACTERS
-        and len(metadata) <= METADATA_KEYS
-        and max(map(len, metadata), default=0) <= METADATA_NAME_CHARACTERS
-        and not _BRACKET.search("".join(metadata))
-    )
-
-
-def _name_faults(name: str) -> Iterator[Fault]:
-    if len(name) > METADATA_NAME_CHARACTERS:
-        yield Fault(
-            reason=f"has a key of {len(name)} characters, Stripe accepts {METADATA_NAME_CHARACTERS}",
+def _excess_fault(excess: Excess) -> Fault:
+    count = excess.count
+    if excess.limit is MetadataLimit.KEYS:
+        return Fault(
+            reason=f"has {count} keys, Stripe accepts {METADATA_KEYS}",
+            message=f"You can only specify up to {METADATA_KEYS} metadata keys, but you specified {count}.",
+            hint="map fewer keys, or put several into one",
+        )
+    if excess.limit is MetadataLimit.NAME:
+        return Fault(
+            reason=f"has a key of {count} characters, Stripe accepts {METADATA_NAME_CHARACTERS}",
             message=f"Metadata keys must be under {METADATA_NAME_CHARACTERS} characters in length. Try making the key "
             "shorter.",
             hint="use a shorter key",
         )
-    if "[" in name or "]" in name:
-        yield Fault(
+    if excess.limit is MetadataLimit.BRACKET:
+        return Fault(
             reason="has a key with a square bracket, which Stripe rejects",
             message="Metadata keys can't contain square brackets.",
             hint="use a key without `[` and `]`",
         )
+    return Fault(
+        reason=f"has {count:,} characters, Stripe accepts {METADATA_VALUE_CHARACTERS}",
+        message=f"Metadata values can have up to {METADATA_VALUE_CHARACTERS} characters, but you passed in "
+        f"a value that is {count} characters. Invalid value: {excess.start}...",
+        hint=f"shorten it in the model, for example with left(…, {METADATA_VALUE_CHARACTERS})",
+        within=(excess.name,),
+    )
 
 
 def own_currency(name: str) -> Fault:

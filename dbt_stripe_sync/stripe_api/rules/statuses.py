@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbt_stripe_sync.model.lifecycle import Fixed
+from dbt_stripe_sync.model.foreseen import Fixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

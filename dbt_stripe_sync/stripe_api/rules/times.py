@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from dbt_stripe_sync.model.lifecycle import Window
+from dbt_stripe_sync.model.foreseen import Window
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
 if TYPE_CHECKING:

@@ -1,0 +1,84 @@
+"""What brings an object back whose row is in its model again, by what the removal has done to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dbt_stripe_sync.engine.decide.calls import look, step_params
+from dbt_stripe_sync.engine.payload.compare import same
+from dbt_stripe_sync.model.change import PlannedCall
+from dbt_stripe_sync.model.difference import Kind
+from dbt_stripe_sync.model.lifecycle import ByStatus, Removal, Step
+from dbt_stripe_sync.model.objects import object_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbt_stripe_sync.engine.decide.rules import Ask, Observed, Reject, Rules
+    from dbt_stripe_sync.engine.payload.builder import Payload
+    from dbt_stripe_sync.model.difference import RowDiff
+
+
+def revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+    """What undoes the removal that the record shows."""
+    for rule in rules.lifecycle.on_removed.values():
+        for step in rule.steps.values() if isinstance(rule, ByStatus) else (rule,):
+            if (
+                step.revive is not None
+                and step.params
+                and all(same(diff.params.get(name), value) for name, value in step.params.items())
+            ):
+                return step.revive
+    return {}
+
+
+def without_revival(payload: Payload, revival: Mapping[str, Any], rules: Rules) -> Payload:
+    """What a new object is made with: nothing has to be undone there."""
+    return replace(
+        payload,
+        params={
+            name: value for name, value in payload.params.items() if name not in revival or (name,) in rules.mapped
+        },
+    )
+
+
+def out_of_archive(rules: Rules, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What puts an archived object that is adopted back into use: its row is in the model."""
+    step = rules.lifecycle.on_removed.get(Removal.ARCHIVE)
+    if not isinstance(step, Step) or not step.revive or not step.params:
+        return {}
+    return step.revive if all(same(body.get(name), value) for name, value in step.params.items()) else {}
+
+
+def revivals(rules: Rules) -> list[tuple[ByStatus, Step]]:
+    """The removals that a method of its own undoes."""
+    rules_by_status = [rule for rule in rules.lifecycle.on_removed.values() if isinstance(rule, ByStatus)]
+    return [(rule, step) for rule in rules_by_status for step in rule.steps.values() if step.revive_by]
+
+
+def revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -> tuple[PlannedCall, ...]:
+    """The call that brings an object back, unless somebody has done so by hand: then it has a status to leave again."""
+    if diff.kind is not Kind.RETURNED or body is None:
+        return ()
+    return tuple(
+        PlannedCall(operation=step.revive_by, target=diff.stripe_id, params=step_params(rules, diff, step))
+        for rule, step in revivals(rules)
+        if step.revive_by and str(object_value(body, rule.status_field)) not in rule.steps
+    )
+
+
+def still_held(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+    """What a row has of what it asks for. One that was away may have lost its unique values to another meanwhile."""
+    lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None}
+    if diff.kind is not Kind.RETURNED or not lost:
+        return diff.params
+    return {name: value for name, value in diff.params.items() if name not in lost}
+
+
+def seen_back(rules: Rules, diff: RowDiff, observed: Observed) -> Mapping[str, Any] | Ask | Reject | None:
+    """The object of a row that came back, where what undoes its removal depends on it, or of an unreadable record."""
+    if not (diff.unreadable or (diff.kind is Kind.RETURNED and revivals(rules))):
+        return None
+    rule = rules.lifecycle.on_removed.get(rules.sync.on_removed)
+    return look(rules, diff, observed, diff.stripe_id, rule.expand if isinstance(rule, ByStatus) else ())

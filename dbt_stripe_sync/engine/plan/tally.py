@@ -1,0 +1,59 @@
+"""What planning has come to so far: one sync's rows, or one lane of an undo."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dbt_stripe_sync.model.change import Change, kind_of, other_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbt_stripe_sync.engine.decide.rules import Reject
+    from dbt_stripe_sync.model.errors import Problem
+    from dbt_stripe_sync.model.plan import Note
+
+# A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
+MOST_PROBLEMS = 10_000
+# Of so many kinds of change of one sync a plan shows at least one each; it bounds what is read, not what is sent.
+MOST_KINDS = 40
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """The decisions on some rows, added up."""
+
+    actions: Counter[str] = field(default_factory=Counter)
+    notes: Counter[Note] = field(default_factory=Counter)
+    row_notes: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+    rejected: int = 0
+    same: int = 0
+    drifted: int = 0
+    calls: int = 0
+    in_bulk: int = 0
+    rejected_keys: set[str] = field(default_factory=set)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def count_change(self, change: Change) -> None:
+        """Count a change and its calls. Kinds past those that anybody tells apart are one for each action."""
+        self.actions[change.action.value] += 1
+        kind = kind_of(change)
+        if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:
+            kind = other_kind(change)
+        self.kinds[kind] += 1
+        in_bulk = sum(call.in_bulk for call in change.calls)
+        self.in_bulk += in_bulk
+        self.calls += len(change.calls) - in_bulk
+
+    def count_rejected(self, rejected: Reject) -> None:
+        """Count a row that can't be sent, with its problems."""
+        self.rejected += 1
+        self.keep_problems(rejected.problems)
+
+    def keep_problems(self, problems: Iterable[Problem]) -> None:
+        """Add problems while there is room for them."""
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems += problems
