@@ -238,7 +238,7 @@ def _check_names(named: Sequence[str], columns: Mapping[str, str], model: str) -
 def _missing(missing: Sequence[str], columns: Mapping[str, str], model: str, resource: str) -> Problem:
     options = " ".join(f"--field {name}=COLUMN" for name in missing)
     return Problem(
-        code="no-column-for",
+        code="no-matching-column",
         summary=f"Stripe requires {listed(missing)} to create {with_article(resource)}, and no column matches",
         where=Location(model=model),
         hint=f"name the column: `{options}`; columns are {listed(columns)}",
@@ -247,7 +247,7 @@ def _missing(missing: Sequence[str], columns: Mapping[str, str], model: str, res
 
 def _no_key(known: KnownModel) -> Problem:
     return Problem(
-        code="key-not-known",
+        code="no-row-key",
         summary=f"nothing says which column identifies a row of `{known.name}`",
         where=Location(model=known.name),
         hint=f"name it with `--key COLUMN`, or test it as `unique` and `not_null`; columns are {listed(known.columns)}",

@@ -219,7 +219,7 @@ def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project
 
     screen.notes(rendered(plan, project, screen, "text", show_values=True, with_hint=False))
     if not screen.confirm(plan_words.question_of(plan, removals)):
-        raise PlanError(Problem(code="not-agreed", summary="nothing was sent, because the answer was no"))
+        raise PlanError(Problem(code="not-confirmed", summary="nothing was sent, because the answer was no"))
 
 
 def rendered(

@@ -79,7 +79,7 @@ def undo(
             if yes or not len(plan.changes):
                 return
             if not screen.confirm(f"Undo {counted(len(plan.changes), 'change')} of run {run_id}?"):
-                raise PlanError(Problem(code="not-agreed", summary="nothing was sent, because the answer was no"))
+                raise PlanError(Problem(code="not-confirmed", summary="nothing was sent, because the answer was no"))
 
         report = project.undo(run_id, progress=progress, fail_fast=fail_fast, review=review)
     return finish(report, project, screen)

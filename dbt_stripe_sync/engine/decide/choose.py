@@ -124,7 +124,7 @@ def _choose(rules: Rules, diff: RowDiff, found: Found, objects: tuple[Mapping[st
 def _kept_unknown(rules: Rules, diff: RowDiff) -> Reject:
     return reject(
         Problem(
-            code="kept-unknown",
+            code="kept-objects-unknown",
             summary="the row's object exists, but the state no longer knows which replaced objects the row keeps",
             where=rules.sync.where.at_key(diff.key),
             hint="`dbt-stripe-sync state rebuild` reads it back from Stripe; then run it again",

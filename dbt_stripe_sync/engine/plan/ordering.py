@@ -247,7 +247,7 @@ def _reject_cycles(order: Order) -> None:
         for change in dict.fromkeys(error.args[1]):
             sync, key = row_of(change)
             order.withheld[change] = Problem(
-                code="values-in-a-circle",
+                code="circular-values",
                 summary="this row and others take values from each other that Stripe can't exchange in one step",
                 where=Location(sync=sync, key=key),
                 hint="give one of the rows another value first, then run it again",

@@ -180,7 +180,7 @@ def no_remote_state(place: RemotePlace) -> StateError:
 def not_folded(place: RemotePlace, error: StateError) -> Problem:
     """The snapshot could not be written as the run ended. Nothing is lost: the log has it all."""
     return Problem(
-        code="state-not-folded",
+        code="snapshot-not-written",
         summary=f"the state's snapshot could not be written: {error.problems[0].summary}",
         where=Location(file=str(place)),
         hint="nothing is lost: the next run reads the log of this one and writes the snapshot",
