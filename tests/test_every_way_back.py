@@ -85,6 +85,7 @@ WALKED = {
     "sync-renamed": "test_renamed_syncs.py::test_moving_the_records_leads_to_a_clean_run",
     "sync-undecided": "faults/test_recovery.py::test_a_sync_with_open_changes_is_not_renamed",
     # ── plans and files ──────────────────────────────────────────────────────────────────────────────────────────
+    "ambiguous-run": "test_undo.py::test_first_characters_that_several_runs_share_are_refused",
     "already-synced": "test_ways_back_authoring.py::test_a_second_sync_is_added_by_hand_with_names_for_both",
     "artifact-not-written": "test_ways_back_state.py::test_artifacts_that_had_no_room_are_written_by_report",
     "continued": "test_saved_plans.py::test_fail_fast_stops_and_the_same_file_goes_on_with_the_rest",
