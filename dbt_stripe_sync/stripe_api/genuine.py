@@ -51,10 +51,10 @@ _LISTS = {"ListObject": "list", "SearchResultObject": "search_result"}
 class Expectation:
     """What a valid answer has.
 
-    `names` are those that its `object` may have, none where that is not known; `listed` is the `object` of the list or
-    search result that they come in. `target` is the id that it must have; without one, an id that begins with `prefix`.
-    `echoed` are fields that come back as they were sent. `livemode` is the key's, None where the key does not tell.
-    `is_empty` says that Stripe answers with nothing: then only its `Request-Id` tells that it was Stripe.
+    `names` are those that its `object` may have, empty if unknown; `listed` is the `object` of the list or search
+    result that they come in. `target` is the id that it must have; without one, an id that begins with `prefix`.
+    `echoed` are fields that are returned as they were sent. `livemode` is the key's, None if unknown. `is_empty` says
+    that Stripe's answer has no body: then only its `Request-Id` shows that it is Stripe's.
     """
 
     names: frozenset[str] = frozenset()
@@ -177,7 +177,7 @@ def _wrong_state(body: Mapping[str, Any], expected: Expectation) -> str | None:
 
 
 def _tag_of(body: Mapping[str, Any]) -> list[str]:
-    """The tag's words: nothing says that Stripe keeps blanks as they were sent."""
+    """The tag's words, since Stripe may not preserve spaces."""
     metadata = body.get("metadata")
     return str(metadata.get(TAG, "")).split() if isinstance(metadata, dict) else []
 

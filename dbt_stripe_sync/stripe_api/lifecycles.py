@@ -46,7 +46,7 @@ _CANCEL_AT_END = Step(
     revive={"cancel_at_period_end": False},
 )
 _CANCEL = Step(operation="cancel")
-# When a phase is, and what of it is sold: with an old end or price it would be another phase.
+# A phase's time and what it sells: with an old end or price it would be another phase.
 _PHASE_ITSELF = frozenset(
     {
         "currency",
@@ -143,7 +143,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             shown_if_asked=("applies_to", "currency_options"),
             # docs.stripe.com/api/coupons/create: "A coupon has either a percent_off or an amount_off and currency."
             needs_one_of=(("percent_off", "amount_off"),),
-            # docs.stripe.com/api/promotion_codes: a code belongs to one coupon for good, and can't be redeemed without.
+            # docs.stripe.com/api/promotion_codes: a code always belongs to one coupon, and can't be redeemed without
+            # it.
             held_by=(
                 HeldBy(
                     resource="promotion_code",
@@ -457,7 +458,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             note="these are the accounts of your platform's merchants",
             # docs.stripe.com/connect/handling-api-verification: what is asked for is given up front or incrementally.
-            # What was verified is reviewed anew if it is sent (docs.stripe.com/connect/update-verified-information).
+            # Verified information is reviewed again if it is sent
+            # (docs.stripe.com/connect/update-verified-information).
             merges_hashes=True,
         ),
         "account.person": Lifecycle(

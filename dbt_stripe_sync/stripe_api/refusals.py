@@ -1,4 +1,4 @@
-"""What no sync writes, with the reason: things that a row of a table can't stand for."""
+"""What no sync writes, with the reason: things that a table's row can't represent."""
 
 from __future__ import annotations
 

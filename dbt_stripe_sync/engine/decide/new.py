@@ -79,7 +79,7 @@ def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
 def transfer_uniques(
     rules: Rules, diff: RowDiff, sent: Mapping[str, Any], observed: Observed
 ) -> Mapping[str, Any] | Ask:
-    """What takes unique values over from other rows of ours, where Stripe has a parameter for it."""
+    """The parameters that take unique values over from other rows, if Stripe has them."""
     taken = {
         unique.parameter: value
         for unique in rules.lifecycle.uniques

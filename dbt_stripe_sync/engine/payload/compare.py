@@ -24,11 +24,11 @@ _ABSENT: Any = object()
 
 @dataclass(slots=True)
 class Comparison:
-    """`update` is what to send, `desired` what will be ours afterwards.
+    """`update` is what to send, `desired` what the record has afterwards.
 
-    `immutable` has the dotted paths of changed parameters that no update takes, of hashes and lists the part that it
-    does not take (`fixed_amount.amount`); no such part is in `update`. `uncleared` are mapped ones that are null now
-    and can't be emptied.
+    `immutable` has the dotted paths of changed parameters that updates don't accept, for hashes and lists the part that
+    isn't accepted (`fixed_amount.amount`); `update` has none of them. `uncleared` are mapped ones that are null now and
+    can't be emptied.
     """
 
     update: dict[str, Any] = field(default_factory=dict)

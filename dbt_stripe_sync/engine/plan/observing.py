@@ -146,10 +146,10 @@ class Observing:
         return answers
 
     async def _needs_all(self, rules: Rules, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> bool:
-        """Whether the rows' own objects, which their tag tells, are found for sure by a list of everything only.
+        """Whether only a complete list finds the rows' own objects, by their tag, for certain.
 
-        A search is not enough where a row is created that it does not find: nothing says how late its index may be
-        (docs.stripe.com/search#data-freshness). An object that a row had is looked at itself.
+        A search isn't enough to create a row that it doesn't find: its delay isn't documented
+        (docs.stripe.com/search#data-freshness). An object that a row had is read itself.
         """
         tags = {key: value for key, pairs in wanted.items() for by, value in pairs if by == TAG_FIELD}
         if not tags or rules.sync.mode is Mode.UPDATE:

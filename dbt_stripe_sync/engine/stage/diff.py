@@ -27,7 +27,10 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffCounts:
-    """Numbers of keys, and of the model's rows. `records` are those with a live object, of which limits are a share."""
+    """Numbers of keys, and of the model's rows.
+
+    `records` are those with a live object, to which percentage limits apply.
+    """
 
     model: RowCounts
     kinds: Mapping[Kind, int]
