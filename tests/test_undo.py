@@ -415,7 +415,7 @@ def test_a_sync_that_the_project_has_no_more_is_named(business):
 
     ran = undo(business, created, exit_code=1)
 
-    assert "the project has no sync `customers` any more" in ran.err
+    assert "the project no longer has the sync `customers`" in ran.err
     assert business.stripe.count("customer") == 1
 
 
