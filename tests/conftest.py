@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from business import SAMPLE, Business
 from crash_counts import write_counts
+from examples import FEW
 from hypothesis import settings
 from recording import FOLDER, start_recording
 from showing import unshown
@@ -28,8 +29,23 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 # Folders and files whose tests are the same for many kinds of object, difference or fault.
-GRIDS = {"core", "crash", "faults", "two_objects", "gateway/test_hostile_answers.py"}
-# Files that take most of the time: the default run has the first test of each, and `-m slow` the others.
+GRIDS = {
+    "core",
+    "crash",
+    "faults",
+    "gateway/test_hostile_answers.py",
+    "sandbox/test_stripe_rules.py",
+    "state/test_wrong_places.py",
+    "test_bad_input.py",
+    "test_completion.py",
+    "test_debug.py",
+    "test_foreign_state.py",
+    "test_gate.py",
+    "test_nested_immutables.py",
+    "two_objects",
+}
+# Files that take most of the time: the default run has the tests of each that are marked `telling`, or its first test
+# where none is, and `-m slow` the others.
 THOROUGH = {
     "cloud/test_dbt_cloud.py",
     "cloud/test_ways_back_from_dbt_cloud.py",
@@ -49,6 +65,7 @@ THOROUGH = {
     "faults/test_stripe_faults.py",
     "gateway/test_rate_use.py",
     "gateway/test_turned_away.py",
+    "remote/test_hostile_store.py",
     "remote/test_lease.py",
     "remote/test_remote_state.py",
     "remote/test_store_faults.py",
@@ -57,6 +74,8 @@ THOROUGH = {
     "test_alerts.py",
     "test_any_sequence.py",
     "test_closed_terminal.py",
+    "test_commands.py",
+    "test_complete_lists.py",
     "test_drift.py",
     "test_drift_of_resources.py",
     "test_finishing.py",
@@ -66,11 +85,13 @@ THOROUGH = {
     "test_honest_figures.py",
     "test_json_log.py",
     "test_kept_prices.py",
+    "test_keys_and_accounts.py",
     "test_lifecycles.py",
     "test_nested_values.py",
     "test_plugin.py",
     "test_price_changes.py",
     "test_references.py",
+    "test_renamed_syncs.py",
     "test_renaming.py",
     "test_sample_project.py",
     "test_saved_plans.py",
@@ -112,7 +133,7 @@ ARGUMENTS = [
 
 # How long an example takes says nothing here: the machines are slow at times.
 settings.register_profile("default", deadline=None)
-settings.register_profile("few", deadline=None, max_examples=30)
+settings.register_profile("few", deadline=None, max_examples=FEW)
 settings.load_profile("default")
 
 
@@ -128,20 +149,31 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave the first test of a thorough file, and the first case of each test of a grid, to the default run.
+    """Leave to the default run what a thorough file has to tell, and the first case of each test of a grid.
 
     The others are `slow`.
     """
+    chosen = {_file(item) for item in items if item.get_closest_marker("telling")}
     seen = set()
     for item in items:
         if item.get_closest_marker("slow") or item.get_closest_marker("long"):
             continue
-        name = item.path.relative_to(HERE).as_posix()
-        is_grid = bool({item.path.parent.name, name} & GRIDS)
-        test = (name, item.cls, getattr(item, "originalname", item.name)) if name not in THOROUGH else name
-        if test in seen and (is_grid or name in THOROUGH):
+        name = _file(item)
+        test = (name, item.cls, getattr(item, "originalname", item.name))
+        if name in THOROUGH and name not in chosen:
+            is_left_out = name in seen
+        elif name in THOROUGH and not item.get_closest_marker("telling"):
+            is_left_out = True
+        else:
+            is_grid = bool({item.path.parent.name, name} & GRIDS) or name in THOROUGH
+            is_left_out = is_grid and test in seen
+        if is_left_out:
             item.add_marker(pytest.mark.slow)
-        seen.add(test)
+        seen |= {name, test}
+
+
+def _file(item):
+    return item.path.relative_to(HERE).as_posix()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -261,6 +261,7 @@ def test_a_state_that_another_run_holds(customers):
     assert customers.cli().exit_code == 0
 
 
+@pytest.mark.slow
 def test_the_state_of_another_account(customers):
     customers.cli()
     with duckdb.connect(str(customers.state)) as state:
@@ -271,6 +272,7 @@ def test_the_state_of_another_account(customers):
     assert "error[state-other-account]: the state was made for account `acct_other`, and this is `acct_" in problem
 
 
+@pytest.mark.slow
 def test_the_state_of_another_mode(customers):
     customers.cli()
     with duckdb.connect(str(customers.state)) as state:

@@ -24,6 +24,7 @@ def records_of(business, sync="customers"):
     return {record["key"]: record["stripe_id"] for record in map(json.loads, listed)}
 
 
+@pytest.mark.telling
 def test_each_run_leaves_its_results_and_its_report_beside_dbts_own(customers):
     customers.cli()
 
@@ -47,6 +48,7 @@ def test_a_run_whose_artifacts_have_no_room_is_done_all_the_same_and_says_so(cus
     assert "warning[artifact-not-written]" in ran.text
 
 
+@pytest.mark.telling
 def test_runs_lists_what_was_done_newest_first(customers):
     customers.cli()
     reject_one(customers)
@@ -114,6 +116,7 @@ def test_a_run_that_never_was_is_told_with_the_way_to_those_that_were(customers)
     assert "hint: `dbt-stripe-sync runs` lists them" in unknown.err
 
 
+@pytest.mark.telling
 def test_retry_sends_only_what_the_last_run_left_undone(customers):
     reject_one(customers)
     left = customers.cli()
@@ -159,6 +162,7 @@ def test_retry_takes_up_rows_that_were_rejected_before_they_were_sent(customers)
     assert customers.stripe.count("customer") == 3
 
 
+@pytest.mark.telling
 def test_a_forgotten_record_comes_back_by_its_tag_and_nothing_is_made_twice(customers):
     customers.cli()
     before = records_of(customers)
@@ -190,6 +194,7 @@ def test_a_forgotten_record_of_an_object_that_is_gone_makes_a_new_one(customers)
     assert records_of(customers)["2"] != gone
 
 
+@pytest.mark.telling
 def test_forget_needs_to_know_what_and_refuses_keys_that_there_are_not(customers):
     customers.cli()
 
@@ -269,6 +274,7 @@ def test_rebuild_gives_every_record_back_and_the_next_run_sends_nothing(business
     assert business.write_calls() == []
 
 
+@pytest.mark.telling
 def test_rebuild_keeps_the_items_of_subscriptions(business):
     business.rows("people", (1, "a@example.com"), columns="id int, email text")
     business.rows("prices", ("p1", 1900), ("p2", 2900), columns="code text, cents int")
@@ -300,6 +306,7 @@ def test_rebuild_keeps_the_items_of_subscriptions(business):
     assert business.write_calls() == []
 
 
+@pytest.mark.telling
 def test_rebuild_says_what_no_tag_can_give_back(business):
     business.rows("events", ("e1", "cus_1", 3), columns="id text, customer text, value int")
     business.sync(
@@ -329,6 +336,7 @@ def test_commands_on_the_state_need_no_key(customers, monkeypatch):
     assert Sandbox.api_key not in customers.cli("report", "--json", "--show-values").out
 
 
+@pytest.mark.telling
 def test_windows_is_told_what_to_do_instead(customers, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
 
@@ -340,6 +348,7 @@ def test_windows_is_told_what_to_do_instead(customers, monkeypatch):
     assert customers.stripe.writes() == []
 
 
+@pytest.mark.telling
 def test_selectors_may_stand_one_after_the_other_as_dbt_takes_them(customers):
     customers.rows("plans", ("solo", "Solo"), columns="code text, name text")
     customers.sync("plans", resource="product", key="code", fields={"name": "name"})
@@ -371,6 +380,7 @@ def test_parse_waits_for_nothing_that_it_does_not_need(customers):
     assert done.stdout.splitlines() == ["1 sync is well formed.", ""]
 
 
+@pytest.mark.telling
 def test_defer_without_a_build_is_refused_and_not_ignored(customers):
     ran = customers.cli("run", "--defer", "--state", "prod")
 

@@ -34,10 +34,12 @@ def price(api):
         ("invoice", ({},)),
     ],
 )
+@pytest.mark.telling
 def test_the_list_operation_says_what_hides_nothing(resource, lists):
     assert lifecycle_of(resource).listed_with == lists
 
 
+@pytest.mark.telling
 def test_the_resources_of_test_clocks_are_known():
     found = {name for name in ("customer", "subscription", "quote", "invoice", "price") if clocked(name)}
     assert found == {"customer", "subscription", "quote"}
@@ -56,6 +58,7 @@ def subscribed(business, price):
     assert business.cli().exit_code == 0
 
 
+@pytest.mark.telling
 @pytest.mark.parametrize("rebuild", [True, False], ids=["rebuilt", "found by its tag"])
 def test_an_ended_subscription_of_a_lost_state_is_not_made_again(business, api, price, rebuild):
     subscribed(business, price)

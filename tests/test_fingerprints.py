@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from examples import up_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from dbt_stripe_sync.model.record import Record
 from dbt_stripe_sync.model.sync import Nulls
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
 
-CALM = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+CALM = settings(deadline=None, max_examples=up_to(300), suppress_health_check=[HealthCheck.too_slow])
 SALT = Salt.of(b"s" * 32)
 HASHING = Fingerprints(retention=Retention(default=False), current=SALT, known={SALT.id: SALT})
 CUSTOMER = read_catalog().resources["customer"]

@@ -82,6 +82,7 @@ def test_a_model_that_failed_is_held_and_the_run_says_so(customers):
     assert customers.stripe.count("customer") == 3
 
 
+@pytest.mark.slow
 def test_results_of_another_run_than_the_manifests_are_told_where_they_hold_something(customers):
     write_results(customers, {"model.shop.customers": "error"}, invocation="another")
 
@@ -91,6 +92,7 @@ def test_results_of_another_run_than_the_manifests_are_told_where_they_hold_some
     assert "warning[stale-run-results]" in ran.text
 
 
+@pytest.mark.slow
 def test_dbt_parse_after_a_good_build_is_nothing_to_warn_of(customers):
     write_results(customers, {"model.shop.customers": "success"}, invocation="another")
 
@@ -100,6 +102,7 @@ def test_dbt_parse_after_a_good_build_is_nothing_to_warn_of(customers):
     assert "warning" not in ran.text
 
 
+@pytest.mark.slow
 def test_a_project_that_changed_since_dbt_read_it_is_told_even_beside_an_error_that_is_mended(customers):
     models = customers.root / "models"
     models.mkdir()
@@ -118,6 +121,7 @@ def test_a_project_that_changed_since_dbt_read_it_is_told_even_beside_an_error_t
     assert "warning[stale-manifest]" in broken.text
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_younger_than_every_file_is_told_nothing(customers):
     models = customers.root / "models"
     models.mkdir()
@@ -186,6 +190,7 @@ def test_a_test_that_failed_holds_its_model_until_it_passes(tested, command, sta
     assert [before, meanwhile, is_held(tested)] == [True, True, False]
 
 
+@pytest.mark.slow
 def test_a_test_that_was_skipped_says_nothing_new(tested):
     write_results(tested, {MODEL: "success", TEST: "fail"}, "built")
     before = is_held(tested)
@@ -202,6 +207,7 @@ def test_dbt_retry_lifts_the_hold_of_what_it_mended(tested):
     assert [before, is_held(tested)] == [True, False]
 
 
+@pytest.mark.slow
 def test_results_outlive_the_target_folder(tested):
     write_results(tested, {MODEL: "success", TEST: "fail"}, "built")
     before = is_held(tested)
@@ -210,6 +216,7 @@ def test_results_outlive_the_target_folder(tested):
     assert [before, is_held(tested)] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_test_that_stores_its_failures_in_a_table_holds_its_model_like_any_other(tested):
     stored = {MODEL: '"warehouse"."main"."customers"', TEST: '"warehouse"."main_dbt_test__audit"."unique_customers_id"'}
     write_results(tested, {MODEL: "success", TEST: "fail"}, "built", relations=stored)
@@ -237,6 +244,7 @@ def on_two_servers(tested):
     return tested
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["dev", None], ids=["named", "by default"])
 @pytest.mark.parametrize("failed", [{MODEL: "error"}, {MODEL: "success", TEST: "fail"}], ids=["model", "test"])
 def test_a_hold_is_not_lifted_by_results_of_another_server(on_two_servers, failed, other):
@@ -310,6 +318,7 @@ def test_results_can_be_required(tested, statuses, reason):
     assert tested.stripe.count("customer") == 0
 
 
+@pytest.mark.slow
 def test_a_build_whose_result_nobody_saw_is_not_the_one_that_is_remembered(tested):
     """A build, a sync, a second build, and other results over those of the second: dbt 2 leaves it at that."""
     write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
@@ -328,6 +337,7 @@ def test_a_build_whose_result_nobody_saw_is_not_the_one_that_is_remembered(teste
 @pytest.mark.parametrize(
     "path", ["models/schema.yml/unique_customers_id.sql", "target/generic_tests/unique_customers_id.sql"]
 )
+@pytest.mark.slow
 def test_a_test_whose_newest_result_nobody_saw_is_told_and_can_be_required(tested, path):
     """A build, a sync, a `dbt test`, and other results over those of the test."""
     write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
@@ -346,6 +356,7 @@ def test_a_test_whose_newest_result_nobody_saw_is_told_and_can_be_required(teste
     assert "no result of its test `unique_customers_id` is known, and results are required" in third.text
 
 
+@pytest.mark.slow
 def test_what_later_commands_have_outdated_is_forgotten(tested):
     for day in range(1, 4):
         write_results(tested, {MODEL: "success", TEST: "pass"}, f"day {day}", at=f"2026-02-0{day}T00:00:00Z")

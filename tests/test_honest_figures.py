@@ -120,6 +120,7 @@ def test_objects_that_were_there_are_foretold_as_adopted(offers):
     assert made(offers) == foretold
 
 
+@pytest.mark.telling
 def test_steps_that_are_owed_are_foretold_with_the_rest(offers):
     offers.write_offers(amount=1000)
     offers.cli("run")

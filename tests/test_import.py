@@ -371,6 +371,7 @@ def test_metadata_in_columns_is_adopted_as_it_is(business):
     assert [part for change in changes for part in change["fields"]] == []
 
 
+@pytest.mark.slow
 def test_an_import_after_a_replacement_keeps_the_key_of_the_row(business):
     v1 = client(business.stripe)
     v1.products.create({"id": "team", "name": "Team"})

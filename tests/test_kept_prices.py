@@ -60,7 +60,10 @@ def sync_subscriptions(business, items):
     )
 
 
-@pytest.fixture(params=[ITEMS_OF_THE_ROW, ITEMS_OF_CHILD_ROWS], ids=["items of the row", "items of child rows"])
+@pytest.fixture(
+    params=[ITEMS_OF_THE_ROW, pytest.param(ITEMS_OF_CHILD_ROWS, marks=pytest.mark.long)],
+    ids=["items of the row", "items of child rows"],
+)
 def shop(request, business):
     """One subscription to a desk at 10 USD, which is then 12 USD."""
     business.rows("products", ("office", "Office"), columns="id text, name text")

@@ -47,6 +47,7 @@ def test_a_state_that_was_bound_to_a_key_goes_over_to_the_account_that_has_its_o
     assert account_of(restricted).startswith("acct_")
 
 
+@pytest.mark.telling
 def test_a_state_that_was_bound_to_a_key_goes_to_no_account_that_lacks_its_objects(restricted, monkeypatch):
     restricted.cli()
     bind_to_key(restricted)
@@ -76,6 +77,7 @@ def test_an_organisations_key_that_does_not_say_its_mode_counts_as_live(customer
     assert (ran.exit_code, "error[live-key]" in ran.text) == (2, True)
 
 
+@pytest.mark.telling
 def test_debug_names_the_permissions_that_a_restricted_key_needs(restricted):
     amount = {"currency": {"value": "usd"}, "unit_amount": {"value": 500}}
     restricted.sync("customers", resource="price", key="id", fields={**amount, "product_data.name": "name"})
@@ -83,6 +85,7 @@ def test_debug_names_the_permissions_that_a_restricted_key_needs(restricted):
     assert "needs rak_plan_write (Prices)" in ran.text
 
 
+@pytest.mark.telling
 def test_a_customer_is_removed_once_a_restricted_key_may_look_at_subscriptions(restricted):
     meta = restricted.models["customers"]["meta"]["stripe_sync"]
     restricted.sync("customers", **meta, on_removed="delete")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def test_the_first_sync_creates_one_object_for_each_row(customers):
     ran = customers.cli()
@@ -69,6 +71,7 @@ def test_a_row_that_left_the_model_stays_in_stripe_unless_the_sync_says_otherwis
     assert customers.stripe.count("customer") == 3
 
 
+@pytest.mark.slow
 def test_a_reordered_model_sends_nothing(customers):
     customers.cli()
     customers.table("customers", "SELECT name, id, email FROM customers ORDER BY id DESC")
@@ -79,6 +82,7 @@ def test_a_reordered_model_sends_nothing(customers):
     assert customers.write_calls() == []
 
 
+@pytest.mark.slow
 def test_a_rewritten_mapping_that_means_the_same_sends_nothing(customers):
     customers.cli()
     customers.sync(
@@ -95,6 +99,7 @@ def test_a_rewritten_mapping_that_means_the_same_sends_nothing(customers):
     assert customers.write_calls() == []
 
 
+@pytest.mark.slow
 def test_a_field_that_leaves_the_mapping_stays_as_it_is(customers):
     customers.cli()
     customers.sync("customers", resource="customer", key="id", fields={"email": "email"})
@@ -141,6 +146,7 @@ def test_an_altered_plan_is_refused(customers, tmp_path):
     assert customers.stripe.count("customer") == 0
 
 
+@pytest.mark.slow
 def test_prices_refer_to_the_products_that_the_same_run_makes(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.rows(
@@ -201,6 +207,7 @@ def test_a_bad_row_is_rejected_alone(customers):
     assert "[4]" in ran.text or "id=4" in ran.text
 
 
+@pytest.mark.slow
 def test_an_archived_product_comes_back_with_its_row(business):
     business.rows("plans", ("solo", "Solo"), ("team", "Team"), columns="code text, name text")
     business.sync("plans", resource="product", key="code", fields={"name": "name"}, on_removed="archive")
@@ -216,6 +223,7 @@ def test_an_archived_product_comes_back_with_its_row(business):
     assert {p["name"]: p["active"] for p in business.stripe.objects("product")} == {"Solo": True, "Team": True}
 
 
+@pytest.mark.slow
 def test_an_empty_model_removes_nothing(customers):
     customers.sync("customers", **customers.models["customers"]["meta"]["stripe_sync"], on_removed="delete")
     customers.cli()
@@ -245,6 +253,7 @@ def test_more_removals_than_the_limit_send_nothing(customers):
     assert "2 rows to remove, 66.7% of 3 records: `limits.max_removed` of `customers` is 50%" in ran.text
 
 
+@pytest.mark.slow
 def test_insert_leaves_written_rows_alone_and_update_creates_none(customers):
     meta = customers.models["customers"]["meta"]["stripe_sync"]
     customers.sync("customers", **meta, mode="insert")

@@ -77,6 +77,7 @@ def test_a_project_without_syncs_waits_less_than_50_ms(tmp_path):
     assert float(done.stdout) < 0.05
 
 
+@pytest.mark.telling
 def test_where_dbt_has_changed_its_interface_dbt_goes_on(capsys):
     (plugin,) = dbt_stripe_sync.plugins
 

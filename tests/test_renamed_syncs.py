@@ -19,6 +19,7 @@ def rename(business, name="products"):
     business.sync("offers", name=name, resource="product", key="sku", fields=FIELDS)
 
 
+@pytest.mark.telling
 @pytest.mark.parametrize("command", [(), ("plan",)])
 def test_a_renamed_sync_stops_before_anything_is_created_and_says_how_to_move_its_records(offers, command):
     rename(offers)
@@ -31,6 +32,7 @@ def test_a_renamed_sync_stops_before_anything_is_created_and_says_how_to_move_it
     assert offers.stripe.count("product") == 2
 
 
+@pytest.mark.telling
 def test_moving_the_records_leads_to_a_clean_run(offers):
     rename(offers)
     offers.cli("state", "mv", "offers", "products")

@@ -70,7 +70,6 @@ class Fetched:
     run: CloudRun
     step: int
     target_path: Path
-    has_results: bool
     compiled: int = 0
 
 
@@ -150,7 +149,6 @@ async def _fetch(client: CloudClient, run: CloudRun, wanted: int | None, project
         run=run,
         step=chosen.step.index,
         target_path=project.target_path,
-        has_results=results is not None,
         compiled=compiled,
     )
 

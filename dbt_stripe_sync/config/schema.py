@@ -31,6 +31,7 @@ from dbt_stripe_sync.stripe_api.catalog import lifecycle_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from enum import Enum
 
     from dbt_stripe_sync.model.params import Param
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
@@ -121,6 +122,10 @@ def _node() -> dict[str, Any]:
     }
 
 
+def _choice(choices: type[Enum], description: str) -> dict[str, Any]:
+    return {"enum": [choice.value for choice in choices], "description": description}
+
+
 def _sync(resources: list[Resource]) -> dict[str, Any]:
     count = {"type": ["integer", "string"], "pattern": r"^\s*\d[\d_]*\s*$", "minimum": 0}
     threshold = {"type": ["integer", "string"], "pattern": r"^\s*[\d_]+(\.\d+)?\s*%?\s*$", "minimum": 0}
@@ -136,43 +141,33 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "anyOf": [{"enum": [resource.name for resource in resources]}, {"type": "string"}],
             },
             "key": {**_NAMES, "description": "The columns that identify a row."},
-            "mode": {"enum": [mode.value for mode in Mode], "description": "Which rows may be written."},
+            "mode": _choice(Mode, "Which rows may be written."),
             "match": {**_NAMES, "description": "How a row without a record finds an existing object; first hit wins."},
             "fields": {"type": "object", "description": "Stripe parameter: column, or `{template: …}`, `{value: …}` …"},
-            "on_removed": {
-                "enum": [removal.value for removal in Removal],
-                "description": "What to do with the object when its row leaves the model. Default: `ignore`.",
-            },
-            "on_ambiguous": {
-                "enum": [choice.value for choice in OnAmbiguous],
-                "description": "What to do where `match` finds several objects for one row.",
-            },
-            "match_email": {
-                "enum": [choice.value for choice in MatchEmail],
-                "description": "Whether an email address matches in another case. Default: `exact`.",
-            },
-            "when_ended": {
-                "enum": [choice.value for choice in WhenEnded],
-                "description": "What to do for a row whose object has ended: `keep` leaves it, `restart` creates a new "
+            "on_removed": _choice(
+                Removal, "What to do with the object when its row leaves the model. Default: `ignore`."
+            ),
+            "on_ambiguous": _choice(OnAmbiguous, "What to do where `match` finds several objects for one row."),
+            "match_email": _choice(MatchEmail, "Whether an email address matches in another case. Default: `exact`."),
+            "when_ended": _choice(
+                WhenEnded,
+                "What to do for a row whose object has ended: `keep` leaves it, `restart` creates a new "
                 "one. Default: `keep`.",
-            },
-            "on_drift": {
-                "enum": [choice.value for choice in OnDrift],
-                "description": "What to do where somebody has changed a mapped field in Stripe. Default: `report`.",
-            },
-            "on_deleted": {
-                "enum": [choice.value for choice in OnDeleted],
-                "description": "What to do with a row whose object was deleted in Stripe. Default: `reject`.",
-            },
+            ),
+            "on_drift": _choice(
+                OnDrift, "What to do where somebody has changed a mapped field in Stripe. Default: `report`."
+            ),
+            "on_deleted": _choice(
+                OnDeleted, "What to do with a row whose object was deleted in Stripe. Default: `reject`."
+            ),
             "refresh_every": {
                 "type": "string",
                 "pattern": r"^\s*\d{1,6} ?[mhdw]\s*$",
                 "description": "How often the objects are read back from Stripe: `12h`, `7d`.",
             },
-            "items_owned": {
-                "enum": [choice.value for choice in ItemsOwned],
-                "description": "Which items of lists are the rows': those that they put there, or all.",
-            },
+            "items_owned": _choice(
+                ItemsOwned, "Which items of lists are the rows': those that they put there, or all."
+            ),
             "limits": {
                 "type": "object",
                 "additionalProperties": False,
@@ -192,10 +187,9 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "type": "boolean",
                 "description": "`false` keeps salted hashes of the rows' values in the state, and no values.",
             },
-            "diff": {
-                "enum": [place.value for place in DiffPlace],
-                "description": "Where rows are compared: `warehouse` has it send changed rows only. Default: `local`.",
-            },
+            "diff": _choice(
+                DiffPlace, "Where rows are compared: `warehouse` has it send changed rows only. Default: `local`."
+            ),
             "history": {
                 "type": "boolean",
                 "description": "`true` syncs the closed rows of a snapshot, too. Default: its current rows alone.",

@@ -65,7 +65,6 @@ class Manifest:
     graph: Mapping[str, GraphNode]
     project_name: str
     dbt_version: str
-    schema_version: int
     generated_at: str
     invocation_id: str
     digest: str
@@ -80,7 +79,6 @@ class Manifest:
             graph={},
             project_name=project_name,
             dbt_version="",
-            schema_version=0,
             generated_at="",
             invocation_id="",
             digest="",
@@ -120,7 +118,7 @@ def read_manifest(path: Path) -> Manifest:
         raise ConfigError(_too_old(version, path))
     try:
         with _without_collector():
-            return _parse_manifest(raw, version, path.parent)
+            return _parse_manifest(raw, path.parent)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(broken_artifact(path, f"a part of it doesn't have dbt's format ({error})")) from None
 
@@ -178,7 +176,7 @@ def parse_models(raw: Mapping[str, Mapping[str, Any]], project_name: str) -> Map
     return {unique_id: _parse_model(unique_id, node, Path(), project_name) for unique_id, node in nodes.items()}
 
 
-def _parse_manifest(raw: RawManifest, version: int, target_path: Path) -> Manifest:
+def _parse_manifest(raw: RawManifest, target_path: Path) -> Manifest:
     project_name = str(raw.metadata.get("project_name") or "")
     graph = raw.graph()
     nodes = {
@@ -191,7 +189,6 @@ def _parse_manifest(raw: RawManifest, version: int, target_path: Path) -> Manife
         graph=graph,
         project_name=project_name,
         dbt_version=str(raw.metadata.get("dbt_version") or ""),
-        schema_version=version,
         generated_at=str(raw.metadata.get("generated_at") or ""),
         invocation_id=str(raw.metadata.get("invocation_id") or ""),
         digest=_digest(nodes),

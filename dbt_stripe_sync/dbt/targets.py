@@ -28,7 +28,6 @@ class _Schema(Struct):
     schema: str | None = None
     database: str | None = None
     target_schema: str | None = None
-    target_database: str | None = None
 
 
 def find_other_target(project: DbtProject, manifest: Manifest, results: RunResults) -> Problem | None:

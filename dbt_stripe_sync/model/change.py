@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - the codec reads the annotations of what it decodes
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from dbt_stripe_sync.model.calls import StripeFailure  # noqa: TC001 - the same
 from dbt_stripe_sync.model.lifecycle import CREATING, IN_BULK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
-
-    from dbt_stripe_sync.model.calls import StripeFailure
+    from collections.abc import Callable, Iterator
 
 
 Params: TypeAlias = "Mapping[str, Any]"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import convert, to_builtins
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import (
@@ -21,12 +23,11 @@ from dbt_stripe_sync.model.change import (
     PlannedCall,
     Ref,
 )
-from dbt_stripe_sync.model.errors import Location, Problem, Severity
+from dbt_stripe_sync.model.errors import Problem
 from dbt_stripe_sync.model.plan import (
     DriftedObject,
     FormerObject,
     LostValue,
-    Note,
     ObjectSeen,
     PlanHeader,
     ReadBack,
@@ -50,9 +51,6 @@ _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 # What is the same in JSON. Most values of a row are of these, and a run walks them several times.
 _PLAIN = frozenset({str, int, bool, type(None)})
 _LIKE_OURS = re.compile(r"\$+(ref|fingerprint|not_stored)$")
-_LOCATION = ("file", "model", "sync", "field", "key")
-_OWED = ("id", "sync", "key", "resource", "operation", "target", "reason", "attempts", "request_id")
-_FAILURE = ("type", "status", "code", "param", "message", "decline_code", "doc_url")
 
 
 def canonical(value: Any) -> str:
@@ -70,13 +68,19 @@ def _canonical(value: Any) -> Any:
         return {name: _canonical(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(part) for part in value]
+    marked = _marked(value)
+    if marked is None:
+        raise TypeError(f"a {type(value).__name__} has no canonical form")
+    return marked
+
+
+def _marked(value: Any) -> dict[str, Any] | None:
+    """What stands for another object, or for a value that is not stored, as JSON; None for anything else."""
     if isinstance(value, Ref):
         return {REF: [value.sync, value.key]}
     if isinstance(value, Fingerprint):
         return {FINGERPRINT: [value.salt, value.digest]}
-    if isinstance(value, NotStored):
-        return {NOT_STORED: value.kind}
-    raise TypeError(f"a {type(value).__name__} has no canonical form")
+    return {NOT_STORED: value.kind} if isinstance(value, NotStored) else None
 
 
 def encode_params(value: Any) -> Any:
@@ -93,13 +97,10 @@ def encode_params(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [encode_params(part) for part in value]
-    if isinstance(value, Ref):
-        return {REF: [value.sync, value.key]}
-    if isinstance(value, Fingerprint):
-        return {FINGERPRINT: [value.salt, value.digest]}
-    if isinstance(value, NotStored):
-        return {NOT_STORED: value.kind}
-    return encode_params(dict(value)) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return encode_params(dict(value))
+    marked = _marked(value)
+    return value if marked is None else marked
 
 
 def _escaped(name: str) -> str:
@@ -230,25 +231,14 @@ def decode_call(operation: str, target: Any, params: Any, resource: str | None =
     )
 
 
-def encode_owed(step: Owed) -> dict[str, Any]:
+def encode_owed(step: Owed) -> Any:
     """An owed step as JSON values."""
-    return {name: getattr(step, name) for name in _OWED} | {
-        "action": step.action.value,
-        "params": encode_params(step.params),
-        "since": _time(step.since),
-        "failure": encode_failure(step.failure),
-    }
+    return to_builtins(replace(step, params=encode_params(step.params)))
 
 
 def decode_owed(raw: Mapping[str, Any]) -> Owed:
-    """The inverse of `encode_owed`."""
-    return Owed(
-        **{name: raw[name] for name in _OWED},
-        action=Action(raw["action"]),
-        params=decode_params(raw["params"]),
-        since=datetime.fromisoformat(raw["since"]) if raw["since"] else None,
-        failure=decode_failure(raw["failure"]),
-    )
+    """The inverse of `encode_owed`. Raises `KeyError` or `ValueError` for what can't be one."""
+    return convert({**raw, "params": decode_params(raw["params"])}, Owed)
 
 
 def encode_refreshed(entry: Refreshed) -> dict[str, Any]:
@@ -312,70 +302,50 @@ def decode_intent(raw: Mapping[str, Any]) -> Intent:
     )
 
 
-def encode_problem(problem: Problem) -> dict[str, Any]:
+def encode_problem(problem: Problem) -> Any:
     """A problem as JSON values."""
-    return {
-        "code": problem.code,
-        "severity": problem.severity.value,
-        "summary": problem.summary,
-        "where": {name: value for name in _LOCATION if (value := getattr(problem.where, name)) is not None},
-        "hint": problem.hint,
-    }
+    return to_builtins(problem)
 
 
 def decode_problem(raw: Mapping[str, Any]) -> Problem:
     """The inverse of `encode_problem`."""
-    return Problem(
-        code=raw["code"],
-        severity=Severity(raw["severity"]),
-        summary=raw["summary"],
-        where=Location(**raw["where"]),
-        hint=raw["hint"],
-    )
+    return convert(raw, Problem)
 
 
-def encode_failure(failure: StripeFailure | None) -> dict[str, Any] | None:
+def encode_failure(failure: StripeFailure | None) -> Any:
     """Stripe's error as JSON values."""
-    return {name: getattr(failure, name) for name in _FAILURE} if failure is not None else None
+    return to_builtins(failure)
 
 
 def decode_failure(raw: Mapping[str, Any] | None) -> StripeFailure | None:
     """The inverse of `encode_failure`."""
-    return StripeFailure(**raw) if raw is not None else None
+    return convert(raw, StripeFailure | None)
 
 
-def encode_counts(counts: SyncCounts) -> dict[str, Any]:
+def encode_counts(counts: SyncCounts) -> Any:
     """A sync's counts as JSON values."""
-    return {name: getattr(counts, name) for name in SyncCounts.__slots__} | {
-        "by_action": dict(counts.by_action),
-        "kinds": dict(counts.kinds),
-        "ended": dict(counts.ended),
-        "steps": dict(counts.steps),
-        "earlier": dict(counts.earlier),
-        "notes": [[note.text, note.rows] for note in counts.notes],
-        "after": list(counts.after),
-    }
+    return to_builtins(counts) | {"notes": [[note.text, note.rows] for note in counts.notes]}
 
 
 def decode_counts(raw: Mapping[str, Any]) -> SyncCounts:
     """The inverse of `encode_counts`."""
-    return SyncCounts(**{**raw, "notes": tuple(_note(note) for note in raw["notes"]), "after": tuple(raw["after"])})
+    return convert({**raw, "notes": [_note_as(note) for note in raw["notes"]]}, SyncCounts)
 
 
-def encode_header(header: PlanHeader) -> dict[str, Any]:
+def _note_as(raw: Any) -> Any:
+    # A state of an earlier format has notes as texts.
+    return {"text": raw} if isinstance(raw, str) else {"text": raw[0], "rows": raw[1]}
+
+
+def encode_header(header: PlanHeader) -> Any:
     """A plan's header as JSON values."""
-    return {name: getattr(header, name) for name in PlanHeader.__slots__} | {"created_at": _time(header.created_at)}
+    return to_builtins(header)
 
 
 def decode_header(raw: Mapping[str, Any]) -> PlanHeader:
     """The inverse of `encode_header`."""
-    return PlanHeader(**{**raw, "created_at": datetime.fromisoformat(raw["created_at"])})
+    return convert(raw, PlanHeader)
 
 
 def _time(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment is not None else None
-
-
-def _note(raw: Any) -> Note:
-    # A state of an earlier format has notes as texts.
-    return Note(text=raw) if isinstance(raw, str) else Note(text=raw[0], rows=raw[1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations of what it decodes
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - the same
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dbt_stripe_sync.model.change import Change, FieldChange, Owed
     from dbt_stripe_sync.model.errors import Location, Problem

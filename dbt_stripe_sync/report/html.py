@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from base64 import b64encode
 from collections import Counter
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import IO, TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ from dbt_stripe_sync.report.value_text import render_amount, render_minor, rende
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from jinja2 import Template
 
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.errors import Problem
@@ -117,13 +120,10 @@ def build_page(report: RunReport, *, with_values: bool = False, with_amounts: bo
 def _render(page: Page) -> Iterator[str]:
     report, with_values, with_amounts = page.report, page.with_values, page.with_amounts
     css, script = _read("report.css"), _read("report.js")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters["code"] = _code
-    template = environment.from_string(_read("report.html.jinja"))
     causes = page.summary.in_order()
     problems = build_problems(report)
     hidden = max(0, len(causes) - MOST_CAUSES) + max(0, len(problems) - MOST_CAUSES)
-    pieces = template.generate(
+    pieces = _template().generate(
         policy=_policy(css, script),
         css=Markup(css),  # noqa: S704 - our own file
         js=Markup(script),  # noqa: S704 - our own file
@@ -342,6 +342,14 @@ def _island(value: Any) -> Markup:
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)  # noqa: S704 - every character that HTML reads is escaped above
+
+
+# Compiling it takes longer than writing most pages, and a service writes one after each of its runs.
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.filters["code"] = _code
+    return environment.from_string(_read("report.html.jinja"))
 
 
 def _code(text: str) -> Markup:

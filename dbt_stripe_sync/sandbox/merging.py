@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.metadata import METADATA_KEYS
+from dbt_stripe_sync.model.nested import map_leaves
 from dbt_stripe_sync.sandbox.errors import bad_request
 
 if TYPE_CHECKING:
@@ -27,11 +28,7 @@ def apply_params(body: Body, params: Mapping[str, Any], *, leave: Iterable[str] 
 
 def plain(value: Any) -> Any:
     """A parameter as an object shows it: `''` is null, at any depth."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return None if value == "" else value
+    return map_leaves(value, lambda leaf: None if leaf == "" else leaf)
 
 
 def merge_metadata(before: Mapping[str, str], given: Any, *, param: str = "metadata") -> dict[str, str]:

@@ -53,16 +53,15 @@ class DiffDialect:
 
     `key_types` are the types that keys may have; `no_hash` is how the names of those begin whose values no expression
     tells apart exactly.
-    `is_transactional` says that several statements commit as one, `deletes` that rows of a table can be deleted; where
-    they can't, later rows supersede earlier ones. `can_hash` is a query for whether the server has the hash, None where
-    each has. `among` makes the SQL for whether a key is one of many; it is for engines whose reader sees one snapshot.
+    `deletes` says that rows of a table can be deleted; where they can't, later rows supersede earlier ones. `can_hash`
+    is a query for whether the server has the hash, None where each has. `among` makes the SQL for whether a key is one
+    of many; it is for engines whose reader sees one snapshot.
     """
 
     sqlglot: str
     hash_row: HashRow
     key_types: frozenset[str] = PLAIN
     no_hash: tuple[str, ...] = ()
-    is_transactional: bool = True
     deletes: bool = True
     can_hash: str | None = None
     among: Among | None = None
@@ -191,8 +190,8 @@ DIALECTS: Mapping[str, DiffDialect] = {
         among=_postgres_among,
     ),
     "duckdb": DiffDialect(sqlglot="duckdb", hash_row=_duckdb),
-    "spark": DiffDialect(sqlglot="spark", hash_row=_spark, is_transactional=False, deletes=False),
-    "databricks": DiffDialect(sqlglot="databricks", hash_row=_spark, is_transactional=False),
+    "spark": DiffDialect(sqlglot="spark", hash_row=_spark, deletes=False),
+    "databricks": DiffDialect(sqlglot="databricks", hash_row=_spark),
     # Its integers are numbers without decimals, and its reader calls both FIXED: their texts are compared once read.
     "snowflake": DiffDialect(sqlglot="snowflake", hash_row=_snowflake, key_types=PLAIN | {"fixed"}),
     "bigquery": DiffDialect(sqlglot="bigquery", hash_row=_bigquery),

@@ -61,16 +61,6 @@ def from_clause(source: RowSource, alias: str = "source_rows") -> str:
     return f"(\n{source.sql.strip().rstrip(';')}\n) {alias}"
 
 
-def build_select(
-    source: RowSource, columns: Sequence[SourceColumn], quote: Callable[[str], str] = double_quoted
-) -> str:
-    """SQL for the wanted columns of `source`, each under the name that it was asked for.
-
-    Raises `WarehouseError` (`unknown-column`) with every column that is not there.
-    """
-    return select_of(source, match_columns(source, columns), quote)
-
-
 def select_of(source: RowSource, found: Mapping[str, SourceColumn], quote: Callable[[str], str] = double_quoted) -> str:
     """SQL for columns that were found already, each under the name that it was asked for."""
     selected = ", ".join(f"{column.sql} AS {quote(name)}" for name, column in found.items())

@@ -44,7 +44,7 @@ def measured(process):
     return int(code), int(peak)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2 * SECONDS)
 def test_a_plan_of_a_million_new_objects_is_made_and_begun_in_less_than_a_gigabyte(business, tmp_path, capsys):
     business.table(

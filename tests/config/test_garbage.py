@@ -1,6 +1,7 @@
 """Whatever stands in YAML, the answer is a list of problems, never a traceback."""
 
 import pytest
+from examples import up_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yaml_project import model, text_of
@@ -51,7 +52,7 @@ blocks = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=up_to(300), deadline=None)
 @given(garbage | blocks | st.lists(blocks, max_size=2), garbage, garbage)
 def test_no_meta_breaks_the_parser(meta, raw_meta, column):
     node = model(
@@ -64,7 +65,7 @@ def test_no_meta_breaks_the_parser(meta, raw_meta, column):
         assert text_of(problem)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(garbage | st.dictionaries(st.sampled_from(["share_free", "live_targets", "account", "concurrency"]), garbage))
 def test_no_settings_break_the_parser(raw):
     settings_read, problems = parse_settings(raw)
@@ -73,7 +74,7 @@ def test_no_settings_break_the_parser(raw):
     assert all(text_of(problem) for problem in problems)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=up_to(150), deadline=None)
 @given(st.dictionaries(st.sampled_from(WORDS), garbage, min_size=1, max_size=4))
 def test_no_field_breaks_the_parser(fields):
     node = model("m", {"stripe_sync": {"resource": "subscription", "key": "id", "fields": fields}})

@@ -23,10 +23,11 @@ KILLS_OF_SAVED_PLANS = 6
 
 
 @pytest.mark.parametrize("shop", ["cold"], indirect=True)
-def test_a_state_that_dies_while_it_is_made_is_made_by_the_next_run(few):
+@pytest.mark.parametrize("points", [MAKING_THE_STATE[:1], MAKING_THE_STATE[1:]], ids=["one kill", "kill after kill"])
+def test_a_state_that_dies_while_it_is_made_is_made_by_the_next_run(few, points):
     few.write(0)
 
-    for point in MAKING_THE_STATE:
+    for point in points:
         assert not few.run(point, 1)
 
     few.until_done()
@@ -69,14 +70,20 @@ def test_kills_between_steps_that_have_an_order_leave_no_trace(tied_unharmed, ti
     tied.check_like(tied_unharmed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_saved_plan_with_steps_that_have_an_order_goes_on_with_the_same_file(tied_unharmed, tied):
     kill_saved_plans(tied, (ACTED, "after the outcome is durable", SENT, ACTED))
 
     tied.check_like(tied_unharmed)
 
 
-@pytest.mark.parametrize("refused", ["^/v1/products/", "^/v1/prices/", "^/v1/coupons/", "^/v1/promotion_codes/"])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "^/v1/products/",
+        *(pytest.param(f"^/v1/{kind}/", marks=pytest.mark.long) for kind in ("prices", "coupons", "promotion_codes")),
+    ],
+)
 def test_what_is_owed_is_done_once_however_often_its_runs_die(tied_unharmed, tied, refused):
     tied.write(0)
     tied.until_done()

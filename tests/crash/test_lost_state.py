@@ -34,7 +34,10 @@ def records_of(business):
         return state.execute(query).fetchall()
 
 
-@pytest.fixture(params=range(GENERATIONS), ids=lambda number: f"generation {number}")
+@pytest.fixture(
+    params=[0, *(pytest.param(number, marks=pytest.mark.long) for number in range(1, GENERATIONS))],
+    ids=lambda number: f"generation {number}",
+)
 def shop(request, business):
     """A shop with every kind of object that has our tag; up to two generations of changes lie behind it."""
     for number in range(request.param + 1):
@@ -112,6 +115,7 @@ def test_all_that_is_forgotten_is_found_again_and_nothing_is_made_twice(shop):
     assert records_of(shop) == before
 
 
+@pytest.mark.telling
 def test_a_backup_that_is_older_than_its_objects_makes_nothing_twice(customers, tmp_path):
     people = ((1, "a@example.com", "Ann"), (2, "b@example.com", "Bob"))
     customers.rows("customers", *people, columns="id int, email text, name text")

@@ -152,6 +152,7 @@ def test_a_build_that_can_not_begin_is_a_problem(shop):
     check_build_of_a_broken_project(shop)
 
 
+@pytest.mark.telling
 def test_the_dbt_that_is_named_is_run(monkeypatch, tmp_path, dbt_1):
     monkeypatch.delenv("DBT_STRIPE_SYNC_DBT", raising=False)
     assert find_dbt() == dbt_1
@@ -162,6 +163,7 @@ def test_the_dbt_that_is_named_is_run(monkeypatch, tmp_path, dbt_1):
     assert find_dbt() == named
 
 
+@pytest.mark.telling
 def test_a_named_dbt_that_is_not_there(monkeypatch):
     monkeypatch.setenv("DBT_STRIPE_SYNC_DBT", "/nowhere/dbt")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from examples import up_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ projects = st.fixed_dictionaries({"profile": st.just("shop")}, optional=dict.fro
 selectors = st.fixed_dictionaries({}, optional={"selectors": garbage | st.lists(garbage, max_size=2)})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=up_to(100), deadline=None)
 @given(project=projects | garbage, profile=profiles, selector=selectors)
 def test_no_yaml_of_dbts_ends_in_a_traceback(tmp_path_factory, project, profile, selector):
     folder = tmp_path_factory.mktemp("shop")
@@ -64,7 +65,7 @@ def test_no_yaml_of_dbts_ends_in_a_traceback(tmp_path_factory, project, profile,
     assert read.target["type"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=up_to(150), deadline=None)
 @given(target=outputs)
 def test_no_output_of_a_profile_ends_in_a_traceback(tmp_path_factory, target):
     try:

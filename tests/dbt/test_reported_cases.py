@@ -246,7 +246,7 @@ select 1 as id, '{{ var('plan', 'basic') }}' as plan, timestamp '{{ var('at', '2
 """
 
 
-@pytest.mark.parametrize("hard_deletes", ["invalidate", "new_record"])
+@pytest.mark.parametrize("hard_deletes", [pytest.param("invalidate", marks=pytest.mark.long), "new_record"])
 def test_a_snapshot_by_timestamp_is_its_current_rows(project, hard_deletes):
     write(project, "models/people.sql", PEOPLE)
     fields = {"metadata.plan": "plan"}

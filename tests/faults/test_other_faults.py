@@ -127,6 +127,7 @@ def test_a_state_that_can_not_be_made_stops_the_run_before_anything(shop):
     shop.check_that_all_is_well()
 
 
+@pytest.mark.telling
 def test_a_damaged_state_stops_the_run_and_is_rebuilt_from_stripe(shop):
     shop.run()
     state = shop.business.state
@@ -199,6 +200,7 @@ def change_version(shop, version):
             state.execute("UPDATE meta SET value = $version WHERE key = 'version'", {"version": version})
 
 
+@pytest.mark.telling
 def test_a_warehouse_that_dies_in_mid_read_sends_nothing(shop):
     rows = 500_000
     sync = shop.business.models["customers"]["meta"]["stripe_sync"]

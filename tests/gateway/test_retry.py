@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from examples import up_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,14 +35,14 @@ REPLIES = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
 def test_a_write_without_a_key_is_never_repeated_where_it_may_have_acted(reply):
     if may_repeat(reply, is_read=False, has_key=False):
         assert not leaves_doubt(reply)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES, st.booleans())
 def test_a_write_that_may_have_acted_is_never_called_refused(reply, in_doubt):
     answer = build_answer(reply, is_read=False, in_doubt=in_doubt, attempts=1)
@@ -52,7 +53,7 @@ def test_a_write_that_may_have_acted_is_never_called_refused(reply, in_doubt):
         assert not (in_doubt and reply.status in {401, 403, 429})
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
 def test_done_is_said_only_where_stripe_has_said_so(reply):
     answer = build_answer(reply, is_read=False, in_doubt=False, attempts=1)
@@ -62,7 +63,7 @@ def test_done_is_said_only_where_stripe_has_said_so(reply):
     assert (answer.failure is None) == (answer.verdict is Verdict.DONE)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
 def test_a_read_is_refused_only_by_stripe_itself(reply):
     answer = build_answer(reply, is_read=True, in_doubt=False, attempts=1)
@@ -78,7 +79,7 @@ def test_waits_grow_up_to_half_a_minute(attempts):
     assert all(0.05 * 2 ** min(attempts - 1, 5) <= wait_seconds(attempts) <= longest for _ in range(50))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
 def test_a_429_of_stripe_is_never_unknown_unless_something_came_before_it(reply):
     if reply.is_too_many:

@@ -67,6 +67,7 @@ def check_each_once(shop, *, sent=ROWS):
         assert len(shop.write_calls()) == sent
 
 
+@pytest.mark.telling
 @on_every_server
 def test_writes_whose_answers_are_lost_are_neither_a_lost_lease_nor_a_second_call(many, front):
     """The store has carried out every second write, and its answer never arrived."""
@@ -81,6 +82,7 @@ def test_writes_whose_answers_are_lost_are_neither_a_lost_lease_nor_a_second_cal
     check_each_once(many, sent=0)
 
 
+@pytest.mark.telling
 @on_every_server
 def test_requests_that_are_cut_before_they_take_effect_are_sent_again(many, front):
     fault = front.fail("^(PUT|GET) ", every=3)
@@ -146,6 +148,7 @@ def test_a_renewal_without_an_answer_is_not_taken_for_another_runs(many, front, 
     assert many.cli().exit_code == 0
 
 
+@pytest.mark.telling
 @on_every_server
 def test_of_two_writers_whose_answers_are_lost_one_wins_and_knows_it(front, url):
     place = RemotePlace(url=url, target="dev")
@@ -204,6 +207,7 @@ def test_credentials_that_expire_in_mid_run_stop_it_before_its_next_call(many, f
     check_each_once(many, sent=None)
 
 
+@pytest.mark.telling
 @pytest.mark.parametrize("server", ["moto"], indirect=True)
 def test_a_wrong_clock_of_the_machine_is_told(shop, front):
     front.fail(".", 403, code="RequestTimeTooSkewed")

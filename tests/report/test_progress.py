@@ -143,8 +143,13 @@ def test_an_outcome_before_anything_is_sent_is_heard_too():
     for stream in (io.StringIO(), Terminal()):
         with open_progress("text", stream) as progress:
             progress.on_outcome(make_outcome(make_change("1")))
-    with open_progress("json", io.StringIO()) as progress:
-        progress.on_outcome(make_outcome(make_change("1")))
+    lines = io.StringIO()
+    with open_progress("json", lines) as progress:
+        progress.on_outcome(make_outcome(make_change("1"), Status.REJECTED))
+
+    failed, ended = map(json.loads, lines.getvalue().splitlines())
+    assert (failed["event"], failed["key"]) == ("change_failed", "1")
+    assert (ended["event"], ended["done"], ended["failed"]) == ("ended", 1, 1)
 
 
 def test_a_run_does_not_end_because_nobody_reads_its_progress():

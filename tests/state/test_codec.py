@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbt_stripe_sync.model.calls import StripeFailure
-from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, PlannedCall, Ref
+from dbt_stripe_sync.model.change import Action, Change, FieldChange, Fingerprint, NotStored, Owed, PlannedCall, Ref
 from dbt_stripe_sync.model.codec import (
     canonical,
     decode_change,
@@ -20,6 +20,7 @@ from dbt_stripe_sync.model.codec import (
     decode_failure,
     decode_header,
     decode_intent,
+    decode_owed,
     decode_params,
     decode_problem,
     encode_change,
@@ -27,6 +28,7 @@ from dbt_stripe_sync.model.codec import (
     encode_failure,
     encode_header,
     encode_intent,
+    encode_owed,
     encode_params,
     encode_problem,
 )
@@ -104,6 +106,22 @@ COUNTS = st.builds(
     diff_seconds=st.floats(0, 1e6),
     notes=st.lists(st.builds(Note, text=TEXT, rows=st.none() | st.integers(0, 9)), max_size=2).map(tuple),
 )
+OWED = st.builds(
+    Owed,
+    id=TEXT,
+    sync=TEXT,
+    key=TEXT,
+    resource=TEXT,
+    action=st.sampled_from(Action),
+    operation=TEXT,
+    target=TEXT,
+    params=PARAMS,
+    reason=TEXT,
+    since=st.none() | MOMENT,
+    attempts=COUNT,
+    failure=FAILURES,
+    request_id=MAYBE,
+)
 HEADERS = st.builds(
     PlanHeader,
     plan_id=TEXT,
@@ -152,6 +170,32 @@ def test_problems_come_back_as_they_were(problem):
 @given(FAILURES)
 def test_failures_come_back_as_they_were(failure):
     assert decode_failure(over_json(encode_failure(failure))) == failure
+
+
+@CALM
+@given(OWED)
+def test_owed_steps_come_back_as_they_were(step):
+    assert decode_owed(over_json(encode_owed(step))) == step
+
+
+def test_counts_of_earlier_formats_are_read():
+    raw = {"sync": "customers", "model": "customers", "resource": "customer", "notes": ["as text", ["as a list", 3]]}
+    assert decode_counts(raw).notes == (Note(text="as text"), Note(text="as a list", rows=3))
+
+
+@pytest.mark.parametrize(
+    ("decode", "raw"),
+    [
+        (decode_problem, {"code": "a", "summary": 7}),
+        (decode_failure, {"type": "api_error", "status": "five hundred"}),
+        (decode_counts, {"sync": "a", "model": "a", "resource": "customer", "rows": "many", "notes": []}),
+        (decode_header, {"plan_id": "a", "created_at": "some day"}),
+        (decode_owed, {"id": "a", "params": {}, "action": "archive"}),
+    ],
+)
+def test_what_is_of_another_form_is_refused(decode, raw):
+    with pytest.raises(ValueError, match=r"Expected|Invalid|missing"):
+        decode(raw)
 
 
 @CALM

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
+from examples import up_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -70,7 +71,7 @@ def put(value, path, new):
     return copy
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=CALM)
+@settings(max_examples=up_to(100), deadline=None, suppress_health_check=CALM)
 @given(data=st.data())
 def test_a_plan_that_was_changed_anywhere_is_refused_or_has_lost_its_signature(plan, tmp_path, data):
     lines = [orjson.loads(line) for line in plan.read_bytes().splitlines()]

@@ -211,6 +211,7 @@ def test_a_row_that_leaves_the_model_still_owes_the_end_of_what_was_replaced(sho
     shop.check_settled()
 
 
+@pytest.mark.telling
 def test_a_row_that_goes_back_to_what_it_was_ends_up_with_one_object(shop):
     prices = REPLACED[0]
     shop.rows("products", ("p", "Desk"), columns="id text, name text")

@@ -44,6 +44,7 @@ def test_columns_come_in_order_with_their_types(through_dbt, duckdb_target):
     assert list(through_dbt(duckdb_target).columns(model("customers"))) == ["id", "credit", "at", "tags", 'a "b"']
 
 
+@pytest.mark.slow
 def test_rows_come_through_dbts_postgres_adapter_exact(through_dbt, shop):
     shop.execute(
         "CREATE TABLE shop.customers AS SELECT 1 AS id, 12345678901234567890.12::numeric AS credit, "
@@ -75,6 +76,7 @@ def test_a_model_that_was_not_built_is_named_and_the_next_is_read(through_dbt, s
     assert warehouse.rows(shop_model("a", "n")).read_all().to_pylist() == [{"n": 1}]
 
 
+@pytest.mark.slow
 def test_a_warehouse_that_is_not_there_is_named_without_the_password(through_dbt, shop):
     with pytest.raises(WarehouseError) as caught:
         through_dbt(shop.target(host="127.0.0.1", port=1, password="hush-hush", retries=0, threads=1))

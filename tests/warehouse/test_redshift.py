@@ -61,6 +61,7 @@ def test_a_session_that_the_cluster_ended_is_a_lost_connection(redshift, shop):
         assert caught.value.problems[0].code == "warehouse-unreachable"
 
 
+@pytest.mark.slow
 def test_many_rows_come_a_fetch_at_a_time_from_a_query_with_percent_signs(redshift):
     source = ephemeral("select g as n from generate_series(1, 25000) g where 'x' not like '%y%'", "n")
 

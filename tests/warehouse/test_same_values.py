@@ -101,6 +101,7 @@ def of_redshift(readers, redshift):
     return redshift()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=VALUES)
 def test_a_value_is_the_same_text_through_redshifts_connector(readers, of_redshift, values):
@@ -120,6 +121,7 @@ def other_readers(request, tmp_path, readers, through_dbt):
     return through_dbt(request.getfixturevalue("postgres_server").target(threads=1)), of_postgres
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=VALUES)
@@ -183,6 +185,7 @@ def zoned(business):
     return run
 
 
+@pytest.mark.slow
 def test_what_was_written_in_new_york_is_unchanged_in_tokyo(zoned, stripe):
     shown = {zone: zoned(zone, "show", "c").stdout for zone in ("America/New_York", "Asia/Tokyo")}
     zoned("America/New_York", "run")

@@ -91,6 +91,7 @@ def test_dbt_2_reads_the_source_too(club, dbt_2):
     build_and_join(replace(club, program=dbt_2))
 
 
+@pytest.mark.telling
 def test_the_source_is_written_once_and_over_nobody_elses_file(club):
     club.dbt("parse")
 

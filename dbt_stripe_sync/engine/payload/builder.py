@@ -19,6 +19,7 @@ from dbt_stripe_sync.engine.payload.values import (
 )
 from dbt_stripe_sync.model.change import Ref
 from dbt_stripe_sync.model.errors import Problem
+from dbt_stripe_sync.model.nested import map_leaves
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sql import (
     FAILED_MARK,
@@ -88,13 +89,7 @@ def refs_in(value: Any) -> Sequence[Ref]:
 
 def resolve_refs(value: Any, ids: Mapping[Ref, str]) -> Any:
     """The same parameters with every `Ref` replaced by its id. Raises `KeyError` where one is unknown."""
-    if isinstance(value, Ref):
-        return ids[value]
-    if isinstance(value, dict):
-        return {name: resolve_refs(part, ids) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [resolve_refs(part, ids) for part in value]
-    return value
+    return map_leaves(value, lambda leaf: ids[leaf] if isinstance(leaf, Ref) else leaf)
 
 
 class PayloadBuilder:
@@ -102,7 +97,6 @@ class PayloadBuilder:
 
     def __init__(self, sync: Sync, layout: Layout, resource: Resource) -> None:
         self._sync = sync
-        self._layout = layout
         self._resource = resource
         self.mapped = frozenset(mapping.path for mapping in sync.fields)
         self._fields = build_fields(sync.fields, resource.params, layout)

@@ -15,6 +15,7 @@ from dbt_stripe_sync.engine.payload.revealing import choice_of
 from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.model.calls import is_object_id
 from dbt_stripe_sync.model.change import Fingerprint
+from dbt_stripe_sync.model.nested import map_leaves
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.record import MARK
 
@@ -204,11 +205,7 @@ def _number(theirs: Any) -> Any:
 
 def _without_floats(theirs: Any) -> Any:
     """The same with decimals as text, which is how they are sent."""
-    if isinstance(theirs, float):
-        return plain(Decimal(str(theirs)))
-    if isinstance(theirs, dict):
-        return {name: _without_floats(part) for name, part in theirs.items()}
-    return [_without_floats(part) for part in theirs] if isinstance(theirs, list) else theirs
+    return map_leaves(theirs, lambda leaf: plain(Decimal(str(leaf))) if isinstance(leaf, float) else leaf)
 
 
 def _forms(theirs: Any, *, any_case: bool) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from dbt_stripe_sync.model.change import NotStored
+from dbt_stripe_sync.model.nested import leaves
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sql import ID_SEPARATOR
 
@@ -72,9 +73,7 @@ def _put(params: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def _is_unstored(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_is_unstored, value.values()))
-    return any(map(_is_unstored, value)) if isinstance(value, list | tuple) else isinstance(value, NotStored)
+    return any(isinstance(leaf, NotStored) for leaf in leaves(value))
 
 
 def _replaced(before: Any, after: Any) -> Iterator[tuple[str, str]]:

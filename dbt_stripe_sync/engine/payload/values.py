@@ -21,6 +21,7 @@ from dbt_stripe_sync.model.metadata import (
     MetadataLimit,
     find_excess,
 )
+from dbt_stripe_sync.model.nested import leaves
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.model.sync import Conversion
 
@@ -289,11 +290,9 @@ def _as_json(name: str, part: Any) -> str:
 
 def _check_finite(part: Any) -> None:
     # orjson writes null for what JSON has no number for.
-    if isinstance(part, dict | list):
-        for value in part.values() if isinstance(part, dict) else part:
-            _check_finite(value)
-    elif isinstance(part, float | Decimal):
-        _decimal(part, "not-text", "text")
+    for leaf in leaves(part):
+        if isinstance(leaf, float | Decimal):
+            _decimal(leaf, "not-text", "text")
 
 
 def _pairs(cell: Any) -> dict[str, Any] | None:

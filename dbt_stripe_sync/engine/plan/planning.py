@@ -20,6 +20,7 @@ from dbt_stripe_sync.engine.plan.guards import (
     count_removals,
     is_agreement_needed,
 )
+from dbt_stripe_sync.engine.plan.lookups import resolve_lookups
 from dbt_stripe_sync.engine.plan.rows import RowPlanner
 from dbt_stripe_sync.engine.plan.stale_state import StaleStateCheck
 from dbt_stripe_sync.engine.plan.tally import Tally
@@ -68,16 +69,9 @@ async def plan_sync(
     `recheck` compares every row by its parameters; `only` leaves rows with other keys alone.
     Raises `WarehouseError`, `StripeError` and `StateError`.
     """
-    lifecycle = resource.lifecycle
-    planning.staged += 1
-    salt = planning.fingerprints.source_salt(sync.name)
-    staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
     started = perf_counter()
-    heard = CountingWarehouse(planning.warehouse, planning.progress)
     found = Tally()
-    compared, notes = await asyncio.to_thread(planning.comparing.of, staged, resource, recheck=recheck)
-    found.notes.update(notes)
-    staged = await asyncio.to_thread(load_rows, planning.workspace, replace(staged, compared=compared), heard)
+    staged = await _read_rows(planning, sync, resource, found, recheck=recheck)
     read = perf_counter()
     share = planning.reading.share_of(sync)
     await share.within(_look_up(planning, staged, found))
@@ -92,63 +86,94 @@ async def plan_sync(
     found.problems += check_keys(planning.workspace, staged, counts)
     found.rejected = counts.model.without_key + counts.duplicate_rows
     if not held:
-        rules = Rules(
-            sync=sync,
-            resource=resource,
-            layout=staged.layout,
-            builder=PayloadBuilder(sync, staged.layout, resource),
-            now=planning.clock.now(),
-            tag_for=_tag_for(planning.workspace, sync, resource),
-            forgotten={key: id_ for key, id_ in read_forgotten(planning.workspace, sync.name).items() if id_},
-        )
-        if counts.kinds[Kind.NEW] and sync.part_of is None:
-            planning.renamed.check_records(sync)
-            _say_what_looking_costs(planning, rules, counts.kinds[Kind.NEW])
-        await share.within(_compare(planning, rules, staged, counts, found))
+        await share.within(_decide_rows(planning, resource, staged, counts, found))
         held += [share.problem] if share.problem else []
-        bulk = bulk_of(sync, lifecycle)
-        if bulk is not None and found.in_bulk:
-            found.calls += ceil(found.in_bulk / bulk.most)
-            found.notes[Note(text=bulk.note)] += 1
-        held += _check_limits(sync, lifecycle, found, counts)
+        _count_bulk(sync, resource.lifecycle, found)
+        held += _check_limits(sync, resource.lifecycle, found, counts)
     planning.reading.end()
     await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
     if held:
         planning.workspace.execute("DELETE FROM work.planned WHERE sync = $sync", {"sync": sync.name})
-    if planning.referrers.concern(sync):
-        planning.referrers.add_unkeyed(staged)
-        if only is not None:
-            planning.referrers.add_left_out(staged)
-    if only is not None and sync.name in planning.referrers.parents:
-        found.rejected_keys |= {key for (key,) in planning.workspace.all(f"SELECT key FROM {staged.left_out}")}
+    _note_what_is_left_out(planning, staged, found, has_all=only is None)
+    planned = SyncCounts(
+        sync=sync.name,
+        model=sync.model.name,
+        resource=sync.resource,
+        rows=counts.model.rows,
+        same=found.same,
+        rejected=found.rejected,
+        held=held[0].summary if held else None,
+        by_action={} if held else dict(found.actions),
+        kinds={} if held else dict(found.kinds),
+        calls=0 if held else found.calls,
+        read_seconds=read - started,
+        diff_seconds=perf_counter() - read,
+        notes=(*found.notes, *(Note(text=text, rows=count) for text, count in found.row_notes.items())),
+        after=sync.after,
+        drifted=found.drifted,
+        reads=share.made,
+    )
     return SyncPlan(
         staged=staged,
         rejected_keys=frozenset(found.rejected_keys),
-        counts=SyncCounts(
-            sync=sync.name,
-            model=sync.model.name,
-            resource=sync.resource,
-            rows=counts.model.rows,
-            same=found.same,
-            rejected=found.rejected,
-            held=held[0].summary if held else None,
-            by_action={} if held else dict(found.actions),
-            kinds={} if held else dict(found.kinds),
-            calls=0 if held else found.calls,
-            read_seconds=read - started,
-            diff_seconds=perf_counter() - read,
-            notes=(*found.notes, *(Note(text=text, rows=count) for text, count in found.row_notes.items())),
-            after=sync.after,
-            drifted=found.drifted,
-            reads=share.made,
-        ),
+        counts=planned,
         problems=(*held, *found.problems),
     )
 
 
+async def _read_rows(planning: Planning, sync: Sync, resource: Resource, found: Tally, *, recheck: bool) -> Staged:
+    """Read the rows of a sync's model, or those that differ where the warehouse compares them."""
+    planning.staged += 1
+    salt = planning.fingerprints.source_salt(sync.name)
+    staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
+    heard = CountingWarehouse(planning.warehouse, planning.progress)
+    compared, notes = await asyncio.to_thread(planning.comparing.of, staged, resource, recheck=recheck)
+    found.notes.update(notes)
+    return await asyncio.to_thread(load_rows, planning.workspace, replace(staged, compared=compared), heard)
+
+
+async def _decide_rows(
+    planning: Planning, resource: Resource, staged: Staged, counts: DiffCounts, found: Tally
+) -> None:
+    """Write the changes of the rows that differ."""
+    sync = staged.sync
+    rules = Rules(
+        sync=sync,
+        resource=resource,
+        layout=staged.layout,
+        builder=PayloadBuilder(sync, staged.layout, resource),
+        now=planning.clock.now(),
+        tag_for=_tag_for(planning.workspace, sync, resource),
+        forgotten={key: id_ for key, id_ in read_forgotten(planning.workspace, sync.name).items() if id_},
+    )
+    if counts.kinds[Kind.NEW] and sync.part_of is None:
+        planning.renamed.check_records(sync)
+        _say_what_looking_costs(planning, rules, counts.kinds[Kind.NEW])
+    await _compare(planning, rules, staged, counts, found)
+
+
+def _count_bulk(sync: Sync, lifecycle: Lifecycle, found: Tally) -> None:
+    """Count the requests that changes share."""
+    bulk = bulk_of(sync, lifecycle)
+    if bulk is not None and found.in_bulk:
+        found.calls += ceil(found.in_bulk / bulk.most)
+        found.notes[Note(text=bulk.note)] += 1
+
+
+def _note_what_is_left_out(planning: Planning, staged: Staged, found: Tally, *, has_all: bool) -> None:
+    """Remember rows that this plan doesn't look at, for what waits until all that belongs to an object is there."""
+    referrers, name = planning.referrers, staged.sync.name
+    if referrers.concern(staged.sync):
+        referrers.add_unkeyed(staged)
+        if not has_all:
+            referrers.add_left_out(staged)
+    if not has_all and name in referrers.parents:
+        found.rejected_keys |= {key for (key,) in planning.workspace.all(f"SELECT key FROM {staged.left_out}")}
+
+
 async def _look_up(planning: Planning, staged: Staged, found: Tally) -> None:
     """Find the objects that a sync's references look for."""
-    for note in await planning.observing.existing.resolve_lookups(staged):
+    for note in await resolve_lookups(planning.observing.existing, planning.workspace, staged):
         found.notes[Note(text=note)] += 1
 
 

@@ -14,6 +14,7 @@ from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.change import Action, Change, Ref
 from dbt_stripe_sync.model.errors import Problem, ReadLimitError
+from dbt_stripe_sync.model.nested import leaves
 from dbt_stripe_sync.model.objects import object_value
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ def _fresh_prices(change: Change, rule: PricesNamed) -> Sequence[Named]:
     named = dict.fromkeys(price for call in change.calls for price in _prices_at(call.params, rule.path))
     if not named or any(call.creates for call in change.calls):
         return tuple(named)
-    had = {price for part in change.changed for price in _texts(part.before)}
+    had = {text for part in change.changed for text in leaves(part.before) if isinstance(text, str)}
     return tuple(price for price in named if price not in had)
 
 
@@ -342,12 +343,3 @@ def _entries(desired: Mapping[str, Any], path: str) -> Iterator[Mapping[str, Any
         else:
             level = [value.get(step) for value in level if isinstance(value, dict) and not value.get("deleted")]
     yield from (value for value in level if isinstance(value, dict) and not value.get("deleted"))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)

@@ -1,4 +1,4 @@
-"""Finds existing objects in Stripe for rows without a record, and for references by look-up.
+"""Finds existing objects in Stripe by the values that rows have.
 
 The results are in the workspace, so that an account with millions of objects isn't held in memory. Lists are consistent
 and search is not (docs.stripe.com/search#data-freshness: mostly a minute behind, at times more), so whatever search
@@ -23,17 +23,14 @@ from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import ReadLimitError, StripeError
-from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, TAG_FIELD, created_at, indexed_value, near_text
+from dbt_stripe_sync.model.objects import EMAIL, NEAR_EMAIL, TAG_FIELD, created_at, indexed_value
 from dbt_stripe_sync.model.params import ParamKind
-from dbt_stripe_sync.model.sql import FAILED_MARK, NEAR_MARK, SEVERAL_MARK, literal, quoted
-from dbt_stripe_sync.model.sync import Lookup, MatchEmail
 from dbt_stripe_sync.model.tables import build_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from dbt_stripe_sync.engine.ports import Stripe
-    from dbt_stripe_sync.engine.stage.staged import Staged
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.clock import Clock
     from dbt_stripe_sync.model.params import Catalog
@@ -195,79 +192,13 @@ class ExistingObjects:
                 found[key] = Found(by=failed[0], objects=(), failed=True)
         return found
 
-    async def resolve_lookups(self, staged: Staged) -> list[str]:
-        """Fill `work.lookups` for every `{lookup: …}` of a sync; what to say of it in the plan."""
-        notes = []
-        for table, part in [
-            (staged.raw, staged.layout.row),
-            *((staged.child_table(child), child) for child in staged.layout.children),
-        ]:
-            for reference in part.references:
-                if isinstance(reference, Lookup):
-                    key = quoted(part.reference_key(reference))
-                    values = self._workspace.all(f"SELECT DISTINCT {key} FROM {table} WHERE {key} IS NOT NULL")
-                    wanted = [(reference.by, str(value)) for (value,) in values]
-                    note = await self.ask(reference.resource, wanted)
-                    notes += [f"{reference.resource} by {reference.by}: {note}"] if note else []
-                    self._keep_lookups(reference.resource, reference.by)
-                    if reference.by == EMAIL:
-                        await self._keep_near(
-                            reference.resource, [value for _, value in wanted], staged.sync.match_email
-                        )
-        return notes
+    def failed_values(self, resource: str, by: str) -> Sequence[str]:
+        """The values of a field for which a search has failed, so that nobody knows whether an object has them."""
+        return [value for failed_by, value in self._known[resource].failed if failed_by == by]
 
-    async def _keep_near(self, resource: str, values: Sequence[str], match_email: MatchEmail) -> None:
-        """Add what has an address but for case or blanks, for those that no object has exactly.
-
-        Stripe's list compares with the case (docs.stripe.com/api/customers/list), its search without.
-        """
-        found = self._workspace.all(
-            "SELECT value FROM work.lookups WHERE resource = $resource AND field = $by",
-            {"resource": resource, "by": EMAIL},
-        )
-        missing = set(values) - {value for (value,) in found}
-        if not missing or self._operation(resource, "search") is None:
-            return
-        pairs = {value: ((NEAR_EMAIL, near_text(value)),) for value in sorted(missing)}
-        await self.ask(resource, [pair for of_value in pairs.values() for pair in of_value])
-        for value, near in self.find(resource, pairs).items():
-            ids = sorted(str(body["id"]) for body in near.objects)
-            mark = FAILED_MARK if near.failed else NEAR_MARK if match_email is MatchEmail.EXACT else SEVERAL_MARK
-            is_one = len(ids) == 1 and mark == SEVERAL_MARK
-            self._workspace.execute(
-                "INSERT INTO work.lookups VALUES ($resource, $by, $value, $id)",
-                {"resource": resource, "by": EMAIL, "value": value, "id": ids[0] if is_one else mark + ", ".join(ids)},
-            )
-
-    def _keep_lookups(self, resource: str, by: str) -> None:
-        self._workspace.execute(
-            """
-            DELETE FROM work.lookups WHERE resource = $resource AND field = $by;
-            """,
-            {"resource": resource, "by": by},
-        )
-        self._workspace.execute(
-            f"""
-            INSERT INTO work.lookups
-            WITH found AS (
-                SELECT v.*, coalesce(json_extract_string(o.body, '$.active') = 'false', false) AS is_archived
-                FROM work.object_values AS v JOIN work.objects AS o ON o.resource = v.resource AND o.id = v.id
-                WHERE v.resource = $resource AND v.field = $by
-            ), in_use AS (
-                SELECT * FROM found QUALIFY NOT is_archived OR bool_and(is_archived) OVER (PARTITION BY value)
-            )
-            SELECT resource, field, value, CASE WHEN count(DISTINCT id) = 1 THEN any_value(id)
-                   ELSE {literal(SEVERAL_MARK)} || string_agg(DISTINCT id, ', ' ORDER BY id) END
-            FROM in_use GROUP BY resource, field, value
-            """,
-            {"resource": resource, "by": by},
-        )
-        failed = [value for failed_by, value in self._known[resource].failed if failed_by == by]
-        for value in failed:
-            self._workspace.execute(
-                "INSERT INTO work.lookups VALUES ($resource, $by, $value, $mark)",
-                {"resource": resource, "by": by, "value": value, "mark": FAILED_MARK},
-            )
+    def is_searchable(self, resource: str) -> bool:
+        """Whether Stripe searches a resource."""
+        return self._operation(resource, "search") is not None
 
     async def _list(self, resource: str, bys: Iterable[str], most: int | None) -> tuple[int, bool]:
         """List a resource, up to `most` pages; how many were read, and whether that was all."""
