@@ -83,7 +83,8 @@ def check_killed_undo(shop, point, nth):
 
     while not shop.run(point, nth, ("undo", run_id, "--yes")) and shop.counts.kills < 3:
         pass
-    assert shop.counts.kills
+    # A later occurrence of an instant may not come: several changes can share one commit.
+    assert shop.counts.kills or nth > 1
     assert shop.run(command=("undo", run_id, "--yes"))
 
     assert {kind: plain(stripe.objects(kind)) for kind in ("customer", "product")} == before
