@@ -79,8 +79,8 @@ def __getattr__(name: str) -> Any:
 def _dbt_plugins() -> list[type]:
     """What dbt 1.x finds here: it reads `plugins` of every module whose name begins with `dbt_`.
 
-    dbt calls that interface experimental: where it has moved, there is no plugin, and `dbt-stripe-sync parse` says the
-    same as it would.
+    dbt calls that interface experimental: if it changes, there is no plugin, and `dbt-stripe-sync parse` reports the
+    same problems.
     """
     try:
         return list(import_module(f"{__name__}.dbt.plugin").find_plugins())

@@ -79,7 +79,7 @@ def _check_names(workload: Workload, seeds: Sequence[Seed], properties: Path) ->
         raise ConfigError(
             Problem(
                 code="name-taken",
-                summary=f"the project has a {node.resource_type} `{node.name}` already",
+                summary=f"the project already has a {node.resource_type} named `{node.name}`",
                 where=Location(file=node.file, model=node.name),
                 hint="give the seeds other names with `--prefix`",
             )
@@ -88,7 +88,7 @@ def _check_names(workload: Workload, seeds: Sequence[Seed], properties: Path) ->
 
 
 def _check_syncs(workload: Workload, seeds: Sequence[Seed]) -> None:
-    """Whether the syncs are well formed, beside those of the project. Raises `ConfigError`."""
+    """Check the new syncs together with those of the project. Raises `ConfigError`."""
     names = {seed.name for seed in seeds}
     others = {unique_id: node for unique_id, node in workload.manifest.nodes.items() if node.name not in names}
     written = {f"seed.{workload.project}.{seed.name}": _node(workload, seed) for seed in seeds}
@@ -120,13 +120,13 @@ def _node(workload: Workload, seed: Seed) -> ModelNode:
 
 
 def _write(texts: Mapping[Path, str], *, overwrite: bool) -> None:
-    """Write the files that are not there as they should be. Raises `ConfigError` where one is somebody else's."""
+    """Write the files. Raises `ConfigError` if one exists with other contents, unless it may be overwritten."""
     others = [file for file, text in texts.items() if file.exists() and file.read_bytes() != text.encode()]
     if others and not overwrite:
         raise ConfigError(
             Problem(
                 code="file-exists",
-                summary="the file is there already, and has other contents",
+                summary="the file already exists, with other contents",
                 where=Location(file=str(file)),
                 hint="`--force` overwrites it; `--prefix` gives the seeds other names",
             )

@@ -1,4 +1,4 @@
-"""Tells the addresses of `alerts:` about a run. An alert that can't be sent is a warning, and changes nothing else."""
+"""Sends alerts about a run to the addresses in `alerts:`. An alert that can't be sent is only a warning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RUN_PAGES = ("CI_JOB_URL", "BUILD_URL", "CIRCLE_BUILD_URL", "BUILDKITE_BUILD_URL
 
 
 def alert_about_run(report: RunReport, alerts: Sequence[Alert]) -> tuple[Problem, ...]:
-    """Tell whoever wants to know of this. Never raises; what could not be told comes back as warnings."""
+    """Send the alerts that match this run. Never raises; alerts that couldn't be sent come back as warnings."""
     if not alerts:
         return ()
     from dbt_stripe_sync.report.alert import build_alert
@@ -44,7 +44,7 @@ def alert_about_run(report: RunReport, alerts: Sequence[Alert]) -> tuple[Problem
 
 @contextmanager
 def alerting_about_stops(options: ProjectOptions) -> Iterator[None]:
-    """Tell of a run that could not go on. What could not be told is added to the error's own problems."""
+    """Alert about a run that failed. Alerts that couldn't be sent are added to the error's problems."""
     try:
         yield
     except SyncError as error:

@@ -18,6 +18,7 @@ from dbt_stripe_sync.event_loop import run_to_end
 from dbt_stripe_sync.interrupting import interruptible, run_until_done
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.counting import counted
+from dbt_stripe_sync.model.errors import ConfigError
 from dbt_stripe_sync.model.plan import PlanOptions
 from dbt_stripe_sync.model.progress import Silent
 from dbt_stripe_sync.model_columns import check_models, find_doubtful_columns, find_missing_columns
@@ -66,7 +67,7 @@ class Project:
         return load_workload(self.options)
 
     def check(self) -> list[Problem]:
-        """What is odd about the project's syncs; columns are looked for where the warehouse answers at once.
+        """Warnings about the project's syncs, with missing columns if the warehouse answers quickly.
 
         Raises `ConfigError` with all that is wrong.
         """
@@ -79,13 +80,22 @@ class Project:
             self.workload = load_workload(self.options, look_further=look_further)
         return self.workload
 
+    def _load_with_key(self) -> Workload:
+        """The workload, for what needs a Stripe key. A missing key is reported together with missing columns."""
+        workload = self._load()
+        try:
+            _ = workload.key
+        except ConfigError as error:
+            raise ConfigError((*error.problems, *find_missing_columns(workload.dbt, workload.syncs))) from None
+        return workload
+
     def look_back(self) -> None:
-        """Let syncs be wrong: what is asked for next is what earlier runs did. Raises `ConfigError`."""
+        """Load the project even if its syncs have mistakes, to look at earlier runs. Raises `ConfigError`."""
         if "workload" not in self.__dict__:
             self.workload = load_workload(self.options, may_be_wrong=True)
 
     def build(self) -> None:
-        """Let dbt build the synced models and their parents first. Raises `ConfigError`."""
+        """Run `dbt build` for the synced models and their parents first. Raises `ConfigError`."""
         build(self.workload)
         del self.workload  # dbt has written another manifest
         self.__dict__.pop("state", None)
@@ -103,10 +113,11 @@ class Project:
         agreed: bool | Agree = False,
         review: Review | None = None,
     ) -> RunReport:
-        """Plan and apply. A first Ctrl-C, or a terminal that is closed, ends after what is in flight; a second at once.
+        """Plan and apply.
 
-        `agreed` says whether removals may be sent that can't be undone and that no `limits.max_removed` of their sync
-        bounds; a function is asked, with the plan, where there are such. Raises `PlanError` where they may not
+        A first Ctrl-C, or a closed terminal, stops after the calls in flight; a second one stops immediately. `agreed`
+        says whether to send removals that can't be undone and that no `limits.max_removed` bounds; if it is a function,
+        it is called with the plan when there are any. Raises `PlanError` if they aren't approved
         (`confirmation-required`). `review` sees every plan before it is sent, and may raise `PlanError`. The results
         and the report are left at `artifacts`.
         """
@@ -115,7 +126,7 @@ class Project:
         planning, told = options or PlanOptions(), progress or Silent()
         sending = pipeline.RunOptions(agree=_asking(agreed), review=_reviewing(review), fail_fast=fail_fast)
         return self._send(
-            self._load, lambda parts, stop: pipeline.run(self.workload, parts, planning, sending, told, stop)
+            self._load_with_key, lambda parts, stop: pipeline.run(self.workload, parts, planning, sending, told, stop)
         )
 
     def retry(
@@ -147,7 +158,7 @@ class Project:
             path = Path(folder) / "plan.jsonl"
 
             async def work() -> Plan:
-                async with open_parts(self._load(), clock=self._clock, only_looks=True) as parts:
+                async with open_parts(self._load_with_key(), clock=self._clock, only_looks=True) as parts:
                     if parts.state.is_copy:
                         _log().warning(HELD)
                     return await pipeline.make_plan(
@@ -161,9 +172,9 @@ class Project:
             yield plan
 
     def apply(self, plan: Plan | Path, *, progress: Progress | None = None, fail_fast: bool = False) -> RunReport:
-        """Send a plan that `plan` gave and whose context lasts, or a saved one, without asking: it has been seen.
+        """Send a saved plan, or one that `plan` returned and whose context is still open, without asking.
 
-        Raises `PlanError` where it was altered, was made for something else, or is stale.
+        Raises `PlanError` if it was altered, is stale, or was made for something else.
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.engine.plan.plan_file import read_plan, take_plan
@@ -173,7 +184,7 @@ class Project:
         told = progress or Silent()
 
         async def apply(parts: Parts, stop: Stop) -> RunReport:
-            # The copy lies with the state, where the next run removes what a killed one left.
+            # The copy is next to the state, where the next run removes leftovers of a killed one.
             made = take_plan(plan, parts.state.scratch) if isinstance(plan, Path) else plan
             return await pipeline.apply(self.workload, parts, made, told, stop, fail_fast=fail_fast)
 
@@ -233,7 +244,7 @@ class Project:
     ) -> Written:
         """Write a first sync for a model into its YAML; `fields` are parameters with their columns.
 
-        `ask` chooses the key among the columns where nothing says what it is. Needs the warehouse, and no Stripe key.
+        `ask` chooses the key among the columns if nothing says which it is. Needs the warehouse, and no Stripe key.
         Raises `ConfigError`.
         """
         from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
@@ -290,7 +301,7 @@ class Project:
         return file, write_source(self.workload.settings.log_schema, file)
 
     def unread(self) -> list[Problem]:
-        """Warnings of syncs in the project's YAML that stand where no model gets them. Raises `ConfigError`."""
+        """Warnings about syncs in places of the project's YAML where dbt doesn't read them. Raises `ConfigError`."""
         from dbt_stripe_sync.dbt.unread import find_unread
 
         return list(find_unread(self.workload.dbt, self.workload.manifest))
@@ -349,7 +360,7 @@ class Project:
         return _with_problems(report, written.problems)
 
     def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
-        """The report with what came up as the state was closed, and the artifacts anew if something did."""
+        """The report with any problems from closing the state; if there are some, the artifacts are written again."""
         return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
 
     async def _written_to_warehouse(self, report: RunReport, parts: Parts) -> RunReport:

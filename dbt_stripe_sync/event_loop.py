@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine gives. In a notebook or an async service, whose loop runs here, it gets a thread of its own.
+    """The result of a coroutine.
 
-    That loop waits meanwhile: `asyncio.to_thread(project.run)` lets it go on.
+    In a notebook or an async service, where a loop is already running, it runs in a thread, and that loop waits. Use
+    `asyncio.to_thread(project.run)` to keep the loop free.
     """
     try:
         asyncio.get_running_loop()

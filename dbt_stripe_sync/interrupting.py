@@ -30,7 +30,8 @@ def run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
             stop("interrupted")
 
         def hung_up() -> None:
-            # A terminal that is closed says so twice, by the shell and by the system: that is no second Ctrl-C.
+            # A closing terminal sends the signal twice, from the shell and from the system, which isn't a second
+            # Ctrl-C.
             stop("the terminal was closed")
 
         with _handling(loop, interrupted, hung_up):
@@ -44,7 +45,7 @@ def run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end a question: while it waits for its answer, nothing is in flight that has to be finished."""
+    """Let Ctrl-C interrupt a question: no calls are in flight while it waits for the answer."""
     try:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
     except ValueError:  # not in the main thread, which alone hears of signals
@@ -61,14 +62,14 @@ def _handling(
     loop: asyncio.AbstractEventLoop, interrupted: Callable[[], None], hung_up: Callable[[], None]
 ) -> Iterator[None]:
     handlers = {signal.SIGINT: interrupted, signal.SIGTERM: interrupted}
-    # Whoever runs us under `nohup` wants it to go on.
+    # Under `nohup`, the run must continue.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         handlers[signal.SIGHUP] = hung_up
     try:
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
     except (NotImplementedError, ValueError, RuntimeError):
-        # Not in the main thread, or a system without signals: whoever runs us there ends us in its own way.
+        # Not in the main thread, or a system without signals: the caller has its own way to stop the run.
         yield
         return
     try:

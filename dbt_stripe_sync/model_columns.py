@@ -59,7 +59,7 @@ def find_doubtful_columns(dbt: DbtProject, syncs: Sequence[Sync]) -> tuple[Probl
 def _read_columns(
     syncs: Iterable[Sync], warehouse: Warehouse
 ) -> tuple[Mapping[str, Mapping[str, str]], tuple[Problem, ...]]:
-    """The columns of every model that the syncs read, by its unique id, and what is wrong where one is not built."""
+    """The columns of every model that the syncs read, by its unique id, and a problem for each unbuilt model."""
     models = {model.unique_id: model for sync in syncs for model in models_of(sync)}
     columns: dict[str, Mapping[str, str]] = {}
     missing: list[Problem] = []

@@ -84,9 +84,9 @@ async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, prog
 async def run(
     workload: Workload, parts: Parts, planning: PlanOptions, options: RunOptions, progress: Progress, stop: Stop
 ) -> RunReport:
-    """Settle, plan, ask where something goes for good, and apply: what `dbt-stripe-sync` does without a command.
+    """Settle, plan, ask about permanent removals, and apply: what `dbt-stripe-sync` does without a command.
 
-    Raises `PlanError` where nobody agrees to the plan; nothing of it has been sent then.
+    Raises `PlanError` if the plan isn't approved; then nothing of it was sent.
     """
     started = parts.clock.now()
     run_id = new_run_id(started)
@@ -107,10 +107,11 @@ async def run(
 async def apply(
     workload: Workload, parts: Parts, plan: Plan, progress: Progress, stop: Stop, *, fail_fast: bool = False
 ) -> RunReport:
-    """Send a plan that was made before. Whoever has it sent has seen it, so nobody is asked.
+    """Send a saved plan.
 
-    Where an earlier apply of it stopped half-way, what that one left open is settled and the rest is sent. Raises
-    `PlanError` where it was made for something else, or where the state or the manifest has moved since.
+    It was reviewed, so it doesn't ask. If an earlier apply of it was interrupted, its open calls are settled and the
+    rest is sent. Raises `PlanError` if it was made for something else, or if the state or the manifest has changed
+    since.
     """
     check_plan(plan, workload, parts)
     started = parts.clock.now()
@@ -174,7 +175,7 @@ async def _sender(parts: Parts, run_id: str) -> AsyncIterator[Sender]:
 
 @contextmanager
 def failure_remembered(parts: Parts, run_id: str) -> Iterator[None]:
-    """Let `runs` tell of a run that could not go on, unless it is the state itself that takes nothing more."""
+    """Record a failed run, so that `runs` shows it, unless the state itself can't be written."""
     try:
         yield
     except SyncError as error:

@@ -44,7 +44,7 @@ class ProjectState:
 
     @property
     def place(self) -> StatePlace:
-        """Where it is. Raises `ConfigError`."""
+        """Its location. Raises `ConfigError`."""
         return self._workload.state_place
 
     @property
@@ -75,7 +75,7 @@ class ProjectState:
 
     @contextmanager
     def hold(self) -> Iterator[StateStore]:
-        """The state, made where there is none yet, while the context lasts."""
+        """The state while the context lasts, created if it doesn't exist."""
         with self._open(takes_over_file=True) as state:
             yield state
 
@@ -115,7 +115,7 @@ class ProjectState:
             return state.forget(sync, wanted)
 
     def settle(self, sync: str, key: str) -> tuple[Owed, ...]:
-        """Drop what is owed for one row, and give it back. Its objects stay in Stripe as they are."""
+        """Drop the owed steps of one row, and return them. Its objects in Stripe don't change."""
         with self.open() as state:
             owed = tuple(step for step in state.owed() if (step.sync, step.key) == (sync, key))
             if not owed:
@@ -131,7 +131,7 @@ class ProjectState:
             return owed
 
     def move(self, old: str, new: str, *, keep_tags: bool = False) -> int:
-        """Let the records of a sync go on under its new name; says how many there are.
+        """Rename a sync's records, and return how many there are.
 
         The next plan rewrites the tag of each object, unless `keep_tags`: a lost state could not be rebuilt from tags
         with the old name.

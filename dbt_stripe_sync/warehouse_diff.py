@@ -1,8 +1,8 @@
-"""`diff: warehouse`: brings the warehouse's copy of the state's hashes up to the state once a run has ended.
+"""`diff: warehouse`: updates the warehouse's copy of the state's hashes after a run.
 
-The state is the truth (`state/accepted.py`), the copy is read to plan (`warehouse/row_diffs.py`) and written here alone
-(`warehouse/hash_table.py`). What the copy holds is told by its mark: one that is not the state's is not believed, and
-the run that finds that makes the copy anew.
+The state is authoritative (`state/accepted.py`); the copy is read to plan (`warehouse/row_diffs.py`) and only written
+here (`warehouse/hash_table.py`). The copy has a mark. If it isn't the state's, the copy isn't trusted, and the run
+rewrites it.
 """
 
 from __future__ import annotations

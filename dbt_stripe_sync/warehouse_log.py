@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.warehouse.log import WarehouseLog
     from dbt_stripe_sync.workload import Workload
 
-# Runs are added some at a time: a log that begins with the history of years does not begin anew when it is cut off.
+# Runs are added in batches, so that an interrupted export of a long history doesn't start over.
 RUNS_AT_ONCE = 500
 CHANGES_AT_ONCE = 100_000
-# As many objects of new runs are compared by themselves; with more, the whole table is.
+# Up to this many objects of new runs are compared one by one; above that, the whole table is.
 FEW_OBJECTS = 100_000
 LOG = Writing(
     code="log",
@@ -45,7 +45,7 @@ class LogWritten:
 
 
 def log_schema(workload: Workload) -> str:
-    """The schema of the log: the one that the settings name, or one beside the target's own."""
+    """The schema of the log: the one in the settings, or one named after the target's schema."""
     return workload.settings.log_schema or f"{workload.dbt.target.get('schema') or 'main'}{SCHEMA_SUFFIX}"
 
 
@@ -138,7 +138,7 @@ class _Writer:
             log.drop_objects(changes.gone())
 
     def _missing_runs(self, log: WarehouseLog, *, compare: bool) -> Mapping[str, int]:
-        """The runs that the log lacks, or of which it lacks changes, with their numbers of changes."""
+        """The runs that the log lacks, in whole or in part, with their numbers of changes."""
         runs = self._state.runs()
         if not compare:
             logged = log.runs()

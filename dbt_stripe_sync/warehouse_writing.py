@@ -1,4 +1,4 @@
-"""What is written to the warehouse once a run has ended: in a thread, for Ctrl-C to be heard; it never fails the run.
+"""Writes to the warehouse after a run, in a thread so that Ctrl-C works. It never fails the run.
 
 `warehouse_diff.py` and `warehouse_log.py` say what is written; both of them write from an open state.
 """
@@ -20,7 +20,7 @@ Written_co = TypeVar("Written_co", covariant=True)
 
 
 class Writer(Protocol[Written_co]):
-    """Writes from an open state through a connection of its own."""
+    """Writes from an open state through its own connection."""
 
     def write(self) -> Written_co:
         """Write what is missing. Raises `SyncError`."""
@@ -33,7 +33,7 @@ class Writer(Protocol[Written_co]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
-    """What a warning says where something could not be written: what it is, which setting asks for it, what then."""
+    """The words of a warning about a failed write: what it is, which setting asks for it, and the consequence."""
 
     code: str
     what: str

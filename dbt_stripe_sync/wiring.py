@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.warehouse.requests import AdapterRequest
     from dbt_stripe_sync.workload import Workload
 
-# Objects of each sync that are looked for before a state changes hands: one may have been deleted by somebody.
+# Objects of each sync that are looked up before a state changes accounts, since one may have been deleted.
 MOST_ASKED = 3
 
 
@@ -56,7 +56,7 @@ async def open_parts(
         stripe = await stack.enter_async_context(opened_stripe(workload, clock))
         account = await stripe.account()
         check_account(workload, account)
-        # In a thread, so that Ctrl-C is heard while another run's lock is waited for.
+        # In a thread, so that Ctrl-C works while waiting for another run's lock.
         state = await asyncio.to_thread(
             stack.enter_context, opened_state(workload, account, clock, only_looks=only_looks)
         )
@@ -69,9 +69,9 @@ async def open_parts(
 
 
 async def bind_state(state: StateStore, stripe: Stripe, path: Path, account: Account) -> None:
-    """Give a state that was bound to a restricted key to the account of the key at hand, if its objects are there.
+    """Bind a state that belonged to a restricted key to the current key's account, if its objects exist there.
 
-    Raises `StateError` where they are not, and where that can't be found out.
+    Raises `StateError` if they don't, or if that can't be determined.
     """
     from dbt_stripe_sync.state.problems import other_identity
 
@@ -92,7 +92,7 @@ async def bind_state(state: StateStore, stripe: Stripe, path: Path, account: Acc
 
 
 def check_target(workload: Workload) -> None:
-    """Whether dbt built the target that is to be synced. Raises `ConfigError` where something says that it did not."""
+    """Check that dbt built the target that is synced. Raises `ConfigError` if another one was built."""
     if workload.other_target is not None and not workload.options.allow_other_target:
         raise ConfigError(workload.other_target)
 
@@ -127,7 +127,7 @@ def opened_warehouse(dbt: DbtProject, *, connect_seconds: float | None = None) -
 
 
 def adapter_request(dbt: DbtProject) -> AdapterRequest:
-    """What dbt's own adapter is built of, for a warehouse without a reader of ours."""
+    """The settings of dbt's adapter, for a warehouse that has no reader here."""
     from dbt_stripe_sync.warehouse import AdapterRequest
 
     return AdapterRequest(

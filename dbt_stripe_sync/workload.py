@@ -70,7 +70,7 @@ class ProjectOptions:
 
     @property
     def chosen(self) -> Chosen:
-        """What of them is dbt's own."""
+        """Options passed through to dbt."""
         return Chosen(
             profiles_dir=self.profiles_dir,
             profile=self.profile,
@@ -82,7 +82,7 @@ class ProjectOptions:
         )
 
     def selection(self, default: str | None) -> Selection:
-        """Which of the project's syncs are meant; where nothing is named, those of selectors.yml's default."""
+        """The selected syncs; without a selection, those of the default selector in selectors.yml."""
         named = self.selector if self.selector or self.select or self.exclude else default
         return Selection(
             select=self.select, exclude=self.exclude, selector=named, allow_empty=self.allow_empty_selection
@@ -93,10 +93,9 @@ class ProjectOptions:
 class Workload:
     """The syncs of a project in the order of their references, and what they were read from.
 
-    `held` gives a reason for each sync whose models dbt did not build well. `dependents` has the syncs that refer to
-    each sync, whether they are selected or not. `store_values` says of every sync whether the state keeps its values.
-    `doubts` are warnings of models of which dbt's results say nothing. `other_target` says that what dbt built is of
-    another target.
+    `held` gives a reason for each sync whose models dbt failed to build or test. `dependents` has the syncs that refer
+    to each sync, whether they are selected or not. `store_values` says of every sync whether the state keeps its
+    values. `doubts` are warnings about models without dbt results. `other_target` is set if dbt built another target.
     `known` names all syncs that the project describes, disabled ones too.
     """
 
@@ -131,7 +130,7 @@ class Workload:
 
     @property
     def key(self) -> str:
-        """The Stripe key of the environment. Raises `ConfigError` where there is none, or where it may not be used."""
+        """The Stripe key of the environment. Raises `ConfigError` if it is missing or can't be used here."""
         key = check_key(os.environ.get(self.settings.api_key_env), self.settings.api_key_env)
         if is_live(key):
             check_live(target=self.target, live_targets=self.settings.live_targets)
@@ -139,7 +138,7 @@ class Workload:
 
     @property
     def retention(self) -> Retention:
-        """Of which syncs the state keeps the values. Raises `ConfigError` where its salt is too short."""
+        """The syncs whose values the state keeps. Raises `ConfigError` if the salt is too short."""
         return Retention(
             default=self.settings.store_values,
             by_sync=self.store_values,
@@ -225,7 +224,7 @@ def load_workload(
     """Discover the syncs of a dbt project.
 
     Raises `ConfigError` with every problem at once, and with those that `look_further` finds in all syncs, as far as
-    they could be read. With `may_be_wrong`, syncs that are wrong are left out instead: to look at what was done.
+    they could be read. With `may_be_wrong`, syncs with mistakes are left out instead, to look at earlier runs.
     """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings)
@@ -234,7 +233,7 @@ def load_workload(
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
     last = read_run_results(dbt.target_path / "run_results.json")
     gate = _judge(options, dbt, manifest, last, parsed.syncs, settings)
-    # What is wrong may be mended already, in a file that dbt has not read since.
+    # The mistake may be fixed already, in a file that dbt hasn't parsed since.
     stale = find_stale(dbt, manifest, last, gate.held)
     problems = (
         *dbt.warnings,
@@ -280,7 +279,7 @@ def load_workload(
 
 
 def check_file_name(target: str) -> None:
-    """Whether a target's name can be a state's. Raises `ConfigError` where it would lead to another folder."""
+    """Check that a target's name can be a state file's name. Raises `ConfigError` if it leads to another folder."""
     if target in {"", ".", ".."} or not target.isprintable() or any(char in target for char in "/\\:"):
         raise ConfigError(
             Problem(
@@ -355,13 +354,13 @@ def check_syncs(nodes: Mapping[str, Mapping[str, Any]], project: str) -> None:
 
 
 def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
-    """The dbt project and its manifest, whatever its syncs are like. Raises `ConfigError`."""
+    """The dbt project and its manifest, without its syncs. Raises `ConfigError`."""
     dbt = read_project(options.project_dir, options.chosen)
     return dbt, read_manifest(dbt.target_path / "manifest.json")
 
 
 def build(workload: Workload) -> None:
-    """Let the user's dbt build the synced models and all that they come from. Raises `ConfigError`."""
+    """Run the user's `dbt build` for the synced models and all their parents. Raises `ConfigError`."""
     # By their qualified names: a bare one means every version of a model, and those of other packages.
     models = sorted({".".join(model.fqn) or model.name for sync in workload.syncs for model in models_of(sync)})
     build_models(workload.dbt, workload.options.chosen, models)

@@ -285,7 +285,7 @@ def test_the_error_of_a_stopped_run_comes_first_and_the_failed_alert_with_it(ale
         ([{"url_env": "A", "form": "teams"}], "alerts.0.form", "use `json`, `slack`"),
         ({"url_env": "A", "when": ["sometimes"]}, "alerts.when", "use `failure`"),
         ({"url_env": "A", "link": "ci"}, "alerts.link", "begins with https://"),
-        (["A"], "alerts.0", "an alert takes"),
+        (["A"], "alerts.0", "an alert has the settings"),
         ([{"url_env": "A", "fom": "slack"}], "alerts.0.fom", "`form`"),
     ],
 )

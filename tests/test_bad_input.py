@@ -62,11 +62,11 @@ def test_an_unset_environment_variable_in_the_profile(customers):
     [
         (
             {"resource": "custmer"},
-            ["error[unknown-resource]: Stripe has no resource `custmer`", "did you mean `customer`?"],
+            ["error[unknown-resource]: unknown Stripe resource `custmer`", "did you mean `customer`?"],
         ),
         (
             {"fields": {"emial": "email"}},
-            ["error[unknown-parameter]: Stripe knows no parameter `emial`", "did you mean `email`?"],
+            ["error[unknown-parameter]: unknown parameter `emial`", "did you mean `email`?"],
         ),
         (
             {"resource": "price", "fields": {"unit_amount": "id"}},
@@ -152,8 +152,22 @@ def test_no_stripe_key(customers, monkeypatch):
 
     problem = problem_of(customers.cli())
 
-    assert "error[no-stripe-key]: the environment variable STRIPE_API_KEY holds no Stripe key" in problem
+    assert "error[no-stripe-key]: the environment variable STRIPE_API_KEY is not set" in problem
     assert "hint: export STRIPE_API_KEY=sk_test_" in problem
+    monkeypatch.setenv("STRIPE_API_KEY", " ")
+    assert "the environment variable STRIPE_API_KEY is empty" in problem_of(customers.cli())
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_missing_key_and_a_missing_column_are_reported_together_and_each_once(customers, monkeypatch, command):
+    monkeypatch.delenv("STRIPE_API_KEY")
+    customers.sync("customers", **{**CUSTOMER, "fields": {"email": "emial"}, "match": ["email"]})
+
+    ran = customers.cli(command)
+
+    assert ran.exit_code == 2
+    assert "error[no-stripe-key]" in ran.text
+    assert ran.text.count("reads column `emial`, which `customers` lacks") == 1
 
 
 def test_a_live_key_on_a_target_that_is_not_named_as_live(customers, monkeypatch):

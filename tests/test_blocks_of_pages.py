@@ -135,3 +135,11 @@ def test_the_commands_for_the_image_name_what_it_has():
     for folder in re.findall(r"-v \S+:(/\w+)", block):
         assert folder in image
     assert "ENTRYPOINT" in image
+
+
+def test_lists_with_blocks_are_written_so_that_the_site_keeps_them_whole():
+    """Python-Markdown continues a list's item after four spaces, and begins the next one after a blank line."""
+    broken = re.compile(r"^ {1,3}```.*$|(?<=\n\n)(?: {4}.*\n)+\d+\. .*$", flags=re.MULTILINE)
+    pages = {page.name: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").rglob("*.md"))}
+
+    assert [f"{name}: {found[0]}" for name, text in pages.items() for found in broken.finditer(text)] == []

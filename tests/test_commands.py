@@ -64,6 +64,29 @@ def test_runs_lists_what_was_done_newest_first(customers):
     assert rows[0]["run"] in text.out
 
 
+@pytest.mark.parametrize("options", [(), ("--quiet",), ("--log-format", "json")])
+def test_what_a_run_did_is_printed_as_one_json_document(customers, tmp_path, options):
+    plan = str(tmp_path / "stripe.plan")
+    dry = json.loads(customers.cli("run", "--dry-run", "--output", "json", *options).out)
+    ran = json.loads(customers.cli("run", "--output", "json", *options).out)
+    customers.table(
+        "customers", "SELECT * REPLACE (CASE id WHEN 1 THEN 'not an address' ELSE email END AS email) FROM customers"
+    )
+    customers.cli("plan", "--out", plan, *options)
+    applied = customers.cli("apply", plan, "--output", "json", *options)
+    retried = json.loads(customers.cli("retry", "--output", "json", *options).out)
+    customers.table("customers", "SELECT * FROM customers WHERE id > 1")
+    customers.cli("run", *options)
+
+    assert [change["action"] for change in dry["changes"]] == ["create"] * 3
+    assert [result["status"] for result in ran["results"]] == ["succeeded"] * 3
+    assert applied.exit_code == 1
+    assert [result["status"] for result in json.loads(applied.out)["results"]] == ["rejected"]
+    assert [result["key"] for result in retried["results"]] == ["1"]
+    assert customers.cli("retry", "--output", "json", *options).out == "null\n"
+    assert json.loads(customers.cli("report", "--output", "json").out)["metadata"]["run_id"]
+
+
 def test_report_prints_any_run_as_text_as_json_and_as_a_page(customers):
     customers.cli()
     first = json.loads(customers.cli("runs", "--output", "json").out)["run"]

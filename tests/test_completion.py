@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -27,12 +28,32 @@ def run(command, **environment):
         (["state", "reb"], {"rebuild"}),
     ],
 )
-def test_a_shell_is_told_how_a_word_goes_on(words, expected):
+def test_a_shell_completes_commands_options_and_choices(words, expected):
+    assert completed(words) == expected
+
+
+def completed(words):
     line = " ".join(["dbt-stripe-sync", *words])
+    shown = run([PROGRAM], _DBT_STRIPE_SYNC_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words)))
+    return {entry.split(",")[1] for entry in shown.split()}
 
-    told = run([PROGRAM], _DBT_STRIPE_SYNC_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words)))
 
-    assert {entry.split(",")[1] for entry in told.split()} == expected
+def test_a_shell_completes_names_of_the_project(customers):
+    customers.rows("orders", (1, 2), columns="id int, amount int")
+    customers.cli()
+    (run_id,) = (json.loads(line)["run"] for line in customers.cli("runs", "--output", "json").out.splitlines())
+    project = ["--project-dir", str(customers.root), "--profiles-dir", str(customers.root)]
+
+    assert completed(["show", *project, "cu"]) == {"customers"}
+    assert completed(["state", "forget", *project, "c"]) == {"customers"}
+    assert completed(["plan", *project, "--select", "or"]) == {"orders"}
+    assert completed(["init", *project, "o"]) == {"orders"}
+    assert completed(["undo", *project, "20"]) == {run_id}
+    assert completed(["fields", "subscription_s"]) == {"subscription_schedule"}
+
+
+def test_a_shell_gets_no_names_and_no_error_where_there_is_no_project(tmp_path):
+    assert completed(["show", "--project-dir", str(tmp_path), "c"]) == set()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -176,7 +176,7 @@ def test_a_billing_anchor_after_the_first_period_is_known_to_the_plan(business, 
     fields = {"customer": "cu", "items": [item], "billing_cycle_anchor": "anchor", "trial_period_days": "trial"}
     business.sync("subs", resource="subscription", key="id", fields=fields)
 
-    expect_refused_unsent(business, "`billing_cycle_anchor` lies after the first period of its price", "1 rejected")
+    expect_refused_unsent(business, "`billing_cycle_anchor` is after the first period of its price", "1 rejected")
 
     assert stripe.count("subscription") == 2
 

@@ -48,6 +48,15 @@ class Shop:
         assert ran.out, ran.err
         return json.loads(ran.out)
 
+    def last_run(self) -> str:
+        return str(json.loads(self.cli("runs", "--output", "json", "--limit", "1").out.splitlines()[0])["run"])
+
+    def change_seed(self, name: str, before: str, after: str) -> None:
+        file = self.root / "seeds" / f"{name}.csv"
+        text = file.read_bytes()
+        assert text.count(before.encode()) == 1
+        file.write_bytes(text.replace(before.encode(), after.encode()))
+
     def seed(self, name: str) -> list[dict[str, str]]:
         with (self.root / "seeds" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
@@ -66,6 +75,12 @@ def _project(root: Path, profile: dict) -> Path:
 def shop(tmp_path, dbt_1, stripe):
     profile = {"type": "duckdb", "path": str(tmp_path / "warehouse.duckdb")}
     return Shop(root=_project(tmp_path / "shop", profile), dbt=dbt_1, stripe=stripe)
+
+
+@pytest.fixture
+def shop_of_dbt_2(tmp_path, dbt_2, stripe):
+    profile = {"type": "duckdb", "path": str(tmp_path / "warehouse.duckdb")}
+    return Shop(root=_project(tmp_path / "shop", profile), dbt=dbt_2, stripe=stripe)
 
 
 @pytest.fixture
@@ -136,6 +151,68 @@ def test_the_same_on_postgres(shop_on_postgres):
     wide_account.fill(shop_on_postgres.stripe)
 
     _adopts_all_and_changes_nothing(shop_on_postgres)
+
+
+@pytest.mark.dbt2
+@pytest.mark.timeout(900)
+def test_the_same_with_dbt_2(shop_of_dbt_2):
+    wide_account.fill(shop_of_dbt_2.stripe)
+
+    _adopts_all_and_changes_nothing(shop_of_dbt_2)
+
+
+CHANGES = {
+    "stripe_products": ('"Plain 3"', '"Plain three"'),
+    "stripe_prices": ("987654", "987655"),
+    "stripe_coupons": ('"Half off"', '"Half price"'),
+}
+
+
+@pytest.mark.parametrize("engine", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.dbt2)])
+@pytest.mark.timeout(900)
+def test_changes_to_imported_seeds_can_be_undone_and_so_can_the_adoption(request, engine):
+    """From an account made by hand, over seeds that a real dbt builds, there and back again."""
+    shop = request.getfixturevalue("shop" if engine == 1 else "shop_of_dbt_2")
+    wide_account.fill(shop.stripe, plain=5)
+    v1 = client(shop.stripe)
+    old = v1.prices.create({"product": "prod_1", "currency": "usd", "unit_amount": 987654, "lookup_key": "gold"})["id"]
+    v1.coupons.create({"id": "HALF", "percent_off": 50, "duration": "once", "name": "Half off"})
+    by_hand = objects(shop)
+    assert shop.cli("import").exit_code == 0
+    shop.build()
+    assert shop.cli("run").exit_code == 0
+    adopted, adopting = objects(shop), shop.last_run()
+    for name, (before, after) in CHANGES.items():
+        shop.change_seed(name, before, after)
+    shop.build()
+    changes = planned(shop)
+    assert [action for action, *_ in changes] == ["archive", "replace", "update", "update"]
+    assert shop.cli("run").exit_code == 0
+    changing = shop.last_run()
+
+    undone = shop.cli("undo", changing, "--yes")
+
+    assert undone.exit_code == 0, undone.text
+    (new,) = {body["id"] for body in objects(shop)["price"]} - {body["id"] for body in adopted["price"]}
+    assert comparable(objects(shop), without=new) == comparable(adopted)
+    left = {body["id"]: body for body in objects(shop)["price"]}[new]
+    assert (left["active"], left["lookup_key"]) == (False, None)
+    assert planned(shop) == changes
+
+    undone = shop.cli("undo", adopting, "--yes")
+
+    assert undone.exit_code == 0, undone.text
+    assert comparable(objects(shop), without=new) == comparable(by_hand)
+    assert old in {body["id"] for body in objects(shop)["price"] if body["active"]}
+
+
+def planned(shop):
+    return sorted((change["action"], change["sync"], change["key"]) for change in shop.plan()["changes"])
+
+
+def comparable(account, without=None):
+    """An account's objects, but for the times of their last change."""
+    return {kind: [{**b, "updated": None} for b in bodies if b["id"] != without] for kind, bodies in account.items()}
 
 
 @pytest.fixture

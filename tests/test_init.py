@@ -148,7 +148,7 @@ def test_what_stripe_requires_and_no_column_matches_is_asked_for(people):
 
     assert asked.exit_code == 0, asked.err
     assert missing.exit_code == 2
-    assert "error[no-column-for]: Stripe requires `name` to create a product" in missing.err
+    assert "error[no-matching-column]: Stripe requires `name` to create a product" in missing.err
     assert "`--field name=COLUMN`" in missing.err
     assert named.exit_code == 0, named.err
     assert people.cli("parse").exit_code == 0
@@ -216,7 +216,7 @@ def test_where_nothing_says_what_the_key_is_it_is_asked_for(people):
     ran = people.cli("init", "people", "--resource", "customer")
 
     assert ran.exit_code == 2
-    assert "error[key-not-known]: nothing says which column identifies a row of `people`" in ran.err
+    assert "error[no-row-key]: nothing says which column identifies a row of `people`" in ran.err
     assert "`--key COLUMN`" in ran.err
 
 
@@ -250,7 +250,7 @@ def test_a_country_that_may_be_a_name_is_left_as_a_comment_with_the_reason(peopl
 def test_another_models_id_is_no_key_by_its_name_alone(people):
     people.rows("people", ("E-1", 1, "f1"), columns="enrolment text, seat int, fee_id text")
 
-    assert "error[key-not-known]" in people.cli("init", "people", "--resource", "customer").err
+    assert "error[no-row-key]" in people.cli("init", "people", "--resource", "customer").err
 
 
 def test_two_parts_of_a_name_become_a_template(people):

@@ -158,8 +158,9 @@ def test_a_state_that_was_lost_moves_nobody_until_it_is_rebuilt(shop):
     refused = shop.cli()
 
     assert refused.exit_code == 1
-    assert "error[kept-unknown]: the row's object is there, and the state has lost which replaced objects it keeps" in (
-        refused.text
+    assert (
+        "error[kept-objects-unknown]: the row's object exists, but the state no longer knows which replaced"
+        in refused.text
     )
     run(shop, "state", "rebuild")
     run(shop)

@@ -458,7 +458,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"address": "cell"},
             '\'{"city": "Bern"}\'',
             '\'{"town": "secret"}\'',
-            "`address.town` has a part that Stripe does not know",
+            "`address.town` has a field that Stripe doesn't know",
             "it takes city, country",
         ),
         (
@@ -643,7 +643,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {**PRICE, "unit_amount": {"value": 5}, "currency_options": "cell"},
             '\'{"eur": {"unit_amount": 5}}\'',
             '\'{"eur": {"town": 5}}\'',
-            "has a part that Stripe does not know",
+            "has a field that Stripe doesn't know",
             "it takes",
         ),
     ],

@@ -19,7 +19,7 @@ def test_what_reads_the_warehouse_says_its_columns_with_the_rest(people, command
     ran = people.cli(*command)
 
     assert ran.exit_code == 2
-    assert "error[unknown-parameter]: Stripe knows no parameter `emial`" in ran.text
+    assert "error[unknown-parameter]: unknown parameter `emial`" in ran.text
     assert "error[unknown-column]: sync `people` reads column `e_mail`" in ran.text
     assert "error[unknown-column]: sync `people` reads column `full_name`" in ran.text
 

@@ -59,12 +59,12 @@ def blocks(language: str, pages=PAGES) -> list[str]:
 def render_commands() -> str:
     """Every command with the options of its own, as click prints them; those that most share come first."""
     listed = list(walk(commands, click.Context(commands, info_name="dbt-stripe-sync")))
-    shared = {p.opts[0] for p in find("run", listed).params} & {p.opts[0] for p in find("ls", listed).params}
+    run, ls = ({(p.opts[0], getattr(p, "help", "")) for p in find(name, listed).params} for name in ("run", "ls"))
+    shared = {option for option, _ in run & ls}
     formatter = click.HelpFormatter(width=WIDTH)
     formatter.write("Options of all commands that read a project:\n")
-    run = find("run", listed)
     with formatter.indentation():
-        write_options(formatter, run, lambda option: option.opts[0] in shared)
+        write_options(formatter, find("run", listed), lambda option: option.opts[0] in shared)
     for command, context in listed:
         formatter.write(f"\n{' '.join(context.command_path.split())}{arguments_of(command)}\n")
         with formatter.indentation():

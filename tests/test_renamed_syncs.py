@@ -27,7 +27,7 @@ def test_a_renamed_sync_stops_before_anything_is_created_and_says_how_to_move_it
     ran = offers.cli(*command)
 
     assert ran.exit_code == 2
-    assert "error[sync-renamed]: `offers` has 2 records and is not in the project any more" in ran.text
+    assert "error[sync-renamed]: `offers` has 2 records and is no longer in the project" in ran.text
     assert "`dbt-stripe-sync state mv offers products` if it was renamed" in ran.text
     assert offers.stripe.count("product") == 2
 

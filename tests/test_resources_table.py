@@ -33,11 +33,11 @@ of which can be synced. `dbt-stripe-sync fields RESOURCE` lists the parameters o
   `metadata.<name>`.
 - **on_removed**: what can happen to the object of a row that left the model; `ignore` always can. What can't be
   undone has an asterisk.
-- **immutable parameter changed**: what a change of a parameter does that Stripe takes at creation alone.
+- **immutable parameter changed**: what a change of a parameter does that Stripe accepts at creation alone.
   *Replace* makes a new object first, moves the row to it, and then removes the old one as it says. *NotReplaced*
-  leaves the object as it is and says why.
-- **options**: what may stand under `options:`.
-- A resource with **no tag** has no metadata, so that its objects can't be told from others in Stripe: keep the
+  leaves the object unchanged and says why.
+- **options**: what `options:` accepts.
+- A resource with **no tag** has no metadata, so that its objects can't be recognized in Stripe: keep the
   state file.
 - The parameters of **parent** are part of Stripe's URL. They are mapped like any other and never change.
 """
@@ -157,4 +157,4 @@ def test_what_api_v2_alone_has_says_why_no_sync_writes_it(name, business):
 
     reason = REFUSED_V2.get(name) or REFUSED_V2[name.removesuffix("s")]
     assert ran.exit_code == 2
-    assert f"error[refused-resource]: `{name}` is not synced: {reason}" in ran.text
+    assert f"error[refused-resource]: `{name}` can't be synced: {reason}" in ran.text

@@ -59,11 +59,11 @@ def test_a_phase_of_a_new_schedule_cannot_end_now(business):
 
     assert ran.exit_code == 2
     assert (
-        "Stripe accepts this word for `end_date` in updates only, and the sync creates each subscription_schedule"
+        "Stripe accepts this value for `end_date` in updates only, and the sync creates each subscription_schedule"
         in ran.text
     )
     business.sync("plans", resource="subscription_schedule", key="id", mode="update", fields=fields)
-    assert "Stripe accepts this word for" not in business.cli("parse").text
+    assert "Stripe accepts this value for" not in business.cli("parse").text
 
 
 def test_a_row_whose_new_schedule_would_end_a_phase_now_is_rejected(business):
@@ -72,7 +72,7 @@ def test_a_row_whose_new_schedule_would_end_a_phase_now_is_rejected(business):
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert "`phases.0.end_date` has a word that Stripe takes in updates only" in ran.text
+    assert "`phases.0.end_date` has a value that Stripe accepts only in updates" in ran.text
     assert business.stripe.count("subscription_schedule") == 0
 
 

@@ -151,3 +151,19 @@ def test_any_text_in_no_color_turns_colours_off(business, monkeypatch, value, ha
 
     assert code == 0, shown
     assert bool(re.search(r"\x1b\[(\d+;)*3[1-7]m", shown)) is has_colours
+
+
+@pytest.mark.parametrize(("options", "has_colours"), [([], True), (["--no-color"], False)])
+def test_a_problem_is_wrapped_between_words_on_a_terminal_and_coloured_unless_that_is_turned_off(
+    business, options, has_colours
+):
+    business.rows("members_of_the_club", (1, "a@example.com"), columns="id int, email text")
+    business.sync("members_of_the_club", resource="customer", key="id", fields={"email": "emial"})
+
+    shown, code = in_a_terminal(business, ["plan", *options], is_painted=True)
+
+    assert code == 2
+    bare = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert ("\x1b[31merror[unknown-column]:" in shown) == has_colours
+    assert "reads column `emial`, which\n  `members_of_the_club` lacks\n" in bare
+    assert max(map(len, bare.splitlines())) <= 80

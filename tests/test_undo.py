@@ -274,6 +274,20 @@ def test_an_unknown_run_is_refused(business):
     assert "unknown run `19990101`" in ran.err
 
 
+def test_first_characters_that_several_runs_share_are_refused(business):
+    customers(business, ("1", "a@example.com", "Ann", "solo"))
+    first = run(business)
+    customers(business, ("1", "a@example.com", "Anna", "solo"))
+    second = run(business)
+
+    ran = business.cli("undo", first[:2], "--yes")
+    report = business.cli("report", first[:2], "--output", "text")
+
+    assert (ran.exit_code, report.exit_code) == (2, 2)
+    assert f"error[ambiguous-run]: the ids of 2 runs begin with `{first[:2]}`: `{second}`, `{first}`" in ran.text
+    assert only(business, "customer")["name"] == "Anna"
+
+
 @pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1)])
 def test_a_person_at_a_terminal_sees_the_plan_and_is_asked(business, answer, left):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
@@ -401,7 +415,7 @@ def test_a_sync_that_the_project_has_no_more_is_named(business):
 
     ran = undo(business, created, exit_code=1)
 
-    assert "the project has no sync `customers` any more" in ran.err
+    assert "the project no longer has the sync `customers`" in ran.err
     assert business.stripe.count("customer") == 1
 
 

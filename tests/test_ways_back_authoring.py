@@ -43,7 +43,7 @@ def check_that_it_is_synced(business):
 
 def test_a_key_that_nothing_tells_is_named(people):
     schema(people, "models:\n  - name: people\n")
-    refused(init(people), "key-not-known")
+    refused(init(people), "no-row-key")
 
     assert init(people, "--key", "member").exit_code == 0
 

@@ -1,4 +1,4 @@
-"""What of an account becomes seeds: its products, prices and coupons, and what is left out, with the reason."""
+"""Turns an account's products, prices and coupons into seeds, and lists what is left out, with the reason."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of object that can be imported. `in_use` is the field that is false once nobody can use an object.
+    """A kind of object that can be imported.
 
-    `refers` has the kinds whose objects its parameters name, in whose seeds they have to be.
+    `in_use` is the field that is false once an object can't be used. `refers` has the parameters that name objects of
+    other kinds, which must be in the seeds of those kinds.
     """
 
     resource: str
@@ -52,7 +53,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """What the seeds are called, in which project: the tags of what they have written before say the same."""
+    """The names of the seeds and the project, as the tags of an earlier import have them."""
 
     project: str
     prefix: str
@@ -74,7 +75,7 @@ class Account:
         self._taken: dict[str, set[str]] = {}
 
     def add(self, kind: Kind, bodies: Sequence[Body]) -> Seed | None:
-        """The seed of a kind's objects, None where none of them can be in it."""
+        """The seed of a kind's objects; None if it would be empty."""
         resource = self._catalog.resources[kind.resource]
         taken = self._taken.setdefault(kind.plural, set())
         rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""Exposures, so that every sync stands in dbt's lineage graph and docs, behind the models that it reads."""
+"""Exposures, so that dbt's lineage graph and docs show every sync after the models that it reads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PAGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referrer:
-    """Who refers: the project's name, whose models need no other, and the packages that keep theirs to themselves."""
+    """Who refers: the project's name, and the packages that restrict access to their models."""
 
     package: str
     restricted: frozenset[str] = frozenset()
@@ -80,9 +80,9 @@ def find_left_out(syncs: Sequence[Sync], referrer: Referrer) -> Iterator[Problem
 
 
 def write_exposures(syncs: Sequence[Sync], file: Path, referrer: Referrer) -> bool:
-    """Write the file, and say whether it has changed.
+    """Write the file, and return whether it has changed.
 
-    Raises `ConfigError` where somebody else's file is there already.
+    Raises `ConfigError` if the existing file is not a generated one.
     """
     return write_generated(render_exposures(syncs, referrer), file, header=HEADER, command="docs")
 
@@ -94,7 +94,7 @@ def _exposure(sync: Sync, referrer: Referrer) -> Iterator[str]:
     description = f"Each row of {sync.model.label} is {with_article(sync.resource)} in Stripe."
     if sync.depends_on:
         description += f" It refers to objects of {', '.join(sync.depends_on)}."
-    # dbt takes letters, digits and underscores alone.
+    # dbt accepts only letters, digits and underscores.
     yield f"  - name: stripe_{re.sub(r'[^A-Za-z0-9_]', '_', sync.name)}"
     yield f"    label: {json.dumps(f'Stripe: {sync.name}')}"
     yield "    type: application"

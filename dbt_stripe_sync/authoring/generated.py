@@ -1,4 +1,4 @@
-"""A file of the project that a command writes whole, and writes anew each time."""
+"""Writes project files that a command generates as a whole each time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def write_generated(text: str, file: Path, *, header: str, command: str) -> bool:
-    """Write the file, and say whether it has changed.
+    """Write the file, and return whether it has changed.
 
-    Raises `ConfigError` where a file is there already that does not begin with `header`: somebody else's.
+    Raises `ConfigError` if a file exists that doesn't begin with `header`, so that it isn't a generated one.
     """
     if file.exists():
         before = file.read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ def write_generated(text: str, file: Path, *, header: str, command: str) -> bool
             raise ConfigError(
                 Problem(
                     code="file-exists",
-                    summary=f"the file is there already, and was not written by `dbt-stripe-sync {command}`",
+                    summary=f"the file already exists, and was not written by `dbt-stripe-sync {command}`",
                     where=Location(file=str(file)),
                     hint="name another one with `--out`",
                 )

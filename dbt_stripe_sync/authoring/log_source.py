@@ -22,7 +22,10 @@ def render_source(schema: str | None) -> str:
 
 
 def write_source(schema: str | None, file: Path) -> bool:
-    """Write the file, and say whether it has changed. Raises `ConfigError` where somebody else's file is there."""
+    """Write the file, and return whether it has changed.
+
+    Raises `ConfigError` if the existing file is not a generated one.
+    """
     return write_generated(render_source(schema), file, header=HEADER, command="log source")
 
 

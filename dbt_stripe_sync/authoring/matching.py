@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.authoring.referring import Referable
     from dbt_stripe_sync.model.params import Param, Resource
 
-# Hashes whose parts stand as columns of their own without the hash's name before them.
+# Hashes whose parts are often columns without the hash's name as a prefix.
 _PLAIN_HASHES = frozenset({"address", "recurring"})
 _MONEY = re.compile(r"(^|_)(amount|balance|price)(_|$)")
 
@@ -76,8 +76,8 @@ def match_columns(
 ) -> Matched:
     """The columns of a model as the fields of a sync.
 
-    `chosen` is what the user maps by name, `ask` asks a person for the key. Raises `ConfigError` where a column is not
-    there, where nothing says what the key is, or where Stripe requires a parameter that no column matches.
+    `chosen` is what the user maps by name, `ask` asks a person for the key. Raises `ConfigError` if a column doesn't
+    exist, if nothing says what the key is, or if no column matches a parameter that Stripe requires.
     """
     columns = known.columns
     _check_names((*key, *chosen.values()), columns, known.name)
@@ -189,7 +189,7 @@ def _find(path: str, param: Param, columns: Mapping[str, str], used: set[str]) -
 
 
 def _value(path: str, param: Param, column: str, known: KnownModel) -> str | Mapping[str, str] | Unsure:
-    """How a column is mapped, and why not, where that is not certain."""
+    """How a column is mapped, and if that isn't certain, the reason."""
     column_type = known.columns[column]
     if param.kind is ParamKind.INTEGER and is_decimal(column_type):
         if not _MONEY.search(param.name):
@@ -207,7 +207,7 @@ def _value(path: str, param: Param, column: str, known: KnownModel) -> str | Map
 
 
 def _drop_halves(fields: dict[str, str | Mapping[str, str]], resource: Resource) -> None:
-    """A hash of which a required part has no column is left out."""
+    """Leave out a hash if a required part of it has no column."""
     for name in {path.partition(".")[0] for path in fields if "." in path}:
         param = resource.params.get(name)
         inner = (param.fields or {}) if param is not None and param.kind is ParamKind.HASH else {}
@@ -238,7 +238,7 @@ def _check_names(named: Sequence[str], columns: Mapping[str, str], model: str) -
 def _missing(missing: Sequence[str], columns: Mapping[str, str], model: str, resource: str) -> Problem:
     options = " ".join(f"--field {name}=COLUMN" for name in missing)
     return Problem(
-        code="no-column-for",
+        code="no-matching-column",
         summary=f"Stripe requires {listed(missing)} to create {with_article(resource)}, and no column matches",
         where=Location(model=model),
         hint=f"name the column: `{options}`; columns are {listed(columns)}",
@@ -247,7 +247,7 @@ def _missing(missing: Sequence[str], columns: Mapping[str, str], model: str, res
 
 def _no_key(known: KnownModel) -> Problem:
     return Problem(
-        code="key-not-known",
+        code="no-row-key",
         summary=f"nothing says which column identifies a row of `{known.name}`",
         where=Location(model=known.name),
         hint=f"name it with `--key COLUMN`, or test it as `unique` and `not_null`; columns are {listed(known.columns)}",

@@ -96,14 +96,14 @@ def singulars(model: str) -> tuple[str, ...]:
 
 
 def known_key(keys: Sequence[tuple[str, ...]], columns: Mapping[str, str]) -> tuple[str, ...]:
-    """The surest key of which the warehouse has all columns, in its own spelling."""
+    """The most certain key whose columns all exist in the warehouse, as the warehouse spells them."""
     by_name = {column.lower(): column for column in columns}
     fitting = (key for key in keys if key and all(column.lower() in by_name for column in key))
     return tuple(by_name[column.lower()] for column in next(fitting, ()))
 
 
 def guess_key(columns: Mapping[str, str], model: str, resource: str) -> tuple[str, ...]:
-    """The column whose name says that it is the model's own id; nothing where no name does.
+    """The column whose name says that it is the model's own id, if there is one.
 
     Another model's id and a code, such as a country's, identify no row by their names alone.
     """

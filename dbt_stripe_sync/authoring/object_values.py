@@ -67,13 +67,13 @@ def _settable_fields(body: Mapping[str, Any], params: Mapping[str, Param]) -> di
 
 
 def _shown(body: Mapping[str, Any], name: str, param: Param) -> Any:
-    """What an object has; a word where it shows nothing for it, as for the last tier."""
+    """An object's value, or the word that Stripe uses where it shows null, as for the last tier."""
     value = body.get(name)
     return word_unshown(param) if value is None else value
 
 
 def _settable(value: Any, param: Param) -> Any:
-    """A value in the form in which it is taken, None where there is none."""
+    """A value in the form that a create call accepts, or None."""
     if value is None or value == "":
         return None
     if param.kind is ParamKind.HASH and param.fields:

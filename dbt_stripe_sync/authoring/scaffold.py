@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstSync:
-    """What the user asks for. `fields` are parameters with their columns, where names alone do not tell.
+    """What the user asks for.
 
-    `ask` asks for the key among the model's columns, where nothing else says what it is.
+    `fields` are parameters with their columns, for names that don't match. `ask` asks which of the model's columns is
+    the key, if nothing else says so.
     """
 
     model: str
@@ -50,7 +51,7 @@ class Written:
 
 
 def find_model(manifest: Manifest, name: str) -> ModelNode:
-    """The model of that name. Raises `ConfigError` where there is none, or where it has a sync already."""
+    """The model of that name. Raises `ConfigError` if there is none, or if it already has a sync."""
     node = models_by_name(manifest.nodes.values(), manifest.project_name).get(name)
     if node is None:
         names = [node.name for node in manifest.nodes.values()]
@@ -58,7 +59,7 @@ def find_model(manifest: Manifest, name: str) -> ModelNode:
         raise ConfigError(Problem(code="unknown-model", summary=f"the project has no model `{name}`", hint=hint))
     if TAG in node.meta:
         where = Location(file=node.file, model=name)
-        hint = "change it there; `dbt-stripe-sync init` writes only what is not there yet"
+        hint = "change it there; `dbt-stripe-sync init` only adds what is missing"
         raise ConfigError(Problem(code="already-synced", summary=f"`{name}` has a sync", where=where, hint=hint))
     return node
 
@@ -92,14 +93,14 @@ def _find_resource(name: str, catalog: Catalog) -> Resource:
     if resource is None:
         close = catalog.suggest(name)
         hint = f"did you mean `{close}`?" if close else "`dbt-stripe-sync fields` lists them all"
-        raise ConfigError(Problem(code="unknown-resource", summary=f"Stripe has no resource `{name}`", hint=hint))
+        raise ConfigError(Problem(code="unknown-resource", summary=f"unknown Stripe resource `{name}`", hint=hint))
     refused = resource.lifecycle.refused
     if refused is not None:
         raise ConfigError(
             Problem(
                 code="refused-resource",
-                summary=f"`{resource.name}` is not synced: {refused}",
-                hint="`dbt-stripe-sync fields` lists what can be",
+                summary=f"`{resource.name}` can't be synced: {refused}",
+                hint="`dbt-stripe-sync fields` lists what can be synced",
             )
         )
     return resource
@@ -121,7 +122,7 @@ def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) ->
         raise ConfigError(
             Problem(
                 code="foreign-model",
-                summary=f"`{node.name}` belongs to the package `{node.package}`, whose files are not yours",
+                summary=f"`{node.name}` belongs to the package `{node.package}`, whose files you can't change",
                 where=Location(file=node.file, model=node.name),
                 hint="select from it in a model of your own, and sync that one",
             )
@@ -135,5 +136,5 @@ def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) ->
     if file.exists():
         where = Location(file=str(file), model=node.name)
         hint = "run `dbt parse`, so that the manifest has it, and try again"
-        raise ConfigError(Problem(code="file-exists", summary="the file is there already", where=where, hint=hint))
+        raise ConfigError(Problem(code="file-exists", summary="the file already exists", where=where, hint=hint))
     return file, new_file(node.resource_type, node.name, lines)

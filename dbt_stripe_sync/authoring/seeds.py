@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEY = "id"
 STEP = "  "
-# With more keys than this, all metadata goes into one JSON column: nobody reads a table that wide.
+# With more keys than this, all metadata goes into one JSON column, since such a wide table is unreadable.
 MOST_METADATA_COLUMNS = 20
 # A name in a field's path and in a warehouse: dots would lead into a hash, and dbt renders braces.
 _PATH_NAME = re.compile(r"[A-Za-z0-9_ -]+")

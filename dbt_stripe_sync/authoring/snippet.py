@@ -88,5 +88,5 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def yaml_scalar(text: str) -> str:
-    """A text that YAML 1.1 reads as text, quoted where it has to be."""
+    """A text for YAML 1.1, quoted if necessary."""
     return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)

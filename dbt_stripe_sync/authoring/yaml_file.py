@@ -1,4 +1,4 @@
-"""A model's YAML with a sync put into it: lines are added where they belong, and every other line stays as it is."""
+"""Adds a sync to a model's YAML without changing any other line."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def new_file(kind: str, model: str, snippet: Sequence[str]) -> str:
 def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, file: str) -> str:
     """The same file with the sync under the model's meta.
 
-    Raises `ConfigError` where the model has a sync there already, or where the file is written in a way that takes no
-    further lines.
+    Raises `ConfigError` if the model already has a sync there, or if lines can't be added to its YAML.
     """
     node = _find_model(_load(text, file), kind, model)
     if node is None:
@@ -44,7 +43,7 @@ def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, fil
         column = holder.lc.col
         line, names = holder.lc.line, ["meta", TAG] if below == "config" else [TAG]
     if holder is not None and TAG in holder:
-        raise ConfigError(_problem("already-synced", f"`{model}` has a `{TAG}` already", file, model))
+        raise ConfigError(_problem("already-synced", f"`{model}` already has a `{TAG}`", file, model))
     lines = [f"{STEP * depth}{name}:" for depth, name in enumerate(names)] + _indented(snippet, len(names))
     rows = text.splitlines()
     rows[line:line] = [f"{' ' * column}{row}" for row in lines]
@@ -54,7 +53,7 @@ def insert_sync(text: str, kind: str, model: str, snippet: Sequence[str], *, fil
 
 
 def _place(node: CommentedMap) -> tuple[CommentedMap | None, str]:
-    """The map that the sync goes into, and its name: `meta` where there is one, else `config`."""
+    """The map that the sync goes into, and its name: `meta` if there is one, otherwise `config`."""
     config = node.get("config")
     if isinstance(config, CommentedMap):
         if isinstance(config.get("meta"), CommentedMap):
@@ -85,12 +84,12 @@ def _find_model(document: Any, kind: str, model: str) -> CommentedMap | None:
 
 
 def _check_rest(before: str, after: str, kind: str, model: str, file: str) -> None:
-    """What was there means the same as before, and the sync is where it belongs."""
+    """Check that the file means the same as before, apart from the new sync."""
     was, now = _load(before, file), _load(after, file)
     node = _find_model(now, kind, model)
     holder, _ = _place(node) if node is not None else (None, "")
     if node is None or holder is None or holder.pop(TAG, None) is None:
-        raise ConfigError(_problem("flow-yaml", "no place for the sync is found in this file", file, model))
+        raise ConfigError(_problem("flow-yaml", "there is no place for the sync in this file", file, model))
     old = _find_model(was, kind, model)
     for name in ("config", "meta"):
         part = node.get(name)
@@ -99,12 +98,12 @@ def _check_rest(before: str, after: str, kind: str, model: str, file: str) -> No
         if part == {} and old is not None and not old.get(name):
             del node[name]
     if was != now:
-        raise ConfigError(_problem("flow-yaml", "no place for the sync is found in this file", file, model))
+        raise ConfigError(_problem("flow-yaml", "there is no place for the sync in this file", file, model))
 
 
 def _problem(code: str, summary: str, file: str, model: str | None) -> Problem:
     hints = {
-        "already-synced": "change it there; `dbt-stripe-sync init` writes only what is not there yet",
+        "already-synced": "change it there; `dbt-stripe-sync init` only adds what is missing",
         "flow-yaml": "write the model's `config:` and `meta:` on lines of their own, and try again",
         "bad-yaml": "`dbt parse` shows the details",
         "model-not-in-file": "run `dbt parse`, so that the manifest has its location",

@@ -21,12 +21,12 @@ INTERRUPTED = 130
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 UNSUPPORTED = Problem(
     code="unsupported-system",
-    summary="dbt-stripe-sync doesn't run on Windows: its locks and signals are those of POSIX",
+    summary="dbt-stripe-sync doesn't run on Windows: it needs POSIX locks and signals",
     hint="run it on Linux or macOS, or in the Windows Subsystem for Linux",
 )
 OUT_OF_MEMORY = Problem(
     code="out-of-memory",
-    summary="there was not enough memory to continue; what was sent is recorded",
+    summary="the program ran out of memory; what was sent is recorded",
     hint="run it again with more memory, or with `--select` for fewer syncs at a time",
 )
 
@@ -38,29 +38,30 @@ STOPPED = Problem(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 all well, 1 some rows or models failed or were held, 2 nothing could be done."""
+    """Run the command line and exit: 0 success, 1 some rows or models were not synced, 2 nothing could be done."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     from dbt_stripe_sync.cli.commands import commands
 
     if sys.platform == "win32":
-        sys.exit(_tell(SyncError(UNSUPPORTED), as_json=_is_json(arguments)))
+        sys.exit(_report(SyncError(UNSUPPORTED), arguments))
     try:
         status = commands.main(args=arguments, prog_name="dbt-stripe-sync", standalone_mode=False)
     except BrokenPipeError:
         # The reader of our output (`head`, a pager) has seen enough.
         sys.stderr.close()
         sys.exit(0)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - what nobody foresaw is raised again there
-        sys.exit(_tell(error, as_json=_is_json(arguments)))
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - unexpected errors are raised again there
+        sys.exit(_report(error, arguments))
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _tell(error: BaseException, *, as_json: bool) -> int:
-    """Say how a command ended, and with which code. Raises what nobody foresaw, for people to see."""
+def _report(error: BaseException, arguments: Sequence[str] | None) -> int:
+    """Print why a command failed, and return its exit code. Raises unexpected errors, with their traceback."""
     from dbt_stripe_sync.cli.screen import print_failure, print_problems
 
+    as_json = _is_json(arguments)
     if isinstance(error, SyncError):
-        print_problems(error.problems, as_json=as_json)
+        print_problems(error.problems, as_json=as_json, colour="--no-color" not in _given(arguments))
         return error.exit_code
     if isinstance(error, MemoryError):
         print_problems([OUT_OF_MEMORY], as_json=as_json)
@@ -76,7 +77,7 @@ def _tell(error: BaseException, *, as_json: bool) -> int:
             error.show()
         return error.exit_code
     if isinstance(error, OSError) and error.errno == errno.EIO:
-        return INTERRUPTED  # the terminal is gone, and with it whoever would read the rest
+        return INTERRUPTED  # the terminal is gone, so nobody would read the rest
     if not as_json:
         raise error
     print_failure(error)
@@ -84,6 +85,10 @@ def _tell(error: BaseException, *, as_json: bool) -> int:
 
 
 def _is_json(arguments: Sequence[str] | None) -> bool:
-    """Whether programs read what is printed on stderr: known also where a command has not begun."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Whether stderr gets JSON lines, read from the arguments, since the command may not have been parsed."""
+    given = _given(arguments)
     return "--log-format=json" in given or ("--log-format", "json") in pairwise(given)
+
+
+def _given(arguments: Sequence[str] | None) -> Sequence[str]:
+    return sys.argv[1:] if arguments is None else arguments

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from dbt_stripe_sync.api import Project
+from dbt_stripe_sync.cli.completing import complete_model, complete_resource
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.counting import counted
@@ -32,8 +33,13 @@ def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
 
 @click.command()
 @with_project
-@click.argument("model")
-@click.option("--resource", required=True, help="What each row of MODEL is in Stripe: customer, price …")
+@click.argument("model", shell_complete=complete_model)
+@click.option(
+    "--resource",
+    required=True,
+    shell_complete=complete_resource,
+    help="What each row of MODEL is in Stripe: customer, price …",
+)
 @click.option("--key", multiple=True, help="Column that identifies a row; repeat it for a composite key.")
 @click.option("--field", "fields", multiple=True, callback=_pairs, help="PARAMETER=COLUMN, where names don't match.")
 def init(
@@ -47,8 +53,8 @@ def init(
 ) -> int:
     """Write a first sync for MODEL into its YAML.
 
-    Columns are matched to parameters by name and type. What is not certain is left as a comment with the reason; where
-    nothing says what the key is, a terminal asks.
+    Columns are matched to parameters by name and type. Uncertain matches are left as comments with the reason. If
+    nothing says what the key is, it asks on a terminal.
     """
 
     def ask(columns: Sequence[str]) -> tuple[str, ...]:
@@ -75,9 +81,9 @@ def _prefix(ctx: click.Context, param: click.Parameter, given: str) -> str:
 @with_project
 @click.argument("kinds", metavar="[KIND]...", nargs=-1, type=click.Choice(KINDS))
 @click.option("--include-archived", is_flag=True, help="Also import archived objects and expired coupons.")
-@click.option("--prefix", default=PREFIX, callback=_prefix, show_default=True, help="Start of the seeds' names.")
-@click.option("--force", is_flag=True, help="Overwrite seeds that are there already.")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option("--prefix", default=PREFIX, callback=_prefix, show_default=True, help="Prefix of the seeds' names.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @OUTPUT
 def import_(
     project: Project,

@@ -9,7 +9,7 @@ import click
 from dbt_stripe_sync.alerts import alerting_about_stops
 from dbt_stripe_sync.cli.cloud_progress import CloudProgress
 from dbt_stripe_sync.cli.options import project_options
-from dbt_stripe_sync.cli.screen import Screen
+from dbt_stripe_sync.cli.screen import Screen, wants_colour
 from dbt_stripe_sync.cli.sync import run
 from dbt_stripe_sync.cloud import trigger_job
 
@@ -31,9 +31,12 @@ def cloud() -> None:
 def trigger(job: int, *, cause: str, timeout: float, poll: float, **given: Any) -> int:
     """Start the dbt Cloud job JOB, wait for its run, then sync what it built.
 
-    Takes the options of `run` too. After Ctrl-C the job goes on in dbt Cloud; `run --dbt-cloud-run` picks it up.
+    It also takes the options of `run`. After Ctrl-C the job continues in dbt Cloud; `run --dbt-cloud-run` syncs it
+    later.
     """
-    screen = Screen(log_format=given["log_format"], colour=not given["no_color"], is_quiet=given["quiet"])
+    screen = Screen(
+        log_format=given["log_format"], colour=not given["no_color"] and wants_colour(), is_quiet=given["quiet"]
+    )
     with alerting_about_stops(project_options(given)):
         started = trigger_job(job, cause=cause, timeout=timeout, poll=poll, tell=CloudProgress(screen).told)
     callback = run.callback

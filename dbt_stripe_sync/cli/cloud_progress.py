@@ -1,4 +1,4 @@
-"""How a run of dbt Cloud is told on stderr while it is waited for: lines, or JSON lines."""
+"""Shows the progress of a dbt Cloud run on stderr, as text or as JSON lines."""
 
 from __future__ import annotations
 

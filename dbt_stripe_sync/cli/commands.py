@@ -42,14 +42,14 @@ SUMMARIES = {
     "run": "Plan and apply: make Stripe match the models.",
     "plan": "Show what would change in Stripe, and send nothing.",
     "apply": "Send a plan that `plan --out` saved, or refuse a stale one.",
-    "retry": "Retry only what a run could not do.",
+    "retry": "Retry only what a run didn't finish.",
     "undo": "Put back what RUN changed, as far as Stripe allows.",
     "runs": "List the runs, the newest first.",
-    "report": "Show what RUN (the last one) did, and what to do about it.",
+    "report": "Show what RUN (default: the last) did, and what to do about it.",
     "parse": "Check every sync against Stripe's parameters.",
     "ls": "List the syncs in the order in which they run.",
     "show": "Show rows of SYNC with the exact parameters that they would send.",
-    "debug": "Check each part on its own: ok, or what to do.",
+    "debug": "Check each part of the setup, and say what to fix.",
     "fields": "List the parameters of RESOURCE, or all resources.",
     "state": "Look at, move, and rebuild what was last written to Stripe.",
     "init": "Write a first sync for MODEL into its YAML.",
@@ -62,7 +62,7 @@ SUMMARIES = {
     "sandbox": "Start a local Stripe that keeps its objects, for rehearsals.",
     "demo": "Run the sample project end to end with dbt and a local Stripe.",
 }
-# Commands without arguments of their own, whose selectors may stand one after the other, as dbt takes them.
+# Commands without positional arguments, whose selectors may be separated by spaces, as in dbt.
 WITHOUT_ARGUMENTS = frozenset({"run", "plan", "parse", "ls", "debug", "docs", "runs"})
 # At the end of each command's help.
 EXAMPLES = {
@@ -104,7 +104,7 @@ EXAMPLES = {
     "sandbox": ("sandbox --port 12111",),
     "demo": ("demo",),
 }
-# Where a context remembers that nobody named a command.
+# The context key that says that no command was named.
 BARE = "dbt_stripe_sync.bare"
 SELECTORS = frozenset({"--select", "-s", "--exclude"})
 
@@ -169,7 +169,7 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
         """Put `run` in front where no command is named."""
         given = list(args)
-        # Where a shell completes the first word, nobody has said yet that it is not a command's name.
+        # While a shell completes the first word, it may still become the name of a command.
         is_completing = ctx.resilient_parsing and not given
         is_bare = not given or (given[0].startswith("-") and given[0] not in {"--help", "-h", "--version"})
         if is_bare and not is_completing:

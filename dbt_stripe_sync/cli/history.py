@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
+from dbt_stripe_sync.cli.completing import complete_run
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import with_project
 from dbt_stripe_sync.report import html, run_json, run_list, run_text
@@ -33,7 +34,7 @@ def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
 
 @click.command()
 @with_project
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=complete_run)
 @click.option(
     "--output",
     "form",
@@ -48,7 +49,7 @@ def runs(project: Project, screen: Screen, *, limit: int, output: str) -> int:
 def report(
     project: Project, screen: Screen, *, run_id: str | None, form: str | None, is_opened: bool, show_values: bool
 ) -> int:
-    """Show what RUN (the last one) did, and what to do about it.
+    """Show what RUN (default: the last) did, and what to do about it.
 
     Lists each request with its id and Stripe's answer.
     """

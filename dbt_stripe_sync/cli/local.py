@@ -12,7 +12,7 @@ from dbt_stripe_sync.cli.options import FILE, FOLDER
 @click.command()
 @click.option("--port", type=int, default=12111, show_default=True, help="Port on 127.0.0.1; 0 picks a free one.")
 @click.option("--data", "data_file", type=FILE, help="File to keep the objects in between starts.")
-@click.option("--rate-limits", is_flag=True, help="Enforce Stripe's limits of a sandbox account.")
+@click.option("--rate-limits", is_flag=True, help="Enforce the rate limits of a Stripe sandbox account.")
 @click.option(
     "--require-payment-methods", is_flag=True, help="Refuse to charge customers without a card, as Stripe does."
 )

@@ -22,7 +22,7 @@ def log() -> None:
 
 @log.command("write")
 @with_project
-@click.option("--take-over", is_flag=True, help="Continue the log of another state, one that is gone for good.")
+@click.option("--take-over", is_flag=True, help="Continue the log of another state that no longer exists.")
 def write(project: Project, screen: Screen, *, take_over: bool) -> int:
     """Write what the log in the warehouse lacks.
 

@@ -6,8 +6,10 @@ import click
 import orjson
 
 from dbt_stripe_sync.api import Project
+from dbt_stripe_sync.cli.completing import complete_resource, complete_sync
 from dbt_stripe_sync.cli.options import with_project
 from dbt_stripe_sync.cli.screen import Screen, wants_colour
+from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report import tables
 from dbt_stripe_sync.report.json_values import json_problem
@@ -30,7 +32,9 @@ def parse(project: Project, screen: Screen, *, output: str | None) -> int:
         screen.lines([orjson.dumps(document).decode()])
         return 1 if any(problem.severity is Severity.ERROR for problem in found) else 0
     screen.problems(found)
-    screen.say([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed."])
+    # Errors raise: what is found here are warnings.
+    warned = f", with {counted(len(found), 'warning')}" if found else ""
+    screen.say([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed{warned}."])
     return 1 if any(problem.severity is Severity.ERROR for problem in found) else 0
 
 
@@ -62,7 +66,7 @@ def ls(project: Project, screen: Screen, *, output: str | None) -> int:
 
 @click.command()
 @with_project
-@click.argument("sync")
+@click.argument("sync", shell_complete=complete_sync)
 @click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="Number of rows to show.")
 @OUTPUT
 def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str | None) -> int:
@@ -83,7 +87,7 @@ def show(project: Project, screen: Screen, *, sync: str, limit: int, output: str
 @with_project
 @OUTPUT
 def debug(project: Project, screen: Screen, *, output: str | None) -> int:
-    """Check each part on its own: ok, or what to do.
+    """Check each part of the setup, and say what to fix.
 
     The parts are project, syncs, warehouse, Stripe, permissions and state.
     """
@@ -100,7 +104,7 @@ def debug(project: Project, screen: Screen, *, output: str | None) -> int:
 
 
 @click.command()
-@click.argument("resource", required=False)
+@click.argument("resource", required=False, shell_complete=complete_resource)
 @click.argument("path", required=False)
 @OUTPUT
 def fields(resource: str | None, path: str | None, output: str | None) -> int:

@@ -18,10 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
-# Commands whose failure is worth an alert; those that only look have somebody who looks.
+# Commands whose failure sends an alert. Read-only commands have a person who sees the failure.
 SENDING = frozenset({"run", "apply", "retry", "undo", "trigger"})
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _complete_selected(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from dbt_stripe_sync.cli.completing import complete_selected
+
+    return complete_selected(ctx, param, incomplete)
+
 
 _PROJECT = (
     click.option("--project-dir", type=FOLDER, envvar="DBT_PROJECT_DIR", help="Folder of dbt_project.yml [default: .]"),
@@ -30,8 +37,14 @@ _PROJECT = (
     click.option("--target", "-t", help="Target of the profile."),
     click.option("--target-path", type=FOLDER, help="Folder that dbt writes to [default: target]"),
     click.option("--vars", "variables", help="dbt variables, as YAML."),
-    click.option("--select", "-s", multiple=True, help="Models or syncs, in dbt's selector syntax."),
-    click.option("--exclude", multiple=True, help="Models or syncs to leave out."),
+    click.option(
+        "--select",
+        "-s",
+        multiple=True,
+        shell_complete=_complete_selected,
+        help="Models or syncs, in dbt's selector syntax.",
+    ),
+    click.option("--exclude", multiple=True, shell_complete=_complete_selected, help="Models or syncs to leave out."),
     click.option("--selector", help="Selector of selectors.yml, in place of --select and --exclude."),
     click.option("--allow-empty-selection", is_flag=True, help="Don't fail if --exclude matches nothing."),
     click.option("--state", "dbt_state", type=FOLDER, help="Folder with the manifest that `state:` compares with."),
@@ -50,7 +63,7 @@ _CLOUD = (
 )
 _SCREEN = (
     click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Progress output format."),
-    click.option("--no-color", is_flag=True, help="Disable colors; NO_COLOR does so, too."),
+    click.option("--no-color", is_flag=True, help="Disable colors, as NO_COLOR does."),
     click.option("--quiet", "-q", is_flag=True, help="Print data and errors only: no progress, no notes, no warnings."),
 )
 

@@ -32,7 +32,7 @@ ENDLESS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """How to print: progress as text or JSON lines, with or without colours, and where it `is_quiet`, no progress."""
+    """How to print: progress as text or JSON lines, with or without colours; no progress if it `is_quiet`."""
 
     log_format: str
     colour: bool
@@ -50,7 +50,7 @@ class Screen:
 
     @property
     def is_interactive(self) -> bool:
-        """Whether a person reads along."""
+        """Whether stdout is a terminal."""
         return sys.stdout.isatty()
 
     @property
@@ -70,7 +70,7 @@ class Screen:
         return open_progress(self.log_format, sys.stderr, colour=self.colour)
 
     def listen(self) -> None:
-        """Let what is said while something is waited for be seen: as a line, or as a JSON line among the progress."""
+        """Print log messages, such as those about waiting, as lines or as JSON lines among the progress."""
         handler = _Notes(self)
         logger = logging.getLogger("dbt_stripe_sync")
         logger.handlers = [handler]
@@ -95,7 +95,7 @@ class Screen:
         self.lines(lines)
 
     def as_json(self, output: str | None) -> bool:
-        """Whether data are printed as JSON: asked for by itself, or since programs read all that is printed."""
+        """Whether to print data as JSON, because of `--output json` or `--log-format json`."""
         return output == "json" or (output is None and self.log_format == "json")
 
     def confirm(self, question: str) -> bool:
@@ -106,11 +106,11 @@ class Screen:
         """Print what is wrong."""
         if self.is_quiet:
             problems = [problem for problem in problems if problem.severity is Severity.ERROR]
-        print_problems(problems, as_json=self.log_format == "json")
+        print_problems(problems, as_json=self.log_format == "json", colour=self.colour)
 
 
 def wants_colour() -> bool:
-    """Whether nobody has turned colours off for all programs: NO_COLOR may hold any text (no-color.org)."""
+    """Whether NO_COLOR leaves colours on. Any text in it turns them off (no-color.org)."""
     return not os.environ.get("NO_COLOR")
 
 
@@ -127,7 +127,7 @@ class _Notes(logging.Handler):
         self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print what was logged. That nobody reads it any more stops nothing."""
+        """Print a log message. A closed stderr doesn't stop the command."""
         if self._screen.is_quiet:
             return
         said = record.getMessage()
@@ -137,10 +137,13 @@ class _Notes(logging.Handler):
             self._screen.notes([said])
 
 
-def print_problems(problems: Iterable[Problem], *, as_json: bool = False) -> None:
-    """Print what is wrong on stderr, for people or as JSON lines among the progress."""
+def print_problems(problems: Iterable[Problem], *, as_json: bool = False, colour: bool = True) -> None:
+    """Print problems on stderr, as text or as JSON lines among the progress. Only a terminal gets a `colour`."""
     found = tuple(problems)
-    lines: Iterable[str] = render_problems(found)
+    is_terminal = sys.stderr.isatty()
+    has_colour = colour and is_terminal and wants_colour()
+    width = _width_of(sys.stderr) if is_terminal else None
+    lines: Iterable[str] = render_problems(found, colour=has_colour, width=width)
     if as_json:
         lines = (log_line("problem", p.severity.value, **json_problem(p)) for p in found)
     for line in lines:
@@ -148,7 +151,10 @@ def print_problems(problems: Iterable[Problem], *, as_json: bool = False) -> Non
 
 
 def print_failure(error: BaseException) -> None:
-    """Print what nobody foresaw as a JSON line, with the lines of code that led to it. Its words may hold a row's."""
+    """Print an unexpected error as a JSON line with its traceback.
+
+    Its message, which may have row values, is left out.
+    """
     where = "".join(traceback.format_tb(error.__traceback__))
     line = log_line("failure", "error", code="unexpected", summary=type(error).__name__, traceback=hide_keys(where))
     click.echo(printable(line), err=True)

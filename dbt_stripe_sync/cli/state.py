@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
+from dbt_stripe_sync.cli.completing import complete_sync
 from dbt_stripe_sync.cli.look import OUTPUT
 from dbt_stripe_sync.cli.options import FOLDER, with_project
 from dbt_stripe_sync.model.counting import counted
@@ -28,7 +29,7 @@ def state() -> None:
 
 @state.command("list")
 @with_project
-@click.argument("sync", required=False)
+@click.argument("sync", required=False, shell_complete=complete_sync)
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Number of records to show.")
 @OUTPUT
 def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, output: str | None) -> int:
@@ -54,7 +55,7 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
 
 @state.command("show")
 @with_project
-@click.argument("sync")
+@click.argument("sync", shell_complete=complete_sync)
 @click.argument("key")
 @OUTPUT
 def show(project: Project, screen: Screen, *, sync: str, key: str, output: str | None) -> int:
@@ -67,7 +68,7 @@ def show(project: Project, screen: Screen, *, sync: str, key: str, output: str |
 
 @state.command("forget")
 @with_project
-@click.argument("sync")
+@click.argument("sync", shell_complete=complete_sync)
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Every record of SYNC.")
 def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...], every: bool) -> int:
@@ -76,7 +77,7 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
     The next run looks for the tag before it creates, so a row whose object is still there gets its record back.
     """
     if every == bool(keys):
-        raise click.UsageError("name the keys to forget, or say `--all`")
+        raise click.UsageError("name the keys to forget, or use `--all`")
     count = project.state.forget(sync, keys, every=every)
     objects = "its object stays" if count == 1 else "their objects stay"
     screen.say([f"Forgot {count:,} {_records(count)} of `{sync}`; {objects} in Stripe."])
@@ -85,13 +86,13 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
 
 @state.command("settle")
 @with_project
-@click.argument("sync")
+@click.argument("sync", shell_complete=complete_sync)
 @click.argument("key")
 def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
     """Drop what is owed for one row.
 
-    For steps that you have done by hand, or don't want any more. Changes nothing in Stripe; `dbt-stripe-sync plan`
-    lists what is owed.
+    For steps that you have done by hand or no longer want. Changes nothing in Stripe; `dbt-stripe-sync plan` lists what
+    is owed.
     """
     steps = project.state.settle(sync, key)
     screen.say([f"Settled {len(steps):,} owed {'step' if len(steps) == 1 else 'steps'} of `{sync}` [{key}]:"])
@@ -102,8 +103,8 @@ def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
 @state.command("mv")
 @with_project
 @click.argument("old")
-@click.argument("new")
-@click.option("--keep-tags", is_flag=True, help="Leave the old name in Stripe, which costs no call.")
+@click.argument("new", shell_complete=complete_sync)
+@click.option("--keep-tags", is_flag=True, help="Leave the old name in Stripe, without any calls.")
 def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: bool) -> int:
     """Move records after a sync was renamed in YAML from OLD to NEW.
 
@@ -161,7 +162,7 @@ def rebuild(project: Project, screen: Screen, *, output: str | None) -> int:
             "sync": sync.sync,
             "records": "-" if sync.skipped else f"{sync.records:,}",
             "note": sync.skipped
-            or (f"{counted(sync.unknown_rows, 'object')} with keys too long to tell" * bool(sync.unknown_rows)),
+            or (f"{counted(sync.unknown_rows, 'object')} whose key doesn't fit into the tag" * bool(sync.unknown_rows)),
         }
         for sync in found
     ]

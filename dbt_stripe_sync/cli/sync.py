@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbt_stripe_sync.cli.commands import BARE
+from dbt_stripe_sync.cli.completing import complete_run
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.model.errors import ConfigError, PlanError, Problem, Severity
 from dbt_stripe_sync.model.plan import PlanOptions
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 FORMATS = click.Choice(["text", "markdown", "json"])
 REFRESH = click.option("--refresh", is_flag=True, help="Read every object back and show what others changed in Stripe.")
 ALL = click.option("--all", "all_rows", is_flag=True, help="Show every change, not examples of each kind.")
+RESULTS = click.option(
+    "--output", type=click.Choice(["text", "json"]), help="How to print what was done [default: text]"
+)
 YES = click.option("--yes", is_flag=True, help="Pre-approve removals that can't be undone.")
 
 
@@ -47,6 +51,7 @@ YES = click.option("--yes", is_flag=True, help="Pre-approve removals that can't 
 @YES
 @click.option("--show-values", is_flag=True, help="Show row values in a dry run.")
 @ALL
+@RESULTS
 def run(
     project: Project,
     screen: Screen,
@@ -60,6 +65,7 @@ def run(
     yes: bool,
     show_values: bool,
     all_rows: bool,
+    output: str | None,
 ) -> int:
     """Plan and apply: make Stripe match the models.
 
@@ -79,7 +85,7 @@ def run(
     if dry_run:
         with screen.progress() as progress, project.plan(options, progress=progress) as plan:
             progress.end()
-            form = "json" if screen.log_format == "json" else "text"
+            form = "json" if screen.as_json(output) else "text"
             screen.lines(rendered(plan, project, screen, form, show_values=show_values, all_rows=all_rows))
             return plan_status(plan)
     with screen.progress() as progress:
@@ -87,7 +93,7 @@ def run(
         is_bare = bool(click.get_current_context().meta.get(BARE))
         review = _review(project, screen, progress, asks_first=is_bare and not yes)
         report = project.run(options, progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
-    return finish(report, project, screen)
+    return finish(report, project, screen, output)
 
 
 @click.command()
@@ -126,23 +132,27 @@ def plan(
 @with_project
 @click.argument("plan_file", metavar="FILE", type=FILE)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
-def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool) -> int:
+@RESULTS
+def apply(project: Project, screen: Screen, *, plan_file: Path, fail_fast: bool, output: str | None) -> int:
     """Send a plan that `plan --out` saved, or refuse a stale one.
 
     It doesn't ask: the plan was reviewed. To continue one that was interrupted, apply the same FILE again.
     """
     with screen.progress() as progress:
         report = project.apply(plan_file, progress=progress, fail_fast=fail_fast)
-    return finish(report, project, screen)
+    return finish(report, project, screen, output)
 
 
 @click.command()
 @with_project
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=complete_run)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first row that Stripe rejects.")
 @YES
-def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bool, yes: bool) -> int:
-    """Retry only what a run could not do.
+@RESULTS
+def retry(
+    project: Project, screen: Screen, *, run_id: str | None, fail_fast: bool, yes: bool, output: str | None
+) -> int:
+    """Retry only what a run didn't finish.
 
     These are the rows that RUN (default: the last one) rejected, skipped or left unresolved.
     """
@@ -151,9 +161,12 @@ def retry(project: Project, screen: Screen, *, run_id: str | None, fail_fast: bo
         review = _review(project, screen, progress)
         report = project.retry(run_id, progress=progress, fail_fast=fail_fast, agreed=agreed, review=review)
     if report is None:
-        screen.say(["Nothing to retry: that run rejected, skipped or left unresolved no row."])
+        if output == "json":
+            screen.lines(["null"])
+            return 0
+        screen.say(["Nothing to retry: that run left no row rejected, skipped or unresolved."])
         return 0
-    return finish(report, project, screen)
+    return finish(report, project, screen, output)
 
 
 def _nothing_to_defer() -> Problem:
@@ -178,7 +191,7 @@ def _agreement(project: Project, screen: Screen, progress: ProgressDisplay, *, y
 
 
 def _review(project: Project, screen: Screen, progress: ProgressDisplay, *, asks_first: bool = False) -> Review:
-    """Show what replaced prices do to people before it is sent, and ask where nobody has seen a plan of this yet."""
+    """Show the effect of replaced prices before the plan is sent, and ask if this is the project's first plan."""
 
     def look(plan: Plan, /, *, is_first: bool) -> None:
         from dbt_stripe_sync.report.price_moves import find_price_moves, render_price_moves
@@ -201,12 +214,12 @@ def _review(project: Project, screen: Screen, progress: ProgressDisplay, *, asks
 
 
 def _confirm(plan: Plan, removals: Sequence[PermanentRemovals], project: Project, screen: Screen) -> None:
-    """Show a plan and ask whether it may be sent. Raises `PlanError` where it may not."""
+    """Show a plan and ask whether to send it. Raises `PlanError` if the answer is no."""
     from dbt_stripe_sync.report import plan_words
 
     screen.notes(rendered(plan, project, screen, "text", show_values=True, with_hint=False))
     if not screen.confirm(plan_words.question_of(plan, removals)):
-        raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
+        raise PlanError(Problem(code="not-confirmed", summary="nothing was sent, because the answer was no"))
 
 
 def rendered(
@@ -242,26 +255,26 @@ def rendered(
     return plan_text.render_plan(plan, style=style)
 
 
-def finish(report: RunReport, project: Project, screen: Screen) -> int:
+def finish(report: RunReport, project: Project, screen: Screen, output: str | None = None) -> int:
     """Print what a run did, and give its exit code."""
-    if screen.log_format == "json":
-        level = "info" if report.status is RunStatus.SUCCEEDED else "error"
+    has_succeeded = report.status is RunStatus.SUCCEEDED
+    if output == "json":
+        screen.lines(run_json.render_results(report))
+    elif screen.log_format == "json":
         screen.problems(report.problems)
-        screen.lines([log_line("run_ended", level, **run_json.build_sums(report))])
-        return 0 if report.status is RunStatus.SUCCEEDED else 1
-    if screen.is_quiet and report.status is RunStatus.SUCCEEDED:
-        return 0
-    lines = run_text.render_run(
-        report,
-        width=screen.width,
-        colour=screen.has_colour,
-        artifacts=project.artifacts,
-        summary=project.summary,
-    )
-    screen.lines(lines)
-    return 0 if report.status is RunStatus.SUCCEEDED else 1
+        screen.lines([log_line("run_ended", "info" if has_succeeded else "error", **run_json.build_sums(report))])
+    elif not (screen.is_quiet and has_succeeded):
+        lines = run_text.render_run(
+            report,
+            width=screen.width,
+            colour=screen.has_colour,
+            artifacts=project.artifacts,
+            summary=project.summary,
+        )
+        screen.lines(lines)
+    return 0 if has_succeeded else 1
 
 
 def plan_status(plan: Plan) -> int:
-    """The exit code of a plan: 1 where something of it can't be sent."""
+    """The exit code of a plan: 1 if a part of it can't be sent."""
     return 1 if any(problem.severity is Severity.ERROR for problem in plan.problems) else 0

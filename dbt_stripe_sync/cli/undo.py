@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dbt_stripe_sync.cli.completing import complete_run
 from dbt_stripe_sync.cli.options import FILE, with_project
 from dbt_stripe_sync.cli.sync import ALL, FORMATS, finish, plan_status, rendered
 from dbt_stripe_sync.model.counting import counted
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_project
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=complete_run)
 @click.option("--yes", is_flag=True, help="Send the plan without asking.")
 @click.option("--out", type=FILE, help="Save the plan to a file, for `apply`, and send nothing.")
 @click.option("--output", "form", type=FORMATS, help="Print the plan in this form and send nothing [default: text]")
@@ -46,8 +47,8 @@ def undo(
     """Put back what RUN changed, as far as Stripe allows.
 
     Shows a plan that starts with what can't be undone, and asks before it sends anything. Without a terminal and
-    without `--yes` it only shows the plan. Objects that somebody has changed since are left alone. The models still
-    say what RUN sent, so the next plan shows those changes again: change the models first, or hold the next run back.
+    without `--yes` it only shows the plan. Objects that were changed since then are left alone. The models still say
+    what RUN sent, so the next plan shows those changes again: change the models first, or hold the next run back.
     """
     if yes and (out is not None or form is not None):
         raise click.UsageError("`--yes` sends the plan; `--out` and `--output` only show or save it")
@@ -78,7 +79,7 @@ def undo(
             if yes or not len(plan.changes):
                 return
             if not screen.confirm(f"Undo {counted(len(plan.changes), 'change')} of run {run_id}?"):
-                raise PlanError(Problem(code="not-agreed", summary="nothing was sent: the answer was no"))
+                raise PlanError(Problem(code="not-confirmed", summary="nothing was sent, because the answer was no"))
 
         report = project.undo(run_id, progress=progress, fail_fast=fail_fast, review=review)
     return finish(report, project, screen)
@@ -88,5 +89,5 @@ def _cannot(plan: Plan, screen: Screen) -> Iterator[str]:
     """What stays as the run left it, first of all."""
     if plan.problems:
         yield "Can't be undone:"
-        yield from render_problems(plan.problems, colour=screen.has_colour)
+        yield from render_problems(plan.problems, colour=screen.has_colour, width=screen.width)
         yield ""

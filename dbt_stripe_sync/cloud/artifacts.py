@@ -1,4 +1,4 @@
-"""The artifacts of a run: which step's manifest, which models failed in any step, and what of `compiled/` is needed."""
+"""The artifacts of a run: which step's manifest to use, which models failed, and the needed part of `compiled/`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def choose_step(run: CloudRun, listed: Sequence[StepArtifacts], wanted: int | No
 
 
 def check_run(run: CloudRun, results: Mapping[str, Any] | None, *, any_step: bool) -> None:
-    """Whether what failed in a run is told model by model, so that the rest may be synced.
+    """Check that a failed run names the models that failed, so that the rest can be synced.
 
     Raises `DbtCloudError` (`dbt-cloud-run-failed`).
     """
@@ -77,7 +77,7 @@ def check_run(run: CloudRun, results: Mapping[str, Any] | None, *, any_step: boo
 
 
 def run_failed(run: CloudRun) -> Problem:
-    """A run that says nothing of single models."""
+    """A run that doesn't name the models that failed."""
     said = f": {run.message}" if run.message else ""
     step = next((step for step in run.steps if step.state is RunState.ERROR), None)
     at = f" in step {step.index} (`{step.command or step.name}`)" if step is not None else ""
@@ -99,9 +99,9 @@ async def download_manifest(client: CloudClient, run: CloudRun, left: StepArtifa
 async def download_results(
     client: CloudClient, run: CloudRun, steps: Sequence[StepArtifacts], chosen: StepArtifacts, into: Path
 ) -> Mapping[str, Any] | None:
-    """Write the results of several steps to one file, as dbt writes those of one; None where there are none.
+    """Merge the results of several steps into one file in dbt's format; None if there are none.
 
-    A model that failed in any step counts as failed, whatever a later step says of it.
+    A model that failed in any step counts as failed, even if a later step succeeded.
     """
     results: dict[str, Any] = {}
     merged: Mapping[str, Any] | None = None
@@ -169,7 +169,7 @@ async def _download_json(
 
 
 def _results_of(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The results that name a node; others say nothing of a model."""
+    """The results that name a node, and so a model."""
     for result in document.get("results") or ():
         if isinstance(result, dict) and isinstance(result.get("unique_id"), str):
             yield result

@@ -53,7 +53,7 @@ class CloudClient:
             return _data(await answer.read(), what)
 
     async def find(self, path: str, what: str, params: Mapping[str, str] | None = None) -> Any | None:
-        """As `read`; None where there is no such thing."""
+        """As `read`; None if it doesn't exist."""
         async with self._asked("GET", path, what, params=params, may_lack=True) as answer:
             return None if answer.status == NOT_FOUND else _data(await answer.read(), what)
 
@@ -75,9 +75,9 @@ class CloudClient:
                     file.write(chunk)
 
     async def start(self, path: str, what: str, body: Mapping[str, Any]) -> Any:
-        """Ask for something that must not happen twice.
+        """Send a request that must not be carried out twice.
 
-        Raises `MaybeSentError` where it may have happened, `DbtCloudError` where it has not.
+        Raises `MaybeSentError` if it may have been carried out, `DbtCloudError` if it was not.
         """
         async with self._asked("POST", path, what, body=body) as answer:
             try:
@@ -177,7 +177,7 @@ class CloudClient:
 
 @asynccontextmanager
 async def open_client(access: CloudAccess) -> AsyncIterator[CloudClient]:
-    """A client with a connection pool of its own."""
+    """A client with its own connection pool."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
         yield CloudClient(access, session)

@@ -80,7 +80,7 @@ def fetch_artifacts(
     access: CloudAccess | None = None,
     tell: Callable[[CloudRun], None] = lambda _: None,
 ) -> Fetched:
-    """Put the artifacts of a run into the project's target folder, in place of those that are there.
+    """Replace the artifacts in the project's target folder by those of a run.
 
     Side effects: `manifest.json`, `run_results.json` and `compiled/` of the target folder. Raises `SyncError`.
     """

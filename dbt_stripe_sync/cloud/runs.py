@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.cloud.client import CloudClient
 
 POLL_SECONDS = 10.0
-# A run that was just started is listed at once; a few more are looked through, since others may start runs too.
+# A new run is listed immediately. A few more are checked, since others may start runs, too.
 RECENT_RUNS = "20"
 FULL = {"include_related": '["run_steps","trigger","job"]'}
 
 
 class RunState(Enum):
-    """How far a run has come, with dbt Cloud's own codes (docs.getdbt.com/dbt-cloud/api-v2, `status`)."""
+    """The state of a run, with dbt Cloud's own codes (docs.getdbt.com/dbt-cloud/api-v2, `status`)."""
 
     QUEUED = 1
     STARTING = 2
@@ -54,14 +54,14 @@ class CloudStep:
 
     @property
     def command(self) -> str:
-        """The dbt command in the step's name (`Invoke dbt with `dbt build``); empty where there is none."""
+        """The dbt command in the step's name (`Invoke dbt with `dbt build``); empty if there is none."""
         _, mark, rest = self.name.partition("`")
         return rest.rpartition("`")[0] if mark else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudRun:
-    """A run of a job. `cause` is what whoever started it gave as a reason."""
+    """A run of a job. `cause` is the reason that was given when it was started."""
 
     id: int
     job_id: int
@@ -100,7 +100,7 @@ async def read_latest_run(client: CloudClient, job_id: int) -> CloudRun:
 
 
 async def find_latest_run(client: CloudClient, job_id: int) -> CloudRun | None:
-    """The run of a job that was started last, without its steps; None where there is none."""
+    """The last run of a job, without its steps, or None."""
     runs = await _recent_runs(client, job_id, limit="1")
     return runs[0] if runs else None
 
@@ -135,7 +135,10 @@ async def wait_for_run(
     poll: float = POLL_SECONDS,
     tell: Callable[[CloudRun], None] = lambda _: None,
 ) -> CloudRun:
-    """The run once it is over; `tell` hears of each new state and step. Raises `DbtCloudError`."""
+    """Wait for the run to finish, and return it; `tell` is called with each new state and step.
+
+    Raises `DbtCloudError`.
+    """
     until = time.monotonic() + patience
     told: object = None
     while True:
@@ -168,7 +171,7 @@ def _active(run: CloudRun, *, waited: float | None = None) -> Problem:
 
 
 def parse_run(data: Any, what: str) -> CloudRun:
-    """A run from the API's JSON. Raises `DbtCloudError` where it is something else."""
+    """A run from the API's JSON. Raises `DbtCloudError` if it isn't one."""
     try:
         return CloudRun(
             id=int(data["id"]),

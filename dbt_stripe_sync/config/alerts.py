@@ -1,4 +1,4 @@
-"""`alerts:` of the settings: who is told when a run did not go as it should."""
+"""The `alerts:` setting: which addresses are notified when a run fails or needs attention."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ FORMS = tuple(form.value for form in AlertForm)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One address to tell. `url_env` names the variable with it, since such an address is a secret.
+    """One address to notify.
 
-    `when` holds the reasons for which it is told; `link` is a page of the user's own to point to.
+    `url_env` names the variable that holds it, since such an address is a secret. `when` has the reasons for notifying
+    it; `link` is a page of the user's to link to.
     """
 
     url_env: str
@@ -30,7 +31,7 @@ class Alert:
 
 
 def parse_alerts(raw: Any, where: Location, problems: Problems) -> tuple[Alert, ...]:
-    """The alerts, as far as they are well formed; what is wrong goes to `problems`."""
+    """The well-formed alerts; mistakes go to `problems`."""
     entries = raw if isinstance(raw, list) else [raw]
     found = []
     for index, entry in enumerate(entries):
@@ -43,12 +44,14 @@ def parse_alerts(raw: Any, where: Location, problems: Problems) -> tuple[Alert, 
 
 def _parse_alert(entry: Any, where: Location, problems: Problems) -> Alert | None:
     if not isinstance(entry, dict):
-        problems.add("bad-setting", where, "an alert is not a YAML mapping", f"an alert takes {listed(KEYS)}")
+        problems.add(
+            "bad-setting", where, "an alert is not a YAML mapping", f"an alert has the settings {listed(KEYS)}"
+        )
         return None
     before = len(problems.found)
     for name in entry:
         if name not in KEYS:
-            hint = f"an alert takes {listed(KEYS)}{did_you_mean(str(name), KEYS)}"
+            hint = f"an alert has the settings {listed(KEYS)}{did_you_mean(str(name), KEYS)}"
             if name in {"url", "webhook"}:
                 hint = "name the variable that holds the address with `url_env`: the address is a secret"
             problems.add("unknown-setting", where.at_field(str(name)), f"an alert has no setting `{name}`", hint)

@@ -1,7 +1,7 @@
-"""References that point back: a parameter that an update takes may name an object that needs this one first.
+"""References that point back: a parameter that can be set in an update may name an object that needs this one first.
 
-`product.default_price` names a price, and a price needs its product. The product is then created without, and the
-parameter is set by a sync of its own, a part of the first one, once the price is there.
+`product.default_price` names a price, and a price needs its product. The product is then created without it. A separate
+sync, a part of the first, sets the parameter once the price exists.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def split_back_references(syncs: Sequence[Sync], catalog: Catalog) -> tuple[Sync, ...]:
-    """The syncs with parts of their own for what points back; a circle that needs both objects first stays one."""
+    """The syncs, with separate parts for references that point back. A cycle that needs both objects first remains."""
     by_name = {sync.name: sync for sync in syncs}
     if len(by_name) < len(syncs):
         return tuple(syncs)  # a name that is taken twice is an error of its own
@@ -42,7 +42,7 @@ def split_back_references(syncs: Sequence[Sync], catalog: Catalog) -> tuple[Sync
 def _deferrable(
     cycle: Sequence[str], by_name: dict[str, Sync], catalog: Catalog
 ) -> Iterator[tuple[Sync, FieldMapping]]:
-    """The fields in a circle of syncs that can be set once both objects are there, in the order of their names."""
+    """The fields in a cycle of syncs that can be set once both objects exist, ordered by name."""
     for name in sorted(set(cycle)):
         sync = by_name[name]
         if sync.part_of is not None or sync.mode is Mode.INSERT:
@@ -62,9 +62,9 @@ def _is_set_later(resource: Resource, field: FieldMapping) -> bool:
 
 
 def _with_its_hash(sync: Sync, field: FieldMapping, resource: Resource) -> tuple[FieldMapping, ...]:
-    """A field with the others of its hash that can be set with it.
+    """A field with the other fields of its hash that can be set with it.
 
-    An update with a part of a hash may empty the rest, and nobody can look at an object that is still to be made.
+    An update with a part of a hash may clear the rest, and an object that doesn't exist yet can't be read.
     """
     top = resource.params[field.path[0]]
     if top.kind is not ParamKind.HASH:

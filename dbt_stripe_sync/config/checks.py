@@ -32,8 +32,8 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
         problems.add(
             "refused-resource",
             sync.where.at_field("resource"),
-            f"`{resource.name}` is not synced: {lifecycle.refused}",
-            "`dbt-stripe-sync fields` lists what can be",
+            f"`{resource.name}` can't be synced: {lifecycle.refused}",
+            "`dbt-stripe-sync fields` lists what can be synced",
         )
         return
     if sync.mode not in lifecycle.modes:
@@ -62,7 +62,7 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
         problems.add(
             "restart-not-allowed",
             sync.where.at_field("when_ended"),
-            f"a new object can't follow one of `{resource.name}` that has ended",
+            f"once {with_article(resource.name)} has ended, a new one can't replace it",
             "remove `when_ended`; a new key makes a new object",
         )
     for match in sync.match:
@@ -129,24 +129,24 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
 
 
 def _check_one_of(sync: Sync, resource: Resource, problems: Problems) -> None:
-    """Whether something is mapped of each group of parameters of which Stripe needs one."""
+    """Check that each group of parameters of which Stripe requires one has a mapping."""
     mapped = {field.path[0] for field in sync.fields}
     for group in resource.lifecycle.needs_one_of:
         known = [name for name in group if name in resource.params]
         places = tuple(sync.where.at_field("fields", name).field for name in known)
         if known and mapped.isdisjoint(known) and not any(_is_wrong(place, sync, problems) for place in places):
             names = " or ".join(f"`{name}`" for name in known)
+            lacking = {1: "does not map it", 2: "maps neither"}.get(len(known), "maps none of them")
             problems.add(
                 "missing-one-of",
                 sync.where.at_field("fields"),
-                f"Stripe requires {names} to create {with_article(resource.name)}, and the sync maps "
-                f"{'neither' if len(known) == 2 else 'none of them' if len(known) > 1 else 'it nowhere'}",  # noqa: PLR2004
+                f"Stripe requires {names} to create {with_article(resource.name)}, and the sync {lacking}",
                 f"add `{known[0]}: <column>`",
             )
 
 
 def _is_wrong(place: str | None, sync: Sync, problems: Problems) -> bool:
-    """Whether something is mapped at a place, and was found to be wrong: that it is missing would be no news."""
+    """Whether a place has a reported problem already, so that reporting it as missing would add nothing."""
     found = (problem.where for problem in problems.found if problem.where.model == sync.where.model)
     return any(f"{where.field}.".startswith(f"{place}.") for where in found)
 
@@ -170,7 +170,7 @@ def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> Non
 def _check_required(
     fields: Sequence[FieldMapping], params: Mapping[str, Param], purpose: str, where: Location, problems: Problems
 ) -> None:
-    """Walk down what is mapped: a hash that is there at all has to have its required parts."""
+    """Walk down what is mapped: a mapped hash must have its required parts."""
     for param in params.values():
         if param.required and param.creatable and not any(field.path[0] == param.name for field in fields):
             problems.add(
@@ -237,9 +237,9 @@ def _check_metadata(sync: Sync, problems: Problems) -> None:
 def check_together(
     well_formed: Sequence[Sync], broken: Sequence[Sync], resources: Mapping[str, Resource], problems: Problems
 ) -> None:
-    """Names that are taken twice, references to nowhere, and references in a circle.
+    """Check for duplicate names, unknown references and cycles.
 
-    `broken` has the syncs in which something is wrong, as far as they could be read.
+    `broken` has the syncs with mistakes, as far as they could be read.
     """
     by_name: dict[str, Sync] = {}
     syncs = (*well_formed, *broken)
@@ -249,7 +249,7 @@ def check_together(
             problems.add(
                 "duplicate-sync",
                 sync.where,
-                f"there is a sync `{sync.name}` already, of the model `{other.model.label}`",
+                f"the model `{other.model.label}` already has a sync named `{sync.name}`",
                 _how_to_tell_apart(sync, other),
             )
     for sync in syncs:

@@ -1,4 +1,4 @@
-"""Whether the columns that a sync reads are there, once the warehouse can be asked."""
+"""Checks that the models have the columns that a sync reads, once the warehouse can be queried."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Pro
         if model.unique_id not in columns:
             continue
         known = list(columns[model.unique_id])
-        # Warehouses differ in the case of names that nobody quoted, and readers find them in either.
+        # Warehouses differ in the case of unquoted names, and the readers accept both.
         if column.lower() not in {name.lower() for name in known}:
             problems.add(
                 "unknown-column",
@@ -46,10 +46,14 @@ def models_of(sync: Sync) -> tuple[ModelNode, ...]:
 def _reads(sync: Sync) -> Iterator[tuple[ModelNode, str, Location]]:
     for column in sync.key:
         yield sync.model, column, sync.where.at_field("key")
+    of_fields = list(_field_reads(sync.fields, sync.model))
+    # What rows are matched by is most often a field as well, whose place is the one to fix.
+    mapped = {(model.unique_id, column) for model, column, _ in of_fields}
     for match in sync.match:
         for column in _columns(match.value):
-            yield sync.model, column, sync.where.at_field("match")
-    yield from _field_reads(sync.fields, sync.model)
+            if (sync.model.unique_id, column) not in mapped:
+                yield sync.model, column, sync.where.at_field("match")
+    yield from of_fields
 
 
 def _field_reads(fields: Iterable[FieldMapping], model: ModelNode) -> Iterator[tuple[ModelNode, str, Location]]:

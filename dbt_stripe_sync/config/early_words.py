@@ -1,4 +1,4 @@
-"""Constants that Stripe takes in updates only, in a sync that creates: found by `parse`, not by the first new row."""
+"""Constants that Stripe accepts only in updates, in a sync that creates: found by `parse`, not by the first new row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_early_words(sync: Sync, resource: Resource, problems: Problems) -> Non
             problems.add(
                 "bad-constant",
                 where.at_field("value"),
-                f"Stripe accepts this word for `{name}` in updates only, and the sync creates each {resource.name}",
+                f"Stripe accepts this value for `{name}` in updates only, and the sync creates each {resource.name}",
                 "use a value that Stripe also accepts at creation, or use `mode: update`",
             )
 
@@ -54,7 +54,7 @@ def _of_value(value: Value, param: Param, where: Location) -> Iterator[tuple[Con
 
 
 def _parts(fields: Sequence[FieldMapping], param: Param) -> Iterator[tuple[FieldMapping, Param | None]]:
-    """Fields of a hash with what each of them takes."""
+    """The fields of a hash with the values of each."""
     for field in fields:
         below: Param | None = param
         for step in field.path:

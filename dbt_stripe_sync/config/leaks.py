@@ -1,4 +1,4 @@
-"""Stripe's secrets where none belong: finding them, and keeping them out of messages."""
+"""Finds Stripe secrets in the project's YAML, and keeps them out of messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECRET = re.compile(r"\b(?:[sr]k_(?:live|test)|whsec)_\w+|[sr]k_(?:live|test)_[A
 
 
 def without_secrets(text: str) -> str:
-    """A text in which nothing is left of a Stripe secret but its kind."""
+    """The text with each Stripe secret reduced to its kind."""
     return SECRET.sub(lambda found: f"{found[0].partition('_')[0]}_…", text)
 
 

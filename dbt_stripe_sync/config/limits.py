@@ -54,7 +54,7 @@ def _parse_threshold(raw: Any, where: Location, problems: Problems) -> Threshold
 
 
 def _parse_reads(raw: Any, where: Location, problems: Problems) -> int | None:
-    """A number of requests. What a percentage would be of, nobody knows before Stripe was read."""
+    """A number of requests. It can't be a percentage, since the total isn't known before Stripe is read."""
     if not isinstance(raw, bool) and _COUNT.fullmatch(text := str(raw).strip()):
         return int(text.replace("_", ""))
     problems.add("bad-limit", where, f"`{MAX_READS}` is not a number of requests", "write `500`")

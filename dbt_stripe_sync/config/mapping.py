@@ -1,4 +1,4 @@
-"""Field mappings: from what stands in YAML to where each parameter's value comes from."""
+"""Parses field mappings: where each parameter's value comes from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parse_fields(
     for name, value in raw.items():
         path = (*prefix, *str(name).split("."))
         at = where.at_field(str(name))
-        # What stands at a name that Stripe does not know is read all the same: it may be wrong, too.
+        # The mapping of an unknown parameter is still parsed, since it may have mistakes, too.
         param = find_param(params, path, around.problems, at) or param_for(str(name), value)
         if is_nested(value, param):
             found += parse_fields(value, params, around, at, path)
@@ -54,7 +54,7 @@ def parse_fields(
 
 
 def check_twice(found: Sequence[FieldMapping], problems: Problems) -> None:
-    """A parameter has one source, and none of its parts has another."""
+    """Check that a parameter has only one source, including its nested parts."""
     by_path: dict[tuple[str, ...], FieldMapping] = {}
     for field in found:
         by_path.setdefault(field.path, field)
@@ -75,7 +75,7 @@ def _beside(field: FieldMapping, other: FieldMapping) -> str:
 
 
 def parse_value(raw: Any, param: Param, around: Around, where: Location) -> Value | None:
-    """One value; None where it is wrong, which `around.problems` then says."""
+    """One value; None if it has a mistake, which is added to `around.problems`."""
     if isinstance(raw, dict):
         raw = {"on" if name in YAML_ON else str(name): part for name, part in raw.items()}
     if isinstance(raw, str):
@@ -113,7 +113,7 @@ def _shaped(raw: dict[str, Any], param: Param, around: Around, where: Location) 
         around.problems.add(
             "unknown-key",
             where.at_field(str(name)),
-            f"`{name}` means nothing beside `{kind}`",
+            f"`{name}` can't be used with `{kind}`",
             f"it takes {listed(sorted(SHAPES[kind]))}{did_you_mean(str(name), SHAPES[kind])}",
         )
     return _PARSERS[kind](raw, param, around, where)

@@ -95,7 +95,7 @@ def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) ->
         if isinstance(named, str):
             if len(syncs) > 1:
                 problems.add(
-                    "field-of-which-sync",
+                    "ambiguous-column-sync",
                     where,
                     f"column `{column}` names a Stripe field, and `{node.label}` has several syncs",
                     f"write `{BLOCK}: {{{syncs[0]}: {named}}}` in the column's meta",
@@ -111,15 +111,18 @@ def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) ->
                     )
         else:
             problems.add(
-                "not-a-mapping", where, f"column `{column}` names no Stripe field", f"write `{COLUMN_FIELD}: email`"
+                "not-a-mapping",
+                where,
+                f"column `{column}` doesn't name a Stripe field",
+                f"write `{COLUMN_FIELD}: email`",
             )
 
 
 def _check_spelling(node: ModelNode, problems: Problems) -> None:
-    """A tag that is almost ours would be left out in silence."""
+    """Warn about a misspelled `stripe_sync`, which would be ignored silently."""
     for name in get_close_matches(BLOCK, node.meta, cutoff=ALMOST):
         problems.add(
-            "misspelt-tag",
+            "misspelled-block",
             Location(file=node.file, model=node.label, field=f"meta.{name}"),
             f"the model's meta has `{name}`, which dbt-stripe-sync doesn't know",
             f"did you mean `{BLOCK}`?",

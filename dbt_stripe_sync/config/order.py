@@ -19,7 +19,7 @@ def in_reference_order(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
 
 
 def find_cycle(syncs: Iterable[Sync]) -> Sequence[str]:
-    """The names of syncs that refer to each other in a circle, the first one at both ends; empty where none do."""
+    """The names of syncs that refer to each other in a cycle, the first one at both ends; empty if there is none."""
     try:
         tuple(TopologicalSorter({sync.name: sync.depends_on for sync in syncs}).static_order())
     except CycleError as error:

@@ -1,4 +1,4 @@
-"""Where a name in YAML leads: the parameter at its path, and whether what stands there is a hash's own fields."""
+"""Resolves names in YAML: the parameter at a path, and whether a mapping there has the fields of a hash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Param
 
 
-# What a mapping written as names and values may hold, by the name that tells its kind.
+# The settings of each kind of mapping, by the name that identifies the kind.
 SHAPES: Mapping[str, frozenset[str]] = {
     "column": frozenset({"column", "as", "currency", "currency_column", "nulls"}),
     "template": frozenset({"template", "nulls"}),
@@ -45,7 +45,7 @@ def is_nested(value: Any, param: Param) -> bool:
 
 
 def is_shaped(value: Mapping[Any, Any]) -> bool:
-    """Whether names and values are a kind of mapping, with nothing beside what belongs to that kind."""
+    """Whether names and values are one kind of mapping, with only the settings of that kind."""
     return any(kind in value and value.keys() <= allowed for kind, allowed in SHAPES.items())
 
 
@@ -55,7 +55,7 @@ def _is_constant_map(value: Any) -> bool:
 
 
 def find_param(params: Mapping[str, Param], path: tuple[str, ...], problems: Problems, where: Location) -> Param | None:
-    """The parameter at a path; None where there is none, which `problems` then says."""
+    """The parameter at a path; None if there is none, which is added to `problems`."""
     known: Mapping[str, Param] | None = params
     param: Param | None = None
     for index, step in enumerate(path):
@@ -69,8 +69,10 @@ def find_param(params: Mapping[str, Param], path: tuple[str, ...], problems: Pro
             problems.add(
                 "unknown-parameter",
                 where,
-                f"Stripe knows no parameter `{step}`{inside}",
-                f"it takes {listed(sorted(known))}{did_you_mean(step, known)}" if known else "it has no parts",
+                f"unknown parameter `{step}`{inside}",
+                f"it takes {listed(sorted(known))}{did_you_mean(step, known)}"
+                if known
+                else "it has no nested parameters",
             )
             return None
         known = param.fields

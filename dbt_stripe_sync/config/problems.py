@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Problems:
-    """The problems found so far. A message may quote what stands in YAML: a secret in it is left out."""
+    """The problems found so far. A message may quote YAML, but never a secret in it."""
 
     found: list[Problem] = field(default_factory=list)
     _settled: set[Location] = field(default_factory=set)
@@ -36,5 +36,5 @@ class Problems:
         )
 
     def settle(self, where: Location) -> None:
-        """Whatever else is found at this very place follows from what was said of it, and is left out."""
+        """Leave out further problems at the same place, which follow from the first."""
         self._settled.add(replace(where, sync=None))

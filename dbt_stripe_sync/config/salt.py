@@ -11,9 +11,9 @@ FEWEST_CHARACTERS = 16
 
 
 def read_salt(text: str | None) -> bytes | None:
-    """The 32 bytes of a salt that stands in the environment, None where there is none.
+    """The 32 bytes of the salt from the environment, or None.
 
-    Raises `ConfigError` where it is so short that it could be guessed.
+    Raises `ConfigError` if it is short enough to be guessed.
     """
     if not text:
         return None

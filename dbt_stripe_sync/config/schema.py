@@ -40,13 +40,13 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 _NAMES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 _NULLS = {
     "enum": [nulls.value for nulls in Nulls],
-    "description": "What a null does to a field that we have set before: `clear` empties it, `ignore` leaves it.",
+    "description": "What a null does to a field that the sync has set: `clear` empties it, `ignore` leaves it.",
 }
 _PARTS: Mapping[str, Any] = {
     "column": {"type": "string", "description": "The column with the value."},
     "as": {
         "enum": [conversion.value for conversion in Conversion],
-        "description": "How the column is converted, where the parameter's type does not say it.",
+        "description": "How to convert the column, if the parameter's type doesn't say.",
     },
     "currency": {"type": "string", "description": "Three-letter code, for `as: minor_units`."},
     "currency_column": {"type": "string", "description": "The column with the currency, for `as: minor_units`."},
@@ -57,7 +57,7 @@ _PARTS: Mapping[str, Any] = {
     "key": {**_NAMES, "description": "The column with the key of the other sync's row."},
     "when_replaced": {
         "enum": [choice.value for choice in WhenReplaced],
-        "description": "`follow` refers to the object that replaced the one of before, `keep` stays with the old one.",
+        "description": "`follow` refers to the new object after a replacement, `keep` stays with the old one.",
     },
     "lookup": {"type": "string", "description": "The resource that is looked up in Stripe."},
     "by": {"type": "string", "description": "What the object is found by: `email`, `lookup_key`, `metadata.x`."},
@@ -104,7 +104,7 @@ def _ref(name: str) -> dict[str, Any]:
 def _node() -> dict[str, Any]:
     field = {
         "type": "string",
-        "description": "The Stripe parameter that this column is the value of.",
+        "description": "The Stripe parameter that this column maps to.",
     }
     column_meta = {"type": ["object", "null"], "properties": {"stripe_field": field}}
     config = {"type": ["object", "null"], "properties": {"meta": column_meta}}
@@ -140,20 +140,18 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 # Other spellings of a name are understood too (`customers`), so they are no error here.
                 "anyOf": [{"enum": [resource.name for resource in resources]}, {"type": "string"}],
             },
-            "key": {**_NAMES, "description": "The columns that tell the rows apart."},
+            "key": {**_NAMES, "description": "The columns that identify a row."},
             "mode": _choice(Mode, "Which rows may be written."),
             "match": {**_NAMES, "description": "How a row without a record finds an existing object; first hit wins."},
             "fields": {"type": "object", "description": "Stripe parameter: column, or `{template: …}`, `{value: …}` …"},
             "on_removed": _choice(
-                Removal, "What becomes of the object of a row that left the model. Default: `ignore`."
+                Removal, "What to do with the object when its row leaves the model. Default: `ignore`."
             ),
             "on_ambiguous": _choice(OnAmbiguous, "What to do where `match` finds several objects for one row."),
-            "match_email": _choice(
-                MatchEmail, "Whether an address finds an object that has it in another case. Default: `exact`."
-            ),
+            "match_email": _choice(MatchEmail, "Whether an email address matches in another case. Default: `exact`."),
             "when_ended": _choice(
                 WhenEnded,
-                "What to do for a row whose object has ended: `keep` it ended, or `restart` with a new "
+                "What to do for a row whose object has ended: `keep` leaves it, `restart` creates a new "
                 "one. Default: `keep`.",
             ),
             "on_drift": _choice(
@@ -174,12 +172,12 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {**dict.fromkeys(THRESHOLDS, threshold), MAX_READS: count},
-                "description": "Past one of these (`500` or `10%`) nothing of the sync is sent.",
+                "description": "Beyond one of these limits (`500` or `10%`), nothing of the sync is sent.",
             },
             "nulls": _NULLS,
             "after": {
                 **_NAMES,
-                "description": "Syncs that have to be done before this one, beside its references.",
+                "description": "Syncs that run before this one, in addition to its references.",
             },
             "options": {
                 "type": "object",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What holds for all syncs of a project.
+    """The settings of all syncs of a project.
 
     `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
     `account` is the only account that may be written to. `state` is the URL of a state on an object store.

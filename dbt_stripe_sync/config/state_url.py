@@ -9,7 +9,7 @@ EXAMPLES = "`s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` 
 
 
 def find_fault(url: str) -> str | None:
-    """What is wrong with the URL of a state, None where nothing is."""
+    """What is wrong with a state's URL, or None."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         return "is not the URL of an object store"
@@ -18,7 +18,7 @@ def find_fault(url: str) -> str | None:
     if parts.scheme == "file":
         return None if not parts.netloc and parts.path.startswith("/") else "is not the path of a folder"
     if not parts.netloc or ":" in parts.netloc:
-        return "names no bucket"
+        return "has no bucket"
     if any(part in {"", ".", ".."} for part in parts.path.strip("/").split("/")) and parts.path.strip("/"):
         return "has a prefix that is not a path"
     return None

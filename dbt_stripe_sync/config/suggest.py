@@ -14,20 +14,20 @@ ALMOST = 0.75
 
 
 def listed(names: Iterable[str], most: int = MOST_LISTED) -> str:
-    """Names in backticks, cut where there are many."""
+    """Names in backticks, shortened if there are many."""
     known = list(names)
     text = ", ".join(f"`{name}`" for name in known[:most])
     return f"{text} … ({len(known) - most:,} more)" if len(known) > most else text
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
-    """The name that was meant where that is all but certain: a letter of it is swapped, missing or too many."""
+    """The name that was almost certainly meant: it differs by a swapped, missing or extra letter."""
     close = get_close_matches(name, list(names), n=1, cutoff=ALMOST)
     return close[0] if close else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """`; did you mean …?` where one of the names is close, else nothing."""
+    """`; did you mean …?` if one of the names is close, otherwise nothing."""
     known = list(names)
     close = get_close_matches(name, known, n=1)
     if not close:

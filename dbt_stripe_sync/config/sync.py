@@ -163,7 +163,7 @@ class _Parser:
             items_owned=self._choice("items_owned", ItemsOwned, ItemsOwned.OURS),
         )
         if resource is not None:
-            # What Stripe knows no parameter for is wrong already, and says nothing of the others.
+            # Unknown parameters are reported already, and don't affect the others.
             known = replace(sync, fields=tuple(field for field in fields if resource.param(field.path) is not None))
             check_resource(known, resource, resource.lifecycle, self.problems)
             check_fields(known, resource, self.problems)
@@ -204,13 +204,13 @@ class _Parser:
             self.problems.add(
                 "no-resource",
                 where,
-                "the sync names no Stripe resource",
+                "the sync has no Stripe resource",
                 "add `resource: customer`, or what the rows are",
             )
             return None
         resource = self.catalog.resource(str(name))
         if resource is None and (reason := self.catalog.why_not(str(name))) is not None:
-            self.problems.add("refused-resource", where, f"`{name}` is not synced: {reason}", WHAT_CAN_BE)
+            self.problems.add("refused-resource", where, f"`{name}` can't be synced: {reason}", WHAT_CAN_BE)
             return None
         if resource is None:
             close = self.catalog.suggest(str(name))
@@ -218,7 +218,7 @@ class _Parser:
             self.problems.add(
                 "unknown-resource",
                 where,
-                f"Stripe has no resource `{name}`",
+                f"unknown Stripe resource `{name}`",
                 hint or "`dbt-stripe-sync fields` lists them all",
             )
             likely = closest(str(name), self.catalog.names())
@@ -341,7 +341,7 @@ class _Parser:
         return None
 
     def _rows(self) -> ModelNode:
-        """The model as it is read: a snapshot's history only where it is asked for."""
+        """The model as it is read, with a snapshot's history only on request."""
         model, history = self.block.model, self._switch("history")
         if history is not None and model.resource_type != "snapshot":
             self.problems.add(
@@ -367,7 +367,7 @@ def _synced(fields: Iterable[FieldMapping]) -> Iterator[str]:
 
 
 def _fingerprint(raw: Mapping[str, Any], columns: Iterable[tuple[str, str]], resource: str) -> str:
-    """Changes when the parameters that rows make can change; limits and removals leave it alone."""
+    """A fingerprint that changes whenever the resulting parameters can change; limits and removals don't affect it."""
     matters = {
         "resource": resource,
         "key": raw.get("key"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def params_for(raw: Any) -> dict[str, Param]:
-    """A parameter for each name of a `fields:` block, with the kind that what stands there needs."""
+    """A parameter for each name in a `fields:` block, with the kind that its mapping needs."""
     if not isinstance(raw, dict):
         return {}
     found: dict[str, Param] = {}

@@ -70,7 +70,7 @@ def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Locat
         around.problems.add(
             "no-conversion",
             where,
-            "a currency is named, and nothing is converted",
+            "a currency is given, but the value isn't converted",
             "add `as: minor_units`, or remove the currency if the column holds minor units already",
         )
     if convert_to is Conversion.MINOR_UNITS and param.kind not in {ParamKind.INTEGER, ParamKind.NUMBER}:
@@ -84,7 +84,7 @@ def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Locat
         around.problems.add(
             "no-currency",
             where,
-            "`minor_units` has no currency to count in",
+            "`minor_units` needs a currency",
             "add `currency: usd`, or `currency_column:` with the column that holds it",
         )
     if currency is not None and not is_currency(str(currency).lower()):
@@ -108,7 +108,7 @@ def looks_like_template(text: str) -> bool:
 
 
 def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
-    """A text with `[[ ]]`, or with `{{ }}` that dbt has left alone."""
+    """A template with `[[ ]]`, or with `{{ }}` that dbt didn't render."""
     source = str(raw)
     if not looks_like_template(source):
         # dbt 1.x renders `{{ a }} {{ b }}` to the text around them, and keeps no other form of it.
@@ -145,7 +145,7 @@ def parse_constant(raw: dict[str, Any], param: Param, around: Around, where: Loc
     try:
         canonical(value)
     except TypeError:
-        hint = "a number has 64 bits at most"
+        hint = "a number can have at most 64 bits"
         around.problems.add("bad-constant", where.at_field("value"), "the constant can't be sent as JSON", hint)
         return None
     try:
@@ -173,7 +173,7 @@ def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Lo
         around.problems.add(
             "no-key",
             where,
-            "the reference names no column",
+            "the reference has no column",
             "add `key:` with the column that holds the other row's key",
         )
     named = str(raw.get("when_replaced", WhenReplaced.FOLLOW.value))
@@ -196,7 +196,7 @@ def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Loca
         around.problems.add(
             "unknown-resource",
             where.at_field("lookup"),
-            f"Stripe has no resource `{name}`",
+            f"unknown Stripe resource `{name}`",
             f"did you mean `{suggestion}`?" if suggestion else "`dbt-stripe-sync fields` lists them all",
         )
     missing = [part for part in ("by", "column") if not raw.get(part)]
@@ -204,7 +204,7 @@ def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Loca
         around.problems.add(
             "incomplete-lookup",
             where,
-            f"the look-up lacks {listed(missing)}",
+            f"the look-up needs {listed(missing)}",
             "write `{lookup: customer, by: email, column: billing_email}`",
         )
     if resource is None or missing:
@@ -225,7 +225,7 @@ def parse_nulls(named: Any, where: Location, problems: Problems) -> Nulls:
 
 
 def are_names(raw: Any) -> bool:
-    """Whether what stands where columns are named is one name, or a list of them, or nothing."""
+    """Check that the value is a column name, a list of column names, or empty."""
     return not any(isinstance(name, dict | list) for name in (raw if isinstance(raw, list) else [raw]))
 
 

@@ -21,7 +21,7 @@ VARIABLE = "DBT_STRIPE_SYNC_DBT"
 
 
 def find_dbt() -> Path:
-    """The `dbt` to run: the one that is named, the one beside our Python, or the one on the path.
+    """The `dbt` to run: the one that is named, the one next to this Python, or the one on the path.
 
     Raises `ConfigError` (`no-dbt`).
     """
@@ -44,10 +44,9 @@ def find_dbt() -> Path:
 def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> None:
     """`dbt build` for some models and all that they come from; its output goes to stderr.
 
-    With `--defer` the models alone are built, since dbt defers none that it is asked to build: a parent that is not
-    built here is read where the manifest in `--state` says that it lies.
-    A build that fails in part is no error here: what it could not build is held back by its results.
-    Raises `ConfigError` where dbt could not begin (`dbt-build-failed`).
+    With `--defer`, only the models are built, since dbt never defers what it is asked to build: an unbuilt parent is
+    read from where the manifest in `--state` has it. A partly failed build is not an error here: its results hold back
+    what failed. Raises `ConfigError` if dbt could not start (`dbt-build-failed`).
     """
     selectors = models if chosen.defer else [f"+{model}" for model in models]
     arguments = ["build", "--select", *selectors, *(["--defer"] if chosen.defer else [])]
@@ -63,10 +62,10 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
 
 
 def _has_begun(exit_code: int, results: Path, before: int | None) -> bool:
-    """Whether what went wrong, if anything did, is told by the results.
+    """Whether the results explain the exit code.
 
-    docs.getdbt.com/reference/exit-codes: 1 is a node that failed, 2 is dbt itself. dbt 2 ends with 1 for a project that
-    it can't parse too, and writes empty results then.
+    docs.getdbt.com/reference/exit-codes: 1 is a node that failed, 2 is dbt itself. dbt 2 also exits with 1 for a
+    project that it can't parse, and then writes empty results.
     """
     if exit_code != 1:
         return exit_code == 0
@@ -78,7 +77,7 @@ def _written_at(file: Path) -> int | None:
 
 
 def _stderr() -> int:
-    """Where dbt's output goes as it comes: our stderr; a pipe where that is no real file."""
+    """Where dbt's output goes: to this process's stderr, or to a pipe if that isn't a real file."""
     try:
         return sys.stderr.fileno()
     except (OSError, ValueError, AttributeError):
@@ -94,7 +93,7 @@ def start_dbt(
     stderr: int,
     without: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run the user's dbt on the project as it is chosen, without some variables of the environment.
+    """Run the user's dbt on the chosen project, without some environment variables.
 
     Raises `ConfigError` (`no-dbt`).
     """

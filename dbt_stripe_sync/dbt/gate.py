@@ -25,10 +25,10 @@ SLACK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What is known of a project's models. `held` gives the reasons of those that must not be synced.
+    """What dbt's results say about a project's models.
 
-    `unbuilt` have no known result, and `untested` have tests of which none has one. `retested` have a test that dbt has
-    run again since its newest known result.
+    `held` gives the reasons for those that must not be synced. `unbuilt` have no known result, and `untested` have
+    tests without any known result. `retested` have a test that dbt has run again since its newest known result.
     """
 
     held: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Gate:
     retested: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, models: Iterable[str]) -> Gate:
-        """The same for some models alone."""
+        """The same for only some models."""
         wanted = frozenset(models)
         return Gate(
             held=self.held,
@@ -52,7 +52,10 @@ RESULTS = "run_results.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the gate judges by. `last` are the results that lie in `target_path` now, `place` is what is synced."""
+    """What the gate's decision is based on.
+
+    `last` are the current results in `target_path`, `place` is what is synced.
+    """
 
     manifest: Manifest
     known: KnownResults
@@ -74,7 +77,7 @@ def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -
         again = [name for test, name in tests if _has_run_since(evidence, test, ran_at)]
         unknown = [name for test, name in tests if name in again or _result_of(evidence, test) is None]
         if tests and not (evidence.target_path / RESULTS).is_file():
-            # What dbt did last is gone with its target folder: an earlier result may not be the newest.
+            # dbt's last results were deleted with its target folder, so an earlier result may not be the newest.
             unknown = [name for _, name in tests]
         if not _is_known_to_be_built(evidence, unique_id):
             unbuilt.add(unique_id)
@@ -91,7 +94,7 @@ def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -
 
 
 def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
-    """Warnings for the models of which nothing is known."""
+    """Warnings about models without known results."""
     if gate.unbuilt:
         yield Problem(
             code="no-dbt-results",

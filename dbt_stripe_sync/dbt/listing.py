@@ -1,4 +1,4 @@
-"""What `dbt ls` answers for a selector that only dbt understands, whatever the environment does to its output."""
+"""Asks `dbt ls` about a selector that only dbt understands, regardless of how the environment changes its output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PINNED = (
     # dbt 1.x's `ls` would write a manifest without the compiled SQL of ephemeral models over the one of the build.
     "--no-write-json",
 )
-# These have no option that would undo them: DIRTY makes dbt 2 list changed nodes alone, and log levels of 1.x stop it.
+# No option overrides these: DIRTY makes dbt 2 list only changed nodes, and log levels of 1.x stop it.
 _DROPPED = (
     *("EXCLUDE_RESOURCE_TYPES", "EXCLUDE_RESOURCE_TYPE", "WARN_ERROR", "WARN_ERROR_OPTIONS", "PRINTER_WIDTH"),
     *("DIRTY", "LOG_LEVEL", "LOG_FORMAT", "DEBUG"),
@@ -52,7 +52,7 @@ class DbtLs:
     def _answer(self, question: Sequence[str], what: str) -> frozenset[str]:
         listed = self._list(question, what)
         if not listed and (known := next(iter(self.manifest.nodes.values()), None)) is not None:
-            # No answer looks like the answer "nothing". A question whose answer is known tells the two apart.
+            # Missing output looks like an empty answer. A question with a known answer tells them apart.
             control = self._list(("--select", ".".join(known.fqn) or known.name), what)
             if known.unique_id not in control:
                 raise ConfigError(_unreadable(what))
@@ -95,6 +95,6 @@ def _parse_listing(text: str, what: str) -> list[str]:
 def _unreadable(what: str) -> Problem:
     return Problem(
         code="unreadable-listing",
-        summary=f"the answer of `dbt ls` for the {what} can't be read, so its selection is unknown",
+        summary=f"the output of `dbt ls` for the {what} can't be read, so its selection is unknown",
         hint="unset variables of the environment that begin with `DBT_`, and see what `dbt ls --output json` prints",
     )

@@ -1,7 +1,7 @@
 """dbt's `manifest.json` as typed nodes, of dbt 1.x and of dbt 2.
 
-What syncs can read (models, seeds, snapshots) becomes a `ModelNode`; all else stays as dbt wrote it, for selectors, for
-the gate, and for what stands in the wrong place.
+What syncs can read (models, seeds, snapshots) becomes a `ModelNode`; everything else stays as dbt wrote it, for
+selectors, for the gate, and to find misplaced syncs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TestNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A dbt project as dbt last parsed it. `digest` changes where something that syncs depend on does.
+    """A dbt project as dbt last parsed it. `digest` changes with everything that syncs depend on.
 
     `nodes` are what a sync can read, `graph` is all that a selector can name, `disabled` what dbt leaves out.
     """
@@ -91,7 +91,7 @@ class Manifest:
 
     @cached_property
     def tests(self) -> Mapping[str, TestNode]:
-        """Data tests and unit tests. Raises `ValueError` where one is not as dbt writes it."""
+        """Data tests and unit tests. Raises `ValueError` if one doesn't have dbt's format."""
         kinds = {"test", "unit_test"}
         return {unique_id: _parse_test(node) for unique_id, node in self.graph.items() if node.resource_type in kinds}
 
@@ -162,7 +162,7 @@ def _schema_version(metadata: Mapping[str, Any]) -> int:
 def _too_old(version: int, path: Path) -> Problem:
     return Problem(
         code="old-manifest",
-        summary=f"the manifest has schema v{version}, and v{OLDEST_SCHEMA} (dbt 1.5) is the oldest read",
+        summary=f"the manifest has schema v{version}, but the oldest supported one is v{OLDEST_SCHEMA} (dbt 1.5)",
         where=Location(file=str(path)),
         hint="upgrade dbt, and run `dbt build` again",
     )
@@ -227,7 +227,7 @@ def _parse_model(unique_id: str, node: GraphNode, target_path: Path, project_nam
 
 
 def _file_of(node: GraphNode, project_name: str) -> str:
-    """Where the meta stands: a path from the project's root, or `package://path` where the package is another's."""
+    """The file with the meta: a path from the project's root, or `package://path` in another package."""
     package, _, path = node.described_in.rpartition("://")
     return node.described_in if package and package != project_name else path or node.path
 
@@ -241,7 +241,7 @@ def _parse_relation(node: GraphNode) -> Relation | None:
 
 
 def _compiled_sql(node: GraphNode, target_path: Path) -> str | None:
-    """Dbt 1.x keeps an ephemeral model's SQL in the manifest, dbt 2 in a file under `target/compiled` alone."""
+    """Dbt 1.x keeps an ephemeral model's SQL in the manifest, dbt 2 only in a file under `target/compiled`."""
     in_manifest = read_part(node.compiled_code, str)
     if in_manifest:
         return in_manifest
@@ -252,14 +252,14 @@ def _compiled_sql(node: GraphNode, target_path: Path) -> str | None:
 
 
 def _parse_columns(node: GraphNode, model_meta: Mapping[str, Any]) -> Mapping[str, ColumnNode]:
-    """The columns with meta of their own."""
+    """The columns with their own meta."""
     columns = {}
     for name, column in (read_part(node.columns, dict[str, Column]) or {}).items():
         in_config = column.config.meta if column.config else None
         if not column.meta and not in_config:
             continue
         meta = {**(column.meta or {}), **(in_config or {})}
-        # dbt 2 copies the model's meta into each of its columns that has none of its own.
+        # dbt 2 copies the model's meta into each column without its own.
         own = {key: value for key, value in meta.items() if key not in model_meta or model_meta[key] != value}
         if own:
             columns[name] = ColumnNode(name=column.name, data_type=column.data_type, meta=own)

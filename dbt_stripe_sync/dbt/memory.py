@@ -1,8 +1,8 @@
-"""What dbt's commands did, remembered beside the state: dbt itself keeps the results of its last command alone.
+"""Stores the results of dbt's commands next to the state, since dbt itself only keeps those of its last command.
 
-`dbt docs generate` after a failed `dbt build` takes the failure away; so does `dbt test -s other`, or deleting
-`target/`. Each command that built or tested something is kept in a file of its own, named by its time and invocation,
-until later ones have said something newer of all that it did.
+`dbt docs generate` after a failed `dbt build` overwrites the failure; so does `dbt test -s other`, or deleting
+`target/`. Each command that built or tested something has its own file, named by its time and invocation, until later
+ones have newer results for everything in it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What a result speaks of: a relation on a server, or all that is at a place. None stands for any."""
+    """What a result is about: a relation on a server, or everything at a place. None means any."""
 
     relation: str | None
     where: str | None
@@ -51,14 +51,14 @@ class KnownResults:
     entries: dict[str, dict[Extent, Known]] = field(default_factory=dict)
 
     def add(self, results: RunResults, place: Place | None) -> None:
-        """Take in the results of a later command, which has built at a place; None where that is not known."""
+        """Add the results of a later command, which has built at a place, or None if that is unknown."""
         if not results.builds:
             return
         for unique_id, status in results.statuses.items():
             is_test = unique_id.startswith(TESTS)
             if is_test and status == SKIPPED:
                 continue  # what was not run says nothing of the test
-            # The relation of a test is that of its failures, where these are stored: nobody looks for it there.
+            # A test's relation has its stored failures, which are irrelevant here.
             relation = None if is_test else results.relations.get(unique_id)
             where = None if place is None else (place.server if relation else place.identity)
             self.entries.setdefault(unique_id, {})[Extent(relation, where)] = Known(status=status, by=results)
@@ -77,15 +77,14 @@ class KnownResults:
 
     @property
     def invocations(self) -> set[str]:
-        """The commands of which something is still the newest."""
+        """The commands with results that are still the newest."""
         return {known.by.invocation_id for at in self.entries.values() for known in at.values()}
 
 
 def remember(root: Path, results: RunResults) -> None:
-    """Keep the results of a command, if it built or tested anything.
+    """Store the results of a command, if it built or tested anything.
 
-    Side effects: writes a file below `.stripe_sync`, which ignores itself in git. Where nothing can be written, nothing
-    is kept.
+    Side effects: writes a file below `.stripe_sync`, which git ignores. If it can't be written, nothing is stored.
     """
     if not results.builds or not results.invocation_id:
         return
@@ -95,7 +94,7 @@ def remember(root: Path, results: RunResults) -> None:
     with suppress(OSError):
         if file.exists():
             return
-        # The state lies in the same folder: nobody else may look into it.
+        # The state is in the same folder, so only its owner may read it.
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         ignored = root / FOLDER / ".gitignore"
@@ -108,9 +107,9 @@ def remember(root: Path, results: RunResults) -> None:
 
 
 def recall(root: Path, current: RunResults, built_place: Callable[[RunResults], Place | None]) -> KnownResults:
-    """All that is known of dbt's commands, with the results that lie in `target/` now.
+    """All stored results of dbt's commands, with those in `target/`.
 
-    Side effects: remembers these, and removes what later commands have outdated.
+    Side effects: stores these, and removes outdated ones.
     """
     remember(root, current)
     files = {file: results for file in (root / FOLDER / RESULTS).glob("*.json") if (results := _read(file))}

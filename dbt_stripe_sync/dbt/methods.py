@@ -44,7 +44,7 @@ RESOURCE_TYPES = frozenset(
         "function",
     }
 )
-# What dbt keeps beside its `nodes`.
+# What dbt keeps outside its `nodes`.
 NOT_CONFIGURED = frozenset({"exposure", "metric", "saved_query", "semantic_model", "unit_test", "function"})
 # What both engines understand alike, without wildcards. dbt 2 has its own mind about these, about files, tests, configs
 # and access, and answers in no time.
@@ -124,7 +124,7 @@ def _by_tag(value: str, _arguments: Sequence[str], _manifest: Manifest, _root: P
 
 
 def _tags_of(node: GraphNode) -> Sequence[str]:
-    """A unit test has its tags in its config alone."""
+    """A unit test only has tags in its config."""
     if node.tags is not None or node.resource_type != "unit_test":
         return node.tags or ()
     tags = node.settings().get("tags") or ()
@@ -178,7 +178,7 @@ def _named(kind: str) -> Callable[[str, Sequence[str], Manifest, Path], Matches 
 
 
 def _by_path(value: str, _arguments: Sequence[str], _manifest: Manifest, root: Path) -> Matches | None:
-    """The node's file, the YAML that describes it, or a folder above it, where the project has such a file or folder.
+    """The node's file, the YAML that describes it, or a parent folder, if the project has such a file or folder.
 
     dbt looks for the pattern in the project's folder, so that it never finds a file of a package.
     """
@@ -210,7 +210,7 @@ def _is_odd(step: str) -> bool:
 
 
 def _leads_to(steps: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path has the form of a pattern; `**` stands for any number of folders."""
+    """Whether a path matches a pattern; `**` means any number of folders."""
     if not pattern or not steps:
         return not steps and all(step == _DEEP for step in pattern)
     if pattern[0] == _DEEP:

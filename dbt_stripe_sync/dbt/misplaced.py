@@ -1,4 +1,4 @@
-"""`stripe_sync` where it means nothing: on a source, a test, a disabled model, or beside `meta` instead of in it."""
+"""Finds `stripe_sync` where dbt ignores it: on a source, a test, a disabled model, or next to `meta`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MOVE = "move the block to a model that reads it"
 
 
 def _mentions(node: GraphNode) -> bool:
-    """Whether the word is there at all: few nodes have to be looked at more closely."""
+    """Whether the word occurs at all: few nodes need a closer look."""
     return any(_MARK in bytes(part) for part in (node.config, node.meta))
 
 

@@ -1,7 +1,7 @@
 """The nodes of dbt's `manifest.json` as dbt writes them: the fields that are read here, and no others.
 
-A manifest can have a hundred megabytes, most of it SQL and documentation. msgspec skips what no field asks for, and
-keeps what only some nodes need (`Raw`) as bytes until somebody does.
+A manifest can have a hundred megabytes, most of it SQL and documentation. msgspec skips what no field needs, and keeps
+what only some nodes need (`Raw`) as bytes until it is used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ModelConfig(Struct, gc=False):
 
 
 class UnrenderedConfig(Struct, gc=False):
-    """What is read of a config as it was before dbt rendered it."""
+    """The relevant part of a config before dbt rendered it."""
 
     meta: Any = None
 
@@ -115,7 +115,7 @@ class GraphNode(Struct, gc=False):
         return read_part(self.config, dict) or {}
 
     def own_meta(self) -> dict[str, Any]:
-        """Its `meta` as it stands beside `config`."""
+        """Its `meta` next to `config`."""
         return read_part(self.meta, dict) or {}
 
 
@@ -159,7 +159,7 @@ Part = TypeVar("Part")
 
 
 def read_part(raw: Raw, kind: type[Part]) -> Part | None:
-    """A part that was kept as bytes. Raises `msgspec.ValidationError` where it has another form."""
+    """A part that was kept as bytes. Raises `msgspec.ValidationError` if it has another form."""
     return None if raw is NOTHING else _decoder(kind).decode(raw)  # type: ignore[arg-type]
 
 

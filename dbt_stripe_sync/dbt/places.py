@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # What adapters call the database and the schema in a profile.
 _DATABASES = ("database", "dbname", "catalog", "project")
 _SCHEMAS = ("schema", "dataset")
-# What tells two servers apart that have databases of one name; of DuckDB it is the file.
+# What distinguishes two servers with databases of the same name; for DuckDB it is the file.
 _SERVERS = ("host", "server", "account", "endpoint", "port", "path")
 PLACE_KEYS = ("type", *_DATABASES, *_SCHEMAS, *_SERVERS)
 

@@ -1,10 +1,10 @@
 """The plugin for dbt 1.x: `dbt parse` and `dbt build` fail at once on a sync that `dbt-stripe-sync parse` would refuse.
 
-And before a command of dbt writes its results over those of the last one, these are remembered: `dbt docs generate` may
-follow a `dbt build` that failed.
+It also stores the results of the last dbt command before the next one overwrites them: `dbt docs generate` may follow a
+failed `dbt build`.
 
-dbt finds the plugin as `dbt_stripe_sync.plugins`. It does nothing where no model is tagged, and nothing where the
-environment says `DBT_STRIPE_SYNC_PLUGIN=0`. dbt 2 has no plugins in Python: there `dbt-stripe-sync parse` does it.
+dbt finds the plugin as `dbt_stripe_sync.plugins`. It does nothing if no model has a sync, or with
+`DBT_STRIPE_SYNC_PLUGIN=0` in the environment. dbt 2 has no Python plugins: use `dbt-stripe-sync parse` there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StripeSyncPlugin(dbtPlugin):  # type: ignore[misc]
     """Checks the syncs each time that dbt has parsed the project."""
 
     def initialize(self) -> None:
-        """Called at the start of each command, when the results of the one before still lie in the target folder."""
+        """Called at the start of each command, while the target folder still has the results of the one before."""
         with suppress(Exception):  # whatever is odd about the project or about this dbt, its commands must go on
             _remember_last_command()
 
@@ -105,7 +105,7 @@ def _find_problems(nodes: Iterable[Any], project: str) -> str:
         check_syncs(raw, project)
     except ConfigError as error:
         count = len(error.problems)
-        title = f"dbt-stripe-sync refuses the syncs of this project: {count:,} problem{'' if count == 1 else 's'}"
+        title = f"dbt-stripe-sync found {count:,} problem{'' if count == 1 else 's'} in the syncs of this project"
         return "\n".join([title, "", *render_problems(error.problems)])
     return ""
 

@@ -29,9 +29,9 @@ class DbtProject:
     """A dbt project with the target that a run works on.
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
-    says of each target of the profile where it builds, as far as the environment lets that be rendered.
-    `default_target` is the one that the profile names, None where it can't be rendered.
-    `default_selector` is the one of selectors.yml that dbt takes where the command line selects nothing.
+    says where each target of the profile builds, as far as the environment allows rendering it. `default_target` is the
+    profile's, None if it can't be rendered. `default_selector` is the one in selectors.yml that dbt uses without a
+    selection.
     """
 
     root: Path
@@ -59,7 +59,7 @@ class DbtProject:
 
     @property
     def restricted_packages(self) -> frozenset[str]:
-        """The installed packages whose protected models are for themselves alone."""
+        """The installed packages whose protected models only they may use."""
         files = (self.root / self.packages_path).glob(f"*/{PROJECT_FILE}")
         projects = [_load_leniently(file.read_text(encoding="utf-8"))[0] for file in files]
         return frozenset(
@@ -69,7 +69,7 @@ class DbtProject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What the command line says of the project; None where it says nothing."""
+    """The project options of the command line; None if not given."""
 
     profiles_dir: Path | None = None
     profile: str | None = None
@@ -129,7 +129,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
         seed_paths=_paths(raw, "seed-paths"),
         default_selector=default_selector,
         packages_path=Path(str(raw.get("packages-install-path") or "dbt_packages")),
-        # dbt warns of a name that stands twice in this file, and says nothing of one in profiles.yml.
+        # dbt warns about duplicate names in this file, but not in profiles.yml.
         warnings=tuple(_named_twice(PROJECT_FILE, line) for line in twice),
     )
 
@@ -147,7 +147,7 @@ def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
     """docs.getdbt.com/reference/node-selection/yaml-selectors: one may say `default: true`, or an expression."""
     if not file.is_file():
         return None
-    raw, _ = _read_yaml(file, "bad-yaml", "the file is gone", "run it again")
+    raw, _ = _read_yaml(file, "bad-yaml", "the file no longer exists", "run it again")
     entries = raw.get("selectors")
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and "default" in entry:
@@ -158,7 +158,7 @@ def _find_default_selector(file: Path, renderer: Renderer) -> str | None:
 
 
 def _find_root(project_dir: Path) -> Path:
-    """The folder itself; where none is named, the nearest one with a project, from here upwards, as dbt does it."""
+    """The folder itself; if none is given, the nearest one upwards with a project, as in dbt."""
     here = project_dir.expanduser().resolve()
     if project_dir != Path():
         return here
@@ -291,7 +291,7 @@ def _parse_variables(text: str | None) -> Mapping[str, Any]:
 
 
 def _scoped(declared: Mapping[str, Any], project: str) -> Mapping[str, Any]:
-    """Variables that dbt_project.yml declares for this project alone, under its name."""
+    """Variables that dbt_project.yml declares for this project only, under its name."""
     own = declared.get(project)
     return own if isinstance(own, dict) else {}
 
@@ -308,7 +308,7 @@ def _load_yaml(text: str, *, may_repeat: bool = False) -> Any:
 
 
 class _LastWins(SafeConstructor):
-    """Lets a name stand twice, and takes its last value, as dbt does."""
+    """Accepts duplicate names, and uses the last value, as dbt does."""
 
     def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
         """Always true: the mapping takes the value."""
@@ -318,7 +318,7 @@ class _LastWins(SafeConstructor):
 
 
 def _load_leniently(text: str) -> tuple[Any, list[int]]:
-    """The YAML, and the lines of names that stand twice. Raises `YAMLError`."""
+    """The YAML, and the lines of duplicate names. Raises `YAMLError`."""
     try:
         return _load_yaml(text), []
     except DuplicateKeyError as error:

@@ -24,7 +24,7 @@ _RENDER_ERRORS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupE
 
 
 class _Environment(SandboxedEnvironment):
-    """Renders expressions to values, not to text alone; sandboxed, as in dbt."""
+    """Renders expressions to values, not only to text; sandboxed, as in dbt."""
 
     code_generator_class = NativeCodeGenerator
 
@@ -45,7 +45,7 @@ def _marker(kind: str) -> Any:
 
 
 def _concat(parts: list[Any]) -> Any:
-    """One part as it is, several as text. Raises `jinja2.UndefinedError` where a name is not known."""
+    """A single part as its value, several as text. Raises `jinja2.UndefinedError` if a name is unknown."""
     if len(parts) != 1 or isinstance(parts[0], jinja2.Undefined):
         return "".join(str(part) for part in parts)
     return parts[0]
@@ -61,7 +61,7 @@ class Renderer:
     context: dict[str, Any] = field(default_factory=dict)
 
     def render(self, value: Any, where: Location) -> Any:
-        """A value with every text in it rendered: one expression alone gives what it is, text around it gives text."""
+        """A value with its texts rendered; a single expression gives its value, other text around it a text."""
         try:
             return self._render(value, where)
         except RecursionError:

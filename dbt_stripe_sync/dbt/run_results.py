@@ -18,16 +18,16 @@ FAIL = "fail"
 FAILED = frozenset({"error", FAIL, "runtime error", "partial success"})
 SKIPPED = "skipped"
 # docs.getdbt.com/reference/artifacts/run-results-json: others (compile, docs generate, run-operation, show …) write
-# results, too, and these say nothing of tables or tests.
+# results, too, but not about tables or tests.
 BUILDING = frozenset({"build", "run", "test", "seed", "snapshot", "retry"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResults:
-    """What one command did: the status of each node by its unique id, and the relations that it wrote.
+    """The results of one command: the status of each node by its unique id, and the relations that it wrote.
 
-    `target` and `profile` are those of the command line or, of dbt 1.x, of the environment. `lacks_rows` says of a
-    command that built its models without their rows, or with some of them.
+    `target` and `profile` are from the command line or, in dbt 1.x, from the environment. `lacks_rows` says that it
+    built its models without all their rows.
     """
 
     statuses: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class _Raw(msgspec.Struct):
 
 
 def read_run_results(path: Path) -> RunResults:
-    """The results of dbt's last command; empty where there are none. Raises `ConfigError` where they can't be read."""
+    """The results of dbt's last command; empty if there are none. Raises `ConfigError` if they can't be read."""
     if not path.exists():
         return RunResults()
     content = read_bytes(path, "run results")

@@ -28,7 +28,7 @@ _SYNC = "sync"
 
 
 class AskDbt(Protocol):
-    """Gives the unique ids that dbt finds. Raises `ConfigError` where it can't say."""
+    """Returns the unique ids that dbt finds. Raises `ConfigError` if that fails."""
 
     def selector(self, selector: str) -> frozenset[str]:
         """By a selector of `--select`."""
@@ -58,10 +58,10 @@ class Selected:
 
 
 def select_syncs(syncs: Sequence[Sync], manifest: Manifest, root: Path, asked: Selection, ask_dbt: AskDbt) -> Selected:
-    """The syncs that are asked for; all where nothing is named.
+    """The selected syncs, or all without a selection.
 
-    A selector means a sync by its name or by its model. Raises `ConfigError` where an exclusion excludes nothing, or
-    where dbt can't say.
+    A selector matches a sync by its name or by its model. Raises `ConfigError` if an exclusion excludes nothing, or if
+    dbt can't answer.
     """
     selector = _Selector(manifest=manifest, root=root, syncs=syncs, ask_dbt=ask_dbt)
     if asked.selector is not None:
@@ -128,7 +128,7 @@ class _Selector:
         )
         named = {sync.model.unique_id for sync in self.syncs if sync.name in by_name}
         if nodes is None:
-            # dbt knows no syncs, and nothing of what they come from.
+            # dbt doesn't know syncs, nor how they depend on models.
             return _Matched(self.ask_dbt.selector(part) | self._relatives(named, spec), by_name)
         start = nodes | named
         # A sync that is named by its own name does not drag in its model's other syncs.
@@ -188,5 +188,5 @@ def _two_ways(name: str) -> Problem:
     return Problem(
         code="two-selections",
         summary=f"`--selector {name}` can't be combined with `--select` or `--exclude`",
-        hint="put what they say into the selector in selectors.yml",
+        hint="move them into the selector in selectors.yml",
     )

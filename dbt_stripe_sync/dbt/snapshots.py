@@ -1,4 +1,4 @@
-"""Which rows of a dbt snapshot are its model as it is now: the others are history."""
+"""Which rows of a dbt snapshot are current; the others are history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def current_rows(config: ModelConfig) -> str:
     names = config.snapshot_meta_column_names or {}
     valid_to = names.get(VALID_TO) or VALID_TO
     open_ended = f"{valid_to} IS NULL"
-    # docs.getdbt.com/reference/resource-configs/dbt_valid_to_current: an SQL expression that stands for "still".
+    # docs.getdbt.com/reference/resource-configs/dbt_valid_to_current: an SQL expression that means "still valid".
     if config.dbt_valid_to_current:
         open_ended = f"({open_ended} OR {valid_to} = ({config.dbt_valid_to_current}))"
     if config.hard_deletes != "new_record":

@@ -1,4 +1,4 @@
-"""Whether what dbt left behind still speaks of the project as it is: changed files, results of another run."""
+"""Checks that dbt's artifacts match the project: changed files, results of another run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READ_BY_DBT = frozenset({".sql", ".py", ".yml", ".yaml"})
 # What `docs` writes is for dbt's own documentation: no sync depends on it.
 NOT_OURS = frozenset({"stripe_sync_exposures.yml"})
 SHOWN_FILES = 3
-# Left beside artifacts that were fetched from elsewhere: the times of this machine's files say nothing about them.
+# A marker next to artifacts from elsewhere, to which the times of this machine's files don't apply.
 FETCHED = "stripe_sync_dbt_cloud.json"
 
 
@@ -29,7 +29,7 @@ def find_stale(
 ) -> Iterator[Problem]:
     """Warnings: the manifest is older than the project's files, or models are held by results of another run.
 
-    A manifest that is younger than results by which nothing is held is what `dbt parse` leaves, and nothing to tell.
+    A manifest that is newer than results that hold nothing back comes from `dbt parse`, and needs no warning.
     """
     changed = [] if _is_fetched(project, manifest) else _changed_since(project, manifest.generated_at)
     if changed:

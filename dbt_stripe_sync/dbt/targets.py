@@ -31,7 +31,7 @@ class _Schema(Struct):
 
 
 def find_other_target(project: DbtProject, manifest: Manifest, results: RunResults) -> Problem | None:
-    """What contradicts that the manifest is of the project's target; None where nothing does."""
+    """Evidence that the manifest belongs to another target than the project's, or None."""
     ours = project.place
     is_of_manifest = bool(results.invocation_id) and results.invocation_id == manifest.invocation_id
     theirs = built_place(project, results) if is_of_manifest else None
@@ -61,10 +61,10 @@ def built_place(project: DbtProject, results: RunResults) -> Place | None:
 
 
 def _judge_by_relations(project: DbtProject, manifest: Manifest, ours: Place) -> Problem | None:
-    """Where dbt took its target by default, it notes none: the schemas of what it built tell.
+    """Compare the schemas of what dbt built, since dbt doesn't record a default target.
 
-    A project can name its schemas by a macro of its own. Then only a schema that another target explains, and ours does
-    not, is a contradiction.
+    A project can name its schemas with its own macro. Then only a schema that fits another target, and not this one, is
+    a contradiction.
     """
     nodes = [node for node in manifest.graph.values() if node.resource_type in _BUILT and node.relation_name]
     rules = _Rules(
@@ -86,7 +86,7 @@ def _judge_by_relations(project: DbtProject, manifest: Manifest, ours: Place) ->
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """How dbt names schemas and databases; true where the project has a macro of its own for it."""
+    """How dbt names schemas and databases; true if the project has its own macro for it."""
 
     schemas: bool
     databases: bool
@@ -106,7 +106,7 @@ class _Rules:
         return not knows_databases or str(node.database).casefold() == str(place.database).casefold()
 
     def place_by_database(self, nodes: Sequence[GraphNode], ours: Place, others: Sequence[Place]) -> Place | None:
-        """The other target in whose database all nodes were built, where the schemas say nothing of theirs or ours."""
+        """The other target in whose database all nodes were built, if the schemas fit neither target."""
         if self.databases or ours.database is None:
             return None
         asked = ((node.database, (read_part(node.config, _Schema) or _Schema()).database) for node in nodes)
@@ -123,7 +123,7 @@ def _is_fixed(node: GraphNode) -> bool:
 
 
 def _is_overridden(manifest: Manifest, macro: str) -> bool:
-    """Whether the project, or a package of it, has a macro of its own."""
+    """Whether the project, or one of its packages, has its own macro."""
     return any(name.endswith(macro) and name.split(".")[1] != "dbt" for name in manifest.macros)
 
 

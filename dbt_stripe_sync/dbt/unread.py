@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import DbtProject
 
-# What stands above the names of models, in a file of properties.
+# The keys above the names of models in a properties file.
 _SECTIONS = {"models": "model", "seeds": "seed", "snapshots": "snapshot"}
 # dbt has warned of these places, or `misplaced-sync` has.
 _TOLD = frozenset({"sources", "exposures", "metrics", "semantic_models", "data_tests", "tests", "unit_tests"})
-# These may have meta, and dbt's manifest keeps them apart from all that a selector finds.
+# These may have meta, but dbt's manifest keeps them separate from what a selector finds.
 _NEVER = {"macros": "macro", "groups": "group"}
 _MERGE = "<<"
 
@@ -43,7 +43,7 @@ class _Place:
 
 
 def find_unread(project: DbtProject, manifest: Manifest) -> Iterator[Problem]:
-    """A warning for each `stripe_sync:` of the project's YAML that stands where no sync is read."""
+    """A warning for each `stripe_sync:` in a place of the project's YAML where it is ignored."""
     known = {node.name for node in manifest.nodes.values()}
     known |= {node.name for copies in manifest.disabled.values() for node in copies}
     for folder in project.property_paths:

@@ -49,15 +49,15 @@ class RowDiffs(Protocol):
 
     @property
     def hashes_first(self) -> bool:
-        """Whether rows can be read in two steps: the hashes, and then some rows as they were when they were hashed."""
+        """Whether rows can be read in two steps: the hashes, and then some rows from the same snapshot."""
         ...
 
     def reason_against(self, rows: HashedRows) -> str | None:
-        """Why the warehouse can't compare these rows exactly, None where it can."""
+        """Why the warehouse can't compare these rows exactly, or None."""
         ...
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
-        """What the warehouse's copy has of a sync, None where there is none."""
+        """What the warehouse's copy has of a sync, or None."""
         ...
 
     def all_rows(self, rows: HashedRows) -> RowSource:
@@ -130,7 +130,7 @@ class Stripe(Protocol):
 
     @property
     def reads(self) -> int:
-        """Requests so far that change nothing, each as often as it was sent."""
+        """The number of read requests so far, retries included."""
         ...
 
     @property
@@ -161,7 +161,7 @@ class State(Protocol):
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """Of which syncs the values are stored, and the salts of the others."""
+        """The syncs whose values are stored, and the salts of the others."""
         ...
 
     @property
@@ -203,15 +203,15 @@ class State(Protocol):
         ...
 
     def outcomes(self, run_id: str) -> Iterable[Outcome]:
-        """What became of each change of a run; it can be walked many times."""
+        """The results of each change of a run; it can be read many times."""
         ...
 
     def syncs_of_run(self, run_id: str) -> Sequence[str]:
-        """The syncs of which a run changed something."""
+        """The syncs in which a run changed something."""
         ...
 
     def succeeded_in(self, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterable[Outcome]:
-        """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
+        """What a run did to the rows of a sync with some kinds of action, by key, read lazily."""
         ...
 
     def written(self, sync: str, keys: Sequence[str]) -> Mapping[str, tuple[Record, str]]:

@@ -39,15 +39,15 @@ POLL_SECONDS = 30.0
 class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types are not at hand
     """Make Stripe match the models of a dbt project.
 
-    With `dbt_cloud_job` or `dbt_cloud_run`, the artifacts of that run of dbt Cloud are synced once it is over;
+    With `dbt_cloud_job` or `dbt_cloud_run`, it syncs the artifacts of that dbt Cloud run once it has finished;
     `trigger_job` starts the job first. While dbt Cloud builds, the task is deferred (`deferrable`, as Airflow's setting
     `operators.default_deferrable` says) or waits for at most `timeout` seconds. `stripe_conn_id` and
     `dbt_cloud_conn_id` name connections of Airflow's to use instead of the environment: the key in the first one's
     password; account, host and token in login, host and password of the second. The other arguments are those of
     `ProjectOptions` and `Project.run`.
 
-    The task fails where nothing could be done and, unless `fail_on_rejected` is False, where rows or models were left
-    out. Its XCom has the numbers of the run.
+    The task fails if nothing could be done and, unless `fail_on_rejected` is False, if rows or models were left out.
+    Its XCom has the numbers of the run.
     """
 
     template_fields: Sequence[str] = (

@@ -82,7 +82,7 @@ def _run(options: ProjectOptions, keys: Mapping[str, dg.AssetKey], *, agreed: bo
     summary = summarize(report, project.artifacts)
     for sync in summary.syncs:
         key = keys[sync.sync]
-        # A sync that was held has nothing new, and what is downstream of it must not take it for that.
+        # A sync that was held back has no new data, so its downstream assets must not run.
         if sync.held is None:
             yield dg.MaterializeResult(asset_key=key, metadata=_metadata(sync, summary))
         yield dg.AssetCheckResult(

@@ -33,7 +33,7 @@ class CommentError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """Where the comment goes. `mark` tells our comment from others, and one target's from another's."""
+    """Where the comment goes. `mark` identifies the comment of this tool and target."""
 
     api: str
     repository: str
@@ -62,7 +62,7 @@ def read_pull_request(env: Mapping[str, str], name: str = "") -> PullRequest:
 
 
 async def write_comment(pull_request: PullRequest, text: str) -> str:
-    """Write the comment, or renew the one that is there; gives its address. Raises `CommentError`."""
+    """Create the comment, or update the existing one, and return its address. Raises `CommentError`."""
     if len(text) > MOST_CHARACTERS:
         text = f"{text[:MOST_CHARACTERS].rpartition(chr(10))[0]}\n\n… shortened: the job's log has the whole plan."
     body = {"body": f"{pull_request.mark}\n{text}"}
@@ -109,7 +109,7 @@ async def _ask(session: aiohttp.ClientSession, method: str, url: str, **rest: An
 
 
 def main(arguments: list[str]) -> int:
-    """Write the text of a file; 0 once it is there, 1 where it can't be."""
+    """Post the text of a file as a comment; the exit code is 0, or 1 if that fails."""
     file, *name = arguments
     try:
         pull_request = read_pull_request(os.environ, *name[:1])

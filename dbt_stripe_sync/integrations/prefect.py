@@ -27,10 +27,10 @@ def stripe_sync(
     fail_on_rejected: bool = True,
     **options: Any,
 ) -> dict[str, Any]:
-    """Make Stripe match the models of a dbt project; gives the numbers of the run.
+    """Make Stripe match the models of a dbt project, and return the numbers of the run.
 
-    `options` are the other fields of `ProjectOptions` (`select`, `profiles_dir`, `state_path` …). The task fails where
-    nothing could be done and, unless `fail_on_rejected` is False, where rows or models were left out.
+    `options` are the other fields of `ProjectOptions` (`select`, `profiles_dir`, `state_path` …). The task fails if
+    nothing could be done and, unless `fail_on_rejected` is False, if rows or models were left out.
     """
     for name in ("profiles_dir", "state_path"):
         if options.get(name) is not None:

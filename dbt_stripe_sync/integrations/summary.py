@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSummary:
-    """One sync: its rows, how many were unchanged or rejected by a check, and what became of its changes by status.
+    """One sync: its rows, how many were unchanged or rejected by a check, and its changes by status.
 
-    `held` is the reason for which nothing of it was sent. `done` counts the changes that succeeded, by action.
+    `held` is the reason if nothing of it was sent. `done` counts the changes that succeeded, by action.
     """
 
     sync: str
@@ -47,7 +47,7 @@ class SyncSummary:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every row is in Stripe as the model has it."""
+        """Whether every row is in sync."""
         return self.held is None and not self.failed and not self.errors
 
     @property
@@ -57,7 +57,7 @@ class SyncSummary:
             return f"held: {self.held}"
         rows = f"{self.failed:,} of {counted(self.rows, 'row')} {'is' if self.failed == 1 else 'are'} not in Stripe"
         parts = [f"{rows} as the model has {'it' if self.failed == 1 else 'them'}"] if self.failed else []
-        return "; ".join([*parts, *self.errors]) or "every row is in Stripe as the model has it"
+        return "; ".join([*parts, *self.errors]) or "every row is in sync"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""What is there, without changing anything: rows as they would be sent, the catalogue, the health of each part."""
+"""Read-only views: rows as they would be sent, the catalogue, and the health of each part."""

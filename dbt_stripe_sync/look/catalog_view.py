@@ -26,12 +26,14 @@ def list_fields(name: str, path: str | None) -> list[dict[str, Any]]:
         reason = catalog.why_not(name)
         if reason is not None:
             hint = "`dbt-stripe-sync fields` lists what can be synced"
-            raise ConfigError(Problem(code="refused-resource", summary=f"`{name}` is not synced: {reason}", hint=hint))
+            raise ConfigError(
+                Problem(code="refused-resource", summary=f"`{name}` can't be synced: {reason}", hint=hint)
+            )
         close = catalog.suggest(name)
         raise ConfigError(
             Problem(
                 code="unknown-resource",
-                summary=f"Stripe has no resource `{name}`",
+                summary=f"unknown Stripe resource `{name}`",
                 hint=f"did you mean `{close}`?" if close else "`dbt-stripe-sync fields` lists them all",
             )
         )

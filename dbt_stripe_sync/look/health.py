@@ -1,4 +1,4 @@
-"""What `debug` checks: each part that a run needs, tried on its own, with what to do where it fails."""
+"""What `debug` checks: each part that a run needs, with a hint if it fails."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _warehouse(workload: Workload) -> str:
     check_target(workload)
     with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
-    return f"{workload.dbt.target.get('type')}, every column that the syncs read is there"
+    return f"{workload.dbt.target.get('type')}, has every column that the syncs read"
 
 
 async def _stripe(workload: Workload, known: list[Account]) -> str:
@@ -103,7 +103,7 @@ async def _permissions(workload: Workload) -> str:
 
 
 def _looked_at(workload: Workload) -> set[str]:
-    """What a plan reads beside the syncs' own objects: prices that they name, and what ends with one or needs it."""
+    """What a plan reads besides the syncs' own objects: prices that they name, and objects that end with them."""
     found = set()
     for sync in workload.syncs:
         lifecycle = workload.catalog.resources[sync.resource].lifecycle

@@ -46,7 +46,7 @@ class Preview:
 
 
 class FirstRows:
-    """A warehouse that gives the first rows of one model alone."""
+    """A warehouse that returns only the first rows of one model."""
 
     def __init__(self, warehouse: Warehouse, model: str, limit: int) -> None:
         self._warehouse = warehouse
@@ -117,7 +117,7 @@ def _preview(builder: PayloadBuilder, row: dict[str, Any]) -> PreviewRow:
 
 
 def _name_references(workspace: Workspace, staged: Staged) -> None:
-    """Let every reference point to something that names what it would find."""
+    """Replace every reference with a name of what it would find."""
     parts = [(staged.raw, staged.layout.row), *((staged.child_table(c), c) for c in staged.layout.children)]
     for table, part in parts:
         for reference in part.references:

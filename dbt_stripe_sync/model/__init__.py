@@ -1,1 +1,1 @@
-"""The vocabulary: what the parts of the project say to each other, as frozen values. It imports nothing of ours."""
+"""The vocabulary: the frozen values that the parts of the project exchange. It imports nothing else of the package."""

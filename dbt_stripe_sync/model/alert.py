@@ -1,4 +1,4 @@
-"""What somebody is told of a run that did not go as it should: reasons, counts and links, never a value or a key."""
+"""The contents of an alert about a run that needs attention: reasons, counts and links, never a value or a key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # `failure`: the run stopped, or rows were rejected. `held`: models that dbt did not build well. `drift`: objects that
-# somebody else changed in Stripe. `limits`: a guard kept a sync back. `owed`: something is still to be done or settled.
+# somebody else changed in Stripe. `limits`: a guard stopped a sync. `owed`: something still has to be done or settled.
 REASONS = ("failure", "held", "drift", "limits", "owed")
 
 
@@ -23,7 +23,7 @@ class AlertForm(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncAlert:
-    """One sync that did not go as it should: its rows by what became of them."""
+    """One sync that needs attention: its rows by their results."""
 
     sync: str
     resource: str
@@ -34,7 +34,7 @@ class SyncAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMessage:
-    """What is told: `totals` counts changes by their status, `problems` counts problems by their code.
+    """An alert: `totals` counts changes by their status, `problems` counts problems by their code.
 
     `owed` are the steps of changes that are still to be done.
     """

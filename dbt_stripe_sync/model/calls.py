@@ -33,10 +33,10 @@ class Call:
 
     `operation` is the method's name in the SDK's service (`create`, `update`, `delete`, `cancel`, `finalize_invoice`,
     `retrieve`, `list`, `search` …). `target` is the id of the object that it acts on, None for `create` and `list`.
-    `params` holds the parameters as nested JSON; those that stand in the URL of a nested resource (`customer` of
-    `customer.tax_id`) are among them under their own name, and the gateway moves them into the path. `repeated` says
-    that the key was sent before, by a run that did not hear the answer: a refusal that Stripe gives before it looks at
-    the key (401, 403) then says nothing of what that first call did.
+    `params` holds the parameters as nested JSON; those in the URL of a nested resource (`customer` of
+    `customer.tax_id`) are included under their own name, and the gateway moves them into the path. `repeated` says that
+    an earlier run sent the key and didn't get the answer: a refusal before Stripe checks the key (401, 403) then
+    doesn't say what that first call did.
     """
 
     resource: str
@@ -64,7 +64,7 @@ class Verdict(Enum):
 class StripeFailure:
     """Stripe's error (docs.stripe.com/api/errors), or the transport's. Never holds the key.
 
-    `message` is Stripe's, and may repeat what was sent, or a sentence of this program's where it `is_ours`.
+    `message` is Stripe's, which may repeat what was sent, or this program's if it `is_ours`.
     """
 
     type: str
@@ -87,9 +87,9 @@ _NOT_STRIPES = frozenset({"connection", "not_sent", "not_stripe", "redirect"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back, after every retry that is safe under the same key.
+    """The answer to a call, after every retry that is safe under the same key.
 
-    `body` is Stripe's JSON (empty where there is none). `fatal` marks a refusal that every further call would get too
+    `body` is Stripe's JSON (empty if there is none). `fatal` marks a refusal that every further call would get, too
     (wrong key, no permission): the run stops sending. `attempts` counts HTTP requests.
     """
 
@@ -103,7 +103,7 @@ class Answer:
 
     @property
     def is_missing(self) -> bool:
-        """Whether Stripe has no such object: it says so, or answers with what is left of a deleted one."""
+        """Whether the object doesn't exist in Stripe: it says so, or returns a deleted object's stub."""
         return self.body.get("deleted") is True or (self.failure is not None and self.failure.code == RESOURCE_MISSING)
 
 
@@ -132,7 +132,7 @@ class Usage:
     counted: Decimal
 
     def added_by(self, event: Mapping[str, Any]) -> Decimal | None:
-        """What an event adds, None where that is no number."""
+        """What an event adds, or None if that is not a number."""
         if self.formula == "count":
             return Decimal(1)
         try:

@@ -22,7 +22,7 @@ Params: TypeAlias = "Mapping[str, Any]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ref:
-    """Stands in `Params` for the id of an object that this plan makes: the one of `sync`'s row `key`."""
+    """A placeholder in `Params` for the id of an object that this plan creates: that of `sync`'s row `key`."""
 
     sync: str
     key: str
@@ -30,10 +30,10 @@ class Ref:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """Stands in a record's `Params` for a value that the state does not store: its salted hash, `digest`.
+    """A placeholder in a record's `Params` for a value that the state doesn't store: its salted hash, `digest`.
 
-    `salt` is the id of the salt. `matches` says whether a value is the one that was hashed; it is None where the salt
-    itself is not at hand.
+    `salt` is the id of the salt. `matches` tells whether a value is the hashed one; it is None if the salt is
+    unavailable.
     """
 
     salt: str
@@ -43,7 +43,10 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotStored:
-    """Stands in a stored outcome for a value that the state does not store. `kind` is what it was: `text`, `number`."""
+    """A placeholder in a stored outcome for a value that the state doesn't store.
+
+    `kind` is its type: `text`, `number`.
+    """
 
     kind: str
 
@@ -69,8 +72,8 @@ REMOVALS = frozenset({Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID}
 class PlannedCall:
     """One call of a change.
 
-    `target` is None where the call creates, or acts on what the change's first call made; it is a `Ref` where another
-    change of the plan makes the object. `resource` is the change's own where it is None.
+    `target` is None if the call creates an object, or acts on the one that the change's first call created; it is a
+    `Ref` if another change of the plan creates it. If `resource` is None, it is the change's.
     """
 
     operation: str
@@ -91,7 +94,7 @@ class PlannedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
-    """One parameter that differs, by its dotted path. `before` and `after` are None where it is not set."""
+    """One parameter that differs, by its dotted path. `before` and `after` are None if it isn't set."""
 
     path: str
     before: Any
@@ -101,7 +104,7 @@ class FieldChange:
 class NewFields(Sequence[FieldChange]):
     """Every parameter of a new object as a field that changes, lists as a whole.
 
-    Worked out when somebody looks: a first sync makes millions, of which a person sees a few.
+    Computed on demand: a first sync has millions of them, and shows a few.
     """
 
     __slots__ = ("params",)
@@ -139,10 +142,10 @@ def _leaves(params: Params, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """A step on an object other than the row's own, owed from the moment that the row's new object is there.
+    """A step on an object other than the row's own, owed as soon as the row's new object exists.
 
-    It is durable with that object's record, and stays until it is done or a person settles it. `since` is when it came
-    to be owed, `attempts` how often it was refused, `failure` and `request_id` what Stripe said last.
+    It is stored with that object's record until it is done or a person settles it. `since` is the time from which it is
+    owed, `attempts` how often it was refused, `failure` and `request_id` are from Stripe's last answer.
     """
 
     id: str
@@ -162,14 +165,15 @@ class Owed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """All that one row needs. Its `calls` are sent in order; what `plan` shows is what `apply` sends.
+    """Everything that one row needs.
 
-    `desired` is every parameter that will be ours once it is done, for the record. `depends_on` holds the ids of the
-    changes whose objects this one refers to. `found_by` says how an adopted object was found. `removed` says that the
-    row left the model; its record stays, so that the object can come back, unless it is `gone`.
-    `owes` are the steps on other objects that are owed once this change has made its own; `settles` names the owed step
-    that each call does. `ends_first` says that the old object, which has `before`, has to end before the new one can be
-    made; it is for the planner, which makes two changes of it, and in no plan's file.
+    Its `calls` are sent in order; `plan` shows what `apply` sends. `desired` has every parameter that the sync has set
+    once it is done, for the record. `depends_on` holds the ids of the changes whose objects this one refers to.
+    `found_by` says how an adopted object was found. `removed` says that the row left the model; its record stays, so
+    that the object can come back, unless it is `gone`. `owes` are the steps on other objects that are owed once this
+    change has created its own; `settles` names the owed step of each call. `ends_first` says that the old object, which
+    has `before`, must end before the new one can be created. The planner splits such a change in two, so no plan file
+    has it.
     """
 
     id: str
@@ -220,7 +224,7 @@ def kind_of(change: Change) -> str:
 
 
 def other_kind(change: Change) -> str:
-    """What a change is counted as where there are more kinds than anybody tells apart."""
+    """The group under which a change is counted."""
     return f"{change.action.value} …"
 
 

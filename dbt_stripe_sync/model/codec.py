@@ -164,7 +164,7 @@ def _change_as(change: Change, encode: Callable[[Any], Any]) -> dict[str, Any]:
         "stripe_id": change.stripe_id,
         "calls": [_call_as(call, encode) for call in change.calls],
         "desired": encode(change.desired),
-        # All fields of a new object change, which need not stand there twice.
+        # All fields of a new object change, so they aren't listed again.
         "changed": None
         if is_new
         else [[part.path, encode(part.before), encode(part.after)] for part in change.changed],
@@ -181,7 +181,7 @@ def _change_as(change: Change, encode: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 def _call_as(call: PlannedCall, encode: Callable[[Any], Any]) -> list[Any]:
-    """A call as a JSON list; the resource stands in it where it is not the change's own."""
+    """A call as a JSON list, with the resource if it isn't the change's."""
     raw = [call.operation, encode(call.target), encode(call.params)]
     return [*raw, call.resource] if call.resource is not None else raw
 
@@ -199,7 +199,7 @@ def _decode_changed(raw: Any, desired: Params) -> Sequence[FieldChange]:
 
 
 def decode_change(raw: Mapping[str, Any]) -> Change:
-    """The inverse of `encode_change`. Raises `KeyError`, `TypeError` or `ValueError` where something is missing."""
+    """The inverse of `encode_change`. Raises `KeyError`, `TypeError` or `ValueError` if something is missing."""
     desired = decode_params(raw["desired"])
     return Change(
         id=raw["id"],

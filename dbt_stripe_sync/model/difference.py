@@ -21,13 +21,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowDiff:
-    """One row that is not as we last wrote it. `row` is empty for one that left the model.
+    """One row that differs from what was last written. `row` is empty for one that left the model.
 
-    `unreadable` says that `params` holds hashes whose salt is not known, so that nothing can be compared with them.
-    `only_refs` says that the row itself is unchanged and refers to other objects; `missing` that its object was found
-    to be deleted in Stripe. `drifted` is its object where that was read back and is not as it was written, or has
-    ended; `drift` is a digest of how it differs, and `is_drift_known` says that the state remembers the same one,
-    and `drift_author` who made it so, where that is known.
+    `unreadable` says that `params` has hashes with an unknown salt, which can't be compared. `only_refs` says that only
+    the ids to which the row refers have changed; `missing` that its object was deleted in Stripe. `drifted` is its
+    object if that was read back and differs from what was written, or has ended. `drift` is a digest of the difference,
+    `is_drift_known` says that the state has the same one, and `drift_author` is who made it, if known.
     """
 
     kind: Kind

@@ -1,7 +1,7 @@
 """Problems that a user can fix, and the exceptions that carry them to the command line.
 
-A `Problem` says what is wrong, where, and how to fix it. Code that can find several collects them and raises once.
-Neither a row's value nor a key ever stands in one.
+A `Problem` says what is wrong, where, and how to fix it. Code that can find several collects them and raises once. It
+never contains a row's value or a key.
 """
 
 from __future__ import annotations
@@ -59,9 +59,10 @@ class Problem:
 
 
 class SyncError(Exception):
-    """A stop that the user can fix. `problems` holds at least one; the command line prints them all.
+    """An error that the user can fix.
 
-    `exit_code` is 2 where nothing could be done and 1 where some of the work was.
+    `problems` has at least one; the command line prints them all. `exit_code` is 2 if nothing could be done and 1 if
+    part of the work was.
     """
 
     exit_code = 2
@@ -84,9 +85,10 @@ class StripeError(SyncError):
 
 
 class ReadLimitError(SyncError):
-    """Stripe may not be read any further: `max_reads` is used up. `needed` is how many more reads it takes, if known.
+    """No more reads of Stripe are allowed.
 
-    It is no failure of Stripe's, so that nothing takes it for an answer.
+    `max_reads` is used up. `needed` is how many more it takes, if known. It isn't a failure of Stripe, so it can't be
+    mistaken for an answer.
     """
 
     def __init__(self, needed: int | None = None) -> None:
@@ -95,7 +97,7 @@ class ReadLimitError(SyncError):
 
 
 class StateError(SyncError):
-    """The state store is locked, unreadable, read-only or somebody else's."""
+    """The state store is locked, unreadable, read-only, or belongs to another project or account."""
 
 
 class DbtCloudError(SyncError):

@@ -1,8 +1,8 @@
-"""Values that the state does not store: a salted hash stands for each, so that a change is still found.
+"""Replaces values that the state doesn't store by salted hashes, so that changes are still detected.
 
-The rule, for a sync with `store_values: false`: names, list lengths and nulls stay; so do ids of Stripe's objects,
-parameters that stand in the URL, and what a record remembers beside parameters. Every other leaf is hashed. Hashes are
-made where the state is written and met by `compare.same` where what was read is compared; nothing between knows them.
+The rule, for a sync with `store_values: false`: names, list lengths and nulls are kept; so are ids of Stripe objects,
+parameters in the URL, and what a record has besides parameters. Every other leaf is hashed. Hashes are made when the
+state is written, and `compare.same` compares them; nothing in between handles them.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ def _no_text(text: str, params: Any) -> str:  # noqa: ARG001 - whatever was said
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """Of which syncs the state keeps the values: `by_sync`, or `default` for every other one, living or not.
+    """The syncs whose values the state keeps.
 
-    `in_path` names the parameters of a resource that stand in the URL. `redact` takes out of a message of Stripe's what
-    it repeats of some parameters. `salt` is the user's own; without it the state has one.
+    `by_sync` has single syncs, `default` applies to all others, even removed ones. `in_path` names a resource's
+    parameters in the URL. `redact` removes the values of some parameters from a message of Stripe's. `salt` is the
+    user's; without it the state has its own.
     """
 
     default: bool = True
@@ -73,7 +74,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Salt:
-    """A secret that goes into hashes. `id` tells it from others and gives nothing away."""
+    """A secret for hashes. `id` identifies it without revealing it."""
 
     id: str
     secret: bytes = field(repr=False)
@@ -121,9 +122,9 @@ class Fingerprints:
         return raw if salt is None else _parse(raw, salt, key, self.known.get(salt))
 
     def seal(self, record: Record) -> tuple[Record, str | None]:
-        """A record as it is stored, and the id of the salt of its hashes, None where it has none.
+        """A record as it is stored, and the id of the salt of its hashes, or None.
 
-        What is a fingerprint already stays one, and then the rest of the record is hashed with the same salt.
+        Existing fingerprints are kept, and the rest of the record is then hashed with the same salt.
         """
         salts = dict.fromkeys(found.salt for found in _fingerprints(record.params))
         if not salts and self.retention.keeps(record.sync):

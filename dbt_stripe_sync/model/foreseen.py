@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed:
-    """What no update of an object changes any more once its status is one of `statuses`, for `reason`.
+    """What an update can no longer change once the object's status is one of `statuses`, for `reason`.
 
-    `names` are parameters; None stands for all of them but those of `but`. `until` is what ends a status that passes.
-    `status_field` and `expand` are those of `ByStatus`.
+    `names` are parameters; None means all but those in `but`. `until` is what ends a temporary status. `status_field`
+    and `expand` are those of `ByStatus`.
     """
 
     statuses: frozenset[str]
@@ -38,7 +38,7 @@ class Fixed:
 class AtMost:
     """How many objects of a resource may name the same `parent`.
 
-    `with_earlier` says that those of earlier runs count for sure, since none of them ends by itself.
+    `with_earlier` says that those of earlier runs count as well, since they don't end by themselves.
     """
 
     parent: str
@@ -63,9 +63,9 @@ class OneCurrency:
 class PricesNamed:
     """Where an object names prices, as `items[].price`: active ones, and of one kind where `is_recurring` says which.
 
-    `currency_source` says where it is written that all of them have one currency in common; None where they need not.
-    `no_quantity` is the source that a metered price has no `quantity` beside it. `recurring_only` are the object's
-    parameters that ask for a recurring price, `one_time_only` those that go with none, by `modes_source`.
+    `currency_source` cites the rule that all of them share one currency; None if they needn't. `no_quantity` cites the
+    rule that a metered price has no `quantity`. `recurring_only` are the object's parameters that ask for a recurring
+    price, `one_time_only` those that go with none, by `modes_source`.
     """
 
     path: str
@@ -93,7 +93,7 @@ class FirstBill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """How far a time may lie in the past and in the future when its object is created."""
+    """How far a time may be in the past or future when its object is created."""
 
     past: timedelta
     ahead: timedelta

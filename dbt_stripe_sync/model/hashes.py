@@ -1,7 +1,7 @@
-"""The words of `diff: warehouse` for the engine, the state and the warehouse: which rows are hashed, which are known.
+"""The vocabulary of `diff: warehouse` for the engine, the state and the warehouse: which rows are hashed and known.
 
-The state has a hash of each row as last accepted; a table in the warehouse is a copy of these hashes. A mark beside the
-copy says what it holds, so that a copy that is behind, or of another state, is found out by comparing two marks.
+The state has a hash of each row as last accepted; a table in the warehouse is a copy of these hashes. A mark with the
+copy identifies its contents, so that comparing two marks detects an outdated copy, or one of another state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROW_KIND = "stripe_sync_kind"
 ROW_KEY = "stripe_sync_key"
 ROW_HASH = "stripe_sync_hash"
-# What `ROW_KIND` says: a row that the copy lacks, one that it has otherwise, a key that no row has any more, one that
+# The values of `ROW_KIND`: a row that the copy lacks, one that differs in it, a key that no row has now, one that
 # several rows have; and once, a row whose key is the numbers of the model's rows, of those without a key, and of the
 # copy's keys.
 NEW, CHANGED, GONE, TWICE, COUNTS = "new", "changed", "gone", "twice", "counts"
@@ -33,7 +33,7 @@ class HashedChild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashedRows:
-    """The rows of a sync with what goes into their hashes; `salt` sets the hashes of different mappings apart."""
+    """The rows of a sync with what their hashes include; `salt` makes the hashes of different mappings differ."""
 
     sync: str
     source: RowSource
@@ -44,7 +44,7 @@ class HashedRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashMark:
-    """Which hashes of a sync a state has, or a copy of them holds: how many, and a digest of keys and hashes."""
+    """The hashes of a sync in a state or in a copy: their number, and a digest of keys and hashes."""
 
     state_id: str
     rows: int

@@ -15,7 +15,7 @@ KINDS = ("products", "prices", "coupons")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Objects that no seed has, or a field of theirs, and why. `ids` are a few of them."""
+    """Objects, or a field of theirs, that are left out of the seeds, and why. `ids` has a few of them."""
 
     kind: str
     field: str | None
@@ -48,7 +48,7 @@ class ImportedSeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What an import has written. `properties` is the YAML file, None where there was nothing to write."""
+    """The result of an import. `properties` is the YAML file, None if there was nothing to write."""
 
     seeds: tuple[ImportedSeed, ...]
     properties: Path | None

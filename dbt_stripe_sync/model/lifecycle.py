@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 CREATE = "create"
 STREAM = "stream"
-# The operations that make an object, one call each, and those of them that share their requests.
+# The operations that create an object, with one call each, and those that batch their requests.
 CREATING = frozenset({CREATE, STREAM})
 IN_BULK = frozenset({STREAM})
 # The option by which a sync asks for `replace_if_asked`.
 REPLACE = "replace"
-# The option by which a sync lets objects that no sync writes let go of what it replaces.
+# The option by which a sync also updates holders that no sync writes, so that they release what it replaces.
 MOVE_HOLDERS = "move_holders"
 
 
@@ -49,9 +49,9 @@ class Removal(Enum):
 class Step:
     """One call on an existing object: a method of its SDK service, with its parameters.
 
-    `gone` says that the object can't be used again afterwards: if its row comes back, a new object is made.
-    `revive` holds the parameters of the update that undoes the step, where one exists; `revive_by` names the method
-    that undoes it, where that is no update.
+    `gone` says that the object can't be used again afterwards: if its row comes back, a new object is made. `revive`
+    has the parameters of the update that undoes the step, if one exists; `revive_by` names the method that undoes it if
+    that isn't an update.
     """
 
     operation: str
@@ -65,8 +65,8 @@ class Step:
 class ByStatus:
     """A removal that depends on the object's `status` in Stripe, read when the plan is made.
 
-    A status that `steps` lacks leaves the object alone, with the reason of `otherwise`. `status_field` is a dotted
-    path; a null there counts as the status `None`. `expand` names what has to be expanded for it to be seen.
+    With a status that isn't in `steps`, the object is left alone, for the reason in `otherwise`. `status_field` is a
+    dotted path; a null there counts as the status `None`. `expand` names what must be expanded to see it.
     """
 
     steps: Mapping[str, Step]
@@ -79,11 +79,11 @@ class ByStatus:
 class Replace:
     """A new object takes over: created with `carry_over` added to its parameters, then the old one gets `then`.
 
-    Where `then` depends on the old object's status and has no step for it, the row is rejected instead.
-    `unless_mapped` names parameters that two living objects can't share: where a row keeps one of them, the old object
-    ends before the new one is made. `gives_up` names those that the old one loses, since its row may want them again
-    one day. `takes_over` names parameters that would make an object beside the new one, each with the one by which the
-    new object takes over what the old one had.
+    If `then` depends on the old object's status and has no step for it, the row is rejected instead. `unless_mapped`
+    names parameters that two live objects can't share: if a row keeps one of them, the old object ends before the new
+    one is created. `gives_up` names those that the old object loses, since its row may need them again later.
+    `takes_over` names parameters that would create a further object with the new one, each with the parameter by which
+    the new object reuses the old one's.
     """
 
     carry_over: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class NotReplaced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldBy:
-    """What may hold an object of a resource, so that Stripe would refuse its end or that end would break the holder.
+    """What may hold an object, so that Stripe refuses to end it or ending it would break the holder.
 
     A `resource` holds it by its `parameter`. `named_by` is the parameter of the held object that names its holder; else
     holders are listed with the held object's id as `listed_by`, beside `listed_with`. `moves` says that an update lets
@@ -120,9 +120,9 @@ class HeldBy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutsShort:
-    """A removal, by its `operation`, that takes effect at once on another object: one of `resource` that it names.
+    """A removal, by its `operation`, that immediately affects another object: one of `resource` that it names.
 
-    `wholly` says that it ends the other object too; otherwise it takes a part of it away.
+    `wholly` says that it also ends the other object; otherwise it removes a part of it.
     """
 
     operation: str
@@ -132,7 +132,7 @@ class CutsShort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedBy:
-    """What needs an object until its own end: a `resource`, listed by its `listed_by` for each `through` that names it.
+    """What needs an object until it ends itself: a `resource`, listed by its `listed_by` for each `through`.
 
     `operation` is the removal that waits for that. `ends_by_itself` are parameters of which one says that it will end.
     """
@@ -146,10 +146,10 @@ class UsedBy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
-    """A parameter whose value no two objects of a resource have at once.
+    """A parameter whose value must be unique among a resource's objects.
 
-    `among_active` says that archived ones don't count, `ignores_case` that its letters' case doesn't. `transfer` names
-    the parameter by which an object takes the value over from another; without it the other has to lose it first.
+    `among_active` ignores archived ones, `ignores_case` the case of letters. `transfer` names the parameter by which an
+    object takes the value from another; without it the other must lose it first.
     """
 
     parameter: str
@@ -162,9 +162,9 @@ class Unique:
 class ItemList:
     """A list whose items have ids: in an update, one without an id is added and one that is missing stays.
 
-    `identity_field` names what no two items of an object share; `gone` is sent, with its id, for an item to be removed.
-    Where the object shows only some of its items, `listed_by` is the resource that lists them, by the object's own
-    name, or `listed_with` the object's own operation that does.
+    `identity_field` names a field that is unique among an object's items; `gone` is sent, with its id, to remove an
+    item. If the object shows only some of its items, `listed_by` is the resource that lists them, by the object's name,
+    or `listed_with` is the object's own operation that does.
     """
 
     identity_field: str
@@ -175,10 +175,10 @@ class ItemList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:
-    """A list of hashes of which every update sends all: the parts that no row maps are sent as the object has them.
+    """A list of hashes that every update sends completely: unmapped parts are sent as they are in Stripe.
 
-    `starts` is the part by which an entry is found again in a list that has grown or shrunk. `own` are parts that say
-    what an entry is, so that they come from the row alone; `inner` are lists inside, by what tells their entries apart.
+    `starts` is the part that identifies an entry in a list that has grown or shrunk. `own` are the parts that define an
+    entry, so that they only come from the row; `inner` are nested lists, with the part that identifies their entries.
     """
 
     starts: str
@@ -188,10 +188,10 @@ class Entries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """One step by which an object is finished, for a sync whose options ask for it by `name`.
+    """One step that finalizes an object, if the sync's options have its `name`.
 
-    `status` is the one that the step leads out of, to `becomes`. `needs` are groups of parameters of which the object
-    must have one by then, unless one of `copies` makes it a copy of another; `needs_source` says where that is written.
+    It leads from `status` to `becomes`. `needs` are groups of parameters of which the object must have one by then,
+    unless one of `copies` makes it a copy of another; `needs_source` cites the rule.
     """
 
     name: str
@@ -204,14 +204,14 @@ class Finish:
     needs_source: str = ""
 
     def lacking(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """The first group of which an object, by its parameters, has none; empty where nothing is lacking."""
+        """The first group of which the object's parameters have none; empty if nothing is missing."""
         if any(params.get(name) for name in self.copies):
             return ()
         return next((names for names in self.needs if not any(params.get(name) for name in names)), ())
 
 
 def finishes_asked(finishes: Mapping[str, Finish], options: Mapping[str, Any]) -> tuple[Finish, ...]:
-    """What a sync's options ask for, in the order in which Stripe takes it."""
+    """The steps that a sync's options ask for, in the order that Stripe requires."""
     asked = [name for name in finishes if options.get(name) is True]
     if not asked:
         return ()
@@ -322,7 +322,7 @@ class Lifecycle:
     undone_by: Removal | None = None
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:
-        """The one value that a parameter may be changed from, empty where an update takes it at any time."""
+        """The only value from which a parameter can be changed; empty if it can always be changed."""
         return tuple(value for name, value in self.set_once.items() if _covers(name.split("."), path))[:1]
 
     @property
@@ -332,7 +332,7 @@ class Lifecycle:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What may stand under a sync's `options`."""
+        """The names that a sync's `options` may have."""
         replaced = (REPLACE,) if self.replace_if_asked is not None else ()
         in_bulk = (self.bulk.name,) if self.bulk is not None else ()
         may_move = (MOVE_HOLDERS,) if any(rule.moves for rule in self.held_by) else ()

@@ -1,4 +1,4 @@
-"""What `log: warehouse` keeps in the warehouse: its tables, and how far the log has come."""
+"""What `log: warehouse` stores in the warehouse: its tables, and the position of the log."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ OBJECTS = LogTable(
         ("stripe_id", Kind.TEXT, "The object's id in Stripe."),
         ("is_removed", Kind.BOOLEAN, "The row left the model, and its object was archived, canceled or voided."),
         ("is_adopted", Kind.BOOLEAN, "The object existed before the sync and was matched to the row."),
-        ("is_missing", Kind.BOOLEAN, "Stripe had no such object any more when it was last used."),
+        ("is_missing", Kind.BOOLEAN, "Stripe no longer had the object when it was last used."),
         ("run_id", Kind.TEXT, "The run that last wrote the row's record."),
         ("created_at", Kind.TIME, "When the row came to have this object."),
         ("updated_at", Kind.TIME, "When the row's record was last written."),

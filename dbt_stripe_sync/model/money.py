@@ -10,12 +10,12 @@ def _codes(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# docs.stripe.com/currencies, "Zero-decimal currencies": the amount is sent as it is.
+# docs.stripe.com/currencies, "Zero-decimal currencies": the amount is sent unchanged.
 ZERO_DECIMAL = _codes("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf")
 # docs.stripe.com/currencies, "Three-decimal currencies": three decimals are sent, and the last one has to be 0.
 THREE_DECIMAL = _codes("bhd jod kwd omr tnd")
-# docs.stripe.com/currencies, "Special cases": they have no decimals any more and are still sent with two, which are 00.
-# (HUF and TWD are without decimals for payouts alone; charges, prices and invoices take two.)
+# docs.stripe.com/currencies, "Special cases": they no longer have decimals, but are still sent with two, which are 00.
+# (HUF and TWD lack decimals only in payouts; charges, prices and invoices have two.)
 TWO_EMPTY_DECIMALS = _codes("isk ugx")
 # docs.stripe.com/currencies: those of payments and of bank accounts, and those that old objects may still have.
 _TWO_DECIMAL = _codes("""
@@ -59,7 +59,7 @@ def exponent_of(currency: str) -> int:
     if not is_currency(code):
         raise MoneyError(
             "unknown-currency",
-            "has a currency that Stripe does not know",
+            "has a currency that Stripe doesn't support",
             "use a three-letter ISO code, such as `usd` (docs.stripe.com/currencies)",
         )
     return 0 if code in ZERO_DECIMAL else 3 if code in THREE_DECIMAL else 2
@@ -68,8 +68,8 @@ def exponent_of(currency: str) -> int:
 def to_minor_units(amount: Any, currency: str, *, whole: bool = True) -> Decimal:
     """An amount in major units (dollars) in the currency's smallest unit (cents), exactly.
 
-    `whole` asks for a whole number of them; otherwise up to 12 decimals are kept, as `unit_amount_decimal` takes them.
-    A float counts as the shortest decimal that reads back the same. Raises `MoneyError`.
+    `whole` requires a whole number; otherwise up to 12 decimals are kept, as in `unit_amount_decimal`. A float counts
+    as the shortest decimal that reads back the same. Raises `MoneyError`.
     """
     exponent = exponent_of(currency)
     code = currency.strip().lower()

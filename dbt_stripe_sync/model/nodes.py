@@ -36,8 +36,8 @@ class ColumnNode:
 class ModelNode:
     """A model, seed or snapshot of the manifest.
 
-    `file` is where its meta stands (the YAML's path from the project's root, else the SQL file's). `relation` is None
-    for an ephemeral model, whose compiled SQL is `sql`. `raw_meta` is the meta before dbt rendered it
+    `file` has its meta (the YAML's path from the project's root, or the SQL file's). `relation` is None for an
+    ephemeral model, whose compiled SQL is `sql`. `raw_meta` is the meta before dbt rendered it
     (`unrendered_config.meta`), None where the manifest has none. `current_rows` is the SQL condition that leaves a
     snapshot's history out; None where every row is current.
     """
@@ -64,7 +64,7 @@ class ModelNode:
 
     @property
     def label(self) -> str:
-        """Its name for people, with its version where it has one."""
+        """Its name for messages, with its version if it has one."""
         return self.name if self.version is None else f"{self.name} (v={self.version})"
 
     @property

@@ -16,7 +16,7 @@ TAG_FIELD = f"metadata.{TAG}"
 
 
 EMAIL = "email"
-# The address whatever its case and the blanks around it, as a name beside those of fields.
+# The email address without its case and surrounding spaces, as a name like those of fields.
 NEAR_EMAIL = "email~"
 
 
@@ -35,7 +35,7 @@ def indexed_value(body: Mapping[str, Any], by: str) -> Any:
 
 
 def object_value(body: Mapping[str, Any], path: str) -> Any:
-    """What an object has at a dotted path, None where it has nothing."""
+    """An object's value at a dotted path, or None."""
     value: Any = body
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""What a resource is: its operations, and parameters with what they take and which operations take them."""
+"""Describes resources: their operations, and the parameters with their values and the operations that accept them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class ParamKind(Enum):
 class Param:
     """One parameter.
 
-    `enum` lists the words that it takes; on an `INTEGER` they stand beside numbers (`trial_end: now`), and those of
-    `update_words` are refused at creation. `required` is what creation asks for, `clearable` says that an update takes
-    `''`, `immutable` that creation alone takes it, and `partly_immutable` that this is true of something inside it,
-    found by `immutable_parts`.
-    `in_path` marks a parameter that stands in the URL. `item` is a list's, `fields` a hash's, `values` a map's.
+    `enum` lists the words that it accepts; an `INTEGER` accepts them besides numbers (`trial_end: now`), and creation
+    rejects those in `update_words`. `required` means that creation requires it, `clearable` that an update accepts
+    `''`, `immutable` that only creation accepts it, and `partly_immutable` that this is true of something inside it,
+    found by `immutable_parts`. `in_path` marks a parameter in the URL. `item` is a list's, `fields` a hash's, `values`
+    a map's.
     """
 
     name: str
@@ -81,9 +81,10 @@ def immutable_parts(param: Param) -> Iterator[tuple[str, ...]]:
 
 
 def word_unshown(param: Param) -> Any:
-    """What a part that a hash requires is where Stripe shows the hash without it; None where that can't be said.
+    """The value of a required part of a hash if Stripe shows the hash without it, or None.
 
-    The last tier of a price shows no bound (docs.stripe.com/api/prices/object), and what an object has at all is on.
+    The last tier of a price shows no bound (docs.stripe.com/api/prices/object), and a feature that an object shows is
+    on.
     """
     if not param.required:
         return None
@@ -93,7 +94,7 @@ def word_unshown(param: Param) -> Any:
 
 
 def early_words(value: Any, param: Param) -> Iterator[tuple[str, ...]]:
-    """The paths inside a value of words that Stripe takes in updates only, such as `now` as the end of a phase."""
+    """The paths inside a value of words that Stripe accepts only in updates, such as `now` as the end of a phase."""
     if isinstance(value, list):
         parts = [] if param.item is None else [(str(index), part, param.item) for index, part in enumerate(value)]
     elif isinstance(value, dict):
@@ -114,13 +115,13 @@ def has_early_words(param: Param) -> bool:
 
 
 def has_update_only_parts(param: Param) -> bool:
-    """Whether something inside a parameter is taken by an update alone, such as the start of a schedule's phase."""
+    """Whether only updates accept something inside a parameter, such as the start of a schedule's phase."""
     below = [*(param.fields or {}).values(), *([param.item] if param.item is not None else [])]
     return any(not part.creatable or has_update_only_parts(part) for part in below)
 
 
 def without_immutable(value: Any, param: Param) -> Any:
-    """A value as an update takes it: without the parts that only creation takes, None where nothing is left of it.
+    """A value for an update: without the parts that only creation accepts; None if nothing remains.
 
     Items of a list that has such parts are updated by their ids, so a list that stays the same is left out as a whole.
     """
@@ -213,11 +214,11 @@ class Resource(Protocol):
         whole: bool | None = None,
         skips_limits: bool = False,
     ) -> Iterator[Violation]:
-        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds.
+        """The documented rules of Stripe's that a call's parameters break; those about times only with `now`.
 
-        `known` is what the object has already. `whole` says that the parameters are all that there is, as those of a
-        creation are where it isn't said. `skips_limits` leaves out the limits of single values, where they are known to
-        be kept.
+        `now` is in Unix seconds; `known` has the object's current values. `whole` says that the parameters are
+        complete, which is the default for a creation. `skips_limits` leaves out the limits of single values, if they
+        were checked already.
         """
         ...
 
@@ -235,9 +236,9 @@ class Catalog(Protocol):
         ...
 
     def resource(self, name: str) -> Resource | None:
-        """A resource by its name, its plural, or Stripe's own spelling; None where there is none."""
+        """A resource by its name, its plural, or Stripe's own spelling, or None."""
         ...
 
     def why_not(self, name: str) -> str | None:
-        """Why no sync writes what API v2 alone has, by a name of its own; None for any other name."""
+        """Why no sync writes a resource that only API v2 has; None for any other name."""
         ...

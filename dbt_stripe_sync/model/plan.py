@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What a person should know of a sync's share of a plan; `rows` is how many rows it is about, None for the sync."""
+    """A note about a sync's part of a plan; `rows` is how many rows it is about, None for the whole sync."""
 
     text: str
     rows: int | None = None
@@ -32,15 +32,14 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncCounts:
-    """What the plan found for one sync, in rows. `after` names the syncs that have to be done before it begins.
+    """What the plan found for one sync, in rows.
 
-    `part_of` names the sync of a lane of its own: what becomes of its changes is told with that sync. `drifted` are the
-    rows whose objects somebody has changed in Stripe, and which the plan leaves so. `reads` is how many requests
-    it took to compare the rows with Stripe. `kinds` counts the changes by what they do (`kind_of`).
-
-    Once the plan was sent: `ended` is how many of the rows' changes ended in each status, `steps` the same of further
-    steps, such as the end of a replaced object. `before` is how many an earlier `apply` of the plan had done, `earlier`
-    what became of changes that an earlier run had left open.
+    `after` names the syncs that must finish before it starts. `part_of` names the sync with which the results of a
+    separate lane are reported. `drifted` are the rows whose objects were changed in Stripe by others, and which the
+    plan leaves unchanged. `reads` is how many requests it took to compare the rows with Stripe. `kinds` counts the
+    changes by what they do (`kind_of`). Once the plan was sent: `ended` is how many of the rows' changes ended in each
+    status, `steps` the same of further steps, such as the end of a replaced object. `before` is how many an earlier
+    `apply` of the plan had done, `earlier` the results of changes that an earlier run had left open.
     """
 
     sync: str
@@ -79,7 +78,7 @@ class PermanentRemovals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanHeader:
-    """What a plan was made for; `apply` refuses it where one of these has moved. `state_serial` counts state writes."""
+    """What a plan was made for; `apply` refuses it if one of these has changed. `state_serial` counts state writes."""
 
     plan_id: str
     created_at: datetime
@@ -148,11 +147,11 @@ class ReadBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftedObject:
-    """An object that was read back and is not as it was written. `digest` tells one drift of it from another.
+    """An object that was read back and differs from what was written.
 
-    `changed` has what was ours as `before` and what is theirs as `after`. `is_reported` says that the plan leaves it so
-    and shows it; otherwise a change of the plan deals with it, or it was shown before. `author` is who did it, as far
-    as Stripe says.
+    `digest` identifies the difference. `changed` has the row's values as `before` and Stripe's as `after`.
+    `is_reported` says that the plan leaves it and shows it; otherwise a change of the plan handles it, or it was shown
+    before. `author` is who changed it, if Stripe says so.
     """
 
     sync: str
@@ -167,7 +166,7 @@ class DriftedObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettledDrift:
-    """A row whose object is again as it was written."""
+    """A row whose object matches again what was written."""
 
     sync: str
     key: str
@@ -236,12 +235,12 @@ class PlanOptions:
     only: Mapping[str, frozenset[str]] | None = None
 
     def keys_of(self, sync: Sync) -> frozenset[str] | None:
-        """The rows of a sync that are looked at; None for all of them."""
+        """The rows of a sync that the plan includes; None for all."""
         return None if self.only is None else self.only.get(sync.name, frozenset())
 
 
 class Agree(Protocol):
-    """Says whether a plan may be sent that removes for good what no limit of the project bounds."""
+    """Decides whether to send a plan with permanent removals that no limit of the project bounds."""
 
     def __call__(self, plan: Plan, removals: Sequence[PermanentRemovals], /) -> bool:
         """Called once the plan is made and before anything of it is sent; `removals` are those in question."""

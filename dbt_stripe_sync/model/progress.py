@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Hears how far a run has come."""
+    """Receives the progress of a run."""
 
     def begin_run(self, run_id: str) -> None:
         """A run has begun, and this is its id."""
@@ -48,7 +48,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Progress for nobody."""
+    """Shows no progress."""
 
     def begin_run(self, run_id: str) -> None:
         """Say nothing."""

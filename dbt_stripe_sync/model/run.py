@@ -41,8 +41,8 @@ class Intent:
 
     `step` is the index of the next call; `stripe_id` the object made or named so far. `keys` holds one idempotency key
     a call; `key_sent_at` is when the key of `step` was first used, in UTC. `key_spent` says that Stripe has saved a
-    failure under that key, so that it can only be repeated. `change` has its references resolved: the record is made
-    from it.
+    failure under that key, so that a repeat would only return it. `change` has its references resolved: the record is
+    made from it.
     """
 
     id: str
@@ -57,10 +57,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a change of a saved plan ended in an earlier apply of it, where it must not be sent again.
+    """The result of a saved plan's change in an earlier apply, if it must not be sent again.
 
-    `REJECTED` means that its object was made and that Stripe refused what came after. `stripe_id` is the object for
-    those that refer to it, None where there may be none.
+    `REJECTED` means that its object was created and that Stripe rejected a later call. `stripe_id` is the object for
+    those that refer to it, or None.
     """
 
     status: Status
@@ -131,8 +131,8 @@ class RunStatus(Enum):
 class RunReport:
     """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times.
 
-    `reads` are those of its `requests` that changed nothing, None where that is not known any more. `owed` are the
-    steps that were still to be done when it ended.
+    `reads` are those of its `requests` that changed nothing, None if that is no longer known. `owed` are the steps that
+    were still to be done when it ended.
     """
 
     run_id: str
@@ -151,9 +151,10 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
-    """One line of the list of runs. `finished_at` is None where it was killed or is still going.
+    """One line of the list of runs.
 
-    `counts` has what became of the rows, empty for a run that has not come to its end.
+    `finished_at` is None if it was killed or is still running. `counts` has the results of the rows, empty for a run
+    that hasn't finished.
     """
 
     id: str

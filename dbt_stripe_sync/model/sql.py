@@ -22,14 +22,14 @@ def quoted(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A text literal, for the few places where DuckDB takes no bound value."""
+    """A text literal, for the few places where DuckDB doesn't accept a bound value."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def key_text(columns: Sequence[str], table: str) -> str:
     """SQL for a key's canonical text: the value itself, or a JSON list of the values of several columns.
 
-    It is NULL where one of the columns is.
+    It is NULL if one of the columns is.
     """
     parts = [f"CAST({table}.{quoted(column)} AS VARCHAR)" for column in columns]
     if len(parts) == 1:

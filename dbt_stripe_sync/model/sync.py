@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import ModelNode
 
 
-# Stands between the name of a sync and the parameter that a part of it sets; no name of a sync has it.
+# The separator between a sync's name and the parameter that a part of it sets; no sync's name has it.
 PART_SEPARATOR = ":"
 
 
 class Nulls(Enum):
-    """What a null does to a field that we have set before: `CLEAR` empties it in Stripe, `IGNORE` leaves it.
+    """What a null does to a field that the sync has set.
 
-    `DEFAULT` clears where Stripe can clear the field, and rejects the row where it can't.
+    `CLEAR` empties it in Stripe, `IGNORE` leaves it. `DEFAULT` clears it if Stripe can, and otherwise rejects the row.
     """
 
     DEFAULT = "default"
@@ -85,7 +85,7 @@ class WhenReplaced(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncRef:
-    """The id of the object that another sync made from the row whose key stands in `columns`."""
+    """The id of the object that another sync made from the row whose key is in `columns`."""
 
     sync: str
     columns: tuple[str, ...]
@@ -155,16 +155,16 @@ class OnAmbiguous(Enum):
 
 
 class MatchEmail(Enum):
-    """When an address of `match: [email]` is that of an object: as it is written, or whatever its case."""
+    """How `match: [email]` compares addresses: exactly, or ignoring case."""
 
     EXACT = "exact"
     IGNORE_CASE = "ignore_case"
 
 
 class OnDrift(Enum):
-    """What to do where somebody has changed a field in Stripe that a row of ours has set.
+    """What to do if somebody changed a field in Stripe that a row has set.
 
-    `REPORT` leaves it, says so, and ends the run with 1 until it is settled; `KEEP` leaves it and says so once;
+    `REPORT` leaves it, reports it, and makes the exit code 1 until it is settled; `KEEP` leaves it and reports it once;
     `OVERWRITE` sets it again.
     """
 
@@ -174,14 +174,14 @@ class OnDrift(Enum):
 
 
 class ItemsOwned(Enum):
-    """Which items of a list are a row's: those that it has put there, or all, whoever has added them."""
+    """Which items of a list belong to a row: those that it added, or all of them."""
 
     OURS = "ours"
     ALL = "all"
 
 
 class OnDeleted(Enum):
-    """What to do with a row whose object somebody has deleted in Stripe."""
+    """What to do with a row whose object was deleted in Stripe."""
 
     RECREATE = "recreate"
     REJECT = "reject"
@@ -189,7 +189,7 @@ class OnDeleted(Enum):
 
 
 class WhenEnded(Enum):
-    """What to do with a row whose object has come to its end in Stripe: leave it so, or make another one."""
+    """What to do with a row whose object has ended in Stripe: leave it, or create another one."""
 
     KEEP = "keep"
     RESTART = "restart"
@@ -208,9 +208,9 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Where a sync holds itself back: past one of these nothing of it is sent.
+    """The limits of a sync: beyond one of them, nothing of it is sent.
 
-    `max_reads` is how many reads of Stripe its share of a plan may take.
+    `max_reads` is how many reads of Stripe its part of a plan may take.
     """
 
     max_changes: Threshold | None = None
@@ -223,12 +223,11 @@ class Limits:
 class Sync:
     """One mapping of a model's rows to objects of one Stripe resource.
 
-    `depends_on` names the syncs that come first: those that its references need, and those of `after`, which have to be
-    done as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
-    `refresh_every` is how long objects are trusted to be as they were last seen; None trusts them until a person asks.
-    `store_values` and `diff` are None where the project's setting holds. `fingerprint` changes when the mapping does.
-    `part_of`
-    names the sync whose objects this one sets parameters on, which refer to objects that need those first.
+    `depends_on` names the syncs that come first: those that its references need, and those in `after`, which must
+    finish as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
+    `refresh_every` is how long objects are assumed to be unchanged in Stripe; None means until `--refresh`.
+    `store_values` and `diff` are None if the project's setting applies. `fingerprint` changes when the mapping does.
+    `part_of` names the sync on whose objects this one sets parameters that refer to objects that need them first.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 TAG = "dbt_stripe_sync"
-# The same on an object that a new one has replaced: whoever refers to it may want to stay with it.
+# The same on an object that was replaced: references to it may stay with it.
 FORMER_TAG = "dbt_stripe_sync_former"
 # docs.stripe.com/api/metadata: values have at most 500 characters.
 TAG_CHARACTERS = 500
@@ -14,7 +14,7 @@ IDENTIFIER_CHARACTERS = 100
 
 
 def build_tag(project: str, sync: str, key: str) -> str:
-    """The value of `TAG` for one row: `<project>/<sync>/<key>`; past Stripe's limit a digest stands for the key."""
+    """The value of `TAG` for one row: `<project>/<sync>/<key>`, with a digest in place of a long key."""
     tag = f"{project}/{sync}/{key}"
     return tag if len(tag) <= TAG_CHARACTERS else f"{project}/{sync}/sha256:{sha256(key.encode()).hexdigest()}"
 

@@ -10,8 +10,7 @@ class Violation:
     """One rule that the parameters of a call break.
 
     `path` has a step for each name and each index. `reason` reads after the parameter's name and holds no value of a
-    row. `source` says where Stripe's rule is written, None where it is a guess. `code` and `message` are those of
-    Stripe's answer.
+    row. `source` cites Stripe's rule, None if it is a guess. `code` and `message` are those of Stripe's answer.
     """
 
     path: tuple[str, ...]

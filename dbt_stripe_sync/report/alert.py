@@ -1,4 +1,4 @@
-"""A run as an alert: what to tell of it, and how it reads as JSON or in Slack."""
+"""A run as an alert: what it contains, and how it is rendered as JSON or for Slack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import RunReport
 
 FORMAT_VERSION = 1
-# Codes that are told under a reason of their own; every other error is a `failure`.
+# Codes with their own reason; every other error is a `failure`.
 REASON_OF = {
     "model-held": "held",
     "empty-model": "limits",
@@ -38,7 +38,7 @@ SHOWN_CODES = 8
 
 
 def build_alert(report: RunReport) -> AlertMessage:
-    """What to tell of a run. `reasons` is empty where there is nothing to tell."""
+    """The contents of an alert. `reasons` is empty if there is no reason to send one."""
     header = report.header
     reasons = {reason for problem in report.problems if (reason := _reason(problem))}
     done = report.done
@@ -79,7 +79,7 @@ def build_alert(report: RunReport) -> AlertMessage:
 
 
 def build_stop_alert(problems: Iterable[Problem], *, project: str, target: str) -> AlertMessage:
-    """What to tell of a run that could not go on."""
+    """The contents of an alert about a run that failed."""
     problems = tuple(problems)
     others = {reason for problem in problems if (reason := _reason(problem))}
     reasons = {"failure", *others}

@@ -32,14 +32,14 @@ _ID = re.compile(r"\b([a-z]{2,8})_(?:test_|live_)?[A-Za-z0-9]{8,}\b")
 
 @dataclass(slots=True, kw_only=True)
 class Alike:
-    """Changes that do the same. `changes` has the first of them."""
+    """Changes that do the same. `changes` has the first ones."""
 
     changes: list[Change] = field(default_factory=list)
     rows: int = 0
 
     @property
     def first(self) -> Change:
-        """The one that stands for all."""
+        """The change that represents all of them."""
         return self.changes[0]
 
 
@@ -65,7 +65,7 @@ def pick_alike(changes: Changes, counts: SyncCounts, most: int, *, with_values: 
 def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change]:
     """At most `most` changes of a sync in the order of their keys, and at least one of each kind.
 
-    Reading ends as soon as they are found.
+    It stops reading as soon as it has them.
     """
     room = _room(counts.kinds or counts.by_action, most)
     picked: list[Change] = []
@@ -81,7 +81,7 @@ def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change
 
 
 def _room(kinds: Mapping[str, int], most: int) -> dict[str, int]:
-    """How many changes of each kind are shown where a person reads along: examples of what there is much of."""
+    """How many changes of each kind a terminal shows as examples."""
     return {
         kind: min(share, EXAMPLES) if kinds[kind] > FEW and kind.partition(" ")[0] in MANY else share
         for kind, share in shares(kinds, most).items()
@@ -128,7 +128,7 @@ def _entries(changes: Changes, counts: SyncCounts, *, with_values: bool) -> Iter
 
 
 def _meaning(change: Change, *, with_values: bool) -> object:
-    """The same for two changes exactly where a plan shows the same of them, beside keys and ids."""
+    """A value that is equal for two changes exactly if a plan shows the same for both, apart from keys and ids."""
     if change.action is Action.CREATE:
         return change.id
     detail = (change.action, mask_ids(detail_of(change)))

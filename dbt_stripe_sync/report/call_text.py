@@ -1,4 +1,4 @@
-"""The calls of a change as a person reads them: whatever is sent that its differing fields do not show already."""
+"""The calls of a change as text: everything that is sent and not already shown by its differing fields."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def render_calls(change: Change, shown: Sequence[tuple[str, str]] | None = None) -> Iterator[str]:
     """`create with metadata.plan=gold, …` for each call of a change, in the order in which they are sent.
 
-    A parameter that the differing fields show with the value that is sent (`shown`, by path) is left out once, and a
-    change's only call is left out where nothing is left of it.
+    A parameter that the differing fields already show with the same value (`shown`, by path) is left out once, and so
+    is a change's only call if nothing remains of it.
     """
     left = dict(shown if shown is not None else ((part.path, part.after) for part in render_parts(change)))
     for call in change.calls:
@@ -35,7 +35,7 @@ def render_calls(change: Change, shown: Sequence[tuple[str, str]] | None = None)
 
 
 def _target_of(call: PlannedCall, change: Change) -> str:
-    """Whose id the call goes to, where the change does not say so itself."""
+    """The id that the call goes to, if the change doesn't show it."""
     if isinstance(call.target, Ref):
         return f" {render_value('', call.target, {})}"
     is_told = call.target is None or len(change.calls) == 1

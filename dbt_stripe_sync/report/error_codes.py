@@ -1,7 +1,7 @@
 """Stripe's error codes in a dbt user's words: what each means, and which model, field or setting to change.
 
 The codes are those of docs.stripe.com/error-codes that a sync can meet. `{sync}`, `{resource}`, `{name}` (the
-resource's in a command), `{field}` and `{forget}` (a command) stand for those of the change that failed.
+resource's in a command), `{field}` and `{forget}` (a command) are filled in from the change that failed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def _e(meaning: str, hint: str) -> Explanation:
     return Explanation(meaning=meaning, hint=hint)
 
 
-_TRY_AGAIN = "run it again: `dbt-stripe-sync retry` sends what is left"
-_NEW_KEY = "take a current key from https://dashboard.stripe.com/apikeys and put it into STRIPE_API_KEY"
+_TRY_AGAIN = "run it again: `dbt-stripe-sync retry` sends the rest"
+_NEW_KEY = "copy a current key from https://dashboard.stripe.com/apikeys and put it into STRIPE_API_KEY"
 _INVOICE_DONE = (
     "leave finalized invoices out of the model, or `on_removed: ignore` them; correct one in Stripe with a credit note"
 )
@@ -30,12 +30,12 @@ _TAX_PLACE = "map `address.country`, `address.postal_code` and, in the US and Ca
 
 _PARAMETERS = {
     "parameter_unknown": _e(
-        "Stripe does not know {field} for this {resource}",
+        "Stripe doesn't know {field} for this {resource}",
         "`dbt-stripe-sync fields {name}` lists its parameters; another API version may have had it",
     ),
     "parameter_missing": _e(
         "Stripe needs {field} for this {resource}",
-        "map it under `fields:` of {sync}, and make sure that its column is never null",
+        "map it under `fields:` of {sync}, and make sure its column is never null",
     ),
     "parameters_exclusive": _e(
         "two parameters were sent, and Stripe accepts only one of them",
@@ -62,7 +62,7 @@ _PARAMETERS = {
         "remove them in the model; angle brackets, quotes and backslashes are refused in statement descriptors",
     ),
     "email_invalid": _e(
-        "the e-mail address is not well formed",
+        "the email address is not valid",
         "fix it in the model, or make it null; a dbt test on the column's pattern finds such rows before Stripe does",
     ),
     "url_invalid": _e(
@@ -99,7 +99,7 @@ _OBJECTS = {
         "`dbt-stripe-sync state forget SYNC KEY` for the row that made it, so that the next run creates it again",
     ),
     "resource_already_exists": _e(
-        "an object with this id or code is there already",
+        "an object with this id or code already exists",
         "add `match: [id]` (or the field that has to be unique) to {sync} to adopt it",
     ),
     "missing": _e(
@@ -147,12 +147,12 @@ _OBJECTS = {
         "look at the object in Stripe; the row may be behind what happened there",
     ),
     "token_already_used": _e(
-        "a token can be used once, and this one has been",
-        "tokens don't belong into a model: map a payment method's id instead",
+        "a token can only be used once, and this one was used before",
+        "tokens don't belong in a model: map a payment method's id instead",
     ),
     "token_in_use": _e(
         "the token is being used by another request",
-        "tokens don't belong into a model: map a payment method's id instead",
+        "tokens don't belong in a model: map a payment method's id instead",
     ),
 }
 
@@ -278,7 +278,7 @@ _TRAFFIC = {
         f"see what else writes to these objects at the same time; then {_TRY_AGAIN}",
     ),
     "idempotency_key_in_use": _e(
-        "the same request was still being worked on by Stripe",
+        "Stripe was still processing the same request",
         _TRY_AGAIN,
     ),
     "request_blocked": _e(
@@ -288,7 +288,7 @@ _TRAFFIC = {
 
 # Those of the event `v1.billing.meter.error_report_triggered` (docs.stripe.com/api/v2/core/events/event-types).
 _NO_METER = _e(
-    "no active meter has the event's name, so it would count nowhere",
+    "no active meter has the event's name, so it wouldn't be counted",
     "create or activate the meter, let {sync} come `after:` the sync of its meters, or correct `event_name`",
 )
 _USAGE = {
@@ -296,7 +296,7 @@ _USAGE = {
     "archived_meter": _NO_METER,
     "meter_event_no_customer_defined": _e(
         "the event names no customer, so nobody would be billed for it",
-        "map {field} to the customer's id, and make sure that its column is never null",
+        "map {field} to the customer's id, and make sure its column is never null",
     ),
     "meter_event_invalid_value": _e(
         "{field} of the event is not a number",
@@ -308,7 +308,7 @@ _USAGE = {
     ),
     "timestamp_too_far_in_past": _e(
         "{field} is more than 35 days in the past, and Stripe rejects such an event",
-        "leave older rows out of the model: what was not sent in time can't be sent any more",
+        "leave older rows out of the model: it's too late to send them",
     ),
     "timestamp_in_future": _e(
         "{field} is more than 5 minutes in the future, and Stripe rejects such an event",
@@ -317,7 +317,7 @@ _USAGE = {
 }
 BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC, **_USAGE}
 
-# One code can stand for several things: Stripe's words tell them apart. The first that is found in a message holds.
+# One code can have several meanings, which Stripe's message distinguishes. The first text that a message contains wins.
 NO_PAYMENT_METHOD = _e(
     "the customer has no payment method, and the subscription would charge one at once",
     "map `collection_method: {value: send_invoice}` with `days_until_due`, or `payment_behavior: {value: "
@@ -357,7 +357,7 @@ BY_MESSAGE = {
         "make its column null once the time has passed",
     ),
 }
-# What of a resource's own is missing where Stripe names the parameter.
+# What is missing if Stripe names a parameter of the resource itself.
 MISSING_BY_PARAM = {
     "id": _e(
         "the object of this row is not in this account and mode",
@@ -376,10 +376,10 @@ MISSING_BY_PARAM = {
     ),
 }
 
-# The parameter of a request's own object, which stands in its URL, and what it means that this is missing.
+# The parameter of the request's own object in its URL, and what it means if that object is missing.
 OWN_ID = "id"
 OWN_IS_MISSING = _e(
-    "the row's object is not in this account and mode any more: somebody may have deleted it",
+    "the row's object is no longer in this account and mode: somebody may have deleted it",
     "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or run "
     "`dbt-stripe-sync {forget}`",
 )
@@ -392,8 +392,8 @@ BY_TYPE = {
         "give the restricted key write access to this resource at https://dashboard.stripe.com/apikeys",
     ),
     "connection": _e(
-        "no answer came, so it may have happened",
-        "run it again: the next run finds out first, and nothing is made twice",
+        "Stripe didn't answer, so the change may have been made",
+        "run it again: the next run finds out first, and nothing is created twice",
     ),
     "not_sent": _e(
         "what it needs could not be read from Stripe, so it was not sent",
@@ -401,11 +401,11 @@ BY_TYPE = {
     ),
     "not_stripe": _e(
         "something between here and Stripe answered in its place",
-        "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is made twice",
+        "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is created twice",
     ),
     "redirect": _e(
         "something between here and Stripe sent the request elsewhere, which was not followed",
-        "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is made twice",
+        "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is created twice",
     ),
     "idempotency_error": _e(
         "the idempotency key was used before with other parameters",
@@ -423,8 +423,8 @@ BY_STATUS = {
     429: _TRAFFIC["rate_limit"],
 }
 SERVER = _e(
-    "Stripe had an error of its own, so it may have happened",
-    "run it again: the next run finds out first, and nothing is made twice; see https://status.stripe.com",
+    "Stripe had an internal error, so the change may have been made",
+    "run it again: the next run finds out first, and nothing is created twice; see https://status.stripe.com",
 )
 UNEXPLAINED = _e(
     "Stripe refused the request",

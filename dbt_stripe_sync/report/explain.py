@@ -33,9 +33,9 @@ _STEP = re.compile(r"\[([^\]]*)\]")
 
 
 def explain(failure: StripeFailure) -> Explanation:
-    """What a failure means and what to do, by Stripe's words where one code stands for several things.
+    """What a failure means and what to do; for a code with several meanings, by Stripe's message.
 
-    Words in braces of the hint are filled in by `fill_in`.
+    `fill_in` replaces the words in braces in the hint.
     """
     message = failure.message or ""
     if failure.type == PERMISSION and (named := _PERMISSION.findall(message)):
@@ -60,9 +60,9 @@ def explain(failure: StripeFailure) -> Explanation:
 
 
 def explain_outcome(outcome: Outcome) -> Explanation | None:
-    """What the failure of a change means, None where there is none.
+    """What the failure of a change means, or None.
 
-    Stripe names a missing object by a parameter of its kind (`price`, `coupon`), too, where it is the row's own.
+    Stripe names a missing object by the parameter of its kind (`price`, `coupon`), even if it is the row's own.
     """
     if outcome.failure is None:
         return None

@@ -1,4 +1,4 @@
-"""What became of a sync's rows in figures that add up: each row of the model, and each removal, is counted once."""
+"""Counts of a sync's rows that add up: each row of the model, and each removal, is counted once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Figures:
-    """Rows of the models, rows that left them (`removals`), and what became of them.
+    """Rows of the models, rows that left them (`removals`), and their results.
 
     `rows + removals` is the sum of all that `parts` gives. `steps` counts further steps, such as the end of a replaced
-    object, and `earlier` what became of changes that an earlier run had left open: both are counted beside the rows.
+    object, and `earlier` the results of changes that an earlier run had left open. Both are counted separately from the
+    rows.
     """
 
     rows: int = 0

@@ -1,6 +1,6 @@
-"""A run as one HTML file that asks nobody for anything: no script, style or picture comes from elsewhere.
+"""A run as one self-contained HTML file, without external scripts, styles or pictures.
 
-It holds no value of a row unless that was asked for, and a policy that keeps it quiet wherever it is opened.
+It contains row values only on request, and a content security policy that blocks all requests.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.run import Outcome, RunReport
 
-# What a browser opens without a pause; the results file beside it holds the rest.
+# As many as a browser opens without a delay; the results file next to it has the rest.
 MOST_SUCCEEDED = 50_000
 MOST_FAILED = 50_000
 # A page shown in full is read on; one with thousands of causes is not.
@@ -77,25 +77,25 @@ PAGES = {
 }
 # What a change is called that was never one: its row was rejected when it was planned.
 NOT_PLANNED = "none"
-# A row's own change, and what is counted beside the rows.
+# A row's own change, and what is counted separately from the rows.
 _BESIDE = ("", " (further step)", " (earlier run)")
 _STATUSES = list(Status)
-# What somebody has to look at comes first.
+# What needs attention comes first.
 _BY_URGENCY = (Status.UNKNOWN, Status.REJECTED, Status.SKIPPED, Status.SUCCEEDED)
 _ACTIONS = list(Action)
 
 
 def write_html(report: RunReport, path: Path, *, with_values: bool = False, with_amounts: bool = False) -> None:
-    """Write a run's page, change by change; the file is there whole or as it was before.
+    """Write a run's page, change by change. The file is replaced as a whole or not at all.
 
     Without `with_values` it holds keys, ids and field names, and of each value no more than its kind. `with_amounts`
-    shows what prices, items and invoices come to, all the same. Raises `OSError`.
+    shows the amounts of prices, items and invoices regardless. Raises `OSError`.
     """
     write_page(build_page(report, with_values=with_values, with_amounts=with_amounts), path)
 
 
 def write_page(page: Page, path: Path) -> None:
-    """Write a page that has heard of every outcome, as `write_html` does. Raises `OSError`."""
+    """Write a page that was given every outcome, as `write_html` does. Raises `OSError`."""
 
     def write(file: IO[bytes]) -> None:
         for piece in _render(page):
@@ -149,13 +149,13 @@ def _render(page: Page) -> Iterator[str]:
 
 
 class Page:
-    """The data of a page, which has to hear of every outcome first. Names that repeat are numbers in its rows."""
+    """The data of a page, which must be given every outcome first. Repeated names are numbers in its rows."""
 
     def __init__(self, report: RunReport, *, with_values: bool, with_amounts: bool) -> None:
         self.report = report
         self.with_values = with_values
         self.with_amounts = with_amounts
-        # What the items of each invoice come to, by the invoice's id and their currency.
+        # The total of each invoice's items, by the invoice's id and the currency.
         self._invoiced: dict[str, Counter[str]] = {}
         self._rejected = list(_rejected_rows(report))[:MOST_FAILED]
         self.summary = Summary()
@@ -169,7 +169,7 @@ class Page:
             self._fields.setdefault(field_of(problem), len(self._fields))
 
     def add(self, outcome: Outcome) -> None:
-        """Count one outcome, in the order in which they are written down afterwards."""
+        """Count one outcome. They must come in the order in which they are written afterwards."""
         cause = self.summary.add(outcome, with_values=self.with_values)
         if cause is not None and len(self._causes) < MOST_FAILED:
             self._causes.append(cause.number)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.report.figures import Figures
     from dbt_stripe_sync.report.summary import Cause, Summary
 
-# An SVG of this many units; what is there at all is seen at all.
+# The width of the SVG in units; even the smallest part is visible.
 BAR_UNITS = 1000
 NARROWEST_BAR = 6
 _TITLES = {
@@ -102,14 +102,14 @@ def build_run(report: RunReport) -> dict[str, Any]:
 
 
 def build_sums(report: RunReport) -> list[dict[str, str]]:
-    """The figures at the top: what was done always, what was not where there is some."""
+    """The figures at the top: what was done always, what was not only if there is some."""
     return [
         {"kind": KINDS[name], "figure": f"{number:,}", "word": word} for name, number, word in totals_of(report).parts()
     ]
 
 
 def build_sums_note(report: RunReport, summary: Summary) -> str:
-    """What the figures at the top add up to, and what is counted beside them."""
+    """What the figures at the top add up to, and what is counted separately."""
     figures = totals_of(report)
     text = f"Of {counted(figures.rows, 'row')}"
     text += f" and {counted(figures.removals, 'removal')}" if figures.removals else ""

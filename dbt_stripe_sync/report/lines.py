@@ -20,7 +20,7 @@ MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MILLISECOND = 0.001
-# Below this many seconds a fraction still tells something.
+# Below this many seconds, a fraction is shown.
 WITH_FRACTION = 10
 
 # Characters that turn the direction of what follows could make a value look like another one (Unicode TR36, 3.2).
@@ -32,12 +32,12 @@ _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paint:
-    """Colours for a terminal, or none. What it returns takes no more cells than what it is given."""
+    """Colours for a terminal, or none. Colouring doesn't change the width of a text."""
 
     on: bool
 
     def __call__(self, text: str, colour: str | None) -> str:
-        """The text in a colour of `CODES`; as it is where colours are off."""
+        """The text in a colour of `CODES`, or unchanged if colours are off."""
         return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if self.on and colour and text else text
 
 
@@ -63,7 +63,7 @@ def escaped(text: str) -> str:
 
 
 def printable(line: str) -> str:
-    """Whole lines as they go to a terminal: whatever made them, no character does more than our own colours."""
+    """A line that is safe for a terminal: apart from the tool's own colours, no character controls it."""
     return "\n".join(
         "".join(part if index % 2 else plain(part) for index, part in enumerate(_OUR_COLOURS.split(part)))
         for part in line.split("\n")
@@ -108,7 +108,7 @@ def wrap(text: str, width: int, *, indent: str = "", first: str | None = None) -
 
 
 def wrap_marked(mark: str, text: str, width: int, paint: Paint, *, colour: str, indent: str = "") -> Iterator[str]:
-    """A text after a coloured mark (`! `, `hint: `), in lines; the colour takes no room."""
+    """A text after a coloured mark (`! `, `hint: `), wrapped without counting the colour codes."""
     lines = wrap(text, width, first=f"{indent}{mark} ", indent=f"{indent}  ")
     for index, line in enumerate(lines):
         yield line if index else f"{indent}{paint(mark, colour)}{line[len(indent) + len(mark) :]}"

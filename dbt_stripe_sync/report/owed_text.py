@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 INDENT = "  "
 MOST_SHOWN = 20
-HINT = "every run tries again; `dbt-stripe-sync state settle SYNC KEY` drops what you have done or don't want any more"
+HINT = (
+    "every run tries again; `dbt-stripe-sync state settle SYNC KEY` drops what you have done yourself or no longer want"
+)
 
 
 def render_owed(owed: Sequence[Owed], *, width: int, paint: Paint, with_values: bool = False) -> Iterator[str]:
-    """Owed steps, line by line, oldest first, with one hint for all of them. Nothing where nothing is owed."""
+    """Owed steps, line by line, oldest first, with one hint for all. Empty if nothing is owed."""
     if not owed:
         return
     for step in owed[:MOST_SHOWN]:
@@ -39,7 +41,7 @@ def describe_owed(step: Owed) -> str:
 
 
 def explain_owed(step: Owed, *, with_values: bool = False) -> str:
-    """Why it was refused, as Stripe said it; empty where it was not tried yet."""
+    """Stripe's reason for refusing it; empty if it wasn't tried yet."""
     if step.failure is None:
         return "not sent yet" if step.attempts == 0 else ""
     times = counted(step.attempts, "time")

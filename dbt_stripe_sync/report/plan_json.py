@@ -1,4 +1,4 @@
-"""A plan as one JSON document, written as it is read: one change a line, so that a line tool can read it too."""
+"""A plan as one JSON document, streamed with one change per line, so that line-based tools can read it, too."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def json_counts(counts: SyncCounts) -> dict[str, Any]:
 
 
 def _fields(changed: Iterable[FieldChange], names: tuple[str, str] | None) -> list[dict[str, Any]]:
-    """The fields that differ; what each was and is, under these names, where there are any."""
+    """The fields that differ, with the old and new value of each under these names, if there are any."""
     if names is None:
         return [{"path": part.path} for part in changed]
     was, now = names

@@ -32,12 +32,12 @@ SHOWN_KEYS = 3
 FENCE = "```diff"
 FENCE_END = "```"
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
-# A name after an at sign would be told of the comment; in code it is not, and after this mark neither.
+# A name after an at sign would be notified of the comment. In code it isn't, nor after this mark.
 _NO_MENTION = "@\u200b"
 
 
 def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
-    """The plan as GitHub-flavoured Markdown. It ends early, and says so, before it is too long for a comment."""
+    """The plan as GitHub-flavoured Markdown. It is shortened, with a note, if it is too long for a comment."""
     left = MOST_CHARACTERS
     in_fence = False
     for line in _lines(plan, style):
@@ -126,7 +126,7 @@ def _sync(plan: Plan, counts: SyncCounts, style: PlanStyle) -> Iterator[str]:
 
 
 def _drifted(counts: SyncCounts, drifted: Sequence[DriftedObject]) -> Iterator[str]:
-    """What others have changed in Stripe: ours, then theirs."""
+    """What others have changed in Stripe: the row's values, then Stripe's."""
     if not drifted:
         return
     yield f"<details><summary>{_escaped(counts.sync)}: {counted(len(drifted), 'object')} changed in Stripe</summary>"
@@ -169,7 +169,7 @@ def _fenced(line: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text that Markdown shows as it is: no link, no mention, no HTML. Code in backticks stays code."""
+    """A text that Markdown shows literally: no link, no mention, no HTML. Code in backticks stays code."""
     parts = plain(text).replace("@", _NO_MENTION).split("`")
     if len(parts) % 2 == 0:
         return _SPECIAL.sub(r"\\\1", "`".join(parts))

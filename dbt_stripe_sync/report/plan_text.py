@@ -84,7 +84,7 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     yield paint(cut(f"{place[0].upper()}{place[1:]}.", width), "red" if plan.header.livemode else "dim")
     if found.general:
         yield ""
-        yield from render_problems(found.general, colour=style.colour)
+        yield from render_problems(found.general, colour=style.colour, width=width)
     yield from _hint(plan, style, width, general=bool(found.general))
 
 
@@ -173,7 +173,7 @@ def _rows(entries: Sequence[Alike], groups: Sequence[ProblemGroup], style: PlanS
 
 
 def _alike(entry: Alike, style: PlanStyle, width: int) -> Iterator[str]:
-    """Many changes that do the same, as one; the ids that each of them has of its own are left out."""
+    """Many changes that do the same, shown as one without their individual ids."""
     mark = MARKS[entry.first.action]
     keys = ", ".join(f"[{plain(change.key)}]" for change in entry.changes[:SHOWN_ROWS_OF_A_PROBLEM])
     text = f"{counted(entry.rows, 'row')} alike ({keys} …)   {mask_ids(plain(detail_of(entry.first)))}".rstrip()
@@ -192,7 +192,7 @@ def _values(change: Change, width: int, *, with_ids: bool = True) -> Iterator[st
         text = part.after if is_new else f"{part.before} -> {part.after}"
         label, indent = f"{INDENT * 3}{pad(plain(part.path), name_width)}  ", " " * (len(INDENT * 3) + name_width + 4)
         if cell_len(plain(part.path)) > widest:
-            # A long name is never cut: it may have a line, or more, of its own.
+            # A long name is never cut; it may take one or more lines.
             text, label, indent = f"{plain(part.path)} {text}", INDENT * 3, INDENT * 5
         yield from wrap(text, width, first=label, indent=indent)
     for call in render_calls(change, [(part.path, part.after) for part in parts]):
@@ -200,7 +200,7 @@ def _values(change: Change, width: int, *, with_ids: bool = True) -> Iterator[st
 
 
 def _drifted(drifted: Sequence[DriftedObject], width: int) -> Iterator[str]:
-    """What others have changed in Stripe: ours, then theirs."""
+    """What others have changed in Stripe: the row's values, then Stripe's."""
     if drifted:
         yield from wrap("changed in Stripe, ours -> theirs:", width, indent=INDENT * 2, first=INDENT)
     for entry in drifted:

@@ -56,13 +56,13 @@ PARTICIPLES = {
 
 @dataclass(slots=True, kw_only=True)
 class Found:
-    """What is wrong, by the sync that it concerns. `general` concerns none of the plan's."""
+    """Problems by the sync that they concern. `general` has those that concern none of the plan's syncs."""
 
     by_sync: dict[str, list[Problem]] = field(default_factory=dict)
     general: list[Problem] = field(default_factory=list)
 
     def rows(self, sync: str, *, together: bool = True) -> list[ProblemGroup]:
-        """What is wrong with single rows of a sync, by cause where they are to be `together`."""
+        """Problems of single rows of a sync, grouped by cause if `together`."""
         found = [problem for problem in self.by_sync.get(sync, ()) if problem.where.key is not None]
         return group_problems(found) if together else [group for one in found for group in group_problems([one])]
 
@@ -72,7 +72,7 @@ class Found:
 
 
 def sort_problems(problems: Sequence[Problem], counts: Sequence[SyncCounts]) -> Found:
-    """Give each problem to its sync: by the sync's name, else by the model's where one sync alone reads it."""
+    """Assign each problem to its sync: by the sync's name, or by the model's if only one sync reads it."""
     found = Found(by_sync={count.sync: [] for count in counts})
     models = Counter(count.model for count in counts)
     by_model = {count.model: count.sync for count in counts if models[count.model] == 1}
@@ -84,7 +84,7 @@ def sort_problems(problems: Sequence[Problem], counts: Sequence[SyncCounts]) -> 
 
 
 def field_of(problem: Problem) -> str:
-    """The Stripe parameter that a problem is about, without the way to it in the YAML; empty where there is none."""
+    """The Stripe parameter that a problem is about, without the way to it in the YAML; empty if there is none."""
     place = problem.where.field or ""
     _, found, parameter = f".{place}".partition(".fields.")
     return parameter if found else place.rpartition(".")[2]

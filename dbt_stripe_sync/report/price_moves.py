@@ -57,7 +57,7 @@ class PriceMove:
 
     @property
     def monthly(self) -> Decimal | None:
-        """By how much all of them together pay more a month, in the smallest unit."""
+        """How much more all of them together pay a month, in the smallest unit."""
         price = self.price
         if price.before is None or price.after is None or price.interval not in _MONTHS:
             return None

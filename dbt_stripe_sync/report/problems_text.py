@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
-from dbt_stripe_sync.report.lines import Paint, plain
+from dbt_stripe_sync.report.lines import Paint, plain, wrap_marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
 
 SHOWN_KEYS = 5
+# The fewest columns for the text after a mark.
+NARROWEST = 20
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
 @dataclass(slots=True, kw_only=True)
 class ProblemGroup:
-    """The same problem, code and place, of one or many rows. `first` stands for all of them."""
+    """The same problem, with the same code and place, of one or many rows. `first` represents all of them."""
 
     first: Problem
     keys: list[str] = field(default_factory=list)
@@ -44,20 +46,20 @@ def group_problems(problems: Iterable[Problem]) -> list[ProblemGroup]:
     return list(groups.values())
 
 
-def render_problems(problems: Iterable[Problem], *, colour: bool = False) -> Iterator[str]:
-    """Problems as a person reads them, errors and warnings in the order in which they were found."""
+def render_problems(problems: Iterable[Problem], *, colour: bool = False, width: int | None = None) -> Iterator[str]:
+    """Problems as a person reads them, in the order in which they were found; wrapped where there is a `width`."""
     paint = Paint(on=colour)
     for index, group in enumerate(group_problems(problems)):
         if index:
             yield ""
-        yield from render_group(group, paint)
+        yield from render_group(group, paint, width)
 
 
-def render_group(group: ProblemGroup, paint: Paint) -> Iterator[str]:
+def render_group(group: ProblemGroup, paint: Paint, width: int | None = None) -> Iterator[str]:
     """One problem: what, where, which rows, what to do."""
     problem = group.first
-    mark = paint(f"{problem.severity.value}[{plain(problem.code)}]", _COLOURS[problem.severity])
-    yield f"{mark}: {plain(problem.summary)}"
+    mark = f"{problem.severity.value}[{plain(problem.code)}]:"
+    yield from _after(mark, plain(problem.summary), paint, _COLOURS[problem.severity], width)
     where = problem.where if group.rows <= 1 else replace(problem.where, key=None)
     if place := plain(str(where)):
         yield f"  at {place}"
@@ -67,7 +69,15 @@ def render_group(group: ProblemGroup, paint: Paint) -> Iterator[str]:
             yield f"  (the first line is about {plain(group.keys[0])}; the others differ in detail)"
     if problem.hint:
         yield ""
-        yield f"{paint('hint', 'cyan')}: {plain(problem.hint)}"
+        yield from _after("hint:", plain(problem.hint), paint, "cyan", width)
+
+
+def _after(mark: str, text: str, paint: Paint, colour: str, width: int | None) -> Iterator[str]:
+    """A text after its coloured mark, in one line or in as many as the width asks for."""
+    if width is None:
+        yield f"{paint(mark[:-1], colour)}: {text}"
+    else:
+        yield from wrap_marked(mark, text, max(width, len(mark) + NARROWEST), paint, colour=colour)
 
 
 def render_keys(group: ProblemGroup) -> str:

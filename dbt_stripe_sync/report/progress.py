@@ -1,4 +1,4 @@
-"""How far a run has come, as everything that shows it sees it: what it hears, what it counts, and its words."""
+"""The progress of a run: its interface, its counts, and its wording."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class NoDisplay(Silent):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End, however it came to that."""
+        """End the display, also after an error."""
         self.end()
 
 
 class Tally:
-    """What was counted so far, and how fast it went."""
+    """The counts so far, and the rate."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

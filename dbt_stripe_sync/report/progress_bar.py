@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome
 
-# The eye sees no more, and each of them costs time that the run needs.
+# More aren't visible, and each refresh costs time.
 REFRESHES_A_SECOND = 5
 
 
@@ -62,7 +62,7 @@ class Bars(NoDisplay):
             )
 
     def planned(self, counts: SyncCounts) -> None:
-        """Leave a line with what the sync came to."""
+        """Leave a line with the result of the sync."""
         self.end()
         seconds = took(counts.read_seconds + counts.diff_seconds)
         what = "held back" if counts.held is not None else f"{sum(counts.by_action.values()):,} to change"

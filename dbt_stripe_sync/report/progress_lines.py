@@ -1,6 +1,6 @@
-"""How far a run has come, while it runs: bars on a terminal, calm lines elsewhere, JSON lines for machines, or nothing.
+"""The progress of a run: bars on a terminal, plain lines elsewhere, JSON lines for machines, or nothing.
 
-All of them write to stderr, so that stdout is data alone. None shows a row's value.
+All of them write to stderr, so that stdout has only data. None shows row values.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PlainLines(NoDisplay):
         self._said = self._clock()
 
     def rows_read(self, count: int) -> None:
-        """Say how many rows there are so far, every ten seconds."""
+        """Print the number of rows so far, every ten seconds."""
         self._tally.rows += count
         if self._is_time():
             self._say(f"{self._tally.sync}: {counted(self._tally.rows, 'row')} read")
@@ -63,7 +63,7 @@ class PlainLines(NoDisplay):
             self._say(f"{self._tally.sync}: {counted(self._tally.compared, 'row')} compared in full")
 
     def planned(self, counts: SyncCounts) -> None:
-        """Say what a sync came to."""
+        """Print the result of a sync."""
         seconds = took(counts.read_seconds + counts.diff_seconds)
         changes = sum(counts.by_action.values())
         what = "held back" if counts.held is not None else f"{changes:,} to change"
@@ -78,7 +78,7 @@ class PlainLines(NoDisplay):
             self._say(f"sending {counted(total, 'change')}")
 
     def on_outcome(self, outcome: Outcome) -> None:
-        """Count, and say how far it is every ten seconds."""
+        """Count, and print the progress every ten seconds."""
         self._tally.count(outcome)
         if self._is_time() and self._tally.total:
             tally = self._tally
@@ -200,7 +200,7 @@ class JsonLines(NoDisplay):
     def _say(self, event: str, **facts: object) -> None:
         now = self._clock()
         if event != "change_failed":
-            # Failures, however many, don't put off the line that says how far it is.
+            # Failures don't delay the progress line.
             self._said = now
         level = "error" if event == "change_failed" else "info"
         _write(self._stream, log_line(event, level, elapsed=round(now - self._started, 3), **facts))
@@ -239,13 +239,13 @@ class Steadfast(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, where that is still possible."""
+        """Write, if the stream is still open."""
         with suppress(OSError, ValueError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, where that is still possible."""
+        """Flush, if the stream is still open."""
         with suppress(OSError, ValueError):
             self._stream.flush()
 
@@ -254,7 +254,7 @@ class Steadfast(io.TextIOBase):
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """The file behind it, by which a terminal's width is found."""
+        """The underlying file, from which a terminal's width is read."""
         return self._stream.fileno()
 
     @property
@@ -264,6 +264,6 @@ class Steadfast(io.TextIOBase):
 
 
 def _write(stream: IO[str], line: str) -> None:
-    # Nobody has to read it: a run does not end because its progress can't be printed.
+    # A run doesn't fail because its progress can't be printed.
     with suppress(OSError, ValueError):
         print(line, file=stream, flush=True)

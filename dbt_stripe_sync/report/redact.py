@@ -1,4 +1,4 @@
-"""What must not be seen: secrets never, the values of rows only where they were asked for."""
+"""Removes what must not be shown: secrets always, and row values unless they were requested."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _KEY_IN_A_WORD = re.compile(r"([sr]k)_(?:live|test)_[A-Za-z0-9]{10,}", re.ASCII)
 _SIGNING_SECRET = re.compile(r"(?<![A-Za-z0-9])(whsec)_[A-Za-z0-9+/]{16,}={0,2}")
 # `pi_…_secret_…`. A model's own name, such as `dim_secret_santa`, is none: a secret has both cases, or is long.
 _CLIENT_SECRET = re.compile(r"_secret_(?:(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{4,}|[A-Za-z0-9]{16,})")
-# What any of them has in it; most texts have none.
+# A part that each of them contains; most texts contain none.
 _LIKE_A_KEY = re.compile(r"(?:[srpe]k|whsec|secret)_", re.ASCII)
 _EMAIL = re.compile(r"[^\s'\"<>:,;()]*@[^\s'\"<>:,;()]*")
-# Parameters of card, bank and identity data: docs.stripe.com/api takes them, and nobody should read them in a report.
+# Parameters of card, bank and identity data: docs.stripe.com/api accepts them, and reports must not show them.
 _SECRET_NAMES = frozenset(
     {
         "account_number",
@@ -52,7 +52,7 @@ _SECRET_NAMES = frozenset(
 )
 # An invoice's `number` is none; a card's is.
 _CARD_NAMES = frozenset({"exp_month", "exp_year", "number"})
-# A shorter text stands in too many words of a message that are not the row's.
+# A shorter text would also match words of the message that aren't row values.
 _SHORTEST_ANY_CASE = 4
 # A single letter is the row's where Stripe quotes it.
 _SHORTEST = 2
@@ -61,7 +61,7 @@ _QUOTE = f"(?<={_MARKS})"
 
 
 def is_secret(name: str, parent: str = "") -> bool:
-    """Whether a parameter of this name, in a hash of the name `parent`, holds what nobody should read in a report."""
+    """Whether a parameter of this name, in a hash named `parent`, may hold sensitive data."""
     return name in _SECRET_NAMES or (parent == "card" and name in _CARD_NAMES)
 
 
@@ -75,7 +75,7 @@ def hide_keys(text: str) -> str:
 
 
 def hide_keys_in(document: Any) -> Any:
-    """A document of JSON values without them, wherever they stand."""
+    """A document of JSON values without secrets at any depth."""
     return map_leaves(
         document, lambda leaf: hide_keys(leaf) if isinstance(leaf, str) else leaf, lambda name: hide_keys(str(name))
     )
@@ -96,14 +96,14 @@ def hide_secrets(value: Any, parent: str = "") -> Any:
 
 
 def hide_values(text: str, params: Any) -> str:
-    """A message of Stripe's without what it repeats of a row: every value of `params`, and every e-mail address.
+    """A message of Stripe's without what it repeats of a row: every value of `params`, and every email address.
 
     Stripe's own ids stay: they are what a person looks for.
     """
     # A value that is one in a message with blanks around it is no other cause.
     text = " ".join(_EMAIL.sub(HIDDEN, hide_secrets(text)).split())
     folded = text.casefold()
-    # Few of a row's values stand in its message: the others are passed over before anything costly is done with them.
+    # Few of a row's values occur in its message, so the others are skipped cheaply first.
     found = {value for value in _texts(params) if value.casefold() in folded and not is_object_id(value)}
     for value in sorted(found, key=len, reverse=True):
         flags = re.IGNORECASE if len(value) >= _SHORTEST_ANY_CASE else 0
@@ -134,7 +134,7 @@ def _described(value: Any) -> Any:
 
 
 def without_ids(text: str) -> str:
-    """A message in which two ids make no difference, so that the same failure of many rows is one cause."""
+    """A message without ids, so that the same failure of many rows is one cause."""
     return OBJECT_ID.sub(HIDDEN, text)
 
 
@@ -145,7 +145,7 @@ def _is_leaf(part: Any) -> bool:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name, part in value.items():
-            # A currency says nothing of anybody, and "The invoice is in usd, the item in …" tells nobody what to do.
+            # A currency isn't personal, and without it "The invoice is in usd, the item in …" would be useless.
             if not (name == "currency" and isinstance(part, str) and is_currency(part.lower())):
                 yield from _texts(part)
     elif isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A run as `target/stripe_sync_results.json`, beside dbt's own `run_results.json` and with its habits.
+"""A run as `target/stripe_sync_results.json`, next to dbt's `run_results.json` and in its style.
 
 The document (version 1):
 
@@ -6,14 +6,14 @@ The document (version 1):
   `livemode`, `api_version` and `plan_id`;
 - `status` (`succeeded`, `partial`, `failed`, `interrupted`), `started_at`, `finished_at`, `elapsed_time` (seconds),
   `requests` (HTTP requests sent), `reads` (those that changed nothing);
-- `rows`: what became of the rows, in figures that add up to `rows` (those of the models) and `removals`;
+- `rows`: the results of the rows, in figures that add up to `rows` (those of the models) and `removals`;
 - `totals`: how many changes `succeeded`, were `rejected`, are `unknown`, were `skipped`;
 - `owed`: the steps on replaced objects that are still to be done: `sync`, `key`, `action`, `target`, `since`, `reason`,
   `attempts`, `refused`;
 - `syncs`: for each sync its model, resource, rows, counts, notes, and why it was held;
-- `problems`: what was found wrong before anything was sent, `rejected` rows among it;
+- `problems`: found before anything was sent, including `rejected` rows;
 - `results`: one entry a change: `sync`, `key`, `action`, `resource`, `status`, `stripe_id`, `request_id`, `attempts`,
-  `finished_at`, `fields`, `reason`, `failure` with `meaning` and `hint`; and `calls` where values were asked for.
+  `finished_at`, `fields`, `reason`, `failure` with `meaning` and `hint`; and `calls` if values were requested.
 
 Names may be added in a version; none is renamed or removed.
 """
@@ -39,7 +39,7 @@ from dbt_stripe_sync.report.redact import hide_keys_in
 from dbt_stripe_sync.report.run_text import totals_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dbt_stripe_sync.model.run import Outcome, RunEntry, RunReport
 
@@ -52,6 +52,14 @@ def build_results(report: RunReport, *, with_values: bool = False) -> dict[str, 
     return {**build_head(report, with_values=with_values), "results": results}
 
 
+def render_results(report: RunReport) -> Iterator[str]:
+    """The whole document in lines, change by change, so that a large run takes no more memory."""
+    yield _line(build_head(report)).decode()[:-1] + ',"results":['
+    for index, outcome in enumerate(report.outcomes):
+        yield ("," if index else "") + _line(build_result(outcome, with_values=False)).decode()
+    yield "]}"
+
+
 def write_results(
     report: RunReport,
     path: Path,
@@ -59,9 +67,10 @@ def write_results(
     with_values: bool = False,
     hear: Callable[[Outcome], None] = lambda _: None,
 ) -> None:
-    """Write the document, change by change; the file is there whole or as it was before. Raises `OSError`.
+    """Write the document, change by change.
 
-    `hear` is called with each outcome, so that who needs them too does not have to read them once more.
+    The file is replaced as a whole or not at all. Raises `OSError`. `hear` is called with each outcome, so that another
+    consumer needn't read them again.
     """
 
     def write(file: IO[bytes]) -> None:
@@ -76,12 +85,15 @@ def write_results(
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    """JSON that does nothing to the terminal of somebody who looks at the file there."""
+    """JSON that is safe to print on a terminal."""
     return escaped(orjson.dumps(value).decode()).encode()
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file beside its place, for its owner alone, and move it there once it is whole. Raises `OSError`."""
+    """Write a temporary file that only its owner can read, and move it into place once it is complete.
+
+    Raises `OSError`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A named temporary file is made with mode 0600, and the report names people's keys.
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -145,14 +157,14 @@ def build_entry(run: RunEntry) -> dict[str, Any]:
 
 
 def build_sums(report: RunReport) -> dict[str, Any]:
-    """What a run came to, in one line of a log."""
+    """The result of a run, for one line of a log."""
     head = build_head(report)
     names = ("status", "elapsed_time", "requests", "reads", "totals")
     return {"run_id": report.run_id, **{name: head[name] for name in names}}
 
 
 def build_result(outcome: Outcome, *, with_values: bool) -> dict[str, Any]:
-    """What became of one change."""
+    """The result of one change."""
     change = outcome.change
     result: dict[str, Any] = {
         "sync": change.sync,

@@ -1,4 +1,4 @@
-"""The runs as a table: what became of the rows of each, in figures that add up to them."""
+"""The runs as a table, with row counts that add up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST = ("started", "command")
 
 
 def render_runs(runs: Iterable[RunEntry], *, width: int) -> Iterator[str]:
-    """A line for each run. A figure that is nought in all of them has no column."""
+    """A line for each run. A count that is zero in all of them has no column."""
     cells = [_cells(run) for run in runs]
     shown = [name for name in COLUMNS if name in ALWAYS or any(line[name] != "0" for line in cells)]
     for name in LEAST:
@@ -38,7 +38,7 @@ def _cells(run: RunEntry) -> dict[str, str]:
         "command": run.command,
         "status": run.status.value,
         "started": f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
-        # The removals are counted with what became of them.
+        # Removals are included in these counts.
         "rows": f"{figures.rows + figures.removals:,}",
         **{word: f"{getattr(figures, name):,}" for name, word in WORDS.items()},
         "owed": f"{run.owed:,}",

@@ -1,4 +1,4 @@
-"""What a run did, on a terminal: a line a sync, failures by their cause, sums, and where the details lie."""
+"""What a run did, as text: a line for each sync, failures by cause, totals, and the paths of the details."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ENDINGS = {
     RunStatus.PARTIAL: ("Some rows or models were not synced (exit 1).", "yellow"),
     RunStatus.FAILED: ("The run failed (exit 1).", "red"),
     RunStatus.INTERRUPTED: ("The run was interrupted (exit 1); the next one continues from there.", "yellow"),
-    RunStatus.RUNNING: ("The run is still going, or was killed; the next one finds out.", "yellow"),
+    RunStatus.RUNNING: ("The run is still going, or was killed; the next one finds out which.", "yellow"),
 }
 
 
@@ -68,7 +68,7 @@ def render_run(
     yield from _held(report, width)
     if report.problems:
         yield ""
-        yield from render_problems(report.problems, colour=colour)
+        yield from render_problems(report.problems, colour=colour, width=width)
     causes = summary.in_order()
     for cause in causes[:MOST_SHOWN_CAUSES]:
         yield ""
@@ -156,7 +156,7 @@ def _earlier(report: RunReport, summary: Summary, width: int, paint: Paint) -> I
     for sync in [name for name in summary.statuses if name not in planned or name in summary.earlier]:
         statuses = summary.earlier.get(sync) or summary.statuses[sync]
         parts = [f"{number:,} {WORDS[status]}" for status, number in statuses.items()]
-        # A run that goes on, or was killed, has said nothing of its syncs: all of this is its own.
+        # A run that is running or was killed hasn't recorded its syncs yet, so all outcomes are its own.
         of = " of an earlier run," if planned else ""
         text = f"{plain(sync)}:{of} {', '.join(parts)}{' so far' if report.status is RunStatus.RUNNING else ''}"
         yield from wrap_marked("?", text, width, paint, colour="yellow")
@@ -176,11 +176,11 @@ _COUNTED = (Status.SUCCEEDED, Status.REJECTED, Status.UNKNOWN, Status.SKIPPED)
 
 
 def totals_of(report: RunReport | RunEntry) -> Figures:
-    """What became of all rows. A run that was killed has said no more than what became of each change."""
+    """The counts of all rows. A run that was killed has only recorded the results of its changes."""
     figures, done = add_up(report.counts), report.done
     if any(counts.ended or counts.steps or counts.earlier for counts in report.counts) or not any(done.values()):
         return figures
-    # Killed, or of a version that did not yet count rows apart from further steps.
+    # Killed, or written by a version that didn't count rows separately from further steps.
     written, rejected, unknown, skipped = (done.get(status.value, 0) for status in _COUNTED)
     figures.written, figures.unknown, figures.skipped = written, unknown, skipped
     figures.rejected += rejected

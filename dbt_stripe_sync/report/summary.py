@@ -47,9 +47,10 @@ class Cause:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run came to. `actions` counts the rows' changes that succeeded and `statuses` everything, by sync.
+    """The result of a run.
 
-    `earlier` counts what became of changes that an earlier run had left open.
+    `actions` counts the rows' changes that succeeded and `statuses` everything, by sync. `earlier` counts the results
+    of changes that an earlier run had left open.
     """
 
     actions: dict[str, Counter[Action]] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class Summary:
 
     def _cause(self, outcome: Outcome, *, with_values: bool) -> Cause:
         change, failure = outcome.change, outcome.failure
-        # Grouped by the message without values, so that asking for values does not tear a cause apart.
+        # Grouped by the message without values, so that showing values doesn't split a cause.
         alike = message_of(failure, change, with_values=False) if failure else None
         noun = "row" if is_row(change) else "further step"
         name: tuple[object, ...] = (change.sync, outcome.status, noun)
@@ -138,5 +139,5 @@ def _explained(outcome: Outcome) -> tuple[str, str | None]:
     if outcome.status is Status.UNKNOWN:
         if outcome.reason:
             return outcome.reason, None  # it says itself what is to be done
-        return "no answer came, so it may have happened", "run it again: the next run finds out first"
+        return "Stripe didn't answer, so the change may have been made", "run it again: the next run finds out first"
     return outcome.reason or "it was not sent", None

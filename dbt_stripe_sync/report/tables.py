@@ -41,8 +41,8 @@ def render_params(title: str, params: Mapping[str, Any]) -> Iterator[str]:
 
 
 def render_record(record: Record) -> Iterator[str]:
-    """A record of the state with every parameter that is ours."""
-    status = "removed from the model" if record.removed else "live"
+    """A record of the state with every parameter that the sync has set."""
+    status = "removed from the model" if record.removed else "in the model"
     yield plain(f"{record.sync} [{record.key}] -> {record.resource} {record.stripe_id} ({status})")
     yield from _tree(hide_secrets(dict(record.params)), "  ")
     if _has_hashes(record.params):
@@ -114,7 +114,7 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
-    """A value as it may stand on a terminal: every cell of these tables and trees goes through here."""
+    """A value that is safe for a terminal. Every cell of these tables and trees goes through here."""
     return plain(_text(value))
 
 

@@ -56,7 +56,7 @@ _AMOUNTS = ("unit_amount", "unit_amount_decimal", "amount", "amount_off")
 _TIMES = frozenset({"active_from", "billing_cycle_anchor", "created", "date", "redeem_by", "timestamp"})
 _TIME_ENDINGS = ("_at", "_date", "_end", "_start")
 _TIME_PARENTS = frozenset({"period", "service_period"})
-# Before 2000 or after 2100 a number is no date that anybody means.
+# A number before 2000 or after 2100 is hardly meant as a date.
 _FIRST_TIME = 946_684_800
 _LAST_TIME = 4_102_444_800
 SECONDS_A_DAY = 86_400
@@ -85,7 +85,7 @@ def render_parts(change: Change) -> Iterator[ShownPart]:
 
 
 def render_drifted(drifted: DriftedObject) -> Iterator[ShownPart]:
-    """Every parameter that others have changed: ours before, theirs after."""
+    """Every parameter that others have changed, with the row's value and the value in Stripe."""
     params = {part.path: part.before for part in drifted.changed}
     for part in drifted.changed:
         for path, ours, theirs in walk_params(part.path, part.before, part.after):
@@ -98,7 +98,7 @@ def render_drifted(drifted: DriftedObject) -> Iterator[ShownPart]:
 
 
 def walk_params(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Every part of a parameter by its path (`items[0].quantity`), with what it was; None where it was not set.
+    """Every part of a parameter by its path (`items[0].quantity`), with the old value; None if it wasn't set.
 
     Of two hashes, and of two lists of hashes, only the parts that differ. A list of plain values is one part.
     """
@@ -123,7 +123,7 @@ def _is_hashes(value: Any) -> bool:
 
 
 def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
-    """One value. `path` is its parameter's dotted name; `params` are all of the row's, where its currency stands."""
+    """One value. `path` is its parameter's dotted name; `params` are the row's, which include the currency."""
     parent, name = ["", "", *path.split(".")][-2:]
     if value is None:
         return NOT_SET
@@ -142,7 +142,7 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
         return plain(raw.decode())
     text = plain(str(hide_secrets(value)))
     if text != text.strip():
-        # Blanks around a value count for Stripe, and nobody sees them in a table.
+        # Spaces around a value matter to Stripe, but a table doesn't show them.
         text = f'"{text}"'
     note = None if path.startswith("metadata.") else _money(name, value, path, params) or _time(name, value, parent)
     return f"{text} ({note})" if note else text
@@ -157,7 +157,7 @@ class ShownAmount:
 
 
 def render_amount(change: Change) -> ShownAmount | None:
-    """The amount that a change is about, with its currency, old and new where it differs; None where there is none."""
+    """The amount that a change is about, with its currency; old and new if it differs, None if there is none."""
     for name in _AMOUNTS:
         value = change.desired.get(name)
         after = _money(name, value, name, change.desired)

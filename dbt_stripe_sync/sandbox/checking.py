@@ -22,7 +22,7 @@ Parser: TypeAlias = Callable[[str, Any], Any]
 _INTEGER = re.compile(r"-?[0-9]+\Z")
 # `created` and its like take a moment as well as a range.
 _RANGE = frozenset({"gt", "gte", "lt", "lte"})
-# Parameters that take an object's id or its description; the catalogue knows the latter alone.
+# Parameters that accept an object's id or its description; the catalogue only has the latter.
 _ID_OR_HASH = frozenset({"product", "external_account", "card"})
 _BOOLEANS = {"true": True, "false": False}
 
@@ -45,7 +45,7 @@ class Checker:
 
 
 class Unchecked:
-    """Takes whatever comes, as text, for operations that the catalogue lacks."""
+    """Accepts any parameters, as text, for operations that the catalogue lacks."""
 
     def check(self, raw: dict[str, Any]) -> dict[str, Any]:
         """The parameters, without `expand`."""

@@ -119,7 +119,7 @@ class DataFile:
         self._db.execute("insert or replace into settings values (?, ?)", (name, value))
 
     def clear(self) -> None:
-        """Forget all objects and answers."""
+        """Delete all objects and answers."""
         self._db.executescript("delete from objects; delete from answers; delete from settings;")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a request wants to see in full, and whether there is such a thing (docs.stripe.com/api/expanding_objects)."""
+"""What a request expands, and whether it exists (docs.stripe.com/api/expanding_objects)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_EXPANDED_LEVELS = 4
 
 
 def read_expand(paths: Iterable[str]) -> tuple[str, ...]:
-    """What a request wants to see in full. Raises the `ApiError` of a path that leads too deep."""
+    """What a request expands. Raises the `ApiError` for a path that is too deep."""
     wanted = tuple(paths)
     for path in wanted:
         if path.count(".") >= MOST_EXPANDED_LEVELS:
@@ -30,9 +30,9 @@ def read_expand(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_expand(body: Body, listed: str | None, paths: Iterable[str]) -> None:
-    """Raise the `ApiError` of a path that leads to nothing, or to a plain value.
+    """Raise the `ApiError` for a path that leads to nothing, or to a plain value.
 
-    `listed` is what the objects of an empty page would be, where that is known.
+    `listed` is the kind of objects of an empty page, if known.
     """
     is_page = body.get("object") in PAGES
     for path in paths:

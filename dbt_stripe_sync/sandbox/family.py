@@ -1,4 +1,4 @@
-"""What the generic core needs to know of one kind of object, and what it does where a family adds nothing."""
+"""What the generic core needs to know about one kind of object, and its defaults."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Ask:
         return list(self.path.values())[-1]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A parameter, `default` where it is missing or cleared."""
+        """A parameter; `default` if it is missing or cleared."""
         value = self.params.get(name)
         return default if value is None or value == "" else value
 
@@ -45,9 +45,9 @@ Filter: TypeAlias = "str | Callable[[Work, Body, Any], bool]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtraRoute:
-    """An operation that the catalogue lacks. `handler` None takes what the core does for such a path.
+    """An operation that the catalogue lacks.
 
-    Without `params` nobody checks its parameters.
+    With `handler` None, the core handles it. Without `params`, its parameters aren't checked.
     """
 
     name: str
@@ -107,7 +107,7 @@ def new_body(family: Family, work: Work, *, id: str | None = None) -> Body:  # n
 
 
 def own_id(work: Work, kind: str, id: str, noun: str) -> str:  # noqa: A002 - Stripe's own word
-    """An id that the caller chose. Raises `ApiError` where it is taken."""
+    """An id that the caller chose. Raises `ApiError` if it is taken."""
     if work.has(kind, id):
         raise ApiError(f"{noun} already exists.", code="resource_already_exists", param="id")
     return id
@@ -133,7 +133,7 @@ def merged(default: Any, given: Any) -> Any:
 
 
 def retrieve(family: Family, work: Work, ask: Ask) -> Body:
-    """The object as it is; a deleted one where the family keeps tombstones."""
+    """The object; also a deleted one if the family keeps tombstones."""
     shown = work.shown(family.kind, ask.id)
     if shown is not None and family.tombstone:
         return shown
@@ -166,7 +166,7 @@ def delete(family: Family, work: Work, ask: Ask) -> Body:
 
 
 def reference(work: Work, kind: str, id: str, param: str) -> Body:  # noqa: A002 - Stripe's own word
-    """The live object that a parameter names. Raises the 400 that Stripe answers where there is none."""
+    """The live object that a parameter names. Raises Stripe's 400 if there is none."""
     return work.get(kind, id, param=param, status=400)
 
 

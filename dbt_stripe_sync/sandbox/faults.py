@@ -50,8 +50,8 @@ REFUSALS = frozenset(
 class Fault:
     """One rule. It hits requests whose method and path match, after the first `skip`, at most `count` times.
 
-    `path` is a regular expression that is searched in the path (`^/v1/customers$`). `count` None means for ever.
-    `after_effect` says that Stripe has done the work before the fault shows. `seconds` is the latency, or how long a
+    `path` is a regular expression that is searched in the path (`^/v1/customers$`). `count` None means forever.
+    `after_effect` means that Stripe has done the work before the fault occurs. `seconds` is the latency, or how long a
     hang lasts. `status` is the answer's of a `STATUS` fault (500, 502, 503 …); `reason` the rate limit's.
     `should_retry` sends `Stripe-Should-Retry`.
     """
@@ -171,7 +171,7 @@ class FaultTable:
         self._waiting.append(_Waiting(fault))
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Delete them all."""
         self._waiting.clear()
 
     def pending(self) -> list[Fault]:

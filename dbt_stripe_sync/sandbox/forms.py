@@ -14,7 +14,7 @@ def parse_form(raw: str) -> dict[str, Any]:
     """Decode a body into nested dicts of text; lists are dicts whose keys count from `"0"`.
 
     Whether `{"0": …}` is a list or a hash with such a key is known to the parameter's type, so it is decided there.
-    Raises `ApiError` where one name is used both as a value and as a hash.
+    Raises `ApiError` if one name is used both as a value and as a hash.
     """
     tree: dict[str, Any] = {}
     if not raw:

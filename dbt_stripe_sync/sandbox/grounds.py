@@ -1,4 +1,4 @@
-"""On what ground the sandbox refuses, and what a plan knows of it before: a source for every function, or none.
+"""Why the sandbox refuses, and whether a plan foresees it: a source for every function, or none.
 
 The rules on single values are data of their own (`stripe_api.rules`); these hold between parameters and objects. The
 test of docs/stripe-rules.md finds the functions and their words in the code.
@@ -220,5 +220,5 @@ _FORESEEN: Mapping[str, str] = {
 
 
 def foreseen(name: str) -> str:
-    """What a plan knows of a refusal before it is sent, or why it can't. Raises `KeyError` where nothing says so."""
+    """What a plan foresees of a refusal, or why it can't. Raises `KeyError` if nothing says so."""
     return _FORESEEN.get(name) or _FORESEEN[name.partition(".")[0]]

@@ -1,7 +1,7 @@
-"""What the sandbox does without a document that says so: the list of docs/sandbox.md.
+"""The sandbox's undocumented behaviour: the list of docs/sandbox.md.
 
-Where the code guesses, a comment names the guess; a test holds names, comments and page together. Rules and refusals
-without a source are on the page too, found in `stripe_api.rules` and in `grounds`.
+Where the code guesses, a comment names the guess; a test compares names, comments and the page. Rules and refusals
+without a source are also on the page, from `stripe_api.rules` and `grounds`.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _holds(family: Family, work: Work, body: Body, name: str, value: Any) -> boo
 
 
 def in_range(found: float, bounds: Any) -> bool:
-    """Whether a moment lies within `gt`, `gte`, `lt` and `lte`, or is the one that is asked for."""
+    """Whether a time is within `gt`, `gte`, `lt` and `lte`, or equals the one given."""
     if not isinstance(bounds, dict):
         return bool(found == bounds)
     return bool(

@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
 def merge_metadata(before: Mapping[str, str], given: Any, *, param: str = "metadata") -> dict[str, str]:
     """The metadata after a request: `''` alone clears it, an empty value removes its key.
 
-    What one request may say of it is checked before. Raises `ApiError` for what becomes too much (the limit is on the
+    The limits of one request are checked before. Raises `ApiError` if the result has too many keys (the limit is on the
     object, docs.stripe.com/api/metadata).
     """
     if given == "" or given is None:

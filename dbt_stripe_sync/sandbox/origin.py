@@ -1,7 +1,7 @@
 """Who may talk to the sandbox: programs on this machine, and no page in a browser.
 
-A page of a stranger reaches the loopback interface from the user's own browser: by a form or `fetch` (then the browser
-says so in `Origin`), or under a name of its own that leads to 127.0.0.1 (then `Host` has that name).
+A foreign page can reach the loopback interface from the user's browser: by a form or `fetch` (then `Origin` names it),
+or under a host name that resolves to 127.0.0.1 (then `Host` has that name).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def check_origin(headers: Mapping[str, str]) -> web.Response | None:
-    """The 403 for a request of a stranger, None for one that may go on."""
+    """The 403 for a foreign request, or None."""
     host = headers.get("Host", "")
     if not _is_loopback(f"//{host}"):
         return _refused(f"the sandbox answers to loopback names only, not to Host `{host[:100]}`")
     origin = headers.get("Origin")
     if origin is not None and (not _is_loopback(origin) or urlsplit(origin).netloc != host):
         return _refused(f"the sandbox answers no page of Origin `{origin[:100]}`")
-    # A browser says so too where it sends no `Origin`: with a form, an image or a script (w3.org/TR/fetch-metadata).
+    # A browser sends these headers even without `Origin`: for a form, an image or a script (w3.org/TR/fetch-metadata).
     if headers.get("Sec-Fetch-Site", "none") in {"cross-site", "same-site"}:
         return _refused("the sandbox answers no page of another origin")
     return None

@@ -60,7 +60,7 @@ class RateGate:
         self._endpoints: dict[str, _Window] = {}
 
     def enter(self, endpoint: str, now: float) -> None:
-        """Count one request. Raises a 429 `ApiError` where it is one too many; refused requests don't count."""
+        """Count one request. Raises a 429 `ApiError` above the limit; refused requests don't count."""
         window = self._endpoints.get(endpoint)
         if window is None:
             window = self._endpoints[endpoint] = _Window(self._limits.of(endpoint))

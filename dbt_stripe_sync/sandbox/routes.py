@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
-# What an operation that only moves an object's status leaves it in, for families without rules of their own.
+# The status after an operation that only changes the status, for families without their own rules.
 _STATUS_AFTER = {"cancel": "canceled", "capture": "succeeded", "confirm": "succeeded", "expire": "expired"}
 
 

@@ -33,7 +33,7 @@ SEARCH_DELAY = 1.0
 
 HOST = "127.0.0.1"
 _STOP_SECONDS = 10.0
-# What is still being answered when it stops is dropped after this; 0 would wait for ever.
+# Requests in progress when it stops are dropped after this; 0 would wait forever.
 _DROP_SECONDS = 0.05
 
 
@@ -101,7 +101,7 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """The address of the server."""
         return f"http://{HOST}:{self._port}"
 
     def objects(self, kind: str, *, account: str = ACCOUNT, livemode: bool = False) -> list[dict[str, Any]]:
@@ -123,15 +123,15 @@ class Sandbox:
         return [line for line in self.requests() if line.is_write]
 
     def reset_requests(self) -> None:
-        """Forget the requests."""
+        """Clear the request log."""
         self._call(self._front.reset_requests)
 
     def inject(self, fault: Fault) -> None:
-        """Let a fault hit the requests that it matches, from now on."""
+        """Apply a fault to matching requests from now on."""
         self._call(lambda: self._front.faults.add(fault))
 
     def clear_faults(self) -> None:
-        """Forget the faults that wait."""
+        """Delete the pending faults."""
         self._call(self._front.faults.clear)
 
     def advance(self, seconds: float) -> None:

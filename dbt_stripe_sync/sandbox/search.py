@@ -1,4 +1,4 @@
-"""Stripe's search query language (docs.stripe.com/search), over objects as they were some moments ago."""
+"""Stripe's search query language (docs.stripe.com/search), over a slightly delayed view of the objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     "subscription": frozenset({"created", "status", "canceled_at"}),
 }
 
-# Where a field stands in the object, if not under its own name.
+# The path of a field in the object, if it differs from its name.
 _PLACES = {("invoice", "subscription"): "parent.subscription_details.subscription"}
 
 _CLAUSE = re.compile(
@@ -59,7 +59,7 @@ class Clause:
     negated: bool
 
     def matches(self, body: Body) -> bool:
-        """Whether an object is found by this clause alone."""
+        """Whether an object matches this clause."""
         return self._holds(value_of(body, self.path)) != self.negated
 
     def _holds(self, found: Any) -> bool:
@@ -79,7 +79,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Clauses that all hold, or of which one does."""
+    """Clauses combined by AND or OR."""
 
     clauses: tuple[Clause, ...]
     any_of: bool
@@ -116,7 +116,7 @@ def parse_query(kind: str, text: str) -> Query:
 
 
 def find_records(table: Table, query: Query, now: float) -> list[Record]:
-    """The objects that search knows of at `now`, newest first."""
+    """The objects that search can see at `now`, newest first."""
     records: Iterable[Record] = table.records.values()
     exact = next((c for c in query.clauses if c.op == ":" and c.value is not None and not c.negated), None)
     if exact is not None and not query.any_of:
@@ -126,7 +126,7 @@ def find_records(table: Table, query: Query, now: float) -> list[Record]:
 
 
 def seen_at(record: Record, now: float) -> Body | None:
-    """The object as search sees it at `now`, None where it does not know it yet or no longer."""
+    """The object as search sees it at `now`; None if it isn't visible yet or no longer."""
     if record.visible_at <= now:
         return None if record.gone else record.body
     for due, body in record.earlier:

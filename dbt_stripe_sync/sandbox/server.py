@@ -97,7 +97,7 @@ class Front:
         ]
 
     def reset_requests(self) -> None:
-        """Forget the log."""
+        """Clear the log."""
         self._log.clear()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -222,7 +222,7 @@ def _failed(error: ApiError, x: _Exchange) -> Done:
     body = error.body(x.request_id)
     if not is_v2(x.path):
         return Done(error.status, orjson.dumps(body), headers=dict(error.headers), saved=error.saved)
-    # A request that failed is carried out anew under its key (docs.stripe.com/api-v2-overview#idempotency).
+    # A failed request is carried out again under its key (docs.stripe.com/api-v2-overview#idempotency).
     return Done(error.status, orjson.dumps(as_error(body)), headers=dict(error.headers), saved=False)
 
 

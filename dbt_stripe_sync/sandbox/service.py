@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 API_KEY = "sk_test_sandbox000000000000"
 
-# `sk_test_acct_other_…` belongs to the account `acct_other`, which has data of its own.
+# `sk_test_acct_other_…` belongs to the account `acct_other`, which has its own data.
 _KEY = re.compile(
     r"(?P<kind>sk|rk)_(?:org_)?(?P<mode>test|live)_(?:acct_(?P<account>[a-z0-9]+)_)?(?P<rest>[A-Za-z0-9_]+)\Z"
 )
@@ -60,9 +60,9 @@ class Done:
 
 
 def read_key(header: str) -> str:
-    """The key of an `Authorization` header, by HTTP Basic (its user name) or Bearer; empty where there is none.
+    """The key of an `Authorization` header, or an empty text.
 
-    docs.stripe.com/api/authentication names both.
+    docs.stripe.com/api/authentication has two forms: HTTP Basic, with the key as user name, and Bearer.
     """
     scheme, _, given = header.partition(" ")
     if scheme.lower() == "basic":
@@ -191,7 +191,7 @@ class Service:
         return sum(1 for _ in place.store.table(kind).newest_first())
 
     def advance(self, seconds: float) -> None:
-        """Move the clock and let every object live through that time. Raises `ValueError` for a step back."""
+        """Advance the clock, and update every object for that time. Raises `ValueError` for a step back."""
         self.clock.advance(seconds)
         if self._data is not None:
             self._data.set_setting("clock_offset", str(self.clock.offset))
@@ -207,12 +207,12 @@ class Service:
         try:
             tick(work, body)
         except ApiError:
-            # What its own rules refuse leaves this object as it was, not the time of the others.
+            # If its own rules refuse a change, this object stays unchanged, and the others still advance.
             return
         self.commit(place, Done(200, b"", work), None)
 
     def clear(self) -> None:
-        """Forget all objects and saved answers."""
+        """Delete all objects and saved answers."""
         self._places.clear()
         if self._data is not None:
             self._data.clear()
@@ -232,5 +232,5 @@ class Service:
 
 
 def _listed(route: Route) -> str | None:
-    """What a page of an operation holds, where that is known of an empty one."""
+    """The kind of objects on a page of an operation, if known for an empty one."""
     return route.family.object if route.operation in {"list", "search"} else None

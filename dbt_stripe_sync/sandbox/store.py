@@ -38,7 +38,7 @@ def copy_json(value: Any) -> Any:
 
 
 def value_at(body: Mapping[str, Any], path: str) -> Any:
-    """What stands at a dotted path; an expanded or nested object counts as its id."""
+    """The value at a dotted path; an expanded or nested object counts as its id."""
     return value_of(body, tuple(path.split(".")))
 
 
@@ -69,7 +69,7 @@ class Table:
             self._reindex(index, path, before, record)
 
     def remove(self, id: str) -> None:  # noqa: A002 - Stripe's own word
-        """Forget one object."""
+        """Delete one object."""
         record = self.records.pop(id, None)
         if record is None:
             return
@@ -155,7 +155,7 @@ def as_text(value: Any) -> str:
 
 
 def value_of(body: Mapping[str, Any], steps: tuple[str, ...]) -> Any:
-    """What stands at the end of the steps; an expanded or nested object counts as its id."""
+    """The value at the end of the steps; an expanded or nested object counts as its id."""
     node: Any = body
     for step in steps:
         if not isinstance(node, dict):

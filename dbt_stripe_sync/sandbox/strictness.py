@@ -29,7 +29,7 @@ def enforce_rules(route: Route, path: Mapping[str, str], params: Mapping[str, An
 
 
 def _known(route: Route, path: Mapping[str, str], work: Work) -> Mapping[str, Any]:
-    """The object that an update changes, as it is."""
+    """The object that an update changes, before the update."""
     held = work.shown(route.family.kind, list(path.values())[-1]) if path and route.operation == UPDATE else None
     return held or {}
 

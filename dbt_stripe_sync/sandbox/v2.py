@@ -1,4 +1,4 @@
-"""What API v2 does otherwise: JSON bodies, times by RFC 3339, errors of its own shape.
+"""What API v2 does differently: JSON bodies, RFC 3339 times, its own error format.
 
 docs.stripe.com/api-v2-overview
 """

@@ -1,4 +1,4 @@
-"""One request's reads and writes: all of them take effect together, or none."""
+"""One request's reads and writes, which take effect together or not at all."""
 
 from __future__ import annotations
 

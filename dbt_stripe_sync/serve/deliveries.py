@@ -52,7 +52,7 @@ PRAGMA user_version = {VERSION};
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A delivery and what became of it. `state` is `queued`, `running`, `superseded`, or how its sync ended."""
+    """A delivery and its result. `state` is `queued`, `running`, `superseded`, or how its sync ended."""
 
     number: int
     id: str
@@ -100,12 +100,12 @@ class Deliveries:
             raise ConfigError(_unusable(path, error)) from None
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Release the queue for another process."""
         with self._lock:
             self._db.close()
 
     def add(self, event: Event) -> bool:
-        """Write a delivery down; False where it has been before. It is on disk when this returns."""
+        """Store a delivery; False if it was stored before. It is on disk when this returns."""
         with self._write() as db:
             done = db.execute(
                 "INSERT INTO deliveries (id, state, job_id, job_name, run_id, run_status, received_at)"
@@ -127,7 +127,7 @@ class Deliveries:
             return db.execute("UPDATE deliveries SET state = ? WHERE state = ?", (QUEUED, RUNNING)).rowcount
 
     def begin_next(self) -> Delivery | None:
-        """The delivery that has waited longest, now running; None where none waits."""
+        """Take the oldest queued delivery, which is now running; None if there is none."""
         with self._write() as db:
             row = db.execute(
                 f"UPDATE deliveries SET state = ?, started_at = ?, attempts = attempts + 1 WHERE number ="
@@ -137,7 +137,7 @@ class Deliveries:
         return _delivery(row) if row else None
 
     def end(self, delivery: Delivery, end: SyncEnd) -> None:
-        """Write down how its sync ended, and forget what is old."""
+        """Store the result of its sync, and delete old deliveries."""
         totals = dict(end.totals or {})
         with self._write() as db:
             db.execute(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SECRET = "DBT_CLOUD_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 PASSWORD = "DBT_STRIPE_SYNC_SERVE_PASSWORD"  # noqa: S105 - the variable's name
-# A run that somebody started by hand may hold the state when a delivery comes.
+# A run that was started by hand may hold the state when a delivery arrives.
 LOCK_SECONDS = 900.0
 
 

@@ -45,8 +45,8 @@ KINDS = {
 def serve(options: ServeOptions, *, ready: Callable[[str], None], tell: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    A sync that is under way then finishes what is in flight, and goes on at the next start. `ready` gets the address
-    once requests are answered. Raises `ConfigError`.
+    A running sync then finishes the calls in flight, and continues at the next start. `ready` is called with the
+    address once the server answers. Raises `ConfigError`.
     """
     deliveries = Deliveries(options.folder)
     try:
@@ -190,7 +190,7 @@ class Front:
         name, content_type = KINDS[request.match_info["kind"]]
         file = folder_of(self._options, int(request.match_info["number"])) / name
         if not file.is_file():
-            raise web.HTTPNotFound(text="There is no such report any more.\n")
+            raise web.HTTPNotFound(text="This report no longer exists.\n")
         return web.FileResponse(file, headers={"Content-Type": f"{content_type}; charset=utf-8"})
 
     def _check_reader(self, request: web.Request) -> None:
@@ -204,7 +204,7 @@ class Front:
 
 
 def _is_direct(request: web.Request) -> bool:
-    """Whether a person at this machine asks: not a proxy for somebody else, nor a foreign page through a false name."""
+    """Whether the request comes from this machine: not through a proxy, nor from a site that rebinds its DNS name."""
     if any(name in request.headers for name in FORWARDED):
         return False
     return (urlsplit(f"//{request.host}").hostname or "") in LOOPBACK

@@ -1,4 +1,4 @@
-"""One sync as a process of its own: its memory is given back, and nothing that it does ends the server."""
+"""Runs one sync in its own process, so that its memory is freed and a crash doesn't end the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.serve.options import ServeOptions
 
 LOG = "log.txt"
-# What is in flight is finished and written down before a sync ends by itself.
+# The calls in flight are finished and recorded before a sync ends.
 STOP_SECONDS = 300.0
 STATE_OF_EXIT = {0: "succeeded", 1: "partial", 2: "failed"}
 INTERRUPTED = "interrupted"
@@ -104,7 +104,7 @@ def _first_error(log: Path) -> str | None:
 
 
 def _forget_old(options: ServeOptions) -> None:
-    """Keep the reports and logs of the latest syncs alone."""
+    """Keep only the reports and logs of the latest syncs."""
     folders = sorted((options.folder / "runs").iterdir(), reverse=True)
     for old in folders[options.keep_runs :]:
         shutil.rmtree(old, ignore_errors=True)

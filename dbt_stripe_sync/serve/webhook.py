@@ -11,7 +11,7 @@ import orjson
 
 COMPLETED = "job.run.completed"
 CANCELLED = 30
-# An event is below 1 KB; the names of a job, an environment and a project stand in it.
+# An event is smaller than 1 KB, and contains the names of a job, an environment and a project.
 MOST_BYTES = 64 * 1024
 LONGEST_ID = 200
 
@@ -22,9 +22,10 @@ class BadEventError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A webhook event. `id` is the same each time dbt Cloud sends it; `run_id` is 0 where it names no run.
+    """A webhook event.
 
-    Other events than that of a completed run may lack everything but their kind.
+    `id` is the same each time dbt Cloud sends it; `run_id` is 0 if it names no run. Events other than that of a
+    completed run may have only a kind.
     """
 
     id: str
@@ -38,9 +39,9 @@ class Event:
 
     @property
     def is_finished_run(self) -> bool:
-        """Whether a run is over and has left artifacts: one that was cancelled has not finished its work.
+        """Whether a run has finished with artifacts; a cancelled one hasn't.
 
-        `job.run.errored` says of a run that `job.run.completed` will follow, and comes before its artifacts are there.
+        `job.run.errored` comes before the artifacts exist, and is followed by `job.run.completed`.
         """
         return self.kind == COMPLETED and not self._is_cancelled
 

@@ -1,4 +1,4 @@
-"""Takes the deliveries one at a time, in the order in which they came."""
+"""Processes deliveries one at a time, in the order of their arrival."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAUSE_SECONDS = 5.0
 
 
 class Worker:
-    """Syncs what is queued. `wake` tells it of a new delivery; `stop` lets it end after what is in flight."""
+    """Syncs queued deliveries. `wake` announces a new one; `stop` ends it after the calls in flight."""
 
     def __init__(self, options: ServeOptions, deliveries: Deliveries, tell: Callable[[str], None]) -> None:
         self._options = options
@@ -37,7 +37,7 @@ class Worker:
         self._woken.set()
 
     def stop(self) -> None:
-        """Take no more."""
+        """Start no more deliveries."""
         self._stopping.set()
         self._woken.set()
 

@@ -1,7 +1,8 @@
-"""The hashes of rows as last accepted, for the warehouse's copy of them. It only reads.
+"""The hashes of rows as last accepted, for the warehouse's copy of them.
 
-A row that is to be looked at again whatever it holds has no hash here: its object is missing, or its values are not
-those of its record. A row that was rejected, or whose change failed, has the hash of what was accepted before, or none.
+It only reads. A row that must be compared again in any case has no hash here: its object is missing, or its values
+differ from its record. A row that was rejected, or whose change failed, has the hash of what was accepted before, or
+none.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class AcceptedHashes:
 
     def _mark(self, rows: int, total: int) -> HashMark:
         state_id = self._session.value("SELECT value FROM meta WHERE key = 'state_id'")
-        # DuckDB promises the same hash in the same version alone.
+        # DuckDB only guarantees the same hash within one version.
         return HashMark(state_id=str(state_id), rows=rows, digest=f"{duckdb.__version__}:{total}")
 
     def _reader(self, query: str, **values: Any) -> pa.RecordBatchReader:

@@ -30,7 +30,7 @@ def look_at_state(
     retention: Retention | None = None,
     must_exist: bool = False,
 ) -> Iterator[StateStore]:
-    """Open the state to look at it: where a run holds it, a copy of it, which says so by `is_copy`.
+    """Open the state for reading: if a run holds it, this opens a copy, with `is_copy` set.
 
     Raises `StateError` as `open_state` does, and `state-not-copied`; never `state-locked` by a run.
     """
@@ -69,7 +69,7 @@ def open_state(
 def _checked_store(
     session: Session, identity: StateIdentity | None, clock: Clock, retention: Retention | None
 ) -> StateStore:
-    """The state of an open session, once it is known to be that of `identity`, where that is given."""
+    """The state of an open session, checked against `identity` if that is given."""
     store = StateStore(session, clock, retention or Retention())
     if identity is not None:
         store.check_identity(identity)
@@ -77,7 +77,7 @@ def _checked_store(
 
 
 def _refuse_copy(session: Session) -> None:
-    """A copy of a remote state is none of its own: what is written to it would be lost."""
+    """Check that the file isn't a copy of a remote state: what is written to it would be lost."""
     address = session.value("SELECT value FROM meta WHERE key = 'remote_address'")
     if address is not None:
         raise is_copy(session.path, str(address))

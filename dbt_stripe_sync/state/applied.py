@@ -1,7 +1,7 @@
-"""How far a saved plan has come: what its applies have done, so that one that stopped half-way goes on with its rest.
+"""The progress of a saved plan: what its applies have done, so that an interrupted one can continue.
 
-Two rows of `meta` name the plan that was applied last and the state's serial after its last write. As long as the
-serial is still that one, nobody else has written, and the plan is as true as it was, but for the changes that are done.
+Two rows of `meta` have the plan that was applied last and the state's serial after its last write. As long as the
+serial is the same, nothing else was written, and the plan is still valid, except for the changes that are done.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PLAN, _SERIAL = "applied_plan", "applied_serial"
 # A run of `apply` has the plan's header from its start on. The id is a random one, so no other text holds it.
 _RUNS = "SELECT id FROM runs WHERE contains(header, $plan)"
-# Their outcomes say what is done, so they stay for as long as the plan may go on.
+# Their outcomes say what is done, so they are kept as long as the plan may be continued.
 KEPT_RUNS = f"SELECT id FROM runs, meta WHERE meta.key = '{_PLAN}' AND contains(runs.header, meta.value)"
 
 

@@ -37,7 +37,7 @@ class BadRowError(Exception):
 
 
 def find_bad_row(session: Session, table: str) -> str | None:
-    """What is wrong with the first bad row of a table, None where nothing is. Inside the transaction that filled it."""
+    """What is wrong with the first invalid row of a table, or None. Inside the transaction that filled it."""
     check = CHECKS[table]
     number = 0
     try:
@@ -60,7 +60,7 @@ def _rows(session: Session, table: str) -> Iterator[Row]:
 
 
 def _check_whole(session: Session, table: str) -> None:
-    """What no row shows alone."""
+    """Check what involves several rows."""
     unique = {"records": "sync, key", "intents": "id", "owed": "id", "runs": "id", "meta": "key"}.get(table)
     if unique is not None:
         query = f"SELECT count(*) FROM (SELECT {unique} FROM {table} GROUP BY ALL HAVING count(*) > 1)"

@@ -1,8 +1,8 @@
-"""The state's file written anew, so that nothing is left in it of values that are stored no longer.
+"""Rewrites the state's file, so that no values remain in it that are no longer stored.
 
-DuckDB frees the blocks of deleted rows and leaves what is in them; neither `CHECKPOINT` nor `VACUUM` overwrites it. A
-call needs its exact parameters while it is under way, whatever is stored afterwards; so a state that had some of a sync
-with `store_values: false` is copied, table by table, into a fresh file that takes its place.
+DuckDB frees the blocks of deleted rows without overwriting them; neither `CHECKPOINT` nor `VACUUM` does that. A call in
+flight needs its exact parameters stored. So a state that had those of a sync with `store_values: false` is copied,
+table by table, into a new file that replaces it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEFT = "values_left"
 
 
 def fresh_path(path: Path) -> Path:
-    """Where the fresh file lies until it is whole."""
+    """The path of the new file until it is complete."""
     return path.with_name(f"{path.name}.fresh")
 
 
@@ -38,9 +38,9 @@ def note_values(session: Session) -> None:
 
 
 def close_without_values(session: Session) -> Problem | None:
-    """Close the state, written anew where values may be left in its file; what is wrong where that can't be done.
+    """Close the state, and rewrite its file if values may remain in it; returns a problem if that fails.
 
-    The file that is there stays whole until the fresh one takes its place, and is tried again at the next occasion.
+    The old file stays intact until the new one replaces it, and the next run tries again.
     """
     path, fresh = session.path, fresh_path(session.path)
     try:
@@ -62,7 +62,7 @@ def close_without_values(session: Session) -> Problem | None:
 
 
 def _copy(session: Session, fresh: Path) -> None:
-    """Copy what is in the tables, and nothing else, into a file of its own that only its owner may read."""
+    """Copy only the rows of the tables into a new file that only its owner may read."""
     mask = os.umask(0o077)
     try:
         fresh.unlink(missing_ok=True)

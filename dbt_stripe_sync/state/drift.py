@@ -43,7 +43,7 @@ def note_read_back(session: Session, entries: Sequence[Refreshed]) -> None:
 
 
 def forget_drift(session: Session, keys: Sequence[tuple[str, str]]) -> None:
-    """Forget that the objects of some rows had drifted. Inside a transaction."""
+    """Delete the recorded drift of some rows' objects. Inside a transaction."""
     if keys:
         with session.given("state_settled", build_table(KEYS, list(keys))):
             session.execute("DELETE FROM drifted WHERE (sync, key) IN (SELECT (sync, key) FROM state_settled)")

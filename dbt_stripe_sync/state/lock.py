@@ -1,6 +1,6 @@
-"""One writer: a lock file beside the state, which says who holds it.
+"""One writer: a lock file next to the state, which says who holds it.
 
-The lock is the operating system's, so a process that was killed holds nothing; what the file says is for people.
+The operating system holds the lock, so a killed process releases it; the contents of the file are for people.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ _FIGURES = (
     "count(*), coalesce(sum(hash(sync, key, resource, stripe_id, is_removed, is_adopted, is_missing, run_id, "
     "updated_at)), 0)"
 )
-# A row whose object was deleted has no record any more, but an outcome.
+# A row whose object was deleted no longer has a record, but an outcome.
 _KEYS_OF_RUNS = """
     SELECT sync, key FROM records WHERE run_id IN (SELECT unnest($runs))
     UNION SELECT sync, key FROM outcomes WHERE run_id IN (SELECT unnest($runs))
@@ -89,7 +89,7 @@ class ObjectChanges:
         return self._read(f"SELECT {names} FROM objects_now EXCEPT SELECT {names} FROM known_to_log")
 
     def gone(self) -> pa.RecordBatchReader:
-        """The (sync, key) of rows that have no object any more."""
+        """The (sync, key) of rows that no longer have an object."""
         return self._read("SELECT DISTINCT sync, key FROM known_to_log ANTI JOIN objects_now USING (sync, key)")
 
     def accounts_for(self, before: LogMark, after: LogMark) -> bool:
@@ -106,7 +106,7 @@ class ObjectChanges:
 
 
 class LoggedState:
-    """The runs and the objects of an open state, on a cursor of its own. Every method raises `StateError`."""
+    """The runs and objects of an open state, on a separate cursor. Every method raises `StateError`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -120,7 +120,7 @@ class LoggedState:
     def runs(self) -> dict[str, int]:
         """Every run by its id, the oldest first, with the number of its changes.
 
-        Whoever asks holds the state, so none of them is under way.
+        The caller holds the state, so none of them is running.
         """
         query = (
             "SELECT runs.id, count(outcomes.run_id) AS changes "
@@ -134,7 +134,7 @@ class LoggedState:
         return self._reader(_RUNS, runs=list(runs))
 
     def change_rows(self, runs: Sequence[str]) -> pa.RecordBatchReader:
-        """What became of each change of some runs, without values of rows."""
+        """The results of each change of some runs, without row values."""
         return self._reader(_CHANGES, runs=list(runs))
 
     def problem_rows(self, runs: Sequence[str]) -> pa.RecordBatchReader:
@@ -156,7 +156,7 @@ class LoggedState:
     ) -> Iterator[ObjectChanges]:
         """How the objects of a log differ from the state's, as long as the context lasts.
 
-        With `runs`, those of the rows alone that these runs wrote to; `logged` holds the same.
+        With `runs`, only those of the rows that these runs wrote to; `logged` has the same.
         """
         cursor = self._session.connection.cursor()
         try:

@@ -1,4 +1,4 @@
-"""How much memory the comparison of rows may take before DuckDB spills to disk: from the machine, or as it is set."""
+"""How much memory DuckDB may use to compare rows before it spills to disk: by the machine, or by the setting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def choose_megabytes(wanted: int | None) -> int:
 
 
 def read_megabytes(limits: tuple[Path, ...] = LIMITS) -> int:
-    """What the machine has, or what its container may use, where that is less."""
+    """The machine's memory, or its container's limit if that is lower."""
     found = []
     with suppress(AttributeError, OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -1,7 +1,7 @@
 """The state's tables, as numbered steps that only go forward. A step that has been released is never edited.
 
-Nobody but this package knows the tables. The engine's SQL reads views: `known_records` (the record of each row),
-`known_former_ids` (objects that were replaced), `forgotten_rows` (rows whose record a person took away), `known_drift`
+Only this package knows the tables. The engine's SQL reads views: `known_records` (the record of each row),
+`known_former_ids` (objects that were replaced), `forgotten_rows` (rows whose record a person removed), `known_drift`
 (rows whose objects others had changed), `known_writes` (which rows have written to which objects) and `read_backs`
 (when each sync's objects were last read back).
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# `records` has no key of its own: DuckDB checks keys too eagerly for a row that is deleted and inserted in one
+# `records` has no primary key: DuckDB checks keys too eagerly for a row that is deleted and inserted in one
 # transaction, and 200 rows among a million are found in 30 ms without an index.
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -43,13 +43,13 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # The objects that a row had before they were replaced, and that others may still refer to.
     "CREATE TABLE former_ids(sync VARCHAR, key VARCHAR, stripe_id VARCHAR)",
-    # `salt` says with which salt the values of `params` are hashed; they are the values themselves where it is null.
+    # `salt` is the salt with which the values of `params` are hashed; if it is null, they are stored as they are.
     """
     ALTER TABLE records ADD COLUMN salt VARCHAR;
     ALTER TABLE outcomes ADD COLUMN has_values BOOLEAN DEFAULT true;
     """,
-    # What a change has left to do on other objects than its row's. An earlier format forgot it where Stripe refused the
-    # second call of a replacement: its outcome still has the call. `missing`: Stripe lacks the object.
+    # What a change still has to do on objects other than its row's. An earlier format forgot it where Stripe refused
+    # the second call of a replacement: its outcome still has the call. `missing`: Stripe lacks the object.
     """
     CREATE TABLE owed(
         id VARCHAR, sync VARCHAR, key VARCHAR, resource VARCHAR, action VARCHAR, operation VARCHAR, target VARCHAR,

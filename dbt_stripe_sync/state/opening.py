@@ -62,18 +62,18 @@ def _fetched(place: RemotePlace, path: Path, clock: Clock, leased: StateError) -
 
 @contextmanager
 def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
-    """A session of a state that nobody else has meanwhile. Raises `StateError`."""
+    """An exclusive session of a state. Raises `StateError`."""
     path = place.path
     with ExitStack() as stack:
         replica: Replica | None = None
         try:
-            # Behind a link everything lies beside the file itself: its log, its lock, and what takes its place.
+            # Behind a symbolic link, everything is next to the file itself: its log, its lock, and its replacement.
             path = path.resolve() if path.is_symlink() else path
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
             remove_old_copies(path)
             if place.remote is not None:
-                # Its library is an extra, imported only where it is used.
+                # Its library is an extra, imported only when needed.
                 from dbt_stripe_sync.state.remote.replica import replicated
 
                 replica = stack.enter_context(
@@ -86,7 +86,7 @@ def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: 
                         local=place.before,
                     )
                 )
-            # A run that was killed while it wrote the file anew leaves a part of it.
+            # A run that was killed while it rewrote the file leaves a part of it.
             fresh_path(path).unlink(missing_ok=True)
             is_new = not path.exists()
             if is_new:
@@ -111,7 +111,7 @@ def _close(session: Session) -> None:
 
 
 def _keep_private(path: Path) -> None:
-    """Take a state that others may read (a copy, a file that somebody made for it) away from them."""
+    """Restrict a state file that others may read (a copy, or one that was created beforehand) to its owner."""
     for file in (path, path.with_name(f"{path.name}.wal")):
         if file.exists() and file.stat().st_mode & 0o077 and file.stat().st_uid == os.geteuid():
             file.chmod(PRIVATE)
@@ -153,7 +153,7 @@ def _connect(path: Path, memory_mb: int | None = None) -> duckdb.DuckDBPyConnect
                 "autoinstall_known_extensions": "false",
             },
         )
-        # Where Python runs without a file, as in a notebook, DuckDB draws one into the output of whoever calls us.
+        # In a notebook, DuckDB would draw a progress bar into the caller's output.
         connection.execute("SET enable_progress_bar = false")
     except (duckdb.Error, OSError) as error:
         raise cannot_open(path, error) from None

@@ -54,13 +54,13 @@ def add_owed(session: Session, owed: Sequence[Owed], now: datetime) -> None:
 
 
 def settle_owed(session: Session, ids: Sequence[str]) -> None:
-    """Forget steps that are done. Inside a transaction."""
+    """Delete steps that are done. Inside a transaction."""
     if ids:
         session.execute("DELETE FROM owed WHERE id IN (SELECT unnest($ids))", {"ids": list(ids)})
 
 
 def note_refused(session: Session, id_: str, failure: StripeFailure | None, request_id: str | None) -> None:
-    """Remember that a step was refused once more, and why. Inside a transaction."""
+    """Record that a step was refused again, and why. Inside a transaction."""
     raw = encode_failure(failure)
     session.execute(
         "UPDATE owed SET attempts = attempts + 1, failure = $failure, request_id = $request WHERE id = $id",
@@ -69,12 +69,12 @@ def note_refused(session: Session, id_: str, failure: StripeFailure | None, requ
 
 
 def read_owed(session: Session) -> list[Owed]:
-    """All that is owed, oldest first, in the order in which it has to be done."""
+    """All owed steps, oldest first, in the order in which they must be done."""
     return [parse_owed(row) for row in session.rows("SELECT * FROM owed ORDER BY since, sync, key, rowid")]
 
 
 def settle_row(session: Session, sync: str, key: str) -> int:
-    """Let a person settle what is owed for a row, and say how many steps that were. Inside a transaction."""
+    """Drop the owed steps of a row, and return how many there were. Inside a transaction."""
     values = {"sync": sync, "key": key}
     found = session.connection.execute(
         "SELECT count(*) FROM owed WHERE sync = $sync AND key = $key", values

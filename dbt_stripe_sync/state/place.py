@@ -25,10 +25,10 @@ class RemotePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatePlace:
-    """Where a state is: in a file, or at `remote`, of which the file is this machine's copy.
+    """The location of a state: a file, or `remote`, of which the file is this machine's copy.
 
-    `before` is the file in which it would be without `remote`: what it holds may have to be moved first.
-    `memory_mb` is what DuckDB may take; None leaves that to the machine.
+    `before` is the file that would have it without `remote`: its contents may have to be moved first. `memory_mb` is
+    how much DuckDB may use; with None it depends on the machine.
     """
 
     path: Path

@@ -8,15 +8,30 @@ from typing import TYPE_CHECKING
 from dbt_stripe_sync.model.errors import Location, Problem, StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-# DuckDB raises one class for all trouble with files: its message alone tells them apart.
+# DuckDB raises one class for all file errors, so only the message distinguishes them.
 _IN_USE = ("could not set lock", "conflicting lock", "being used by another process", "already open")
 _TOO_NEW = ("version number", "newer version of duckdb", "storage version")
 _NOT_ALLOWED = ("permission denied", "read-only file system", "access is denied", "operation not permitted")
 _FULL = ("no space left", "not enough space", "file too large", "disk quota")
 _NO_MEMORY = ("out of memory",)
+MOST_RUNS_SHOWN = 3
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def ambiguous_run(begins: str, found: Sequence[str]) -> StateError:
+    """An id's first characters that several runs share."""
+    shown = ", ".join(f"`{run}`" for run in found[:MOST_RUNS_SHOWN])
+    more = ", …" if len(found) > MOST_RUNS_SHOWN else ""
+    return StateError(
+        Problem(
+            code="ambiguous-run",
+            summary=f"the ids of {len(found):,} runs begin with `{begins}`: {shown}{more}",
+            hint="give more characters of the id; `dbt-stripe-sync runs` lists them",
+        )
+    )
 
 
 def cannot_open(path: Path, error: Exception) -> StateError:
@@ -50,7 +65,7 @@ def cannot_open(path: Path, error: Exception) -> StateError:
 
 
 def damaged(path: Path) -> StateError:
-    """The file is there and can't be understood."""
+    """The file exists but can't be read."""
     return StateError(
         Problem(
             code="state-damaged",
@@ -63,7 +78,7 @@ def damaged(path: Path) -> StateError:
 
 
 def newer(path: Path, version: int, newest: int) -> StateError:
-    """The file has tables that a later version of ours has made."""
+    """A later version of dbt-stripe-sync has written the file."""
     return StateError(
         Problem(
             code="state-newer",
@@ -75,7 +90,7 @@ def newer(path: Path, version: int, newest: int) -> StateError:
 
 
 def cannot_write(path: Path, error: Exception) -> StateError:
-    """Why the file could not be written: the disk is full, or somebody may not."""
+    """Why the file could not be written: the disk is full, or permission is missing."""
     text = str(error).lower()
     if any(sign in text for sign in _NO_MEMORY):
         return _no_memory(path)
@@ -85,7 +100,7 @@ def cannot_write(path: Path, error: Exception) -> StateError:
                 code="state-disk-full",
                 summary="the state can't be written: the disk is full",
                 where=Location(file=str(path)),
-                hint="free some space and run again: nothing was sent that the state does not know of",
+                hint="free some space and run again: the state knows everything that was sent",
             )
         )
     if isinstance(error, OSError) or any(sign in text for sign in _NOT_ALLOWED):
@@ -103,13 +118,13 @@ def cannot_write(path: Path, error: Exception) -> StateError:
             code="state-unwritable",
             summary=f"the state can't be written (DuckDB: {type(error).__name__})",
             where=Location(file=str(path)),
-            hint="run again: nothing was sent that the state does not know of; if it stays so, check the disk",
+            hint="run again: the state knows everything that was sent; if it happens again, check the disk",
         )
     )
 
 
 def moved(path: Path) -> StateError:
-    """Another file lies where the state was when it was opened, or none: another run may use that one meanwhile."""
+    """The state's file was replaced or removed since it was opened, so another run may be using the new one."""
     return StateError(
         Problem(
             code="state-moved",
@@ -122,7 +137,7 @@ def moved(path: Path) -> StateError:
 
 
 def is_copy(path: Path, address: str) -> StateError:
-    """Somebody opens the local copy of a remote state as if it were the state."""
+    """The local copy of a remote state was opened as if it were the state."""
     return StateError(
         Problem(
             code="state-is-copy",

@@ -35,7 +35,7 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
     """
     if not rows:
         return
-    # The table is read once, for the rows that are there, and those are then deleted by their place.
+    # The table is read once to find the rows, which are then deleted by their row ids.
     with session.given("state_incoming", build_table(RECORDS, rows)):
         if not session.exists(
             "SELECT 1 FROM records AS r SEMI JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key LIMIT 1"
@@ -57,7 +57,7 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
-    """Forget rows by sync and key, and say how many there were. Inside a counted transaction."""
+    """Delete rows by sync and key, and return how many there were. Inside a counted transaction."""
     if not keys:
         return 0
     with session.given("state_leaving", build_table(KEYS, keys)):
@@ -98,7 +98,7 @@ def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:
     """Remember that Stripe lacks the objects of some rows. Inside a transaction."""
     if rows:
         with session.given("state_incoming", build_table(KEYS, rows)):
-            # What is set on an object of another sync has a record of its own, and goes with the object.
+            # What is set on an object of another sync has its own record, which is deleted with the object.
             session.execute(
                 "UPDATE records SET missing = true FROM (SELECT r.resource, r.stripe_id FROM records AS r "
                 "JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key) AS gone "
@@ -107,7 +107,7 @@ def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def remove_parts(session: Session, sync: str, keys: Sequence[str]) -> None:
-    """Forget what the parts of a sync have set on the objects of some rows. Inside a transaction."""
+    """Delete the records of what a sync's parts have set on the objects of some rows. Inside a transaction."""
     session.execute(
         "DELETE FROM records WHERE starts_with(sync, $parts) AND key IN (SELECT unnest($keys))",
         {"parts": f"{sync}{PART_SEPARATOR}", "keys": list(keys)},
@@ -140,14 +140,14 @@ def add_former_ids(session: Session, rows: Sequence[tuple[str, str, str]]) -> No
 
 
 def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None:
-    """Give a sync's records to another name. Inside a transaction.
+    """Rename a sync's records.
 
-    With `retag` the next plan looks at each of them and rewrites the tag of its object; a record that waits for that
-    already goes on to wait. Without it all tags stay as they are.
+    Inside a transaction. With `retag`, the next plan rewrites the tag of each object, including those that are still
+    waiting for an earlier rename. Without it, all tags stay unchanged.
     """
     path = f'$."{TAGGED_AS}"'
     if retag:
-        # Put in front as text: the rest of the JSON stays as it was written, to the letter.
+        # Prepended as text, so that the rest of the JSON stays exactly as it was written.
         session.execute(
             "UPDATE records SET source_hash = NULL, "
             "params = '{' || $mark || CASE params WHEN '{}' THEN '' ELSE ',' END || substr(params, 2) "
@@ -183,7 +183,7 @@ def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None
 
 
 def count_write(session: Session) -> None:
-    """Move the serial on, by which a plan sees that its state has changed. Inside a transaction."""
+    """Increment the serial, which shows a plan that its state has changed. Inside a transaction."""
     session.execute("UPDATE meta SET value = CAST(value AS BIGINT) + 1 WHERE key = 'serial'")
 
 
@@ -203,8 +203,8 @@ def read_written(
 
 
 def read_records(session: Session, sync: str, limit: int | None, fingerprints: Fingerprints) -> Iterator[Record]:
-    """The records of a sync by key, read as they are walked."""
-    # DuckDB takes no null as a limit; no table is longer than the largest number.
+    """The records of a sync by key, read lazily."""
+    # DuckDB doesn't accept null as a limit; no table is longer than the largest number.
     values = {"sync": sync, "limit": limit if limit is not None else 2**62}
     query = f"SELECT {_OF_RECORD} FROM records WHERE sync = $sync ORDER BY {key_order('key')} LIMIT $limit"
     for batch in session.batches(query, **values):

@@ -21,6 +21,7 @@ from dbt_stripe_sync.model.codec import (
 from dbt_stripe_sync.model.plan import PlanHeader
 from dbt_stripe_sync.model.run import RunEntry, RunReport, RunStatus, Status
 from dbt_stripe_sync.state.applied import KEPT_RUNS
+from dbt_stripe_sync.state.problems import ambiguous_run
 from dbt_stripe_sync.state.rows import parse_outcome
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 
 # Outcomes hold what was sent, so they are most of a state's size. Runs and their counts stay.
 OUTCOMES_KEPT = timedelta(days=90)
-# Beside the numbers of the changes: how many of the requests changed nothing.
+# Next to the counts of changes: how many of the requests changed nothing.
 _READS = "reads"
 
 
 class Outcomes:
-    """What became of each change of a run, read from the state as it is walked, while it is open and afterwards."""
+    """The results of each change of a run, read lazily from the state, even after it is closed."""
 
     def __init__(self, run_id: str, open_session: Callable[[], AbstractContextManager[Session]]) -> None:
         self._run_id = run_id
@@ -55,7 +56,7 @@ class Outcomes:
 
 
 def read_syncs(session: Session, run_id: str) -> list[str]:
-    """The syncs of which a run changed something."""
+    """The syncs in which a run changed something."""
     query = "SELECT DISTINCT sync FROM outcomes WHERE run_id = $run AND status = $succeeded ORDER BY sync"
     return [row["sync"] for row in session.rows(query, run=run_id, succeeded=Status.SUCCEEDED.value)]
 
@@ -130,7 +131,7 @@ def save_end(session: Session, report: RunReport) -> None:
 
 
 def save_failure(session: Session, run_id: str, problems: Iterable[Problem], at: datetime) -> None:
-    """Remember that a run could not go on, and why."""
+    """Record that a run failed, and why."""
     with session.transaction():
         session.execute(
             "UPDATE runs SET status = $status, finished_at = $at, problems = $problems WHERE id = $id",
@@ -150,9 +151,9 @@ def read_runs(session: Session, limit: int) -> list[RunEntry]:
 
 
 def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport | None:
-    """The report of a run, None where the state knows no such run.
+    """The report of a run, or None.
 
-    A run that was killed has no counts and no problems, but the outcome of every change that it came to.
+    A run that was killed has no counts and no problems, but the outcomes of the changes that it made.
     """
     rows = session.rows("SELECT * FROM runs WHERE id = $id", id=run_id)
     if not rows:
@@ -176,14 +177,16 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
 
 
 def find_run(session: Session, begins: str) -> str | None:
-    """The newest run whose id begins like this."""
-    query = "SELECT id FROM runs WHERE starts_with(id, $begins) ORDER BY started_at DESC, id DESC LIMIT 1"
-    found = session.value(query, begins=begins)
-    return str(found) if found is not None else None
+    """The id of the run with this id, or with the only id that begins like this. Raises `StateError` if several do."""
+    query = "SELECT id FROM runs WHERE starts_with(id, $begins) ORDER BY started_at DESC, id DESC"
+    found = [str(row["id"]) for row in session.rows(query, begins=begins)]
+    if len(found) > 1 and begins not in found:
+        raise ambiguous_run(begins, found)
+    return begins if begins in found else next(iter(found), None)
 
 
 def read_newest(session: Session) -> list[str]:
-    """The last run that came to its end, and those after it: one that was killed or refused took nothing up."""
+    """The last run that finished, and those after it, which were killed or refused and so handled nothing."""
     query = (
         "SELECT id, finished_at IS NOT NULL AND status <> $failed AS has_ended FROM runs "
         "ORDER BY started_at DESC, id DESC"
@@ -229,7 +232,7 @@ def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
 
 
 def _was_killed(run_id: str, session: Session) -> bool:
-    """Whether a run that has said nothing of its end was killed: whoever holds the state's lock knows that it was."""
+    """Whether a run without an end was killed, which the holder of the state's lock knows."""
     return not session.is_copy and run_id != session.run_id
 
 

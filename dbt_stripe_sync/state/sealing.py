@@ -35,7 +35,7 @@ def read_fingerprints(session: Session, retention: Retention) -> Fingerprints:
 
 
 def make_salt(session: Session, retention: Retention) -> None:
-    """Give the state a salt where one is needed, once; take it away where the user's own has taken its place."""
+    """Create the state's salt if it needs one; delete it if the user's salt has replaced it."""
     own = session.value("SELECT value FROM meta WHERE key = $name", name=SALT)
     if own is None and retention.salt is None and not retention.keeps_all:
         with session.transaction():
@@ -51,7 +51,7 @@ def make_salt(session: Session, retention: Retention) -> None:
 
 
 def seal_records(session: Session, fingerprints: Fingerprints) -> None:
-    """Hash the values of every record whose sync stores none, and forget the hash of its row, which had no salt."""
+    """Hash the values of every record whose sync stores none, and delete the unsalted hash of its row."""
 
     def sealed(row: dict[str, Any]) -> tuple[Any, ...]:
         return (row["place"], *sealed_params(parse_record(row, fingerprints), fingerprints)[1:])

@@ -54,7 +54,7 @@ class Replication(Protocol):
 
 
 def _place_of(path: Path) -> tuple[int, int] | None:
-    """Which file lies at a path, None where none does."""
+    """The identity of the file at a path, or None."""
     try:
         found = path.stat()
     except OSError:
@@ -69,17 +69,17 @@ class Session:
         self.connection = connection
         self.path = path
         self.is_open = True
-        # Whether this is a copy, while a run goes on that holds the state itself at `path`.
+        # Whether this is a copy, because a run holds the state itself at `path`.
         self.is_copy = False
-        # Whose copy it is, where that state is on an object store.
+        # The state of which it is a copy, if that is on an object store.
         self.copy_of: StatePlace | None = None
         # The run that this session has begun.
         self.run_id: str | None = None
         # Whether this session has noted already that values are left in the file.
         self.has_left_values = False
-        # Once it is closed: what could not be done as it was, such as taking values out of the file.
+        # After closing: problems, such as values that could not be removed from the file.
         self.left: Problem | None = None
-        # Once it is closed: whether its file was written anew, without values that are not to be stored.
+        # After closing: whether its file was rewritten without values that must not be stored.
         self.was_rewritten = False
         # Where else each transaction is kept.
         self.replication: Replication | None = None
@@ -101,11 +101,11 @@ class Session:
         return [row for batch in self.batches(query, **values) for row in batch]
 
     def value(self, query: str, **values: Any) -> Any:
-        """The first column of the first row, None where there is none."""
+        """The first column of the first row, or None."""
         return next((value for row in self.rows(query, **values) for value in row.values()), None)
 
     def batches(self, query: str, **values: Any) -> Iterator[list[dict[str, Any]]]:
-        """The rows of a query, some at a time, on a cursor of its own, so that others may write meanwhile."""
+        """The rows of a query, in batches on a separate cursor, so that others can write in the meantime."""
         try:
             with self.connection.cursor() as cursor:
                 # Arrow and not fetchall(), which needs pytz for times with a zone.
@@ -119,7 +119,7 @@ class Session:
         """A statement inside a transaction."""
         if self.replication is not None:
             self._executed.append(Statement(sql=statement, values=dict(values or {}), tables=dict(self._given)))
-        # Read to its end: DuckDB lets a connection go on only then.
+        # Read to the end, since DuckDB blocks the connection until then.
         self.connection.execute(statement, dict(values) if values else None).fetchall()
 
     def exists(self, query: str) -> bool:
@@ -128,7 +128,7 @@ class Session:
 
     @contextmanager
     def given(self, name: str, rows: pa.Table) -> Iterator[None]:
-        """Let statements read an Arrow table under a name."""
+        """Make an Arrow table available to statements under a name."""
         self.connection.register(name, rows)
         self._given[name] = rows
         try:
@@ -172,7 +172,7 @@ class Session:
             return
 
     def _keep_private(self) -> None:
-        """DuckDB makes its write-ahead log anew after every checkpoint, readable by all that the umask allows."""
+        """DuckDB recreates its write-ahead log after every checkpoint, with the umask's permissions."""
         try:
             if self._log.stat().st_mode & 0o077:
                 self._log.chmod(PRIVATE)

@@ -1,8 +1,8 @@
-"""A copy of a state that a run holds, so that it can be looked at meanwhile.
+"""A copy of a state that a run holds, for reading.
 
-DuckDB lets no second process open a file that is written to. What is committed lies in the file and in its write-ahead
-log; the file itself changes only at a checkpoint, and the log only grows at its end. So a copy of both, between which
-the file did not change, is the state at some moment.
+DuckDB doesn't let a second process open a file that is being written. Committed data is in the file and in its
+write-ahead log; the file itself changes only at a checkpoint, and the log only grows at its end. So a copy of both,
+between which the file did not change, is the state at some moment.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def copied(path: Path) -> Iterator[Path]:
 def place_for_copy(path: Path) -> Iterator[Path]:
     """Where a private copy of a state may be put; it is removed in the end. Raises `StateError`."""
     try:
-        # Made for its owner alone, beside the state: the same disk holds it, and the same people may see it.
+        # Only its owner can read it, and it is next to the state, so on the same disk.
         folder = path.parent / mkdtemp(prefix=_prefix(path), dir=path.parent)
     except OSError as error:
         raise _not_copied(path, (error.strerror or type(error).__name__).lower()) from None

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.runs import Outcomes
     from dbt_stripe_sync.state.session import Session
 
-# How an account begins that a key stands for.
+# The prefix of an account that is only known by its key.
 BY_KEY = "key_"
 # How long a report that is read after its run waits for another run that has begun meanwhile.
 REPORT_WAIT_SECONDS = 30.0
@@ -68,7 +68,7 @@ class StateStore:
         self._session = session
         self._clock = clock
         self._plan_id: str | None = None
-        # The digest of a key that stands for the account, in a state of an earlier version.
+        # The digest of a key in place of the account, in a state of an earlier version.
         self.bound_to_key: str | None = None
         self._fingerprints = read_fingerprints(session, retention)
 
@@ -89,12 +89,12 @@ class StateStore:
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """Of which syncs the values are stored, and the salts of the others."""
+        """The syncs whose values are stored, and the salts of the others."""
         return self._fingerprints
 
     @property
     def left(self) -> Problem | None:
-        """Once the state is closed: what could not be done as it was, such as taking values out of its file."""
+        """After the state is closed: problems, such as values that could not be removed from its file."""
         return self._session.left
 
     @property
@@ -104,7 +104,7 @@ class StateStore:
 
     @property
     def state_id(self) -> str:
-        """What tells this state from another one."""
+        """What identifies this state."""
         return str(self._meta("state_id"))
 
     @property
@@ -113,7 +113,7 @@ class StateStore:
         return int(self._meta("serial") or 0)
 
     def check_held(self) -> None:
-        """Whether this run may still write. Raises `StateError` where it has lost the state to another one."""
+        """Check that this run may still write. Raises `StateError` if another run has taken the state over."""
         if self._session.replication is not None:
             self._session.replication.check_held()
 
@@ -155,7 +155,7 @@ class StateStore:
             drift.forget_drift(self._session, gone)
             saved.replace_records(self._session, kept)
             saved.add_former_ids(self._session, [former for outcome in closed for former in _former_ids(outcome)])
-            # An intent alone is a write, too: its call may act, and a plan that was made before knows nothing of it.
+            # An intent alone is a write, too: its call may take effect, and an earlier plan doesn't know of it.
             saved.count_write(self._session)
             if self._plan_id is not None:
                 applied.note_write(self._session, self._plan_id)
@@ -175,7 +175,7 @@ class StateStore:
         return owed.read_owed(self._session)
 
     def settle(self, sync: str, key: str) -> int:
-        """Let go of what is owed for a row, and say how many steps that were."""
+        """Drop the owed steps of a row, and return how many there were."""
         with self._session.transaction():
             saved.count_write(self._session)
             return owed.settle_row(self._session, sync, key)
@@ -228,7 +228,7 @@ class StateStore:
                 applied.note_write(self._session, self._plan_id)
 
     def sign(self, digest: str) -> str:
-        """The signature of a plan that is made from this state, by a key that nobody else has."""
+        """The signature of a plan from this state, with a key that only the state has."""
         return signing.sign(self._session, digest)
 
     def has_signed(self, digest: str, signature: str) -> bool:
@@ -236,7 +236,7 @@ class StateStore:
         return signing.has_signed(self._session, digest, signature)
 
     def seal(self) -> None:
-        """Hash the values of syncs that store none any more, in records and in what is remembered of runs."""
+        """Hash the values of syncs that no longer store any, in records and in recorded runs."""
         make_salt(self._session, self._fingerprints.retention)
         self._fingerprints = read_fingerprints(self._session, self._fingerprints.retention)
         seal_records(self._session, self._fingerprints)
@@ -250,7 +250,7 @@ class StateStore:
         log.save_start(self._session, run_id, command=command, target=target, header=header, at=self._clock.now())
 
     def fail_run(self, run_id: str, problems: Sequence[Problem]) -> None:
-        """Remember that a run could not go on, and why."""
+        """Record that a run failed, and why."""
         log.save_failure(self._session, run_id, problems, self._clock.now())
 
     def finish_run(self, report: RunReport) -> None:
@@ -258,7 +258,7 @@ class StateStore:
         log.save_end(self._session, report)
 
     def serial_after(self, plan_id: str) -> int | None:
-        """The serial that the last apply of a saved plan left, None where there was none, or another plan's since."""
+        """The serial after the last apply of a saved plan; None if there was none, or another plan's since."""
         return applied.read_serial_after(self._session, plan_id)
 
     def ended_changes(self, plan_id: str) -> Mapping[str, Ended]:
@@ -270,7 +270,7 @@ class StateStore:
         return log.read_runs(self._session, limit)
 
     def find_run(self, begins: str) -> str | None:
-        """The newest run whose id begins like this."""
+        """The run whose id is this, or begins like this. Raises `StateError` if several do."""
         return log.find_run(self._session, begins)
 
     def last_run(self) -> str | None:
@@ -278,19 +278,19 @@ class StateStore:
         return next((run.id for run in self.runs(limit=1)), None)
 
     def report(self, run_id: str) -> RunReport | None:
-        """What a run did, None where there was no such run."""
+        """What a run did, or None if there was no such run."""
         return log.read_report(self._session, run_id, self.outcomes(run_id))
 
     def outcomes(self, run_id: str) -> Outcomes:
-        """What became of each change of a run; it can be walked while the state is open, and afterwards."""
+        """The results of each change of a run, readable even after the state is closed."""
         return log.Outcomes(run_id, self._reopened)
 
     def syncs_of_run(self, run_id: str) -> Sequence[str]:
-        """The syncs of which a run changed something."""
+        """The syncs in which a run changed something."""
         return log.read_syncs(self._session, run_id)
 
     def succeeded_in(self, run_id: str, sync: str, actions: AbstractSet[Action]) -> Iterator[Outcome]:
-        """What a run did to the rows of a sync, of some kinds of action, by key; read as it is walked."""
+        """What a run did to the rows of a sync with some kinds of action, by key, read lazily."""
         return log.read_succeeded(self._session, run_id, sync, actions)
 
     def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
@@ -308,7 +308,7 @@ class StateStore:
         return saved.read_summary(self._session)
 
     def list_records(self, sync: str, *, limit: int | None = None) -> Iterator[Record]:
-        """The first records of a sync by key, all of them without a limit; read as they are walked."""
+        """The first records of a sync by key, or all without a limit, read lazily."""
         return saved.read_records(self._session, sync, limit, self._fingerprints)
 
     def record(self, sync: str, key: str) -> Record | None:
@@ -340,7 +340,7 @@ class StateStore:
             return saved.remove_records(self._session, [(sync, key) for key in gone]) + len(only_open)
 
     def rename_sync(self, old: str, new: str, *, retag: bool) -> None:
-        """Let the records of a sync go on under its new name; `retag` has the next plan rewrite their objects' tags."""
+        """Rename a sync's records; with `retag`, the next plan rewrites their objects' tags."""
         with self._session.transaction():
             saved.rename_records(self._session, old, new, retag=retag)
 
@@ -361,7 +361,7 @@ class StateStore:
         }
         known = {name: self._meta(name) for name in wanted}
         if (bound := known["account"]) is not None and bound.startswith(BY_KEY):
-            # An earlier version let the key itself stand for an account that it could not read.
+            # An earlier version used the key in place of an account that it could not read.
             self.bound_to_key, known["account"] = bound, wanted["account"]
         for name, value in wanted.items():
             if (other := known[name]) is not None and other != value:
@@ -374,7 +374,7 @@ class StateStore:
                     )
 
     def bind_to(self, account: str) -> None:
-        """Let the state be this account's from now on, in place of the key that it was bound to."""
+        """Bind the state to this account, in place of the key that it was bound to."""
         with self._session.transaction():
             self._session.execute("UPDATE meta SET value = $account WHERE key = 'account'", {"account": account})
         self.bound_to_key = None

@@ -62,7 +62,7 @@ def import_state(session: Session, folder: Path) -> int:
                 raise
             except duckdb.Error:
                 raise _bad_export(folder, f"`{table}.parquet` holds something else") from None
-        # An export of a remote state says whose copy it was; this state is where it is.
+        # An export of a remote state names its origin, which doesn't apply to this state.
         session.execute("DELETE FROM meta WHERE starts_with(key, 'remote_')")
         # An export of an earlier format lacks columns, which have got what they have by default.
         session.execute("UPDATE meta SET value = $version WHERE key = 'version'", {"version": str(len(MIGRATIONS))})

@@ -154,7 +154,7 @@ class Catalog:
         return _Resources()
 
     def why_not(self, name: str) -> str | None:
-        """Why no sync writes what API v2 alone has, by a name of its own; None for any other name."""
+        """Why no sync writes a resource that only API v2 has; None for any other name."""
         written = name.lower().strip()
         return REFUSED_V2.get(written) or REFUSED_V2.get(written.removesuffix("s"))
 

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 # docs.stripe.com/api/pagination: the most that a page takes.
 MOST_LISTED = 100
 ACCOUNT = "account.retrieve_current"
-# Nothing has begun yet, and whoever waits would rather hear that nobody is there.
+# Nothing has started yet, so a missing server should be reported soon.
 FIRST_ATTEMPTS = 4
 
 # The SDK logs parameters at debug level, and they hold people's data.
@@ -140,7 +140,7 @@ class Gateway:
         self._reads = 0
         self._most_reads = inf
         self._check_write: Callable[[], None] = lambda: None
-        # Answers of Stripe that were no refusals of our pace: while they come, the run goes on.
+        # Answers other than rate limits: while they arrive, the run continues.
         self._passed = 0
         self._clocks: tuple[str, ...] | None = None
         self._clocks_asked = asyncio.Lock()
@@ -155,7 +155,7 @@ class Gateway:
 
     @property
     def reads(self) -> int:
-        """Requests so far that change nothing, each as often as it was sent."""
+        """The number of read requests so far, retries included."""
         return self._reads
 
     @property
@@ -377,9 +377,9 @@ async def _request(client: stripe.StripeClient, request: Request) -> Reply:
 
 
 def _addresses(base: str) -> BaseAddresses:
-    """Where calls to each of Stripe's hosts go, for an address that `keys.py` lets pass.
+    """The address of each of Stripe's hosts, for an address that `keys.py` allows.
 
-    Stripe takes streamed meter events at a host of its own, which the SDK knows. What stands in for Stripe stands in
-    for both, so that a session's token goes nowhere else than the key.
+    Stripe has a separate host for streamed meter events, which the SDK knows. Another address replaces both, so that a
+    session's token goes only where the key goes.
     """
     return {"api": base} if is_stripe(base) else {"api": base, "meter_events": base}

@@ -33,7 +33,7 @@ ANSWER_SECONDS = 80.0
 # For TCP and, where there is one, the proxy; and TLS on top of it.
 CONNECT_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 60
-# After this long without an answer, and then so often, a person is told what is being waited for.
+# After this long without an answer, and then at this interval, the wait is reported.
 PATIENCE_SECONDS = 5.0
 REMINDER_SECONDS = 30.0
 BUSY_SECONDS = 1.0
@@ -60,7 +60,7 @@ class Received:
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request while it is under way. `phase` says what is being waited for; at `due` that is told."""
+    """One request in progress. `phase` says what it waits for; at `due` that is reported."""
 
     received: Received | None = None
     phase: str = _CONNECTING
@@ -106,7 +106,7 @@ class Transport(stripe.HTTPClient):
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
             ),
             timeout=aiohttp.ClientTimeout(total=timeout, connect=connecting, sock_connect=connecting),
-            # It would read ~/.netrc, too, and refuse the key that is sent beside what stands there.
+            # It would also read ~/.netrc, and refuse a key in addition to that.
             trust_env=False,
         )
 

@@ -1,8 +1,8 @@
-"""Whether a good answer is what the call asked for: anything else does not come from Stripe, and proves nothing.
+"""Checks that a successful answer is what the call asked for: anything else isn't Stripe's, and proves nothing.
 
-A proxy, a captive portal or a wrong address can answer 200 with JSON of its own. Believed, it would let a write that
-never reached Stripe count as done for good. So an answer is held against what the installed SDK says that the operation
-returns, and against the call itself.
+A proxy, a captive portal or a wrong address can answer 200 with its own JSON. If it were trusted, a write that never
+reached Stripe would count as done. So an answer is compared with what the SDK says that the operation returns, and with
+the call.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _LISTS = {"ListObject": "list", "SearchResultObject": "search_result"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What a good answer has.
+    """What a valid answer has.
 
-    `names` are those that its `object` may have, none where that is not known; `listed` is the `object` of the list or
-    search result that they come in. `target` is the id that it must have; without one, an id that begins with `prefix`.
-    `echoed` are fields that come back as they were sent. `livemode` is the key's, None where the key does not tell.
-    `is_empty` says that Stripe answers with nothing: then only its `Request-Id` tells that it was Stripe.
+    `names` are those that its `object` may have, empty if unknown; `listed` is the `object` of the list or search
+    result that they come in. `target` is the id that it must have; without one, an id that begins with `prefix`.
+    `echoed` are fields that are returned as they were sent. `livemode` is the key's, None if unknown. `is_empty` says
+    that Stripe's answer has no body: then only its `Request-Id` shows that it is Stripe's.
     """
 
     names: frozenset[str] = frozenset()
@@ -177,7 +177,7 @@ def _wrong_state(body: Mapping[str, Any], expected: Expectation) -> str | None:
 
 
 def _tag_of(body: Mapping[str, Any]) -> list[str]:
-    """The tag's words: nothing says that Stripe keeps blanks as they were sent."""
+    """The tag's words, since Stripe may not preserve spaces."""
     metadata = body.get("metadata")
     return str(metadata.get(TAG, "")).split() if isinstance(metadata, dict) else []
 

@@ -51,13 +51,15 @@ def check_organisation(key: str, account: str | None) -> None:
 
 def check_key(key: str | None, variable: str) -> str:
     """The key of an environment variable. Raises `ConfigError`; the key itself is in no message."""
+    is_set = key is not None
     key = (key or "").strip()  # a secret that is mounted from a file often ends in a line break
     if not key:
         raise ConfigError(
             Problem(
                 code="no-stripe-key",
-                summary=f"the environment variable {variable} holds no Stripe key",
-                hint=f"export {variable}=sk_test_…, from https://dashboard.stripe.com/test/apikeys",
+                summary=f"the environment variable {variable} is {'empty' if is_set else 'not set'}",
+                hint=f"export {variable}=sk_test_…, from https://dashboard.stripe.com/test/apikeys; "
+                "without an account, start a local Stripe with `dbt-stripe-sync sandbox`",
             )
         )
     if _KEY.fullmatch(key) is None:

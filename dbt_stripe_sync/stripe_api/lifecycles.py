@@ -46,7 +46,7 @@ _CANCEL_AT_END = Step(
     revive={"cancel_at_period_end": False},
 )
 _CANCEL = Step(operation="cancel")
-# When a phase is, and what of it is sold: with an old end or price it would be another phase.
+# A phase's time and what it sells: with an old end or price it would be another phase.
 _PHASE_ITSELF = frozenset(
     {
         "currency",
@@ -72,7 +72,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "email", "metadata"),
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
-            when_immutable_changes=NotReplaced(reason="Stripe takes it only when the customer is created"),
+            when_immutable_changes=NotReplaced(reason="Stripe accepts it only when the customer is created"),
             # docs.stripe.com/billing/customer/balance: every invoice moves it; and every invoice has the next number.
             moved_by_stripe=("balance", "next_invoice_sequence"),
             note="deleting a customer can't be undone and cancels its subscriptions at once",
@@ -98,7 +98,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             ),
             permanent=frozenset({Removal.DELETE}),
             own_id=True,
-            when_immutable_changes=NotReplaced(reason="Stripe takes it only when the product is created"),
+            when_immutable_changes=NotReplaced(reason="Stripe accepts it only when the product is created"),
         ),
         "price": Lifecycle(
             found_by=("id", "lookup_key", "metadata"),
@@ -129,7 +129,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
             needs_one_of=(("amount", "amount_decimal", "tiers"),),
-            note="Stripe keeps plans for old integrations; prices do all that they do",
+            note="Stripe keeps plans for old integrations; prices replace them",
         ),
         "coupon": Lifecycle(
             found_by=("id", "metadata", "name"),
@@ -143,7 +143,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             shown_if_asked=("applies_to", "currency_options"),
             # docs.stripe.com/api/coupons/create: "A coupon has either a percent_off or an amount_off and currency."
             needs_one_of=(("percent_off", "amount_off"),),
-            # docs.stripe.com/api/promotion_codes: a code belongs to one coupon for good, and can't be redeemed without.
+            # docs.stripe.com/api/promotion_codes: a code always belongs to one coupon, and can't be redeemed without
+            # it.
             held_by=(
                 HeldBy(
                     resource="promotion_code",
@@ -190,7 +191,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=NotReplaced(reason="a subscription in its place would start and bill anew"),
+            when_immutable_changes=NotReplaced(reason="a new subscription would start and bill from the beginning"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             request_only=_HOW_TO_CHARGE,
             # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial moves it.
@@ -236,7 +237,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             cuts_short=(CutsShort(operation="cancel", resource="subscription", wholly=True),),
-            when_immutable_changes=NotReplaced(reason="a schedule in its place would start its phases anew"),
+            when_immutable_changes=NotReplaced(reason="a new schedule would start its phases again"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             request_only=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
@@ -342,7 +343,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(
                 reason="an entry in a ledger is never changed; add another that corrects it"
             ),
-            note="an entry changes what the customer owes; there is no way to take it out again",
+            note="an entry changes what the customer owes; it can't be removed",
         ),
         "customer.tax_id": Lifecycle(
             found_by=("id",),
@@ -393,8 +394,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             tagged=False,
-            when_immutable_changes=NotReplaced(reason="a meter's events are counted as they were when it was created"),
-            note="an inactive meter takes no events; it is activated again when its row comes back",
+            when_immutable_changes=NotReplaced(reason="how a meter counts is fixed when it is created"),
+            note="an inactive meter accepts no events; it is activated again when its row comes back",
             # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so a subscription that still
             # runs would bill nothing of what is used until its end.
             used_by=(
@@ -427,8 +428,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 name="stream",
                 operation=STREAM,
                 most=100,
-                note="Stripe checks streamed events after it has taken them: one that it drops later looks sent, and "
-                "only its event `v1.billing.meter.error_report_triggered` tells",
+                note="Stripe checks streamed events after it has accepted them; one that it drops later looks sent, "
+                "and only its event `v1.billing.meter.error_report_triggered` shows it",
             ),
         ),
         "billing.meter_event_adjustment": Lifecycle(modes=INSERT_ONLY, tagged=False, listed=False),
@@ -437,8 +438,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("customer", "customer_account"),),
             on_removed={Removal.VOID: Step(operation="void_grant"), Removal.DEACTIVATE: Step(operation="expire")},
             permanent=frozenset({Removal.VOID, Removal.DEACTIVATE}),
-            when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and grant anew"),
-            note="`void` takes back a grant that nobody has used, `deactivate` lets it expire now",
+            when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and make a new one"),
+            note="`void` cancels an unused grant, `deactivate` lets it expire now",
         ),
         "billing.alert": Lifecycle(
             found_by=("id",),
@@ -457,7 +458,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             permanent=frozenset({Removal.DELETE}),
             note="these are the accounts of your platform's merchants",
             # docs.stripe.com/connect/handling-api-verification: what is asked for is given up front or incrementally.
-            # What was verified is reviewed anew if it is sent (docs.stripe.com/connect/update-verified-information).
+            # Verified information is reviewed again if it is sent
+            # (docs.stripe.com/connect/update-verified-information).
             merges_hashes=True,
         ),
         "account.person": Lifecycle(
@@ -477,7 +479,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 Removal.CANCEL: Step(operation="update", params={"status": "canceled"}),
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=NotReplaced(reason="a card is printed as it was ordered"),
+            when_immutable_changes=NotReplaced(reason="a card can't be changed once it is ordered"),
         ),
         "issuing.cardholder": Lifecycle(
             found_by=("id", "email", "phone_number", "metadata"),
@@ -496,9 +498,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.DELETE}),
-            when_immutable_changes=NotReplaced(reason="an endpoint in its place would sign with another secret"),
+            when_immutable_changes=NotReplaced(reason="a new endpoint would sign with another secret"),
             replace_if_asked=Replace(then=Removal.DELETE),
-            note="its signing secret is not kept: take it from the Dashboard",
+            note="its signing secret isn't kept: copy it from the Dashboard",
         ),
         "tax.registration": Lifecycle(
             found_by=("id",),

@@ -1,6 +1,6 @@
-"""What Stripe would refuse of a meter event, found out here, for the stream: it takes such an event and drops it later.
+"""Checks meter events for the stream, which accepts invalid ones and drops them later.
 
-The codes are those of Stripe's event `v1.billing.meter.error_report_triggered`, which tells of what was dropped
+The codes are those of Stripe's event `v1.billing.meter.error_report_triggered` about dropped events
 (docs.stripe.com/api/v2/core/events/event-types).
 """
 

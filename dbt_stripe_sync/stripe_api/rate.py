@@ -70,7 +70,7 @@ class RateLimits:
 
     @classmethod
     def unlimited(cls) -> RateLimits:
-        """No limits of ours: for a local server that has none."""
+        """No limits, for a local server without any."""
         return cls(account=UNLIMITED, endpoint=UNLIMITED, search=UNLIMITED)
 
     def of_endpoint(self, endpoint: str) -> float:
@@ -153,7 +153,7 @@ class Places:
     def give(self) -> None:
         """Give a place back."""
         self.taken -= 1
-        # Few wait here at a time, since every endpoint sends one of its own: whoever is first gets it.
+        # Few wait here at a time, since every endpoint sends one at a time: the first one wins.
         waiting, self._waiting = self._waiting, []
         for place in waiting:
             if not place.done():
@@ -181,7 +181,7 @@ class _Line:
 
 
 class Gate:
-    """Lets every call out in its turn, and learns from what Stripe says of it."""
+    """Schedules every call, and adapts to Stripe's answers."""
 
     def __init__(self, limits: RateLimits, clock: Clock) -> None:
         self._limits = limits

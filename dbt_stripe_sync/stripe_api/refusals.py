@@ -1,4 +1,4 @@
-"""What no sync writes, with the reason: things that a row of a table can't stand for."""
+"""What no sync writes, with the reason: things that a table's row can't represent."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SHORT_LIVED = "it lives for minutes, so a warehouse's row can't stand for it"
+_SHORT_LIVED = "it lives for minutes, so a warehouse row can't represent it"
 _MONEY = "it moves money at once, which no table should do by being rebuilt"
 _PAYMENT = "it takes a payment from somebody who is present, which no table is"
 _CARD = "it is made from card or bank details, which don't belong in a warehouse"
 _ANSWER = "it answers a question once and keeps nothing to sync"
-_DEVICE = "it needs a device or a person at hand"
+_DEVICE = "it needs a device or a person"
 _MONEY_ACCOUNT = "it opens the way for money to an account, which a person should do"
 _ACCOUNT = "it is set up once for an account, by hand or by your platform's own code"
 

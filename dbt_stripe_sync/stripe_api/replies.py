@@ -1,4 +1,4 @@
-"""What came of one request on the wire: Stripe's answer, somebody else's, or none and why."""
+"""The result of one HTTP request: Stripe's answer, another server's, or none with the reason."""
 
 from __future__ import annotations
 

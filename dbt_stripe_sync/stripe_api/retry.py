@@ -58,7 +58,7 @@ class Reply:
 
     @property
     def error(self) -> Mapping[str, Any]:
-        """Stripe's error, empty where there is none."""
+        """Stripe's error, empty if there is none."""
         error = self.body.get("error")
         return error if isinstance(error, dict) else {}
 
@@ -100,7 +100,7 @@ def _may_change(reply: Reply, status: int, *, is_read: bool) -> bool:
 
 
 def is_outage(reply: Reply) -> bool:
-    """Whether nobody has answered, or something in between: the next request would fare no better."""
+    """Whether there was no answer, or one from something in between: the next request would fail as well."""
     return reply.status is None or reply.foreign is not None or reply.status > SERVER_ERROR
 
 
@@ -154,9 +154,9 @@ def _is_refusal(reply: Reply, *, is_read: bool, in_doubt: bool) -> bool:
         return reply.status != TOO_MANY
     if leaves_doubt(reply) or (reply.status == CONFLICT and reply.error.get("code") is None):
         return False
-    # These are said before Stripe looks at the key, so they tell nothing of an attempt before. Any other refusal does:
-    # had that one acted, its saved answer would have come. On their own, a 429 and a `lock_timeout` are refusals like
-    # any other: nothing was done (docs.stripe.com/rate-limits), and the row is planned again.
+    # Stripe sends these before it checks the key, so they say nothing about an earlier attempt. Other refusals do: had
+    # that one acted, its saved answer would have come. On their own, a 429 and a `lock_timeout` are refusals like any
+    # other: nothing was done (docs.stripe.com/rate-limits), and the row is planned again.
     return not (in_doubt and (reply.status in SAID_BEFORE or reply.error.get("code") == LOCKED))
 
 

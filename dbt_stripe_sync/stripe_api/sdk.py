@@ -175,7 +175,7 @@ def read_typed_dicts(module: str) -> Mapping[str, tuple[FieldSource, ...]]:
 
 
 def _reserved(node: ast.Assign) -> Iterator[tuple[str, tuple[FieldSource, ...]]]:
-    """Fields whose names Python reserves (`from`, `is`) stand in a functional typed dict, a base of the class."""
+    """Fields with names that Python reserves (`from`, `is`) are in a functional typed dict, a base of the class."""
     call = node.value
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "TypedDict":
         names = call.args[1]

@@ -99,7 +99,7 @@ class EventStream:
         return await future
 
     async def close(self) -> None:
-        """Give up what is under way; what became of it is not known."""
+        """Give up the calls in flight, whose results are then unknown."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -115,7 +115,7 @@ class EventStream:
         self._leave()
 
     def _leave(self) -> None:
-        """Let what waits go out, at most as many events as a request takes."""
+        """Send the waiting events, at most as many as a request accepts."""
         batch, self._waiting = self._waiting, []
         if batch:
             self._begin(self._deliver(batch))
@@ -226,6 +226,6 @@ def _most_events() -> int:
 
 def _tell(batch: Sequence[_Waiting], answer: Answer, attempts: int) -> None:
     for waiting in batch:
-        # One whose run was stopped meanwhile does not listen any more.
+        # One whose run was stopped in the meantime no longer listens.
         if not waiting.answer.done():
             waiting.answer.set_result(replace(answer, attempts=attempts + answer.attempts))

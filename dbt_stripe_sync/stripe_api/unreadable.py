@@ -27,7 +27,7 @@ def unreadable(failure: StripeFailure | None, what: str, address: str) -> Proble
         return Problem(
             code="stripe-auth",
             summary="Stripe does not know the key",
-            hint="take a current one from https://dashboard.stripe.com/apikeys; it may have been rolled or revoked",
+            hint="copy a current one from https://dashboard.stripe.com/apikeys; it may have been rolled or revoked",
         )
     if status == FORBIDDEN:
         needed = _PERMISSION.search(message)

@@ -1,4 +1,4 @@
-"""What a meter has counted: its summaries tell of events that nobody can list or look up.
+"""Reads a meter's totals: its summaries are the only way to check events, which can't be listed or retrieved.
 
 docs.stripe.com/api/billing/meter-event-summary: from a whole minute to another one, per customer, some time after the
 events came.

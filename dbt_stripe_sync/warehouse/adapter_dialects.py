@@ -1,6 +1,6 @@
-"""What a warehouse behind a dbt adapter needs, so that a value comes from it as from any other warehouse.
+"""What a warehouse behind a dbt adapter needs, so that its values arrive like those of other warehouses.
 
-A warehouse without a row here is read as it is.
+A warehouse without an entry here is read unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What went wrong in a dbt adapter's driver, told by its SQLSTATE or by its words, as Problems."""
+"""Turns errors of a dbt adapter's driver into Problems, by their SQLSTATE or message."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _INTO_A_NEW_TEMPORARY_TABLE = {"adbc.ingest.mode": "adbc.ingest.mode.create", "a
 
 
 class Connection:
-    """One session in a transaction of its own. Every method raises `adbc_driver_manager.Error`."""
+    """One session in its own transaction. Every method raises `adbc_driver_manager.Error`."""
 
     def __init__(self, conninfo: str) -> None:
         self._database = adbc_driver_postgresql.connect(conninfo)

@@ -38,7 +38,7 @@ class Dialect:
 
 
 class AdbcWarehouse:
-    """One connection; every read has a cursor of its own."""
+    """One connection; every read has its own cursor."""
 
     def __init__(self, connection: dbapi.Connection, dialect: Dialect) -> None:
         self._connection = connection

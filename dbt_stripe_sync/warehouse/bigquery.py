@@ -115,7 +115,7 @@ def _authentication(target: Mapping[str, Any], project_root: Path) -> dict[str, 
         case "service-account":
             path = project_root / Path(str(target.get("keyfile", ""))).expanduser()
             if not path.is_file():
-                raise bad_setting("bigquery", "keyfile", f"names {path}, which is not there")
+                raise bad_setting("bigquery", "keyfile", f"names {path}, which doesn't exist")
             return {kind: DatabaseOptions.AUTH_VALUE_JSON_CREDENTIAL_FILE.value, credentials: path}
         case "service-account-json":
             key = _key_json(target.get("keyfile_json"))
@@ -123,7 +123,7 @@ def _authentication(target: Mapping[str, Any], project_root: Path) -> dict[str, 
         case "oauth-secrets":
             if not target.get("refresh_token"):
                 hint = "give `refresh_token`, `client_id` and `client_secret`, or use another `method`"
-                raise bad_setting("bigquery", "token", "alone is not taken by the driver", hint)
+                raise bad_setting("bigquery", "token", "isn't enough for the driver", hint)
             return {
                 kind: DatabaseOptions.AUTH_VALUE_USER_AUTHENTICATION.value,
                 DatabaseOptions.AUTH_CLIENT_ID.value: target.get("client_id"),
@@ -155,7 +155,7 @@ def describe(quoted: str, field: pa.Field) -> SourceColumn:
     kind = _type_name(field)
     sql, form, is_number = quoted, None, False
     if kind == "BIGNUMERIC" or pa.types.is_decimal256(field.type) or field.type == UNSCALED:
-        # A NUMERIC without a scale of its own would come with nine decimals, most of them zeros.
+        # A NUMERIC without a declared scale would have nine decimals, mostly zeros.
         sql, is_number = f"CAST({quoted} AS STRING)", True
     elif kind == "INTERVAL":
         sql, form = f"CAST({quoted} AS STRING)", interval_of_text

@@ -1,4 +1,4 @@
-"""Rows in one form, whatever warehouse they come from: the same value is the same Arrow value.
+"""Converts rows of every warehouse to one form: the same value is the same Arrow value.
 
 Times with a zone are UTC, in microseconds. Intervals and times of day with a zone are text in one notation. Numbers
 that no Arrow decimal can hold are text that is marked as a number.
@@ -28,7 +28,7 @@ BIGQUERY_INTERVAL = re.compile(r"([+-]?)(\d+)-(\d+) ([+-]?\d+) ([+-]?)(\d+):(\d+
 SPARK_INTERVAL = re.compile(r"INTERVAL '([+-]?)([\d:. -]+)' (\w+)(?: TO \w+)?", re.IGNORECASE)
 # Trino's `1-2` of years and months, and `3 04:05:06.700` of days and a time: one sign for all of it.
 TRINO_INTERVAL = re.compile(r"(-?)(?:(\d+)-(\d+)|(\d+) (\d+):(\d+):(\d+)\.(\d+))")
-# As many digits as tell any two 32-bit floats apart.
+# Enough digits to distinguish any two 32-bit floats.
 SINGLE_DIGITS = 9
 SPARK_UNITS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
@@ -63,7 +63,7 @@ def canonical_field(field: pa.Field) -> pa.Field:
 
 
 def canonical_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one answer a type
-    """The Arrow type that stands for `kind` and for all that mean the same."""
+    """The Arrow type for `kind` and all equivalent types."""
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", tz="UTC" if kind.tz else None)
     if pa.types.is_date(kind):
@@ -168,7 +168,7 @@ def _quotient(number: int, by: int) -> int:
 
 
 def interval_of_text(text: str) -> str:
-    """An interval as BigQuery, Spark or Trino writes it, in ISO 8601; what is not understood stays as it is."""
+    """An interval as BigQuery, Spark or Trino writes it, in ISO 8601; anything else stays unchanged."""
     if found := BIGQUERY_INTERVAL.fullmatch(text):
         sign, years, months, days, clock_sign, hours, minutes, seconds, fraction = found.groups()
         return interval_text(
@@ -200,7 +200,7 @@ def _microseconds(hours: int, minutes: int, seconds: str) -> int:
 
 
 def zoned_time_text(text: str) -> str:
-    """A time of day with a zone, as the same time in UTC; what is not understood stays as it is."""
+    """A time of day with a zone, as the same time in UTC; anything else stays unchanged."""
     found = ZONED_TIME.match(text.strip())
     if found is None:
         return text
@@ -213,7 +213,7 @@ def zoned_time_text(text: str) -> str:
 
 
 def marked(schema: pa.Schema, found: Mapping[str, SourceColumn]) -> pa.Schema:
-    """The schema in which the texts that are exact numbers say so."""
+    """The schema, with the texts that are exact numbers marked."""
     return pa.schema([number_field(field.name) if found[field.name].is_number else field for field in schema])
 
 

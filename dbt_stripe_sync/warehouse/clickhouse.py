@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 WRAPPED = re.compile(r"^(?:Nullable|LowCardinality)\((.*)\)$")
 DECIMAL = re.compile(r"^Decimal\((\d+),")
 ARROW_DIGITS = 38
-# What Arrow gets as a bare integer (a DateTime, an IPv4, an Enum), as raw bytes, or not at all, by the beginning
-# of the type. A DateTime is an instant, whatever zone it is shown in.
+# What Arrow gets as a bare integer (a DateTime, an IPv4, an Enum), as raw bytes, or not at all, by the beginning of the
+# type. A DateTime is an instant, in whichever zone it is shown.
 FORMS = {
     "DateTime": "toDateTime64({}, 6, 'UTC')",
     "Date": "toDate32({})",

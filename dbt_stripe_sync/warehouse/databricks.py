@@ -63,7 +63,7 @@ CATALOG_PROPERTY = "databricks.catalog"
 
 
 class DatabricksWarehouse:
-    """One session; every read has a cursor of its own."""
+    """One session; every read has its own cursor."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -131,7 +131,7 @@ def connect(target: Mapping[str, Any], project_root: Path) -> DatabricksWarehous
         connection = sql.connect(**options)
         if not any(name.lower() in TIME_ZONE_SETTINGS for name in target.get("session_properties") or {}):
             with connection.cursor() as cursor:
-                # What a view makes of a time is the same whatever the workspace's own zone is.
+                # Views give the same times in every time zone of the workspace.
                 cursor.execute("SET TIME ZONE 'UTC'")
         return DatabricksWarehouse(connection)
     except exc.Error as error:
@@ -184,7 +184,7 @@ def _authentication(target: Mapping[str, Any]) -> dict[str, Any]:
             "azure_client_secret": target["azure_client_secret"],
         }
     if target.get("auth_type") not in {None, "oauth"}:
-        reason = f"is `{target['auth_type']}`, which is not known here"
+        reason = f"is `{target['auth_type']}`, which isn't supported"
         raise bad_setting("databricks", "auth_type", reason, "use a token, or `oauth` with a client id and secret")
     if target.get("client_secret"):
         host = str(target["host"]).removeprefix("https://").rstrip("/")
@@ -196,7 +196,7 @@ def _authentication(target: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ServicePrincipal:
-    """Tokens for a service principal's id and secret, fetched anew before they end.
+    """Tokens for a service principal's id and secret, renewed before they expire.
 
     docs.databricks.com/dev-tools/auth/oauth-m2m. The connector calls it once for a function that makes headers.
     """
@@ -230,7 +230,7 @@ class ServicePrincipal:
                 made = json.load(answer)
         except urllib.error.HTTPError as error:
             error.close()
-            reason = f"its secret was not taken (HTTP {error.code})"
+            reason = f"its secret was rejected (HTTP {error.code})"
             raise not_authorised("Databricks", "the service principal", reason) from None
         except (OSError, ValueError) as error:
             raise unreachable("Databricks", f"no token for the service principal ({type(error).__name__})") from None

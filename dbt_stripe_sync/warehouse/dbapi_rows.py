@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 10_000
 SPOOL_BYTES = 32 * 1024 * 1024
-# A time with a zone must become UTC, which orjson leaves to us only if it is told to.
+# A time with a zone must be converted to UTC, so orjson must pass it through.
 JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 INT64 = 2**63
 EXACT_FLOAT_INTEGER = 2**53
@@ -99,10 +99,10 @@ class _Seen:
                 self.widest_integer = max(self.widest_integer, abs(value))
 
     def arrow_field(self, name: str) -> pa.Field:
-        """The one type that holds every value exactly; text where there is none.
+        """The one type that represents every value exactly, or text.
 
-        Numbers with decimals are text, marked as numbers, whatever rows there are: a decimal type would have the scale
-        of the longest of them, and one row's value would depend on the others.
+        Numbers with decimals are always text, marked as numbers: a decimal type would have the largest scale among
+        them, so that one row's value would depend on the others.
         """
         if self.kinds == {"int"} and self.widest_integer < INT64:
             return pa.field(name, pa.int64())
@@ -135,7 +135,7 @@ def _prepared(convert: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A driver's value as one of the few types that are told apart here."""
+    """A driver's value as one of the few types that are distinguished here."""
     if value is None or isinstance(value, str | bool | int | float | Decimal | bytes | datetime | date):
         return value
     if isinstance(value, time):
@@ -167,7 +167,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _names_of(value: tuple[Any, ...]) -> list[str] | None:
-    """The names of a tuple's parts, where it has them: namedtuple's `_fields`, and `_names` of Trino's driver."""
+    """The names of a tuple's parts, if it has them: namedtuple's `_fields`, and `_names` of Trino's driver."""
     names = getattr(value, "_fields", None) or getattr(value, "_names", None)
     if names is None or not all(isinstance(name, str) for name in names):
         return None

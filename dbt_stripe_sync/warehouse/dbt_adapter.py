@@ -1,4 +1,4 @@
-"""Every warehouse without a reader of ours, through dbt 1.x's own adapter.
+"""Reads every other warehouse through dbt 1.x's own adapter.
 
 Slower than the other readers: dbt takes seconds to import, and rows pass through Python.
 Run for real: dbt 1.11 with dbt-duckdb, dbt-postgres, dbt-sqlite, dbt-clickhouse, dbt-spark, dbt-trino; dbt 1.7 with
@@ -49,7 +49,7 @@ class AdapterWarehouse:
                 cursor.fetchall()
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
-        """Every column with the adapter's name for its type, where it has one. Raises `WarehouseError`."""
+        """Every column with the adapter's name for its type, if it has one. Raises `WarehouseError`."""
         return {column.name: column.type for column, _ in self._described(source)}
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:

@@ -79,7 +79,7 @@ def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
 
 
 def _lengths(values: Sequence[exp.Expr]) -> exp.Expr:
-    """Texts as one text from which each can be told: its length, a colon and itself, or a dash for null."""
+    """Texts as one unambiguous text: for each its length, a colon and itself, or a dash for null."""
     parts = [
         exp.Coalesce(
             this=exp.DPipe(
@@ -190,7 +190,7 @@ def _spark(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
         else exp.cast(column.sql, "string")
         for column in columns
     ]
-    # A hash of several values skips nulls, so that it could not tell (null, 'a') from ('a', null).
+    # A hash of several values skips nulls, so (null, 'a') and ('a', null) would be equal.
     return _call("XXHASH64", exp.Literal.string(salt), _lengths(values))
 
 

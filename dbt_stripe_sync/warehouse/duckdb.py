@@ -54,7 +54,7 @@ HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
 
 class DuckDBWarehouse:
-    """One DuckDB instance with the project's databases attached; every read has a cursor of its own."""
+    """One DuckDB instance with the project's databases attached; every read has its own cursor."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, profile: DuckDBProfile) -> None:
         self._connection = connection
@@ -114,13 +114,13 @@ class DuckDBWarehouse:
         # What a view or an ephemeral model makes of a time is the same on every machine, unless the profile has a say.
         cursor.execute("SET TimeZone = 'UTC'")
         for name, statement in self._profile.session_sql:
-            _run(cursor, statement, bad_setting("duckdb", "settings", f"has `{name}`, which does not apply"))
+            _run(cursor, statement, bad_setting("duckdb", "settings", f"has `{name}`, which doesn't work"))
         cursor.execute(f"USE {double_quoted(self._profile.database)}")
         # JSON, UUID and the like keep their names on the way into the next DuckDB (duckdb.org/docs/data/arrow).
         cursor.execute("SET arrow_lossless_conversion = true")
         # A table name that is missing must not be looked for among our own Python variables.
         cursor.execute("SET python_enable_replacements = false")
-        # Where Python runs without a file, as in a notebook, DuckDB draws one into the output of whoever calls us.
+        # In a notebook, DuckDB would draw a progress bar into the caller's output.
         cursor.execute("SET enable_progress_bar = false")
         return cursor
 
@@ -150,7 +150,7 @@ def _open(profile: DuckDBProfile) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(profile.connect_to, config=dict(profile.config))
     except duckdb.Error as error:
         if profile.connect_to == ":memory:":
-            raise bad_setting("duckdb", "config_options", f"does not apply: {safe_reason(error)}") from None
+            raise bad_setting("duckdb", "config_options", f"doesn't work: {safe_reason(error)}") from None
         if "token" in str(error).lower() or "unauthorized" in str(error).lower():
             raise not_authorised("MotherDuck", None) from None
         raise unreachable("MotherDuck", type(error).__name__) from None
@@ -163,7 +163,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, profile: DuckDBProfile, proj
         _load_extension(connection, extension, repository)
     for number, statement in enumerate(profile.secret_sql, start=1):
         # DuckDB's own message may quote the statement, which holds the secret.
-        problem = bad_setting("duckdb", "secrets", f"has an entry, number {number}, that does not apply")
+        problem = bad_setting("duckdb", "secrets", f"has an entry, number {number}, that doesn't work")
         _run(connection, statement, problem)
     for options in profile.filesystems:
         _register_filesystem(connection, options)
@@ -194,11 +194,11 @@ def _register_filesystem(connection: duckdb.DuckDBPyConnection, options: Mapping
     try:
         connection.register_filesystem(fsspec.filesystem(options.get("fs"), **rest))
     except Exception as error:  # noqa: BLE001 - each fsspec backend raises its own
-        raise bad_setting("duckdb", "filesystems", f"does not apply: {type(error).__name__}") from None
+        raise bad_setting("duckdb", "filesystems", f"doesn't work: {type(error).__name__}") from None
 
 
 def attach(connection: duckdb.DuckDBPyConnection, attachment: Attachment, attempts: int) -> None:
-    """Attach a database, waiting for whoever holds it as often as dbt-duckdb does. Raises `WarehouseError`."""
+    """Attach a database, retrying while it is locked as often as dbt-duckdb does. Raises `WarehouseError`."""
     for attempt in range(attempts):
         try:
             connection.execute(attachment.sql)

@@ -1,4 +1,4 @@
-"""dbt-duckdb's profile settings as what DuckDB is told: what to open, attach and set."""
+"""Turns dbt-duckdb's profile settings into what DuckDB has to open, attach and set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuckDBProfile:
-    """A profile, resolved. `file` is the database file, None where it is remote. `database` is its name in SQL.
+    """A profile, resolved. `file` is the database file, None if it is remote. `database` is its name in SQL.
 
     `connect_to` is what DuckDB opens: memory, to which everything is attached, or MotherDuck. `session_sql` (a
     setting's name and its statement) runs once a cursor. `secret_sql` holds secrets, and is never shown.
@@ -47,7 +47,10 @@ class DuckDBProfile:
 
 
 def parse_profile(target: Mapping[str, Any], project_root: Path) -> DuckDBProfile:
-    """The settings of a `duckdb` output. Raises `WarehouseError` where they name nothing that can be read later."""
+    """The settings of a `duckdb` output.
+
+    Raises `WarehouseError` if they don't name a database that can be read later.
+    """
     path = str(target.get("path") or ":memory:")
     if target.get("remote"):
         raise bad_setting("duckdb", "remote", "names a Buena Vista server, which can't be read", "set `path` instead")

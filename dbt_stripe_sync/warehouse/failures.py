@@ -1,7 +1,7 @@
-"""What can go wrong between us and a warehouse, as Problems.
+"""Problems with a warehouse.
 
-A database's own message is passed on only where it can't hold a row's value: those about names, rights and the
-connection can't, those about data can (`invalid input syntax for type integer: "…"`).
+A database's own message is only shown if it can't contain row values: those about names, permissions and the connection
+can't, those about data can (`invalid input syntax for type integer: "…"`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def unreachable(place: str, reason: str, hint: str = "check the profile's connec
 
 
 def not_authorised(place: str, user: str | None, reason: str | None = None) -> WarehouseError:
-    """The warehouse answered, and does not let this user in."""
+    """The warehouse answered, but rejects this user."""
     who = f"`{user}`" if user else "the profile's credentials"
     return WarehouseError(
         Problem(
@@ -81,7 +81,7 @@ def relation_missing(source: RowSource) -> WarehouseError:
 
 
 def denied(source: RowSource) -> WarehouseError:
-    """The relation is there, and the profile's user may not read it."""
+    """The relation exists, but the profile's user may not read it."""
     return WarehouseError(
         Problem(
             code="warehouse-denied",

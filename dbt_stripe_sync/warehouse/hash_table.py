@@ -35,7 +35,7 @@ MARK_TYPES = {
     "version": "bigint",
 }
 STAGED = "stripe_sync_staged"
-# A table whose rows can't be deleted is made anew after so many additions.
+# A table whose rows can't be deleted is recreated after this many additions.
 MOST_ADDITIONS = 50
 # A mark without a digest, which no state has: what the table holds is not known.
 _WITHDRAWN = ""
@@ -117,7 +117,7 @@ class HashCopy:
         self._marks: dict[tuple[str, str], tuple[int, HashMark]] = {}
 
     def prepare(self) -> None:
-        """Create the schema and the table of marks where they are missing, and read the marks."""
+        """Create the schema and the table of marks if they are missing, and read the marks."""
         with transaction(self._connection):
             if not self._connection.has_schema(self._tables.schema):
                 schema = exp.Table(db=exp.to_identifier(self._tables.schema, quoted=True))
@@ -134,7 +134,7 @@ class HashCopy:
         return mark
 
     def is_whole(self, state_id: str, sync: str) -> bool:
-        """Whether the table has as many hashes as its mark says: somebody may have emptied or dropped it."""
+        """Whether the table has as many hashes as its mark says: it may have been emptied or dropped."""
         mark = self.mark(state_id, sync)
         known = self._tables.hashes(state_id, sync).subquery("known")
         query = exp.select(exp.Count(this=exp.Star()).as_("hashes", quoted=True)).from_(known)

@@ -64,7 +64,7 @@ class LogConnection(Protocol):
         ...
 
     def rollback(self) -> None:
-        """Undo it; nothing where there is none."""
+        """Roll it back, if there is one."""
         ...
 
     def hold(self, table: str) -> None:
@@ -84,7 +84,7 @@ class LogConnection(Protocol):
         ...
 
     def has_schema(self, schema: str) -> bool:
-        """Whether there is such a schema."""
+        """Whether the schema exists."""
         ...
 
     def tables(self, schema: str) -> frozenset[str]:
@@ -160,9 +160,9 @@ class WarehouseLog:
     def add_runs(
         self, mark: LogMark, runs: pa.RecordBatchReader, changes: pa.RecordBatchReader, problems: pa.RecordBatchReader
     ) -> None:
-        """Add runs with what they did, in one transaction. What the log has of them already stays as it is."""
+        """Add runs with what they did, in one transaction. Existing rows of theirs stay unchanged."""
         with self._writing(mark):
-            # The runs come last: a run that is there is there with all that it did.
+            # The runs come last, so that every run in the log is complete.
             for table, rows in ((CHANGES, changes), (PROBLEMS, problems), (RUNS, runs)):
                 self._add(table, rows)
 
@@ -184,7 +184,7 @@ class WarehouseLog:
             return self._connection.read(query).read_all().to_reader()
 
     def mark(self) -> LogMark:
-        """How far the log has come."""
+        """The position of the log."""
         with transaction(self._connection):
             known = self._mark()
         return known or LogMark(format=FORMAT, state_id="", objects=None)

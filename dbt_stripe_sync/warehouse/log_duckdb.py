@@ -84,7 +84,7 @@ class DuckDBLog:
         return f"temp.main.{name}"
 
     def has_schema(self, schema: str) -> bool:
-        """Whether there is such a schema, whatever its case: DuckDB's names have none."""
+        """Whether the schema exists, ignoring case, as DuckDB does."""
         query = "SELECT 1 FROM duckdb_schemas() WHERE database_name = $database AND lower(schema_name) = lower($schema)"
         return bool(self._rows(query, schema))
 
@@ -117,11 +117,11 @@ class DuckDBLog:
 
 
 def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> DuckDBLog:
-    """Open the profile's file to write to it. Raises `WarehouseError`: `warehouse-locked` where somebody holds it."""
+    """Open the profile's file to write to it. Raises `WarehouseError`: `warehouse-locked` if it is in use."""
     del read_seconds  # nothing on this machine keeps anybody waiting
     profile = parse_profile(target, project_root)
     if profile.file is None:
-        raise purpose.problem("not-supported", "the profile's DuckDB database is no file", "use a DuckDB file")
+        raise purpose.problem("not-supported", "the profile's DuckDB database is not a file", "use a DuckDB file")
     # A file that is not there yet is made so that the DuckDB of dbt, an older one perhaps, opens it as well.
     ours = {"autoinstall_known_extensions": "false", "storage_compatibility_version": "v1.0.0"}
     connection = duckdb.connect(":memory:", config={**profile.config, **ours})

@@ -1,4 +1,4 @@
-"""The log in PostgreSQL: rows arrive through binary COPY in a temporary table, and go on from there in SQL."""
+"""The log in PostgreSQL: binary COPY loads rows into a temporary table, and SQL moves them from there."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import WarehouseError
     from dbt_stripe_sync.warehouse.adbc_connection import Connection
 
-# Somebody who holds the log's tables must not hold up a run.
+# Locks on the log's tables must not block a run.
 LOCK_SECONDS = 30
-# A server that is gone is noticed within a minute (postgresql.org/docs/current/libpq-connect.html).
+# A lost server is noticed within a minute (postgresql.org/docs/current/libpq-connect.html).
 KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
@@ -89,7 +89,7 @@ class PostgresLog:
     def stage(self, name: str, rows: pa.RecordBatchReader) -> str:
         """A temporary table, filled through COPY."""
         try:
-            # A statement of its own: one that has rows bound to it takes no other text.
+            # A separate statement: one with bound rows can't have another text.
             with self._connection.cursor() as filling:
                 filling.ingest(name, rows)
         except adbc_driver_manager.Error as error:
@@ -97,7 +97,7 @@ class PostgresLog:
         return f"pg_temp.{name}"
 
     def has_schema(self, schema: str) -> bool:
-        """Whether there is such a schema.
+        """Whether the schema exists.
 
         `CREATE SCHEMA IF NOT EXISTS` would ask for a right where there is nothing to do.
         """
@@ -150,7 +150,7 @@ class PostgresLog:
         reason = (
             f"{message} (SQLSTATE {state})" if state.startswith(MESSAGE_IS_SAFE) else f"SQLSTATE {state or 'unknown'}"
         )
-        return problem("failed", f"PostgreSQL rejected {what}: {reason}", "look into the server's log")
+        return problem("failed", f"PostgreSQL rejected {what}: {reason}", "check the server's log")
 
 
 def connect(target: Mapping[str, Any], project_root: Path, read_seconds: float, purpose: Purpose = LOG) -> PostgresLog:

@@ -20,7 +20,7 @@ PAUSE_SECONDS = 1.0
 def check_reachable(place: str, host: str, port: int, *, seconds: float = SECONDS) -> None:
     """Open a TCP connection to the host and close it again.
 
-    Raises `WarehouseError` (`warehouse-unreachable`): the name is unknown, nobody listens, or nobody answers.
+    Raises `WarehouseError` (`warehouse-unreachable`): the name is unknown, nothing listens, or nothing answers.
     """
     if _goes_through_a_proxy(host):
         return  # only the proxy can resolve the name, or reach it

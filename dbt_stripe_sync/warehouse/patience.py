@@ -1,6 +1,6 @@
-"""Any warehouse with time-outs: who waits is told for what, and in the end there is an error instead of silence.
+"""Adds time-outs to any warehouse: a wait is reported, and finally fails with an error instead of hanging.
 
-What the reader gives is put into its one form here, too, so that no reader can forget it.
+The reader's rows are also converted to canonical form here, so that no reader can forget it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ T = TypeVar("T")
 logger = logging.getLogger("dbt_stripe_sync.warehouse")
 
 CONNECT_SECONDS = 30.0
-# A view over a large table may think for minutes before its first row; a dead connection says nothing for ever.
+# A view over a large table may take minutes until its first row; a dead connection stays silent forever.
 READ_SECONDS = 600.0
 NOTICE_SECONDS = 5.0
-# Importing dbt and an adapter takes seconds, and many of them on a machine that has much else to do.
+# Importing dbt and an adapter takes seconds, or more on a busy machine.
 PREPARE_SECONDS = 600.0
 # How long a connection is waited for once it is to be closed: dbt can't write to DuckDB's file before that.
 CLOSE_SECONDS = 30.0
@@ -47,7 +47,7 @@ class Patience:
 
 
 class PatientWarehouse:
-    """A warehouse whose driver works in a thread of its own. Use `open_patiently` to make one."""
+    """A warehouse whose driver works in its own thread. Use `open_patiently` to make one."""
 
     def __init__(self, inner: Warehouse, worker: Worker, place: str, patience: Patience) -> None:
         self._inner = inner
@@ -68,7 +68,7 @@ class PatientWarehouse:
         return pa.RecordBatchReader.from_batches(schema, self._batches(reader, schema, source))
 
     def close(self) -> None:
-        """Give the connection back; one that doesn't answer any more is left to the operating system after a while."""
+        """Close the connection; one that no longer answers is left to the operating system after a while."""
         if self._closed:
             return
         self._closed = True
@@ -112,7 +112,7 @@ class PatientWarehouse:
             raise self._silent from None
 
     def _cancel(self) -> None:
-        """Ask the warehouse to stop what it does, where its driver can say so from another thread."""
+        """Cancel the current query, if the driver supports that from another thread."""
         cancel = getattr(self._inner, "cancel", None)
         if cancel is not None:
             with contextlib.suppress(Exception):
@@ -120,7 +120,7 @@ class PatientWarehouse:
 
 
 def open_patiently(prepare: Callable[[], Callable[[], Warehouse]], place: str, patience: Patience) -> PatientWarehouse:
-    """Prepare and connect in a thread of its own. `prepare` does what asks nothing of the warehouse, and may take long.
+    """Prepare and connect in a separate thread. `prepare` does what doesn't need the warehouse, and may take long.
 
     Raises `WarehouseError` (`warehouse-timeout`), or what `prepare` and what it returns raise.
     """

@@ -30,7 +30,7 @@ PARTS = {"host": "at {}", "server": "at {}", "account": "account `{}`", "project
 DATABASES = ("database", "dbname")
 # Someone has to log in with a browser.
 BROWSER_SECONDS = 300.0
-# They are downloaded where they are not installed yet.
+# They are downloaded unless they are installed.
 EXTENSIONS_SECONDS = 300.0
 # A warehouse that was suspended accepts the session only once it has started.
 STARTING_SECONDS = {"databricks": 600.0, "spark": 300.0}
@@ -62,7 +62,7 @@ def patience_for(name: str, target: Mapping[str, Any], limits: TimeLimits) -> Pa
 
 
 def _of_profile(target: Mapping[str, Any]) -> float | None:
-    """What the profile's own time-out and number of tries come to, never less than the default."""
+    """The total of the profile's own time-outs and tries, never less than the default."""
     retries = target.get("retries") or target.get("connect_retries") or 0
     if isinstance(retries, Mapping):  # dbt-duckdb's, which waits twice as long before each further try
         return CONNECT_SECONDS + 2.0 ** int(retries.get("connect_attempts") or 0)

@@ -1,4 +1,4 @@
-"""Writes hashes through the connection of a reader, in statements that every engine takes, each committed by itself."""
+"""Writes hashes through a reader's connection, in statements that every engine accepts, each with its own commit."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ class PlainWriter:
         return self._tables.render(table)
 
     def has_schema(self, schema: str) -> bool:
-        """Not known: it is created unless it is there."""
+        """Unknown: it is created unless it exists."""
         del schema
         return bool(self.tables(self._tables.schema))
 
     def tables(self, schema: str) -> frozenset[str]:
-        """The table of marks, if it is there."""
+        """The table of marks, if it exists."""
         del schema
         query = self._tables.render(self._tables.marks())
         try:

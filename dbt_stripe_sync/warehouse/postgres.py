@@ -1,7 +1,7 @@
 """PostgreSQL, through ADBC's binary COPY: rows become Arrow without passing through Python.
 
-Settings: docs.getdbt.com/docs/core/connect-data-platform/postgres-setup. Redshift speaks an older protocol without
-binary COPY, and logs in through IAM: it has a reader of its own.
+Settings: docs.getdbt.com/docs/core/connect-data-platform/postgres-setup. Redshift has an older protocol without binary
+COPY, and IAM logins, so it has its own reader.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ MESSAGE_IS_SAFE = ("42", "0A", "25", "3D", "53", "57", "58")
 # connection_exception, and the server's own end: shut down, crashed, this session ended by an administrator.
 CONNECTION_ENDED = ("08", "57P01", "57P02", "57P03")
 CONNECTION_ENDED_WORDS = ("server closed the connection", "terminating connection", "no connection to the server")
-# Beginnings of messages without values, for where there is no SQLSTATE to tell.
+# Beginnings of messages without values, for errors without an SQLSTATE.
 HARMLESS = (
     "Attempt to read from a stream that has already been closed",
     "canceling statement due to",
@@ -221,7 +221,7 @@ def _set_role(connection: Connection, target: Mapping[str, Any], role: str) -> N
     except adbc_driver_manager.Error:
         connection.close()
         hint = f"grant the role to the user, or change the profile's `role`: GRANT {role} TO …"
-        raise not_permitted(_place(target), target.get("user"), f"may not take the role `{role}`", hint) from None
+        raise not_permitted(_place(target), target.get("user"), f"may not use the role `{role}`", hint) from None
 
 
 def _described(cursor: Cursor, source: RowSource) -> Sequence[SourceColumn]:

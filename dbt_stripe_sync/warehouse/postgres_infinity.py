@@ -1,8 +1,8 @@
 """PostgreSQL's `infinity` and `-infinity`, which ADBC turns into dates of the Stone Age, as DuckDB's own.
 
 PostgreSQL counts from the year 2000 and keeps the ends of the integer range for the infinities; ADBC moves every value
-to 1970, and so moves those too, one of them past the end. What arrives lies before all that PostgreSQL can hold, so it
-is known for certain. (Its timestamps from 294247 on pass the end as well, and count as infinite.)
+to 1970, and so moves those too, one of them past the end. The result is earlier than any date of PostgreSQL's, so it is
+unambiguous. (Its timestamps from 294247 on pass the end as well, and count as infinite.)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DATE = _Ends(integer=pa.int32(), bits=32, to_2000=DAYS_TO_2000)
 
 
 def with_infinities(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with its infinities in their place; itself where it has none."""
+    """The batch with its infinities restored; unchanged if it has none."""
     arrays = [_restored(array) for array in batch.columns]
     if all(new is old for new, old in zip(arrays, batch.columns, strict=True)):
         return batch

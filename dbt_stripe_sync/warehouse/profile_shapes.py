@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_shapes(name: str, target: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings that say something. Raises `WarehouseError` (`warehouse-setting`) where one has another shape."""
+    """The settings that have a value. Raises `WarehouseError` (`warehouse-setting`) if one has another shape."""
     said = {setting: value for setting, value in target.items() if value is not None}
     shapes = {**_SHAPES, "retries": _NAMES} if name == "duckdb" else _SHAPES
     for setting, (fits, expected) in shapes.items():

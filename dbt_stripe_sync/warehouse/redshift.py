@@ -146,7 +146,7 @@ def connect(target: Mapping[str, Any], project_root: Path) -> RedshiftWarehouse:
 
 def _prepare_session(connection: Any, place: str, target: Mapping[str, Any]) -> None:
     cursor = connection.cursor()
-    # What a view makes of a time is the same whatever the user's own zone is.
+    # Views give the same times in every time zone of the user.
     cursor.execute("SET timezone TO 'UTC'")
     role = target.get("role")
     if role:
@@ -155,7 +155,7 @@ def _prepare_session(connection: Any, place: str, target: Mapping[str, Any]) -> 
         except redshift_connector.Error:
             connection.close()
             hint = f"grant the role to the user, or change the profile's `role`: GRANT ROLE {role} TO …"
-            raise not_permitted(place, target.get("user"), f"may not take the role `{role}`", hint) from None
+            raise not_permitted(place, target.get("user"), f"may not use the role `{role}`", hint) from None
     connection.commit()
 
 
@@ -225,7 +225,7 @@ def _authentication(target: Mapping[str, Any], *, serverless: bool) -> dict[str,
                 "idp_response_timeout": target.get("idp_response_timeout"),
             }
         case _:
-            raise bad_setting("redshift", "method", f"is `{method}`, which is not known here")
+            raise bad_setting("redshift", "method", f"is `{method}`, which isn't supported")
 
 
 TYPE_NAMES = {
@@ -291,7 +291,7 @@ def _read_failure(source: RowSource, error: Exception) -> WarehouseError:
         return relation_missing(source)
     if state == INSUFFICIENT_PRIVILEGE:
         return denied(source)
-    # What the connector says by itself, once its socket is closed, has no SQLSTATE.
+    # The connector's own errors after its socket is closed have no SQLSTATE.
     if state.startswith(CONNECTION_ENDED) or (not state and isinstance(error, redshift_connector.InterfaceError)):
         return connection_lost(source, f"SQLSTATE {state}" if state else "the server closed it")
     return read_failed(source, f"SQLSTATE {state}" if state else type(error).__name__)

@@ -68,8 +68,8 @@ def open_warehouse(
 ) -> Warehouse:
     """Connect to the warehouse of a rendered profile output.
 
-    A `type` without a reader of ours goes through dbt 1.x's adapter, if `adapter` says how to build it.
-    Raises `WarehouseError`: `driver-missing`, `no-reader`, or what keeps the connection from being made.
+    A `type` without its own reader is read through dbt 1.x's adapter, if `adapter` says how to build it. Raises
+    `WarehouseError`: `driver-missing`, `no-reader`, or what keeps the connection from being made.
     """
     from dbt_stripe_sync.warehouse.patience import open_patiently
     from dbt_stripe_sync.warehouse.places import describe_place, patience_for
@@ -101,7 +101,7 @@ def _reader_of(
 
 
 def check_log(target: Mapping[str, Any]) -> Problem | None:
-    """What keeps a log from being written to the warehouse of a rendered profile output, None where nothing does."""
+    """Why the log can't be written to the warehouse of a rendered profile output, or None."""
     name = str(target.get("type", "")).lower()
     path = str(target.get("path") or ":memory:")
     if name in LOGS and not (name == "duckdb" and (path == ":memory:" or is_remote(path))):
@@ -131,7 +131,7 @@ def open_log(
 
 
 def check_diff(target: Mapping[str, Any]) -> Problem | None:
-    """What keeps the warehouse of a rendered profile output from comparing rows, None where nothing does."""
+    """Why the warehouse of a rendered profile output can't compare rows, or None."""
     name = str(target.get("type", "")).lower()
     path = str(target.get("path") or ":memory:")
     where = Location(file="dbt_project.yml", field="vars.stripe_sync.diff")
@@ -153,7 +153,7 @@ def reads_hashes_first(target: Mapping[str, Any]) -> bool:
 
 
 def open_row_diffs(target: Mapping[str, Any], schema: str, warehouse: Warehouse) -> RowDiffs:
-    """Let a warehouse that is open hash and compare rows. Raises `WarehouseError`."""
+    """Make an open warehouse hash and compare rows. Raises `WarehouseError`."""
     if (problem := check_diff(target)) is not None:
         raise WarehouseError(problem)
     from dbt_stripe_sync.warehouse.row_diffs import WarehouseRowDiffs  # imports sqlglot

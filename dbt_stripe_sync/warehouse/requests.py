@@ -1,4 +1,4 @@
-"""What opening a warehouse is asked for beside its profile."""
+"""The arguments for opening a warehouse besides its profile."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterRequest:
-    """What dbt 1.x needs to build the adapter of a warehouse that has no reader of ours.
+    """What dbt 1.x needs to build the adapter of a warehouse without its own reader.
 
-    `profile` and `target` are None where dbt's own defaults decide. `vars` are those of the command line.
+    `profile` and `target` are None for dbt's own defaults. `vars` are those of the command line.
     """
 
     project_dir: Path

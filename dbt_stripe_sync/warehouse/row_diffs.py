@@ -43,7 +43,7 @@ class WarehouseRowDiffs:
         return self._dialect.among is not None
 
     def reason_against(self, rows: HashedRows) -> str | None:
-        """Why the warehouse can't compare these rows exactly, None where it can."""
+        """Why the warehouse can't compare these rows exactly, or None."""
         keys = [(rows.source, rows.key)]
         for child in rows.children:
             keys += [(rows.source, child.parent_on), (child.source, child.on)]
@@ -73,7 +73,7 @@ class WarehouseRowDiffs:
         return bool(row["can_hash"])
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
-        """What the warehouse's copy has of a sync, None where there is none."""
+        """What the warehouse's copy has of a sync, or None."""
         _, mark = self._marks.get((state_id, sync), (0, None))
         return mark
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceColumn:
-    """A column as the warehouse has it. `sql` is the expression that reads it, with a cast where it needs one.
+    """A column as the warehouse has it.
 
-    `form` rewrites the text that the expression gives, where the warehouse writes a value in a notation of its own.
-    `is_number` says that the text is an exact number.
+    `sql` is the expression that reads it, with a cast if it needs one. `form` rewrites the text of the expression if
+    the warehouse has its own notation for a value. `is_number` says that the text is an exact number.
     """
 
     name: str
@@ -44,7 +44,7 @@ def from_clause(source: RowSource, alias: str = "source_rows") -> str:
     Raises `WarehouseError` (`relation-missing`) where the source has neither.
     """
     if source.relation is not None and source.where is not None:
-        # A condition beside the select list could mean its aliases (ClickHouse prefers them to columns).
+        # A condition with the select list could refer to its aliases (ClickHouse prefers them to columns).
         return f"(SELECT * FROM {source.relation.rendered} WHERE {source.where}) {alias}"
     if source.relation is not None:
         return f"{source.relation.rendered} {alias}"

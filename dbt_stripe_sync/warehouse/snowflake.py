@@ -46,7 +46,7 @@ TIMESTAMP_PRECISION = ("adbc.snowflake.sql.client_option.max_timestamp_precision
 # docs.snowflake.com/en/sql-reference/errors: object does not exist or not authorized.
 UNDEFINED = ("002003", "02000", "42S02")
 AUTH_WORDS = ("390100", "390144", "390303", "390318", "incorrect username or password", "jwt token is invalid")
-# Profile setting to driver option, where the value passes as it is.
+# Profile setting to driver option, for values that are passed unchanged.
 PLAIN_OPTIONS = {
     "database": DatabaseOptions.DATABASE,
     "schema": DatabaseOptions.SCHEMA,
@@ -87,7 +87,7 @@ def dialect(statement_options: Mapping[str, str]) -> Dialect:
         describe=lambda quoted, field: SourceColumn(name=field.name, type=_type_name(field), sql=quoted),
         failure=_read_failure,
         statement_options=statement_options,
-        # What a view makes of a time, and a time with the session's zone, is the same whatever the account says.
+        # Views, and times in the session's zone, give the same times whatever the account's setting.
         session_sql=("ALTER SESSION SET TIMEZONE = 'UTC'",),
     )
 
@@ -146,7 +146,7 @@ def _authentication(target: Mapping[str, Any], project_root: Path, refreshed_tok
             provider = str(target.get("workload_identity_provider") or "").upper()
             return {kind: AuthType.WIF.value, DatabaseOptions.CLIENT_IDENTITY_PROVIDER.value: provider, **token}
         case _:
-            raise bad_setting("snowflake", "authenticator", f"is `{authenticator}`, which is not known here")
+            raise bad_setting("snowflake", "authenticator", f"is `{authenticator}`, which isn't supported")
 
 
 def _private_key(target: Mapping[str, Any], project_root: Path) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _refreshed_token(target: Mapping[str, Any]) -> str | None:
             return str(json.load(answer)["access_token"])
     except urllib.error.HTTPError as error:
         error.close()
-        reason = f"its refresh token was not taken (HTTP {error.code})"
+        reason = f"its refresh token was rejected (HTTP {error.code})"
         raise not_authorised(place, target.get("user"), reason) from None
     except (OSError, ValueError, KeyError) as error:
         raise unreachable(place, f"no access token for the refresh token ({type(error).__name__})") from None

@@ -1,4 +1,4 @@
-"""A thread of its own for a driver, so that whoever waits for it can say so, stop waiting, and be interrupted."""
+"""Runs a driver in its own thread, so that the caller can report the wait, stop waiting, and be interrupted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class Pending(Generic[T]):
     answer: queue.SimpleQueue[tuple[bool, Any]] = field(default_factory=queue.SimpleQueue)
 
     def wait(self, seconds: float, *, notice_after: float, notice: Callable[[], None]) -> T:
-        """What the work gives or raises. Calls `notice` once where it takes long; raises `TimeoutError` in the end."""
+        """The result of the work, or its exception.
+
+        Calls `notice` once if it takes long; finally raises `TimeoutError`.
+        """
         ends_at = time.monotonic() + seconds
         try:
             done, value = self.answer.get(timeout=min(notice_after, seconds))
@@ -58,7 +61,7 @@ class Worker:
         return pending
 
     def end(self) -> None:
-        """Take no more work once what was handed over is done."""
+        """Stop once the submitted work is done."""
         self._tasks.put(None)
 
     def _work(self) -> None:

@@ -17,7 +17,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "bad-name": [("our customers/all", "our_customers")],
     "bad-option": [("replace: later", "replace: true"), ('"no"', "false")],
     "duplicate-sync": [("name: customers", "name: people")],
-    "field-of-which-sync": [('"stripe_field": "email"', '"stripe_sync": {"one": "email"}')],
+    "ambiguous-column-sync": [('"stripe_field": "email"', '"stripe_sync": {"one": "email"}')],
     "field-without-sync": [("null", "resource: customer\nkey: id\n")],
     "immutable-parameter": [(", unit_amount: cents", "")],
     "incomplete-lookup": [("by: email}", "by: email, column: billing_email}")],
@@ -25,7 +25,7 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     "match-not-possible": [(r"match: \[\w+\]\n", ""), ("by: phone", "by: email")],
     "metadata-name-too-long": [("a_name_that_is_much_longer_than_forty_characters", "a_shorter_name")],
     "metadata-too-many-keys": [(", metadata.k49: c", "")],
-    "misspelt-tag": [("null", VALID)],
+    "misspelled-block": [("null", VALID)],
     "missing-one-of": [("{name: title}", "{name: title, percent_off: percent}")],
     "missing-parameter": [
         (r"\{unit_amount", "{currency: currency, unit_amount"),

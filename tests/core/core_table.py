@@ -252,7 +252,7 @@ CUSTOMER = Core(
     theirs=Theirs(column="phone", params={"phone": "117"}, shows={"phone": "117"}),
     immutable=Immutable(
         field="payment_method",
-        reason="Stripe takes it only when the customer is created",
+        reason="Stripe accepts it only when the customer is created",
         before={"token": "'pm_card_visa'"},
         columns={"token": "'pm_card_mastercard'"},
         shows={},
@@ -361,7 +361,7 @@ PRODUCT = Core(
     theirs=Theirs(column="unit", params={"unit_label": "desk"}, shows={"unit_label": "desk"}),
     immutable=Immutable(
         field="type",
-        reason="Stripe takes it only when the product is created",
+        reason="Stripe accepts it only when the product is created",
         columns={"kind": "'good'"},
         shows={},
     ),
@@ -627,7 +627,7 @@ SUBSCRIPTION = Core(
     theirs=Theirs(column="about", params={"description": "Theirs"}, shows={"description": "Theirs"}),
     immutable=Immutable(
         field="customer",
-        reason="a subscription in its place would start and bill anew",
+        reason="a new subscription would start and bill from the beginning",
         columns={"person": "'ben'"},
         shows={"customer": "@people:ben", "status": "active"},
         replaced={"status": "canceled"},

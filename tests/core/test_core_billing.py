@@ -157,7 +157,7 @@ def test_a_quote_is_finalized_and_then_takes_its_metadata_alone(shop_for):
     assert shop.writes()[-2:] == [f"POST {QUOTE.path}", f"POST {QUOTE.path}/{quote['id']}/finalize"]
     assert quote["status"] == "open"
     shop.rows(head="'Lamp'", seats="3")
-    rejected(shop, "`line_items`, `header`", "the quote is no draft any more (its status is `open`)")
+    rejected(shop, "`line_items`, `header`", "the quote is no longer a draft (its status is `open`)")
     shop.rows(tier="'silver'", until="TIMESTAMP '2040-02-01'")
     shop.run()
     assert shop.sent() == [{"expires_at": "2211667200", "metadata": {"tier": "silver"}}]
@@ -176,7 +176,7 @@ def test_an_accepted_quote_becomes_a_subscription_and_stays_as_it_is(shop_for):
     shop.run()
     assert shop.writes() == []
     shop.rows(seats="3")
-    rejected(shop, "`line_items`", "the quote is no draft any more (its status is `accepted`)")
+    rejected(shop, "`line_items`", "the quote is no longer a draft (its status is `accepted`)")
 
 
 def test_a_quote_that_was_canceled_by_hand_is_neither_finalized_nor_changed(shop_for):
@@ -191,4 +191,4 @@ def test_a_quote_that_was_canceled_by_hand_is_neither_finalized_nor_changed(shop
 
     assert (shop.writes(), shop.object()["status"]) == ([], "canceled")
     shop.rows(head="'Lamp'")
-    rejected(shop, "`header`", "the quote is no draft any more (its status is `canceled`)")
+    rejected(shop, "`header`", "the quote is no longer a draft (its status is `canceled`)")

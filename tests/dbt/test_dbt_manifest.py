@@ -174,7 +174,7 @@ error[broken-manifest]: dbt's artifact can't be read: it is not a manifest of db
 
 hint: remove it and run `dbt build` again"""
 TOO_OLD = """\
-error[old-manifest]: the manifest has schema v8, and v9 (dbt 1.5) is the oldest read
+error[old-manifest]: the manifest has schema v8, but the oldest supported one is v9 (dbt 1.5)
   at {path}
 
 hint: upgrade dbt, and run `dbt build` again"""

@@ -174,7 +174,7 @@ def test_a_selector_of_selectors_yml_stands_alone(choose):
 
     assert text_of(error.value) == (
         "error[two-selections]: `--selector money` can't be combined with `--select` or `--exclude`\n  at \n\n"
-        "hint: put what they say into the selector in selectors.yml"
+        "hint: move them into the selector in selectors.yml"
     )
 
 

@@ -77,5 +77,5 @@ def test_an_answer_that_can_not_be_read_is_an_error(answer, manifest, tmp_path, 
         asked.selector("state:modified")
 
     assert text_of(error.value).startswith(
-        "error[unreadable-listing]: the answer of `dbt ls` for the selector `state:modified` can't be read"
+        "error[unreadable-listing]: the output of `dbt ls` for the selector `state:modified` can't be read"
     )

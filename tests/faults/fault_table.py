@@ -71,7 +71,7 @@ def _of(make: Callable[..., Fault], *args: Any, **given: Any) -> Callable[..., F
 
 
 _CONNECTION = ("unresolved[connection]", "the connection was cut", "the next run finds out first")
-_OWN_ERROR = ("unresolved[api_error]", "Stripe had an error of its own, so it may have happened")
+_OWN_ERROR = ("unresolved[api_error]", "Stripe had an internal error, so the change may have been made")
 _TOO_MANY = ("rejected[rate_limit]", "Stripe had too many requests, even after waiting and slowing down")
 
 STRIPE_FAULTS = (
@@ -135,7 +135,7 @@ STRIPE_FAULTS = (
         name="409: the key is in use",
         fault=Fault.conflict,
         happens=SENT_AGAIN,
-        seen=("unresolved[idempotency_key_in_use]", "the same request was still being worked on by Stripe"),
+        seen=("unresolved[idempotency_key_in_use]", "Stripe was still processing the same request"),
         next_run=REPLAYED,
     ),
     *(
@@ -167,7 +167,7 @@ STRIPE_FAULTS = (
         name="401 in mid-run: the key was revoked",
         fault=_of(Fault.unauthorized),
         happens=f"{REFUSED} The run sends nothing more and stops.",
-        seen=("Stripe does not accept the key", "take a current key"),
+        seen=("Stripe does not accept the key", "copy a current key"),
         next_run=f"With a valid key: {PLANNED[0].lower()}{PLANNED[1:]}",
         once=False,
         lasting="rejected",

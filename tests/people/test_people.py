@@ -311,7 +311,7 @@ def test_init_takes_the_key_from_a_test_and_refers_to_the_syncs_that_are_there(g
 
     assert "key: member_no" in members
     assert '{template: "[[ given_name ]] [[ family_name ]]"}' in members
-    assert "error[key-not-known]" in unknown.text
+    assert "error[no-row-key]" in unknown.text
     assert "customer: {sync: members, key: member_no}" in extras
     assert "amount: {column: amount, as: minor_units, currency_column: ccy}" in extras
     assert "  currency: ccy" in extras

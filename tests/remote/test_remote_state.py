@@ -243,7 +243,7 @@ def test_nothing_of_it_is_imported_by_a_run_without_it(tmp_path):
     ("value", "fault"),
     [
         ("https://bucket/x", "is not the URL of an object store"),
-        ("s3://", "names no bucket"),
+        ("s3://", "has no bucket"),
         ("s3://key:secret@bucket/x", "has more than a bucket and a prefix"),
         ("s3://bucket/../x", "has a prefix that is not a path"),
         ("file://host/x", "is not the path of a folder"),

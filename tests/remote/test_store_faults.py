@@ -174,7 +174,7 @@ def test_a_store_that_ignores_conditions_is_refused_before_anything_is_there(sho
     assert names(objects, "journal") == []
 
 
-def test_a_snapshot_that_can_not_be_written_at_the_end_loses_nothing(shop, monkeypatch, stripe):
+def test_a_snapshot_that_is_not_written_at_the_end_loses_nothing(shop, monkeypatch, stripe):
     """The run has done its work: it says so, and the next one reads the log."""
     from dbt_stripe_sync.state.remote import problems
 
@@ -187,7 +187,7 @@ def test_a_snapshot_that_can_not_be_written_at_the_end_loses_nothing(shop, monke
         patched.setattr(replica, "upload_snapshot", fail)
         ran = shop.cli()
     assert ran.exit_code == 0, ran.text
-    assert "warning[state-not-folded]" in ran.text
+    assert "warning[snapshot-not-written]" in ran.text
     forget(shop)
     stripe.reset_requests()
 

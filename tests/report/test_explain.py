@@ -179,7 +179,7 @@ def test_the_sdk_is_what_the_codes_are_checked_against():
         ),
         (
             {"code": "resource_missing", "param": "id", "message": "No such customer: 'cus_1'"},
-            "not in this account",
+            "in this account",
             "forget",
         ),
     ],
@@ -218,7 +218,7 @@ def test_the_rows_own_object_that_is_missing_is_told_from_one_that_it_names(
 # Each as Stripe says it: type and status, code, parameter, message; then what a person reads of it.
 BAD, CARD = ("invalid_request_error", 400), ("card_error", 402)
 AS_STRIPE_SAYS_IT = [
-    (BAD, "resource_missing", "id", "No such customer: 'cus_1'", "not in this account and mode", "state forget"),
+    (BAD, "resource_missing", "id", "No such customer: 'cus_1'", "in this account and mode", "state forget"),
     (
         BAD,
         "resource_missing",
@@ -243,7 +243,7 @@ AS_STRIPE_SAYS_IT = [
         "Stripe needs `shipping.name`",
         "map it under `fields:` of `customers`",
     ),
-    (BAD, "parameter_unknown", "nick", "Received unknown parameter: nick", "does not know `nick`", "fields customer"),
+    (BAD, "parameter_unknown", "nick", "Received unknown parameter: nick", "doesn't know `nick`", "fields customer"),
     (BAD, "parameter_invalid_integer", "balance", "Invalid integer: 9175.2", "whole number", "as: minor_units"),
     (
         BAD,
@@ -262,9 +262,9 @@ AS_STRIPE_SAYS_IT = [
         "accepts only one",
         "map one of them",
     ),
-    (BAD, "email_invalid", "email", "Invalid email address: ann@", "not well formed", "make it null"),
+    (BAD, "email_invalid", "email", "Invalid email address: ann@", "not valid", "make it null"),
     (BAD, "url_invalid", "url", "Not a valid URL", "not a valid URL", "https://"),
-    (BAD, "resource_already_exists", "id", "Product already exists.", "is there already", "match: [id]"),
+    (BAD, "resource_already_exists", "id", "Product already exists.", "already exists", "match: [id]"),
     (
         BAD,
         None,
@@ -315,7 +315,7 @@ AS_STRIPE_SAYS_IT = [
         "idempotency_key_in_use",
         None,
         "There is currently another in-progress request using this Idempotent Key.",
-        "still being worked on",
+        "still processing",
         "retry",
     ),
     (

@@ -75,7 +75,7 @@ def test_a_failure_has_its_meaning_its_hint_and_the_shape_of_its_request():
     page = render(failed_report())
     (row,) = island(page, "data")
 
-    assert island(page, "facts")["causes"]["0"]["meaning"] == "the e-mail address is not well formed"
+    assert island(page, "facts")["causes"]["0"]["meaning"] == "the email address is not valid"
     assert row[10]["failure"]["code"] == "email_invalid"
     assert row[10]["calls"] == [["customer.create", None, {"email": "(text)", "card": {"number": "(hidden)"}}]]
 

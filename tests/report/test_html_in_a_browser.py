@@ -229,7 +229,7 @@ def test_a_failure_opens_with_what_it_means_and_where_to_look(visit, small):
     detail = page.get_by_role("dialog")
 
     assert detail.get_by_role("heading", name="stripe_prices [1007]").is_visible()
-    assert "The e-mail address is not well formed." in detail.inner_text().replace("the e-mail", "The e-mail")
+    assert "The email address is not valid." in detail.inner_text().replace("the email", "The email")
     assert detail.get_by_role("link", name="req_Abc7").get_attribute("href") == (
         "https://dashboard.stripe.com/acct_1AbCdEfGhIjKlMn0/test/logs/req_Abc7"
     )

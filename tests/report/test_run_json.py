@@ -59,7 +59,7 @@ def test_the_document_says_what_became_of_every_change(tmp_path):
     }
     failure = document["results"][1]["failure"]
     assert failure["code"] == "email_invalid"
-    assert failure["meaning"] == "the e-mail address is not well formed"
+    assert failure["meaning"] == "the email address is not valid"
     assert failure["hint"].startswith("fix it in the model")
 
 

@@ -54,7 +54,7 @@ def test_failures_are_told_by_cause_with_what_stripe_said_and_what_to_do():
 
     assert (
         "rejected[email_invalid]: 1,209 rows of `customers` at `email`\n"
-        "  the e-mail address is not well formed.\n"
+        "  the email address is not valid.\n"
         "  Stripe: Invalid email address: …\n"
         "  rows 1, 2, 3, 4, 5, and 1,204 more; requests req_1, req_2, req_3\n"
         "hint: fix it in the model, or make it null; a dbt test on the column's pattern finds such rows\n"
@@ -77,7 +77,10 @@ def test_what_may_have_happened_is_not_called_failed():
     text = render(make_report(outcomes, [make_counts(rows=2)], status=RunStatus.PARTIAL))
 
     assert "! customers -> customer                       2 rows   1 unresolved, 1 skipped\n" in text
-    assert "unresolved[connection]: 1 row of `customers`\n  no answer came, so it may have happened." in text
+    assert (
+        "unresolved[connection]: 1 row of `customers`\n  Stripe didn't answer, so the change may have been made."
+        in text
+    )
     assert "  the connection: reset\n" in text
     assert "skipped: 1 row of `customers`" in text
     assert "another row has to be written first: customers/1 was not written." in text

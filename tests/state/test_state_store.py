@@ -120,7 +120,7 @@ def test_a_failed_write_says_what_is_safe_and_later_writes_go_on(state):
         state.commit([intent_of(change_of())], [outcome_of(change_of("2"))])
     problem = caught.value.problems[0]
     assert problem.code == "state-unwritable"
-    assert problem.hint.startswith("run again: nothing was sent that the state does not know of")
+    assert problem.hint.startswith("run again: the state knows everything that was sent")
     state.workspace.execute("ALTER TABLE hidden RENAME TO outcomes")
     state.commit([intent_of(change_of())], [])
     assert len(list(state.open_intents())) == 1

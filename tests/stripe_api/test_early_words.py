@@ -1,4 +1,4 @@
-"""Words that Stripe takes in updates only, as the SDK's types say."""
+"""Words that Stripe accepts only in updates, as the SDK's types say."""
 
 from __future__ import annotations
 

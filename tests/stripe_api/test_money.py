@@ -54,7 +54,7 @@ def test_an_amount_becomes_minor_units_as_the_currency_counts_them(amount, curre
         ("ten", "usd", "not-an-amount", "is not a number, but an amount is expected"),
         (True, "usd", "not-an-amount", "is true or false, but an amount is expected"),
         ("1E+999999", "usd", "not-an-amount", "is too large or too fine to be an amount"),
-        ("1", "doubloons", "unknown-currency", "has a currency that Stripe does not know"),
+        ("1", "doubloons", "unknown-currency", "has a currency that Stripe doesn't support"),
     ],
 )
 def test_what_can_not_be_sent_exactly_is_refused_without_showing_it(amount, currency, code, reason):

@@ -94,7 +94,7 @@ def test_the_profiles_limits_apply_to_every_query():
         ({"method": "service-account", "keyfile": "no.json"}, "`keyfile` names"),
         ({"method": "service-account-json", "keyfile_json": "{hush"}, "`keyfile_json` is not valid JSON"),
         ({"method": "service-account-json"}, "`keyfile_json` is missing"),
-        ({"method": "oauth-secrets", "token": "hush"}, "`token` alone is not taken by the driver"),
+        ({"method": "oauth-secrets", "token": "hush"}, "`token` isn't enough for the driver"),
         ({"method": "external-oauth-wif"}, "`method` is `external-oauth-wif`, which the driver does not know"),
         ({"api_endpoint": "https://x"}, "`api_endpoint` is not known to the driver"),
     ],

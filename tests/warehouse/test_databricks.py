@@ -51,7 +51,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
         ({"host": "h"}, "the databricks profile's `http_path` is missing"),
         (
             HOST | {"auth_type": "env-oidc"},
-            "the databricks profile's `auth_type` is `env-oidc`, which is not known here",
+            "the databricks profile's `auth_type` is `env-oidc`, which isn't supported",
         ),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_service_principal_that_is_refused_is_told_so_without_its_secret(token
         databricks.ServicePrincipal(url, "id", "hush")()()
 
     assert str(caught.value) == (
-        "warehouse-auth: Databricks refuses `the service principal`: its secret was not taken (HTTP 401)"
+        "warehouse-auth: Databricks refuses `the service principal`: its secret was rejected (HTTP 401)"
     )
 
 

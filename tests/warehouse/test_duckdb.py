@@ -313,11 +313,11 @@ def test_settings_and_secrets_of_the_profile_apply(duckdb_file):
 @pytest.mark.parametrize(
     ("settings", "summary"),
     [
-        ({"settings": {"no_such_setting": "hush"}}, "has `no_such_setting`, which does not apply"),
-        ({"secrets": [{"type": "no_such_kind", "key_id": "hush"}]}, "has an entry, number 1, that does not apply"),
+        ({"settings": {"no_such_setting": "hush"}}, "has `no_such_setting`, which doesn't work"),
+        ({"secrets": [{"type": "no_such_kind", "key_id": "hush"}]}, "has an entry, number 1, that doesn't work"),
         ({"remote": {"host": "hush"}}, "names a Buena Vista server, which can't be read"),
         ({"attach": [{"alias": "hush"}]}, "has an entry without a `path`"),
-        ({"config_options": {"no_such_option": "hush"}}, "does not apply"),
+        ({"config_options": {"no_such_option": "hush"}}, "doesn't work"),
     ],
 )
 def test_a_setting_that_does_not_apply_is_named_without_its_value(duckdb_file, settings, summary):

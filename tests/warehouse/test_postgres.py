@@ -270,7 +270,7 @@ def test_the_profiles_role_and_search_path_apply(shop):
     )
 
     assert row == {"u": "Chief Reader", "p": "shop, pg_catalog"}
-    with pytest.raises(WarehouseError, match=r"warehouse-denied: .* may not take the role `nobody_here`"):
+    with pytest.raises(WarehouseError, match=r"warehouse-denied: .* may not use the role `nobody_here`"):
         shop.open(role="nobody_here")
 
 

@@ -188,5 +188,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
 def test_a_method_that_is_not_known_is_named():
     from dbt_stripe_sync.warehouse.redshift import build_options
 
-    with pytest.raises(WarehouseError, match="profile's `method` is `oauth_token_identity_center`, which is not known"):
+    with pytest.raises(
+        WarehouseError, match="profile's `method` is `oauth_token_identity_center`, which isn't supported"
+    ):
         build_options({"host": "h", "method": "oauth_token_identity_center"})

@@ -123,7 +123,7 @@ def test_a_key_pair_in_each_of_its_forms_becomes_pem(tmp_path, settings, pem):
     ("settings", "summary"),
     [
         ({"proxy_host": "p"}, "the snowflake profile's `proxy_host` is not known to the driver"),
-        ({"authenticator": "magic"}, "the snowflake profile's `authenticator` is `magic`, which is not known here"),
+        ({"authenticator": "magic"}, "the snowflake profile's `authenticator` is `magic`, which isn't supported"),
         ({"private_key_path": "no.p8"}, "the snowflake profile's `private_key_path` names no.p8, which can't be read"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Events of usage that may have been sent or not: what their meter has counted tells, where it leaves no other reading.
+"""Determines whether usage events were sent, if their meter's totals allow only one answer.
 
-Stripe neither lists events nor finds them, and after a day it takes one with the same identifier again
-(docs.stripe.com/api/billing/meter-event/create). Its meter's summaries say how much it has counted of a customer, by
-whole minutes. That is compared with what the records and the open changes know of the same time.
+Stripe neither lists nor finds events, and after a day it accepts the same identifier again
+(docs.stripe.com/api/billing/meter-event/create). The meter's summaries show a customer's total by whole minutes. That
+is compared with the records and open changes of the same time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Span: TypeAlias = "tuple[int, int]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """Whether an event was counted: None where nobody can tell, with the `facts` for a person who may."""
+    """Whether an event was counted; None if unknown, with the `facts` for a person to decide."""
 
     is_counted: bool | None
     facts: str

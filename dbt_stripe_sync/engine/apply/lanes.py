@@ -46,9 +46,9 @@ class Observer(Protocol):
 
 
 class Stop:
-    """A request to end: what is in flight is finished, nothing new is begun. `reason` is for the report.
+    """A request to stop: calls in flight are finished, and nothing new is started.
 
-    `hear` is called once, with the number of changes that are being finished.
+    `reason` is for the report. `hear` is called once, with the number of changes in flight.
     """
 
     def __init__(self, hear: Callable[[int], None] | None = None) -> None:
@@ -84,11 +84,11 @@ class Sending:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a plan's changes.
+    """The results of a plan's changes.
 
     `rows` and `steps` count, by sync and status, the rows' own changes and further steps. `not_sent` counts, by sync,
-    those that were left when the run or their sync was stopped; `closed` says why a sync was. `before` counts, by sync,
-    those that were done already.
+    those that were not sent because the run or their sync was stopped; `closed` says why a sync was. `before` counts,
+    by sync, those that were already done.
     """
 
     done: Counter[Status] = field(default_factory=Counter)
@@ -200,7 +200,7 @@ class _Lanes:
             await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _pass(self, change: Change, ended: Ended) -> None:
-        """Let a change be that an earlier apply of the plan has brought to its end; what refers to it goes on."""
+        """Skip a change that an earlier apply of the plan has finished; changes that refer to it continue."""
         self.parents.settle(change.id, ended.stripe_id)
         if ended.status is Status.SUCCEEDED:
             self.tally.before[change.sync] += is_row(change)
@@ -353,7 +353,7 @@ def _is_outage(failure: StripeFailure) -> bool:
 
 
 def _raise_first(tasks: set[asyncio.Task[None]]) -> None:
-    # All are asked before one is raised: a failure that nobody asks for is printed by asyncio, with its traceback.
+    # All exceptions are retrieved before one is raised, since asyncio prints unretrieved ones with a traceback.
     failures = [task.exception() for task in tasks]
     for failure in failures:
         if failure is not None:

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 _NONE = (False, False, -1)
-# A key that did not fit into the tag stands there as a digest.
+# A key that doesn't fit into the tag is a digest there.
 _DIGEST = "sha256:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
-    """What was found for one sync: records given back, and objects whose row can't be told.
+    """What was found for one sync: restored records, and objects whose row is unknown.
 
-    `skipped` says why Stripe could not be asked at all.
+    `skipped` says why Stripe couldn't be asked at all.
     """
 
     sync: str
@@ -96,7 +96,7 @@ async def rebuild_records(
 
 def _keep(share: _Share, state: State, former: AbstractSet[str], run_id: str) -> Rebuilt:
     name = share.sync.name
-    # Read to its end: DuckDB lets a connection go on only then.
+    # Read to the end, since DuckDB blocks the connection until then.
     query = "SELECT key, stripe_id FROM known_records WHERE sync = $sync"
     known = dict(state.workspace.execute(query, {"sync": name}).fetchall())
     missing = [_with_kept(record, former) for key, record in share.kept.items() if share.lacks(record, known.get(key))]
@@ -173,7 +173,7 @@ def _as_param(value: Any, param: Param | None) -> Any:
         fields = (param.fields if param else None) or {}
         item = param.item if param else None
         return {
-            # A list stands in an object as a page of it.
+            # An object contains a list as its first page.
             name: [_as_param(entry, item) for entry in part]
             if name == "data" and item is not None
             else _as_param(part, (param.values if param else None) or fields.get(name))

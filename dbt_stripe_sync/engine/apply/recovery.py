@@ -1,8 +1,8 @@
-"""Intents that a crash or a lost answer left open, settled before anything else is compared or sent.
+"""Settles intents that a crash or a lost answer left open, before anything else is compared or sent.
 
-While Stripe keeps an idempotency key, sending the same call again is safe: it answers what it answered. After that, or
-where it keeps a failure under the key, Stripe's lists tell whether the object was made: by our tag, or where it has
-none, by all that it shows of what was sent. Of what Stripe only counts, the totals tell.
+While Stripe keeps an idempotency key, the same call can be sent again: it returns the first answer. After that, or if
+Stripe has saved a failure under the key, Stripe's lists show whether the object was created: by its tag, or without one
+by everything that was sent. For what Stripe only counts, the totals show it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ async def _settle(intent: Intent, sender: Sender, existing: ExistingObjects, cou
 
 
 async def _settle_counted(intent: Intent, sender: Sender, counts: Counts, at: str) -> Outcome:
-    """An event whose identifier Stripe has forgotten: its meter's totals say what became of it, or a person does."""
+    """An event whose identifier has expired: its meter's totals show whether it was counted, or a person decides."""
     try:
         counted = await counts.judge(intent, at)
     except StripeError:

@@ -1,4 +1,4 @@
-"""What a run did, from its plan and what became of it: its status, its sums, and what it left undone."""
+"""Builds the report of a run from its plan and outcomes: its status, its totals, and what is not done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How the sending of a plan ended. `settled` is what became of the changes that an earlier run had left open."""
+    """How the sending of a plan ended. `settled` are the outcomes of changes that an earlier run had left open."""
 
     tally: Tally
     stop: Stop
@@ -57,7 +57,7 @@ def build_report(plan: Plan, ending: Ending, state: State, run_id: str) -> RunRe
 
 
 def _with_ends(counts: SyncCounts, ending: Ending) -> SyncCounts:
-    """A sync's counts with what became of its rows. Its further steps have counts of their own in the plan."""
+    """A sync's counts with the results of its rows. Its further steps have separate counts in the plan."""
     if counts.part_of is not None:
         return counts
     tally, sync = ending.tally, counts.sync

@@ -104,7 +104,7 @@ class Sender:
             return True
         if _is_repeat(intent, answer, self.catalog.resources[intent.change.resource].lifecycle):
             return True
-        # An object that is to go and is not there has gone: somebody removed it by hand, or our own call did.
+        # An object to be removed that doesn't exist is removed: by hand, or by an earlier call.
         code = answer.failure.code if answer.failure else None
         is_to_go = intent.change.gone or _ends_replaced(intent) or intent.change.settles
         return answer.verdict is Verdict.REFUSED and code == RESOURCE_MISSING and bool(is_to_go)
@@ -143,7 +143,7 @@ class Sender:
 
 
 def _intent_id(run_id: str) -> str:
-    """A new intent's id. It names its run, so that what a later run finds out of it is told apart from its own."""
+    """A new intent's id. It contains its run, which distinguishes it from the intents of a later run."""
     return f"{run_id}/{uuid4()}"
 
 
@@ -187,7 +187,7 @@ def _refused_step(intent: Intent, status: Status) -> str | None:
 
 
 def _ends_replaced(intent: Intent) -> bool:
-    """Whether the call at hand ends the object that a new one, made by a call before, has replaced."""
+    """Whether the current call ends an object that an earlier call has replaced."""
     change = intent.change
     return change.action is Action.REPLACE and change.calls[intent.step].target == change.stripe_id
 
@@ -212,7 +212,7 @@ def _record_after(intent: Intent) -> Record | None:
 
 
 def _record_so_far(intent: Intent) -> Record | None:
-    """What is ours where an object was made and a later call was refused: the next run does the rest."""
+    """The parameters set so far if an object was created and a later call was rejected: the next run does the rest."""
     if intent.step == 0 or not intent.change.calls[0].creates:
         return None
     made = intent.change.calls[0].params

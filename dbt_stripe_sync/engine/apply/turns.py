@@ -10,7 +10,7 @@ from math import ceil
 
 # More than Stripe's pace for an account ever needs (100 calls a second, each answered in 0.3 seconds or so).
 MOST_UNDER_WAY = 48
-# Where the other side is faster than Stripe, as many more as end in this time, so that a stop takes no longer.
+# If the server is faster than Stripe, as many more as finish in this time, so that a stop takes no longer.
 SECONDS_TO_END = 0.5
 # With --fail-fast: enough for the pace of one endpoint, and few enough that little happens after the first failure.
 FEW_UNDER_WAY = 8

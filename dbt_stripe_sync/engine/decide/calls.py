@@ -165,7 +165,7 @@ def reject(*problems: Problem) -> Reject:
 
 
 def not_asked(rules: Rules, key: str) -> Reject:
-    """A row of which Stripe could not say what it has: nothing is done with it."""
+    """A row whose object could not be read from Stripe: nothing is done with it."""
     return reject(
         Problem(
             code="lookup-failed",
@@ -177,7 +177,7 @@ def not_asked(rules: Rules, key: str) -> Reject:
 
 
 def path_of(rules: Rules, diff: RowDiff) -> dict[str, Any]:
-    """The parameters that stand in the URL of a row's object."""
+    """The parameters in the URL of a row's object."""
     names = (name for name, param in rules.resource.params.items() if param.in_path)
     return {name: diff.params[name] for name in names if name in diff.params}
 
@@ -185,7 +185,7 @@ def path_of(rules: Rules, diff: RowDiff) -> dict[str, Any]:
 def look(
     rules: Rules, diff: RowDiff, observed: Observed, stripe_id: str | None, expand: tuple[str, ...] = ()
 ) -> Mapping[str, Any] | Ask | Reject:
-    """The object of a row as it is now: empty where Stripe has none, a question where nobody has looked yet."""
+    """The current object of a row: empty if Stripe has none, a question if it wasn't read yet."""
     is_seen = observed.body is not None and (isinstance(observed.body, Unseen) or observed.expanded.issuperset(expand))
     if observed.body is None or not is_seen:
         return Ask(need=ReadObject(stripe_id=str(stripe_id), path=path_of(rules, diff), expand=expand))

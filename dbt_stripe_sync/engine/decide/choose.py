@@ -60,7 +60,7 @@ def _pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
 
 
 def _near_pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
-    """The row's e-mail address, where it is to be found by it, as people may have written it otherwise."""
+    """The row's email address, where it is to be found by it, as people may have written it otherwise."""
     if "search" not in rules.resource.operations:
         return ()
     texts = [rules.builder.text(match.value, diff.row) for match in rules.sync.match if match.by == EMAIL]
@@ -75,7 +75,7 @@ def _differs_in_case(rules: Rules, diff: RowDiff, objects: Sequence[Mapping[str,
             code="ambiguous-match",
             summary=f"{whose} the same `{EMAIL}` except for case or blanks: {ids}",
             where=rules.sync.where.at_field("match").at_key(diff.key),
-            hint="set `match_email: ignore_case` to adopt it, or write the address in the model as Stripe has it",
+            hint="set `match_email: ignore_case` to adopt it, or write the address in the model as it is in Stripe",
         )
     )
 
@@ -113,7 +113,7 @@ def _choose(rules: Rules, diff: RowDiff, found: Found, objects: tuple[Mapping[st
         return reject(
             Problem(
                 code="already-claimed",
-                summary=f"{body['id']}, found by `{found.by}`, belongs to {whose} already",
+                summary=f"{body['id']}, found by `{found.by}`, already belongs to {whose}",
                 where=where,
                 hint="two rows can't share one object: match by something unique",
             )
@@ -124,8 +124,8 @@ def _choose(rules: Rules, diff: RowDiff, found: Found, objects: tuple[Mapping[st
 def _kept_unknown(rules: Rules, diff: RowDiff) -> Reject:
     return reject(
         Problem(
-            code="kept-unknown",
-            summary="the row's object is there, and the state has lost which replaced objects it keeps",
+            code="kept-objects-unknown",
+            summary="the row's object exists, but the state no longer knows which replaced objects the row keeps",
             where=rules.sync.where.at_key(diff.key),
             hint="`dbt-stripe-sync state rebuild` reads it back from Stripe; then run it again",
         )

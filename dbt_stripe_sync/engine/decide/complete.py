@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Over:
-    """The object's status lets nothing of the change happen any more. `instead` is what its row needs then."""
+    """The object's status no longer allows the change. `instead` is what its row needs then."""
 
     instead: Decision
 
@@ -32,9 +32,9 @@ class Over:
 def complete(
     rules: Rules, diff: RowDiff, change: Change, observed: Observed, shown: Mapping[str, Any] | None = None
 ) -> Change | Ask | Reject | Over | None:
-    """The same change with all that its object has to add; None where the object is gone.
+    """The same change, completed from its object; None if that is removed.
 
-    `shown` is the object as it was found or read back, where that has just been compared with the row.
+    `shown` is the object if it was just found or read back and compared with the row.
     """
     lists = _sent_lists(rules, change)
     whole = _sent_whole(rules, change)
@@ -127,10 +127,10 @@ def _reusable(
     existing: Sequence[Mapping[str, Any]],
     observed: Observed,
 ) -> frozenset[str] | Ask | Reject:
-    """Which items of an object whose row has no record of them may become those that it asks for.
+    """Which items of an object may become those of its row, if no record has them.
 
-    Those that name what a sync has made, now or before it was replaced. Where an item would be added beside others,
-    nobody can say whether it is meant to take the place of one of them.
+    They are those that name an object of a sync, or one that it has replaced. It's unknown whether an item that would
+    be added is meant to replace one of them.
     """
     rule = rules.lifecycle.item_lists[name]
     ids, left = pair_items(wanted, existing, rule)
@@ -152,7 +152,7 @@ def _sent_lists(rules: Rules, change: Change) -> tuple[str, ...]:
 
 
 def _sent_anchored(rules: Rules, change: Change) -> tuple[str, ...]:
-    """The lists of an update of which the object has to say where they begin: their row doesn't, or says `now`."""
+    """The lists of an update whose start must come from the object, since their row lacks it or has `now`."""
     sent = [call.params for call in change.calls if call.target]
     return tuple(
         name
@@ -200,7 +200,7 @@ def _with_entries(rules: Rules, diff: RowDiff, change: Change, names: Sequence[s
 
 
 def partly_updated(rules: Rules, change: Change) -> frozenset[str]:
-    """The hashes of which an update of the change sends parts, while its object may have more."""
+    """The hashes of which an update sends only parts, while the object may have more."""
     return frozenset(
         name
         for call in change.calls

@@ -133,7 +133,7 @@ def _decide_anew(rules: Rules, diff: RowDiff, payload: Payload, observed: Observ
 
 
 def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    """A row whose object somebody has deleted in Stripe."""
+    """A row whose object was deleted in Stripe."""
     if rules.sync.on_deleted is OnDeleted.RECREATE:
         change = _decide_anew(rules, diff, payload, observed)
         reason = f"{diff.stripe_id} was deleted in Stripe, and `on_deleted: recreate` makes another one"
@@ -288,7 +288,7 @@ def _decide_adopted(
     payload = replace(payload, params={**back_in_use, **payload.params})
     seen = as_params(body, payload.params, rules.resource.params)
     if existing.by == TAG_FIELD:
-        # We made it ourselves: what Stripe does not show of it is as it was sent.
+        # The sync created it: values that Stripe doesn't show are as they were sent.
         seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
     comparison = compare(seen, payload, rules.resource, rules.mapped)
     hidden = {

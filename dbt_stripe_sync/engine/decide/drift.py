@@ -1,4 +1,4 @@
-"""A row whose object somebody has changed in Stripe: what counts, theirs or ours, and what a person is told of it."""
+"""Decides on a row whose object was changed in Stripe: which value wins, and what the plan reports."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def is_over(rules: Rules, diff: RowDiff) -> bool:
 
 
 def versions(rules: Rules, diff: RowDiff, payload: Payload) -> tuple[RowDiff, Payload]:
-    """What is compared where an object has drifted: the row with what the object has, and what it shall have.
+    """What is compared if an object has drifted: the row, the object, and what the object should have.
 
-    `overwrite` asks for all that the row asks for. Otherwise theirs stays where the row still asks for what it asked
-    for when it was last written.
+    `overwrite` restores all values of the row. Otherwise Stripe's value stays if the row's hasn't changed since it was
+    last written.
     """
     drift = _drift(rules, diff)
     if drift is None:
@@ -49,7 +49,7 @@ def versions(rules: Rules, diff: RowDiff, payload: Payload) -> tuple[RowDiff, Pa
 
 
 def with_ours(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision) -> Decision:
-    """The decision on `versions`, with a record that goes on to hold what is ours, and held back where both changed."""
+    """The decision on `versions`, with a record that keeps the row's values, and held back if both changed."""
     drift = _drift(rules, diff)
     if drift is None or _overwrites(rules) or not isinstance(decision, Change | Refresh):
         return decision
@@ -78,7 +78,7 @@ def drifted_fields(rules: Rules, diff: RowDiff, payload: Payload | None) -> tupl
 
 
 def drifted_object(rules: Rules, row: Row, decision: Decision) -> DriftedObject | None:
-    """What the plan remembers of a row whose object was read back and is not as it was written, or has ended."""
+    """What the plan stores about a row whose object was read back and differs from what was written, or has ended."""
     diff, sync = row.diff, rules.sync
     if row.payload is None or diff.drift is None or isinstance(decision, Reject | Ask):
         return None
@@ -100,7 +100,7 @@ def drifted_object(rules: Rules, row: Row, decision: Decision) -> DriftedObject 
 
 
 def drift_problem(rules: Rules, drifted: DriftedObject, decision: Decision) -> Problem:
-    """What a person is told of an object that has drifted: which fields, and none of their values."""
+    """The problem of an object that has drifted: which fields, without their values."""
     names = list(dict.fromkeys(part.path for part in drifted.changed))
     listed = ", ".join(f"`{name}`" for name in names)
     by = f" ({drifted.author})" if drifted.author is not None else ""

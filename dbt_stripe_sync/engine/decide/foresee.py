@@ -32,7 +32,7 @@ def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
     now = int(rules.now.timestamp())
     for call in change.calls:
         is_new = call.operation == CREATE
-        # What a new object has is the row's own, of which each value was looked at already.
+        # A new object's values are the row's, which were already checked.
         checked = is_new and change.action is Action.CREATE
         known = {} if is_new else change.desired
         for violation in rules.resource.broken_rules(

@@ -79,7 +79,7 @@ def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
 def transfer_uniques(
     rules: Rules, diff: RowDiff, sent: Mapping[str, Any], observed: Observed
 ) -> Mapping[str, Any] | Ask:
-    """What takes unique values over from other rows of ours, where Stripe has a parameter for it."""
+    """The parameters that take unique values over from other rows, if Stripe has them."""
     taken = {
         unique.parameter: value
         for unique in rules.lifecycle.uniques
@@ -111,7 +111,7 @@ def _early_problem(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Proble
     dotted = ".".join(path)
     return Problem(
         code="not-in-enum",
-        summary=f"`{dotted}` has a word that Stripe takes in updates only, and the {rules.resource.name} is a new one",
+        summary=f"`{dotted}` has a value that Stripe accepts only in updates, and the {rules.resource.name} is new",
         where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
-        hint="give it a value that Stripe takes at creation, or make the column null for new rows",
+        hint="give it a value that Stripe accepts at creation, or make the column null for new rows",
     )

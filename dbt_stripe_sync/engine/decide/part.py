@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def decide_part(rules: Rules, diff: RowDiff, payload: Payload | None, observed: Observed) -> Decision:
-    """Set what the row asks for on the object that the sync itself has for it, once that is there."""
+    """Set the row's values on the object of the main sync, once that exists."""
     if payload is None:
         return Keep()
     if payload.problems:

@@ -111,7 +111,7 @@ def _keeps(rules: Rules, diff: RowDiff, holdings: Sequence[Holding]) -> Problem:
 
 
 def _why_it_waits(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -> Ask | Reject | Keep | None:
-    """What a removal for good would end beside its own object: what others made, and what is to end by itself later."""
+    """What a permanent removal would also end: objects that others made, and those that end later by themselves."""
     if not step.gone or not rules.lifecycle.ends_with_it:
         return None
     if observed.holdings is None:

@@ -54,14 +54,14 @@ def may_replace(sync: Sync, lifecycle: Lifecycle) -> bool:
 
 
 def rule_of(sync: Sync, lifecycle: Lifecycle) -> Replace | NotReplaced:
-    """What becomes of an object whose row changes what Stripe can't change."""
+    """Decides what to do if a row changes what Stripe can't change."""
     if sync.options.get(REPLACE) is True and lifecycle.replace_if_asked is not None:
         return lifecycle.replace_if_asked
     return lifecycle.when_immutable_changes
 
 
 def decide_replaced(rules: Rules, asked: Replacement, observed: Observed) -> Decision:
-    """Let a new object take over where the lifecycle has a way, or reject the row with the reason."""
+    """Replace the object if the lifecycle has a way, or reject the row with the reason."""
     rule = rule_of(rules.sync, rules.lifecycle)
     if isinstance(rule, NotReplaced):
         return _stays(rules, asked, rule)
@@ -269,7 +269,7 @@ def end_first(change: Change) -> tuple[Change, Change]:
         changed=(),
         source_hash=None,
         refs=None,
-        reason="a new object takes its place, and can't be made beside it",
+        reason="a new object takes its place, and both can't exist at once",
         removed=True,
         gone=gone,
         owes=(),

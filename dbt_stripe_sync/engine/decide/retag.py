@@ -38,7 +38,7 @@ def old_tag(rules: Rules, diff: RowDiff) -> str | None:
 
 
 def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> Decision:
-    """Let the change of a row write its new tag too, or make a change that writes nothing else."""
+    """Make the row's change also write its new tag, or create a change that only does that."""
     if old is None or isinstance(decision, Ask | Reject):
         return decision
     if isinstance(decision, Refresh | Keep):

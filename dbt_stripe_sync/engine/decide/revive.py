@@ -58,7 +58,7 @@ def revivals(rules: Rules) -> list[tuple[ByStatus, Step]]:
 
 
 def revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -> tuple[PlannedCall, ...]:
-    """The call that brings an object back, unless somebody has done so by hand: then it has a status to leave again."""
+    """The call that restores an object, unless that was done by hand, as its status shows."""
     if diff.kind is not Kind.RETURNED or body is None:
         return ()
     return tuple(

@@ -78,8 +78,8 @@ class Found:
 class Holding:
     """An object that holds another: its `parameter` names it.
 
-    `moves` says that Stripe lets it name another, `ours` that a sync wrote the object, `follows` that a row of ours
-    refers to what is held, so that its own change lets go. `leaving` says that its row left the model already.
+    `moves` says that it can name another object, `ours` that a sync wrote it, `follows` that its row refers to the held
+    object, so that its own change releases it. `leaving` says that its row already left the model.
     """
 
     resource: str
@@ -93,12 +93,12 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was seen for one row so far; None where nobody has looked yet.
+    """What was read for one row so far; None if not read yet.
 
-    `body` is the row's object with `expanded` shown; `items` has the items of lists that the object shows only a page
-    of; `holdings` the objects that hold it; `owners` says which row of ours has a unique value;
-    `ours` are those of some objects that a row has, or had; `whole_is_left` says that no row has the object any more of
-    which this one is a part.
+    `body` is the row's object with `expanded` shown; `items` has the items of lists of which the object only shows a
+    page; `holdings` the objects that hold it; `owners` says which row has a unique value; `ours` are those of some
+    objects that a row has, or had; `whole_is_left` says that no row has the object any longer of which this one is a
+    part.
     """
 
     found: Found | None = None
@@ -156,14 +156,14 @@ class ReadHoldings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOwners:
-    """Which rows of ours have values that are unique among objects, by parameter."""
+    """The rows that have values that must be unique among objects, by parameter."""
 
     values: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOurs:
-    """Which of some objects a row of ours has, or had before they were replaced."""
+    """Which of some objects belong to a row, or did before they were replaced."""
 
     ids: tuple[str, ...]
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.record import Record
 
-# The code of the problem that a row is of which something can't be put back.
+# The code of the problem of a row that can't be restored completely.
 CANNOT_UNDO = "cannot-undo"
 OWN_TAG = f"metadata.{TAG}"
 NOT_STORED = "the state doesn't store its values (`store_values: false`), so what was there before is unknown"
@@ -140,7 +140,7 @@ def _as_undoing(rules: Rules, done: Done) -> Rules:
 
 
 def _has_moved(rules: Rules, diff: RowDiff, observed: Observed) -> Ask | Reject | None:
-    """Whether somebody else has changed the object since: then it is left alone."""
+    """Whether the object was changed since, so that it is left alone."""
     if "retrieve" not in rules.resource.operations:
         return cannot(rules, diff.key, f"Stripe doesn't show {diff.stripe_id}, so nobody can tell what changed since")
     body = look(rules, diff, observed, diff.stripe_id, rules.lifecycle.shown_if_asked)
@@ -202,7 +202,7 @@ def _restored(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
 
 
 def _let_go(rules: Rules, diff: RowDiff, decision: Decision) -> Decision:
-    """An adopted object without its tag and without a record, as it was found."""
+    """An adopted object as it was found, without its tag and record."""
     if not isinstance(decision, Change | Refresh):
         return decision
     if isinstance(decision, Refresh):

@@ -27,7 +27,7 @@ def check_windows(
         away = moment - now.timestamp()
         if away < -window.past.total_seconds():
             reason = f"is more than {_told(window.past)} in the past"
-            hint = "leave older rows out of the model: what was not sent in time can't be sent any more"
+            hint = "leave older rows out of the model: it's too late to send them"
         elif away > window.ahead.total_seconds():
             reason = f"is more than {_told(window.ahead)} in the future"
             hint = "send it when its time has come; a time without a zone counts as UTC"

@@ -24,11 +24,11 @@ _ABSENT: Any = object()
 
 @dataclass(slots=True)
 class Comparison:
-    """`update` is what to send, `desired` what will be ours afterwards.
+    """`update` is what to send, `desired` what the record has afterwards.
 
-    `immutable` has the dotted paths of changed parameters that no update takes, of hashes and lists the part that it
-    does not take (`fixed_amount.amount`); no such part is in `update`. `uncleared` are mapped ones that are null now
-    and can't be emptied.
+    `immutable` has the dotted paths of changed parameters that updates don't accept, for hashes and lists the part that
+    isn't accepted (`fixed_amount.amount`); `update` has none of them. `uncleared` are mapped ones that are null now and
+    can't be emptied.
     """
 
     update: dict[str, Any] = field(default_factory=dict)
@@ -59,9 +59,10 @@ def same(one: Any, other: Any) -> bool:
 def compare(
     before: Mapping[str, Any], payload: Payload, resource: Resource, mapped: frozenset[tuple[str, ...]]
 ) -> Comparison:
-    """Compare top-level parameter by parameter; only those that differ are sent, a hash with all that an update takes.
+    """Compare the top-level parameters one by one.
 
-    A parameter that the mapping no longer names stays in Stripe as it is, and is no longer ours.
+    Only those that differ are sent, a hash with everything that an update accepts. A parameter that is no longer mapped
+    stays unchanged in Stripe, and leaves the record.
     """
     result = Comparison()
     walk = _Walk(payload=payload, lifecycle=resource.lifecycle, mapped=mapped, result=result)
@@ -89,7 +90,7 @@ class _Walk:
     result: Comparison
 
     def step(self, path: tuple[str, ...], old: Any, new: Any, param: Param) -> tuple[Any, Any]:
-        """What to send for this parameter, and what is ours afterwards; `_ABSENT` where there is nothing."""
+        """What to send for this parameter, and what the record has afterwards; `_ABSENT` if nothing."""
         sent, kept = self._difference(path, old, new, param)
         if sent is not _ABSENT and (param.immutable or self._was_set_once(path, old)):
             self.result.immutable.append(".".join(path))
@@ -226,7 +227,10 @@ class _Walk:
 
 
 def _paired(old: Any, new: Sequence[Any], identity_field: str | None) -> list[tuple[Any, Any]] | None:
-    """Each item with the one that it was: by what tells them apart, else by its place. None where one comes or goes."""
+    """Each item with its previous version: by its identity field, or else by its position.
+
+    None if one is added or removed.
+    """
     if not isinstance(old, list) or len(old) != len(new) or not all(isinstance(item, dict) for item in (*old, *new)):
         return None
     left = list(old)
@@ -256,6 +260,6 @@ def _fixed(
 
 
 def _item(item: Mapping[str, Any], param: Param, identity_field: str | None) -> dict[str, Any]:
-    """An item as an update takes it, with what its id is found by."""
+    """An item for an update, with what its id is found by."""
     sent = {} if param.item is None else without_immutable(dict(item), param.item) or {}
     return {name: sent.get(name, value) for name, value in item.items() if name in sent or name == identity_field}

@@ -1,7 +1,7 @@
-"""What somebody changed in Stripe: an object as it is now, beside what was last written to it.
+"""Detects what others changed in Stripe: compares an object with what was last written to it.
 
-Only what a record has is compared, and only where the object shows it in a form that can be compared: fields, metadata
-and items of others are no drift, and neither is a word that Stripe turns into something else (`trial_end: now`).
+Only what a record has is compared, and only if the object shows it in a comparable form. Fields, metadata and items
+that others set aren't drift, nor is a keyword that Stripe converts (`trial_end: now`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ANY_CASE = frozenset({"currency"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftedField:
-    """One parameter that is not as we last wrote it. `theirs` is None where the object has nothing there any more."""
+    """One parameter that differs from what was last written. `theirs` is None if the object no longer has a value."""
 
     path: Path
     ours: Any
@@ -70,7 +70,7 @@ def find_drift(params: Mapping[str, Any], body: Mapping[str, Any], resource: Res
 
 @dataclass(slots=True)
 class _Walk:
-    """Goes through our parameters beside theirs, and gives for each what it is in Stripe, `_GONE` where it is not."""
+    """Walks the record's parameters with Stripe's, and yields Stripe's value for each, or `_GONE`."""
 
     fields: list[DriftedField] = field(default_factory=list)
 
@@ -223,10 +223,10 @@ def _means(value: Any) -> str | None:
 
 
 def merge(base: Any, ours: Any, theirs: Any) -> tuple[Any, bool]:
-    """What a row asks for, with what others have changed where the row has not; whether both changed the same thing.
+    """A three-way merge of the row's values and others' changes, and whether both changed the same value.
 
-    `base` is what was last written, `ours` what the row asks for now, `theirs` what the object has; where both have
-    changed something, ours counts. None stands for what is not set.
+    `base` is what was last written, `ours` the row's current value, `theirs` the object's; if both changed, the row
+    wins. None means that it isn't set.
     """
     if same(base, theirs) or same(ours, theirs):
         return ours, False

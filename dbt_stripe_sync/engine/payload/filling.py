@@ -1,9 +1,9 @@
-"""The parts of a hash that a sync does not map, sent as the object has them, so that an update can't lose them.
+"""Adds the unmapped parts of a hash as the object has them, so that an update can't lose them.
 
-Stripe does not document what becomes of the parts of a hash that an update leaves out. Of a customer's `shipping` they
+Stripe doesn't document what happens to the parts of a hash that an update leaves out. Of a customer's `shipping` they
 are lost (stripe/stripe-go#179: an address that was sent without its country lost it; stripe/stripe-python#255 and
-stripe/stripe-ruby#755: all that it requires has to be sent each time). Whatever Stripe does with others, a hash that
-is sent with all that it has stays as it is. Maps are merged key by key (docs.stripe.com/api/metadata).
+stripe/stripe-ruby#755: all that it requires has to be sent each time). A hash that is sent completely stays unchanged
+in any case. Maps are merged key by key (docs.stripe.com/api/metadata).
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _filled(value: Any, shown: Any, param: Param) -> Any:
 
 
 def _as_param(shown: Any, param: Param) -> Any:
-    """What an object shows in the form in which a parameter takes it, `_UNKNOWN` where it shows nothing or no such."""
+    """An object's value in the form of the parameter, or `_UNKNOWN` if it doesn't show it in that form."""
     if shown is None or shown in ("", [], {}):
         return _UNKNOWN
     if param.kind in (ParamKind.HASH, ParamKind.MAP):

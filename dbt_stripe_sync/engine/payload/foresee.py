@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Location, key: str) -> Iterator[Problem]:
-    """The problems of all that a row asks for, whatever becomes of it; no time is looked at.
-
-    `where` is the place of its sync.
-    """
+    """The problems of all of a row's values, except for times. `where` is the place of its sync."""
     later = {name: value for name, value in params.items() if not resource.params[name].creatable}
     at_first = {name: value for name, value in params.items() if name not in later} if later else params
     for operation, part in (("create", at_first), ("update", later)):

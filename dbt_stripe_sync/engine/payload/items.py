@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Emptying:
     """What an item may lose: `fields` by what the sync maps in items, what earlier rows set there as `before`.
 
-    `ours` holds the mapped paths inside an item, None where whole items come from a column. `all_ours` says that every
-    item of the object is the row's, whoever has added it. `is_known` is false where no record says which items the row
-    has put there: none of them is removed then, and only one of `reusable` makes room for another.
+    `ours` has the mapped paths inside an item, None if whole items come from a column. `all_ours` says that every item
+    of the object belongs to the row. `is_known` is false if no record has the items that the row added: then none of
+    them is removed, and only those in `reusable` are replaced.
     """
 
     fields: Mapping[str, Param]
@@ -45,7 +45,7 @@ class Emptying:
         return self.may_remove(shown, identity) if self.is_known else _identity(shown, identity) in self.reusable
 
     def of(self, item: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
-        """What to send beside an item so that it loses what its row leaves out now, and nothing that is not ours."""
+        """What to send with an item to clear what its row no longer has, and nothing that others set."""
         lost: dict[str, Any] = {}
         for name, param in self.fields.items():
             once = [old[name] for old in self.before if old.get(name) is not None]
@@ -106,11 +106,11 @@ def match_items(
     rule: ItemList,
     emptying: Emptying,
 ) -> list[dict[str, Any]]:
-    """The items to send so that an object ends up with those that are wanted, and without those that were.
+    """The items to send so that an object gets the wanted items and loses the previous ones.
 
-    Items that agree in what tells them apart keep their id. Of the rest, one that leaves makes room for one that comes:
-    so a price that was replaced moves its item instead of ending it. What is left over is added, or marked as removed.
-    An item that the row never had, such as an add-on that somebody has put on the subscription, stays as it is.
+    Items with the same identity field keep their id. Of the rest, a removed one is turned into an added one: so a
+    replaced price moves its item instead of ending it. The others are added, or marked as removed. An item that the row
+    never had, such as an add-on that somebody put on the subscription, stays unchanged.
     """
     shown = {str(item["id"]): item for item in existing}
     ids, left = pair_items(wanted, existing, rule)
@@ -147,7 +147,7 @@ def pair_items(
 
 
 def identities(items: Iterable[Mapping[str, Any]], rule: ItemList) -> tuple[str, ...]:
-    """What tells some items of an object apart."""
+    """What identifies the items of an object."""
     return tuple(str(_identity(item, rule.identity_field)) for item in items)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def without_kept(diff: RowDiff, layout: Layout) -> RowDiff:
-    """The same row with the newest of the objects that it refers to: what is made anew can't have a replaced one."""
+    """The same row with the newest of the objects that it refers to: a new object can't have a replaced one."""
     newest: dict[str, str] = {}
 
     def renewed(part: Part, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -208,9 +208,9 @@ def _reference(value: SyncRef | Lookup, part: Part, row: Mapping[str, Any]) -> s
     if found.startswith(NEAR_MARK):
         raise BadValueError(
             "reference-ambiguous",
-            f"finds no object with exactly the address of column {columns}; except for case or blanks, this one "
+            f"matches no object with exactly the address in column {columns}; except for case or blanks, this one "
             f"matches: {found[1:]}",
-            "set `match_email: ignore_case` on the sync to refer to it, or write the address as Stripe has it",
+            "set `match_email: ignore_case` on the sync to refer to it, or write the address as it is in Stripe",
         )
     if found.startswith(FAILED_MARK):
         raise BadValueError(

@@ -1,4 +1,4 @@
-"""Parameters as they were before a change, by the fields that the change says it has changed."""
+"""Restores parameters to their values before a change, from the fields of the change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Path = tuple[str, ...]
 def before_change(
     params: Mapping[str, Any], changed: Iterable[FieldChange], known: Mapping[str, Param]
 ) -> dict[str, Any]:
-    """The parameters with every changed field as it was."""
+    """The parameters with the old value of every changed field."""
     restored: dict[str, Any] = deepcopy(dict(params))
     for part in changed:
         _put(restored, path_of_field(part.path, known), part.before)
@@ -51,7 +51,7 @@ def has_unstored(changed: Iterable[FieldChange]) -> bool:
 
 
 def refs_before(refs: str | None, changed: Iterable[FieldChange]) -> str | None:
-    """The ids that a row referred to, with those that the change has put in place of others as they were."""
+    """The ids that a row referred to before the change."""
     if refs is None:
         return None
     former = {after: before for part in changed for after, before in _replaced(part.before, part.after)}

@@ -19,7 +19,7 @@ _UNKNOWN: Any = object()
 
 
 def is_hidden(value: Any) -> bool:
-    """Whether some parameters have a part of which only the hash is known."""
+    """Whether some parameters have a part that is only known as a hash."""
     if isinstance(value, dict):
         return any(map(is_hidden, value.values()))
     if isinstance(value, list | tuple):

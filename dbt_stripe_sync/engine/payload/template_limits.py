@@ -76,7 +76,7 @@ def budget() -> Iterator[Budget]:
 
 
 class LimitedEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, in which everything that can grow or go on is counted."""
+    """Jinja's sandbox, which counts everything that can grow or run on."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
@@ -107,7 +107,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         return super().call(context, obj, *args, **named)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Let `text.format(…)` look at its widths first: Jinja's own wrapper hides the text that has them."""
+        """Check the widths of `text.format(…)` first: Jinja's own wrapper hides the text that has them."""
         wrapper = super().wrap_str_format(value)
         if wrapper is None:
             return None
@@ -142,7 +142,7 @@ def _join_by_size(node: nodes.Node) -> None:
 
 
 def _counted(items: Iterable[Any]) -> Iterable[Any]:
-    """The items of a loop, each of which costs a step."""
+    """The items of a loop; each costs a step."""
     spend = _budget.get().spend
     if isinstance(items, Sequence | dict):
         spend(len(items))

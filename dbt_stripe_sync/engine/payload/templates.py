@@ -37,7 +37,7 @@ def _printed(value: Any) -> Any:
     return abs(value) if isinstance(value, float | Decimal) and not value else value  # no -0
 
 
-# dbt renders `{{ }}` in meta itself, so ours are square; one that comes through `{% raw %}` has curly ones.
+# dbt renders `{{ }}` in meta itself, so templates have square brackets; with `{% raw %}` they can have curly ones.
 _SQUARE = LimitedEnvironment(
     variable_start_string="[[",
     variable_end_string="]]",

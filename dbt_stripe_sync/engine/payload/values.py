@@ -146,7 +146,7 @@ def _unix_seconds(cell: Any) -> int:
         try:
             return _unix_seconds(datetime.fromisoformat(cell.strip()))
         except ValueError:
-            raise BadValueError("not-a-time", "is no time", "map a date or timestamp column") from None
+            raise BadValueError("not-a-time", "is not a time", "map a date or timestamp column") from None
     return _integer(cell)
 
 
@@ -252,7 +252,7 @@ def _hash(cell: Any, param: Param) -> dict[str, Any]:
             continue
         if name not in fields:
             raise BadValueError(
-                "unknown-parameter", "has a part that Stripe does not know", f"it takes {', '.join(fields)}", (name,)
+                "unknown-parameter", "has a field that Stripe doesn't know", f"it takes {', '.join(fields)}", (name,)
             )
         value = _within(name, part, fields[name])
         if not is_empty(value):
@@ -284,7 +284,7 @@ def _as_json(name: str, part: Any) -> str:
         return orjson.dumps(part, option=JSON_OPTIONS, default=as_text).decode()
     except (TypeError, BadValueError):
         raise BadValueError(
-            "not-text", "holds something that JSON has no text for", "cast it in the model", (name,)
+            "not-text", "holds a value that JSON can't represent", "cast it in the model", (name,)
         ) from None
 
 

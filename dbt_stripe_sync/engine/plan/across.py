@@ -57,10 +57,10 @@ class Across:
         self.prices = Prices(workspace=self.workspace, stripe=self.stripe)
 
     async def look_back(self, rules: Rules, decisions: Iterable[Decision]) -> None:
-        """See which prices some changes name, and what earlier runs have made for their customers in another currency.
+        """Find the prices that some changes name, and objects of earlier runs for their customers in another currency.
 
-        An object of which the record says so is looked at, since it may have ended. What Stripe does not answer is left
-        to Stripe to refuse. Raises `ReadLimitError`.
+        An object with such a record is read, since it may have ended. If a read fails, Stripe decides. Raises
+        `ReadLimitError`.
         """
         decisions = list(decisions)
         await self.prices.look_at(rules, decisions)

@@ -85,7 +85,7 @@ class Comparing:
 
 
 def compared_by(diffs: RowDiffs, staged: Staged) -> Compared:
-    """A sync whose rows the warehouse hashes, and of which every row is read."""
+    """A sync whose rows the warehouse hashes, with every row read."""
     return Compared(diffs=diffs, rows=build_hashed_rows(staged.sync, staged.layout, _salt(staged)))
 
 

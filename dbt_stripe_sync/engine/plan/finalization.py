@@ -1,8 +1,8 @@
-"""Objects that are finished once all that belongs to them is there: an invoice is finalized after its items.
+"""Finalizes objects once everything that belongs to them exists: an invoice after its items.
 
-It is planned after every sync, in a lane of its own: what is finished waits for its own change and for those of all the
-rows that refer to it, and is left as it is where one of them can't be sent. The record of a finished object says so, so
-that it happens once.
+It is planned after every sync, in a separate lane: it waits for the object's own change and for those of all rows that
+refer to it, and is skipped if one of them can't be sent. The record of a finalized object says so, so that it happens
+once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _REFERRERS = pa.schema(
 
 @dataclass(slots=True, kw_only=True)
 class Referrers:
-    """Which changes of a plan refer to which objects, for the syncs whose objects are finished or come to their end."""
+    """Which changes of a plan refer to which objects, for the syncs whose objects are finalized or end."""
 
     workspace: Workspace
     parents: frozenset[str]
@@ -57,7 +57,7 @@ class Referrers:
         )
 
     def concern(self, sync: Sync) -> bool:
-        """Whether a sync's rows refer to objects that are finished, or that come to their end by this plan."""
+        """Whether a sync's rows refer to objects that this plan finalizes or ends."""
         return not self.parents.isdisjoint(sync.depends_on) or not self.ending().isdisjoint(sync.depends_on)
 
     def add(self, sync: Sync, rows: Sequence[tuple[str, str | None, Change | None]]) -> None:
@@ -293,11 +293,11 @@ def reasons_to_wait(
         if counts is None:
             yield f"`{name}` refers to them and is not selected"
         elif counts.held is not None:
-            yield f"`{name}` is held"
+            yield f"`{name}` is held back"
         elif name in unsettled:
             yield f"`{name}` has changes of an earlier run whose end is not known"
 
 
 def _ends(change: Change) -> bool:
-    """Whether a change ends its own object at once. A subscription that is to be canceled later goes on till then."""
+    """Whether a change ends its own object immediately. A subscription that is canceled later continues until then."""
     return change.gone or (change.removed and change.action is Action.ARCHIVE)

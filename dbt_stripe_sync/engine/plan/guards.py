@@ -26,7 +26,7 @@ SHOWN_KEYS = 20
 
 
 def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
-    """Rows without a key, and keys of several rows: neither can be told from the others."""
+    """Rows without a key, and keys of several rows, which can't be identified."""
     sync = staged.sync
     at_key = sync.where.at_field("key")
     columns = ", ".join(f"`{column}`" for column in sync.key)
@@ -95,14 +95,14 @@ def count_removals(by_action: Mapping[str, int]) -> int:
 
 
 def is_agreement_needed(sync: Sync, lifecycle: Lifecycle) -> bool:
-    """Whether a person has to agree to what the sync removes: it can't be undone, and no limit of theirs bounds it."""
+    """Whether a person must approve the sync's removals: they can't be undone, and no limit bounds them."""
     return sync.on_removed in lifecycle.permanent and sync.limits.max_removed is None
 
 
 def find_unagreed(
     syncs: Iterable[Sync], catalog: Catalog, counts: Iterable[SyncCounts]
 ) -> tuple[PermanentRemovals, ...]:
-    """What a plan holds that nobody has agreed to yet, sync by sync."""
+    """The removals of a plan that aren't approved yet, by sync."""
     removed = {count.sync: count_removals(count.by_action) for count in counts}
     return tuple(
         PermanentRemovals(
@@ -118,7 +118,7 @@ def find_unagreed(
 
 
 def refuse_unagreed(unagreed: Sequence[PermanentRemovals]) -> PlanError:
-    """What a run says that removes for good and has nobody to ask."""
+    """The error of a run with permanent removals that nobody can approve."""
     return PlanError(
         Problem(
             code="confirmation-required",

@@ -1,6 +1,6 @@
-"""Removals that take away what other objects need until their own end: a meter counts for subscriptions that still run.
+"""Holds back removals of what other objects need until they end: a meter counts for subscriptions that still run.
 
-Who needs it is asked of Stripe, since others may use it that no sync writes.
+Stripe is asked which ones need it, since objects that no sync writes may use it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def _users(stripe: Stripe, catalog: Catalog, rule: UsedBy, stripe_id: str)
 
 
 def _keep_for(settling: Settling, order: Order, change: Change, rule: UsedBy, user: Mapping[str, Any]) -> None:
-    """Let a removal wait for one object that needs what it takes away."""
+    """Hold a removal back until an object that needs its object has ended."""
     rows = settling.workspace.all(
         "SELECT sync, key, removed FROM known_records WHERE resource = $resource AND stripe_id = $id "
         "AND NOT contains(sync, $part)",

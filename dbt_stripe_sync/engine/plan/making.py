@@ -320,7 +320,7 @@ class PlanMaker:
         return self._scope.catalog.resources[sync.resource].lifecycle
 
     def _finishes_of(self, sync: Sync) -> tuple[Finish, ...]:
-        """What a sync's options ask for, in the order in which Stripe takes it."""
+        """The steps that a sync's options ask for, in the order that Stripe requires."""
         return finishes_asked(self._lifecycle_of(sync).finishes, sync.options)
 
 

@@ -64,7 +64,7 @@ class Observing:
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     def claim(self, resource: str, stripe_id: str, sync: str, key: str) -> None:
-        """Remember whose an existing object is, so that no other row of the plan takes it."""
+        """Record the owner of an existing object, so that no other row of the plan adopts it."""
         self.claimed[resource].setdefault(stripe_id, (sync, key))
 
     async def answer(
@@ -146,10 +146,10 @@ class Observing:
         return answers
 
     async def _needs_all(self, rules: Rules, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> bool:
-        """Whether the rows' own objects, which their tag tells, are found for sure by a list of everything only.
+        """Whether only a complete list finds the rows' own objects, by their tag, for certain.
 
-        A search is not enough where a row is created that it does not find: nothing says how late its index may be
-        (docs.stripe.com/search#data-freshness). An object that a row had is looked at itself.
+        A search isn't enough to create a row that it doesn't find: its delay isn't documented
+        (docs.stripe.com/search#data-freshness). An object that a row had is read itself.
         """
         tags = {key: value for key, pairs in wanted.items() for by, value in pairs if by == TAG_FIELD}
         if not tags or rules.sync.mode is Mode.UPDATE:
@@ -180,7 +180,7 @@ class Observing:
         return frozenset(found for (found,) in rows)
 
     def _is_left(self, stripe_id: str) -> bool:
-        """Whether no row has an object any more, once this plan is done."""
+        """Whether no row has an object once this plan is done."""
         rows = self.workspace.all(
             "SELECT 1 FROM known_records AS r LEFT JOIN work.planned AS p ON p.sync = r.sync AND p.key = r.key "
             "WHERE r.stripe_id = $id AND NOT contains(r.sync, $part) AND (p.key IS NULL OR p.id = $id)",
@@ -210,7 +210,7 @@ class Observing:
     async def _of_former_objects(
         self, rules: Rules, asked: Mapping[str, ReadOwners]
     ) -> dict[tuple[str, str], tuple[str, str]]:
-        """The values that replaced objects still have, since their ends are owed. No record has them any more."""
+        """The values that replaced objects still have, since their ends are owed. They are no longer in a record."""
         steps = {step.target: step for step in self.earlier if step.resource == rules.resource.name}
         names = dict.fromkeys(name for need in asked.values() for name in need.values)
         await read_together(self._read_former(rules.resource, target) for target in steps)
@@ -277,7 +277,7 @@ class Observing:
     # ── what is owed ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def look_at_refused(self, settling: Settling, catalog: Catalog) -> None:
-        """Let what has come to hold an object since its end was planned let go of it first, where a sync wrote it."""
+        """Make new holders of an object release it first, if a sync wrote them."""
         for step in settling.earlier:
             resource = catalog.resource(step.resource)
             rules = [rule for rule in (resource.lifecycle.held_by if resource else ()) if rule.moves and rule.named_by]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Order:
-    """What a plan's changes need of each other.
+    """The dependencies among a plan's changes.
 
-    `after` has the changes that come before each one, `end_first` the replacements whose old object has to end before
-    the new one is made, `withheld` why a change can't be part of the plan. `lost` are values that rows which left the
-    model have no more, since another row takes them.
+    `after` has the changes before each one, `end_first` the replacements whose old object must end before the new one
+    is created, `withheld` why a change can't be part of the plan. `lost` are values of removed rows that another row
+    takes over.
     """
 
     after: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))

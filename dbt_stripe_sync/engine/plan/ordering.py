@@ -76,7 +76,7 @@ class Uniques:
             order.withheld[change] = _taken(unique, (sync, key), (of_sync, of_key), "asks for it, too")
 
     def _order_takers(self, resource: str, unique: Unique, order: Order) -> None:
-        """Let each taker wait for the row of ours that has the value now, if that gives it up."""
+        """Make each change that takes a value wait for the row that has it now, if that row gives it up."""
         path = literal(f'$."{unique.parameter}"')
         value = f"json_extract_string(params, {path})"
         folded = f"lower({value})" if unique.ignores_case else value
@@ -111,7 +111,7 @@ class Uniques:
 
 
 def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> None:
-    """Let what refers to an object that ends move or end first; where it can't, that end is withheld."""
+    """Move or end what refers to an ending object first; if that's impossible, the end is withheld."""
     referrers = settling.referrers_of([*settling.replaced, *settling.removed])
     for change in settling.replaced:
         together = any(rule.together for rule in catalog.resources[change.resource].lifecycle.held_by)
@@ -167,7 +167,7 @@ def _unfollowed(change: Change, name: str, stuck: Sequence[Referrer]) -> Problem
 
 
 def stays(change: Change, referrer: Referrer) -> Problem:
-    """Why an object can't end yet: a row that refers to it does not let go."""
+    """Why an object can't end yet: a row still refers to it."""
     why = "is rejected" if referrer.is_planned else "is not changed by this plan"
     return Problem(
         code="dependent-stays",
@@ -185,7 +185,7 @@ def ends_later(change: Change, other: tuple[str, str, str]) -> Problem:
     resource, sync, key = other
     return Problem(
         code="dependent-ends-later",
-        summary=f"the {resource} of row [{key}] of `{sync}` is to end later, and the removal of this {change.resource} "
+        summary=f"the {resource} of row [{key}] of `{sync}` will end later, and the removal of this {change.resource} "
         "would take effect on it at once",
         where=Location(sync=change.sync, key=change.key),
         hint="nothing to do: it is removed by the first run after that has ended",
@@ -194,7 +194,7 @@ def ends_later(change: Change, other: tuple[str, str, str]) -> Problem:
 
 
 def _claims(unique: Unique, diff: RowDiff, changes: Sequence[Change]) -> Iterator[tuple[str, str | None, bool, bool]]:
-    """What the changes of a row do with a value: it, the change, whether that takes it, and whether at its end only."""
+    """What a row's changes do with a value: the value, the change, whether it takes it, and whether only at its end."""
     had = _folded(unique, diff.params.get(unique.parameter))
     for change in changes:
         sent = [call.params[unique.parameter] for call in change.calls if unique.parameter in call.params]
@@ -247,7 +247,7 @@ def _reject_cycles(order: Order) -> None:
         for change in dict.fromkeys(error.args[1]):
             sync, key = row_of(change)
             order.withheld[change] = Problem(
-                code="values-in-a-circle",
+                code="circular-values",
                 summary="this row and others take values from each other that Stripe can't exchange in one step",
                 where=Location(sync=sync, key=key),
                 hint="give one of the rows another value first, then run it again",

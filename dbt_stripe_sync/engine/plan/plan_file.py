@@ -152,7 +152,7 @@ class PlanWriter:
         """Add what is only to be written down."""
         with _written(self._path):
             if self._aside is None:
-                # The changes of a sync stand together in the file, so what is found between them waits beside it.
+                # A sync's changes are together in the file, so other lines found meanwhile are kept aside.
                 self._aside = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - open for as long as the plan grows
             self._aside.write(orjson.dumps(encode_refreshed(entry), option=orjson.OPT_APPEND_NEWLINE))
         self._noted += 1
@@ -172,9 +172,9 @@ class PlanWriter:
         return ChangeFile(self._path, self._sections).of(sync)
 
     def rewrite(self, order: Order) -> list[Change]:
-        """Write every change anew as the order of the plan has it, and give back those that are withheld.
+        """Rewrite every change in the plan's order, and return those that are withheld.
 
-        In each lane those that others wait for come first.
+        In each lane, those that others wait for come first.
         """
         withheld: list[Change] = []
         kept, self._sections = ChangeFile(self._path, self._sections), {}
@@ -291,7 +291,7 @@ def _unwritable(path: Path, error: OSError) -> PlanError:
 
 
 def take_plan(path: Path, folder: Path) -> Plan:
-    """A saved plan from a copy in `folder`: what is sent is what was checked, whoever writes to the file meanwhile.
+    """A saved plan, read from a copy in `folder`, so that later writes to the file don't affect what is sent.
 
     Raises `PlanError` as `read_plan` does.
     """

@@ -81,7 +81,7 @@ async def plan_sync(
     counts = find_differences(planning.workspace, staged, recheck=recheck, only=only)
     found.same = counts.same
     if only is not None:
-        found.notes[Note(text="only what an earlier run left undone is looked at")] += 1
+        found.notes[Note(text="only checks what an earlier run left undone")] += 1
     held = [*check_empty(staged, counts), *([share.problem] if share.problem else [])]
     found.problems += check_keys(planning.workspace, staged, counts)
     found.rejected = counts.model.without_key + counts.duplicate_rows

@@ -239,7 +239,7 @@ class Prices:
             return None
         return Problem(
             code="stripe-rule",
-            summary=f"`{rule.parameter}` lies after the first period of its price, and Stripe rejects such a time",
+            summary=f"`{rule.parameter}` is after the first period of its price, and Stripe rejects such a time",
             where=rules.sync.where.at_field("fields", rule.parameter),
             hint="use a time within the first period, or postpone it with `trial_end`; the rule is from: "
             f"{rule.source}",

@@ -55,7 +55,7 @@ class Reads:
         return inf if self.most is None else max(0, self.most - (self.stripe.reads - self._started))
 
     def share_of(self, sync: Sync, *, used: int = 0) -> Share:
-        """Let a sync, which has `used` some already, read as often as its limits and what is left of the project's."""
+        """A sync's remaining reads, by its own limits and the project's, after it has `used` some."""
         left = self.left
         own = inf if sync.limits.max_reads is None else max(0, sync.limits.max_reads - used)
         self.stripe.allow_reads(min(left, own))
@@ -108,7 +108,7 @@ class Share:
 
 
 def no_reads_left(change: Change, needed: str) -> Problem:
-    """Why a removal is not sent: what it would take along can't be looked at any more."""
+    """Why a removal is not sent: no more reads are allowed to find out what else it would affect."""
     return Problem(
         code="max-reads",
         summary=f"the project's `max_reads` is used up before it is known which {needed} this removal would affect",

@@ -1,9 +1,9 @@
-"""Objects that are in Stripe already, found by the values that rows have.
+"""Finds existing objects in Stripe by the values that rows have.
 
-What is found lies in the workspace, so that an account with millions of objects does not lie in memory. Lists are
-consistent and search is not (docs.stripe.com/search#data-freshness: mostly a minute behind, at times more), so whatever
-search does not find is looked for among the newest objects too. Where that is not enough, since a row would be created
-again that the state has lost, everything is listed.
+The results are in the workspace, so that an account with millions of objects isn't held in memory. Lists are consistent
+and search is not (docs.stripe.com/search#data-freshness: mostly a minute behind, at times more), so whatever search
+doesn't find is also looked for among the newest objects. If that isn't enough, because a lost row would be created
+again, everything is listed.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class ExistingObjects:
             known.failed.add((by, value))
             return
         except BaseException:
-            # Nobody has an answer: another sync of the plan must not take it for "there is none".
+            # There was no answer, which another sync of the plan must not mistake for "none found".
             known.asked.discard((by, value))
             raise
         self._keep(resource, objects, {by})

@@ -1,8 +1,8 @@
-"""Objects that we own, read back from Stripe: which of them somebody has changed, deleted, or brought to their end.
+"""Reads owned objects back from Stripe, to find those that others changed, deleted, or ended.
 
-A sync's objects are listed as long as pages hold enough of them, and the rest is read one by one; what a list does not
-show is asked for by its id before it counts as deleted. A row whose object had drifted is looked at by every plan until
-it is right again, all rows of a sync where a person asks for it or `refresh_every` has passed.
+A sync's objects are listed as long as pages have enough of them, and the rest is read one by one. What a list doesn't
+show is read by its id before it counts as deleted. Every plan reads the object of a drifted row until it matches again,
+and all of a sync's objects with `--refresh` or after `refresh_every`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Catalog, Resource
     from dbt_stripe_sync.model.sync import Sync
 
-# So many pages may hold nothing of ours before reading one by one is taken to be cheaper: a tenth of what that costs.
+# After this many pages without owned objects, reading one by one counts as cheaper: a tenth of its cost.
 FRUITLESS = 10
 _TEXT = pa.string()
 _FOUND = pa.schema(
@@ -77,10 +77,9 @@ class Reading:
 
 @dataclass(slots=True, kw_only=True)
 class Refreshing:
-    """Reads back for the syncs of one plan; `asks_all` is what a person asks for with `--refresh`.
+    """Reads objects back for the syncs of one plan; `asks_all` means `--refresh`.
 
-    What is found lies in `work.read_back`, so that the comparison of rows takes it up; what is only to be written down
-    goes through the plan.
+    The results are in `work.read_back` for the comparison of rows; what only has to be recorded is added to the plan.
     """
 
     workspace: Workspace
@@ -179,7 +178,7 @@ class Refreshing:
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _list(self, reading: Reading) -> None:
-        """List until all is found, or until pages hold so little of ours that reading one by one is cheaper."""
+        """List until all are found, or until pages have so few of them that reading one by one is cheaper."""
         can_read = "retrieve" in reading.resource.operations
         found = 0
         params = {"expand": [f"data.{name}" for name in reading.expand]} if reading.expand else {}
@@ -235,7 +234,7 @@ class Refreshing:
         return answer.body if answer.verdict is Verdict.DONE else None
 
     async def _with_items(self, reading: Reading, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The same object with all items of the lists of which it shows only a page."""
+        """The same object with all items of lists that it only shows in part."""
         whole = dict(body)
         for name, rule in reading.resource.lifecycle.item_lists.items():
             page = body.get(name)
@@ -252,7 +251,7 @@ class Refreshing:
     # ── comparing ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _compare(self, reading: Reading, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
-        """Compare objects with their records; keep those that are not as they were written."""
+        """Compare objects with their records, and keep those that differ."""
         sync = reading.staged.sync.name
         found = []
         for row, shown in pairs:
@@ -275,7 +274,7 @@ class Refreshing:
         self.workspace.insert("work.read_back", _FOUND, rows)
 
     def _authors(self, sync: str, keys: Sequence[str]) -> dict[str, str]:
-        """Which objects another row of ours has written to since their own rows were. Of others nobody knows."""
+        """The objects that another row has written to since their own rows did."""
         if not keys:
             return {}
         found = self.workspace.all(
@@ -292,7 +291,7 @@ class Refreshing:
         return {key: f"row [{other}] of sync `{name}` wrote to it last" for key, name, other in found}
 
     def _digest(self, reading: Reading, row: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
-        """What tells this drift of an object from others, None where it has not drifted."""
+        """The identity of an object's drift, or None."""
         known, sync = self.fingerprints, reading.staged.sync
         if not body or not known.can_read(row["salt"]):
             return None

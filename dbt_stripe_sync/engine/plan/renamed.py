@@ -25,7 +25,7 @@ class RenameCheck:
     known: frozenset[str] = field(default_factory=frozenset)
 
     def check_records(self, sync: Sync) -> None:
-        """Stop where a sync without records stands beside records of a sync that is gone. Raises `StateError`."""
+        """Stop if there is a sync without records, and records of a sync that no longer exists. Raises `StateError`."""
         if self.workspace.one("SELECT 1 FROM known_records WHERE sync = $sync LIMIT 1", {"sync": sync.name}):
             return
         rows = self.workspace.all(
@@ -57,7 +57,7 @@ class RenameCheck:
 def _in_state(sync: Sync, name: str, count: int) -> Problem:
     return Problem(
         code="sync-renamed",
-        summary=f"`{name}` has {count:,} {'record' if count == 1 else 'records'} and is not in the project any more; "
+        summary=f"`{name}` has {count:,} {'record' if count == 1 else 'records'} and is no longer in the project; "
         f"was it renamed to `{sync.name}`?",
         where=sync.where,
         hint=f"`dbt-stripe-sync state mv {name} {sync.name}` if it was renamed; if it was removed, "
@@ -69,7 +69,7 @@ def _in_stripe(sync: Sync, name: str, count: int) -> Problem:
     what = f"{count:,} {sync.resource} {'object' if count == 1 else 'objects'}"
     return Problem(
         code="sync-renamed",
-        summary=f"Stripe has {what} of the sync `{name}`, which is not in the project any more, and the state knows "
+        summary=f"Stripe has {what} of the sync `{name}`, which is no longer in the project, and the state knows "
         f"none of them; was it renamed to `{sync.name}`?",
         where=sync.where,
         hint=f"if it was renamed, call it `{name}` again, run `dbt-stripe-sync state rebuild`, then rename it with "

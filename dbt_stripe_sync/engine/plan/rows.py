@@ -107,7 +107,7 @@ class RowPlanner:
             found.row_notes["changed in Stripe by others, and `on_drift: keep` keeps it that way"] += 1
 
     def _claim(self, diff: RowDiff, decision: Decision) -> None:
-        """Let no other row of the plan take an object that this one was matched to."""
+        """Reserve an object that this row was matched to, so that no other row of the plan adopts it."""
         stripe_id = decision.record.stripe_id if isinstance(decision, Refresh) else None
         if isinstance(decision, Change) and decision.action is not Action.CREATE:
             stripe_id = decision.stripe_id
@@ -166,7 +166,7 @@ class RowPlanner:
             self._found.row_notes[decision.note.text] += 1
 
     def _note_former(self, batch: Sequence[RowDiff], observed: Mapping[str, Observed]) -> None:
-        """A run that was killed before it took the tag from what it had replaced: somebody may keep that."""
+        """A run that was killed before it removed the tag from what it had replaced, which a row may keep."""
         if not stays_when_replaced(self._rules.lifecycle):
             return
         sync = self._rules.sync.name

@@ -33,10 +33,10 @@ _ENDS = pa.schema([("target", pa.string())])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referrer:
-    """A row whose record refers to an object that is to end. `change_id` is None where it is not sent.
+    """A row whose record refers to an object that will end.
 
-    `is_planned` says whether the plan looked at the row and found that it differs, `ends` whether its change ends its
-    own object, a `resource`, for good.
+    `change_id` is None if it isn't sent. `is_planned` says whether the plan has a change for the row, `ends` whether
+    that permanently ends its own object, a `resource`.
     """
 
     sync: str
@@ -75,15 +75,15 @@ class Settling:
 
     @property
     def ending(self) -> frozenset[str]:
-        """The syncs of which objects come to their end by this plan."""
+        """The syncs with objects that end by this plan."""
         return self.syncs | {change.sync for change in (*self.replaced, *self.removed)}
 
     def move_first(self, step: Owed, resource: str, holder: str, params: Params) -> None:
-        """Let an object that holds what a step ends name another one before that step."""
+        """Make the holder of what a step ends name another object before that step."""
         self.moves[step.id].append(PlannedCall(operation="update", target=holder, params=params, resource=resource))
 
     def note(self, change: Change) -> None:
-        """Remember a change that will owe something once its object is there."""
+        """Record a change that will owe something once its object exists."""
         if change.owes:
             self.of_changes[change.sync].append(change)
 

@@ -1,8 +1,7 @@
-"""A state that is older than what was sent: a copy from before objects were made, told before they are made again.
+"""Detects a state that is older than what was sent, before its objects are created again.
 
-A run on a state whose file was then lost, or replaced by an older one, has left objects in Stripe whose tag names a row
-and that the state knows nothing of. They are younger than all that the state has made, so the newest page of a list
-shows them.
+If the state of a run was lost, or replaced by an older one, Stripe has objects whose tag names a row and that the state
+doesn't have. They are newer than all that it has, so the newest page of a list shows them.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ class StaleStateCheck:
         recorded = self._workspace.one("SELECT stripe_id FROM known_records WHERE sync = $sync AND key = $key", row)
         if not recorded:
             return True
-        # The row has an object: this one may be a copy that somebody made by hand, with its metadata.
+        # The row has an object: this one may be a copy made by hand, with its metadata.
         answer = await self._stripe.send(Call(resource=sync.resource, operation="retrieve", target=recorded[0]))
         if answer.verdict is Verdict.DONE:
             return has_ended(lifecycle, answer.body)

@@ -1,4 +1,4 @@
-"""What planning has come to so far: one sync's rows, or one lane of an undo."""
+"""The counts of planning so far: one sync's rows, or one lane of an undo."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
 
     def count_change(self, change: Change) -> None:
-        """Count a change and its calls. Kinds past those that anybody tells apart are one for each action."""
+        """Count a change and its calls. Beyond a number of kinds, they are counted by action."""
         self.actions[change.action.value] += 1
         kind = kind_of(change)
         if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:

@@ -1,7 +1,8 @@
-"""Removals that would end another object of ours, or a part of it, before its own sync lets that end.
+"""Holds back removals that would end another synced object, or a part of it, too early.
 
-An item goes at once where its subscription is paid up to the end of its period; a schedule that is canceled takes its
-subscription along. The first is held back until the other object has ended, the second until a person decides.
+Removing an item takes effect immediately, although its subscription is paid until the end of its period; canceling a
+schedule also cancels its subscription. The first waits until the other object has ended, the second until a person
+decides.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class _Other:
 
 
 async def keep_from_ending_early(settling: Settling, stripe: Stripe, catalog: Catalog, order: Order) -> None:
-    """Withhold what would end another object of ours, or a part of it, too early."""
+    """Withhold what would end another synced object, or a part of it, too early."""
     over: dict[str, bool] = {}
     for change, rule, other in _pairs(settling, catalog):
         if rule.wholly:
@@ -63,7 +64,7 @@ async def keep_from_ending_early(settling: Settling, stripe: Stripe, catalog: Ca
 
 
 def _pairs(settling: Settling, catalog: Catalog) -> Iterator[tuple[Change, CutsShort, _Other]]:
-    """Each removal that takes effect on another object of ours, the rule for it, and that object."""
+    """Each removal that affects another synced object, its rule, and that object."""
     found: list[tuple[Change, CutsShort]] = [
         (change, rule)
         for change in settling.cutting_short
@@ -94,7 +95,7 @@ def _named(change: Change) -> Sequence[str]:
 
 
 async def _is_over(stripe: Stripe, catalog: Catalog, other: _Other) -> bool:
-    """Whether an object that was told to end later has ended. One that can't be seen has not."""
+    """Whether an object that was set to end later has ended. One that can't be read has not."""
     answer = await stripe.send(Call(resource=other.resource, operation="retrieve", target=other.stripe_id))
     if answer.is_missing:
         return True

@@ -1,7 +1,7 @@
-"""A plan that puts back what a run has changed, made of the same changes as any other plan.
+"""Plans how to put back what a run changed, with the same kind of changes as any plan.
 
-First objects come back and are as they were, parents before children; then what the run created goes, children before
-parents; last of all ends what had taken the place of a replaced object. What stays as it is, is a problem of the plan.
+First objects are restored, parents before children; then what the run created is removed, children before parents;
+finally the replacements of old objects end. What can't be undone is a problem of the plan.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class UndoMaker:
         return Rules(sync=sync, resource=resource, layout=layout, builder=builder, now=self._clock.now())
 
     def _is_undoable(self, rules: Rules, outcome: Outcome, twice: AbstractSet[str], tally: Tally) -> bool:
-        """Whether an outcome is a row's own change; what else the run did is told of where it stays done."""
+        """Whether an outcome is a row's own change; others are only reported if they can't be undone."""
         change = outcome.change
         reason = None
         if change.id.endswith(ENDS_FIRST):
@@ -243,7 +243,7 @@ def _rows(tally: Tally) -> int:
 def _unknown_sync(name: str) -> Problem:
     return Problem(
         code=CANNOT_UNDO,
-        summary=f"the project has no sync `{name}` any more, or disables it, so its objects stay as they are",
+        summary=f"the project no longer has the sync `{name}`, or disables it, so its objects stay as they are",
         where=Location(sync=name),
         hint="put the sync back, or undo the run from the version of the project that it ran with",
     )

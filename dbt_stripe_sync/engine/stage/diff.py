@@ -27,7 +27,10 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffCounts:
-    """Numbers of keys, and of the model's rows. `records` are those with a live object, of which limits are a share."""
+    """Numbers of keys, and of the model's rows.
+
+    `records` are those with a live object, to which percentage limits apply.
+    """
 
     model: RowCounts
     kinds: Mapping[Kind, int]
@@ -46,7 +49,7 @@ def find_differences(
     `only` leaves all other keys alone: those that differ are in `staged.left_out`.
     """
     key, row_hash, refs = quoted(KEY), quoted(HASH), quoted(REFS)
-    # Rows that the warehouse found to be as they were have been left there.
+    # Rows that the warehouse found unchanged were not read.
     among = f"SELECT {key} FROM {staged.table} UNION ALL SELECT key FROM {staged.gone}"
     looked_at = f"AND key IN ({among})" if staged.counts is not None else ""
     workspace.execute(
@@ -135,7 +138,7 @@ def read_forgotten(workspace: Workspace, sync: str) -> dict[str, str | None]:
 
 
 class _Compared(NamedTuple):
-    """What stands before a row: how it differs, its record, and its object where that was read back."""
+    """The columns before a row: how it differs, its record, and its object if that was read back."""
 
     kind: str
     key: str
@@ -160,8 +163,8 @@ def _row_diff(found: _Compared, row: dict[str, Any], fingerprints: Fingerprints)
         kind=kind,
         key=found.key,
         source_hash=source_hash,
-        # What a row that is gone refers to, nobody but its record knows: its end comes before its parent's, and if it
-        # comes back, it goes on with what it has.
+        # Only the record knows what a removed row refers to: it ends before its parent, and if it comes back, it keeps
+        # what it has.
         refs=found.refs if kind is Kind.REMOVED else refs,
         stripe_id=found.stripe_id,
         params=fingerprints.parse(found.params, found.salt, found.key) if found.params else {},

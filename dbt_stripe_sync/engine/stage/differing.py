@@ -125,10 +125,10 @@ def read_parents(workspace: Workspace, table: str, part: ChildPart) -> Sequence[
 
 
 def _moved(parents: Sequence[str], kept: Sequence[str]) -> str:
-    """SQL for the rows that refer to an object which no row has any more, or which another has come to have since.
+    """SQL for the rows that refer to an object that no row has any longer, or that another row has now.
 
-    An object whose record a person has taken away, and which its row has found again, has not moved. Rows stay with
-    the objects of the parents in `kept`, though others have replaced them.
+    An object has not moved if a person removed its record and its row found it again. For the parents in `kept`, rows
+    stay with their objects although others have replaced them.
     """
     objects = [
         f"""

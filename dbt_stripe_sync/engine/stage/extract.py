@@ -46,7 +46,7 @@ LOCAL_TIME = r"\d\d:\d\d:\d\d(\.\d+)?[+-](0[1-9]|[1-9]\d|00:)"
 
 
 class CountingWarehouse:
-    """Implements `Warehouse` over another one, and tells how many rows have come."""
+    """Implements `Warehouse` over another one, and reports how many rows have arrived."""
 
     def __init__(self, warehouse: Warehouse, progress: RowProgress) -> None:
         self._warehouse = warehouse
@@ -198,7 +198,7 @@ def _check_keys(workspace: Workspace, staged: Staged) -> None:
 
 
 def _salted(hashed: str, salt: str | None) -> str:
-    """SQL for a hash that nobody can compute who has not the salt. DuckDB's own `hash` can be turned back."""
+    """SQL for a hash that can't be computed without the salt. DuckDB's own `hash` can be inverted."""
     return hashed if salt is None else f"hash(sha256(concat({literal(salt)}, {hashed})))"
 
 
@@ -231,7 +231,7 @@ class _Loading:
         except duckdb.Error:
             if coming.failure is not None:
                 raise coming.failure from None
-            # What the reader said stands in DuckDB's message with a traceback and perhaps values: neither is for a log.
+            # DuckDB's message has the reader's error with a traceback and perhaps values, which must not be logged.
             raise WarehouseError(
                 Problem(
                     code="read-failed",
@@ -245,7 +245,7 @@ class _Loading:
 
 @dataclass(slots=True)
 class _Coming:
-    """How many rows of a model have come, and why no more of them, which DuckDB would tell as text alone."""
+    """Counts a model's rows, and keeps the error that ended them, of which DuckDB would only give the text."""
 
     rows: int = 0
     failure: WarehouseError | None = None

@@ -33,9 +33,10 @@ def has_many_records(workspace: Workspace, sync: Sync) -> bool:
 
 
 def hashes_that_differ(sync: Sync) -> str:
-    """SQL for what of the hashes that come as `incoming` is not as in the records.
+    """SQL for the hashes in `incoming` that differ from the records.
 
-    It gives the key of the row and that of its record, either of which may be missing, and whether that is removed.
+    It returns the key of the row and that of its record, either of which may be missing, and whether the record is
+    removed.
     """
     return f"""
         SELECT s.key AS row_key, r.key AS known_key, r.removed
@@ -47,12 +48,12 @@ def hashes_that_differ(sync: Sync) -> str:
 
 
 def count_hashed(workspace: Workspace, staged: Staged, hashed: int) -> RowCounts | None:
-    """How many rows a model has of which `hashed` hashes were read; None where several have the key of a record."""
+    """How many rows a model has of which `hashed` hashes were read; None if several have the key of a record."""
     differing, without_key, known = workspace.one(
         f"SELECT count(*) FILTER (row_key IS NOT NULL), count(*) FILTER (row_key IS NULL AND known_key IS NULL), "
         f"count(DISTINCT known_key) FROM {staged.answer}"
     )
-    # Rows that are as they were, and records that are: where they are not as many, several rows have one key.
+    # Unchanged rows and unchanged records: if their numbers differ, several rows have one key.
     if hashed - without_key - differing != _count_records(workspace, staged.sync) - known:
         return None
     return RowCounts(rows=hashed, without_key=int(without_key))

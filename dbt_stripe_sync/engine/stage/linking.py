@@ -1,7 +1,7 @@
-"""References, look-ups and child rows, joined to the staged rows of a sync.
+"""Joins references, look-ups and child rows to the staged rows of a sync.
 
-The rows' hash leaves the resolved ids out (they stand beside it as `$refs`), so that an object made in this run does
-not make its referrers look changed in the next.
+The rows' hash excludes the resolved ids (which are in `$refs`), so that an object created in this run doesn't make its
+referrers look changed in the next.
 """
 
 from __future__ import annotations

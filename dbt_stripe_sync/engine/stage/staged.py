@@ -25,7 +25,7 @@ class Compared:
     """How the warehouse hashes a sync's rows.
 
     With a `mark`, which is what the state has, it compares them with its copy of the state's hashes. With
-    `hashes_first`, only the hashes are read of rows that are as they were. With neither, every row is read.
+    `hashes_first`, unchanged rows are only read as hashes. With neither, every row is read.
     """
 
     diffs: RowDiffs
@@ -36,11 +36,11 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A sync's rows in the workspace. `number` tells its tables from those of other syncs.
+    """A sync's rows in the workspace. `number` distinguishes its tables from those of other syncs.
 
-    `salt` is the secret that goes into the rows' hashes where their values are not stored. `compared` says how the
-    warehouse hashes the rows, and compares them; None where both are done here. `counts` are those of a model of which
-    only the rows that differ have been read.
+    `salt` is the secret for the rows' hashes if their values aren't stored. `compared` says how the warehouse hashes
+    and compares the rows; None if both are done locally. `counts` are those of a model of which only differing rows
+    were read.
     """
 
     sync: Sync

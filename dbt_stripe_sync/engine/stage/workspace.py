@@ -77,7 +77,7 @@ class Workspace:
         )
         connection.execute("CREATE OR REPLACE TABLE work.former(sync VARCHAR, key VARCHAR, id VARCHAR)")
         connection.execute("CREATE OR REPLACE TABLE work.unsettled(sync VARCHAR, key VARCHAR)")
-        # Objects that were read back and are not as they were written, have ended, or are missing.
+        # Objects that were read back and differ from what was written, have ended, or are missing.
         connection.execute(
             "CREATE OR REPLACE TABLE work.read_back(sync VARCHAR, key VARCHAR, missing BOOLEAN, body VARCHAR, "
             "digest VARCHAR, is_known BOOLEAN, author VARCHAR)"
@@ -117,7 +117,7 @@ class Workspace:
         return rows[0] if rows else ()
 
     def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Every row of a query that gives few. DuckDB lets a connection go on only once a result is read to its end."""
+        """Every row of a query with few rows. DuckDB blocks a connection until a result is read to the end."""
         result = self.connection.execute(sql, dict(values)) if values else self.connection.execute(sql)
         rows: list[tuple[Any, ...]] = result.fetchall()
         return rows

@@ -1,4 +1,4 @@
-"""The families of objects with rules of their own, in one table. A new one is a new module and a row here."""
+"""The families of objects with their own rules, in one table. A new one is a new module and a row here."""
 
 from __future__ import annotations
 

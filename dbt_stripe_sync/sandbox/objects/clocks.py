@@ -1,4 +1,4 @@
-"""Test clocks: customers whose time stands still until it is advanced (docs.stripe.com/billing/testing/test-clocks)."""
+"""Test clocks: customers whose time only moves when it is advanced (docs.stripe.com/billing/testing/test-clocks)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ KEPT_DAYS = 30
 
 
 def enter_time_of(work: Work, customer: Body) -> None:
-    """Let the rest of the request happen at the time of the customer's clock."""
+    """Process the rest of the request at the time of the customer's clock."""
     work.now = time_of(work, customer["test_clock"])
 
 
 def time_of(work: Work, clock: str | None) -> int:
-    """The time of a test clock, in Unix seconds; that of the request where there is none."""
+    """The time of a test clock, in Unix seconds; without one, that of the request."""
     held = work.shown(FAMILY.kind, clock) if clock else None
     return work.now if held is None or "frozen_time" not in held else int(held["frozen_time"])
 

@@ -82,7 +82,7 @@ def full_address(given: Any) -> Body | None:
 
 
 def full_shipping(given: Any) -> Body | None:
-    """Where something is sent, as objects show it."""
+    """A shipping address, as objects show it."""
     if not given:
         return None
     return {

@@ -34,7 +34,7 @@ _PUT_BY_HAND = (
 
 
 def charge_of(work: Work, given: dict[str, Any], currency: str | None) -> Body:
-    """Amount, currency, quantity and pricing from what a request gives. Raises `ApiError` where that is not enough."""
+    """Amount, currency, quantity and pricing from a request. Raises `ApiError` if something is missing."""
     quantity = Decimal(str(given.get("quantity_decimal") or given.get("quantity") or 1))
     shown: Body = {"quantity": int(quantity), "quantity_decimal": format(quantity, "f"), "pricing": None}
     price = _price(work, given, currency)

@@ -1,4 +1,4 @@
-"""What an invoice comes to: lines, discounts, taxes, and what remains to pay."""
+"""An invoice's totals: lines, discounts, taxes, and the amount due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stripe's rules that hold between a request and what is there already, shared by several kinds of objects."""
+"""Stripe's rules between a request and existing objects, shared by several kinds of objects."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
     if before is not None and before["created"] > work.now - UNIQUE_SECONDS:
         raise refuse(f"An event already exists with identifier {identifier}.", "identifier", "resource_already_exists")
     body.update(event_name=name, identifier=identifier, payload=params["payload"], timestamp=moment)
-    # Each event is kept under an id of its own: one that comes again when its identifier is forgotten counts once more.
+    # Each event has its own id: if it is sent again after its identifier has expired, it counts again.
     return work.add(METER_EVENT.kind, body)
 
 

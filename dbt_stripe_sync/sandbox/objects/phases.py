@@ -1,4 +1,4 @@
-"""The phases of a subscription schedule, from what a request says of them."""
+"""The phases of a subscription schedule, from a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Families for resources that have no rules of their own here."""
+"""Families for resources without their own rules here."""
 
 from __future__ import annotations
 

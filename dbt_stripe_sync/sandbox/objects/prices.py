@@ -1,4 +1,4 @@
-"""Prices: immutable but for a few fields, with lookup keys that only one of them holds."""
+"""Prices: immutable except for a few fields, with unique lookup keys."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _put_amounts(body: Body, params: dict[str, Any]) -> None:
 
 
 def read_unit_amount(amount: Any, decimal: Any) -> tuple[int | None, str]:
-    """An amount as objects show it: whole where it is, and exactly."""
+    """An amount as objects show it: rounded if it is whole, and exactly."""
     exact = Decimal(str(decimal if amount is None or amount == "" else amount))
     return int(exact) if exact == exact.to_integral_value() else None, format(exact.normalize(), "f")
 
@@ -113,7 +113,7 @@ def _option(body: Body) -> Body:
 
 
 def _build_option(given: Body, before: Body | None = None) -> Body:
-    """The amounts in another currency; what an update does not say stays as it was."""
+    """The amounts in another currency; an update keeps what it doesn't mention."""
     shown: Body = {"custom_unit_amount": None, "tax_behavior": "unspecified", "unit_amount": None}
     shown = {**shown, "unit_amount_decimal": None, **(before or {})}
     shown["tax_behavior"] = given.get("tax_behavior") or shown["tax_behavior"]

@@ -101,7 +101,7 @@ def _update(work: Work, ask: Ask) -> Body:
 
 
 def _check_anchor(body: Body, phases: list[Body]) -> None:
-    """What a schedule has begun with stays: the first phase that is given starts where one of its phases started.
+    """Past phases are fixed: the first phase of a request starts when one of the schedule's phases started.
 
     SDK's description of `phases`: past phases can be omitted; tierrun/tier#297: an illegal other start.
     """

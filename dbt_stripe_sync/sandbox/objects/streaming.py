@@ -50,7 +50,7 @@ def _take_events(work: Work, ask: Ask) -> Body:
     timed = [_with_moment(work, f"events[{index}]", event) for index, event in enumerate(events)]
     rules = read_catalog().resources[METER_EVENT.kind].broken_rules
     for event in timed:
-        # What is wrong with one is found when the answer is out; an event of Stripe's own tells of it then.
+        # Mistakes in an event are found after the answer; Stripe then sends an event about them.
         if any(rules(CREATE, event, now=work.now)):
             continue
         with contextlib.suppress(ApiError):

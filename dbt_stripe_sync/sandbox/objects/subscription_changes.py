@@ -1,4 +1,4 @@
-"""How a subscription is made, changed and ended, whoever asks for it."""
+"""How a subscription is created, changed and ended, by any request."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def create_subscription(work: Work, params: dict[str, Any]) -> Body:
 
 
 def _check_anchor(work: Work, params: dict[str, Any], price: Body) -> None:
-    """An anchor lies within the first period (stripe/stripe-java#454), which begins when a trial ends."""
+    """An anchor must be within the first period (stripe/stripe-java#454), which begins when a trial ends."""
     anchor = params.get("billing_cycle_anchor")
     natural = latest_anchor(params, price["recurring"], work.now)
     if anchor and int(anchor) > natural:
@@ -139,7 +139,7 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
     if "pause_collection" in params:
         paused = params["pause_collection"]
         body["pause_collection"] = {"resumes_at": None, **paused} if paused else None
-    # SDK's description of the object's `days_until_due`: null where it charges automatically.
+    # SDK's description of the object's `days_until_due`: null if it charges automatically.
     if body["collection_method"] == "charge_automatically":
         body["days_until_due"] = None
     _put_end(work, body, params)

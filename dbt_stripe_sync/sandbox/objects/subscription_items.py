@@ -61,7 +61,7 @@ def price_for(work: Work, given: dict[str, Any], param: str, currency: str | Non
 
 
 def put_items(work: Work, subscription: Body, given: list[Body], *, param: str = "items") -> None:
-    """Change the items as a request says: by id where it names one, else as a new item. Raises `ApiError`."""
+    """Change the items by a request: by id if it names one, otherwise as a new item. Raises `ApiError`."""
     for index, item in enumerate(given):
         at = f"{param}[{index}]"
         if item.get("id"):
@@ -132,7 +132,7 @@ def _put(work: Work, subscription: Body, body: Body, given: Body) -> None:
 
 
 def check_items(work: Work, subscription: Body) -> None:
-    """What holds for the items together. Raises `ApiError` where it doesn't."""
+    """Check the rules for the items together. Raises `ApiError` if one is broken."""
     items = cycles.items_of(work, subscription["id"])
     if not items:
         raise refuse(

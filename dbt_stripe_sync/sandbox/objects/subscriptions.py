@@ -38,7 +38,7 @@ def _update(work: Work, ask: Ask) -> Body:
 
 
 def _cancel(work: Work, ask: Ask) -> Body:
-    """Cancel at once (docs.stripe.com/api/subscriptions/cancel). A canceled one is no longer found."""
+    """Cancel immediately (docs.stripe.com/api/subscriptions/cancel). A canceled one is no longer found."""
     body = work.edit(FAMILY.kind, ask.id)
     if body["status"] in ENDED:
         raise no_such("subscription", ask.id, "id")

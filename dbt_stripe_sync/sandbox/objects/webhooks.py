@@ -1,4 +1,4 @@
-"""Webhook endpoints: kept and shown, never called. Their secret is in the answer to their creation alone."""
+"""Webhook endpoints: stored and shown, never called. Only the answer to their creation has their secret."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The local copy of a remote state: how far it has come, and entries of the log replayed into it.
+"""The local copy of a remote state: its position, and the replay of log entries into it.
 
-The log comes from a place that others may write to: what it holds is executed by a DuckDB that may touch no other file.
+Others may be able to write to the log, so its statements are executed by a DuckDB without access to other files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.state.session import Session, Statement
 
-# What `meta` says of a copy: of which state it is one, and which entry of the log is the last in it.
+# The rows of `meta` about a copy: its state, and the last log entry in it.
 ADDRESS, POSITION = "remote_address", "remote_position"
 _SET = "INSERT OR REPLACE INTO meta VALUES ($name, $value)"
 _UNSET = "DELETE FROM meta WHERE key = $name"
@@ -37,7 +37,7 @@ def opened_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def read_position(path: Path, address: str) -> Position | None:
-    """How far the copy of this state has come; None where it is another's, or holds what the log does not have."""
+    """The position of this state's copy; None if it is another state's, or has contents that the log lacks."""
     if not path.exists():
         return None
     with opened_copy(path) as connection:
@@ -53,13 +53,13 @@ def read_position(path: Path, address: str) -> Position | None:
 
 
 def set_position(connection: duckdb.DuckDBPyConnection, position: Position, address: str) -> None:
-    """Note how far a copy has come."""
+    """Store the position of a copy."""
     for name, value in ((POSITION, str(position)), (ADDRESS, address)):
         connection.execute(_SET, {"name": name, "value": value}).fetchall()
 
 
 def note_position(session: Session, position: Position) -> None:
-    """Note how far the copy has come with the transaction that is under way."""
+    """Store the position of the copy in the current transaction."""
     session.connection.execute(_SET, {"name": POSITION, "value": str(position)}).fetchall()
 
 

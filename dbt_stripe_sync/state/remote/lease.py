@@ -60,7 +60,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 class _Held:
     tag: str
     terms: Terms
-    # By both clocks, since a machine that sleeps stops one of them.
+    # By both clocks, since one of them stops while a machine sleeps.
     until_monotonic: float
 
 
@@ -87,9 +87,9 @@ class Lease:
         return self._held.terms.holder if self._held is not None else ""
 
     def acquire(self, wait_seconds: float) -> bool:
-        """Take it, and say whether its last holder had given it back; one that had not may still be writing.
+        """Acquire it, and return whether its last holder had released it; one that hadn't may still be writing.
 
-        Raises `StateError` (`state-leased`) where another run holds it, after `wait_seconds`.
+        Raises `StateError` (`state-leased`) if another run still holds it after `wait_seconds`.
         """
         deadline = time.monotonic() + wait_seconds
         while True:
@@ -101,7 +101,7 @@ class Lease:
                 except TakenError:
                     continue
                 self._keep()
-                # One that can't be read was written by somebody, who may still be there.
+                # An unreadable one was written by a run that may still be active.
                 return found is None or (terms is not None and terms.released)
             left = deadline - time.monotonic()
             if left <= 0:
@@ -128,7 +128,7 @@ class Lease:
         return self._lost is not None
 
     def renew(self) -> None:
-        """Hold it for another while. Where another run has it, the next `check` says so."""
+        """Renew it. If another run has it, the next `check` raises."""
         with self._writing:
             held = self._held
             if held is None or self._lost is not None:
@@ -149,7 +149,7 @@ class Lease:
         return found.tag if found is not None and terms is not None and terms.token == self.token else held.tag
 
     def release(self) -> None:
-        """Give it back, where it is still this run's. What goes wrong is left to the time that ends it."""
+        """Release it, if this run still has it. If that fails, it expires by itself."""
         self._ending.set()
         if self._keeper is not None:
             self._keeper.join()
@@ -192,7 +192,7 @@ class Lease:
 
     def _renew_often(self) -> None:
         while not self._ending.wait(RENEWED_EVERY.total_seconds()):
-            # What fails is tried again; once the lease has run out, whoever is about to write hears of it.
+            # A failed renewal is retried; once the lease has expired, the next write fails.
             with suppress(StateError):
                 self.renew()
 

@@ -26,7 +26,7 @@ class BadEntryError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a copy of the state has come: the number of the last entry in it, and that one's digest."""
+    """The position of a copy of the state: the number of its last entry, and that entry's digest."""
 
     number: int
     digest: str
@@ -82,7 +82,7 @@ def name_of(number: int) -> str:
 
 
 def number_of(name: str) -> int | None:
-    """The number of an entry by its object's name, None where it is the name of something else."""
+    """The number of an entry by its object's name, or None if it isn't an entry."""
     text = name.rpartition("/")[2]
     return int(text) if text.isdigit() else None
 

@@ -32,12 +32,12 @@ LOCK = ".lock"
 
 
 class TakenError(Exception):
-    """Somebody else has written the object first."""
+    """Another writer was first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An object and what tells this version of it from others."""
+    """An object and the identifier of its version."""
 
     body: bytes
     tag: str
@@ -52,7 +52,7 @@ class Objects:
     requests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("get", "put", "list", "delete"), 0))
 
     def get(self, name: str) -> Found | None:
-        """An object, None where there is none."""
+        """An object, or None."""
         with self._failures("get"):
             try:
                 found = self._store.get(name)
@@ -61,7 +61,7 @@ class Objects:
                 return None
 
     def download(self, name: str, file: Path) -> bool:
-        """Write an object to a file; says whether it was there."""
+        """Download an object to a file, and return whether it exists."""
         with self._failures("get"):
             try:
                 chunks = self._store.get(name).stream()
@@ -81,7 +81,7 @@ class Objects:
         return self._put(name, body, tag)
 
     def upload(self, name: str, file: Path) -> None:
-        """Write a file to an object whose name is nobody else's."""
+        """Upload a file to an object with a unique name."""
         with self._failures("put"):
             self._store.put(name, file)
 
@@ -94,7 +94,7 @@ class Objects:
         return sorted(names)
 
     def remove(self, names: list[str]) -> None:
-        """Remove objects, those that are gone already among them."""
+        """Remove objects, ignoring those that are already removed."""
         for first in range(0, len(names), MANY_AT_ONCE):
             with self._failures("delete"), suppress(FileNotFoundError):
                 self._store.delete(names[first : first + MANY_AT_ONCE])
@@ -115,8 +115,8 @@ class Objects:
     def _put(self, name: str, body: bytes, tag: str | None) -> str:
         """Write on a condition, until the store's answer is known.
 
-        A write whose answer got lost may have taken effect, now or later: the next try is refused then, and what is
-        there says who wrote it, since no two writes have the same body.
+        A write whose answer got lost may have taken effect, or may still do so. Then the next try is refused, and the
+        object shows who wrote it, since no two writes have the same body.
         """
         deadline = time.monotonic() + WRITE_SECONDS
         pause = WRITE_PAUSE_SECONDS
@@ -162,7 +162,7 @@ class Objects:
                 raise problems.no_bucket(self.place) from None
 
     def _put_file(self, name: str, body: bytes, tag: str) -> str:
-        """A folder has no conditional overwrite of its own: the version is compared under a lock."""
+        """A folder has no conditional overwrite, so the version is compared under a lock."""
         from obstore.exceptions import PreconditionError
 
         if str(self._store.head(name)["e_tag"]) != tag:

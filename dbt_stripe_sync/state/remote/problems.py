@@ -56,7 +56,7 @@ def expired(place: RemotePlace, scheme: str) -> StateError:
         place,
         "the credentials for the object store have expired",
         f"get new ones that last longer than a run, or use a role that renews them; check {_CREDENTIALS[scheme]}. Then"
-        " run again: nothing was sent that the state does not know of",
+        " run again: the state knows everything that was sent",
     )
 
 
@@ -92,7 +92,7 @@ def unreachable(place: RemotePlace, reason: str) -> StateError:
 
 
 def no_conditions(place: RemotePlace) -> StateError:
-    """The store overwrites where it was told not to."""
+    """The store overwrites objects despite the condition."""
     return _problem(
         "state-store-conditions",
         place,
@@ -146,7 +146,7 @@ def incomplete(place: RemotePlace, name: str) -> StateError:
 
 
 def older_than_copy(place: RemotePlace, copy: str, known: int, found: int) -> StateError:
-    """The store holds less than this machine has seen there: somebody has put an older state back."""
+    """The store has less than this machine has seen there: an older state was restored."""
     return _problem(
         "state-store-older",
         place,
@@ -180,7 +180,7 @@ def no_remote_state(place: RemotePlace) -> StateError:
 def not_folded(place: RemotePlace, error: StateError) -> Problem:
     """The snapshot could not be written as the run ended. Nothing is lost: the log has it all."""
     return Problem(
-        code="state-not-folded",
+        code="snapshot-not-written",
         summary=f"the state's snapshot could not be written: {error.problems[0].summary}",
         where=Location(file=str(place)),
         hint="nothing is lost: the next run reads the log of this one and writes the snapshot",

@@ -61,23 +61,23 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.remote.objects import Found, Objects
     from dbt_stripe_sync.state.session import Session, Statement
 
-# A snapshot is taken in mid-run once so many entries have come after the last one, and they are this share of its size.
+# During a run, a snapshot is taken after this many entries since the last one, if they are this share of its size.
 ENTRIES_PER_SNAPSHOT = 1_000
 SHARE_OF_SNAPSHOT = 0.5
 # And in any case after so many, since the next run has to read them all.
 MOST_ENTRIES = 10_000
-# As a run ends, a large snapshot is left as it is where the next run has only this little to replay.
+# At the end of a run, a large snapshot is kept if the next run has to replay no more than this.
 FEW_ENTRIES = 20
 SMALL_SHARE = 0.05
 LARGE_SNAPSHOT = 1 << 20
 READ_AT_ONCE = 8
-# How often the log is read anew where its holder folds it meanwhile, and how long to wait before.
+# How often to read the log again if its holder folds it in the meantime, and how long to wait.
 TRIES = 20
 BETWEEN_SECONDS = 0.1
 
 
 class _MovedError(Exception):
-    """An object has gone while it was about to be read: another run has folded the log meanwhile."""
+    """An object was removed before it could be read: another run has folded the log."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -108,7 +108,7 @@ class Replica:
 
     @property
     def is_new(self) -> bool:
-        """Whether the store holds nothing of this state yet."""
+        """Whether the store has nothing of this state yet."""
         return self._position == START
 
     # ── getting there ────────────────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +149,7 @@ class Replica:
                 raise problems.no_conditions(self._objects.place)
 
     def catch_up(self) -> None:
-        """Bring the copy to the end of the log, whoever holds the lease."""
+        """Update the copy to the end of the log, without the lease."""
         missing = ""
         for _ in range(TRIES):
             try:
@@ -238,7 +238,7 @@ class Replica:
                 self._position = position
 
     def _fetch_all(self, numbers: Sequence[int]) -> Iterator[tuple[Entry, str, int]]:
-        """Entries in their order, some of them read at once."""
+        """Entries in order, read concurrently."""
         left = iter(numbers)
         with ThreadPoolExecutor(READ_AT_ONCE, "state-log") as readers:
             while some := list(islice(left, READ_AT_ONCE * 4)):
@@ -270,7 +270,7 @@ class Replica:
         self.lease.check()
 
     def before_transaction(self, session: Session, *, replayable: bool) -> None:
-        """Take a snapshot where one is due."""
+        """Take a snapshot if one is due."""
         if self._failed is not None:
             raise self._failed
         if self._is_behind:
@@ -404,7 +404,7 @@ class Replica:
                 remove_old(self._objects, head, snapshots=snapshots)
 
     def _put_head(self, head: Head) -> bool:
-        """Let the head name this snapshot, unless it names a newer one already; says whether it did."""
+        """Make the head name this snapshot, unless it already names a newer one; returns whether it did."""
         body = encode_head(head)
         while True:
             with suppress(TakenError):
@@ -422,9 +422,9 @@ class Replica:
 
 
 def fetch_copy(place: RemotePlace, file: Path, clock: Clock) -> bool:
-    """Put a remote state in a file of our own as it is at this moment, while another run may hold it.
+    """Download a remote state as it is now into a file, even if another run holds it.
 
-    Says whether there is anything of it yet. Takes no lease, and writes nothing there. Raises `StateError`.
+    Returns whether it exists. Takes no lease, and writes nothing to the store. Raises `StateError`.
     """
     replica = Replica(open_objects(place), file, clock)
     replica.catch_up()
@@ -435,9 +435,10 @@ def fetch_copy(place: RemotePlace, file: Path, clock: Clock) -> bool:
 def replicated(
     place: RemotePlace, path: Path, clock: Clock, *, wait_seconds: float, must_exist: bool, local: Path | None
 ) -> Iterator[Replica]:
-    """The local copy of a remote state, brought up to date and held by a lease while the context lasts.
+    """The local copy of a remote state, updated and protected by a lease while the context lasts.
 
-    Whoever opens the file hands its session to `attach`, and closes it before the context ends. Raises `StateError`.
+    The caller passes the session of the opened file to `attach`, and closes it before the context ends. Raises
+    `StateError`.
     """
     replica = Replica(open_objects(place), path, clock)
     was_released = replica.lease.acquire(wait_seconds)

@@ -24,7 +24,7 @@ HEAD = "head.json"
 SNAPSHOTS = "snapshots"
 # Older ones are for people: a way back by hand.
 KEPT_SNAPSHOTS = 3
-# An entry with which a run has begun stays this long: it stands in the way of the run before, should that wake up.
+# The first entry of a run is kept this long: it blocks the run before it, should that resume.
 BEGUN_KEPT = timedelta(days=30)
 CHUNK = 1 << 20
 
@@ -49,17 +49,17 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def position(self) -> Position:
-        """Where the log stands after it."""
+        """The position of the log after it."""
         return Position(number=self.number, digest=self.digest)
 
 
 def encode_head(head: Head) -> bytes:
-    """The head as JSON that a person can read, with a digest of its own."""
+    """The head as readable JSON, with its digest."""
     return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(head, check=_check(head))), indent=2)
 
 
 def decode_head(body: bytes) -> Head | None:
-    """The inverse of `encode_head`, None where it was altered."""
+    """The inverse of `encode_head`; None if it was altered."""
     try:
         head = msgspec.json.decode(body, type=Head)
     except msgspec.MsgspecError:
@@ -72,7 +72,7 @@ def _check(head: Head) -> str:
 
 
 def upload_snapshot(objects: Objects, file: Path, number: int, *, replayable: bool) -> Snapshot:
-    """Pack a file of the state that nobody writes to, and upload it. Raises `StateError`."""
+    """Compress a file of the state that isn't being written to, and upload it. Raises `StateError`."""
     packed = file.with_name(f"{file.name}.packed")
     try:
         with file.open("rb") as source, _private(packed) as sink, pa.CompressedOutputStream(sink, "zstd") as target:
@@ -87,9 +87,9 @@ def upload_snapshot(objects: Objects, file: Path, number: int, *, replayable: bo
 
 
 def download_snapshot(objects: Objects, snapshot: Snapshot, file: Path) -> bool | None:
-    """Put a snapshot in a file's place. None where it is not there, False where it is not what was uploaded.
+    """Replace a file by a snapshot.
 
-    Raises `StateError`.
+    None if it doesn't exist, False if it isn't what was uploaded. Raises `StateError`.
     """
     packed, fresh = file.with_name(f"{file.name}.packed"), file.with_name(f"{file.name}.download")
     try:
@@ -102,7 +102,7 @@ def download_snapshot(objects: Objects, snapshot: Snapshot, file: Path) -> bool 
         with pa.input_stream(str(packed), compression="zstd") as source, _private(fresh) as target:
             while chunk := source.read(CHUNK):
                 target.write(chunk)
-        # The log of the file that was there before would be read into this one.
+        # Otherwise the write-ahead log of the previous file would be applied to this one.
         file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
         fresh.replace(file)
         return True

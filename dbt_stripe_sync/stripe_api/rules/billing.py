@@ -133,7 +133,7 @@ class PhasesInOrder:
             end = _moment(phase.get("end_date"), spot)
             if end is not None and begins is not None and end <= begins:
                 yield Fault(
-                    reason="must lie after the start of its phase",
+                    reason="must be after the start of its phase",
                     message="A phase must end after it starts.",
                     within=(str(index), "end_date"),
                 )

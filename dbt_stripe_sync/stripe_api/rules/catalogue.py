@@ -32,7 +32,7 @@ _CURRENCIES = frozenset({"currency", "minimum_amount_currency"})
 _AMOUNTS = frozenset({"unit_amount", "amount", "amount_off", "flat_amount", "minimum_amount"})
 # Checks beside which the length that nearly every text has says nothing.
 _BOUNDED = (MaxCharacters, Matches, Currency, Country)
-# A row of the table stands in for a check of these kinds that the description of its parameter asks for.
+# A row of the table replaces a check of these kinds from the description of its parameter.
 _STAND_INS: Mapping[type, type] = {MaxSubscriptionItems: MaxItems}
 # What the items of a list have where a check of the list has something to look at.
 _ASKS_FOR: Mapping[type, str] = {DistinctPrices: "price", OneCurrency: "price_data", PhasesInOrder: "end_date"}
@@ -55,7 +55,7 @@ def rules_of(resource: Resource, operation: str) -> tuple[Rule, ...]:
 
 
 def _place_of(rule: Rule) -> tuple[object, ...]:
-    """Where a rule holds and what kind it is: a row of the table stands in for what a description says of the same."""
+    """Where a rule applies and its kind: a row of the table replaces what a description says about the same."""
     sides = rule.check.sides if isinstance(rule.check, Between) else None
     needed = rule.check.names if isinstance(rule.check, NeedsOneOf | NeedsWhen) else None
     other = rule.check.other if isinstance(rule.check, Excludes) else None
@@ -77,7 +77,7 @@ def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
 
 
 def _of_those(check: Check, level: Mapping[str, Param]) -> Check:
-    """A check of which parameters are needed, without those that the operation lacks."""
+    """A check of required parameters, without those that the operation lacks."""
     if not isinstance(check, NeedsOneOf):
         return check
     names, instead = (tuple(name for name in names if name in level) for names in (check.names, check.instead))

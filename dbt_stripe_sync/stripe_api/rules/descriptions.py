@@ -179,7 +179,7 @@ def read_checks(param: Param) -> Iterator[tuple[Check, str]]:
 def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tuple[Check, str, bool]]:
     """The checks of a parameter's description that depend on its siblings, each with the sentence that says so.
 
-    The last says whether the check is one of the hash that they stand in: it holds where the parameter is missing.
+    The last says whether the check belongs to their hash, so that it also applies if the parameter is missing.
     """
     text = " ".join(param.description.split())
     for pattern in (_GOES_WITH, _APPLICABLE_WITH):

@@ -98,7 +98,7 @@ class MaxDecimals:
 
 @dataclass(frozen=True, slots=True)
 class WholeAmount:
-    """An amount ends as its currency asks for: in 0 with three decimals, in 00 where there are none any more."""
+    """An amount ends as its currency requires: in 0 with three decimals, in 00 if it no longer has decimals."""
 
     says: str = "ends in 0 in a three-decimal currency, in 00 in ISK and UGX"
 

@@ -22,10 +22,10 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Spot(
     NamedTuple
 ):  # every parameter of every row has one, and a frozen dataclass takes three times as long to make
-    """Where a value stands in a request: the hashes around it, innermost last, and the names that lead to it.
+    """The place of a value in a request: the hashes around it, innermost last, and the names that lead to it.
 
-    `now` is Unix seconds, None where the time is not to be looked at. `known` is what the object has beside the
-    request; `whole` says that nothing else belongs to it, so that a parameter that is missing has its default.
+    `now` is Unix seconds, None to ignore the time. `known` is what the object has besides the request; `whole` says
+    that the request is complete, so that a missing parameter has its default.
     """
 
     around: tuple[Mapping[str, Any], ...]
@@ -35,12 +35,12 @@ class Spot(
     whole: bool = True
 
     def inside(self, name: str, *around: Mapping[str, Any]) -> Spot:
-        """Where the value with this name stands that is in this one; `around` is this one if it is a hash."""
+        """The place of the value with this name inside this one; `around` is this one if it is a hash."""
         return Spot((*self.around, *around), (*self.path, name), self.now, self.known, self.whole)
 
     @property
     def hash(self) -> Mapping[str, Any]:
-        """The hash that the value stands in, as the request has it."""
+        """The hash around the value, as in the request."""
         return self.around[-1] if self.around else {}
 
     @property
@@ -93,8 +93,8 @@ class Check(Protocol):
 class Rule:
     """A check of one parameter. `path` has dots, `[]` for the items of a list, `*` for the values of a map.
 
-    An empty `path` stands for the whole request. Without a `source` the rule is a guess: the sandbox keeps it, a plan
-    does not foresee it.
+    An empty `path` means the whole request. Without a `source` the rule is a guess: the sandbox keeps it, a plan does
+    not foresee it.
     """
 
     path: str

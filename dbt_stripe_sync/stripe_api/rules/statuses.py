@@ -20,10 +20,10 @@ _FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """What a status fixes, with the answer of Stripe's that refuses its change, and who says so.
+    """What a status makes unchangeable, with Stripe's answer to a change, and the source.
 
-    `{name}` and `{status}` in `message` stand for what is refused. Without a `source` the rule is a guess: the sandbox
-    keeps it, a plan does not foresee it.
+    `{name}` and `{status}` in `message` are filled in. Without a `source` the rule is a guess: the sandbox keeps it, a
+    plan does not foresee it.
     """
 
     fixed: Fixed
@@ -131,7 +131,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
         Frozen(
             fixed=Fixed(
                 statuses=frozenset({"open", "accepted", "canceled"}),
-                reason="the quote is no draft any more",
+                reason="the quote is no longer a draft",
                 but=frozenset({"metadata", "expires_at"}),
             ),
             message="This quote is {status}: `{name}` can only change while it is a draft.",

@@ -1,4 +1,4 @@
-"""The forms of tax ids, by type, where they are fixed enough to tell a wrong one before Stripe does."""
+"""The formats of tax ids, by type, if they are definite enough to detect an invalid one before Stripe does."""
 
 from __future__ import annotations
 

@@ -92,9 +92,9 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """A text looks like an e-mail address."""
+    """A text looks like an email address."""
 
-    says: str = "an e-mail address: a name, `@`, and a domain with a dot, without blanks"
+    says: str = "an email address: a name, `@`, and a domain with a dot, without blanks"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """Nothing where it looks like one."""
@@ -103,7 +103,7 @@ class Email:
         name, _, domain = value.partition("@")
         if not (name and "." in domain.strip(".")) or re.search(r"\s", value):
             yield Fault(
-                reason="is not an e-mail address", message=f"Invalid email address: {value}", code="email_invalid"
+                reason="is not an email address", message=f"Invalid email address: {value}", code="email_invalid"
             )
 
 

@@ -24,7 +24,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class InFuture:
-    """A time lies ahead."""
+    """A time is in the future."""
 
     says: str = "in the future"
 
@@ -54,7 +54,7 @@ class InPast:
 
 @dataclass(frozen=True, slots=True)
 class InWindow:
-    """A time lies within a window. The codes are Stripe's for what is too early and too late."""
+    """A time is within a window. The codes are Stripe's for too early and too late."""
 
     window: Window
     early: str
@@ -74,7 +74,7 @@ class InWindow:
                 reason=f"is more than {_span(self.window.past)} in the past",
                 message="The timestamp is too far in the past.",
                 code=self.early,
-                hint="leave older rows out of the model: what was not sent in time can't be sent any more",
+                hint="leave older rows out of the model: it's too late to send them",
             )
         elif value > spot.now + self.window.ahead.total_seconds():
             yield Fault(
@@ -111,7 +111,7 @@ class YearsOld:
 
 @dataclass(frozen=True, slots=True)
 class WithinYears:
-    """A time lies at most so many years ahead. `message` is Stripe's, where it is known."""
+    """A time is at most this many years ahead. `message` is Stripe's, if known."""
 
     years: int
     message: str = ""
@@ -177,7 +177,7 @@ class NotBefore:
 
 def max_interval(years: int) -> MaxInterval:
     """The longest interval of so many years, in each of Stripe's intervals."""
-    # In days nobody says it; with a leap year there is one more.
+    # Stripe doesn't say it in days; a leap year has one more.
     return MaxInterval(years, {"year": years, "month": 12 * years, "week": 52 * years, "day": 365 * years + 1})
 
 

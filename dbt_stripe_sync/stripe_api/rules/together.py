@@ -1,4 +1,4 @@
-"""Checks of which parameters go together: what one asks for, what it goes with, and what it shuts out."""
+"""Checks combinations of parameters: what one requires, what it can be combined with, and what it excludes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class OnlyWith:
         return f"only with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the sibling has the value, or where nobody knows what it has."""
+        """No violation if the sibling has the value, or if its value is unknown."""
         other = spot.said(self.sibling)
         if not is_given(other):
             if not spot.is_whole:
@@ -125,7 +125,7 @@ class Alone:
         return f"with no other parameter{f' but {_either(self.but)}' if self.but else ''}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it stands alone."""
+        """No violation if it is the only one."""
         own = spot.path[-1]
         others = [name for name in spot.hash if name not in {own, *self.but} and is_given(spot.hash[name])]
         if is_given(value) and others:
