@@ -37,8 +37,9 @@ UNLIMITED = float("inf")
 # Where there was no limit and a refusal came all the same, this many calls a second are as good as none.
 AS_GOOD_AS_UNLIMITED = 1_000.0
 WINDOW = 1.0
-# A call that left late (timers are coarse) may be made up for by this many seconds' worth of calls.
-CATCH_UP_SECONDS = 0.05
+# Calls that left late, because a timer or the machine was slow, are made up for by this many seconds' worth of calls.
+# No second holds more than the rate all the same.
+CATCH_UP_SECONDS = 0.5
 # So that calls of one endpoint that take long leave places for the others.
 MOST_PLACES_OF_ONE = 0.75
 METER_EVENT = "billing.meter_event.create"
@@ -106,7 +107,8 @@ class Pace:
         """A call leaves."""
         if self.rate == UNLIMITED:
             return
-        self._next_at = max(self._next_at, now - CATCH_UP_SECONDS) + 1.0 / self.rate
+        late = CATCH_UP_SECONDS if self._left else 0.0  # nothing was late before the first call
+        self._next_at = max(self._next_at, now - late) + 1.0 / self.rate
         self._left.append(now)
         while len(self._left) > max(1, int(self.rate)):
             self._left.popleft()

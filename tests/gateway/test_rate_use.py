@@ -19,8 +19,8 @@ TAKES = 0.3
 class Refusing:
     """A Stripe that refuses what comes in some seconds, and a minute or more of calls that are sent to it."""
 
-    def __init__(self, limits, kinds, *, refuses=(0.0, 0.0), reason="global-rate"):
-        self.clock = VirtualClock()
+    def __init__(self, limits, kinds, *, refuses=(0.0, 0.0), reason="global-rate", clock=None):
+        self.clock = clock or VirtualClock()
         self.gate = Gate(limits, self.clock)
         self.kinds = kinds
         self.refuses = refuses
@@ -64,6 +64,25 @@ def most_in_a_second(times):
 def test_the_accounts_rate_is_used_for_a_minute_and_never_broken(livemode):
     limits = RateLimits.of_account(livemode=livemode)
     stripe = Refusing(limits, KINDS)
+
+    left = stripe.run(MINUTE)
+
+    assert stripe.calls(0, MINUTE) >= 0.95 * limits.account * MINUTE
+    assert most_in_a_second(left) <= limits.account
+
+
+class BusyClock(VirtualClock):
+    """The clock of a machine that lets this program wait for a quarter of every second: who wakes then, wakes late."""
+
+    async def sleep(self, seconds):
+        wakes = self.seconds + seconds
+        late = max(0.0, int(wakes) + 0.25 - wakes)
+        await super().sleep(seconds + late)
+
+
+def test_on_a_busy_machine_most_of_the_rate_is_used_and_none_of_it_broken():
+    limits = RateLimits(account=100, endpoint=25)
+    stripe = Refusing(limits, KINDS[:4], clock=BusyClock())
 
     left = stripe.run(MINUTE)
 
