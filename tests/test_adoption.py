@@ -43,6 +43,7 @@ def changes(business):
     ("match", "found_by"),
     [(["metadata.crm_id"], "metadata.crm_id"), (["email"], "email"), (["metadata.crm_id", "email"], None)],
 )
+@pytest.mark.telling
 def test_a_populated_account_gets_no_duplicate(business, match, found_by):
     ids = {f"c{n}": person(business, f"p{n}@example.com", f"P{n}", crm_id=f"c{n}") for n in range(120)}
     people(business, *[(f"c{n}", f"p{n}@example.com", f"P{n}") for n in range(130)], match=match)
@@ -117,6 +118,7 @@ def test_an_ambiguous_match_is_rejected_alone_with_the_ids(business):
     assert business.stripe.count("customer") == 3
 
 
+@pytest.mark.telling
 def test_two_rows_do_not_share_an_object(business):
     found = person(business, "a@example.com")
     people(business, ("c1", "a@example.com", "A"), ("c2", "a@example.com", "B"), match=["email"])
@@ -124,7 +126,7 @@ def test_two_rows_do_not_share_an_object(business):
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert f"{found}, found by `email`, belongs to row [c1] already" in ran.text
+    assert f"{found}, found by `email`, already belongs to row [c1]" in ran.text
     assert business.stripe.count("customer") == 1
 
 
@@ -139,7 +141,7 @@ def test_two_syncs_do_not_share_an_object(business):
 
     for ran in (first, second):
         assert ran.exit_code == 1
-        assert f"{found}, found by `email`, belongs to row [" in ran.text
+        assert f"{found}, found by `email`, already belongs to row [" in ran.text
     assert business.stripe.count("customer") == 1
 
 

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from copied import marks, people, write
 from doc_blocks import all_blocks
-from logged import PostgresBusiness, drop
+from logged import DuckDBBusiness, PostgresBusiness, drop
 
 from dbt_stripe_sync.sandbox import Sandbox
 
@@ -82,16 +82,17 @@ def test_other_warehouses_are_refused_before_anything_is_sent(on_postgres):
     assert marks(on_postgres) == []
 
 
-def test_a_project_without_it_imports_nothing_of_it(on_postgres):
-    on_postgres.set(diff="local")
-    on_postgres.write_profile(on_postgres.profile)
+def test_a_project_without_it_imports_nothing_of_it(tmp_path, stripe):
+    shop = DuckDBBusiness(root=tmp_path / "shop", stripe=stripe)
+    write(shop, people(8))
+    shop.sync("customers", resource="customer", key="id", fields={"email": "email"})
     program = textwrap.dedent(
         f"""
         import sys
         from dbt_stripe_sync.cli import main
-        root = {str(on_postgres.root)!r}
+        root = {str(shop.root)!r}
         try:
-            main(["run", "--project-dir", root, "--profiles-dir", root, "--stripe-url", {on_postgres.stripe.url!r}])
+            main(["run", "--project-dir", root, "--profiles-dir", root, "--stripe-url", {shop.stripe.url!r}])
         except SystemExit as ended:
             assert not ended.code
         print([name for name in sys.modules if name.startswith("sqlglot") or "row_diffs" in name])

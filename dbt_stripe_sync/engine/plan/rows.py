@@ -74,14 +74,19 @@ class RowPlanner:
         }
         observed: dict[str, Observed] = {key: _observed(rules, row.diff) for key, row in rows.items()}
         decided: dict[str, Decision] = {}
+
+        def decide_and_claim(key: str) -> Decision:
+            decision = decide(rules, rows[key], observed[key])
+            # At once: the next row of this round must not adopt the same object.
+            self._claim(rows[key].diff, decision)
+            return decision
+
         rounds = decide_in_rounds(
             observed,
-            lambda key: decide(rules, rows[key], observed[key]),
+            decide_and_claim,
             lambda asked, seen: self._planning.observing.answer(rules, asked, seen, self._found.notes),
         )
         async for fresh in rounds:
-            for key, decision in fresh.items():
-                self._claim(rows[key].diff, decision)
             await self._planning.across.look_back(rules, fresh.values())
             decided |= {key: self._planning.across.check(rules, key, decision) for key, decision in fresh.items()}
         if other_salt := sum(diff.unreadable and observed[diff.key].body is not None for diff in batch):
