@@ -34,6 +34,7 @@ GRIDS = {
     "crash",
     "faults",
     "gateway/test_hostile_answers.py",
+    "remote/test_undo_of_remote.py",
     "sandbox/test_stripe_rules.py",
     "state/test_wrong_places.py",
     "test_bad_input.py",
@@ -42,6 +43,7 @@ GRIDS = {
     "test_foreign_state.py",
     "test_gate.py",
     "test_nested_immutables.py",
+    "test_terminal.py",
     "two_objects",
 }
 # Files that take most of the time: the default run has the tests of each that are marked `telling`, or its first test
@@ -95,6 +97,7 @@ THOROUGH = {
     "test_renaming.py",
     "test_sample_project.py",
     "test_saved_plans.py",
+    "test_undo.py",
     "test_usage.py",
     "test_usage_stream.py",
     "test_values_not_stored.py",

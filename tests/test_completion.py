@@ -38,6 +38,7 @@ def completed(words):
     return {entry.split(",")[1] for entry in shown.split()}
 
 
+@pytest.mark.slow
 def test_a_shell_completes_names_of_the_project(customers):
     customers.rows("orders", (1, 2), columns="id int, amount int")
     customers.cli()

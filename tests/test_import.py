@@ -138,6 +138,7 @@ def _adopts_all_and_changes_nothing(shop):
     assert shop.stripe.writes() == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_wide_account_is_adopted_and_nothing_changes(shop):
     wide_account.fill(shop.stripe)

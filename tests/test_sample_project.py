@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from business import SAMPLE, build_with_dbt, run_cli
 
+# dbt builds the sample for each of them.
+pytestmark = pytest.mark.slow
+
+
 SCHEMA = Path("models/stripe/schema.yml")
 
 
@@ -66,7 +70,6 @@ def test_money_of_every_currency_arrives_exactly(built_on_duckdb, tmp_path, stri
     assert {("usd", 2950), ("jpy", 4200), ("kwd", 138500), ("eur", 2750)} <= amounts
 
 
-@pytest.mark.slow
 def test_postgres_gives_the_same_plan_as_duckdb(built_on_duckdb, tmp_path, stripe, postgres, dbt_1, monkeypatch):
     duckdb_project = copy_of(built_on_duckdb, tmp_path / "one")
     postgres_project = copy_of(SAMPLE, tmp_path / "two")

@@ -63,6 +63,7 @@ def only(business, kind):
     return found
 
 
+@pytest.mark.telling
 def test_an_update_is_put_back_and_the_next_plan_shows_it_again(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", None, None))
     run(business)
@@ -80,6 +81,7 @@ def test_an_update_is_put_back_and_the_next_plan_shows_it_again(business):
     assert plan_again(business) == []
 
 
+@pytest.mark.telling
 def test_what_was_created_is_deleted_and_created_again_by_the_next_run(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     created = run(business)
@@ -106,7 +108,8 @@ def test_what_was_created_and_can_be_archived_is_archived_and_comes_back(busines
     assert plan_again(business) == []
 
 
-@pytest.mark.parametrize("is_default", [False, True])
+@pytest.mark.telling
+@pytest.mark.parametrize("is_default", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_replaced_price_takes_its_place_again(business, is_default):
     by_hand(business, "products", id="team", name="Team")
     prices(business, ("team", "team", 100, "Team"), options={"move_holders": True})
@@ -160,6 +163,7 @@ def test_an_adopted_object_is_let_go_as_it_was_found(business):
     assert business.stripe.count("customer") == 1
 
 
+@pytest.mark.telling
 def test_a_deleted_object_is_listed_first_and_the_others_are_put_back(business):
     ann, bob = ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo")
     customers(business, ann, bob, on_removed="delete")
@@ -178,6 +182,7 @@ def test_a_deleted_object_is_listed_first_and_the_others_are_put_back(business):
     assert only(business, "customer")["name"] == "Bob"
 
 
+@pytest.mark.telling
 def test_what_somebody_has_changed_since_is_left_alone(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo"))
     run(business)
@@ -236,6 +241,7 @@ def test_a_saved_way_back_is_sent_by_apply(business, tmp_path):
     assert only(business, "customer")["name"] == "Ann"
 
 
+@pytest.mark.telling
 def test_without_a_terminal_and_a_yes_it_only_shows_the_plan(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     created = run(business)
@@ -264,6 +270,7 @@ def test_a_state_without_values_can_undo_creations_alone(business):
     assert only(business, "customer")["name"] == "Anna"
 
 
+@pytest.mark.telling
 def test_an_unknown_run_is_refused(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"))
     run(business)
@@ -419,6 +426,7 @@ def test_a_sync_that_the_project_has_no_more_is_named(business):
     assert business.stripe.count("customer") == 1
 
 
+@pytest.mark.telling
 def test_a_row_whose_last_change_is_unresolved_is_left_alone(business):
     customers(business, ("1", "a@example.com", "Ann", "solo"), ("2", "b@example.com", "Bob", "solo"))
     run(business)

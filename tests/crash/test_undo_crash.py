@@ -53,7 +53,7 @@ def test_an_undo_that_was_killed_is_done_by_the_next_one(shop, point, nth):
 @pytest.mark.parametrize(
     ("point", "nth"),
     [
-        (ACTED, 2),
+        pytest.param(ACTED, 2, marks=pytest.mark.slow),
         *(pytest.param(point, 1, marks=pytest.mark.slow) for point in POINTS),
         *(pytest.param(point, nth, marks=pytest.mark.slow) for nth in (1, 4) for point in STORING[:2]),
         *(pytest.param(point, nth, marks=pytest.mark.long) for nth in (2, 3, 6) for point in (*POINTS, *STORING)),

@@ -159,6 +159,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(status=st.sampled_from([200, 201, 202, 302, 400, 401, 402, 403, 404, 409, 429, 500]), body=JSON)
 def test_whatever_is_answered_is_an_answer_and_never_a_traceback(connect, server, status, body):

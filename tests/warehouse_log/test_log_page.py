@@ -30,6 +30,7 @@ def settings(block):
     return yaml.safe_load(block)["vars"]["stripe_sync"]
 
 
+@pytest.mark.slow
 def test_the_page_works_from_setting_to_model(tmp_path, dbt_1, stripe):
     project = new_project(tmp_path / "club", dbt_1, stripe)
     written = yaml.safe_load((project.root / "dbt_project.yml").read_text())
