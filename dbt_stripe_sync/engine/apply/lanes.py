@@ -21,6 +21,7 @@ from dbt_stripe_sync.model.run import Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from dbt_stripe_sync.model.calls import StripeFailure
     from dbt_stripe_sync.model.change import Change, Ref
@@ -248,7 +249,7 @@ class _Lanes:
         """Carry a change out; None where the run was stopped before it was its turn."""
         ids = {ref: str(await self.parents.wait(f"{ref.sync}/{ref.key}")) for ref in _refs_of(change)}
         intent = build_intent(change, ids, self.sender.run_id)
-        async with self._alone_with(intent.change), nullcontext() if change.calls[0].in_bulk else self.turns:
+        async with self._alone_with(intent.change), self._turn_of(change):
             if self.stop or change.sync in self.tally.closed:
                 return None
             self.stop.under_way += 1
@@ -256,6 +257,9 @@ class _Lanes:
                 return await self.sender.carry_out(intent)
             finally:
                 self.stop.under_way -= 1
+
+    def _turn_of(self, change: Change) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if change.calls[0].in_bulk else self.turns.of(change.sync)
 
     async def _skip(self, change: Change, missing: list[str]) -> Outcome:
         outcome = Outcome(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import ceil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 # More than Stripe's pace for an account ever needs (100 calls a second, each answered in 0.3 seconds or so).
 MOST_UNDER_WAY = 48
@@ -27,32 +32,45 @@ def turns_at(calls_per_second: float, *, fail_fast: bool) -> Turns:
 
 @dataclass(slots=True)
 class Turns:
-    """An asynchronous context for each change that is under way; it waits until there is room for one more.
+    """Gives each change that is under way a turn.
 
-    There is room for `least`, or for as many as have ended in the last `seconds` where those are more.
+    There is room for `least`, or for as many as have ended in the last `seconds` if those are more. A free turn goes to
+    the lane with the fewest changes under way. Each lane has an endpoint, and a pace, of its own: if one lane had all
+    the turns, most of the account's pace would be wasted.
     """
 
     least: int = MOST_UNDER_WAY
     seconds: float = SECONDS_TO_END
-    under_way: int = 0
+    _under_way: Counter[str] = field(default_factory=Counter)
     _ended: deque[float] = field(default_factory=deque)
-    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    _waiting: dict[str, deque[asyncio.Future[None]]] = field(default_factory=dict)
 
-    async def __aenter__(self) -> None:
-        while self.under_way >= self._room():
+    @asynccontextmanager
+    async def of(self, lane: str) -> AsyncIterator[None]:
+        """Wait until there is room for one more change, and hold its turn until the context ends."""
+        while self._under_way.total() >= self._room():
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+            self._waiting.setdefault(lane, deque()).append(turn)
             await turn
-        self.under_way += 1
+        self._under_way[lane] += 1
+        try:
+            yield
+        finally:
+            self._under_way[lane] -= 1
+            self._ended.append(time.monotonic())
+            self._give_turns()
 
-    async def __aexit__(self, *_: object) -> None:
-        self.under_way -= 1
-        self._ended.append(time.monotonic())
-        free = self._room() - self.under_way
-        while self._waiting and free > 0:
-            turn = self._waiting.popleft()
+    def _give_turns(self) -> None:
+        free = self._room() - self._under_way.total()
+        given = self._under_way.copy()
+        while free > 0 and self._waiting:
+            lane = min(self._waiting, key=given.__getitem__)
+            turn = self._waiting[lane].popleft()
+            if not self._waiting[lane]:
+                del self._waiting[lane]
             if not turn.done():
                 turn.set_result(None)
+                given[lane] += 1
                 free -= 1
 
     def _room(self) -> int:
