@@ -145,9 +145,11 @@ def _load_by_hashes(loading: _Loading, staged: Staged) -> RowCounts | None:
         workspace.expect_few_rows()
     selected = f"{_selected(row, _keys_and_hash(staged))}, incoming.{quoted(ROW_KEY)}"
     loading.load(sync.model, some, row, staged.raw, f"SELECT {selected} FROM incoming")
-    is_whole = is_answered(workspace, staged)
+    if not is_answered(workspace, staged):
+        return None
+    workspace.execute(f"ALTER TABLE {staged.raw} DROP COLUMN {quoted(ROW_KEY)}")
     take_gone(workspace, staged)
-    return counts if is_whole else None
+    return counts
 
 
 def _child_source(workspace: Workspace, staged: Staged, child: ChildPart) -> RowSource:

@@ -73,7 +73,6 @@ def is_answered(workspace: Workspace, staged: Staged) -> bool:
         f"(SELECT 1 FROM {staged.raw} AS s WHERE s.{quoted(KEY)} = a.row_key)), "
         f"(SELECT count(*) FROM {staged.raw} WHERE {quoted(ROW_KEY)} IS DISTINCT FROM {quoted(KEY)})"
     )
-    workspace.execute(f"ALTER TABLE {staged.raw} DROP COLUMN {quoted(ROW_KEY)}")
     return not missing and not otherwise
 
 
