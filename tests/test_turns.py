@@ -8,7 +8,7 @@ from dbt_stripe_sync.engine.apply.turns import Turns
 
 
 def test_a_free_turn_goes_to_the_sync_with_the_fewest_changes_under_way():
-    began = []
+    began: list[str] = []
 
     async def change(turns, sync, done):
         async with turns.of(sync):
@@ -45,7 +45,8 @@ def test_a_change_that_is_cancelled_while_it_waits_takes_no_turn():
             began.append(True)
 
     async def cancel_one():
-        turns, began = Turns(least=1, seconds=0.0), []
+        turns = Turns(least=1, seconds=0.0)
+        began: list[bool] = []
         async with turns.of("prices"):
             waiting = [asyncio.create_task(wait(turns, began)) for _ in range(2)]
             await asyncio.sleep(0.01)
