@@ -52,7 +52,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def test_types(session: nox.Session) -> None:
     """Mypy over the tests."""
-    session.run("mypy", "--config-file", "tests/mypy.ini", *_named_apart(Path(session.create_tmp())))
+    session.run("mypy", "--config-file", "tests/mypy.ini", *_named_apart(Path(session.create_tmp())), log=False)
 
 
 def _named_apart(folder: Path) -> list[str]:
