@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
 from dbt_stripe_sync.report.html import Page, build_page, write_page
@@ -20,8 +21,7 @@ RESULTS = "stripe_sync_results.json"
 PAGE = "stripe_sync_report.html"
 
 
-@dataclass(frozen=True, slots=True)
-class Artifacts:
+class Artifacts(Struct, frozen=True):
     """What kept artifacts from being written, and what the run came to, since its outcomes were walked for them."""
 
     problems: tuple[Problem, ...]

@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.dbt.command import find_dbt
@@ -43,8 +44,7 @@ EDITS: tuple[tuple[str, str, str | None], ...] = (
 NEW_ACCOUNT = "13,Maple Clinic,desk@maple.example,14 Elm Road,Portland,97201,US,en,team,none,2026-11-02 10:00:00,\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(Struct, frozen=True, kw_only=True):
     """Where the demo plays."""
 
     folder: Path

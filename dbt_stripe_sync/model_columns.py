@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.config.columns import check_columns, models_of
 from dbt_stripe_sync.model.errors import ConfigError, Problem, Severity, SyncError, WarehouseError

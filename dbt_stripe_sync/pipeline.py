@@ -6,8 +6,10 @@ Each public function here is one thing that a person asks for. The parts behind 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.apply.journal import Journal
 from dbt_stripe_sync.engine.apply.lanes import Sending, Stop, apply_changes
@@ -39,8 +41,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True, kw_only=True):
     """How a plan is sent: `agree` answers for removals that can't be undone, `fail_fast` ends at the first failure."""
 
     agree: Agree

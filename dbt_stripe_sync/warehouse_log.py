@@ -6,8 +6,9 @@ in between: what the log lacks is found by asking it. So a log that could not be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.model.log import SCHEMA_SUFFIX
@@ -35,8 +36,7 @@ LOG = Writing(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogWritten:
+class LogWritten(Struct, frozen=True, kw_only=True):
     """What was written: the log's schema, and how many runs and changes it did not have."""
 
     schema: str

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Location, Problem, Severity, SyncError
 
@@ -31,8 +32,7 @@ class Writer(Protocol[Written_co]):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
+class Writing(Struct, frozen=True, kw_only=True):
     """The words of a warning about a failed write: what it is, which setting asks for it, and the consequence."""
 
     code: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.config.settings import parse_settings
 from dbt_stripe_sync.model.calls import Call, Verdict
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 MOST_ASKED = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True):
     """What does the I/O of a run; the warehouse is open only while rows are read, since it may hold locks."""
 
     stripe: Stripe

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.config.columns import models_of
 from dbt_stripe_sync.config.order import in_reference_order
@@ -45,8 +47,7 @@ if TYPE_CHECKING:
     LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectOptions:
+class ProjectOptions(Struct, frozen=True, kw_only=True):
     """Which dbt project, and which of its syncs: what dbt's own options of these names mean."""
 
     project_dir: Path = Path()
@@ -89,8 +90,7 @@ class ProjectOptions:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Workload(Struct, frozen=True, kw_only=True):
     """The syncs of a project in the order of their references, and what they were read from.
 
     `held` gives a reason for each sync whose models dbt failed to build or test. `dependents` has the syncs that refer

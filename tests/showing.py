@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.change import Fingerprint, Ref
 from dbt_stripe_sync.model.plan import SyncCounts

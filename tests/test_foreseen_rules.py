@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import stripe as stripe_sdk
 from business import by_hand
 from frozen_objects import FROZEN_CASES, make_in_status
+from msgspec.structs import replace
 
 from dbt_stripe_sync.sandbox.objects import limits
 from dbt_stripe_sync.stripe_api.catalog import lifecycle_of, read_catalog

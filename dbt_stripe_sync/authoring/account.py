@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.authoring.object_values import find_unsettable, read_values
 from dbt_stripe_sync.authoring.seeds import KEY, Row, Seed, build_seed
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Struct, frozen=True, kw_only=True):
     """A kind of object that can be imported.
 
     `in_use` is the field that is false once an object can't be used. `refers` has the parameters that name objects of
@@ -51,8 +51,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Naming:
+class Naming(Struct, frozen=True, kw_only=True):
     """The names of the seeds and the project, as the tags of an earlier import have them."""
 
     project: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.authoring.generated import write_generated
 from dbt_stripe_sync.config.columns import models_of
@@ -38,8 +39,7 @@ _PAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referrer:
+class Referrer(Struct, frozen=True, kw_only=True):
     """Who refers: the project's name, and the packages that restrict access to their models."""
 
     package: str

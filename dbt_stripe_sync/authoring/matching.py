@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.authoring.naming import (
     ALIASES,
@@ -34,8 +35,7 @@ _PLAIN_HASHES = frozenset({"address", "recurring"})
 _MONEY = re.compile(r"(^|_)(amount|balance|price)(_|$)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownModel:
+class KnownModel(Struct, frozen=True, kw_only=True):
     """What is known of a model: its columns with their types, its keys by dbt, and the syncs that it may refer to."""
 
     name: str
@@ -44,16 +44,14 @@ class KnownModel:
     syncs: Mapping[str, Sequence[Referable]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsure:
+class Unsure(Struct, frozen=True, kw_only=True):
     """A mapping that is proposed, and why it is left to a person."""
 
     value: str | Mapping[str, str]
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matched:
+class Matched(Struct, frozen=True, kw_only=True):
     """What a first sync maps. `fields` are pairs of parameter and YAML value, `left` the columns that nothing takes.
 
     `unsure` has mappings that are not certain, `missing` the hashes and lists that Stripe requires.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.authoring.naming import singulars
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referable:
+class Referable(Struct, frozen=True, kw_only=True):
     """A sync whose objects others may refer to, by its only key column. `column` refers to it by a dbt test."""
 
     sync: str

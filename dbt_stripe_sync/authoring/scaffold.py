@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.authoring.matching import KnownModel, match_columns
 from dbt_stripe_sync.authoring.referring import find_referable
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstSync:
+class FirstSync(Struct, frozen=True, kw_only=True):
     """What the user asks for.
 
     `fields` are parameters with their columns, for names that don't match. `ask` asks which of the model's columns is
@@ -40,8 +41,7 @@ class FirstSync:
     ask: Callable[[Sequence[str]], tuple[str, ...]] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(Struct, frozen=True, kw_only=True):
     """What was written: the file, the sync's lines, and how many of the model's columns it maps."""
 
     file: Path

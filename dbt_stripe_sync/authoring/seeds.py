@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct, field
 
 from dbt_stripe_sync.authoring.snippet import yaml_scalar
 from dbt_stripe_sync.model.params import ParamKind
@@ -41,16 +41,14 @@ _INTEGER_TYPES = {"bigquery": "int64"}
 _BOOLEAN_TYPES = {"bigquery": "bool"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One object: its row's key, and its values by their paths."""
 
     key: str
     values: Mapping[Path, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedColumn:
+class SeedColumn(Struct, frozen=True, kw_only=True):
     """One column: the parameter's path, and how the cells are written. `as_json` has every cell as JSON text."""
 
     name: str
@@ -59,8 +57,7 @@ class SeedColumn:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seed:
+class Seed(Struct, frozen=True, kw_only=True):
     """A seed with its sync. `references` are the syncs that columns refer to, by the parameter."""
 
     name: str

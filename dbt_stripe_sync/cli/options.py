@@ -110,13 +110,13 @@ def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any
         is_quiet=bool(given.pop("quiet")),
     )
     screen.listen()
-    rest = {name: value for name, value in given.items() if name not in ProjectOptions.__slots__}
+    rest = {name: value for name, value in given.items() if name not in ProjectOptions.__struct_fields__}
     return project_options(given), screen, rest
 
 
 def project_options(given: Mapping[str, Any]) -> ProjectOptions:
     """Which project, among all that a command was given."""
-    chosen = {name: given[name] for name in ProjectOptions.__slots__ if name in given}
+    chosen = {name: given[name] for name in ProjectOptions.__struct_fields__ if name in given}
     return ProjectOptions(**{**chosen, "project_dir": chosen["project_dir"] or Path()})
 
 

@@ -7,10 +7,10 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 import click
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report.json_values import json_problem
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 ENDLESS = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Screen:
+class Screen(Struct, frozen=True, kw_only=True):
     """How to print: progress as text or JSON lines, with or without colours; no progress if it `is_quiet`."""
 
     log_format: str

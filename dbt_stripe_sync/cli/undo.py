@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from dbt_stripe_sync.cli.completing import complete_run
 from dbt_stripe_sync.cli.options import FILE, with_project

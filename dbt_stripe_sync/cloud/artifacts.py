@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from dbt_stripe_sync.cloud.runs import RunState
 from dbt_stripe_sync.dbt.run_results import FAILED, SKIPPED
@@ -26,8 +26,7 @@ BUILDING = frozenset({"build", "run", "retry"})
 SHOWN_STEPS = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepArtifacts:
+class StepArtifacts(Struct, frozen=True, kw_only=True):
     """A step with the paths of the files that it left."""
 
     step: CloudStep

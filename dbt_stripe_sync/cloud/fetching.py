@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from dbt_stripe_sync.cloud.access import read_access
 from dbt_stripe_sync.cloud.artifacts import (
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
 COMPILED = "compiled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudChoice:
+class CloudChoice(Struct, frozen=True, kw_only=True):
     """Which run of dbt Cloud: `run`, or the latest of `job`.
 
     `step` names the step whose artifacts are taken, instead of the last that built models. `wait` is how many seconds
@@ -63,8 +62,7 @@ class CloudChoice:
     poll: float = POLL_SECONDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class Fetched(Struct, frozen=True, kw_only=True):
     """What was brought into the target folder."""
 
     run: CloudRun

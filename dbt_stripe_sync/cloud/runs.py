@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from msgspec import Struct
 
 from dbt_stripe_sync.cloud.client import MOST_ATTEMPTS, MaybeSentError
 from dbt_stripe_sync.model.errors import DbtCloudError, Problem
@@ -44,8 +45,7 @@ class RunState(Enum):
         return "failed" if self is RunState.ERROR else "succeeded" if self is RunState.SUCCESS else self.name.lower()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudStep:
+class CloudStep(Struct, frozen=True, kw_only=True):
     """One step of a run. `index` counts from 1, the clone of the repository included."""
 
     index: int
@@ -59,8 +59,7 @@ class CloudStep:
         return rest.rpartition("`")[0] if mark else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudRun:
+class CloudRun(Struct, frozen=True, kw_only=True):
     """A run of a job. `cause` is the reason that was given when it was started."""
 
     id: int

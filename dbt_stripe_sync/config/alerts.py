@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.model.alert import REASONS, AlertForm
@@ -16,8 +17,7 @@ KEYS = ("url_env", "form", "when", "link")
 FORMS = tuple(form.value for form in AlertForm)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class Alert(Struct, frozen=True, kw_only=True):
     """One address to notify.
 
     `url_env` names the variable that holds it, since such an address is a secret. `when` has the reasons for notifying

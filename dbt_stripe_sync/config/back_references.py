@@ -7,9 +7,10 @@ sync, a part of the first, sets the parameter once the price exists.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.config.checks import references_in
 from dbt_stripe_sync.config.order import find_cycle

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.config.paths import SHAPES, YAML_ON, find_param, is_nested
 from dbt_stripe_sync.config.suggest import closest, did_you_mean, listed

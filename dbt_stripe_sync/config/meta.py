@@ -7,9 +7,11 @@ carry their own share.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.config.leaks import find_secrets
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
@@ -28,8 +30,7 @@ ALMOST = 0.85
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(Struct, frozen=True, kw_only=True):
     """One sync as it was written, with the fields that columns add to it: pairs of column and parameter."""
 
     model: ModelNode

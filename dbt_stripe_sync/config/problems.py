@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.config.leaks import without_secrets
 from dbt_stripe_sync.model.errors import Problem, Severity
@@ -12,8 +14,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Location
 
 
-@dataclass(slots=True)
-class Problems:
+class Problems(Struct):
     """The problems found so far. A message may quote YAML, but never a secret in it."""
 
     found: list[Problem] = field(default_factory=list)

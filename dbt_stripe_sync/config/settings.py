@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.config.alerts import parse_alerts
 from dbt_stripe_sync.config.leaks import find_secrets
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """The settings of all syncs of a project.
 
     `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.config.back_references import split_back_references
 from dbt_stripe_sync.config.checks import check_fields, check_resource, check_together, references_in
@@ -78,8 +80,7 @@ _NAME = re.compile(r"[\w.-]{1,100}")
 WHAT_CAN_BE = "`dbt-stripe-sync fields` lists what can be synced"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedConfig:
+class ParsedConfig(Struct, frozen=True, kw_only=True):
     """The syncs that are well formed, and everything that is wrong with the others.
 
     `broken` are those others as far as they could be read: columns that they lack can still be found.
@@ -113,8 +114,7 @@ def parse_syncs(nodes: Mapping[str, ModelNode], catalog: Catalog, *, project: st
     )
 
 
-@dataclass(slots=True)
-class _Parser:
+class _Parser(Struct):
     """Reads one block."""
 
     block: Block

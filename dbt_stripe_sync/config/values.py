@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateSyntaxError, meta
+from msgspec import Struct
 
 from dbt_stripe_sync.config.suggest import did_you_mean, listed
 from dbt_stripe_sync.engine.payload.templates import environment_of
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class Around(Struct, frozen=True, kw_only=True):
     """What a mapping is read against: the catalogue, the project's models by name, and the sync's key columns."""
 
     catalog: Catalog

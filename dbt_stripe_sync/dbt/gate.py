@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.dbt.run_results import FAIL, FAILED, SKIPPED, RunResults
 from dbt_stripe_sync.dbt.staleness import parse_time
@@ -23,8 +24,7 @@ SHOWN_NAMES = 3
 SLACK_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class Gate(Struct, frozen=True, kw_only=True):
     """What dbt's results say about a project's models.
 
     `held` gives the reasons for those that must not be synced. `unbuilt` have no known result, and `untested` have
@@ -50,8 +50,7 @@ class Gate:
 RESULTS = "run_results.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """What the gate's decision is based on.
 
     `last` are the current results in `target_path`, `place` is what is synced.

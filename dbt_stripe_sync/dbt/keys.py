@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.dbt.nodes import Column, read_part
 
@@ -60,8 +61,7 @@ def _tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[str, tuple[str,
             yield name, (str(arguments["column_name"]),)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relationship:
+class Relationship(Struct, frozen=True, kw_only=True):
     """What dbt's `relationships` test says: a column holds the values of another model's field."""
 
     column: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.dbt.command import start_dbt
 from dbt_stripe_sync.model.errors import ConfigError, Problem
@@ -33,8 +34,7 @@ _DROPPED = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DbtLs:
+class DbtLs(Struct, frozen=True, kw_only=True):
     """Asks the user's own dbt."""
 
     project: DbtProject

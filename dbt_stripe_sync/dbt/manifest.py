@@ -10,13 +10,13 @@ import gc
 import hashlib
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
+from msgspec import Struct, field
 
 from dbt_stripe_sync.dbt.artifact import broken_artifact, read_bytes
 from dbt_stripe_sync.dbt.nodes import (
@@ -43,8 +43,7 @@ TAG = "stripe_sync"
 _SCHEMA = re.compile(r"/manifest/v(\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestNode:
+class TestNode(Struct, frozen=True, kw_only=True):
     """A data test or unit test: `guards` are what it speaks of; only one of severity `error` stops them."""
 
     __test__ = False
@@ -54,8 +53,7 @@ class TestNode:
     is_error: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True, dict=True):
     """A dbt project as dbt last parsed it. `digest` changes with everything that syncs depend on.
 
     `nodes` are what a sync can read, `graph` is all that a selector can name, `disabled` what dbt leaves out.

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from dbt_stripe_sync.dbt.run_results import SKIPPED, RunResults
 
@@ -28,24 +29,21 @@ RESULTS = "dbt_results"
 TESTS = ("test.", "unit_test.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """The newest result of one node, with the command that it is from."""
 
     status: str
     by: RunResults
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """What a result is about: a relation on a server, or everything at a place. None means any."""
 
     relation: str | None
     where: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class KnownResults:
+class KnownResults(Struct, frozen=True):
     """The newest result of each node for each extent."""
 
     entries: dict[str, dict[Extent, Known]] = field(default_factory=dict)

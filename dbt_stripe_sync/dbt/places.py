@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePath
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -18,8 +19,7 @@ _SERVERS = ("host", "server", "account", "endpoint", "port", "path")
 PLACE_KEYS = ("type", *_DATABASES, *_SCHEMAS, *_SERVERS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where a target builds; None for what its profile does not say, or what can't be rendered here."""
 
     target: str

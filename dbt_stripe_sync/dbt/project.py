@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, MarkedYAMLError, YAMLError
@@ -24,8 +24,7 @@ PROFILES_FILE = "profiles.yml"
 SELECTORS_FILE = "selectors.yml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DbtProject:
+class DbtProject(Struct, frozen=True, kw_only=True):
     """A dbt project with the target that a run works on.
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
@@ -67,8 +66,7 @@ class DbtProject:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Chosen(Struct, frozen=True, kw_only=True):
     """The project options of the command line; None if not given."""
 
     profiles_dir: Path | None = None
@@ -181,8 +179,7 @@ def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> Pa
     return Path(env.get("HOME") or Path.home()) / ".dbt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
+class _Target(Struct, frozen=True, kw_only=True):
     """A target of a profile, and what the profile says of the others."""
 
     name: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.errors import Problem
 
@@ -29,8 +29,7 @@ class _Environment(SandboxedEnvironment):
     code_generator_class = NativeCodeGenerator
 
 
-@dataclass(frozen=True, slots=True)
-class _Marked:
+class _Marked(Struct, frozen=True):
     """A text that a filter has said to be of another type (docs.getdbt.com/reference/dbt-jinja-functions/as_native)."""
 
     text: str
@@ -51,8 +50,7 @@ def _concat(parts: list[Any]) -> Any:
     return parts[0]
 
 
-@dataclass(slots=True)
-class Renderer:
+class Renderer(Struct):
     """Renders values of dbt's YAML. What can't be rendered goes to `problems`."""
 
     env: Mapping[str, str]

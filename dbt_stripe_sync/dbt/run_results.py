@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct, field
 
 from dbt_stripe_sync.dbt.artifact import broken_artifact, read_bytes
 from dbt_stripe_sync.model.errors import ConfigError
@@ -22,8 +22,7 @@ SKIPPED = "skipped"
 BUILDING = frozenset({"build", "run", "test", "seed", "snapshot", "retry"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResults:
+class RunResults(Struct, frozen=True, kw_only=True):
     """The results of one command: the status of each node by its unique id, and the relations that it wrote.
 
     `target` and `profile` are from the command line or, in dbt 1.x, from the environment. `lacks_rows` says that it

@@ -6,10 +6,11 @@ Nothing may be selected that dbt would not select: what is excluded stays out of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.errors import ConfigError, Problem, Severity
 
@@ -39,8 +40,7 @@ class AskDbt(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """What the command line asks for: `--select`, `--exclude`, or a `--selector` of selectors.yml in their place."""
 
     select: Sequence[str] = ()
@@ -49,8 +49,7 @@ class Selection:
     allow_empty: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selected:
+class Selected(Struct, frozen=True, kw_only=True):
     """The syncs that a selection means, and what is odd about it."""
 
     syncs: tuple[Sync, ...]
@@ -77,16 +76,14 @@ def select_syncs(syncs: Sequence[Sync], manifest: Manifest, root: Path, asked: S
     return Selected(syncs=kept, warnings=tuple(selector.warnings))
 
 
-@dataclass(frozen=True, slots=True)
-class _Matched:
+class _Matched(Struct, frozen=True):
     """What a part of a selector finds: nodes of the project, and syncs by their own name."""
 
     nodes: frozenset[str]
     syncs: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True, kw_only=True)
-class _Selector:
+class _Selector(Struct, kw_only=True):
     manifest: Manifest
     root: Path
     syncs: Sequence[Sync]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -84,8 +83,7 @@ def _judge_by_relations(project: DbtProject, manifest: Manifest, ours: Place) ->
     return _contradiction(project, f"the schema {_listed(node.schema for node in free)}", None, ours)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
+class _Rules(Struct, frozen=True):
     """How dbt names schemas and databases; true if the project has its own macro for it."""
 
     schemas: bool

@@ -5,9 +5,10 @@ Only files that contain the word are parsed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -33,8 +34,7 @@ _NEVER = {"macros": "macro", "groups": "group"}
 _MERGE = "<<"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Place(Struct, frozen=True, kw_only=True):
     """A node of the YAML: the keys above it, and the `name` of the entry below each of these."""
 
     path: tuple[str, ...] = ()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator  # noqa: TC003 - Dagster reads the annotations of the assets' function
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from msgspec.structs import replace
 
 from dbt_stripe_sync import PlanOptions, Project
 from dbt_stripe_sync.config.columns import models_of

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import orjson
+from msgspec import Struct, field, to_builtins
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import RunReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncSummary:
+class SyncSummary(Struct, frozen=True, kw_only=True):
     """One sync: its rows, how many were unchanged or rejected by a check, and its changes by status.
 
     `held` is the reason if nothing of it was sent. `done` counts the changes that succeeded, by action.
@@ -60,8 +58,7 @@ class SyncSummary:
         return "; ".join([*parts, *self.errors]) or "every row is in sync"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
+class RunSummary(Struct, frozen=True, kw_only=True):
     """A run. `owed` counts steps that are still to be done; `results` and `report` are the files that it left."""
 
     run_id: str
@@ -90,7 +87,7 @@ class RunSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for what stores JSON."""
-        values: dict[str, Any] = orjson.loads(orjson.dumps(self))
+        values: dict[str, Any] = to_builtins(self)
         return values
 
     def as_markdown(self) -> str:

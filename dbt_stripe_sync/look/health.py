@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.dbt.unread import find_unread
 from dbt_stripe_sync.event_loop import run_to_end
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import ProjectOptions, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """One thing that was tried."""
 
     name: str

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder, pending_id
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS, build_layout
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreviewRow:
+class PreviewRow(Struct, frozen=True, kw_only=True):
     """One row's key, its columns, its parameters, and what keeps it from being sent."""
 
     key: str
@@ -37,8 +36,7 @@ class PreviewRow:
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
+class Preview(Struct, frozen=True, kw_only=True):
     """The first rows of a sync."""
 
     sync: Sync

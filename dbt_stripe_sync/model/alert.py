@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +22,7 @@ class AlertForm(Enum):
     SLACK = "slack"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncAlert:
+class SyncAlert(Struct, frozen=True, kw_only=True):
     """One sync that needs attention: its rows by their results."""
 
     sync: str
@@ -32,8 +32,7 @@ class SyncAlert:
     is_held: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertMessage:
+class AlertMessage(Struct, frozen=True, kw_only=True):
     """An alert: `totals` counts changes by their status, `problems` counts problems by their code.
 
     `owed` are the steps of changes that are still to be done.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +28,7 @@ def is_object_id(text: str) -> bool:
     return OBJECT_ID.fullmatch(text) is not None and not text.startswith(_KEYS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """One API call.
 
     `operation` is the method's name in the SDK's service (`create`, `update`, `delete`, `cancel`, `finalize_invoice`,
@@ -60,8 +60,7 @@ class Verdict(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StripeFailure:
+class StripeFailure(Struct, frozen=True, kw_only=True):
     """Stripe's error (docs.stripe.com/api/errors), or the transport's. Never holds the key.
 
     `message` is Stripe's, which may repeat what was sent, or this program's if it `is_ours`.
@@ -85,8 +84,7 @@ class StripeFailure:
 _NOT_STRIPES = frozenset({"connection", "not_sent", "not_stripe", "redirect"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """The answer to a call, after every retry that is safe under the same key.
 
     `body` is Stripe's JSON (empty if there is none). `fatal` marks a refusal that every further call would get, too
@@ -107,8 +105,7 @@ class Answer:
         return self.body.get("deleted") is True or (self.failure is not None and self.failure.code == RESOURCE_MISSING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """Whose key it is. `id` is `acct_…`; a restricted key that may not read the account gives a digest of itself."""
 
     id: str
@@ -117,8 +114,7 @@ class Account:
     api_version: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True):
     """What a meter has counted of one customer: `counted` is the sum, count or last value that its `formula` says.
 
     Events name the customer by `customer_key` in their payload, and what they add by `value_key`.

@@ -8,6 +8,8 @@ from datetime import datetime  # noqa: TC003 - the codec reads the annotations o
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+import msgspec
+
 from dbt_stripe_sync.model.calls import StripeFailure  # noqa: TC001 - the same
 from dbt_stripe_sync.model.lifecycle import CREATING, IN_BULK
 
@@ -20,8 +22,7 @@ Params: TypeAlias = "Mapping[str, Any]"
 `Fingerprint` in what was read from a record whose values are not stored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ref:
+class Ref(msgspec.Struct, frozen=True, kw_only=True):
     """A placeholder in `Params` for the id of an object that this plan creates: that of `sync`'s row `key`."""
 
     sync: str
@@ -41,8 +42,7 @@ class Fingerprint:
     matches: Callable[[Any], bool] | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotStored:
+class NotStored(msgspec.Struct, frozen=True, kw_only=True):
     """A placeholder in a stored outcome for a value that the state doesn't store.
 
     `kind` is its type: `text`, `number`.
@@ -68,8 +68,7 @@ class Action(Enum):
 REMOVALS = frozenset({Action.DELETE, Action.ARCHIVE, Action.CANCEL, Action.VOID})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedCall:
+class PlannedCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call of a change.
 
     `target` is None if the call creates an object, or acts on the one that the change's first call created; it is a
@@ -92,8 +91,7 @@ class PlannedCall:
         return self.operation in IN_BULK
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldChange:
+class FieldChange(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter that differs, by its dotted path. `before` and `after` are None if it isn't set."""
 
     path: str
@@ -140,8 +138,7 @@ def _leaves(params: Params, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
     """A step on an object other than the row's own, owed as soon as the row's new object exists.
 
     It is stored with that object's record until it is done or a person settles it. `since` is the time from which it is
@@ -163,8 +160,7 @@ class Owed:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one row needs.
 
     Its `calls` are sent in order; `plan` shows what `apply` sends. `desired` has every parameter that the sync has set
@@ -195,7 +191,7 @@ class Change:
     owes: tuple[Owed, ...] = ()
     settles: tuple[str, ...] = ()
     ends_first: bool = False
-    before: Params = field(default_factory=dict)
+    before: Params = msgspec.field(default_factory=dict)
 
 
 # At the end of the id of a change that ends a row's object before another change makes the new one.

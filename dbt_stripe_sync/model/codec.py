@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from msgspec import convert, to_builtins
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import (
@@ -243,7 +243,7 @@ def decode_owed(raw: Mapping[str, Any]) -> Owed:
 
 def encode_refreshed(entry: Refreshed) -> dict[str, Any]:
     """What is only to be written down, as JSON values."""
-    raw = {name: getattr(entry, name) for name in type(entry).__slots__}
+    raw = {name: getattr(entry, name) for name in type(entry).__struct_fields__}
     if isinstance(entry, Record):
         raw["params"] = encode_params(entry.params)
     elif isinstance(entry, ReadBack):

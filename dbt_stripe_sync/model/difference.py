@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,7 @@ class Kind(Enum):
     REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowDiff:
+class RowDiff(Struct, frozen=True, kw_only=True):
     """One row that differs from what was last written. `row` is empty for one that left the model.
 
     `unreadable` says that `params` has hashes with an unknown salt, which can't be compared. `only_refs` says that only

@@ -6,9 +6,11 @@ never contains a row's value or a key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,8 +23,7 @@ class Severity(Enum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class Location(Struct, frozen=True, kw_only=True):
     """Where a problem is. Every part is optional; `key` is a row's key in its canonical text."""
 
     file: str | None = None
@@ -47,8 +48,7 @@ class Location:
         return ": ".join(part for part in (self.file, thing) if part)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """One thing that is wrong. `code` is kebab-case and stable."""
 
     code: str

@@ -8,14 +8,16 @@ state is written, and `compare.same` compares them; nothing in between handles t
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b, sha256
 from hmac import compare_digest
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.calls import is_object_id
 from dbt_stripe_sync.model.change import FieldChange, Fingerprint, NotStored, Ref
@@ -96,17 +98,16 @@ class Salt:
         return is_leaf and compare_digest(self.digest(key, value), digest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprints:
+class Fingerprints(msgspec.Struct, frozen=True, kw_only=True):
     """Hashes what is not to be stored, and reads it back as fingerprints. `current` is None where all is stored.
 
     `known` has every salt whose hashes can be compared, by its id: the state's own is known for some time after the
     user has given another.
     """
 
-    retention: Retention = field(default_factory=Retention)
+    retention: Retention = msgspec.field(default_factory=Retention)
     current: Salt | None = None
-    known: Mapping[str, Salt] = field(default_factory=dict)
+    known: Mapping[str, Salt] = msgspec.field(default_factory=dict)
 
     def source_salt(self, sync: str) -> str | None:
         """What goes into the hashes of a sync's whole rows; None where their values are stored."""

@@ -5,16 +5,16 @@ The data is under `stripe_api/rules`, and a resource's lifecycle has what is kno
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fixed:
+class Fixed(Struct, frozen=True, kw_only=True):
     """What an update can no longer change once the object's status is one of `statuses`, for `reason`.
 
     `names` are parameters; None means all but those in `but`. `until` is what ends a temporary status. `status_field`
@@ -34,8 +34,7 @@ class Fixed:
         return name not in self.but if self.names is None else name in self.names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtMost:
+class AtMost(Struct, frozen=True, kw_only=True):
     """How many objects of a resource may name the same `parent`.
 
     `with_earlier` says that those of earlier runs count as well, since they don't end by themselves.
@@ -47,8 +46,7 @@ class AtMost:
     with_earlier: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneCurrency:
+class OneCurrency(Struct, frozen=True, kw_only=True):
     """The objects of a customer are all in one currency: their own, or that of the first of their `prices`.
 
     One that names its `unless` follows that instead.
@@ -59,8 +57,7 @@ class OneCurrency:
     unless: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PricesNamed:
+class PricesNamed(Struct, frozen=True, kw_only=True):
     """Where an object names prices, as `items[].price`: active ones, and of one kind where `is_recurring` says which.
 
     `currency_source` cites the rule that all of them share one currency; None if they needn't. `no_quantity` cites the
@@ -78,8 +75,7 @@ class PricesNamed:
     modes_source: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstBill:
+class FirstBill(Struct, frozen=True, kw_only=True):
     """A new object can't set its `parameter`, a time, after its first period, which its first price of `items` has.
 
     `latest` says the last moment of it by the object's parameters, the price's `recurring` and the time of now.
@@ -91,8 +87,7 @@ class FirstBill:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(Struct, frozen=True, kw_only=True):
     """How far a time may be in the past or future when its object is created."""
 
     past: timedelta

@@ -6,8 +6,9 @@ copy identifies its contents, so that comparing two marks detects an outdated co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import RowSource
@@ -22,8 +23,7 @@ ROW_HASH = "stripe_sync_hash"
 NEW, CHANGED, GONE, TWICE, COUNTS = "new", "changed", "gone", "twice", "counts"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashedChild:
+class HashedChild(Struct, frozen=True, kw_only=True):
     """A child model whose rows go into the hash of their parent, which they name by `on`."""
 
     source: RowSource
@@ -31,8 +31,7 @@ class HashedChild:
     parent_on: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashedRows:
+class HashedRows(Struct, frozen=True, kw_only=True):
     """The rows of a sync with what their hashes include; `salt` makes the hashes of different mappings differ."""
 
     sync: str
@@ -42,8 +41,7 @@ class HashedRows:
     children: tuple[HashedChild, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashMark:
+class HashMark(Struct, frozen=True, kw_only=True):
     """The hashes of a sync in a state or in a copy: their number, and a digest of keys and hashes."""
 
     state_id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,8 +14,7 @@ PREFIX = "stripe_"
 KINDS = ("products", "prices", "coupons")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True, kw_only=True):
     """Objects, or a field of theirs, that are left out of the seeds, and why. `ids` has a few of them."""
 
     kind: str
@@ -24,8 +24,7 @@ class LeftOut:
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportOptions:
+class ImportOptions(Struct, frozen=True, kw_only=True):
     """What to import: kinds by their plural, and how. `is_trial` writes nothing; `overwrite` replaces files."""
 
     kinds: tuple[str, ...]
@@ -35,8 +34,7 @@ class ImportOptions:
     is_trial: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedSeed:
+class ImportedSeed(Struct, frozen=True, kw_only=True):
     """One seed that was written."""
 
     name: str
@@ -46,8 +44,7 @@ class ImportedSeed:
     columns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class Imported(Struct, frozen=True, kw_only=True):
     """The result of an import. `properties` is the YAML file, None if there was nothing to write."""
 
     seeds: tuple[ImportedSeed, ...]

@@ -5,9 +5,10 @@ The data itself, one row a resource, is in `lifecycles.py`; `lifecycle_of` gives
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,8 +46,7 @@ class Removal(Enum):
     DEACTIVATE = "deactivate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """One call on an existing object: a method of its SDK service, with its parameters.
 
     `gone` says that the object can't be used again afterwards: if its row comes back, a new object is made. `revive`
@@ -61,8 +61,7 @@ class Step:
     revive_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ByStatus:
+class ByStatus(Struct, frozen=True, kw_only=True):
     """A removal that depends on the object's `status` in Stripe, read when the plan is made.
 
     With a status that isn't in `steps`, the object is left alone, for the reason in `otherwise`. `status_field` is a
@@ -75,8 +74,7 @@ class ByStatus:
     expand: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replace:
+class Replace(Struct, frozen=True, kw_only=True):
     """A new object takes over: created with `carry_over` added to its parameters, then the old one gets `then`.
 
     If `then` depends on the old object's status and has no step for it, the row is rejected instead. `unless_mapped`
@@ -93,15 +91,13 @@ class Replace:
     takes_over: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotReplaced:
+class NotReplaced(Struct, frozen=True, kw_only=True):
     """The row is rejected, with the reason: nothing can take the object's place."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldBy:
+class HeldBy(Struct, frozen=True, kw_only=True):
     """What may hold an object, so that Stripe refuses to end it or ending it would break the holder.
 
     A `resource` holds it by its `parameter`. `named_by` is the parameter of the held object that names its holder; else
@@ -118,8 +114,7 @@ class HeldBy:
     together: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CutsShort:
+class CutsShort(Struct, frozen=True, kw_only=True):
     """A removal, by its `operation`, that immediately affects another object: one of `resource` that it names.
 
     `wholly` says that it also ends the other object; otherwise it removes a part of it.
@@ -130,8 +125,7 @@ class CutsShort:
     wholly: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsedBy:
+class UsedBy(Struct, frozen=True, kw_only=True):
     """What needs an object until it ends itself: a `resource`, listed by its `listed_by` for each `through`.
 
     `operation` is the removal that waits for that. `ends_by_itself` are parameters of which one says that it will end.
@@ -144,8 +138,7 @@ class UsedBy:
     ends_by_itself: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unique:
+class Unique(Struct, frozen=True, kw_only=True):
     """A parameter whose value must be unique among a resource's objects.
 
     `among_active` ignores archived ones, `ignores_case` the case of letters. `transfer` names the parameter by which an
@@ -158,8 +151,7 @@ class Unique:
     transfer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemList:
+class ItemList(Struct, frozen=True, kw_only=True):
     """A list whose items have ids: in an update, one without an id is added and one that is missing stays.
 
     `identity_field` names a field that is unique among an object's items; `gone` is sent, with its id, to remove an
@@ -173,8 +165,7 @@ class ItemList:
     listed_with: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entries:
+class Entries(Struct, frozen=True, kw_only=True):
     """A list of hashes that every update sends completely: unmapped parts are sent as they are in Stripe.
 
     `starts` is the part that identifies an entry in a list that has grown or shrunk. `own` are the parts that define an
@@ -186,8 +177,7 @@ class Entries:
     inner: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
+class Finish(Struct, frozen=True, kw_only=True):
     """One step that finalizes an object, if the sync's options have its `name`.
 
     It leads from `status` to `becomes`. `needs` are groups of parameters of which the object must have one by then,
@@ -220,8 +210,7 @@ def finishes_asked(finishes: Mapping[str, Finish], options: Mapping[str, Any]) -
     return tuple(finishes[name] for name in names[: names.index(asked[-1]) + 1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bulk:
+class Bulk(Struct, frozen=True, kw_only=True):
     """Another way to create, many objects a request, for a sync whose options ask for it by `name`.
 
     `operation` takes the place of `create` in a change's call; one request carries `most` such calls. `note` is what
@@ -234,8 +223,7 @@ class Bulk:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lifecycle:
+class Lifecycle(Struct, frozen=True, kw_only=True):
     """How objects of one resource live.
 
     `found_by` lists what `match` may name: `id`, `metadata`, or a parameter that the list operation filters by or that

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,7 @@ class Kind(Enum):
     TIME = "time"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogColumn:
+class LogColumn(Struct, frozen=True, kw_only=True):
     """One column, described for the dbt source."""
 
     name: str
@@ -36,8 +36,7 @@ class LogColumn:
     description: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogTable:
+class LogTable(Struct, frozen=True, kw_only=True):
     """One table. `key` are the columns that identify a row."""
 
     name: str
@@ -51,8 +50,7 @@ class LogTable:
         return tuple(column.name for column in self.columns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogMark:
+class LogMark(Struct, frozen=True, kw_only=True):
     """Whose log a schema holds, and which objects it knows: `objects` is their digest, None before the first.
 
     A digest is the number of objects and the sum of their hashes.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
 NUMBER_FIELD: Mapping[bytes, bytes] = {b"dbt_stripe_sync:type": b"number"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relation:
+class Relation(Struct, frozen=True, kw_only=True):
     """Where a model lives in the warehouse. `rendered` is dbt's own quoted name (`relation_name`)."""
 
     database: str | None
@@ -23,8 +24,7 @@ class Relation:
     rendered: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnNode:
+class ColumnNode(Struct, frozen=True, kw_only=True):
     """A column that the YAML describes. `meta` is its own: what dbt 2 copies from the model is taken out."""
 
     name: str
@@ -32,8 +32,7 @@ class ColumnNode:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelNode:
+class ModelNode(Struct, frozen=True, kw_only=True):
     """A model, seed or snapshot of the manifest.
 
     `file` has its meta (the YAML's path from the project's root, or the SQL file's). `relation` is None for an
@@ -86,8 +85,7 @@ class ModelNode:
         return replace(self, current_rows=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowSource:
+class RowSource(Struct, frozen=True, kw_only=True):
     """What a warehouse is asked for: some columns of a relation or of a query. `name` is the model's, for messages.
 
     `where` is a condition in the warehouse's own SQL that every row has to meet.

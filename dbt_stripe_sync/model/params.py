@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +32,7 @@ class ParamKind(Enum):
     ANY = "any"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Param:
+class Param(Struct, frozen=True, kw_only=True):
     """One parameter.
 
     `enum` lists the words that it accepts; an `INTEGER` accepts them besides numbers (`trial_end: now`), and creation
@@ -137,8 +137,7 @@ def without_immutable(value: Any, param: Param) -> Any:
     return {name: part for name, part in parts.items() if part is not None} or None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Returned:
+class Returned(Struct, frozen=True, kw_only=True):
     """What a method returns: the names that the objects have in their `object`, and the fields that all of them have.
 
     `listed` is the SDK's class of the list or search result that they come in.
@@ -149,8 +148,7 @@ class Returned:
     listed: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """One method of a resource: `path` has its `path_params` in braces; `returned` is what comes back, where known."""
 
     name: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations of what it decodes
-from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - the same
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(Struct, frozen=True, kw_only=True):
     """A note about a sync's part of a plan; `rows` is how many rows it is about, None for the whole sync."""
 
     text: str
@@ -30,8 +30,7 @@ class Note:
         return f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}: {self.text}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncCounts:
+class SyncCounts(Struct, frozen=True, kw_only=True):
     """What the plan found for one sync, in rows.
 
     `after` names the syncs that must finish before it starts. `part_of` names the sync with which the results of a
@@ -65,8 +64,7 @@ class SyncCounts:
     earlier: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PermanentRemovals:
+class PermanentRemovals(Struct, frozen=True, kw_only=True):
     """Removals of one sync that can't be undone, and to which its `limits.max_removed` does not agree beforehand."""
 
     sync: str
@@ -76,8 +74,7 @@ class PermanentRemovals:
     where: Location
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanHeader:
+class PlanHeader(Struct, frozen=True, kw_only=True):
     """What a plan was made for; `apply` refuses it if one of these has changed. `state_serial` counts state writes."""
 
     plan_id: str
@@ -109,8 +106,7 @@ class Changes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touched:
+class Touched(Struct, frozen=True, kw_only=True):
     """A row that asks for what its record holds already: only the record's hash and references are others."""
 
     sync: str
@@ -119,8 +115,7 @@ class Touched:
     refs: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormerObject:
+class FormerObject(Struct, frozen=True, kw_only=True):
     """An object that a row had before another replaced it, and that others may still refer to."""
 
     sync: str
@@ -128,8 +123,7 @@ class FormerObject:
     stripe_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostValue:
+class LostValue(Struct, frozen=True, kw_only=True):
     """A value that the object of a row which left the model has no more: another row has taken it over."""
 
     sync: str
@@ -137,16 +131,14 @@ class LostValue:
     parameter: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadBack:
+class ReadBack(Struct, frozen=True, kw_only=True):
     """When the objects of a sync were last read back."""
 
     sync: str
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftedObject:
+class DriftedObject(Struct, frozen=True, kw_only=True):
     """An object that was read back and differs from what was written.
 
     `digest` identifies the difference. `changed` has the row's values as `before` and Stripe's as `after`.
@@ -164,16 +156,14 @@ class DriftedObject:
     author: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettledDrift:
+class SettledDrift(Struct, frozen=True, kw_only=True):
     """A row whose object matches again what was written."""
 
     sync: str
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectSeen:
+class ObjectSeen(Struct, frozen=True, kw_only=True):
     """A row whose object was found to be deleted, or to be there after all."""
 
     sync: str
@@ -186,8 +176,7 @@ Refreshed: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingCost:
+class ReadingCost(Struct, frozen=True, kw_only=True):
     """What it takes to read a sync's objects back: between `least` and `most` calls.
 
     With `is_search` they are not known yet: they are looked for, for so many rows without a record. `most` is infinite
@@ -201,8 +190,7 @@ class ReadingCost:
     is_search: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What has to be done.
 
     `refreshes` is what needs no call and is only to be written down. `owed` are steps of earlier changes that are still
@@ -221,8 +209,7 @@ class Plan:
     signature: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
+class PlanOptions(Struct, frozen=True, kw_only=True):
     """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
 
     `refresh` reads every object back from Stripe and says what others have changed there. `only` names the keys, by

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Params
@@ -22,8 +23,7 @@ REBUILT = "rebuilt"
 READ_BACK = "read_back:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What was last written for one row. `params` has every parameter that the sync set, as last sent.
 
     `refs` holds the ids that the row referred to, in the order of the mapping, joined by U+001E. `removed` says that

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 from uuid import uuid4
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.calls import RESOURCE_MISSING
 
@@ -35,8 +36,7 @@ class Status(Enum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(Struct, frozen=True, kw_only=True):
     """A change that is about to be sent, durable before its first call, with the exact parameters of every call.
 
     `step` is the index of the next call; `stripe_id` the object made or named so far. `keys` holds one idempotency key
@@ -55,8 +55,7 @@ class Intent:
     key_spent: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """The result of a saved plan's change in an earlier apply, if it must not be sent again.
 
     `REJECTED` means that its object was created and that Stripe rejected a later call. `stripe_id` is the object for
@@ -67,8 +66,7 @@ class Ended:
     stripe_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """How one change ended, with what a person needs to look into it. `record` is what the state holds afterwards.
 
     An outcome closes its intent, except an `UNKNOWN` one: its intent stays open until a later run has settled it.
@@ -127,8 +125,7 @@ class RunStatus(Enum):
     INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+class RunReport(Struct, frozen=True, kw_only=True):
     """What a run did, for the text, JSON and HTML views. `outcomes` can be walked many times.
 
     `reads` are those of its `requests` that changed nothing, None if that is no longer known. `owed` are the steps that
@@ -149,8 +146,7 @@ class RunReport:
     owed: tuple[Owed, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEntry:
+class RunEntry(Struct, frozen=True, kw_only=True):
     """One line of the list of runs.
 
     `finished_at` is None if it was killed or is still running. `counts` has the results of the rows, empty for a run

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Location
 
@@ -47,8 +48,7 @@ class Conversion(Enum):
     TEXT = "text"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(Struct, frozen=True, kw_only=True):
     """A column's value. `currency` (a code) or `currency_column` goes with `MINOR_UNITS`."""
 
     name: str
@@ -57,16 +57,14 @@ class Column:
     currency_column: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class Template(Struct, frozen=True, kw_only=True):
     """A Jinja2 text with `[[ ]]` or `{{ }}` over `columns`."""
 
     source: str
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Constant:
+class Constant(Struct, frozen=True, kw_only=True):
     """The same value for every row."""
 
     value: Any
@@ -83,8 +81,7 @@ class WhenReplaced(Enum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncRef:
+class SyncRef(Struct, frozen=True, kw_only=True):
     """The id of the object that another sync made from the row whose key is in `columns`."""
 
     sync: str
@@ -92,8 +89,7 @@ class SyncRef:
     when_replaced: WhenReplaced = WhenReplaced.FOLLOW
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lookup:
+class Lookup(Struct, frozen=True, kw_only=True):
     """The id of the object in Stripe whose `by` (`email`, `lookup_key`, `id`, `metadata.x` …) equals the column."""
 
     resource: str
@@ -101,15 +97,13 @@ class Lookup:
     column: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListOf:
+class ListOf(Struct, frozen=True, kw_only=True):
     """A list written out in YAML: each item is a value, or the fields of a hash."""
 
     items: tuple[Value | tuple[FieldMapping, ...], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildRows:
+class ChildRows(Struct, frozen=True, kw_only=True):
     """A list with one hash for each row of a child model whose `on` columns equal this row's key columns.
 
     `parent_on` names the columns of the parent that `on` is compared with, in the same order.
@@ -125,8 +119,7 @@ class ChildRows:
 Value: TypeAlias = "Column | Template | Constant | SyncRef | Lookup | ListOf | ChildRows"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldMapping:
+class FieldMapping(Struct, frozen=True, kw_only=True):
     """One parameter (`path`, from dots) and where its value comes from. `where` is its place in the YAML."""
 
     path: tuple[str, ...]
@@ -135,8 +128,7 @@ class FieldMapping:
     where: Location = Location()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(Struct, frozen=True, kw_only=True):
     """One way to find the object of a row without a record: the object's `by` equals the row's value there.
 
     `value` is where the row's side comes from (the field mapped at `by`, or a key column for `metadata.<column>`).
@@ -195,8 +187,7 @@ class WhenEnded(Enum):
     RESTART = "restart"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
+class Threshold(Struct, frozen=True, kw_only=True):
     """A limit on a number of rows: an absolute `count`, or a `percent` of the records that the sync has."""
 
     count: int | None = None
@@ -206,8 +197,7 @@ class Threshold:
         return f"{self.percent:g}%" if self.percent is not None else f"{self.count:,}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """The limits of a sync: beyond one of them, nothing of it is sent.
 
     `max_reads` is how many reads of Stripe its part of a plan may take.
@@ -219,8 +209,7 @@ class Limits:
     max_reads: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sync:
+class Sync(Struct, frozen=True, kw_only=True):
     """One mapping of a model's rows to objects of one Stripe resource.
 
     `depends_on` names the syncs that come first: those that its references need, and those in `after`, which must

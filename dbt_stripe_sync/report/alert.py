@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
 
 from dbt_stripe_sync.model.alert import REASONS, AlertMessage, SyncAlert
 from dbt_stripe_sync.model.counting import counted
@@ -94,7 +95,7 @@ def build_stop_alert(problems: Iterable[Problem], *, project: str, target: str) 
 
 def render_alert_json(message: AlertMessage) -> dict[str, Any]:
     """The generic form."""
-    return {"version": FORMAT_VERSION, "event": "stripe_sync_run", **asdict(message)}
+    return {"version": FORMAT_VERSION, "event": "stripe_sync_run", **to_builtins(message)}
 
 
 def render_alert_slack(message: AlertMessage) -> dict[str, Any]:

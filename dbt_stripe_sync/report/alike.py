@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.change import Action, kind_of, other_kind
 from dbt_stripe_sync.report.call_text import render_calls
@@ -30,8 +31,7 @@ MOST_COMPARED = 5_000
 _ID = re.compile(r"\b([a-z]{2,8})_(?:test_|live_)?[A-Za-z0-9]{8,}\b")
 
 
-@dataclass(slots=True, kw_only=True)
-class Alike:
+class Alike(Struct, kw_only=True):
     """Changes that do the same. `changes` has the first ones."""
 
     changes: list[Change] = field(default_factory=list)

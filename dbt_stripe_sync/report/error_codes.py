@@ -6,11 +6,10 @@ resource's in a command), `{field}` and `{forget}` (a command) are filled in fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(Struct, frozen=True, kw_only=True):
     """What happened (`meaning`) and what to do (`hint`), each one sentence without a full stop."""
 
     meaning: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.change import REMOVALS
 from dbt_stripe_sync.model.run import Status
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import SyncCounts
 
 
-@dataclass(slots=True, kw_only=True)
-class Figures:
+class Figures(Struct, kw_only=True):
     """Rows of the models, rows that left them (`removals`), and their results.
 
     `rows + removals` is the sum of all that `parts` gives. `steps` counts further steps, such as the end of a replaced
@@ -40,7 +40,7 @@ class Figures:
     earlier: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
+        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
     def parts(self) -> Iterator[tuple[str, int, str]]:
         """Each figure with its name and its word; those that are nought, but for two, are left out."""

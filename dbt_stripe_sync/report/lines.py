@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from rich.cells import cell_len, chop_cells, set_cell_size
 
 from dbt_stripe_sync.model.counting import counted
@@ -30,8 +30,7 @@ _SPACE = 0x20
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paint:
+class Paint(Struct, frozen=True, kw_only=True):
     """Colours for a terminal, or none. Colouring doesn't change the width of a text."""
 
     on: bool

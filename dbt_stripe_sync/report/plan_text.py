@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from rich.cells import cell_len
 
 from dbt_stripe_sync.model.change import Action
@@ -47,8 +47,7 @@ INDENT = "  "
 CALLS_PER_SECOND = 20.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanStyle:
+class PlanStyle(Struct, frozen=True, kw_only=True):
     """How to show a plan: row values or not, in how many columns, and at most how many changes of each sync.
 
     `show_amounts` shows what prices cost where `show_values` does not. `calls_per_second` is the pace at which the

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.counting import counted
@@ -54,8 +55,7 @@ PARTICIPLES = {
 }
 
 
-@dataclass(slots=True, kw_only=True)
-class Found:
+class Found(Struct, kw_only=True):
     """Problems by the sync that they concern. `general` has those that concern none of the plan's syncs."""
 
     by_sync: dict[str, list[Problem]] = field(default_factory=dict)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.change import Action, Fingerprint, Ref
 from dbt_stripe_sync.model.counting import counted
@@ -31,8 +32,7 @@ PRORATIONS = {
 _MONTHS = {"day": Decimal(12) / 365, "week": Decimal(84) / 365, "month": Decimal(1), "year": Decimal(12)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewPrice:
+class NewPrice(Struct, frozen=True, kw_only=True):
     """A price that a plan replaces. Amounts are in the currency's smallest unit; None where they are not known."""
 
     key: str
@@ -44,8 +44,7 @@ class NewPrice:
     count: int
 
 
-@dataclass(slots=True, kw_only=True)
-class PriceMove:
+class PriceMove(Struct, kw_only=True):
     """Subscriptions that one replaced price moves, all with the same `proration`. `quantity` adds up their units."""
 
     price: NewPrice

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
@@ -20,8 +22,7 @@ NARROWEST = 20
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
-@dataclass(slots=True, kw_only=True)
-class ProblemGroup:
+class ProblemGroup(Struct, kw_only=True):
     """The same problem, with the same code and place, of one or many rows. `first` represents all of them."""
 
     first: Problem

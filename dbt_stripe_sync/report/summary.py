@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.change import is_row
 from dbt_stripe_sync.model.run import Status
@@ -23,8 +24,7 @@ SHOWN_REQUESTS = 3
 MOST_CAUSES = 200
 
 
-@dataclass(slots=True, kw_only=True)
-class Cause:
+class Cause(Struct, kw_only=True):
     """Why changes of one sync did not succeed. `message` is Stripe's, of the first one; `requests` are request ids.
 
     `noun` is what `rows` counts: rows, or the further steps of some.
@@ -45,8 +45,7 @@ class Cause:
     requests: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Summary:
+class Summary(Struct):
     """The result of a run.
 
     `actions` counts the rows' changes that succeeded and `statuses` everything, by sync. `earlier` counts the results

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from dbt_stripe_sync.model.change import Fingerprint, NotStored, Ref
 from dbt_stripe_sync.model.money import MoneyError, exponent_of, to_major_units
@@ -63,8 +63,7 @@ SECONDS_A_DAY = 86_400
 _LIST_ITEM = re.compile(r"(?P<name>[^\[\]]+)\[(?P<index>\d+)\]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownPart:
+class ShownPart(Struct, frozen=True, kw_only=True):
     """A part of a changed parameter as a person reads it: its path (`items[0].quantity`), its old and its new value."""
 
     path: str
@@ -148,8 +147,7 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
     return f"{text} ({note})" if note else text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownAmount:
+class ShownAmount(Struct, frozen=True, kw_only=True):
     """The money of a change as a person reads it; `figure` is the new amount as a number, to sort by."""
 
     text: str

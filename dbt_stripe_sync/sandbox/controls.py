@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
+from msgspec.structs import asdict
 
 from dbt_stripe_sync.sandbox.errors import ACCOUNT
 from dbt_stripe_sync.sandbox.faults import Fault

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.sandbox.errors import ApiError, bad_request
 from dbt_stripe_sync.sandbox.ids import new_id
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Param
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """One API request, checked: `params` are typed, `''` standing for a parameter to clear. `url` is the path."""
 
     resource: str
@@ -43,8 +43,7 @@ Handler: TypeAlias = Callable[[Work, Ask], Body]
 Filter: TypeAlias = "str | Callable[[Work, Body, Any], bool]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtraRoute:
+class ExtraRoute(Struct, frozen=True, kw_only=True):
     """An operation that the catalogue lacks.
 
     With `handler` None, the core handles it. Without `params`, its parameters aren't checked.
@@ -62,8 +61,7 @@ class ExtraRoute:
         return tuple(step.strip("{}") for step in self.path.split("/") if step.startswith("{"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class Family(Struct, frozen=True, kw_only=True):
     """One kind of object.
 
     `kind` is the catalogue's resource name and the store's table; `object` what the API calls it. `blank` is what a new

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from dbt_stripe_sync.sandbox.errors import (
     ACCOUNT,
@@ -46,8 +48,7 @@ REFUSALS = frozenset(
 """Answers that Stripe gives before it looks at the request: nothing happens and nothing is kept under the key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """One rule. It hits requests whose method and path match, after the first `skip`, at most `count` times.
 
     `path` is a regular expression that is searched in the path (`^/v1/customers$`). `count` None means forever.

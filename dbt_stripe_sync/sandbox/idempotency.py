@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import Struct
 
 from dbt_stripe_sync.sandbox.errors import ApiError
 from dbt_stripe_sync.sandbox.faults import key_in_use
@@ -13,8 +14,7 @@ KEY_RETENTION = timedelta(hours=24)
 MAX_KEY_LENGTH = 255
 
 
-@dataclass(frozen=True, slots=True)
-class SavedAnswer:
+class SavedAnswer(Struct, frozen=True):
     """What the first request with a key was answered; `saved_at` is Unix seconds."""
 
     fingerprint: str

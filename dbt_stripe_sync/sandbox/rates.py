@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.sandbox.errors import rate_limited
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 WINDOW_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimits:
+class RateLimits(Struct, frozen=True, kw_only=True):
     """Requests per second: of an account in live mode and in a sandbox, of an endpoint, and of those listed.
 
     An endpoint is a named operation (`customer.create`); `endpoints` may also name every operation of one name

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.checking import Checker, Unchecked
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 _STATUS_AFTER = {"cancel": "canceled", "capture": "succeeded", "confirm": "succeeded", "expire": "expired"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Struct, frozen=True, kw_only=True):
     """One operation, ready to run. `endpoint` is what rate limits count."""
 
     endpoint: str

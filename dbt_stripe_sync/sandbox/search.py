@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import operator
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.sandbox.errors import ApiError, bad_request
 from dbt_stripe_sync.sandbox.store import as_text, value_of
@@ -49,8 +50,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clause:
+class Clause(Struct, frozen=True, kw_only=True):
     """`field op value`; `value` None means null. Texts are compared without regard to case."""
 
     path: tuple[str, ...]
@@ -77,8 +77,7 @@ class Clause:
         return self.value in text if self.op == "~" else self.value == text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(Struct, frozen=True, kw_only=True):
     """Clauses combined by AND or OR."""
 
     clauses: tuple[Clause, ...]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
+from msgspec import Struct
 
 from dbt_stripe_sync.sandbox.errors import ApiError, server_error
 from dbt_stripe_sync.sandbox.faults import REFUSALS, Fault, FaultKind, FaultTable
@@ -29,8 +29,7 @@ _NOT_JSON = b"<html><head><title>Bad Gateway</title></head><body>upstream sent n
 _SERVER_ERRORS = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLine:
+class RequestLine(Struct, frozen=True, kw_only=True):
     """One request as the log keeps it. `status` is None where no answer was sent; `at` is Unix seconds."""
 
     method: str
@@ -52,8 +51,7 @@ class _Cut(Exception):  # noqa: N818 - it is no error, the connection is to be d
     pass
 
 
-@dataclass(slots=True)
-class _Exchange:
+class _Exchange(Struct):
     method: str
     path: str
     raw: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct, field
 
 from dbt_stripe_sync.sandbox.errors import ACCOUNT, ApiError, forbidden, session_expired, unauthorized
 from dbt_stripe_sync.sandbox.expanding import check_expand, read_expand
@@ -37,8 +37,7 @@ _KEY = re.compile(
 )
 
 
-@dataclass(slots=True)
-class Place:
+class Place(Struct):
     """One account in one mode."""
 
     account: str
@@ -48,8 +47,7 @@ class Place:
     gate: RateGate | None
 
 
-@dataclass(slots=True)
-class Done:
+class Done(Struct):
     """What a request did, not yet committed."""
 
     status: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 Body: TypeAlias = "dict[str, Any]"
 
 
-@dataclass(slots=True)
-class Record:
+class Record(Struct):
     """One object. `hidden` is what the API doesn't show, `gone` marks a deleted one that can still be retrieved.
 
     `visible_at` is when search sees `body` (Unix seconds); until then it sees the newest of `earlier` that is due.
@@ -140,8 +139,7 @@ class Table:
         del self._by_serial[record.serial]
 
 
-@dataclass(frozen=True, slots=True)
-class TextPath:
+class TextPath(Struct, frozen=True):
     """Steps to a value that an index holds as case-folded text, as search compares it."""
 
     steps: tuple[str, ...]

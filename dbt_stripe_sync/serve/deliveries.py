@@ -6,10 +6,10 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
@@ -50,8 +50,7 @@ PRAGMA user_version = {VERSION};
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """A delivery and its result. `state` is `queued`, `running`, `superseded`, or how its sync ended."""
 
     number: int
@@ -70,8 +69,7 @@ class Delivery:
     note: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncEnd:
+class SyncEnd(Struct, frozen=True, kw_only=True):
     """How a sync ended: `state` is `succeeded`, `partial`, `failed`, `interrupted` or `superseded`."""
 
     state: str
@@ -80,7 +78,7 @@ class SyncEnd:
     note: str | None = None
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Delivery))
+_COLUMNS = ", ".join(Delivery.__struct_fields__)
 
 
 class Deliveries:
@@ -210,7 +208,7 @@ def _count(db: sqlite3.Connection, name: str, label: str, more: int) -> None:
 
 
 def _delivery(row: tuple[object, ...]) -> Delivery:
-    values = dict(zip((field.name for field in fields(Delivery)), row, strict=True))
+    values = dict(zip(Delivery.__struct_fields__, row, strict=True))
     values["totals"] = orjson.loads(str(values["totals"]))
     return Delivery(**values)  # type: ignore[arg-type]
 

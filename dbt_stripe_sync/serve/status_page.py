@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from msgspec import Struct
 
 from dbt_stripe_sync import __version__
 from dbt_stripe_sync.artifacts import PAGE
@@ -29,8 +29,7 @@ WORDS = {"partial": "partly done"}
 DONE = {"succeeded": "changes done"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Struct, frozen=True, kw_only=True):
     """One delivery as the page shows it."""
 
     number: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 COMPLETED = "job.run.completed"
 CANCELLED = 30
@@ -20,8 +20,7 @@ class BadEventError(ValueError):
     """A body that is signed, and is not an event of dbt Cloud's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """A webhook event.
 
     `id` is the same each time dbt Cloud sends it; `run_id` is 0 if it names no run. Events other than that of a

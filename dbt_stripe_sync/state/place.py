@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
 LEASED = "state-leased"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemotePlace:
+class RemotePlace(Struct, frozen=True, kw_only=True):
     """A URL without secrets (`s3://bucket/prefix`), and the dbt target whose state it is."""
 
     url: str
@@ -23,8 +23,7 @@ class RemotePlace:
         return f"{self.url.rstrip('/')}/{self.target}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatePlace:
+class StatePlace(Struct, frozen=True, kw_only=True):
     """The location of a state: a file, or `remote`, of which the file is this machine's copy.
 
     `before` is the file that would have it without `remote`: its contents may have to be moved first. `memory_mb` is

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.tables import read_rows
 from dbt_stripe_sync.state.problems import cannot_open, cannot_write, moved
@@ -24,8 +24,7 @@ BATCH_ROWS = 1_000
 PRIVATE = 0o600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(Struct, frozen=True, kw_only=True):
     """What a transaction has executed: the SQL, its bound values, and the Arrow tables that it reads by name."""
 
     sql: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct
 
 from dbt_stripe_sync.model.change import Action
 from dbt_stripe_sync.model.codec import decode_intent
@@ -52,8 +52,7 @@ BY_KEY = "key_"
 REPORT_WAIT_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateIdentity:
+class StateIdentity(Struct, frozen=True, kw_only=True):
     """Whose objects a state remembers."""
 
     project: str

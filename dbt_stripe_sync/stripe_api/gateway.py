@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from uuid import uuid4
 
 import aiohttp
 import stripe
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.calls import Account, Answer, Call, Usage, Verdict
 from dbt_stripe_sync.model.errors import ReadLimitError
@@ -69,8 +69,7 @@ logging.getLogger("stripe").setLevel(logging.WARNING)
 _OF_THE_NETWORK = (stripe.APIConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError, TooLongError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One request, as often as it is sent. `options` are the SDK's; `expected` is what a good answer has."""
 
     endpoint: str
@@ -91,8 +90,7 @@ class Request:
         return "idempotency_key" in self.options
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """How long one answer is waited for, and for how long requests are repeated while Stripe can't be reached at all.
 
     The latter runs from the first request without an answer of Stripe's; where it is None, each call is tried

@@ -12,13 +12,13 @@ import ssl
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import stripe
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import ConfigError, Problem
 
@@ -49,8 +49,7 @@ class TooLongError(Exception):
     """An answer is longer than any of Stripe's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """An answer as it came over the wire."""
 
     status: int
@@ -58,8 +57,7 @@ class Received:
     body: bytes
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
+class Exchange(Struct, eq=False):
     """One request in progress. `phase` says what it waits for; at `due` that is reported."""
 
     received: Received | None = None

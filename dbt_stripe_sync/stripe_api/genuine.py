@@ -7,8 +7,9 @@ the call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.tag import TAG
 
@@ -47,8 +48,7 @@ SESSION_OBJECT = "v2.billing.meter_event_session"
 _LISTS = {"ListObject": "list", "SearchResultObject": "search_result"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class Expectation(Struct, frozen=True, kw_only=True):
     """What a valid answer has.
 
     `names` are those that its `object` may have, empty if unknown; `listed` is the `object` of the list or search

@@ -7,9 +7,10 @@ The codes are those of Stripe's event `v1.billing.meter.error_report_triggered` 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.errors import StripeError
@@ -31,8 +32,7 @@ NOT_SENT = "not_sent"
 _NO_PERMISSION = "stripe-permission"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meter:
+class Meter(Struct, frozen=True, kw_only=True):
     """How a meter reads its events. `counts` says that it needs no value."""
 
     customer_key: str = "stripe_customer_id"

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -46,8 +48,7 @@ METER_EVENT = "billing.meter_event.create"
 METER_EVENT_STREAM = "billing.meter_event.stream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimits:
+class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Requests a second that we allow ourselves. Endpoints are named as `customer.create`.
 
     `concurrency` is the most requests that are under way at once. `apart` has the endpoints with budgets of their own,
@@ -57,7 +58,7 @@ class RateLimits:
     account: float = TEST_ACCOUNT * DEFAULT_SHARE
     endpoint: float = ENDPOINT * DEFAULT_SHARE
     search: float = SEARCH * DEFAULT_SHARE
-    apart: Mapping[str, float] = field(default_factory=dict)
+    apart: Mapping[str, float] = msgspec.field(default_factory=dict)
     concurrency: int = 64
 
     @classmethod
@@ -173,13 +174,12 @@ class Places:
             self.most = min(float(self.limit), self.most + 1.0 / self.most)
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(msgspec.Struct):
     """The calls of one endpoint. Its lock is first come, first served."""
 
     pace: Pace
     places: Places
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
 class Gate:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aiohttp
 import orjson
+from msgspec.structs import replace
 
 from dbt_stripe_sync.stripe_api.gateway_http import TooLongError
 from dbt_stripe_sync.stripe_api.genuine import find_contradiction

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.lifecycle import Lifecycle, Mode, Removal, Step
 from dbt_stripe_sync.model.params import ParamKind

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.calls import Answer, StripeFailure, Verdict
 
@@ -35,8 +36,7 @@ _ERROR_TEXTS = ("code", "param", "message", "decline_code", "doc_url")
 SAID_BEFORE = frozenset({UNAUTHORIZED, FORBIDDEN, TOO_MANY})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Struct, frozen=True, kw_only=True):
     """One HTTP answer. `status` is None where there was none; then `sent` says whether Stripe may have got the request.
 
     `headers` have lowercase names. `trouble` says what kept the answer away, and `foreign` why the one that came is not

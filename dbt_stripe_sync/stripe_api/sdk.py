@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.params import Returned
 
@@ -38,8 +39,7 @@ _PATH_PARAM = re.compile(r"\{(\w+)\}")
 V1_SERVICES = "stripe._v1_services"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodSource:
+class MethodSource(Struct, frozen=True, kw_only=True):
     """One method of a service: what it sends where, what comes back, and the module and class of its parameters.
 
     `returns` is the annotation of the return value; `imports` has the module of each class that it may name.
@@ -60,8 +60,7 @@ class MethodSource:
         return tuple(_PATH_PARAM.findall(self.path))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldSource:
+class FieldSource(Struct, frozen=True, kw_only=True):
     """One field of a typed dict: its annotation as an expression, and the text under it."""
 
     name: str

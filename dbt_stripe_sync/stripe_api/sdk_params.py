@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.params import Param, ParamKind
 from dbt_stripe_sync.stripe_api.sdk import read_typed_dicts

@@ -7,9 +7,11 @@ here first. Every event carries an identifier of its own: sending one again with
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.calls import Answer, StripeFailure, Verdict
 from dbt_stripe_sync.model.errors import StripeError
@@ -40,8 +42,7 @@ OF_CONTENT = frozenset({BAD_REQUEST, TOO_LARGE})
 _NOT_ASKED = StripeFailure(type="not_sent", message="the meters could not be read, so nothing was sent")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Waiting:
+class _Waiting(Struct, frozen=True, kw_only=True):
     """One call as the event that it is, and where its answer goes."""
 
     call: Call
@@ -49,8 +50,7 @@ class _Waiting:
     answer: asyncio.Future[Answer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
+class _Session(Struct, frozen=True, kw_only=True):
     """A session's token. `until` is when it is renewed, in the clock's monotonic seconds."""
 
     token: str

@@ -6,9 +6,10 @@ A warehouse without an entry here is read unchanged.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.warehouse.canonical import interval_of_text
 from dbt_stripe_sync.warehouse.dbapi_rows import JsonText
@@ -18,16 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """How columns of one type are read: `sql` of the quoted name, and what is made of the driver's value."""
 
     sql: str = "{}"
     convert: Callable[[Any], Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterDialect:
+class AdapterDialect(Struct, frozen=True, kw_only=True):
     """How one kind of warehouse differs.
 
     `session_sql` runs after the connection is made. `readings` goes by the beginning of a type's name in lower case, a

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.nodes import RowSource
 from dbt_stripe_sync.warehouse.canonical import marked, restored
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import WarehouseError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Dialect(Struct, frozen=True, kw_only=True):
     """How one warehouse differs.
 
     `describe` makes a column of a field and of its quoted name. `failure` makes a Problem of the driver's error.

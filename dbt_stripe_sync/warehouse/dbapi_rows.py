@@ -8,7 +8,6 @@ decided once all of it has been seen. Nothing is rounded: what has no common exa
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from tempfile import SpooledTemporaryFile
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 import pyarrow as pa
+from msgspec import Struct, field
 
 from dbt_stripe_sync.warehouse.canonical import duration_text, number_field, zoned_time_text
 
@@ -82,8 +82,7 @@ def build_reader(
     return pa.RecordBatchReader.from_batches(schema, read())
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(Struct):
     """What a column was seen to hold, in all of its rows."""
 
     kinds: set[str] = field(default_factory=set)

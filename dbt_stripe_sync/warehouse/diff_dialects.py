@@ -6,12 +6,12 @@ differently are hashed differently, null and empty text, -0.0 and 0.0, `1.0` and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial, reduce
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
+from msgspec import Struct
 from sqlglot import exp
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ INTEGERS = frozenset(
 PLAIN = INTEGERS | {"text", "varchar", "string", "uuid", "character varying", "date", "boolean", "bool", "large_string"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypedColumn:
+class TypedColumn(Struct, frozen=True, kw_only=True):
     """A column of a model by its quoted name, with the engine's name for its type in lower case."""
 
     sql: exp.Expr
@@ -49,8 +48,7 @@ class Among(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffDialect:
+class DiffDialect(Struct, frozen=True, kw_only=True):
     """How one engine differs. `sqlglot` is its name there, `hash_row` its hash.
 
     `key_types` are the types that keys may have; `no_hash` is how the names of those begin whose values no expression

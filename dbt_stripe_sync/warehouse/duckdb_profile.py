@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Problem, WarehouseError
 from dbt_stripe_sync.warehouse.failures import bad_setting
@@ -18,16 +19,14 @@ LOCAL_CATALOGS = ("ducklake:sqlite:", "ducklake:duckdb:", "ducklake:", "sqlite:"
 UNQUOTED_SECRET_PARTS = frozenset({"type", "provider"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class Attachment(Struct, frozen=True, kw_only=True):
     """One ATTACH; `path` is what messages call it."""
 
     path: str
     sql: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuckDBProfile:
+class DuckDBProfile(Struct, frozen=True, kw_only=True):
     """A profile, resolved. `file` is the database file, None if it is remote. `database` is its name in SQL.
 
     `connect_to` is what DuckDB opens: memory, to which everything is attached, or MotherDuck. `session_sql` (a

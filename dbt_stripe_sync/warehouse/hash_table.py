@@ -7,10 +7,10 @@ what is cut off in between is found out with or without transactions.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from sqlglot import exp
 
 from dbt_stripe_sync.model.errors import WarehouseError
@@ -41,8 +41,7 @@ MOST_ADDITIONS = 50
 _WITHDRAWN = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashTables:
+class HashTables(Struct, frozen=True, kw_only=True):
     """The names and the SQL of the copy's tables in one schema."""
 
     schema: str

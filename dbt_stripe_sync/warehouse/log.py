@@ -7,8 +7,9 @@ writes holds the mark first, so that two writers follow each other, and nothing 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 from dbt_stripe_sync.model.log import CHANGES, FORMAT, MARK, OBJECTS, PROBLEMS, RUNS, TABLES, Kind, LogMark, LogTable
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purpose:
+class Purpose(Struct, frozen=True, kw_only=True):
     """What is written to the warehouse, for messages: `code` begins the problems' codes, `what` is its name.
 
     `setting` asks for it in the project's settings, and `docs` lists the grants that it takes.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.log import Kind
 from dbt_stripe_sync.warehouse.duckdb import attach, safe_reason

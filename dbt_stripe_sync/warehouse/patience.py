@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 from dbt_stripe_sync.warehouse.canonical import canonical_batch, canonical_schema
@@ -38,8 +38,7 @@ CLOSE_SECONDS = 30.0
 SILENT_CLOSE_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """How long to wait: for the connection, and for each answer and each next batch of rows."""
 
     connect_seconds: float = CONNECT_SECONDS

@@ -7,16 +7,14 @@ unambiguous. (Its timestamps from 294247 on pass the end as well, and count as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pyarrow as pa
+from msgspec import Struct
 
 DAYS_TO_2000 = 10_957
 MICROSECONDS_A_DAY = 86_400_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ends:
+class _Ends(Struct, frozen=True, kw_only=True):
     """Where a type's infinities arrive, and where DuckDB has its own: at the ends of a symmetric range."""
 
     integer: pa.DataType

@@ -7,8 +7,9 @@ whole row, and PostgreSQL writes it for nothing more than its binary form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +30,7 @@ NUMBERS = frozenset({"numeric", "money"})
 ELEMENTS_AS_TEXT = {"numeric": "{}::text[]", "character": "{}::text[]", "money": "{}::numeric[]::text[]"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypeInfo:
+class TypeInfo(Struct, frozen=True, kw_only=True):
     """A type as the catalogue has it: its name, `typtype`, category, and the name of an array's element."""
 
     name: str

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 from dbt_stripe_sync.warehouse.duckdb_profile import is_remote
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.warehouse.plain_writer import WritableWarehouse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Struct, frozen=True, kw_only=True):
     """A kind of warehouse: the module whose `connect` opens it, its driver's import name, the extra that brings it."""
 
     module: str

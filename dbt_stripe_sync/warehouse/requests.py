@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterRequest:
+class AdapterRequest(Struct, frozen=True, kw_only=True):
     """What dbt 1.x needs to build the adapter of a warehouse without its own reader.
 
     `profile` and `target` are None for dbt's own defaults. `vars` are those of the command line.
@@ -24,8 +24,7 @@ class AdapterRequest:
     vars: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeLimits:
+class TimeLimits(Struct, frozen=True, kw_only=True):
     """Seconds to wait for a connection and for each answer; None takes the profile's, or the default."""
 
     connect_seconds: float | None = None

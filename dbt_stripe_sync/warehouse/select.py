@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import Location, Problem, WarehouseError
 
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import RowSource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceColumn:
+class SourceColumn(Struct, frozen=True, kw_only=True):
     """A column as the warehouse has it.
 
     `sql` is the expression that reads it, with a cast if it needs one. `form` rewrites the text of the expression if

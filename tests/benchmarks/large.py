@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 from business import ROOT, Business
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.layout import build_layout
 from dbt_stripe_sync.engine.plan.comparing import compared_by

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from functools import partial
 
 import pytest
 from dbt_projects import build_shop, text_of
+from msgspec.structs import replace
 
 from dbt_stripe_sync.dbt.command import build_models, find_dbt
 from dbt_stripe_sync.dbt.gate import Evidence, held_models

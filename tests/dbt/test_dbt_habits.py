@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from business import ROOT
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ contracts and versions, a museum with snapshots of both forms, Python models and
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from selector_table import PROJECTS
 
 # What each project's syncs make, whatever else of it can't be built.

@@ -47,7 +47,7 @@ def tell(decision: Decision) -> list[str]:
 
 def _asked(decision: Ask) -> str:
     need = decision.need
-    values = {name: getattr(need, name) for name in need.__dataclass_fields__ if name != "body"}
+    values = {name: getattr(need, name) for name in need.__struct_fields__ if name != "body"}
     if isinstance(need, ReadHoldings):
         values["rules"] = [f"{rule.resource}.{rule.parameter}" for rule in need.rules]
     return f"ask {type(need).__name__} {_json({name: value for name, value in values.items() if value})}"

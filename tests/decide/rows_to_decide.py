@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.config.sync import parse_syncs
 from dbt_stripe_sync.engine.decide.calls import row_tag
@@ -53,8 +55,7 @@ OBJECT = "obj_1"
 OTHER = "obj_2"
 
 
-@dataclass(frozen=True)
-class Sold:
+class Sold(Struct, frozen=True):
     """One kind of resource as a sync maps it.
 
     `row` is a row of its model, `changed` what an update takes of it, `fixed` what no update does, `moved` a reference
@@ -384,8 +385,7 @@ def rules_for(name: str, *, on_deleted: str = "reject", **meta: str) -> Rules:
     return Rules(sync=sync, resource=resource, layout=layout, builder=builder, now=NOW, tag_for=None)
 
 
-@dataclass(frozen=True)
-class Differing:
+class Differing(Struct, frozen=True):
     """One row that differs, and the rules of its sync. `name` says how it differs."""
 
     sold: str

@@ -7,7 +7,6 @@ diff is what there is to review.
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import pytest
 from decisions_told import tell, tell_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rows_to_decide import SOLD, all_cases, answers, walk
 
 from dbt_stripe_sync.engine.decide.decide import decide

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 from fault_clock import FaultClock
+from msgspec.structs import replace
 
 from dbt_stripe_sync import api
 from dbt_stripe_sync.stripe_api import gateway

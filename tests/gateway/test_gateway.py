@@ -7,10 +7,10 @@ import logging
 import socket
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.calls import StripeFailure
 from dbt_stripe_sync.model.change import Action, Change, FieldChange, PlannedCall

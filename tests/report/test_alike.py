@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made import ListedChanges, make_change, make_counts, make_plan, row_problem
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.change import Action, kind_of
 from dbt_stripe_sync.report import plan_markdown, plan_text

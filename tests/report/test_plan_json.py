@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from made import ListedChanges, make_change, make_counts, make_plan, row_problem
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.change import Action, FieldChange, PlannedCall, Ref
 from dbt_stripe_sync.model.plan import DriftedObject

@@ -103,7 +103,7 @@ def test_the_file_is_whole_or_as_it_was(tmp_path):
             yield make_outcome(make_change("1"))
             raise RuntimeError("the state went away")
 
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     with pytest.raises(RuntimeError, match="went away"):
         write_results(replace(make_report(), outcomes=Breaking()), path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import time
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any
 from urllib.parse import quote, quote_plus
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
@@ -32,8 +34,7 @@ def check_rules(name, *args, **known):
     return check_rules_of(read_catalog().resources[name], *args, **known)
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(Struct, frozen=True):
     """Values of one parameter. `beside` are parameters of its hash, `instead` those of the bad one; `key` is a `*`.
 
     `currency` goes into the innermost hash around it that takes one.

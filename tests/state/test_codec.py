@@ -68,17 +68,19 @@ CHANGES = st.builds(
     removed=st.booleans(),
     gone=st.booleans(),
 )
-INTENTS = st.builds(
-    Intent,
-    id=TEXT,
-    run_id=TEXT,
-    change=CHANGES,
-    keys=st.lists(TEXT, max_size=2).map(tuple),
-    step=st.integers(0, 5),
-    stripe_id=MAYBE,
-    key_sent_at=st.none() | MOMENT,
-    key_spent=st.booleans(),
-)
+# Hypothesis can't read the types of its fields: its module imports them for type checkers alone.
+INTENTS = st.fixed_dictionaries(
+    {
+        "id": TEXT,
+        "run_id": TEXT,
+        "change": CHANGES,
+        "keys": st.lists(TEXT, max_size=2).map(tuple),
+        "step": st.integers(0, 5),
+        "stripe_id": MAYBE,
+        "key_sent_at": st.none() | MOMENT,
+        "key_spent": st.booleans(),
+    }
+).map(lambda values: Intent(**values))
 LOCATIONS = st.builds(Location, file=MAYBE, model=MAYBE, sync=MAYBE, field=MAYBE, key=MAYBE)
 PROBLEMS = st.builds(Problem, code=TEXT, summary=TEXT, where=LOCATIONS, hint=MAYBE, severity=st.sampled_from(Severity))
 FAILURES = st.none() | st.builds(

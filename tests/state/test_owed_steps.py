@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from state_values import change_of, outcome_of
 
 from dbt_stripe_sync.model.change import Action, Owed

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import duckdb
 import pytest
+from msgspec.structs import replace
 from warehouses import model, shop_model
 
 from dbt_stripe_sync.model.errors import WarehouseError

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from warehouses import ephemeral, shop_model
 
 from dbt_stripe_sync.model.errors import WarehouseError

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import replace
 
 import duckdb
 import pytest
 from live_project import new_project
+from msgspec.structs import replace
 
 LOG = "vars: {stripe_sync: {account_per_second: 100000, endpoint_per_second: 100000, log: warehouse}}"
 CUSTOMERS = """

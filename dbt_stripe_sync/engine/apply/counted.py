@@ -8,10 +8,11 @@ is compared with the records and open changes of the same time.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,16 +30,14 @@ AFTER = timedelta(minutes=20)
 Span: TypeAlias = "tuple[int, int]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class Counted(Struct, frozen=True, kw_only=True):
     """Whether an event was counted; None if unknown, with the `facts` for a person to decide."""
 
     is_counted: bool | None
     facts: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sums:
+class _Sums(Struct, frozen=True, kw_only=True):
     """What is known of one customer, meter and time: what the records have of it, and what the open events add."""
 
     known: Decimal | None
@@ -46,8 +45,7 @@ class _Sums:
     is_same_time: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class Counts:
+class Counts(Struct, kw_only=True):
     """What meters have counted around the events of `intents`, each asked for once and before any is sent again."""
 
     stripe: Stripe

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.engine.apply.send import INTERNAL_ERROR, Sender, build_intent
 from dbt_stripe_sync.engine.apply.turns import Turns, turns_at
@@ -68,8 +69,7 @@ class Stop:
         return self.reason is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
+class Sending(Struct, frozen=True, kw_only=True):
     """How changes are sent.
 
     `fail_fast` ends at the first failure. A sync is stopped after `most_alike` rejections with one cause; 0 never stops
@@ -83,8 +83,7 @@ class Sending:
     pace: float = inf
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """The results of a plan's changes.
 
     `rows` and `steps` count, by sync and status, the rows' own changes and further steps. `not_sent` counts, by sync,
@@ -107,8 +106,7 @@ class Tally:
         (self.rows if is_row(change) else self.steps)[change.sync, status] += 1
 
 
-@dataclass(slots=True)
-class _Parents:
+class _Parents(Struct):
     """The ids of the objects that other changes wait for; None where there will be none."""
 
     _waited_for: dict[str, asyncio.Future[str | None]] = field(default_factory=dict)
@@ -161,8 +159,7 @@ async def apply_changes(
     return lanes.tally
 
 
-@dataclass(slots=True)
-class _Lanes:
+class _Lanes(Struct):
     changes: Changes
     sender: Sender
     observer: Observer

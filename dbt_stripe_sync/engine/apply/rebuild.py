@@ -6,9 +6,11 @@ compares each row with its object, as it does with one that it adopts, and puts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.values import plain
 from dbt_stripe_sync.engine.plan.listing import everything
@@ -34,8 +36,7 @@ _NONE = (False, False, -1)
 _DIGEST = "sha256:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuilt:
+class Rebuilt(Struct, frozen=True, kw_only=True):
     """What was found for one sync: restored records, and objects whose row is unknown.
 
     `skipped` says why Stripe couldn't be asked at all.
@@ -48,8 +49,7 @@ class Rebuilt:
     skipped: str | None = None
 
 
-@dataclass(slots=True)
-class _Share:
+class _Share(Struct):
     """One sync's share of all objects. `standing` says of each that is kept whether it is in use, and how old it is."""
 
     sync: Sync

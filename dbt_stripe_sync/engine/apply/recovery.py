@@ -8,11 +8,12 @@ by everything that was sent. For what Stripe only counts, the totals show it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.apply.counted import Counts
 from dbt_stripe_sync.engine.plan.references import ExistingObjects

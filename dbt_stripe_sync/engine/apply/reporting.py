@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, Severity
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(Struct, frozen=True, kw_only=True):
     """How the sending of a plan ended. `settled` are the outcomes of changes that an earlier run had left open."""
 
     tally: Tally

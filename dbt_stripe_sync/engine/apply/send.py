@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.builder import resolve_refs, resolve_refs_text
 from dbt_stripe_sync.engine.payload.compare import payload_hash
@@ -52,8 +54,7 @@ def build_intent(change: Change, ids: Mapping[Ref, str], run_id: str) -> Intent:
     return Intent(id=_intent_id(run_id), run_id=run_id, change=resolved, keys=keys, stripe_id=resolved.stripe_id)
 
 
-@dataclass(slots=True)
-class Sender:
+class Sender(Struct):
     """Carries out intents. Every call leaves only after `journal` has its intent on disk."""
 
     stripe: Stripe

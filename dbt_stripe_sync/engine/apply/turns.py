@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections import Counter, deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,8 +31,7 @@ def turns_at(calls_per_second: float, *, fail_fast: bool) -> Turns:
     return Turns(least=max(1, min(most, paced)), seconds=seconds)
 
 
-@dataclass(slots=True)
-class Turns:
+class Turns(Struct):
     """Gives each change that is under way a turn.
 
     There is room for `least`, or for as many as have ended in the last `seconds` if those are more. A free turn goes to

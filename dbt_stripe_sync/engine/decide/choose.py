@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import not_asked, reject, row_tag
 from dbt_stripe_sync.engine.decide.rules import Ask, FindObjects, Observed, Reject, Rules
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.difference import RowDiff
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Existing:
+class Existing(Struct, frozen=True, kw_only=True):
     """An object in Stripe that a row without a record was matched to."""
 
     body: Mapping[str, Any]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import look, reject
 from dbt_stripe_sync.engine.decide.fixed import keep_fixed, may_be_fixed
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.difference import RowDiff
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Over:
+class Over(Struct, frozen=True, kw_only=True):
     """The object's status no longer allows the change. `instead` is what its row needs then."""
 
     instead: Decision

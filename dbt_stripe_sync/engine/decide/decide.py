@@ -6,8 +6,9 @@ nothing and writes nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import (
     build_change,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import build_record
 from dbt_stripe_sync.engine.decide.rules import Ask, Decision, Keep, Refresh, Reject, Row, Rules

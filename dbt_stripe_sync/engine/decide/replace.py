@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import (
     ACTIONS,
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replacement:
+class Replacement(Struct, frozen=True, kw_only=True):
     """What a row asks for that its object can't become. `found_by` says how that was found, where it is new to us."""
 
     diff: RowDiff

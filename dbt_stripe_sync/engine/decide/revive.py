@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import look, step_params
 from dbt_stripe_sync.engine.payload.compare import same

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """All that decisions about one sync's rows depend on.
 
     `tag_for` says for which keys our own tag is looked for among existing objects: all of them on a sync's first run
@@ -59,8 +59,7 @@ class Unseen(Enum):
     NOT_ANSWERED = "not answered"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """Objects of a row without a record, newest first, by the first of its values that any object has.
 
     `owners` has the sync and key of those that belong to a row already. `failed` says that Stripe could not be asked,
@@ -74,8 +73,7 @@ class Found:
     is_near: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """An object that holds another: its `parameter` names it.
 
     `moves` says that it can name another object, `ours` that a sync wrote it, `follows` that its row refers to the held
@@ -91,8 +89,7 @@ class Holding:
     leaving: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Struct, frozen=True, kw_only=True):
     """What was read for one row so far; None if not read yet.
 
     `body` is the row's object with `expanded` shown; `items` has the items of lists of which the object only shows a
@@ -117,16 +114,14 @@ NOTHING_SEEN = Observed()
 # ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindObjects:
+class FindObjects(Struct, frozen=True, kw_only=True):
     """Existing objects by pairs of field and value, the first that hits counts; `is_near`: compared loosely."""
 
     pairs: tuple[tuple[str, str], ...]
     is_near: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadObject:
+class ReadObject(Struct, frozen=True, kw_only=True):
     """An object as it is now. `path` holds the parameters of its URL, `expand` what it shows only where asked."""
 
     stripe_id: str
@@ -134,8 +129,7 @@ class ReadObject:
     expand: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadItems:
+class ReadItems(Struct, frozen=True, kw_only=True):
     """All items of a list of an object: every `resource` whose `parent` it is, or what its own `operation` lists."""
 
     name: str
@@ -145,8 +139,7 @@ class ReadItems:
     operation: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadHoldings:
+class ReadHoldings(Struct, frozen=True, kw_only=True):
     """What holds an object, by some rules of its lifecycle. `body` is the object, where a rule needs it."""
 
     stripe_id: str
@@ -154,22 +147,19 @@ class ReadHoldings:
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOwners:
+class ReadOwners(Struct, frozen=True, kw_only=True):
     """The rows that have values that must be unique among objects, by parameter."""
 
     values: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOurs:
+class ReadOurs(Struct, frozen=True, kw_only=True):
     """Which of some objects belong to a row, or did before they were replaced."""
 
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadWhole:
+class ReadWhole(Struct, frozen=True, kw_only=True):
     """Whether a row still has the object that this one is a part of, or another has taken its place."""
 
     stripe_id: str
@@ -181,15 +171,13 @@ Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwn
 # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """Nothing can be said before this is seen."""
 
     need: Need
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refresh:
+class Refresh(Struct, frozen=True, kw_only=True):
     """The object is as it should be; its record is not, and is replaced without a call.
 
     `note` says what a person should know of it.
@@ -199,15 +187,13 @@ class Refresh:
     note: Note | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reject:
+class Reject(Struct, frozen=True, kw_only=True):
     """The row can't be sent, for these reasons."""
 
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class Keep(Struct, frozen=True, kw_only=True):
     """The object stays as it is, and so does its record. `note` says why, where a person should know."""
 
     note: Note | None = None
@@ -216,8 +202,7 @@ class Keep:
 Decision: TypeAlias = "Change | Refresh | Reject | Keep | Ask"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """A row that differs, with the parameters that it asks for; None where it left the model."""
 
     diff: RowDiff

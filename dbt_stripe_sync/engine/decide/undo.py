@@ -8,8 +8,10 @@ has a rule of its own, since a further new object would be no way back.
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import build_change, is_tagged, look, row_tag, update_call
 from dbt_stripe_sync.engine.decide.decide import decide
@@ -40,8 +42,7 @@ OWN_TAG = f"metadata.{TAG}"
 NOT_STORED = "the state doesn't store its values (`store_values: false`), so what was there before is unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(Struct, frozen=True, kw_only=True):
     """What a run did to a row, and what is known of the row now.
 
     `is_unchanged` says that nothing has written the row's record since. `former` is the replaced object as it is now,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.engine.payload.foresee import foresee_payload
 from dbt_stripe_sync.engine.payload.layout import own_reference
@@ -50,8 +51,7 @@ if TYPE_CHECKING:
 UNRESOLVED = (SEVERAL_MARK, NEAR_MARK, FAILED_MARK)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
+class Payload(Struct, frozen=True, kw_only=True):
     """What one row asks for. `params` holds no nulls; `absent` has the mapped paths whose value is null."""
 
     params: dict[str, Any]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.change import FieldChange, Fingerprint
 from dbt_stripe_sync.model.codec import canonical
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 _ABSENT: Any = object()
 
 
-@dataclass(slots=True)
-class Comparison:
+class Comparison(Struct):
     """`update` is what to send, `desired` what the record has afterwards.
 
     `immutable` has the dotted paths of changed parameters that updates don't accept, for hashes and lists the part that
@@ -82,8 +82,7 @@ def compare(
     return result
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     payload: Payload
     lifecycle: Lifecycle
     mapped: frozenset[tuple[str, ...]]

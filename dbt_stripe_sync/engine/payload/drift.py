@@ -6,9 +6,10 @@ that others set aren't drift, nor is a keyword that Stripe converts (`trial_end:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.engine.payload.compare import same
 from dbt_stripe_sync.engine.payload.revealing import choice_of
@@ -32,8 +33,7 @@ _GONE: Any = object()
 _ANY_CASE = frozenset({"currency"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftedField:
+class DriftedField(Struct, frozen=True, kw_only=True):
     """One parameter that differs from what was last written. `theirs` is None if the object no longer has a value."""
 
     path: Path
@@ -41,8 +41,7 @@ class DriftedField:
     theirs: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class Drift(Struct, frozen=True, kw_only=True):
     """What differs, and `seen`: the record's parameters as they would be if the record had what the object has."""
 
     fields: tuple[DriftedField, ...]
@@ -68,8 +67,7 @@ def find_drift(params: Mapping[str, Any], body: Mapping[str, Any], resource: Res
     return Drift(fields=tuple(walk.fields), seen=seen)
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     """Walks the record's parameters with Stripe's, and yields Stripe's value for each, or `_GONE`."""
 
     fields: list[DriftedField] = field(default_factory=list)

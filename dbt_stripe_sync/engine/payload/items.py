@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.engine.payload.compare import same
 from dbt_stripe_sync.model.params import ParamKind
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import FieldMapping, Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emptying:
+class Emptying(Struct, frozen=True, kw_only=True):
     """What an item may lose: `fields` by what the sync maps in items, what earlier rows set there as `before`.
 
     `ours` has the mapped paths inside an item, None if whole items come from a column. `all_ours` says that every item

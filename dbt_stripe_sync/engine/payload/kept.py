@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.layout import keeps, newest_column
 from dbt_stripe_sync.model.sql import ID_SEPARATOR

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.sync import ChildRows, Column, ListOf, Lookup, SyncRef, Template, WhenReplaced
 
@@ -19,8 +20,7 @@ REFS = "$refs"
 PARENT = "$parent"
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """The columns and references that one model contributes: the sync's own, or a child's.
 
     `numbers` are the columns that are staged as text and hold exact numbers, which shows once they are read.
@@ -40,16 +40,14 @@ class Part:
         return self.references[reference].replace("$ref", "$refkey")
 
 
-@dataclass(slots=True)
-class ChildPart(Part):
+class ChildPart(Part, kw_only=True):
     """A child model's part. `name` is the staged column of the parent that holds the list of its rows."""
 
-    child: ChildRows = field(kw_only=True)
-    name: str = field(kw_only=True)
+    child: ChildRows
+    name: str
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(Struct):
     """All that is staged for a sync."""
 
     row: Part

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
 
 from dbt_stripe_sync.engine.payload.template_limits import TemplateLimitError
 from dbt_stripe_sync.engine.payload.templates import render_template
@@ -27,8 +28,7 @@ Row: TypeAlias = Mapping[str, Any]
 Reader: TypeAlias = Callable[[Row], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class MappedField:
+class MappedField(Struct, frozen=True):
     """One mapped parameter: the hashes around it, its name in the innermost one, and how a row's value is read."""
 
     mapping: FieldMapping

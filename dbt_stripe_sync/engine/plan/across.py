@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import reject
 from dbt_stripe_sync.engine.plan.prices import MOST_REMEMBERED, Named, Prices, lower_text, remember

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.stage.differing import build_hashed_rows, reason_to_read_all
 from dbt_stripe_sync.engine.stage.hashes_first import has_many_records
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(kw_only=True)
-class Comparing:
+class Comparing(Struct, kw_only=True, dict=True):
     """How rows are compared: by the warehouse for the syncs among `syncs`, here for all others."""
 
     diffs: RowDiffs | None

@@ -7,10 +7,11 @@ once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.foresee import check_finish
 from dbt_stripe_sync.engine.payload.builder import pending_id
@@ -42,8 +43,7 @@ _REFERRERS = pa.schema(
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class Referrers:
+class Referrers(Struct, kw_only=True):
     """Which changes of a plan refer to which objects, for the syncs whose objects are finalized or end."""
 
     workspace: Workspace
@@ -102,8 +102,7 @@ class Referrers:
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class Finalization:
+class Finalization(Struct, kw_only=True):
     """Plans the end of one sync's objects."""
 
     workspace: Workspace

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.engine.plan.across import Across
@@ -59,8 +61,7 @@ class PlanProgress(RowProgress, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(Struct, frozen=True, kw_only=True):
     """What a plan is about: syncs in the order of their references.
 
     `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
@@ -80,8 +81,7 @@ class Scope:
     compared_there: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Sources(Struct, frozen=True, kw_only=True):
     """Where a plan's data comes from."""
 
     warehouse: Warehouse

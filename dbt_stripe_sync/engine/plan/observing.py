@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap, defaultdict
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.rules import (
     NOTHING_SEEN,
@@ -48,8 +50,7 @@ if TYPE_CHECKING:
 AT_ONCE = 32
 
 
-@dataclass(slots=True, kw_only=True)
-class Observing:
+class Observing(Struct, kw_only=True):
     """What the syncs of one plan share here. `claimed` has the row of each object that a row was matched to.
 
     `earlier` is what runs before this plan have left owed, `former` its objects once they were read.

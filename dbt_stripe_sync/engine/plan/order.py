@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.replace import end_first
 from dbt_stripe_sync.model.change import ENDS_FIRST, Change
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import LostValue
 
 
-@dataclass(slots=True, kw_only=True)
-class Order:
+class Order(Struct, kw_only=True):
     """The dependencies among a plan's changes.
 
     `after` has the changes before each one, `end_first` the replacements whose old object must end before the new one

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from shutil import copyfileobj
@@ -17,6 +16,8 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.plan.withholding import withhold_waiting
 from dbt_stripe_sync.model.codec import (
@@ -51,8 +52,7 @@ PROOF = ("sha256", "signature")
 _AGAIN = "make a new plan with `dbt-stripe-sync plan --out FILE`"
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
+class _Section(Struct, frozen=True):
     start: int
     count: int
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from math import ceil
 from time import perf_counter
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.calls import bulk_of
 from dbt_stripe_sync.engine.decide.replace import may_replace
@@ -43,8 +45,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncPlan:
+class SyncPlan(Struct, frozen=True, kw_only=True):
     """A sync's counts and everything that is wrong with its rows.
 
     `rejected_keys` are those that can't be sent, or are not looked at though they differ.

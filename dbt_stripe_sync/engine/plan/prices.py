@@ -7,8 +7,9 @@ prices of two currencies together, a quantity of a metered one, and a first bill
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.engine.plan.reads import read_together
 from dbt_stripe_sync.model.calls import Call, Verdict
@@ -56,8 +57,7 @@ class Price(NamedTuple):
 _UNKNOWN = Price()
 
 
-@dataclass(slots=True, kw_only=True)
-class Prices:
+class Prices(Struct, kw_only=True):
     """Prices by the row that creates one, or by the id of one that exists. Each is looked up once.
 
     `active` says of the ids that this plan archives, or brings back, what becomes of them. `may_read` is None until a

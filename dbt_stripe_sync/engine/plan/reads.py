@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import Struct
+
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Location, Problem, ReadLimitError
 
@@ -68,8 +70,7 @@ class Reads:
         self.stripe.allow_reads(inf)
 
 
-@dataclass(slots=True, kw_only=True)
-class Share:
+class Share(Struct, kw_only=True):
     """What one sync reads. Once it would have to read more than it may, `problem` says so."""
 
     stripe: Stripe

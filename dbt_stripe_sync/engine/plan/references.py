@@ -9,13 +9,13 @@ again, everything is listed.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
+from msgspec import Struct, field
 
 from dbt_stripe_sync.engine.decide.rules import Found
 from dbt_stripe_sync.engine.plan.listing import PAGE, everything
@@ -43,8 +43,7 @@ _ASKED = pa.schema([("key", pa.string()), ("rank", pa.int32()), ("field", pa.str
 _VALUES = pa.schema([("resource", pa.string()), ("field", pa.string()), ("value", pa.string()), ("id", pa.string())])
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(Struct):
     """What has been asked about one resource so far."""
 
     listed_by: set[str] = field(default_factory=set)

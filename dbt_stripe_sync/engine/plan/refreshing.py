@@ -8,7 +8,6 @@ and all of a sync's objects with `--refresh` or after `refresh_every`.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from math import ceil
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
+from msgspec import Struct, field
 
 from dbt_stripe_sync.engine.payload.drift import find_drift
 from dbt_stripe_sync.engine.payload.layout import KEY
@@ -60,8 +60,7 @@ _FOUND = pa.schema(
 _READ = pa.schema({"key": _TEXT})
 
 
-@dataclass(slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, kw_only=True):
     """How far the reading of one sync's objects has come. `is_whole` says that all of them are read."""
 
     staged: Staged
@@ -75,8 +74,7 @@ class Reading:
     unanswered: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class Refreshing:
+class Refreshing(Struct, kw_only=True):
     """Reads objects back for the syncs of one plan; `asks_all` means `--refresh`.
 
     The results are in `work.read_back` for the comparison of rows; what only has to be recorded is added to the plan.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.errors import Problem, StateError
 from dbt_stripe_sync.model.sql import literal
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenameCheck:
+class RenameCheck(Struct, frozen=True, kw_only=True):
     """Looks for syncs that were there and are gone, beside a new one of the same resource.
 
     `known` has the names of all syncs that the project describes, selected or not, and of those that are disabled.

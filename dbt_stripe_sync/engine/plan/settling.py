@@ -7,11 +7,12 @@ referred to the old one have moved. Where one of those can't be sent, the end is
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.builder import pending_id
 from dbt_stripe_sync.model.change import Action, Change, PlannedCall, change_id
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 _ENDS = pa.schema([("target", pa.string())])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referrer:
+class Referrer(Struct, frozen=True, kw_only=True):
     """A row whose record refers to an object that will end.
 
     `change_id` is None if it isn't sent. `is_planned` says whether the plan has a change for the row, `ends` whether
@@ -47,8 +47,7 @@ class Referrer:
     ends: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class Settling:
+class Settling(Struct, kw_only=True):
     """Plans what is owed. `of_changes` collects what the changes of this plan will owe, by sync.
 
     `replaced` are the replacements of the plan and `removed` its removals, where rows of other syncs refer to them;

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.engine.plan.across import Across
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.fingerprints import Fingerprints
 
 
-@dataclass(slots=True, kw_only=True)
-class Planning:
+class Planning(Struct, kw_only=True):
     """What the syncs of one plan share.
 
     `referenced` names the syncs whose ids others of this plan need, `referred_to` those to which any sync refers;

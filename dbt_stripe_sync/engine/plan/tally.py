@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.change import Change, kind_of, other_kind
 
@@ -21,8 +22,7 @@ MOST_PROBLEMS = 10_000
 MOST_KINDS = 40
 
 
-@dataclass(slots=True, kw_only=True)
-class Tally:
+class Tally(Struct, kw_only=True):
     """The decisions on some rows, added up."""
 
     actions: Counter[str] = field(default_factory=Counter)

@@ -8,8 +8,9 @@ decides.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.engine.plan.ordering import ends_later, stays
 from dbt_stripe_sync.engine.plan.reads import no_reads_left
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Catalog
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Other:
+class _Other(Struct, frozen=True, kw_only=True):
     """The object on which a removal takes effect, by its row. `end` is what this plan does to end it, if anything."""
 
     resource: str

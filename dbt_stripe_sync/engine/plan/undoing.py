@@ -7,9 +7,11 @@ finally the replacements of old objects end. What can't be undone is a problem o
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.rules import Decision, Keep, Observed, Reject, Rules
 from dbt_stripe_sync.engine.decide.undo import CANNOT_UNDO, Done, cannot, decide_undone
@@ -47,8 +49,7 @@ CREATED = frozenset({Action.CREATE})
 CHANGED = frozenset(Action) - CREATED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndoScope:
+class UndoScope(Struct, frozen=True, kw_only=True):
     """Which run is undone, and the selected syncs in the order of their references.
 
     `left_alone` names those of the project that are not selected.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.change import ENDS_FIRST, row_of
 from dbt_stripe_sync.model.errors import Location, Problem
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Change
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(Struct, frozen=True):
     """A change that waits for another, as far as a message names it."""
 
     whole: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import pyarrow as pa
+from msgspec import Struct
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, REFS
 from dbt_stripe_sync.engine.stage.staged import RowCounts
@@ -25,8 +25,7 @@ _KEYS = pa.schema([("key", pa.string())])
 _KINDS = {kind.value: kind for kind in Kind}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffCounts:
+class DiffCounts(Struct, frozen=True, kw_only=True):
     """Numbers of keys, and of the model's rows.
 
     `records` are those with a live object, to which percentage limits apply.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.layout import HASH, KEY, PARENT, REFS
 from dbt_stripe_sync.engine.stage.differing import (
@@ -214,8 +215,7 @@ def _selected(part: Part, keys: Sequence[str]) -> str:
     return ", ".join([*keys, _columns(part), *references, *extra])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Loading:
+class _Loading(Struct, frozen=True, kw_only=True):
     """Reads from the warehouse into the workspace."""
 
     workspace: Workspace
@@ -245,8 +245,7 @@ class _Loading:
         return coming.rows
 
 
-@dataclass(slots=True)
-class _Coming:
+class _Coming(Struct):
     """Counts a model's rows, and keeps the error that ended them, of which DuckDB would only give the text."""
 
     rows: int = 0

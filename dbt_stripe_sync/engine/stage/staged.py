@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from dbt_stripe_sync.engine.payload.layout import ChildPart, Layout
@@ -12,16 +13,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowCounts:
+class RowCounts(Struct, frozen=True, kw_only=True):
     """How many rows a model has, and how many of them have no key."""
 
     rows: int
     without_key: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Compared(Struct, frozen=True, kw_only=True):
     """How the warehouse hashes a sync's rows.
 
     With a `mark`, which is what the state has, it compares them with its copy of the state's hashes. With
@@ -34,8 +33,7 @@ class Compared:
     hashes_first: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
+class Staged(Struct, frozen=True, kw_only=True):
     """A sync's rows in the workspace. `number` distinguishes its tables from those of other syncs.
 
     `salt` is the secret for the rows' hashes if their values aren't stored. `compared` says how the warehouse hashes

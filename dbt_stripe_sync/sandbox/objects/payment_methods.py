@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.sandbox import family as core
 from dbt_stripe_sync.sandbox.objects.plain import plain_family

@@ -12,12 +12,12 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import msgspec
+from msgspec import Struct
 
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.state.remote import problems
@@ -56,8 +56,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         return f"process {self.process} of {self.user} on {self.host}{run}, since {_said(self.since)}"
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(Struct):
     tag: str
     terms: Terms
     # By both clocks, since one of them stops while a machine sleeps.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pyarrow as pa
+from msgspec import Struct
 
 from dbt_stripe_sync.state.session import Statement
 
@@ -24,8 +24,7 @@ class BadEntryError(Exception):
     """What an object holds is no entry, or not the one that was written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class Position(Struct, frozen=True, kw_only=True):
     """The position of a copy of the state: the number of its last entry, and that entry's digest."""
 
     number: int

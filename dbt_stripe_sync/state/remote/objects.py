@@ -6,11 +6,12 @@ import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.errors import StateError
 from dbt_stripe_sync.state.remote import problems
@@ -35,16 +36,14 @@ class TakenError(Exception):
     """Another writer was first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """An object and the identifier of its version."""
 
     body: bytes
     tag: str
 
 
-@dataclass(slots=True)
-class Objects:
+class Objects(Struct):
     """The objects below one folder of a store. Everything raises `StateError`; `requests` counts by kind."""
 
     place: RemotePlace

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.params import ParamKind
 from dbt_stripe_sync.stripe_api.rules.billing import DistinctPrices, OneCurrency, PhasesInOrder

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.violation import Violation
 from dbt_stripe_sync.stripe_api.rules.catalogue import rules_of
@@ -48,8 +49,7 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
     return iter(found)
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(Struct):
     """`most` is the number of characters where nothing but the length of a text is looked at."""
 
     rules: list[Rule] = field(default_factory=list)

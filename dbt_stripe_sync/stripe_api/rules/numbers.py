@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.money import THREE_DECIMAL, TWO_EMPTY_DECIMALS
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
@@ -39,8 +40,7 @@ LEAST_CHARGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(Struct, frozen=True):
     """A number within bounds, which count as allowed; `above` is a bound that doesn't. None is no bound."""
 
     least: int | None = None
@@ -73,8 +73,7 @@ class Between:
             yield _out_of_bounds(self.says, f"less than or equal to {self.most}")
 
 
-@dataclass(frozen=True, slots=True)
-class MaxDecimals:
+class MaxDecimals(Struct, frozen=True):
     """A number has at most so many decimal places."""
 
     most: int
@@ -96,8 +95,7 @@ class MaxDecimals:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class WholeAmount:
+class WholeAmount(Struct, frozen=True):
     """An amount ends as its currency requires: in 0 with three decimals, in 00 if it no longer has decimals."""
 
     says: str = "ends in 0 in a three-decimal currency, in 00 in ISK and UGX"
@@ -114,8 +112,7 @@ class WholeAmount:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeableAmount:
+class ChargeableAmount(Struct, frozen=True):
     """An amount has no more digits than a charge can have."""
 
     says: str = "at most 99,999,999 (999,999,999,999 in IDR)"
@@ -132,8 +129,7 @@ class ChargeableAmount:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class LeastCharge:
+class LeastCharge(Struct, frozen=True):
     """An amount is at least the least that Stripe charges in its currency."""
 
     says: str = "at least the least charge of its currency, such as 50 in USD and 30 in GBP"

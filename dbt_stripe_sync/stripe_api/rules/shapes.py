@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.metadata import (
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
 
-@dataclass(frozen=True, slots=True)
-class MaxItems:
+class MaxItems(Struct, frozen=True):
     """A list has at most so many items."""
 
     most: int
@@ -41,8 +41,7 @@ class MaxItems:
             yield too_many(len(value), self.most)
 
 
-@dataclass(frozen=True, slots=True)
-class MaxSubscriptionItems:
+class MaxSubscriptionItems(Struct, frozen=True):
     """The items of a subscription, as its billing mode allows."""
 
     says: str = "at most 100 items; 20 with `billing_mode.type: classic`"
@@ -57,8 +56,7 @@ class MaxSubscriptionItems:
             yield too_many(len(items), most)
 
 
-@dataclass(frozen=True, slots=True)
-class Includes:
+class Includes(Struct, frozen=True):
     """A list that says anything has a certain word in it."""
 
     word: str
@@ -78,8 +76,7 @@ class Includes:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class FirstHas:
+class FirstHas(Struct, frozen=True):
     """The first item of a list has a parameter that the others may lack."""
 
     name: str
@@ -100,8 +97,7 @@ class FirstHas:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class WithoutOwnCurrency:
+class WithoutOwnCurrency(Struct, frozen=True):
     """A map of currencies lacks the one that the object has itself. `own` names its parameter."""
 
     own: str = "currency"
@@ -120,8 +116,7 @@ class WithoutOwnCurrency:
                     yield own_currency(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(Struct, frozen=True):
     """Stripe's limits on metadata."""
 
     says: str = "at most 50 keys of 40 characters without `[` and `]`, values of 500 characters"

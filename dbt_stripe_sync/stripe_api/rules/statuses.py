@@ -5,8 +5,9 @@ The one table of it: the sandbox refuses by it, and a plan foresees by it, since
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.foreseen import Fixed
 
@@ -18,8 +19,7 @@ REQUEST_ONLY = frozenset({"expand", "proration_behavior", "payment_behavior", "o
 _FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
+class Frozen(Struct, frozen=True, kw_only=True):
     """What a status makes unchangeable, with Stripe's answer to a change, and the source.
 
     `{name}` and `{status}` in `message` are filled in. Without a `source` the rule is a guess: the sandbox keeps it, a

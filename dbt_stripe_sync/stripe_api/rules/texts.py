@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.money import is_currency
@@ -19,8 +20,7 @@ _COUNTRY = re.compile(r"[A-Za-z]{2}")
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/]")
 
 
-@dataclass(frozen=True, slots=True)
-class MaxCharacters:
+class MaxCharacters(Struct, frozen=True):
     """A text has at most so many characters."""
 
     most: int
@@ -40,8 +40,7 @@ class MaxCharacters:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Without:
+class Without(Struct, frozen=True):
     """A text has none of some characters."""
 
     characters: str
@@ -62,8 +61,7 @@ class Without:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class HasLetter:
+class HasLetter(Struct, frozen=True):
     """A text has a letter in it."""
 
     says: str = "at least one letter"
@@ -77,8 +75,7 @@ class HasLetter:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(Struct, frozen=True):
     """A text consists of what a pattern takes, as `says` puts it."""
 
     pattern: str
@@ -90,8 +87,7 @@ class Matches:
             yield Fault(reason=f"is not {self.says}", message=f"Invalid value: must be {self.says}")
 
 
-@dataclass(frozen=True, slots=True)
-class Email:
+class Email(Struct, frozen=True):
     """A text looks like an email address."""
 
     says: str = "an email address: a name, `@`, and a domain with a dot, without blanks"
@@ -107,8 +103,7 @@ class Email:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Currency:
+class Currency(Struct, frozen=True):
     """A currency that Stripe supports."""
 
     says: str = "a currency that Stripe supports"
@@ -119,8 +114,7 @@ class Currency:
             yield _unknown_currency(value)
 
 
-@dataclass(frozen=True, slots=True)
-class CurrencyKeys:
+class CurrencyKeys(Struct, frozen=True):
     """The names in a map are currencies that Stripe supports."""
 
     says: str = "each key is a currency that Stripe supports"
@@ -133,8 +127,7 @@ class CurrencyKeys:
                     yield _unknown_currency(name, within=(name,))
 
 
-@dataclass(frozen=True, slots=True)
-class Country:
+class Country(Struct, frozen=True):
     """A country's code of two letters."""
 
     says: str = "a two-letter country code"
@@ -150,8 +143,7 @@ class Country:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(Struct, frozen=True):
     """A text is a URL that names its scheme."""
 
     says: str = "a URL with its scheme, such as `https://example.com`"

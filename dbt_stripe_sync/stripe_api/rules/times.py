@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from dbt_stripe_sync.model.foreseen import Window
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
 
@@ -22,8 +24,7 @@ WINDOWS: Mapping[str, Mapping[str, Window]] = {
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class InFuture:
+class InFuture(Struct, frozen=True):
     """A time is in the future."""
 
     says: str = "in the future"
@@ -37,8 +38,7 @@ class InFuture:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class InPast:
+class InPast(Struct, frozen=True):
     """A time does not lie ahead."""
 
     says: str = "not in the future"
@@ -52,8 +52,7 @@ class InPast:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class InWindow:
+class InWindow(Struct, frozen=True):
     """A time is within a window. The codes are Stripe's for too early and too late."""
 
     window: Window
@@ -85,8 +84,7 @@ class InWindow:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class YearsOld:
+class YearsOld(Struct, frozen=True):
     """A date of birth, as `day`, `month` and `year`, is more than so many years in the past."""
 
     years: int
@@ -109,8 +107,7 @@ class YearsOld:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class WithinYears:
+class WithinYears(Struct, frozen=True):
     """A time is at most this many years ahead. `message` is Stripe's, if known."""
 
     years: int
@@ -155,8 +152,7 @@ class MaxInterval:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NotBefore:
+class NotBefore(Struct, frozen=True):
     """A time is not before the one that a sibling names."""
 
     sibling: str

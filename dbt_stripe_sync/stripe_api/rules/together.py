@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.stripe_api.rules.rule import Fault
@@ -15,8 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
 
-@dataclass(frozen=True, slots=True)
-class Excludes:
+class Excludes(Struct, frozen=True):
     """A parameter and another of the same hash are not given together."""
 
     other: str
@@ -38,8 +39,7 @@ class Excludes:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class OnlyWith:
+class OnlyWith(Struct, frozen=True):
     """A parameter goes with one value of a sibling. `default` is what the sibling is where it is missing."""
 
     sibling: str
@@ -66,8 +66,7 @@ class OnlyWith:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NotWith:
+class NotWith(Struct, frozen=True):
     """A parameter does not go with a sibling that has a certain value."""
 
     sibling: str
@@ -87,8 +86,7 @@ class NotWith:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NeedsOneOf:
+class NeedsOneOf(Struct, frozen=True):
     """A hash has at least one of some parameters, or one of `instead`; the path leads to the hash.
 
     `message` is Stripe's, where it has words of its own for it.
@@ -113,8 +111,7 @@ class NeedsOneOf:
             yield missing if self.message is None else replace(missing, message=self.message, code=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Alone:
+class Alone(Struct, frozen=True):
     """A parameter of a request goes with none but some others."""
 
     but: tuple[str, ...]
@@ -140,8 +137,7 @@ class Alone:
         return f" except for {_either(self.but)}" if self.but else ""
 
 
-@dataclass(frozen=True, slots=True)
-class GoesWithOnly:
+class GoesWithOnly(Struct, frozen=True):
     """One value of a parameter goes with none but some others of its request."""
 
     value: str
@@ -164,8 +160,7 @@ class GoesWithOnly:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class DiffersFrom:
+class DiffersFrom(Struct, frozen=True):
     """A parameter has another value than a sibling."""
 
     sibling: str
@@ -184,8 +179,7 @@ class DiffersFrom:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NotBeside:
+class NotBeside(Struct, frozen=True):
     """A parameter does not go with another of the same hash, whether the request or the object has that one."""
 
     other: str
@@ -206,8 +200,7 @@ class NotBeside:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class OneOfItems:
+class OneOfItems(Struct, frozen=True):
     """A parameter is the `name` of one of the hashes in a sibling list."""
 
     sibling: str
@@ -230,8 +223,7 @@ class OneOfItems:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ValueNeeds:
+class ValueNeeds(Struct, frozen=True):
     """One value of a parameter goes with one value of a sibling, where that says anything."""
 
     own: str
@@ -253,8 +245,7 @@ class ValueNeeds:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NeedsWhen:
+class NeedsWhen(Struct, frozen=True):
     """A hash whose `trigger` has a certain value, or any at all, has one of some others; the path leads to the hash.
 
     `default` is what the trigger is where it is missing.
@@ -283,8 +274,7 @@ class NeedsWhen:
             yield needs(self.names, f"`{self.trigger}{f'={self.value}' if self.value is not None else ''}`")
 
 
-@dataclass(frozen=True, slots=True)
-class Ascending:
+class Ascending(Struct, frozen=True):
     """Tiers follow one another by `up_to`, and the last one has no end."""
 
     says: str = "in ascending order of `up_to`, the last one `inf`"
@@ -303,8 +293,7 @@ class Ascending:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class InOrder:
+class InOrder(Struct, frozen=True):
     """Of two times inside a hash, the later one is not before the other; the path leads to the hash.
 
     Each is a dotted path below the hash. `strictly` says that they are not the same either.
@@ -332,8 +321,7 @@ class InOrder:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class MostTogether:
+class MostTogether(Struct, frozen=True):
     """A list and another of the same hash have at most so many items together."""
 
     most: int
