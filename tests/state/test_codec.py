@@ -69,18 +69,17 @@ CHANGES = st.builds(
     gone=st.booleans(),
 )
 # Hypothesis can't read the types of its fields: its module imports them for type checkers alone.
-INTENTS = st.fixed_dictionaries(
-    {
-        "id": TEXT,
-        "run_id": TEXT,
-        "change": CHANGES,
-        "keys": st.lists(TEXT, max_size=2).map(tuple),
-        "step": st.integers(0, 5),
-        "stripe_id": MAYBE,
-        "key_sent_at": st.none() | MOMENT,
-        "key_spent": st.booleans(),
-    }
-).map(lambda values: Intent(**values))
+INTENTS = st.builds(
+    lambda change, **rest: Intent(change=change, **rest),
+    CHANGES,
+    id=TEXT,
+    run_id=TEXT,
+    keys=st.lists(TEXT, max_size=2).map(tuple),
+    step=st.integers(0, 5),
+    stripe_id=MAYBE,
+    key_sent_at=st.none() | MOMENT,
+    key_spent=st.booleans(),
+)
 LOCATIONS = st.builds(Location, file=MAYBE, model=MAYBE, sync=MAYBE, field=MAYBE, key=MAYBE)
 PROBLEMS = st.builds(Problem, code=TEXT, summary=TEXT, where=LOCATIONS, hint=MAYBE, severity=st.sampled_from(Severity))
 FAILURES = st.none() | st.builds(
