@@ -277,7 +277,7 @@ class Lifecycle:
     found_by: tuple[str, ...] = ()
     modes: frozenset[Mode] = frozenset(Mode)
     on_removed: Mapping[Removal, Step | ByStatus] = field(default_factory=dict)
-    when_immutable_changes: Replace | NotReplaced = NotReplaced(reason="Stripe has no way to change it")
+    when_immutable_changes: Replace | NotReplaced = NotReplaced(reason="Stripe can't change it")
     own_id: bool = False
     tagged: bool = True
     permanent: frozenset[Removal] = frozenset()

@@ -75,7 +75,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(reason="Stripe accepts it only when the customer is created"),
             # docs.stripe.com/billing/customer/balance: every invoice moves it; and every invoice has the next number.
             moved_by_stripe=("balance", "next_invoice_sequence"),
-            note="deleting a customer can't be undone and cancels its subscriptions at once",
+            note="deleting a customer can't be undone and cancels its subscriptions immediately",
             # docs.stripe.com/api/customers/delete. The list leaves out those that are canceled already.
             # A schedule that has begun has a subscription; one that has not would begin without a customer.
             ends_with_it=(
@@ -129,7 +129,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
             needs_one_of=(("amount", "amount_decimal", "tiers"),),
-            note="Stripe keeps plans for old integrations; prices replace them",
+            note="Stripe supports plans for old integrations; use prices instead",
         ),
         "coupon": Lifecycle(
             found_by=("id", "metadata", "name"),
@@ -218,7 +218,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
             listed=False,
             request_only=_HOW_TO_CHARGE,
-            when_immutable_changes=NotReplaced(reason="an item stays with its subscription"),
+            when_immutable_changes=NotReplaced(reason="an item can't move to another subscription"),
             part_of="subscription",
         ),
         "subscription_schedule": Lifecycle(
@@ -237,7 +237,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             cuts_short=(CutsShort(operation="cancel", resource="subscription", wholly=True),),
-            when_immutable_changes=NotReplaced(reason="a new schedule would start its phases again"),
+            when_immutable_changes=NotReplaced(reason="a new schedule would restart its phases"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             request_only=("proration_behavior",),
             # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
@@ -252,7 +252,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates
             # to." (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
             anchored={"phases": "start_date"},
-            note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
+            note="`deactivate` releases the schedule and leaves its subscription unchanged; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
             undone_by=Removal.VOID,
@@ -268,9 +268,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.DELETE, Removal.VOID}),
-            when_immutable_changes=NotReplaced(
-                reason="an invoice is a document of its own; void it and make a new one"
-            ),
+            when_immutable_changes=NotReplaced(reason="an invoice can't be replaced; void it and create a new one"),
             replace_if_asked=Replace(then=Removal.VOID),
             finishes={
                 "finalize": Finish(name="finalize", operation="finalize_invoice", status="draft", becomes="open"),
@@ -307,9 +305,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             permanent=frozenset({Removal.VOID}),
-            when_immutable_changes=NotReplaced(
-                reason="a credit note is a document of its own; void it and make a new one"
-            ),
+            when_immutable_changes=NotReplaced(reason="a credit note can't be replaced; void it and create a new one"),
         ),
         "quote": Lifecycle(
             found_by=("id", "metadata", "number"),
@@ -319,7 +315,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=NotReplaced(reason="a quote is a document of its own; cancel it and make a new one"),
+            when_immutable_changes=NotReplaced(reason="a quote can't be replaced; cancel it and create a new one"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             finishes={
                 "finalize": Finish(
@@ -341,9 +337,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id",),
             listed=False,
             when_immutable_changes=NotReplaced(
-                reason="an entry in a ledger is never changed; add another that corrects it"
+                reason="an entry in a ledger can't be changed; add another one to correct it"
             ),
-            note="an entry changes what the customer owes; it can't be removed",
+            note="an entry changes the customer's balance; it can't be removed",
         ),
         "customer.tax_id": Lifecycle(
             found_by=("id",),
@@ -373,13 +369,15 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "entitlements.feature": Lifecycle(
             found_by=("id", "lookup_key", "metadata", "name"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            when_immutable_changes=NotReplaced(reason="the lookup key is how your code knows the feature"),
+            when_immutable_changes=NotReplaced(reason="your code identifies the feature by its lookup key"),
             uniques=(Unique(parameter="lookup_key"),),
         ),
         "payment_link": Lifecycle(
             found_by=("id", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            when_immutable_changes=NotReplaced(reason="a new link has a new URL, and the old one is in use"),
+            when_immutable_changes=NotReplaced(
+                reason="a new link has a new URL, and customers may still use the old one"
+            ),
             replace_if_asked=Replace(),
             shown_if_asked=("line_items",),
             # docs.stripe.com/api/payment-link/update: an item is named by its id, and none comes or goes.
@@ -394,8 +392,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             tagged=False,
-            when_immutable_changes=NotReplaced(reason="how a meter counts is fixed when it is created"),
-            note="an inactive meter accepts no events; it is activated again when its row comes back",
+            when_immutable_changes=NotReplaced(reason="the way a meter counts is fixed at creation"),
+            note="an inactive meter accepts no events; it is reactivated when its row returns",
             # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so a subscription that still
             # runs would bill nothing of what is used until its end.
             used_by=(
@@ -414,10 +412,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             modes=INSERT_ONLY,
             tagged=False,
             listed=False,
-            when_immutable_changes=NotReplaced(
-                reason="an event that was sent is counted; Stripe has no way to change it"
-            ),
-            note="`identifier` comes from the key unless it is mapped, so that an event that is sent twice counts once",
+            when_immutable_changes=NotReplaced(reason="an event is counted once it is sent; Stripe can't change it"),
+            note="`identifier` is derived from the key unless you map it, so an event that is sent twice counts once",
             key_as="identifier",
             repeated="already exists with identifier",
             counted_at="timestamp",
@@ -438,8 +434,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("customer", "customer_account"),),
             on_removed={Removal.VOID: Step(operation="void_grant"), Removal.DEACTIVATE: Step(operation="expire")},
             permanent=frozenset({Removal.VOID, Removal.DEACTIVATE}),
-            when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and make a new one"),
-            note="`void` cancels an unused grant, `deactivate` lets it expire now",
+            when_immutable_changes=NotReplaced(reason="a grant has already been given; void it and create a new one"),
+            note="`void` cancels an unused grant; `deactivate` expires it now",
         ),
         "billing.alert": Lifecycle(
             found_by=("id",),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # They hold for one request and are no part of the object, so that no status fixes them.
 REQUEST_ONLY = frozenset({"expand", "proration_behavior", "payment_behavior", "off_session"})
-_FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
+_FINALIZED = frozenset({"open", "paid", "uncollectible", "void"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
         Frozen(
             # No amounts, no discounts, nothing of the customer, and what the page of `update` keeps for drafts.
             fixed=Fixed(
-                statuses=_FINALISED,
+                statuses=_FINALIZED,
                 reason="the invoice is finalized",
                 names=frozenset(
                     {
@@ -103,7 +103,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
             # "You can't use the Update endpoint to edit most fields", without a list of them.
             # A guess: `finalized-invoices`.
             fixed=Fixed(
-                statuses=_FINALISED,
+                statuses=_FINALIZED,
                 reason="the invoice is finalized",
                 but=frozenset(
                     {"metadata", "auto_advance", "default_payment_method", "default_source", "payment_settings"}
@@ -117,7 +117,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
     "invoice_item": (
         Frozen(
             fixed=Fixed(
-                statuses=_FINALISED,
+                statuses=_FINALIZED,
                 reason="the item is on a finalized invoice",
                 status_field="invoice.status",
                 expand=("invoice",),
