@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Warehouse(Protocol):
     """Reads rows as Arrow batches, with the same values in the same form from every warehouse.
 
-    `columns` and `rows` raise `WarehouseError`. Times with a zone are in UTC. Exact numbers that don't fit into a decimal are
-    text, in a field with the metadata `NUMBER_FIELD`.
+    `columns` and `rows` raise `WarehouseError`. Times with a zone are in UTC. Exact numbers that don't fit into a
+    decimal are text, in a field with the metadata `NUMBER_FIELD`.
     """
 
     def columns(self, source: RowSource) -> Mapping[str, str]:

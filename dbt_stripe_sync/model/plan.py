@@ -1,4 +1,4 @@
-"""What has to be done, and what it was made for."""
+"""The values of a plan: what has to be done, and what it was made for."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ class Note:
 class SyncCounts:
     """What the plan found for one sync, in rows.
 
-    `after` names the syncs that must finish before it starts. `part_of` names the sync with which the results of a
-    separate lane are reported. `drifted` are the rows whose objects were changed in Stripe by others, and which the
-    plan leaves unchanged. `reads` is how many requests it took to compare the rows with Stripe. `kinds` counts the
-    changes by what they do (`kind_of`). Once the plan was sent: `ended` is how many of the rows' changes ended in each
-    status, `steps` the same of further steps, such as the end of a replaced object. `before` is how many an earlier
-    `apply` of the plan had done, `earlier` the results of changes that an earlier run had left open.
+    - `after` names the syncs that must finish before it starts.
+    - `part_of` names the sync with which the results of a separate lane are reported.
+    - `drifted` are the rows whose objects others have changed in Stripe, and which the plan leaves unchanged.
+    - `reads` is how many requests it took to compare the rows with Stripe.
+    - `kinds` counts the changes by what they do (`kind_of`).
+
+    After the plan was sent, `ended` counts the rows' changes by their status, and `steps` further steps, such as the
+    end of a replaced object. `before` is how many an earlier `apply` of the plan had done, `earlier` the results of
+    changes that an earlier run had left open.
     """
 
     sync: str
@@ -67,7 +70,7 @@ class SyncCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermanentRemovals:
-    """Removals of one sync that can't be undone, and to which its `limits.max_removed` does not agree beforehand."""
+    """Removals of one sync that can't be undone, and that its `limits.max_removed` doesn't pre-approve."""
 
     sync: str
     resource: str
@@ -94,24 +97,24 @@ class PlanHeader:
 
 
 class Changes(Protocol):
-    """The changes of a plan, ordered by sync. They can be walked many times and need not be in memory."""
+    """The changes of a plan, ordered by sync. They can be iterated many times and need not be in memory."""
 
     def __iter__(self) -> Iterator[Change]:
-        """All of them, parents before children."""
+        """All changes, parents before children."""
         ...
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of changes."""
         ...
 
     def of(self, sync: str) -> Iterator[Change]:
-        """Those of one sync, in the order of their keys."""
+        """The changes of one sync, in the order of their keys."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """A row that asks for what its record holds already: only the record's hash and references are others."""
+    """A row whose parameters match its record: only the record's hash and references change."""
 
     sync: str
     key: str
@@ -130,7 +133,7 @@ class FormerObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostValue:
-    """A value that the object of a row which left the model has no more: another row has taken it over."""
+    """A value that the object of a removed row no longer has, because another row has taken it over."""
 
     sync: str
     key: str
@@ -150,8 +153,8 @@ class DriftedObject:
     """An object that was read back and differs from what was written.
 
     `digest` identifies the difference. `changed` has the row's values as `before` and Stripe's as `after`.
-    `is_reported` says that the plan leaves it and shows it; otherwise a change of the plan handles it, or it was shown
-    before. `author` is who changed it, if Stripe says so.
+    `is_reported` says that the plan leaves the object unchanged and reports it; otherwise a change of the plan handles
+    it, or it was reported before. `author` is who changed it, if known.
     """
 
     sync: str
@@ -166,7 +169,7 @@ class DriftedObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettledDrift:
-    """A row whose object matches again what was written."""
+    """A row whose object matches what was written again."""
 
     sync: str
     key: str
@@ -174,7 +177,7 @@ class SettledDrift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectSeen:
-    """A row whose object was found to be deleted, or to be there after all."""
+    """A row whose object was found to be deleted, or to exist after all."""
 
     sync: str
     key: str
@@ -188,10 +191,10 @@ Refreshed: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingCost:
-    """What it takes to read a sync's objects back: between `least` and `most` calls.
+    """The cost of reading a sync's objects back: between `least` and `most` calls.
 
-    With `is_search` they are not known yet: they are looked for, for so many rows without a record. `most` is infinite
-    where Stripe can only list all that the account has.
+    With `is_search` the objects aren't known yet: they are searched for, for this many rows without a record. `most` is
+    infinite if Stripe can only list everything in the account.
     """
 
     sync: str
@@ -205,9 +208,10 @@ class ReadingCost:
 class Plan:
     """What has to be done.
 
-    `refreshes` is what needs no call and is only to be written down. `owed` are steps of earlier changes that are still
-    to be done. `reads` is how many requests it took to see what it needed of Stripe. `digest` is that of all of it, and
-    `signature` what the state that it was made from says to that.
+    - `refreshes` are record updates that need no call.
+    - `owed` are steps of earlier changes that are still to be done.
+    - `reads` is how many requests planning took.
+    - `digest` covers the whole plan, and `signature` is the signature of the digest by the state that it was made from.
     """
 
     header: PlanHeader
@@ -223,10 +227,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
+    """Options of a plan.
 
-    `refresh` reads every object back from Stripe and says what others have changed there. `only` names the keys, by
-    sync, of the rows that are looked at; None looks at all.
+    `full_refresh` compares every row by its parameters; `most_changes` limits the number of changes. `refresh` reads
+    every object back from Stripe and reports what others have changed. `only` names the keys, by sync, of the rows to
+    compare; None compares all.
     """
 
     full_refresh: bool = False
@@ -243,12 +248,12 @@ class Agree(Protocol):
     """Decides whether to send a plan with permanent removals that no limit of the project bounds."""
 
     def __call__(self, plan: Plan, removals: Sequence[PermanentRemovals], /) -> bool:
-        """Called once the plan is made and before anything of it is sent; `removals` are those in question."""
+        """Called once the plan is made and before anything of it is sent; `removals` are those to approve."""
         ...
 
 
 class Review(Protocol):
-    """Sees every plan before it is sent, and may raise `PlanError` to keep it from that."""
+    """Sees every plan before it is sent, and may raise `PlanError` to stop it."""
 
     def __call__(self, plan: Plan, /, *, is_first: bool) -> None:
         """Called once the plan is made; `is_first` says that the state has no record yet."""
