@@ -1,4 +1,4 @@
-"""Checks of lists and hashes: how many, which go together, and what metadata may hold."""
+"""Checks of lists and hashes: their size, their combinations, and the limits of metadata."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MaxItems:
-    """A list has at most so many items."""
+    """A list has at most this many items."""
 
     most: int
 
@@ -36,19 +36,19 @@ class MaxItems:
         return f"at most {counted(self.most, 'item')}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has no more."""
+        """No fault if it has no more."""
         if isinstance(value, list) and len(value) > self.most:
             yield too_many(len(value), self.most)
 
 
 @dataclass(frozen=True, slots=True)
 class MaxSubscriptionItems:
-    """The items of a subscription, as its billing mode allows."""
+    """The maximum number of items of a subscription in its billing mode."""
 
     says: str = "at most 100 items; 20 with `billing_mode.type: classic`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where there are no more."""
+        """No fault if there are no more."""
         mode = spot.said("billing_mode") or {}
         name = mode.get("type") if isinstance(mode, dict) else None
         most = SUBSCRIPTION_ITEMS.get(name or "flexible", SUBSCRIPTION_ITEMS["flexible"])
@@ -59,7 +59,7 @@ class MaxSubscriptionItems:
 
 @dataclass(frozen=True, slots=True)
 class Includes:
-    """A list that says anything has a certain word in it."""
+    """A list that isn't empty contains a certain word."""
 
     word: str
 
@@ -69,7 +69,7 @@ class Includes:
         return f"includes `{self.word}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has."""
+        """No fault if it has."""
         if isinstance(value, list) and value and self.word not in value:
             yield Fault(
                 reason=f"must include `{self.word}`",
@@ -91,7 +91,7 @@ class FirstHas:
         return f"the first item has `{self.name}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has."""
+        """No fault if it has."""
         if isinstance(value, list) and value and isinstance(value[0], dict) and not is_given(value[0].get(self.name)):
             yield Fault(
                 reason=f"needs `{self.name}` in its first item",
@@ -102,7 +102,7 @@ class FirstHas:
 
 @dataclass(frozen=True, slots=True)
 class WithoutOwnCurrency:
-    """A map of currencies lacks the one that the object has itself. `own` names its parameter."""
+    """A map of currencies omits the object's own currency. `own` names its parameter."""
 
     own: str = "currency"
 
@@ -112,7 +112,7 @@ class WithoutOwnCurrency:
         return f"not the object's own `{self.own}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it does."""
+        """No fault if it does."""
         own = spot.said(self.own)
         if isinstance(value, dict) and isinstance(own, str):
             for name in value:
@@ -127,7 +127,7 @@ class Metadata:
     says: str = "at most 50 keys of 40 characters without `[` and `]`, values of 500 characters"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One for each limit that is not kept."""
+        """One fault for each limit that is exceeded."""
         if isinstance(value, dict):
             yield from map(_excess_fault, find_excess(value))
 
@@ -163,7 +163,7 @@ def _excess_fault(excess: Excess) -> Fault:
 
 
 def own_currency(name: str) -> Fault:
-    """A price's own currency among its other ones."""
+    """The fault that a price's own currency is in its `currency_options`."""
     return Fault(
         reason="names the object's own currency, which Stripe accepts only at the top level",
         message="You are specifying an update to a currency option that matches the top-level currency for this price. "
@@ -174,7 +174,7 @@ def own_currency(name: str) -> Fault:
 
 
 def too_many(count: int, most: int) -> Fault:
-    """A list that is too long."""
+    """The fault that a list is too long."""
     return Fault(
         reason=f"has {count:,} items, Stripe accepts {most:,}",
         message=f"Array must have at most {most} elements. You provided {count}.",

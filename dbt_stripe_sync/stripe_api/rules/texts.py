@@ -1,4 +1,4 @@
-"""Checks of texts: their length, their characters, their form."""
+"""Checks of texts: their length, their characters, their format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/]")
 
 @dataclass(frozen=True, slots=True)
 class MaxCharacters:
-    """A text has at most so many characters."""
+    """A text has at most this many characters."""
 
     most: int
 
@@ -31,7 +31,7 @@ class MaxCharacters:
         return f"at most {counted(self.most, 'character')}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where the text is short enough."""
+        """No fault if the text is short enough."""
         if isinstance(value, str) and len(value) > self.most:
             yield Fault(
                 reason=f"has {len(value):,} characters, Stripe accepts {self.most:,}",
@@ -42,7 +42,7 @@ class MaxCharacters:
 
 @dataclass(frozen=True, slots=True)
 class Without:
-    """A text has none of some characters."""
+    """A text contains none of some characters."""
 
     characters: str
 
@@ -52,7 +52,7 @@ class Without:
         return f"none of {_listed(self.characters)}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where the text has none of them."""
+        """No fault if the text has none of them."""
         if isinstance(value, str) and any(character in value for character in self.characters):
             yield Fault(
                 # By name: the character itself is part of the row's value.
@@ -64,12 +64,12 @@ class Without:
 
 @dataclass(frozen=True, slots=True)
 class HasLetter:
-    """A text has a letter in it."""
+    """A text contains a letter."""
 
     says: str = "at least one letter"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has one."""
+        """No fault if it has one."""
         if isinstance(value, str) and value and not re.search(r"[A-Za-z]", value):
             yield Fault(
                 reason="has no letter, and Stripe requires at least one",
@@ -79,13 +79,13 @@ class HasLetter:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """A text consists of what a pattern takes, as `says` puts it."""
+    """A text matches a pattern, which `says` describes."""
 
     pattern: str
     says: str
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where the whole text matches."""
+        """No fault if the whole text matches."""
         if isinstance(value, str) and value and not re.fullmatch(self.pattern, value):
             yield Fault(reason=f"is not {self.says}", message=f"Invalid value: must be {self.says}")
 
@@ -97,7 +97,7 @@ class Email:
     says: str = "an email address: a name, `@`, and a domain with a dot, without blanks"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it looks like one."""
+        """No fault if it looks like one."""
         if not isinstance(value, str) or not value:
             return
         name, _, domain = value.partition("@")
@@ -114,7 +114,7 @@ class Currency:
     says: str = "a currency that Stripe supports"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where Stripe supports it."""
+        """No fault if Stripe supports it."""
         if isinstance(value, str) and value and not is_currency(value):
             yield _unknown_currency(value)
 
@@ -126,7 +126,7 @@ class CurrencyKeys:
     says: str = "each key is a currency that Stripe supports"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One for each name that is none."""
+        """One fault for each key that isn't a supported currency."""
         if isinstance(value, dict):
             for name in value:
                 if not is_currency(name):
@@ -135,12 +135,12 @@ class CurrencyKeys:
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """A country's code of two letters."""
+    """A two-letter country code."""
 
     says: str = "a two-letter country code"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has the form of one."""
+        """No fault if it has the form of one."""
         if isinstance(value, str) and value and not _COUNTRY.fullmatch(value):
             yield Fault(
                 reason="is not a two-letter country code",
@@ -152,12 +152,12 @@ class Country:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A text is a URL that names its scheme."""
+    """A text is a URL with a scheme."""
 
     says: str = "a URL with its scheme, such as `https://example.com`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it is one."""
+        """No fault if it is one."""
         if isinstance(value, str) and value and not _WITH_SCHEME.match(value):
             yield Fault(
                 reason="is not a valid URL: it has no scheme",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Excludes:
-    """A parameter and another of the same hash are not given together."""
+    """A parameter and another one of the same hash are not given together."""
 
     other: str
 
@@ -27,7 +27,7 @@ class Excludes:
         return f"not together with `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the other is not given."""
+        """No fault if the other is not given."""
         if is_given(value) and is_given(spot.hash.get(self.other)):
             name = spot.path[-1]
             yield Fault(
@@ -40,7 +40,7 @@ class Excludes:
 
 @dataclass(frozen=True, slots=True)
 class OnlyWith:
-    """A parameter goes with one value of a sibling. `default` is what the sibling is where it is missing."""
+    """A parameter requires one value of a sibling. `default` is the sibling's value if it is missing."""
 
     sibling: str
     value: str
@@ -52,7 +52,7 @@ class OnlyWith:
         return f"only with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No violation if the sibling has the value, or if its value is unknown."""
+        """No fault if the sibling has the value, or if its value is unknown."""
         other = spot.said(self.sibling)
         if not is_given(other):
             if not spot.is_whole:
@@ -68,7 +68,7 @@ class OnlyWith:
 
 @dataclass(frozen=True, slots=True)
 class NotWith:
-    """A parameter does not go with a sibling that has a certain value."""
+    """A parameter excludes a value of a sibling."""
 
     sibling: str
     value: str
@@ -79,7 +79,7 @@ class NotWith:
         return f"not with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the sibling has another value."""
+        """No fault if the sibling has another value."""
         if is_given(value) and spot.said(self.sibling) == self.value:
             yield Fault(
                 reason=f"does not go with `{self.sibling}: {self.value}`",
@@ -91,7 +91,7 @@ class NotWith:
 class NeedsOneOf:
     """A hash has at least one of some parameters, or one of `instead`; the path leads to the hash.
 
-    `message` is Stripe's, where it has words of its own for it.
+    `message` is Stripe's, if it has a special one.
     """
 
     names: tuple[str, ...]
@@ -105,7 +105,7 @@ class NeedsOneOf:
         return f"needs {_either(self.names)}{unless}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has, or where it may have what the request doesn't say."""
+        """No fault if it has, or if it may have what the request doesn't say."""
         if not isinstance(value, dict) or not spot.has_all_inside:
             return
         if not any(is_given(value.get(name)) for name in (*self.names, *self.instead)):
@@ -115,7 +115,7 @@ class NeedsOneOf:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """A parameter of a request goes with none but some others."""
+    """A parameter excludes all others in the request, except for some."""
 
     but: tuple[str, ...]
 
@@ -125,7 +125,7 @@ class Alone:
         return f"with no other parameter{f' but {_either(self.but)}' if self.but else ''}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No violation if it is the only one."""
+        """No fault if it is the only one."""
         own = spot.path[-1]
         others = [name for name in spot.hash if name not in {own, *self.but} and is_given(spot.hash[name])]
         if is_given(value) and others:
@@ -142,7 +142,7 @@ class Alone:
 
 @dataclass(frozen=True, slots=True)
 class GoesWithOnly:
-    """One value of a parameter goes with none but some others of its request."""
+    """One value of a parameter excludes all others in the request, except for some."""
 
     value: str
     names: tuple[str, ...]
@@ -153,7 +153,7 @@ class GoesWithOnly:
         return f"`{self.value}` only beside {_listed(self.names)}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the request has no other."""
+        """No fault if the request has no other."""
         own = spot.path[-1]
         others = sorted(name for name in spot.hash if name != own and name not in self.names)
         if value == self.value and others:
@@ -166,7 +166,7 @@ class GoesWithOnly:
 
 @dataclass(frozen=True, slots=True)
 class DiffersFrom:
-    """A parameter has another value than a sibling."""
+    """A parameter differs from a sibling."""
 
     sibling: str
 
@@ -176,7 +176,7 @@ class DiffersFrom:
         return f"not the same as `{self.sibling}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has."""
+        """No fault if it has."""
         if is_given(value) and value == spot.hash.get(self.sibling):
             yield Fault(
                 reason=f"must differ from `{self.sibling}`",
@@ -186,7 +186,7 @@ class DiffersFrom:
 
 @dataclass(frozen=True, slots=True)
 class NotBeside:
-    """A parameter does not go with another of the same hash, whether the request or the object has that one."""
+    """A parameter excludes another one of the same hash, whether the request or the object has that one."""
 
     other: str
 
@@ -196,7 +196,7 @@ class NotBeside:
         return f"not where there is `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where there is none, as far as that is known."""
+        """No fault if there is none, as far as that is known."""
         if is_given(value) and is_given(spot.said(self.other)):
             yield Fault(
                 reason=f"does not go with `{self.other}`",
@@ -219,7 +219,7 @@ class OneOfItems:
         return f"the `{self.name}` of one of `{self.sibling}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it is."""
+        """No fault if it is."""
         items = spot.hash.get(self.sibling)
         if not is_given(value) or not isinstance(items, list):
             return
@@ -232,7 +232,7 @@ class OneOfItems:
 
 @dataclass(frozen=True, slots=True)
 class ValueNeeds:
-    """One value of a parameter goes with one value of a sibling, where that says anything."""
+    """One value of a parameter requires one value of a sibling, unless the sibling is missing."""
 
     own: str
     sibling: str
@@ -244,7 +244,7 @@ class ValueNeeds:
         return f"`{self.own}` only with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the sibling has the value, or says nothing."""
+        """No fault if the sibling has the value, or says nothing."""
         other = spot.said(self.sibling)
         if value == self.own and is_given(other) and other != self.value:
             yield Fault(
@@ -272,7 +272,7 @@ class NeedsWhen:
         return f"needs {_either(self.names)} with {when}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has, or where it may have what the request doesn't say."""
+        """No fault if it has, or if it may have what the request doesn't say."""
         if not isinstance(value, dict) or not spot.has_all_inside:
             return
         inside = value if spot.around else {**spot.known, **value}
@@ -285,12 +285,12 @@ class NeedsWhen:
 
 @dataclass(frozen=True, slots=True)
 class Ascending:
-    """Tiers follow one another by `up_to`, and the last one has no end."""
+    """Tiers are in ascending order of `up_to`, and the last one has no upper bound."""
 
     says: str = "in ascending order of `up_to`, the last one `inf`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where they do."""
+        """No fault if they do."""
         if not isinstance(value, list) or not all(isinstance(tier, dict) for tier in value):
             return
         ends = [tier.get("up_to") for tier in value]
@@ -307,7 +307,7 @@ class Ascending:
 class InOrder:
     """Of two times inside a hash, the later one is not before the other; the path leads to the hash.
 
-    Each is a dotted path below the hash. `strictly` says that they are not the same either.
+    Each is a dotted path below the hash. `strictly` says that they must not be equal either.
     """
 
     earlier: str
@@ -320,7 +320,7 @@ class InOrder:
         return f"`{self.later}` {'after' if self.strictly else 'not before'} `{self.earlier}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where they are in order, or where one of them is no time."""
+        """No fault if they are in order, or if one of them is no time."""
         one, other = (_inside(value, path) for path in (self.earlier, self.later))
         if not all(isinstance(time, int) and not isinstance(time, bool) for time in (one, other)):
             return
@@ -334,7 +334,7 @@ class InOrder:
 
 @dataclass(frozen=True, slots=True)
 class MostTogether:
-    """A list and another of the same hash have at most so many items together."""
+    """A list and another one of the same hash have at most this many items together."""
 
     most: int
     other: str
@@ -345,7 +345,7 @@ class MostTogether:
         return f"at most {counted(self.most, 'item')}, together with `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where they have no more."""
+        """No fault if they have no more."""
         beside = spot.said(self.other)
         count = sum(len(items) for items in (value, beside) if isinstance(items, list))
         if isinstance(value, list) and isinstance(beside, list) and count > self.most:
@@ -356,7 +356,7 @@ class MostTogether:
 
 
 def needs(names: tuple[str, ...], when: str | None = None) -> Fault:
-    """One of some parameters is missing."""
+    """The fault that one of some parameters is missing."""
     with_ = f" when {when}" if when is not None else ""
     if len(names) == 1 and when is None:
         message = f"Missing required param: {names[0]}."
@@ -372,7 +372,7 @@ def needs(names: tuple[str, ...], when: str | None = None) -> Fault:
 
 
 def is_given(value: Any) -> bool:
-    """Whether a parameter says anything."""
+    """Whether a parameter has a value."""
     return value is not None and value is not False and value != ""
 
 
