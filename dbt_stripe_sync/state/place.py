@@ -1,4 +1,4 @@
-"""Where a state is: in a file, or on an object store, with a copy of it in a file."""
+"""The location of a state: a file, or an object store with a local copy in a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEASED = "state-leased"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemotePlace:
-    """A URL without secrets (`s3://bucket/prefix`), and the dbt target whose state it is."""
+    """A URL without secrets (`s3://bucket/prefix`), and the dbt target of the state."""
 
     url: str
     target: str
@@ -27,8 +27,8 @@ class RemotePlace:
 class StatePlace:
     """The location of a state: a file, or `remote`, of which the file is this machine's copy.
 
-    `before` is the file that would have it without `remote`: its contents may have to be moved first. `memory_mb` is
-    how much DuckDB may use; with None it depends on the machine.
+    `before` is the file that would be used without `remote`; its contents may have to be moved first. `memory_mb` is
+    how much memory DuckDB may use; with None it depends on the machine.
     """
 
     path: Path
