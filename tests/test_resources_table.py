@@ -24,22 +24,20 @@ HEAD = """\
 
 <!-- `python tests/test_resources_table.py` writes this page from the program's own data. -->
 
-What `resource:` may name: every service of the Stripe SDK that can create something, {count} in all, {synced}
-of which can be synced. `dbt-stripe-sync fields RESOURCE` lists the parameters of one.
+This page lists every resource that the Stripe SDK can create: {count} in all, of which {synced} can be synced.
+`dbt-stripe-sync fields RESOURCE` lists the parameters of one.
 
-- **modes**: `upsert` creates, finds and updates; `insert` writes only rows without an object; `update` only
-  those with one. A resource without `update` has objects that Stripe never changes.
-- **match**: how a row without a record finds an object that exists already. `metadata` stands for
-  `metadata.<name>`.
-- **on_removed**: what can happen to the object of a row that left the model; `ignore` always can. What can't be
-  undone has an asterisk.
-- **immutable parameter changed**: what a change of a parameter does that Stripe accepts at creation alone.
-  *Replace* makes a new object first, moves the row to it, and then removes the old one as it says. *NotReplaced*
-  leaves the object unchanged and says why.
+- **modes**: `upsert` creates, finds and updates objects. `insert` writes only rows without an object, and `update` only
+  rows with one. If a resource lacks `update`, Stripe never changes its objects.
+- **match**: the fields by which an existing object can be found. `metadata` stands for `metadata.<name>`.
+- **on_removed**: what can happen to the object of a row that has left the model. `ignore` is always possible. An
+  asterisk marks actions that can't be undone.
+- **immutable parameter changed**: what happens if a row changes a parameter that Stripe accepts only at creation.
+  *replace* creates a new object, moves the row to it, and then removes the old one as stated. *reject* rejects the row,
+  with the reason.
 - **options**: what `options:` accepts.
-- A resource with **no tag** has no metadata, so that its objects can't be recognized in Stripe: keep the
-  state file.
-- The parameters of **parent** are part of Stripe's URL. They are mapped like any other and never change.
+- **no tag**: objects of this resource have no metadata, so a lost state can't find them again. Back up the state.
+- **parent**: these parameters are part of Stripe's URL. They are mapped like any other and never change.
 """
 NAMES = ("resource", "modes", "match", "on_removed", "immutable parameter changed", "options", "notes")
 COLUMNS = f"| {' | '.join(NAMES)} |\n{'|---' * len(NAMES)}|\n"
@@ -54,16 +52,16 @@ def render_page() -> str:
     return "\n".join(
         [
             HEAD.format(count=len(names), synced=len(names) - len(refused)),
-            "## The core\n",
+            "## Core resources\n",
             table(CORE),
-            "## With rules of their own\n",
+            "## Resources with special rules\n",
             table(ruled),
-            "## All others\n\nWhat can be done with them follows from the operations and parameters of the SDK.\n",
+            "## All other resources\n\nTheir behavior follows from the operations and parameters in the SDK.\n",
             table(other),
-            "## Refused\n\n| resource | why no sync writes it |\n|---|---|",
+            "## Resources that can't be synced\n\n| resource | reason |\n|---|---|",
             *(f"| `{name}` | {reason} |" for name, reason in sorted(refused.items())),
-            "\n## API v2\n\nWhat the SDK can create by API v2 is no `resource:`.\n",
-            "| of API v2 | instead, or why not |\n|---|---|",
+            "\n## API v2\n\n`resource:` can't name what the SDK creates only through API v2.\n",
+            "| API v2 | alternative, or reason |\n|---|---|",
             *(f"| `{name}` | {reason} |" for name, reason in sorted(REFUSED_V2.items())),
             "",
         ]
@@ -90,7 +88,7 @@ def cells(name) -> list[str]:
 
 def replacement(name, life) -> str:
     if not any(param.immutable and not param.in_path for param in CATALOG.resources[name].params.values()):
-        return "there are none"
+        return "none is immutable"
     change = life.when_immutable_changes
     if isinstance(change, NotReplaced):
         asked = life.replace_if_asked
@@ -110,7 +108,7 @@ def notes(name, life) -> str:
     parents = [param.name for param in CATALOG.resources[name].params.values() if param.in_path]
     said = [
         f"parent: {', '.join(f'`{parent}`' for parent in parents)}" if parents else None,
-        "takes an `id` of your own" if life.own_id else None,
+        "accepts an `id` of your own" if life.own_id else None,
         "no tag" if not life.tagged else None,
         *(fixed(rule) for rule in life.fixed),
         life.note,
@@ -120,9 +118,9 @@ def notes(name, life) -> str:
 
 
 def fixed(rule) -> str:
-    what = "what Stripe takes of drafts alone" if rule.names is not None else "any change"
-    but = f" but of {', '.join(f'`{name}`' for name in sorted(rule.but))}" if rule.but else ""
-    return f"{'while' if rule.reason.endswith('yet') else 'once'} {rule.reason}, {what}{but} is rejected"
+    what = "changes that Stripe accepts only for drafts are" if rule.names is not None else "every change is"
+    but = f", except to {', '.join(f'`{name}`' for name in sorted(rule.but))}" if rule.but else ""
+    return f"{'while' if rule.reason.endswith('yet') else 'once'} {rule.reason}, {what} rejected{but}"
 
 
 def test_the_page_of_resources_says_what_the_program_does():

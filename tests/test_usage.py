@@ -41,7 +41,7 @@ def test_a_meter_that_counts_differently_is_rejected(metered):
     ran = metered.cli()
 
     assert ran.exit_code == 1
-    assert "how a meter counts is fixed when it is created" in ran.text
+    assert "the way a meter counts is fixed at creation" in ran.text
 
 
 def test_a_meter_rests_while_its_row_is_away_and_works_again_with_it(metered):

@@ -1,4 +1,4 @@
-"""The JSON files that dbt leaves in its target folder."""
+"""Reads the JSON files in dbt's target folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 
 def broken_artifact(path: Path, why: str) -> Problem:
-    """An artifact that is not as dbt writes it."""
+    """An artifact that doesn't have dbt's format."""
     return Problem(
         code="broken-manifest",
         summary=f"dbt's artifact can't be read: {why}",

@@ -1,4 +1,4 @@
-"""The user's own `dbt`, run as a program: for what only dbt knows, and for `run --build`."""
+"""Runs the user's own `dbt` as a program: for what only dbt knows, and for `run --build`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VARIABLE = "DBT_STRIPE_SYNC_DBT"
 
 
 def find_dbt() -> Path:
-    """The `dbt` to run: the one that is named, the one next to this Python, or the one on the path.
+    """The `dbt` to run: the one that `DBT_STRIPE_SYNC_DBT` names, the one next to this Python, or the one on the path.
 
     Raises `ConfigError` (`no-dbt`).
     """
@@ -42,9 +42,9 @@ def find_dbt() -> Path:
 
 
 def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> None:
-    """`dbt build` for some models and all that they come from; its output goes to stderr.
+    """Run `dbt build` for some models and all their parents; its output goes to stderr.
 
-    With `--defer`, only the models are built, since dbt never defers what it is asked to build: an unbuilt parent is
+    With `--defer`, only the models are built, because dbt never defers what it is asked to build. An unbuilt parent is
     read from where the manifest in `--state` has it. A partly failed build is not an error here: its results hold back
     what failed. Raises `ConfigError` if dbt could not start (`dbt-build-failed`).
     """
@@ -52,7 +52,7 @@ def build_models(project: DbtProject, chosen: Chosen, models: Sequence[str]) -> 
     arguments = ["build", "--select", *selectors, *(["--defer"] if chosen.defer else [])]
     results = project.target_path / "run_results.json"
     before = _written_at(results)
-    # stdout belongs to our own data.
+    # stdout is only for our own data.
     done = start_dbt(project, chosen, arguments, stdout=_stderr(), stderr=subprocess.STDOUT)
     sys.stderr.write(done.stdout or "")
     if not _has_begun(done.returncode, results, before):
@@ -103,7 +103,7 @@ def start_dbt(
         command += [flag, value] if value else []
     command += ["--target-path", str(chosen.target_path)] if chosen.target_path else []
     command += ["--state", str(chosen.state.absolute())] if chosen.state else []
-    # The user's own program, with arguments as a list: no shell reads them.
+    # The user's own program, with its arguments as a list: no shell interprets them.
     return subprocess.run(
         command,
         check=False,

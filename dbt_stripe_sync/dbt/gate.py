@@ -1,4 +1,4 @@
-"""Which models may be synced, by what dbt's commands did: what failed, or whose tests did, must not reach Stripe."""
+"""Decides which models may be synced, from the results of dbt's commands: failures must not reach Stripe."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import ModelNode
 
 SHOWN_NAMES = 3
-# Between dbt's last write of a model's SQL below `target/run` and its note of the time in the results.
+# The time between dbt's last write of a model's SQL below `target/run` and the time that it records in the results.
 SLACK_SECONDS = 1.0
 
 
 class Gate(Struct, frozen=True, kw_only=True):
     """What dbt's results say about a project's models.
 
-    `held` gives the reasons for those that must not be synced. `unbuilt` have no known result, and `untested` have
+    `held` gives the reasons for models that must not be synced. `unbuilt` have no known result, and `untested` have
     tests without any known result. `retested` have a test that dbt has run again since its newest known result.
     """
 
@@ -64,7 +64,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -> Gate:
-    """Judge the models that syncs read; with `require_results`, those without a result are held, too."""
+    """Judge the models that syncs read. With `require_results`, models without a result are held, too."""
     held = held_models(evidence)
     unbuilt: set[str] = set()
     untested: set[str] = set()
@@ -120,7 +120,7 @@ def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
 
 
 def held_models(evidence: Evidence) -> dict[str, str]:
-    """Models that must not be synced, with the reason: dbt could not build or test them, or what they come from."""
+    """Models that must not be synced, with the reason: dbt could not build or test them, or one of their parents."""
     held = dict(_failed_models(evidence))
     for guarded, reason in _failed_tests(evidence):
         held.setdefault(guarded, reason)
@@ -164,7 +164,8 @@ def _stops(test: TestNode, status: str) -> bool:
 
 def _skipped_models(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for unique_id, node, known in _known_models(evidence):
-        # dbt 2 calls every ephemeral model skipped, since it builds none; one whose parents failed is held by them.
+        # dbt 2 reports every ephemeral model as skipped, since it builds none. If its parents failed, they hold it
+        # back.
         if known.status == SKIPPED and node.materialized != "ephemeral":
             yield unique_id, f"`{node.label}` was skipped in {_when(known, evidence)}"
 
@@ -193,7 +194,7 @@ def _is_known_to_be_built(evidence: Evidence, unique_id: str) -> bool:
     """Whether dbt's newest build of a model is one whose result is known."""
     node = evidence.manifest.nodes.get(unique_id)
     if node is None:
-        return True  # a source, or what comes from one
+        return True  # a source, or a child of one
     if node.materialized == "ephemeral":
         return all(_is_known_to_be_built(evidence, parent) for parent in node.depends_on)
     known = _result_of(evidence, unique_id)
@@ -201,13 +202,13 @@ def _is_known_to_be_built(evidence: Evidence, unique_id: str) -> bool:
 
 
 def _was_built_after(evidence: Evidence, node: ModelNode, known: Known) -> bool:
-    """Whether dbt has run the model's SQL later than its newest result says: what came of that is not known."""
+    """Whether dbt has run the model's SQL later than its newest result says, so that the outcome isn't known."""
     run = evidence.target_path / "run" / node.package / node.path
     return run.is_file() and _is_later(evidence, run.stat().st_mtime, known)
 
 
 def _has_run_since(evidence: Evidence, test: str, ran_at: Mapping[tuple[str, str], float]) -> bool:
-    """The same of a test."""
+    """The same for a test."""
     node = evidence.manifest.graph[test]
     known, ran = _result_of(evidence, test), ran_at.get((node.package_name, node.file_name))
     return known is not None and ran is not None and _is_later(evidence, ran, known)
@@ -224,7 +225,7 @@ def _is_later(evidence: Evidence, ran: float, known: Known) -> bool:
         return False
     results = evidence.target_path / RESULTS
     if known.by.invocation_id == evidence.last.invocation_id and results.is_file():
-        # A target folder that was copied has new times, all alike.
+        # A copied target folder has new times, which are all the same.
         at = max(at, results.stat().st_mtime)
     return ran > at + SLACK_SECONDS
 

@@ -1,4 +1,4 @@
-"""Which columns identify a model's rows and refer to other models, by its constraints and its data tests."""
+"""Finds the columns that identify a model's rows and refer to other models, from constraints and data tests."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.nodes import GraphNode
 
-# Of dbt_utils, and the same test in projects that have copied it.
+# A test of dbt_utils, and the same test in projects that have copied it.
 COMBINATION = "unique_combination_of_columns"
 
 
 def find_keys(manifest: Manifest, unique_id: str) -> list[tuple[str, ...]]:
-    """Every key of a model, the surest first: primary keys, then what is unique and never null, then what is unique."""
+    """Every key of a model, the most certain first: primary keys, then unique and never null, then unique."""
     node = manifest.graph[unique_id]
     facts = [*_constraints(node), *_tests(manifest, unique_id)]
     not_null = {columns for kind, columns in facts if kind == "not_null"}
@@ -49,7 +49,7 @@ def _data_tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[GraphNode,
             continue
         metadata = read_part(node.test_metadata, dict[str, Any]) or {}
         arguments = metadata.get("kwargs") or {}
-        # dbt 1.10 and later keep a test's arguments below a name of their own.
+        # dbt 1.10 and later keep a test's arguments under a separate key.
         yield node, str(metadata.get("name")), {**arguments, **(arguments.get("arguments") or {})}
 
 
@@ -61,8 +61,9 @@ def _tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[str, tuple[str,
             yield name, (str(arguments["column_name"]),)
 
 
-class Relationship(Struct, frozen=True, kw_only=True):
-    """What dbt's `relationships` test says: a column holds the values of another model's field."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relationship:
+    """dbt's `relationships` test: a column contains the values of another model's field."""
 
     column: str
     model: str

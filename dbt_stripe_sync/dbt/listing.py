@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.dbt.manifest import Manifest
     from dbt_stripe_sync.dbt.project import Chosen, DbtProject
 
-# With `--output-keys unique_id` a line holds nothing else.
+# With `--output-keys unique_id`, a line contains nothing else.
 _LISTED = re.compile(r'\s*\{"unique_id": ?"([^"]+)"\}\s*')
-# An option wins over the variable and over `flags:` of dbt_project.yml that mean the same.
+# An option takes precedence over the variable and over `flags:` in dbt_project.yml with the same meaning.
 _PINNED = (
     *("--output", "json", "--output-keys", "unique_id", "--log-format", "text", "--log-level", "info", "--quiet"),
     *("--resource-type", "model", "--resource-type", "seed", "--resource-type", "snapshot"),
-    # dbt 1.x's `ls` would write a manifest without the compiled SQL of ephemeral models over the one of the build.
+    # dbt 1.x's `ls` would overwrite the build's manifest with one that lacks the compiled SQL of ephemeral models.
     "--no-write-json",
 )
 # No option overrides these: DIRTY makes dbt 2 list only changed nodes, and log levels of 1.x stop it.
@@ -46,13 +46,13 @@ class DbtLs(Struct, frozen=True, kw_only=True):
         return self._answer(("--select", selector), f"selector `{selector}`")
 
     def named(self, name: str) -> frozenset[str]:
-        """Those that a selector of selectors.yml finds. Raises `ConfigError`."""
+        """The nodes that a selector in selectors.yml finds. Raises `ConfigError`."""
         return self._answer(("--selector", name), f"`--selector {name}`")
 
     def _answer(self, question: Sequence[str], what: str) -> frozenset[str]:
         listed = self._list(question, what)
         if not listed and (known := next(iter(self.manifest.nodes.values()), None)) is not None:
-            # Missing output looks like an empty answer. A question with a known answer tells them apart.
+            # Missing output looks like an empty answer, so a second question with a known answer tells them apart.
             control = self._list(("--select", ".".join(known.fqn) or known.name), what)
             if known.unique_id not in control:
                 raise ConfigError(_unreadable(what))

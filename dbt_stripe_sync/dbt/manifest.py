@@ -1,7 +1,7 @@
-"""dbt's `manifest.json` as typed nodes, of dbt 1.x and of dbt 2.
+"""Reads dbt's `manifest.json` into typed nodes, for dbt 1.x and dbt 2.
 
-What syncs can read (models, seeds, snapshots) becomes a `ModelNode`; everything else stays as dbt wrote it, for
-selectors, for the gate, and to find misplaced syncs.
+What syncs can read (models, seeds, snapshots) becomes a `ModelNode`. Everything else keeps dbt's format, for selectors,
+for the gate, and to find misplaced syncs.
 """
 
 from __future__ import annotations
@@ -43,8 +43,12 @@ TAG = "stripe_sync"
 _SCHEMA = re.compile(r"/manifest/v(\d+)")
 
 
-class TestNode(Struct, frozen=True, kw_only=True):
-    """A data test or unit test: `guards` are what it speaks of; only one of severity `error` stops them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestNode:
+    """A data test or unit test.
+
+    `guards` are the models that it tests; only a test of severity `error` holds them back.
+    """
 
     __test__ = False
 
@@ -53,10 +57,12 @@ class TestNode(Struct, frozen=True, kw_only=True):
     is_error: bool
 
 
-class Manifest(Struct, frozen=True, kw_only=True, dict=True):
-    """A dbt project as dbt last parsed it. `digest` changes with everything that syncs depend on.
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A dbt project as dbt last parsed it.
 
-    `nodes` are what a sync can read, `graph` is all that a selector can name, `disabled` what dbt leaves out.
+    `digest` changes with everything that syncs depend on. `nodes` are what a sync can read, `graph` is all that a
+    selector can name, and `disabled` is what dbt leaves out.
     """
 
     nodes: Mapping[str, ModelNode]
@@ -71,7 +77,7 @@ class Manifest(Struct, frozen=True, kw_only=True, dict=True):
 
     @classmethod
     def of_unparsed(cls, project_name: str) -> Manifest:
-        """That of a project which dbt has not parsed yet: nothing is known of it."""
+        """The manifest of a project that dbt has not parsed yet: nothing is known of it."""
         return cls(
             nodes={},
             graph={},
@@ -95,7 +101,7 @@ class Manifest(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def children(self) -> Mapping[str, tuple[str, ...]]:
-        """What comes from each node, tests and exposures too."""
+        """The children of each node, including tests and exposures."""
         children: dict[str, list[str]] = {}
         for unique_id, node in self.graph.items():
             for parent in node.parents:
@@ -123,7 +129,7 @@ def read_manifest(path: Path) -> Manifest:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """A hundred thousand objects that all stay would be looked through again and again for cycles that they lack."""
+    """Pause garbage collection: a hundred thousand objects that stay would be searched for cycles again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -139,7 +145,7 @@ class _Head(msgspec.Struct):
 
 
 def _why_not(content: bytes, path: Path, error: Exception) -> Problem:
-    """What is wrong with a file that does not have the form of a manifest."""
+    """What is wrong with a file that isn't a manifest."""
     try:
         head = msgspec.json.decode(content, type=_Head)
     except msgspec.ValidationError:
@@ -167,7 +173,7 @@ def _too_old(version: int, path: Path) -> Problem:
 
 
 def parse_models(raw: Mapping[str, Mapping[str, Any]], project_name: str) -> Mapping[str, ModelNode]:
-    """Models, seeds and snapshots in the shape of the manifest's `nodes`, from a dbt that has just read them."""
+    """Models, seeds and snapshots in the format of the manifest's `nodes`, from a dbt that has just parsed them."""
     nodes = msgspec.json.decode(
         orjson.dumps(raw, default=str, option=orjson.OPT_NON_STR_KEYS), type=dict[str, GraphNode]
     )

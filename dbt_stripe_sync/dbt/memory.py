@@ -55,7 +55,7 @@ class KnownResults(Struct, frozen=True):
         for unique_id, status in results.statuses.items():
             is_test = unique_id.startswith(TESTS)
             if is_test and status == SKIPPED:
-                continue  # what was not run says nothing of the test
+                continue  # a test that wasn't run has no new result; its relation contains stored failures, which are irrelevant here
             # A test's relation has its stored failures, which are irrelevant here.
             relation = None if is_test else results.relations.get(unique_id)
             where = None if place is None else (place.server if relation else place.identity)
@@ -126,7 +126,7 @@ def _by_time(runs: Iterable[RunResults]) -> list[RunResults]:
 
 
 def _read(file: Path) -> RunResults | None:
-    """What can't be read counts as forgotten."""
+    """Read a file. One that can't be read counts as forgotten."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=RunResults)
     except (OSError, msgspec.MsgspecError):

@@ -1,6 +1,6 @@
-"""dbt's selector methods (docs.getdbt.com/reference/node-selection/methods) that a manifest can answer.
+"""Implements dbt's selector methods (docs.getdbt.com/reference/node-selection/methods) that a manifest can answer.
 
-What a manifest can't answer (`state:`, `result:` …), and what dbt would refuse, is left to dbt itself.
+Methods that a manifest can't answer (`state:`, `result:` …), and those that dbt would reject, are left to dbt itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Matches: TypeAlias = Callable[[GraphNode], bool]
 
 WILDCARDS = "*?[]"
-# In the order of dbt's words for them; `dbt ls --select resource_type:x` refuses any other.
+# In the order of dbt's own list; `dbt ls --select resource_type:x` rejects any other.
 RESOURCE_TYPES = frozenset(
     {
         "model",
@@ -44,17 +44,17 @@ RESOURCE_TYPES = frozenset(
         "function",
     }
 )
-# What dbt keeps outside its `nodes`.
+# Nodes that dbt keeps outside its `nodes`.
 NOT_CONFIGURED = frozenset({"exposure", "metric", "saved_query", "semantic_model", "unit_test", "function"})
-# What both engines understand alike, without wildcards. dbt 2 has its own mind about these, about files, tests, configs
-# and access, and answers in no time.
+# Methods that both engines interpret in the same way, without wildcards. dbt 2 differs in these and in files, tests,
+# configs and access, but answers quickly.
 _ALIKE = frozenset({"fqn", "tag", "source", "exposure", "package", "resource_type"})
 _ALL = "*"
 _DEEP = "**"
 
 
 def find_nodes(method: str, value: str, manifest: Manifest, root: Path) -> set[str] | None:
-    """The unique ids that a method finds; None where only dbt can say, or would refuse."""
+    """The unique ids that a method finds; None if only dbt can answer, or would reject it."""
     name, *arguments = method.split(".")
     if manifest.is_of_dbt_2 and (name not in _ALIKE or _is_pattern(value)):
         return None
@@ -98,7 +98,7 @@ def _by_name(value: str, _arguments: Sequence[str], _manifest: Manifest, _root: 
 
 
 def _is_named(fqn: Sequence[str], value: str, node: GraphNode) -> bool:
-    """By its name, or by the beginning of its qualified name."""
+    """Whether it matches the node's name, or the beginning of its qualified name."""
     if not fqn:
         return False
     steps = value.split(".")
@@ -161,7 +161,7 @@ def _by_source(value: str, _arguments: Sequence[str], _manifest: Manifest, _root
 
 
 def _named(kind: str) -> Callable[[str, Sequence[str], Manifest, Path], Matches | None]:
-    """`exposure:name` or `exposure:package.name`, and so on."""
+    """Nodes by `exposure:name`, `exposure:package.name`, and so on."""
 
     def build(value: str, _arguments: Sequence[str], _manifest: Manifest, _root: Path) -> Matches | None:
         *package, name = value.split(".")
@@ -232,7 +232,7 @@ def _by_package(value: str, _arguments: Sequence[str], manifest: Manifest, _root
 
 
 def _by_config(value: str, arguments: Sequence[str], _manifest: Manifest, _root: Path) -> Matches | None:
-    """`config.materialized:table`, `config.meta.owner:finance`: text as text, `true` and `false` as both."""
+    """Nodes by `config.materialized:table`, `config.meta.owner:finance`: text as text, `true` and `false` as both."""
     if not arguments:
         return None
 
@@ -241,7 +241,7 @@ def _by_config(value: str, arguments: Sequence[str], _manifest: Manifest, _root:
             return False
         found: Any = node.settings()
         for step in arguments:
-            # dbt finds the methods of a dict before its names, and no selector equals a method.
+            # dbt finds the methods of a dict before its keys, and no selector equals a method.
             if not isinstance(found, dict) or step not in found or hasattr(dict, step):
                 return False
             found = found[step]
@@ -315,7 +315,7 @@ def _by_version(value: str, _arguments: Sequence[str], _manifest: Manifest, _roo
 
 
 def _is_older(one: float | str, other: float | str) -> bool:
-    """Whether a version comes before another: as numbers where both are, else as text."""
+    """Whether a version comes before another: as numbers if both are, otherwise as text."""
     try:
         return float(one) < float(other)
     except ValueError:

@@ -17,7 +17,7 @@ _MARK = TAG.encode()
 
 
 def find_misplaced(manifest: Manifest) -> Iterator[Problem]:
-    """A warning for each place in the manifest that looks like a sync and makes none."""
+    """A warning for each place in the manifest that looks like a sync but isn't read as one."""
     for unique_id, node in manifest.graph.items():
         if _mentions(node):
             is_read = unique_id in manifest.nodes

@@ -1,7 +1,7 @@
-"""The nodes of dbt's `manifest.json` as dbt writes them: the fields that are read here, and no others.
+"""The nodes of dbt's `manifest.json` as dbt writes them, with only the fields that are needed.
 
-A manifest can have a hundred megabytes, most of it SQL and documentation. msgspec skips what no field needs, and keeps
-what only some nodes need (`Raw`) as bytes until it is used.
+A manifest can have a hundred megabytes, most of it SQL and documentation. msgspec skips unneeded fields, and keeps what
+only some nodes need (`Raw`) as bytes until it is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NOTHING = Raw(b"null")
 
 
 class ModelConfig(Struct, gc=False):
-    """What is read of a model's `config`."""
+    """The needed parts of a model's `config`."""
 
     materialized: str | None = None
     meta: dict[str, Any] | None = None
@@ -32,7 +32,7 @@ class UnrenderedConfig(Struct, gc=False):
 
 
 class ColumnConfig(Struct, gc=False):
-    """What is read of a column's `config`."""
+    """The needed parts of a column's `config`."""
 
     meta: dict[str, Any] | None = None
 
@@ -48,7 +48,7 @@ class Column(Struct, gc=False):
 
 
 class TestConfig(Struct, gc=False):
-    """What is read of a test's `config`."""
+    """The needed parts of a test's `config`."""
 
     __test__ = False
 
@@ -56,7 +56,7 @@ class TestConfig(Struct, gc=False):
 
 
 class DependsOn(Struct, gc=False):
-    """What a node comes from."""
+    """The parents of a node."""
 
     nodes: list[str] | None = None
 
@@ -92,7 +92,7 @@ class GraphNode(Struct, gc=False):
 
     @property
     def parents(self) -> list[str]:
-        """The unique ids of what it comes from."""
+        """The unique ids of its parents."""
         return (self.depends_on.nodes if self.depends_on else None) or []
 
     @property
@@ -120,7 +120,7 @@ class GraphNode(Struct, gc=False):
 
 
 class NamesOnly(Struct, gc=False):
-    """What only has to be there."""
+    """A part that only has to exist."""
 
 
 class RawManifest(Struct, gc=False):
@@ -159,7 +159,7 @@ Part = TypeVar("Part")
 
 
 def read_part(raw: Raw, kind: type[Part]) -> Part | None:
-    """A part that was kept as bytes. Raises `msgspec.ValidationError` if it has another form."""
+    """Parse a part that was kept as bytes. Raises `msgspec.ValidationError` if it has another form."""
     return None if raw is NOTHING else _decoder(kind).decode(raw)  # type: ignore[arg-type]
 
 

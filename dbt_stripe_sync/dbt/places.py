@@ -1,4 +1,4 @@
-"""Where the targets of a profile build: server, database and schema, by the names that each adapter gives them."""
+"""Where the targets of a profile build: server, database and schema, under the names that each adapter uses."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _SERVERS = ("host", "server", "account", "endpoint", "port", "path")
 PLACE_KEYS = ("type", *_DATABASES, *_SCHEMAS, *_SERVERS)
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """Where a target builds; None for what its profile does not say, or what can't be rendered here."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a target builds; None for settings that its profile lacks, or that can't be rendered here."""
 
     target: str
     database: str | None
@@ -33,7 +34,7 @@ class Place(Struct, frozen=True, kw_only=True):
         return f"{self.server}|{self.database}|{self.schema}".casefold()
 
     def is_named_like(self, other: Place) -> bool:
-        """Whether both have the same database and schema by name, on the same server or on another."""
+        """Whether both have the same database and schema by name, on the same server or on another one."""
         return self.schema is not None and (self.database, self.schema) == (other.database, other.schema)
 
     def __str__(self) -> str:
@@ -42,7 +43,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 def place_of(target: str, output: Mapping[str, Any], *, hidden: Collection[str] = ()) -> Place:
-    """Where an output of a profile builds; `hidden` are the settings of it that can't be rendered here."""
+    """Where an output of a profile builds; `hidden` are its settings that can't be rendered here."""
     database = next((str(output[key]) for key in _DATABASES if output.get(key)), None)
     schema = next((str(output[key]) for key in _SCHEMAS if output.get(key)), None)
     if output.get("type") == "duckdb":

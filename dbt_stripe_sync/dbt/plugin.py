@@ -1,10 +1,8 @@
-"""The plugin for dbt 1.x: `dbt parse` and `dbt build` fail at once on a sync that `dbt-stripe-sync parse` would refuse.
+"""The plugin for dbt 1.x: `dbt parse` and `dbt build` fail on a sync that `dbt-stripe-sync parse` would reject.
 
-It also stores the results of the last dbt command before the next one overwrites them: `dbt docs generate` may follow a
-failed `dbt build`.
-
-dbt finds the plugin as `dbt_stripe_sync.plugins`. It does nothing if no model has a sync, or with
-`DBT_STRIPE_SYNC_PLUGIN=0` in the environment. dbt 2 has no Python plugins: use `dbt-stripe-sync parse` there.
+It also stores the results of the last dbt command before the next one overwrites them, since `dbt docs generate` may
+follow a failed `dbt build`. dbt finds the plugin as `dbt_stripe_sync.plugins`. It does nothing if no model has a sync,
+or with `DBT_STRIPE_SYNC_PLUGIN=0` in the environment. dbt 2 has no Python plugins: use `dbt-stripe-sync parse` there.
 """
 
 from __future__ import annotations
@@ -39,13 +37,13 @@ class StripeSyncPlugin(dbtPlugin):  # type: ignore[misc]
     """Checks the syncs each time that dbt has parsed the project."""
 
     def initialize(self) -> None:
-        """Called at the start of each command, while the target folder still has the results of the one before."""
-        with suppress(Exception):  # whatever is odd about the project or about this dbt, its commands must go on
+        """Called at the start of each command, while the target folder still has the results of the previous one."""
+        with suppress(Exception):  # whatever is wrong with the project or with this dbt, its commands must continue
             _remember_last_command()
 
     @dbt_hook  # type: ignore[untyped-decorator]
     def get_manifest_artifacts(self, manifest: Any) -> dict[str, Any]:
-        """Add no artifact; raise with every problem of the project's syncs, which dbt then shows."""
+        """Add no artifact. Raises with every problem of the project's syncs, which dbt then shows."""
         try:
             tagged = _is_tagged(manifest.nodes.values())
             problems = _find_problems(manifest.nodes.values(), self.project_name) if tagged else ""
@@ -82,13 +80,13 @@ def _named_target_path(project: Path) -> str | None:
 
 
 def _mentions_syncs(manifest: Path) -> bool:
-    """Whether a manifest speaks of us at all, without reading it as JSON."""
+    """Whether a manifest mentions `stripe_sync` at all, without parsing its JSON."""
     with manifest.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         return content.find(f'"{TAG}"'.encode()) >= 0
 
 
 class SyncsRefusedError(Exception):
-    """The syncs have problems; its text is what a person reads."""
+    """The syncs have problems; its message is for people."""
 
 
 def _is_tagged(nodes: Iterable[Any]) -> bool:
@@ -96,7 +94,7 @@ def _is_tagged(nodes: Iterable[Any]) -> bool:
 
 
 def _find_problems(nodes: Iterable[Any], project: str) -> str:
-    # Only here, since importing dbt_stripe_sync must cost dbt nothing in a project without syncs.
+    # Imported only here, since importing dbt_stripe_sync must cost dbt nothing in a project without syncs.
     from dbt_stripe_sync.report.problems_text import render_problems
     from dbt_stripe_sync.workload import check_syncs
 

@@ -1,4 +1,4 @@
-"""dbt_project.yml and profiles.yml: the project, its target and its settings, found and rendered as dbt does it."""
+"""Reads dbt_project.yml and profiles.yml as dbt does: the project, its target and its settings."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PROFILES_FILE = "profiles.yml"
 SELECTORS_FILE = "selectors.yml"
 
 
-class DbtProject(Struct, frozen=True, kw_only=True):
-    """A dbt project with the target that a run works on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DbtProject:
+    """A dbt project with the target of a run.
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
-    says where each target of the profile builds, as far as the environment allows rendering it. `default_target` is the
-    profile's, None if it can't be rendered. `default_selector` is the one in selectors.yml that dbt uses without a
-    selection.
+    says where each target of the profile builds, as far as it can be rendered here. `default_target` is the profile's,
+    None if it can't be rendered. `default_selector` is the one in selectors.yml that dbt uses without a selection.
     """
 
     root: Path
@@ -133,7 +133,7 @@ def read_project(project_dir: Path, chosen: Chosen, *, env: Mapping[str, str] | 
 
 
 def _paths(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """The folders that dbt_project.yml names, or the one that dbt looks into by default. Raises `ConfigError`."""
+    """The folders that dbt_project.yml names, or dbt's default. Raises `ConfigError`."""
     named = raw.get(key) or [key.replace("-paths", "s")]
     if not isinstance(named, list):
         where = Location(file=PROJECT_FILE, field=key)
@@ -164,7 +164,7 @@ def _find_root(project_dir: Path) -> Path:
 
 
 def _flag(env: Mapping[str, str], name: str) -> str | None:
-    """An option of dbt's from the environment: dbt 1.11 and later take DBT_ENGINE_X before DBT_X."""
+    """The environment variable of a dbt option: dbt 1.11 and later read DBT_ENGINE_X before DBT_X."""
     return env.get(f"DBT_ENGINE_{name}") or env.get(f"DBT_{name}")
 
 
@@ -179,8 +179,9 @@ def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> Pa
     return Path(env.get("HOME") or Path.home()) / ".dbt"
 
 
-class _Target(Struct, frozen=True, kw_only=True):
-    """A target of a profile, and what the profile says of the others."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """A target of a profile, and the profile's other targets."""
 
     name: str
     settings: Mapping[str, Any]
@@ -232,7 +233,7 @@ def _read_target(
         raise ConfigError(renderer.problems)
     if not rendered.get("type"):
         raise ConfigError(_bad_shape(at, "bad-profile", "it has no `type`", "name the warehouse: `type: postgres`"))
-    # What can't be rendered for another target is no problem of this one.
+    # Another target that can't be rendered is not a problem for this one.
     others = Renderer(env=env, variables=renderer.variables)
     default = others.render(profile.get("target") or "default", at)
     return _Target(
@@ -257,7 +258,7 @@ def _listed(names: Iterable[Any]) -> str:
 
 
 def _as_names(value: Any, where: Location, code: str) -> Mapping[str, Any]:
-    """A part of the YAML that must be names with values; nothing counts as none. Raises `ConfigError`."""
+    """A part of the YAML that must be a mapping; nothing counts as an empty one. Raises `ConfigError`."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -294,12 +295,12 @@ def _scoped(declared: Mapping[str, Any], project: str) -> Mapping[str, Any]:
 
 
 def _load_yaml(text: str, *, may_repeat: bool = False) -> Any:
-    # dbt reads YAML 1.1, where `on` is true and 010 is eight. The same text must mean the same here.
+    # dbt reads YAML 1.1, where `on` is true and 010 is eight. The same text must have the same meaning here.
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 1)
     yaml.Constructor = _LastWins if may_repeat else yaml.Constructor
     with warnings.catch_warnings():
-        # Of a number like `5e-3`, which is text in YAML 1.1, as dbt reads it too.
+        # For a number like `5e-3`, which is text in YAML 1.1, and which dbt reads as text, too.
         warnings.simplefilter("ignore", MantissaNoDotYAML1_1Warning)
         return yaml.load(text)
 

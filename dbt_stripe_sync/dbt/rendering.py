@@ -1,4 +1,4 @@
-"""Jinja as dbt renders it in profiles.yml and dbt_project.yml: `env_var`, `var`, `target`, and the `as_…` filters."""
+"""Renders Jinja as dbt does in profiles.yml and dbt_project.yml: `env_var`, `var`, `target`, and the `as_…` filters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Location
 
 _UNSET: Any = object()
-# What an expression of the user's can raise while it is rendered, besides Jinja's own errors.
+# The exceptions that a user's expression can raise during rendering, besides Jinja's own errors.
 _RENDER_ERRORS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -29,8 +29,9 @@ class _Environment(SandboxedEnvironment):
     code_generator_class = NativeCodeGenerator
 
 
-class _Marked(Struct, frozen=True):
-    """A text that a filter has said to be of another type (docs.getdbt.com/reference/dbt-jinja-functions/as_native)."""
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """A text that a filter has marked as another type (docs.getdbt.com/reference/dbt-jinja-functions/as_native)."""
 
     text: str
     kind: str
@@ -44,14 +45,15 @@ def _marker(kind: str) -> Any:
 
 
 def _concat(parts: list[Any]) -> Any:
-    """A single part as its value, several as text. Raises `jinja2.UndefinedError` if a name is unknown."""
+    """A single part as its value, several parts as text. Raises `jinja2.UndefinedError` if a name is unknown."""
     if len(parts) != 1 or isinstance(parts[0], jinja2.Undefined):
         return "".join(str(part) for part in parts)
     return parts[0]
 
 
-class Renderer(Struct):
-    """Renders values of dbt's YAML. What can't be rendered goes to `problems`."""
+@dataclass(slots=True)
+class Renderer:
+    """Renders values of dbt's YAML. Values that can't be rendered are added to `problems`."""
 
     env: Mapping[str, str]
     variables: Mapping[str, Any]
@@ -59,7 +61,7 @@ class Renderer(Struct):
     context: dict[str, Any] = field(default_factory=dict)
 
     def render(self, value: Any, where: Location) -> Any:
-        """A value with its texts rendered; a single expression gives its value, other text around it a text."""
+        """A value with its texts rendered. A single expression returns its value; text around it makes it a text."""
         try:
             return self._render(value, where)
         except RecursionError:
@@ -85,7 +87,7 @@ class Renderer(Struct):
             template = environment.from_string(text, globals={**self.context, **self._functions(where)})
             value = _concat(list(template.root_render_func(template.new_context())))
         except _RENDER_ERRORS as error:
-            # Only Jinja's own messages are repeated: the others may hold a value.
+            # Only Jinja's own messages are repeated, since others may contain a value.
             why = error.message if isinstance(error, jinja2.TemplateError) else type(error).__name__
             self._add("bad-jinja", where, f"its Jinja can't be rendered: {why}", "fix the expression")
             return None

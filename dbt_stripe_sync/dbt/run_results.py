@@ -1,4 +1,4 @@
-"""What one command of dbt did: the status of each node, from `run_results.json`."""
+"""Reads what one dbt command did: the status of each node, from `run_results.json`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 FAIL = "fail"
 FAILED = frozenset({"error", FAIL, "runtime error", "partial success"})
 SKIPPED = "skipped"
-# docs.getdbt.com/reference/artifacts/run-results-json: others (compile, docs generate, run-operation, show …) write
-# results, too, but not about tables or tests.
+# docs.getdbt.com/reference/artifacts/run-results-json: other commands (compile, docs generate, run-operation, show …)
+# write results, too, but not about tables or tests.
 BUILDING = frozenset({"build", "run", "test", "seed", "snapshot", "retry"})
 
 
@@ -41,7 +41,7 @@ class RunResults(Struct, frozen=True, kw_only=True):
 
     @property
     def builds(self) -> bool:
-        """Whether it is a command that builds or tests. Results that name none are of an old dbt, and count."""
+        """Whether it is a command that builds or tests. Results without a command are from an old dbt, and count."""
         return bool(self.statuses) and (not self.command or self.command in BUILDING)
 
 

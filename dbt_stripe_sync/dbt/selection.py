@@ -1,6 +1,8 @@
-"""dbt's selectors: those that the manifest can answer are answered here in no time, all others by the user's `dbt ls`.
+"""Implements dbt's selectors.
 
-Nothing may be selected that dbt would not select: what is excluded stays out of Stripe.
+Those that the manifest can answer are resolved here; the rest by the user's `dbt ls`.
+
+Nothing may be selected that dbt would not select: excluded nodes must stay out of Stripe.
 """
 
 from __future__ import annotations
@@ -32,16 +34,17 @@ class AskDbt(Protocol):
     """Returns the unique ids that dbt finds. Raises `ConfigError` if that fails."""
 
     def selector(self, selector: str) -> frozenset[str]:
-        """By a selector of `--select`."""
+        """The nodes that a selector of `--select` finds."""
         ...
 
     def named(self, name: str) -> frozenset[str]:
-        """By a selector of selectors.yml."""
+        """The nodes that a selector in selectors.yml finds."""
         ...
 
 
-class Selection(Struct, frozen=True, kw_only=True):
-    """What the command line asks for: `--select`, `--exclude`, or a `--selector` of selectors.yml in their place."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The selection on the command line: `--select`, `--exclude`, or `--selector` in their place."""
 
     select: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -49,8 +52,9 @@ class Selection(Struct, frozen=True, kw_only=True):
     allow_empty: bool = False
 
 
-class Selected(Struct, frozen=True, kw_only=True):
-    """The syncs that a selection means, and what is odd about it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """The selected syncs, and warnings."""
 
     syncs: tuple[Sync, ...]
     warnings: tuple[Problem, ...] = ()
@@ -95,7 +99,7 @@ class _Selector(Struct, kw_only=True):
         """Words are a union, words joined by commas an intersection."""
         found: set[str] = set()
         for word in (word for selector in selectors for word in selector.split()):
-            # To dbt 1.x, nothing between commas is a selector that finds nothing; dbt 2 passes over it.
+            # For dbt 1.x, nothing between commas is a selector that finds nothing; dbt 2 ignores it.
             parts = [self._part(part) for part in word.split(",") if part or not self.manifest.is_of_dbt_2]
             matched = set.intersection(*(self.of_models(part.nodes) | part.syncs for part in parts))
             if not matched and is_exclusion and not frozenset.intersection(*(part.nodes for part in parts)):
@@ -128,7 +132,7 @@ class _Selector(Struct, kw_only=True):
             # dbt doesn't know syncs, nor how they depend on models.
             return _Matched(self.ask_dbt.selector(part) | self._relatives(named, spec), by_name)
         start = nodes | named
-        # A sync that is named by its own name does not drag in its model's other syncs.
+        # A sync that is selected by its own name does not select its model's other syncs.
         return _Matched(frozenset(nodes | self._relatives(start, spec)), by_name)
 
     def _relatives(self, start: set[str], spec: re.Match[str]) -> set[str]:
@@ -171,7 +175,7 @@ class _Selector(Struct, kw_only=True):
 
 
 def _walk(start: set[str], step: Callable[[str], Sequence[str]], depth: str | None = None) -> set[str]:
-    """All that is reached in so many steps; without a depth, all that is reached."""
+    """Everything that is reached in this many steps; without a depth, everything that is reached."""
     seen: set[str] = set()
     edge, left = start, int(depth) if depth else None
     while edge and left != 0:

@@ -1,4 +1,4 @@
-"""Which rows of a dbt snapshot are current; the others are history."""
+"""Finds the current rows of a dbt snapshot; the others are history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IS_DELETED = "dbt_is_deleted"
 
 
 def current_rows(config: ModelConfig) -> str:
-    """The SQL condition for them. Names are written as dbt writes them in its own snapshots, without quotes."""
+    """The SQL condition for current rows. Names are written without quotes, as dbt writes them in its own snapshots."""
     names = config.snapshot_meta_column_names or {}
     valid_to = names.get(VALID_TO) or VALID_TO
     open_ended = f"{valid_to} IS NULL"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.dbt.run_results import RunResults
 
 READ_BY_DBT = frozenset({".sql", ".py", ".yml", ".yaml"})
-# What `docs` writes is for dbt's own documentation: no sync depends on it.
+# `docs` writes only dbt's own documentation, which no sync depends on.
 NOT_OURS = frozenset({"stripe_sync_exposures.yml"})
 SHOWN_FILES = 3
 # A marker next to artifacts from elsewhere, to which the times of this machine's files don't apply.
@@ -72,7 +72,7 @@ def _changed_since(project: DbtProject, generated_at: str) -> list[str]:
 
 
 def parse_time(text: str) -> float | None:
-    """Seconds of the epoch; None where dbt wrote no time that can be read."""
+    """Seconds since the epoch; None if dbt wrote no valid time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Whether what dbt built is of the target that is synced: another target's tables must not pass for this one's."""
+"""Checks that dbt built the synced target, since another target's tables must not be mistaken for this one's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BUILT = frozenset({"model", "seed", "snapshot"})
 
 
 class _Schema(Struct):
-    """How a node asks for another place than its target's."""
+    """How a node asks for another location than its target's."""
 
     schema: str | None = None
     database: str | None = None
@@ -40,16 +40,16 @@ def find_other_target(project: DbtProject, manifest: Manifest, results: RunResul
         return _contradiction(project, str(theirs), theirs.target, ours)
     problem = _judge_by_relations(project, manifest, ours)
     if problem is None and theirs is not None and theirs.is_named_like(ours) and theirs.identity != ours.identity:
-        # The names are those of the default target, too, and that one is on another server.
+        # The names also fit the default target, and that one is on another server.
         return _contradiction(project, str(theirs), theirs.target, ours)
     return problem
 
 
 def built_place(project: DbtProject, results: RunResults) -> Place | None:
-    """Where a command of dbt has built, by the target that it was given, or by the profile's default.
+    """Where a dbt command has built, from the target that it was given, or from the profile's default.
 
-    None for a target that this profile lacks, as dbt Cloud names its own: that can't be compared by its name. None for
-    one that dbt 2 has not noted, too: it may have been any.
+    None for a target that this profile lacks, such as dbt Cloud's own, which can't be compared by name. None if dbt 2
+    hasn't recorded the target, which may be any.
     """
     if results.profile not in {None, project.profile}:
         return None
@@ -90,7 +90,7 @@ class _Rules(Struct, frozen=True):
     databases: bool
 
     def explain(self, node: GraphNode, place: Place) -> bool:
-        """Whether a node can have been built at a place."""
+        """Whether a node can have been built at a location."""
         asked = read_part(node.config, _Schema) or _Schema()
         if place.schema is None or node.schema is None:
             return False
@@ -115,7 +115,7 @@ class _Rules(Struct, frozen=True):
 
 
 def _is_fixed(node: GraphNode) -> bool:
-    """A snapshot that names its schema itself has the same one in every target."""
+    """Whether a snapshot names its schema itself, which is then the same in every target."""
     asked = read_part(node.config, _Schema)
     return asked is not None and asked.target_schema is not None
 

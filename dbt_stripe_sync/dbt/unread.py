@@ -1,4 +1,4 @@
-"""`stripe_sync` in YAML from which no model got it: dbt drops what it does not know, and the manifest says nothing.
+"""Finds `stripe_sync` in YAML that dbt drops: it ignores unknown keys, and the manifest doesn't mention them.
 
 Only files that contain the word are parsed.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # The keys above the names of models in a properties file.
 _SECTIONS = {"models": "model", "seeds": "seed", "snapshots": "snapshot"}
-# dbt has warned of these places, or `misplaced-sync` has.
+# dbt already warns of these places, or `misplaced-sync` does.
 _TOLD = frozenset({"sources", "exposures", "metrics", "semantic_models", "data_tests", "tests", "unit_tests"})
 # These may have meta, but dbt's manifest keeps them separate from what a selector finds.
 _NEVER = {"macros": "macro", "groups": "group"}
@@ -57,7 +57,7 @@ def _find_in(text: str, file: Path, known: set[str]) -> Iterator[Problem]:
     try:
         root = YAML(typ="safe", pure=True).compose(text)
     except YAMLError:
-        return  # dbt refuses the file, with the reason
+        return  # dbt rejects the file, with the reason
     for line, place in _tags(root, _Place()):
         section = place.path[0] if place.path else ""
         if section not in {*_SECTIONS, *_NEVER} or not _TOLD.isdisjoint(place.path):
@@ -85,7 +85,7 @@ def _find_in(text: str, file: Path, known: set[str]) -> Iterator[Problem]:
 
 def _tags(node: Node | None, place: _Place) -> Iterator[tuple[int, _Place]]:
     """Each key `stripe_sync` below a node, with its line and its place."""
-    if id(node) in place.above:  # an alias may stand for what it is in
+    if id(node) in place.above:  # an alias may refer to a node that contains it
         return
     place = replace(place, above=place.above | {id(node)})
     if isinstance(node, SequenceNode):

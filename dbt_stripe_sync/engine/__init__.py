@@ -1,1 +1,1 @@
-"""What changed, what has to be sent, and sending it exactly once."""
+"""Finds what changed, plans what has to be sent, and sends it exactly once."""

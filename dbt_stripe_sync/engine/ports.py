@@ -1,4 +1,7 @@
-"""What the engine needs of the outside, as Protocols: the parts that do I/O implement them, the pipeline wires them."""
+"""The Protocols through which the engine uses the outside world.
+
+The parts that do I/O implement them; the pipeline wires them.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Warehouse(Protocol):
-    """Rows as Arrow batches, the same value in the same form from every kind of warehouse.
+    """Reads rows as Arrow batches, with the same values in the same form from every warehouse.
 
-    Both methods raise `WarehouseError`. Times with a zone come as UTC; exact numbers that no decimal holds as text in a
-    field with the metadata `NUMBER_FIELD`.
+    `columns` and `rows` raise `WarehouseError`. Times with a zone are in UTC. Exact numbers that don't fit into a
+    decimal are text, in a field with the metadata `NUMBER_FIELD`.
     """
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
-        """Every column of the relation or query with its type in the warehouse's words, in order."""
+        """Every column of the relation or query, in order, with its type as the warehouse names it."""
         ...
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
@@ -37,27 +40,30 @@ class Warehouse(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         ...
 
 
 class RowDiffs(Protocol):
-    """Has the warehouse hash rows, or compare them with its copy of the state's hashes. All raises `WarehouseError`.
+    """Has the warehouse hash rows, or compare them with its copy of the state's hashes.
 
-    It only says what to read, through `Warehouse.rows`; the hash of each row is in the column `ROW_HASH`.
+    All methods that ask the warehouse raise `WarehouseError`.
+
+    It only builds what to read, which is then read through `Warehouse.rows`. The hash of each row is in the column
+    `ROW_HASH`.
     """
 
     @property
     def hashes_first(self) -> bool:
-        """Whether rows can be read in two steps: the hashes, and then some rows from the same snapshot."""
+        """Whether rows can be read in two steps: first the hashes, then some of the rows from the same snapshot."""
         ...
 
     def reason_against(self, rows: HashedRows) -> str | None:
-        """Why the warehouse can't compare these rows exactly, or None."""
+        """The reason why the warehouse can't compare these rows exactly, or None."""
         ...
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
-        """What the warehouse's copy has of a sync, or None."""
+        """What the warehouse's copy contains for a sync, or None."""
         ...
 
     def all_rows(self, rows: HashedRows) -> RowSource:
@@ -73,77 +79,83 @@ class RowDiffs(Protocol):
         ...
 
     def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:
-        """Rows that the copy lacks or has otherwise, those with the keys of `also`, keys that are gone, and counts."""
+        """Rows that the copy lacks or has with another hash, rows with the keys in `also`, removed keys, and counts."""
         ...
 
     def children(self, child: HashedChild, parents: Sequence[str]) -> RowSource:
-        """The rows of a child model that belong to some parents, by the text of what they name them by."""
+        """The rows of a child model that belong to some parents, found by the text of the values that refer to them."""
         ...
 
 
 class RowProgress(Protocol):
-    """Hears how far the rows of a sync are, some thousand at a time; `rows_read` from a thread of its own."""
+    """Receives how many rows of a sync were read and compared. `rows_read` is called from another thread."""
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """These objects are about to be read back or looked for, at most at this pace."""
+        """These objects are about to be read back or searched for, at most at this pace."""
         ...
 
     def rows_read(self, count: int) -> None:
-        """So many more rows have been read, those of child models too."""
+        """This many more rows have been read, including rows of child models."""
         ...
 
     def rows_compared(self, count: int) -> None:
-        """So many more of the rows that differ have been compared with their objects."""
+        """This many more differing rows have been compared with their objects."""
         ...
 
 
 class Stripe(Protocol):
-    """Stripe's API: rate-limited, idempotent where the call carries a key, never raising for what Stripe answered."""
+    """Stripe's API.
+
+    Calls are rate-limited, and idempotent if they carry a key. An error that Stripe returns doesn't raise.
+    """
 
     async def send(self, call: Call) -> Answer:
-        """Send one call and retry it while that is safe under the same key."""
+        """Send one call, and retry it as long as that is safe under the same key."""
         ...
 
     def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
+        """Every page of a list, newest object first. Raises `StripeError` if a page can't be read."""
         ...
 
     async def test_clocks(self) -> Sequence[str]:
-        """The ids of the test clocks, none in live mode. Raises `StripeError` where they can't be had."""
+        """The ids of the test clocks, none in live mode. Raises `StripeError` if they can't be read."""
         ...
 
     async def usage(self, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
-        """What the meter of an event has counted of its customer between two times, in Unix seconds, of whole minutes.
+        """What an event's meter has counted for its customer between two times, in Unix seconds on whole minutes.
 
-        None where there is no such meter. Raises `StripeError`.
+        None if there is no such meter. Raises `StripeError`.
         """
         ...
 
     async def account(self) -> Account:
-        """Whose key it is. Raises `StripeError`."""
+        """The account that the key belongs to. Raises `StripeError`."""
         ...
 
     @property
     def requests(self) -> int:
-        """HTTP requests sent so far."""
+        """The number of HTTP requests sent so far."""
         ...
 
     @property
     def reads(self) -> int:
-        """The number of read requests so far, retries included."""
+        """The number of read requests so far, including retries."""
         ...
 
     @property
     def reads_left(self) -> float:
-        """How many more are allowed; infinity where nothing bounds them."""
+        """How many more read requests are allowed; infinity without a limit."""
         ...
 
     def allow_reads(self, most: float) -> None:
-        """Allow at most so many reads from now on; the next one after them raises `ReadLimitError`."""
+        """Allow at most this many reads from now on. The next one after them raises `ReadLimitError`."""
         ...
 
     def check_before_writes(self, check: Callable[[], None]) -> None:
-        """Have this called before each request that may change something leaves; what it raises keeps it back."""
+        """Register a function to call before each request that may change something.
+
+        If it raises, the request isn't sent.
+        """
         ...
 
     async def close(self) -> None:
@@ -152,7 +164,7 @@ class Stripe(Protocol):
 
 
 class State(Protocol):
-    """What was last written, and what is under way. Everything raises `StateError`."""
+    """What was last written to Stripe, and which changes are open. All methods raise `StateError`."""
 
     @property
     def workspace(self) -> duckdb.DuckDBPyConnection:
@@ -161,49 +173,49 @@ class State(Protocol):
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """The syncs whose values are stored, and the salts of the others."""
+        """The syncs whose values are stored, and the salts for all others."""
         ...
 
     @property
     def serial(self) -> int:
-        """How many times records, or what is under way, have been written."""
+        """How many times records or open changes have been written."""
         ...
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is a copy, since a run holds the state itself: what that one sends meanwhile is not in it."""
+        """Whether this is a copy of a state that a run holds. It lacks what that run sends in the meantime."""
         ...
 
     def hash_marks(self) -> Mapping[str, HashMark]:
-        """Which hashes of accepted rows there are, by sync."""
+        """For each sync, a digest of the hashes of its accepted rows."""
         ...
 
     def open_intents(self) -> Iterator[Intent]:
-        """Those of earlier runs that have no outcome, oldest first."""
+        """The intents of earlier runs that have no outcome, oldest first."""
         ...
 
     def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
-        """Make both durable in one transaction.
+        """Store intents and outcomes in one transaction.
 
-        An intent that is already open is replaced (its step, key or id moved on). An outcome closes its intent, unless
-        its status is `UNKNOWN`; its record replaces the row's, and a succeeded one without a record removes the row's.
+        An intent that is already open is replaced (with its new step, key or id). An outcome closes its intent, unless
+        its status is `UNKNOWN`. Its record replaces the row's record; a success without a record removes it.
         """
         ...
 
     def known_objects(self, ids: Sequence[str], *, resource: str, sync: str, key: str) -> AbstractSet[str]:
-        """Which of these objects any row has, and which this row had before."""
+        """Which of these objects belong to any row, and which this row had before."""
         ...
 
     def refresh(self, entries: Sequence[Refreshed], run_id: str) -> None:
-        """Write what a plan found to be right in Stripe and not in the records, in one transaction."""
+        """Write, in one transaction, what a plan found in Stripe that the records lack."""
         ...
 
     def owed(self) -> Sequence[Owed]:
-        """The steps that changes have left to do on other objects, oldest first."""
+        """The steps on other objects that changes still owe, oldest first."""
         ...
 
     def outcomes(self, run_id: str) -> Iterable[Outcome]:
-        """The results of each change of a run; it can be read many times."""
+        """The results of each change of a run; they can be read many times."""
         ...
 
     def syncs_of_run(self, run_id: str) -> Sequence[str]:
@@ -215,17 +227,17 @@ class State(Protocol):
         ...
 
     def written(self, sync: str, keys: Sequence[str]) -> Mapping[str, tuple[Record, str]]:
-        """The records of some rows by key, each with the run that has written it last."""
+        """The records of some rows by key, each with the run that wrote it last."""
         ...
 
     def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
-        """The rows of a sync to which a run has done more than one change."""
+        """The rows of a sync that a run has changed more than once."""
         ...
 
     def put_records(self, records: Sequence[Record], run_id: str) -> None:
-        """Write records that need no call (hashes that moved, objects found as they should be)."""
+        """Write records that need no call (new hashes, objects that already are as they should be)."""
         ...
 
     def add_former_ids(self, rows: Sequence[tuple[str, str, str]]) -> None:
-        """Remember objects (sync, key, id) that another has replaced and that rows may still refer to."""
+        """Remember objects (sync, key, id) that were replaced and that rows may still refer to."""
         ...

@@ -1,4 +1,4 @@
-"""The catalogue as rows, for `fields`: every resource, or every parameter of one."""
+"""Lists the catalogue for `fields`: every resource, or every parameter of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `debug` checks: each part that a run needs, with a hint if it fails."""
+"""Runs the checks of `debug`: each part that a run needs, with a hint if it fails."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import ProjectOptions, Workload
 
 
-class Check(Struct, frozen=True, kw_only=True):
-    """One thing that was tried."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check and its result."""
 
     name: str
     ok: bool
@@ -39,7 +40,7 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 def check_health(options: ProjectOptions) -> Iterator[Check]:
-    """Try the project, the warehouse, Stripe and the state; what depends on a failed one is left out."""
+    """Check the project, the warehouse, Stripe and the state. Checks that depend on a failed one are skipped."""
     loaded: list[Workload] = []
 
     def project() -> str:
@@ -91,7 +92,7 @@ async def _stripe(workload: Workload, known: list[Account]) -> str:
 
 
 async def _permissions(workload: Workload) -> str:
-    """Whether the key may read what the syncs write; that it may write shows only when it does."""
+    """Check whether the key may read what the syncs write. Write permission can't be checked without writing."""
     resources = sorted({sync.resource for sync in workload.syncs})
     async with opened_stripe(workload, SystemClock()) as stripe:
         refused = [name for name in resources if not await _may_list(workload, stripe, name)]

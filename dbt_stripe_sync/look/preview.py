@@ -1,4 +1,4 @@
-"""Some rows of a sync with the exact parameters that they would send, without asking or changing anything."""
+"""Shows some rows of a sync with the exact parameters that they would send. It changes nothing."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import Workload
 
 
-class PreviewRow(Struct, frozen=True, kw_only=True):
-    """One row's key, its columns, its parameters, and what keeps it from being sent."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewRow:
+    """One row's key, its columns, its parameters, and the problems that keep it from being sent."""
 
     key: str
     columns: Mapping[str, Any]
@@ -52,7 +53,7 @@ class FirstRows:
         self._limit = limit
 
     def columns(self, source: RowSource) -> Mapping[str, str]:
-        """As the warehouse says."""
+        """The columns in the warehouse."""
         return self._warehouse.columns(source)
 
     def rows(self, source: RowSource) -> pa.RecordBatchReader:
@@ -63,7 +64,7 @@ class FirstRows:
         return pa.RecordBatchReader.from_batches(reader.schema, self._first(reader))
 
     def close(self) -> None:
-        """The warehouse's owner closes it."""
+        """Do nothing: the warehouse's owner closes it."""
 
     def _first(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         left = self._limit
@@ -75,7 +76,7 @@ class FirstRows:
 
 
 def _find_sync(syncs: Sequence[Sync], name: str) -> Sync:
-    """The sync of a name, or the only one of the model of that name. Raises `ConfigError`."""
+    """The sync with a name, or the only sync of the model with that name. Raises `ConfigError`."""
     of_model = [sync for sync in syncs if sync.model.name == name]
     found = [sync for sync in syncs if sync.name == name] or of_model
     if len(found) == 1:
@@ -87,9 +88,9 @@ def _find_sync(syncs: Sequence[Sync], name: str) -> Sync:
 
 
 def preview_rows(workload: Workload, warehouse: Warehouse, name: str, *, limit: int) -> Preview:
-    """The first rows of the sync called `name`. Ids of other syncs' objects are shown by their key.
+    """The first rows of the sync called `name`.
 
-    Raises `ConfigError` and `WarehouseError`.
+    Ids of other syncs' objects are shown by their key. Raises `ConfigError` and `WarehouseError`.
     """
     sync = _find_sync(workload.syncs, name)
     resource = workload.catalog.resources[sync.resource]
@@ -115,7 +116,7 @@ def _preview(builder: PayloadBuilder, row: dict[str, Any]) -> PreviewRow:
 
 
 def _name_references(workspace: Workspace, staged: Staged) -> None:
-    """Replace every reference with a name of what it would find."""
+    """Replace every reference with a description of the object that it refers to."""
     parts = [(staged.raw, staged.layout.row), *((staged.child_table(c), c) for c in staged.layout.children)]
     for table, part in parts:
         for reference in part.references:

@@ -1,4 +1,4 @@
-"""The time: as everybody asks for it, and the machine's."""
+"""The clock as a Protocol, and the system's clock."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time, so that tests can move it."""
+    """The time, as a Protocol so that tests can change it."""
 
     def now(self) -> datetime:
         """The wall clock, with its zone (UTC)."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never step back."""
+        """Seconds that never go backwards."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -32,7 +32,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never step back."""
+        """Seconds that never go backwards."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The project's values as JSON and back, for plan files and for the state; and JSON in its one canonical form."""
+"""Encodes values as JSON and back for plan files and the state, and writes the canonical form of JSON."""
 
 from __future__ import annotations
 
@@ -48,15 +48,16 @@ REF = "$ref"
 FINGERPRINT = "$fingerprint"
 NOT_STORED = "$not_stored"
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
-# What is the same in JSON. Most values of a row are of these, and a run walks them several times.
+# Types that need no encoding in JSON. Most values of a row have one of them, and a run walks them several times.
 _PLAIN = frozenset({str, int, bool, type(None)})
 _LIKE_OURS = re.compile(r"\$+(ref|fingerprint|not_stored)$")
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted names and no spaces: the same text for the same meaning. `Ref` is `{"$ref": [sync, key]}`.
+    """JSON with sorted names and no spaces, so that equal values have equal text.
 
-    Raises `TypeError` for what Stripe's parameters can't hold (floats, decimals and dates among it).
+    `Ref` becomes `{"$ref": [sync, key]}`. Raises `TypeError` for values that Stripe's parameters can't have (such as
+    floats, decimals and dates).
     """
     return orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS).decode()
 
@@ -75,7 +76,7 @@ def _canonical(value: Any) -> Any:
 
 
 def _marked(value: Any) -> dict[str, Any] | None:
-    """What stands for another object, or for a value that is not stored, as JSON; None for anything else."""
+    """The JSON of a reference, or of a value that is not stored; None for anything else."""
     if isinstance(value, Ref):
         return {REF: [value.sync, value.key]}
     if isinstance(value, Fingerprint):
@@ -84,9 +85,9 @@ def _marked(value: Any) -> dict[str, Any] | None:
 
 
 def encode_params(value: Any) -> Any:
-    """Parameters as plain JSON values, with `Ref` as `{"$ref": [sync, key]}` and the like for values not stored.
+    """Parameters as plain JSON values, with `Ref` as `{"$ref": [sync, key]}` and similar forms for values not stored.
 
-    A name that looks like `$ref` (metadata may have it) gets another `$`, so that nothing is taken for a reference.
+    A name that looks like `$ref` (metadata may have it) gets another `$`, so that it isn't mistaken for a reference.
     """
     if type(value) in _PLAIN:
         return value
@@ -141,12 +142,12 @@ def encode_change(change: Change) -> dict[str, Any]:
 def dump_change(change: Change) -> bytes:
     """The same as a line of JSON: what `orjson` writes of `encode_change`, for most changes without walking them.
 
-    Raises `TypeError` for what JSON can't hold.
+    Raises `TypeError` for values that JSON can't represent.
     """
     try:
         line = orjson.dumps(_change_as(change, _as_it_is), option=_LINE)
     except TypeError:
-        pass  # a reference, or something else that has a form of its own
+        pass  # a reference, or another value with its own form
     else:
         if b'"$' not in line:
             return line  # no name that looks like one of ours
@@ -218,7 +219,7 @@ def decode_change(raw: Mapping[str, Any]) -> Change:
         found_by=raw["found_by"],
         removed=raw["removed"],
         gone=raw["gone"],
-        # A state of an earlier format has intents and outcomes without these.
+        # States in an earlier format have intents and outcomes without these.
         owes=tuple(decode_owed(step) for step in raw.get("owes", ())),
         settles=tuple(raw.get("settles", ())),
     )
@@ -242,8 +243,8 @@ def decode_owed(raw: Mapping[str, Any]) -> Owed:
 
 
 def encode_refreshed(entry: Refreshed) -> dict[str, Any]:
-    """What is only to be written down, as JSON values."""
-    raw = {name: getattr(entry, name) for name in type(entry).__struct_fields__}
+    """A record update as JSON values."""
+    raw = {name: getattr(entry, name) for name in type(entry).__slots__}
     if isinstance(entry, Record):
         raw["params"] = encode_params(entry.params)
     elif isinstance(entry, ReadBack):
@@ -333,7 +334,7 @@ def decode_counts(raw: Mapping[str, Any]) -> SyncCounts:
 
 
 def _note_as(raw: Any) -> Any:
-    # A state of an earlier format has notes as texts.
+    # States in an earlier format have notes as texts.
     return {"text": raw} if isinstance(raw, str) else {"text": raw[0], "rows": raw[1]}
 
 

@@ -1,13 +1,16 @@
-"""Figures and nouns as people read them."""
+"""Formats numbers with nouns for messages."""
 
 from __future__ import annotations
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """A figure with its noun: `1 change`, `12,401 changes`."""
+    """A number with its noun: `1 change`, `12,401 changes`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def with_article(noun: str) -> str:
-    """`a customer`, `an invoice`. No resource of Stripe's begins with a vowel that is not spoken as one."""
+    """`a customer`, `an invoice`.
+
+    Every Stripe resource that begins with a vowel letter is also pronounced with a vowel.
+    """
     return f"{'an' if noun[:1] in 'aeio' else 'a'} {noun}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Severity(Enum):
-    """Whether a problem stops what it concerns."""
+    """Whether a problem stops the part that it concerns."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -33,12 +33,12 @@ class Location(Struct, frozen=True, kw_only=True):
     key: str | None = None
 
     def at_field(self, *path: str) -> Location:
-        """The same place, one or more steps further into the YAML."""
+        """The same location, one or more steps further into the YAML."""
         steps = ".".join(path)
         return replace(self, field=f"{self.field}.{steps}" if self.field else steps)
 
     def at_key(self, key: str) -> Location:
-        """The same place, for one row."""
+        """The same location, for one row."""
         return replace(self, key=key)
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class WarehouseError(SyncError):
 
 
 class StripeError(SyncError):
-    """Stripe can't be reached, or refuses the key or the account."""
+    """Stripe can't be reached, or rejects the key or the account."""
 
 
 class ReadLimitError(SyncError):

@@ -1,7 +1,7 @@
-"""The vocabulary of `diff: warehouse` for the engine, the state and the warehouse: which rows are hashed and known.
+"""The types of `diff: warehouse`, shared by the engine, the state and the warehouse: which rows are hashed and known.
 
 The state has a hash of each row as last accepted; a table in the warehouse is a copy of these hashes. A mark with the
-copy identifies its contents, so that comparing two marks detects an outdated copy, or one of another state.
+copy identifies its contents. Comparing two marks detects an outdated copy, or one of another state.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 ROW_KIND = "stripe_sync_kind"
 ROW_KEY = "stripe_sync_key"
 ROW_HASH = "stripe_sync_hash"
-# The values of `ROW_KIND`: a row that the copy lacks, one that differs in it, a key that no row has now, one that
-# several rows have; and once, a row whose key is the numbers of the model's rows, of those without a key, and of the
-# copy's keys.
+# The values of `ROW_KIND`: a row that the copy lacks, one with another hash, a key that no row has any longer, and a
+# key that several rows have. And once, a row whose key contains the numbers of the model's rows, of rows without a key,
+# and of the copy's keys.
 NEW, CHANGED, GONE, TWICE, COUNTS = "new", "changed", "gone", "twice", "counts"
 
 
-class HashedChild(Struct, frozen=True, kw_only=True):
-    """A child model whose rows go into the hash of their parent, which they name by `on`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedChild:
+    """A child model whose rows are part of the hash of their parent, which they refer to by `on`."""
 
     source: RowSource
     on: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""What types can't say of a resource: how an object is found, replaced and removed, as the types of that data.
+"""The types that describe how objects are found, replaced and removed, where the SDK's types don't say it.
 
-The data itself, one row a resource, is in `lifecycles.py`; `lifecycle_of` gives it out.
+The data itself, one entry per resource, is in `lifecycles.py`; `lifecycle_of` returns it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 CREATE = "create"
 STREAM = "stream"
-# The operations that create an object, with one call each, and those that batch their requests.
+# The operations that create one object each, and those that batch their requests.
 CREATING = frozenset({CREATE, STREAM})
 IN_BULK = frozenset({STREAM})
-# The option by which a sync asks for `replace_if_asked`.
+# The option with which a sync asks for `replace_if_asked`.
 REPLACE = "replace"
-# The option by which a sync also updates holders that no sync writes, so that they release what it replaces.
+# The option with which a sync also updates holders that no sync writes, so that they release what it replaces.
 MOVE_HOLDERS = "move_holders"
 
 
@@ -49,9 +49,9 @@ class Removal(Enum):
 class Step(Struct, frozen=True, kw_only=True):
     """One call on an existing object: a method of its SDK service, with its parameters.
 
-    `gone` says that the object can't be used again afterwards: if its row comes back, a new object is made. `revive`
-    has the parameters of the update that undoes the step, if one exists; `revive_by` names the method that undoes it if
-    that isn't an update.
+    `gone` says that the object can't be used again afterwards: if its row comes back, a new object is created. `revive`
+    has the parameters of the update that reverses the step, if one exists; `revive_by` names the method that reverses
+    it if that isn't an update.
     """
 
     operation: str
@@ -61,11 +61,12 @@ class Step(Struct, frozen=True, kw_only=True):
     revive_by: str | None = None
 
 
-class ByStatus(Struct, frozen=True, kw_only=True):
-    """A removal that depends on the object's `status` in Stripe, read when the plan is made.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByStatus:
+    """A removal that depends on the object's `status` in Stripe, which is read when the plan is made.
 
     With a status that isn't in `steps`, the object is left alone, for the reason in `otherwise`. `status_field` is a
-    dotted path; a null there counts as the status `None`. `expand` names what must be expanded to see it.
+    dotted path; a null there counts as the status `None`. `expand` names what must be expanded to read it.
     """
 
     steps: Mapping[str, Step]
@@ -74,14 +75,17 @@ class ByStatus(Struct, frozen=True, kw_only=True):
     expand: tuple[str, ...] = ()
 
 
-class Replace(Struct, frozen=True, kw_only=True):
-    """A new object takes over: created with `carry_over` added to its parameters, then the old one gets `then`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """A new object replaces the old one.
+
+    It is created with `carry_over` added to its parameters; then the old one gets `then`.
 
     If `then` depends on the old object's status and has no step for it, the row is rejected instead. `unless_mapped`
     names parameters that two live objects can't share: if a row keeps one of them, the old object ends before the new
     one is created. `gives_up` names those that the old object loses, since its row may need them again later.
-    `takes_over` names parameters that would create a further object with the new one, each with the parameter by which
-    the new object reuses the old one's.
+    `takes_over` names parameters that would create a further object with the new one. For each, it has the parameter
+    with which the new object reuses the old one's.
     """
 
     carry_over: Mapping[str, Any] = field(default_factory=dict)
@@ -91,18 +95,22 @@ class Replace(Struct, frozen=True, kw_only=True):
     takes_over: Mapping[str, str] = field(default_factory=dict)
 
 
-class NotReplaced(Struct, frozen=True, kw_only=True):
-    """The row is rejected, with the reason: nothing can take the object's place."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotReplaced:
+    """The row is rejected, with the reason, because its object can't be replaced."""
 
     reason: str
 
 
-class HeldBy(Struct, frozen=True, kw_only=True):
-    """What may hold an object, so that Stripe refuses to end it or ending it would break the holder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBy:
+    """A reference from another object, the holder, because of which an object can't simply end.
 
-    A `resource` holds it by its `parameter`. `named_by` is the parameter of the held object that names its holder; else
-    holders are listed with the held object's id as `listed_by`, beside `listed_with`. `moves` says that an update lets
-    the holder name another object; `together` that a holder of ours must be able to follow, or nothing is replaced.
+    Stripe refuses to end the object, or ending it would break the holder. The holder is a `resource` and refers to the
+    object by its `parameter`. `named_by` is the parameter of the held object that names its holder. Otherwise, holders
+    are listed with the held object's id as `listed_by`, together with `listed_with`. `moves` says that an update can
+    make the holder refer to another object. `together` says that if a sync wrote the holder, it must be able to follow,
+    or nothing is replaced.
     """
 
     resource: str
@@ -114,8 +122,9 @@ class HeldBy(Struct, frozen=True, kw_only=True):
     together: bool = False
 
 
-class CutsShort(Struct, frozen=True, kw_only=True):
-    """A removal, by its `operation`, that immediately affects another object: one of `resource` that it names.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutsShort:
+    """A removal, by its `operation`, that immediately affects another object: one of `resource` that it refers to.
 
     `wholly` says that it also ends the other object; otherwise it removes a part of it.
     """
@@ -128,7 +137,7 @@ class CutsShort(Struct, frozen=True, kw_only=True):
 class UsedBy(Struct, frozen=True, kw_only=True):
     """What needs an object until it ends itself: a `resource`, listed by its `listed_by` for each `through`.
 
-    `operation` is the removal that waits for that. `ends_by_itself` are parameters of which one says that it will end.
+    `operation` is the removal that waits for that. Each of `ends_by_itself` is a parameter that says that it will end.
     """
 
     operation: str
@@ -141,8 +150,8 @@ class UsedBy(Struct, frozen=True, kw_only=True):
 class Unique(Struct, frozen=True, kw_only=True):
     """A parameter whose value must be unique among a resource's objects.
 
-    `among_active` ignores archived ones, `ignores_case` the case of letters. `transfer` names the parameter by which an
-    object takes the value from another; without it the other must lose it first.
+    `among_active` ignores archived ones, `ignores_case` the case of letters. `transfer` names the parameter with which
+    an object takes the value from another; without it, the other must lose it first.
     """
 
     parameter: str
@@ -151,12 +160,15 @@ class Unique(Struct, frozen=True, kw_only=True):
     transfer: str | None = None
 
 
-class ItemList(Struct, frozen=True, kw_only=True):
-    """A list whose items have ids: in an update, one without an id is added and one that is missing stays.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemList:
+    """A list whose items have ids.
+
+    In an update, an item without an id is added, and a missing one stays.
 
     `identity_field` names a field that is unique among an object's items; `gone` is sent, with its id, to remove an
-    item. If the object shows only some of its items, `listed_by` is the resource that lists them, by the object's name,
-    or `listed_with` is the object's own operation that does.
+    item. If the object only returns some of its items, `listed_by` is the resource that lists them, with the parameter
+    for the object, or `listed_with` is the object's own operation that does.
     """
 
     identity_field: str
@@ -177,11 +189,12 @@ class Entries(Struct, frozen=True, kw_only=True):
     inner: Mapping[str, str] = field(default_factory=dict)
 
 
-class Finish(Struct, frozen=True, kw_only=True):
-    """One step that finalizes an object, if the sync's options have its `name`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """One step that finalizes an object, if the sync's options include its `name`.
 
     It leads from `status` to `becomes`. `needs` are groups of parameters of which the object must have one by then,
-    unless one of `copies` makes it a copy of another; `needs_source` cites the rule.
+    unless one of `copies` makes it a copy of another object; `needs_source` cites the rule.
     """
 
     name: str
@@ -206,15 +219,16 @@ def finishes_asked(finishes: Mapping[str, Finish], options: Mapping[str, Any]) -
     if not asked:
         return ()
     names = list(finishes)
-    # `accept` needs a quote that is finalized: what comes before in the object's life is done as well.
+    # `accept` needs a quote that is finalized, so the earlier steps are done, too.
     return tuple(finishes[name] for name in names[: names.index(asked[-1]) + 1])
 
 
-class Bulk(Struct, frozen=True, kw_only=True):
-    """Another way to create, many objects a request, for a sync whose options ask for it by `name`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """Another way to create, many objects per request, for a sync whose options ask for it by `name`.
 
-    `operation` takes the place of `create` in a change's call; one request carries `most` such calls. `note` is what
-    is given up for it.
+    `operation` replaces `create` in a change's call; one request carries up to `most` such calls. `note` describes the
+    drawback.
     """
 
     name: str
@@ -223,90 +237,105 @@ class Bulk(Struct, frozen=True, kw_only=True):
     note: str
 
 
-class Lifecycle(Struct, frozen=True, kw_only=True):
-    """How objects of one resource live.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """How objects of one resource are found, changed, replaced and removed."""
 
-    `found_by` lists what `match` may name: `id`, `metadata`, or a parameter that the list operation filters by or that
-    the object shows. `own_id` says that `id` may be given at creation. `tagged` says that the object has metadata for
-    our tag. `permanent` warns of a removal that can't be undone. `listed` says that all objects can be listed (those of
-    a nested resource can be only under their parent). `refused` is the reason why no sync may write it. `note` is what
-    a user should know before the first sync. `item_lists` are parameters whose items have ids.
-    `replace_if_asked` takes the place of `when_immutable_changes` for a sync with the option `replace`. `finishes` are
-    steps that a sync may ask for once all that belongs to an object is there, in the order in which Stripe takes them.
-    `key_as` is a parameter that tells the object's rows apart for Stripe: it comes from the row's key where the sync
-    maps nothing to it, and a second object with the same one is refused with words that hold `repeated`. `windows` are
-    the times that creation takes, by parameter. `one_at_a_time` are dotted parameters: Stripe takes one creation at a
-    time of those that have the same values in all of them. `request_only` are parameters that hold for one request and
-    are no part of the object: every update says them again. `fixed` is what an object's status no longer lets change.
-    `shown_if_asked` are parameters that an object shows only where they are expanded. `bulk` is another way to
-    create, for a sync that asks for it. `held_by` is what may hold an object, `ends_with_it` what comes to its end
-    where an object is removed for good, `cuts_short` what a removal does to the object that this one belongs to,
-    `managed_by` the resources whose objects have to let go of one before it can be told to end later, `not_followed`
-    the resources that refer to it and can't move to a new object with another value of a parameter, `needs_one_of`
-    groups of parameters of which creation needs one,
-    `uniques` what no two objects share, `ended` the statuses in which an object's life is over. `whole_lists` are
-    lists that an update replaces as a whole, and to which people add by hand; `entries` are those of hashes that may
-    have more than a row maps. `anchored` are lists whose first entry
-    says in each update where the object's own first one begins, by the parameter given here; creation has that
-    parameter beside the list. `set_once` are parameters that an update takes only as long as they have the value
-    given here, by their dotted path; a `*` in it stands for any key of a map. `listed_with` are sets of parameters of
-    the list operation: lists with each of them have every object between them, where a plain list leaves out those
-    that are archived or have ended. `hides_test_clocks` says that they leave out objects of test clocks unless one is
-    named. `moved_by_stripe` are parameters that Stripe itself changes while an object lives. `counted_at` names the
-    parameter with the time of what Stripe counts and never shows, so that totals alone can tell of it. `merges_hashes`
-    says that an update is known to change the parts of a hash that it names, and to keep the others. `at_most` and
-    `one_currency` are what holds for the objects of one parent together. `prices_named` says where it names prices,
-    and which it takes there; `first_bill` how late its first bill may be. `kept_by` are objects for whose sake Stripe
-    refuses to delete one. `part_of` is the parameter with the object that this one is a part of and ends with.
-    `used_by` is what needs an object until its own end. `undone_by` is the removal that undoes a creation, where it
-    isn't the first that can itself be undone.
-    """
-
+    # What `match` may name: `id`, `metadata`, or a parameter that the list operation filters by or that the object
+    # returns.
     found_by: tuple[str, ...] = ()
+    # The modes that a sync of the resource may have.
     modes: frozenset[Mode] = frozenset(Mode)
+    # The removals that a sync may ask for, with their steps.
     on_removed: Mapping[Removal, Step | ByStatus] = field(default_factory=dict)
-    when_immutable_changes: Replace | NotReplaced = NotReplaced(reason="Stripe has no way to change it")
+    # What happens if a row changes a parameter that only creation accepts.
+    when_immutable_changes: Replace | NotReplaced = NotReplaced(reason="Stripe can't change it")
+    # Whether creation accepts an `id`.
     own_id: bool = False
+    # Whether the object has metadata for our tag.
     tagged: bool = True
+    # The removals that can't be undone.
     permanent: frozenset[Removal] = frozenset()
+    # Whether all objects can be listed. Objects of a nested resource can only be listed under their parent.
     listed: bool = True
+    # The reason why the resource can't be synced.
     refused: str | None = None
+    # What a user should know before the first sync.
     note: str | None = None
+    # Parameters that are lists whose items have ids.
     item_lists: Mapping[str, ItemList] = field(default_factory=dict)
+    # Used instead of `when_immutable_changes` for a sync with the option `replace`.
     replace_if_asked: Replace | None = None
+    # The finalization steps that a sync may ask for, in the order that Stripe requires.
     finishes: Mapping[str, Finish] = field(default_factory=dict)
+    # The parameter that identifies a row for Stripe. Unless the sync maps it, it is derived from the row's key.
     key_as: str | None = None
+    # A part of the message with which Stripe rejects a second object with the same `key_as`.
     repeated: str | None = None
+    # The windows in which creation accepts a time, by parameter.
     windows: Mapping[str, Window] = field(default_factory=dict)
+    # Dotted parameters. Stripe accepts only one creation at a time among those with the same values in all of them.
     one_at_a_time: tuple[str, ...] = ()
+    # Parameters that apply to a single request and are not part of the object. Every update repeats them.
     request_only: tuple[str, ...] = ()
+    # What can't be changed in some statuses of the object.
     fixed: tuple[Fixed, ...] = ()
+    # Parameters that an object returns only if they are expanded.
     shown_if_asked: tuple[str, ...] = ()
+    # Another way to create objects, for a sync that asks for it.
     bulk: Bulk | None = None
+    # What may refer to an object, so that Stripe refuses to end it, or ending it would break the other object.
     held_by: tuple[HeldBy, ...] = ()
+    # Objects that end when an object is removed permanently.
     ends_with_it: tuple[HeldBy, ...] = ()
+    # What a removal does to the object that this one belongs to.
     cuts_short: tuple[CutsShort, ...] = ()
+    # The resources whose objects have to release an object before it can be set to end later.
     managed_by: tuple[str, ...] = ()
+    # Groups of parameters; creation requires one of each group.
     needs_one_of: tuple[tuple[str, ...], ...] = ()
+    # For a parameter, the resources that refer to the object and can't move to a new object with another value of it.
     not_followed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Parameters whose values must be unique.
     uniques: tuple[Unique, ...] = ()
+    # The statuses in which an object has ended.
     ended: frozenset[str] = frozenset()
+    # Lists that an update replaces completely, and to which people add entries by hand.
     whole_lists: tuple[str, ...] = ()
+    # Lists of hashes whose entries may have more parts than a row maps.
     entries: Mapping[str, Entries] = field(default_factory=dict)
+    # Lists whose first entry must repeat, in each update, when the object's own first entry began. The value is the
+    # parameter for that time; creation has it next to the list.
     anchored: Mapping[str, str] = field(default_factory=dict)
+    # Parameters that Stripe itself changes.
     moved_by_stripe: tuple[str, ...] = ()
+    # The time parameter of objects that Stripe counts but never returns, so that only totals show whether one exists.
     counted_at: str | None = None
+    # Whether an update is known to change only the parts of a hash that it names.
     merges_hashes: bool = False
+    # Parameters that an update accepts only as long as they have this value, by their dotted path. `*` stands for any
+    # key of a map.
     set_once: Mapping[str, Any] = field(default_factory=dict)
+    # Sets of parameters for the list operation. The lists with each of them contain all objects together, while a plain
+    # list omits those that are archived or have ended.
     listed_with: tuple[Mapping[str, Any], ...] = ({},)
+    # Whether lists omit objects of test clocks unless a test clock is named.
     hides_test_clocks: bool = False
+    # How many objects one parent may have.
     at_most: AtMost | None = None
+    # Whether the objects of one parent share a currency.
     one_currency: OneCurrency | None = None
+    # Where an object names prices, and which kind it accepts there.
     prices_named: tuple[PricesNamed, ...] = ()
+    # How late its first bill may be.
     first_bill: FirstBill | None = None
+    # Objects that keep Stripe from deleting an object.
     kept_by: tuple[HeldBy, ...] = ()
+    # The parameter with the object that this one is a part of and ends with.
     part_of: str | None = None
+    # What needs an object until it ends itself.
     used_by: tuple[UsedBy, ...] = ()
+    # The removal that undoes a creation, if it isn't the first removal that can itself be undone.
     undone_by: Removal | None = None
 
     def set_once_from(self, path: Sequence[str]) -> tuple[Any, ...]:

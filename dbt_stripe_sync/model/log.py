@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 # The format of the tables. A log of a newer format is left alone.
 FORMAT = 1
-# What follows the target's schema in the name of the log's own, as dbt names custom schemas.
+# The suffix that is added to the target's schema for the log's schema, as dbt names custom schemas.
 SCHEMA_SUFFIX = "_stripe_sync"
 # The name of the dbt source.
 SOURCE = "stripe_sync"
 
 
 class Kind(Enum):
-    """What a column holds; each warehouse has its own type for it."""
+    """The type of a column's values; each warehouse has its own type for it."""
 
     TEXT = "text"
     TEXTS = "texts"
@@ -50,8 +50,9 @@ class LogTable(Struct, frozen=True, kw_only=True):
         return tuple(column.name for column in self.columns)
 
 
-class LogMark(Struct, frozen=True, kw_only=True):
-    """Whose log a schema holds, and which objects it knows: `objects` is their digest, None before the first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogMark:
+    """Which state's log a schema contains, and a digest of its objects: `objects`, None before the first.
 
     A digest is the number of objects and the sum of their hashes.
     """
@@ -154,7 +155,7 @@ PROBLEMS = LogTable(
     ),
 )
 TABLES: Sequence[LogTable] = (OBJECTS, RUNS, CHANGES, PROBLEMS)
-# Whose log it is. Not part of the dbt source.
+# Identifies the log's state. Not part of the dbt source.
 MARK = LogTable(
     name="log_mark",
     description="Whose log this is, and how far it has come. Written and read by dbt-stripe-sync alone.",

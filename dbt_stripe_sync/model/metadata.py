@@ -1,4 +1,4 @@
-"""Stripe's limits on metadata (docs.stripe.com/api/metadata), and what a hash of it has too much of."""
+"""Checks Stripe's limits on metadata (docs.stripe.com/api/metadata)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 METADATA_KEYS = 50
-# What a row may fill: one key is the `dbt_stripe_sync` tag.
+# The limits for a row: one key is the `dbt_stripe_sync` tag.
 METADATA_KEYS_OF_ROW = METADATA_KEYS - 1
 METADATA_NAME_CHARACTERS = 40
 METADATA_VALUE_CHARACTERS = 500
@@ -20,7 +20,7 @@ _BRACKET = re.compile(r"[\[\]]")
 
 
 class MetadataLimit(Enum):
-    """What can be too much of metadata, or is not allowed in it."""
+    """The limits that metadata can exceed."""
 
     KEYS = auto()
     NAME = auto()
@@ -28,10 +28,11 @@ class MetadataLimit(Enum):
     VALUE = auto()
 
 
-class Excess(Struct, frozen=True):
-    """One limit that metadata does not keep: how many keys or characters there are, and under which key.
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """One limit that metadata exceeds: how many keys or characters there are, and under which key.
 
-    `start` is how a value begins that is too long, for Stripe's own message.
+    `start` is the start of a value that is too long, for Stripe's own message.
     """
 
     limit: MetadataLimit
@@ -41,7 +42,7 @@ class Excess(Struct, frozen=True):
 
 
 def find_excess(metadata: Mapping[str, Any], *, most_keys: int = METADATA_KEYS) -> Iterator[Excess]:
-    """Every limit that metadata does not keep. An empty value removes its key, so it counts as none."""
+    """Every limit that metadata exceeds. An empty value removes its key, so it isn't counted."""
     if _keeps_limits(metadata, most_keys):
         return
     kept = sum(text not in ("", None) for text in metadata.values())
@@ -61,7 +62,7 @@ def _keeps_limits(metadata: Mapping[str, Any], most_keys: int) -> bool:
     try:
         longest = max(map(len, metadata.values()), default=0)
     except TypeError:
-        return False  # something else than a text
+        return False  # something other than text
     return (
         longest <= METADATA_VALUE_CHARACTERS
         and len(metadata) <= most_keys

@@ -1,4 +1,4 @@
-"""Amounts in a currency's smallest unit, exactly: Stripe's rules for how many decimals each currency has."""
+"""Converts amounts exactly to a currency's smallest unit, by Stripe's rules for the decimals of each currency."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THREE_DECIMAL = _codes("bhd jod kwd omr tnd")
 # docs.stripe.com/currencies, "Special cases": they no longer have decimals, but are still sent with two, which are 00.
 # (HUF and TWD lack decimals only in payouts; charges, prices and invoices have two.)
 TWO_EMPTY_DECIMALS = _codes("isk ugx")
-# docs.stripe.com/currencies: those of payments and of bank accounts, and those that old objects may still have.
+# docs.stripe.com/currencies: those for payments and bank accounts, and those that old objects may still have.
 _TWO_DECIMAL = _codes("""
     aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bmd bnd bob brl bsd btn bwp byn byr bzd cad cdf chf cny cop
     crc cve czk dkk dop dzd eek egp etb eur fjd fkp gbp gel ghs gip gmd gtq gyd hkd hnl hrk htg huf idr ils inr jmd kes
@@ -29,15 +29,15 @@ CURRENCIES = ZERO_DECIMAL | THREE_DECIMAL | TWO_EMPTY_DECIMALS | _TWO_DECIMAL
 
 # docs.stripe.com/api/prices/create: `unit_amount_decimal` has at most 12 decimal places.
 FRACTION_PLACES = 12
-# An IEEE 754 double holds any decimal of 15 significant digits, and not every one of 16.
+# An IEEE 754 double can represent any decimal of 15 significant digits, but not every one of 16.
 EXACT_FLOAT_DIGITS = 15
-# No amount of Stripe's has more than 12 (docs.stripe.com/currencies); a huge exponent would cost memory, not money.
+# No Stripe amount has more than 12 (docs.stripe.com/currencies). A huge exponent would use up the memory.
 MOST_DIGITS = 60
 _EXACT = Context(prec=2 * MOST_DIGITS)
 
 
 class MoneyError(ValueError):
-    """An amount can't be given to Stripe exactly. The message reads after the name of a field and holds no amount."""
+    """An amount can't be sent to Stripe exactly. The message reads after the name of a field and contains no amount."""
 
     def __init__(self, code: str, reason: str, hint: str | None = None) -> None:
         super().__init__(reason)
@@ -46,14 +46,14 @@ class MoneyError(ValueError):
 
 
 def is_currency(code: str) -> bool:
-    """Whether Stripe knows a currency by this code, in either case."""
+    """Whether Stripe has a currency with this code, in either case."""
     return code.strip().lower() in CURRENCIES
 
 
 def exponent_of(currency: str) -> int:
     """How many decimals Stripe counts in a currency's amounts: 0, 2 or 3.
 
-    Raises `MoneyError` where Stripe has no such currency.
+    Raises `MoneyError` for an unknown currency.
     """
     code = currency.strip().lower()
     if not is_currency(code):
@@ -91,7 +91,7 @@ def to_minor_units(amount: Any, currency: str, *, whole: bool = True) -> Decimal
             f"has more decimals ({_places(number)}) than Stripe accepts for {code.upper()} ({allowed})",
             f"round it in the model, for example with round(…, {allowed})",
         )
-    return _EXACT.plus(minor.quantize(Decimal(1), context=_EXACT))  # which makes a negative zero zero
+    return _EXACT.plus(minor.quantize(Decimal(1), context=_EXACT))  # turns negative zero into zero
 
 
 def to_major_units(minor: Decimal | int, currency: str) -> Decimal:
@@ -103,7 +103,7 @@ def _parse_amount(amount: Any) -> Decimal:
     if isinstance(amount, bool):
         raise MoneyError("not-an-amount", "is true or false, but an amount is expected")
     try:
-        # repr() of a float is the shortest text that reads back the same, so nothing is added that was not there.
+        # repr() of a float is the shortest text that reads back as the same float, so it adds no digits.
         number = Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)
     except (InvalidOperation, TypeError, ValueError):
         raise MoneyError(

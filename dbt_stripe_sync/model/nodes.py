@@ -1,4 +1,4 @@
-"""What dbt says: models, columns, and where their rows are."""
+"""What dbt's manifest says: models, columns, and where their rows are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-# The Arrow metadata of a text column whose texts are exact numbers, such as those of a PostgreSQL `numeric`.
+# The Arrow metadata of a text column that contains exact numbers, such as those of a PostgreSQL `numeric`.
 NUMBER_FIELD: Mapping[bytes, bytes] = {b"dbt_stripe_sync:type": b"number"}
 
 
@@ -24,8 +24,9 @@ class Relation(Struct, frozen=True, kw_only=True):
     rendered: str
 
 
-class ColumnNode(Struct, frozen=True, kw_only=True):
-    """A column that the YAML describes. `meta` is its own: what dbt 2 copies from the model is taken out."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnNode:
+    """A column that the YAML describes. `meta` is its own; entries that dbt 2 copies from the model are removed."""
 
     name: str
     data_type: str | None = None
@@ -35,10 +36,10 @@ class ColumnNode(Struct, frozen=True, kw_only=True):
 class ModelNode(Struct, frozen=True, kw_only=True):
     """A model, seed or snapshot of the manifest.
 
-    `file` has its meta (the YAML's path from the project's root, or the SQL file's). `relation` is None for an
-    ephemeral model, whose compiled SQL is `sql`. `raw_meta` is the meta before dbt rendered it
-    (`unrendered_config.meta`), None where the manifest has none. `current_rows` is the SQL condition that leaves a
-    snapshot's history out; None where every row is current.
+    - `file` has its meta (the YAML's path from the project's root, or the SQL file's).
+    - `relation` is None for an ephemeral model, whose compiled SQL is `sql`.
+    - `raw_meta` is the meta before dbt rendered it (`unrendered_config.meta`), None if the manifest has none.
+    - `current_rows` is the SQL condition that excludes a snapshot's history, None if every row is current.
     """
 
     unique_id: str
@@ -68,7 +69,7 @@ class ModelNode(Struct, frozen=True, kw_only=True):
 
     @property
     def stores_rows(self) -> bool:
-        """Whether its rows lie in the warehouse as they are. A view's query runs anew each time that it is read."""
+        """Whether the warehouse stores its rows. The query of a view runs each time that it is read."""
         return self.relation is not None and self.materialized not in {"view", "ephemeral"}
 
     @property
@@ -77,18 +78,19 @@ class ModelNode(Struct, frozen=True, kw_only=True):
         return self.version == self.latest_version
 
     def source(self, columns: tuple[str, ...] = ()) -> RowSource:
-        """What a warehouse is asked for to read some of its columns."""
+        """The source from which a warehouse reads some of its columns."""
         return RowSource(name=self.name, relation=self.relation, sql=self.sql, columns=columns, where=self.current_rows)
 
     def with_history(self) -> ModelNode:
-        """The same snapshot with the rows that dbt has closed."""
+        """The same snapshot, including rows that dbt has closed."""
         return replace(self, current_rows=None)
 
 
-class RowSource(Struct, frozen=True, kw_only=True):
-    """What a warehouse is asked for: some columns of a relation or of a query. `name` is the model's, for messages.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSource:
+    """What to read from a warehouse: some columns of a relation or of a query.
 
-    `where` is a condition in the warehouse's own SQL that every row has to meet.
+    `name` is the model's, for messages. `where` is a condition in the warehouse's own SQL that every row has to meet.
     """
 
     name: str

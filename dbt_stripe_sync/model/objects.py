@@ -1,4 +1,4 @@
-"""How an object is read that Stripe answered with."""
+"""Reads values from objects that Stripe returned."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dbt_stripe_sync.model.tag import TAG
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Where an object shows our tag.
+# Where an object has our tag.
 TAG_FIELD = f"metadata.{TAG}"
 
 
 EMAIL = "email"
-# The email address without its case and surrounding spaces, as a name like those of fields.
+# The email address without its case and surrounding spaces, under a name like those of fields.
 NEAR_EMAIL = "email~"
 
 
 def near_text(text: str) -> str:
-    """A text without what people write differently and mean the same: case, blanks around it, and composed accents.
+    """A text without differences that people don't mean: case, surrounding spaces, and composed accents.
 
     Nothing is folded further: `straße` and `strasse` are two people's addresses.
     """
@@ -29,7 +29,7 @@ def near_text(text: str) -> str:
 
 
 def indexed_value(body: Mapping[str, Any], by: str) -> Any:
-    """What an object is found by: its value at a path, or its address as people may have written it."""
+    """The value that an object is found by: its value at a path, or its normalized address."""
     value = object_value(body, EMAIL if by == NEAR_EMAIL else by)
     return near_text(value) if by == NEAR_EMAIL and isinstance(value, str) else value
 
@@ -43,10 +43,10 @@ def object_value(body: Mapping[str, Any], path: str) -> Any:
 
 
 def created_at(body: Mapping[str, Any]) -> int:
-    """When an object was made, in Unix seconds; an invoice item calls it its `date`."""
+    """When an object was created, in Unix seconds; an invoice item calls it `date`."""
     return int(body.get("created") or body.get("date") or 0)
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a nested JSON value; the names of hashes are none."""
+    """Every text in a nested JSON value, except the names in hashes."""
     return (leaf for leaf in leaves(value) if isinstance(leaf, str))

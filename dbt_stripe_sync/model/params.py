@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class ParamKind(Enum):
-    """What a parameter takes. `NUMBER` is a decimal, sent as text; `MAP` has names that the user chooses."""
+    """The type of a parameter. `NUMBER` is a decimal, sent as text; a `MAP` has keys that the user chooses."""
 
-    # That of an `Enum` is written in Python, and every cell of every row looks its parameter's kind up.
+    # The hash of an `Enum` member is computed in Python, and every cell of every row looks up its parameter's kind.
     __hash__ = object.__hash__
 
     STRING = "string"
@@ -35,11 +35,13 @@ class ParamKind(Enum):
 class Param(Struct, frozen=True, kw_only=True):
     """One parameter.
 
-    `enum` lists the words that it accepts; an `INTEGER` accepts them besides numbers (`trial_end: now`), and creation
-    rejects those in `update_words`. `required` means that creation requires it, `clearable` that an update accepts
-    `''`, `immutable` that only creation accepts it, and `partly_immutable` that this is true of something inside it,
-    found by `immutable_parts`. `in_path` marks a parameter in the URL. `item` is a list's, `fields` a hash's, `values`
-    a map's.
+    - `enum` lists the keywords that it accepts. An `INTEGER` accepts them besides numbers (`trial_end: now`), and
+      creation rejects those in `update_words`.
+    - `required` means that creation requires it, and `clearable` that an update accepts `''`.
+    - `immutable` means that only creation accepts it, `partly_immutable` that this is true of something inside it
+      (`immutable_parts`).
+    - `in_path` marks a parameter in the URL.
+    - `item` belongs to a list, `fields` to a hash, and `values` to a map.
     """
 
     name: str
@@ -64,7 +66,7 @@ class Param(Struct, frozen=True, kw_only=True):
 
     @property
     def inner(self) -> Mapping[str, Param]:
-        """What can be named below it: a hash's fields, those of a list's items and of a map's values."""
+        """The parameters below it: the fields of a hash or of a list's items, or the values of a map."""
         below = self.item or self.values
         return below.inner if below is not None else self.fields or {}
 
@@ -81,10 +83,9 @@ def immutable_parts(param: Param) -> Iterator[tuple[str, ...]]:
 
 
 def word_unshown(param: Param) -> Any:
-    """The value of a required part of a hash if Stripe shows the hash without it, or None.
+    """The value of a required part of a hash if Stripe returns the hash without it, or None.
 
-    The last tier of a price shows no bound (docs.stripe.com/api/prices/object), and a feature that an object shows is
-    on.
+    The last tier of a price has no bound (docs.stripe.com/api/prices/object), and a feature in an object is on.
     """
     if not param.required:
         return None
@@ -94,7 +95,7 @@ def word_unshown(param: Param) -> Any:
 
 
 def early_words(value: Any, param: Param) -> Iterator[tuple[str, ...]]:
-    """The paths inside a value of words that Stripe accepts only in updates, such as `now` as the end of a phase."""
+    """The paths inside a value to keywords that Stripe accepts only in updates, such as `now` as the end of a phase."""
     if isinstance(value, list):
         parts = [] if param.item is None else [(str(index), part, param.item) for index, part in enumerate(value)]
     elif isinstance(value, dict):
@@ -137,8 +138,9 @@ def without_immutable(value: Any, param: Param) -> Any:
     return {name: part for name, part in parts.items() if part is not None} or None
 
 
-class Returned(Struct, frozen=True, kw_only=True):
-    """What a method returns: the names that the objects have in their `object`, and the fields that all of them have.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """What a method returns: the values of `object`, and the fields that all returned objects have.
 
     `listed` is the SDK's class of the list or search result that they come in.
     """
@@ -148,8 +150,9 @@ class Returned(Struct, frozen=True, kw_only=True):
     listed: str | None = None
 
 
-class Operation(Struct, frozen=True, kw_only=True):
-    """One method of a resource: `path` has its `path_params` in braces; `returned` is what comes back, where known."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of a resource. `path` has its `path_params` in braces; `returned` is what it returns, if known."""
 
     name: str
     method: str
@@ -161,15 +164,15 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 class Resource(Protocol):
-    """A kind of object. `name` is the user's (`customer.tax_id`)."""
+    """A kind of object. `name` is the user's name for it (`customer.tax_id`)."""
 
     def __hash__(self) -> int:
-        """What follows from it is kept by it."""
+        """Resources are hashable, because data derived from one is cached by it."""
         ...
 
     @property
     def name(self) -> str:
-        """The user's name of it."""
+        """The user's name for it."""
         ...
 
     @property
@@ -184,22 +187,22 @@ class Resource(Protocol):
 
     @property
     def early(self) -> AbstractSet[str]:
-        """The parameters of a creation that may have words in them which only an update takes."""
+        """The parameters of a creation that may contain keywords which only an update accepts."""
         ...
 
     @property
     def partly_creatable(self) -> AbstractSet[str]:
-        """The parameters of a creation that have parts which only an update takes."""
+        """The parameters of a creation that have parts which only an update accepts."""
         ...
 
     @property
     def required(self) -> Sequence[str]:
-        """The parameters that no creation can do without."""
+        """The parameters that every creation requires."""
         ...
 
     @property
     def lifecycle(self) -> Lifecycle:
-        """How its objects live: what types can't say."""
+        """The lifecycle of its objects: what types can't express."""
         ...
 
     def broken_rules(
@@ -212,16 +215,16 @@ class Resource(Protocol):
         whole: bool | None = None,
         skips_limits: bool = False,
     ) -> Iterator[Violation]:
-        """The documented rules of Stripe's that a call's parameters break; those about times only with `now`.
+        """The documented rules of Stripe that a call's parameters break.
 
-        `now` is in Unix seconds; `known` has the object's current values. `whole` says that the parameters are
-        complete, which is the default for a creation. `skips_limits` leaves out the limits of single values, if they
-        were checked already.
+        Rules about times are checked only with `now`, in Unix seconds. `known` has the object's current values. `whole`
+        says that the parameters are complete, which is the default for a creation. `skips_limits` leaves out the limits
+        of single values, if they were already checked.
         """
         ...
 
     def param(self, path: tuple[str, ...]) -> Param | None:
-        """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""
+        """The parameter at a dotted path. A map accepts any key, and a list is passed through to its items."""
         ...
 
 
@@ -238,5 +241,5 @@ class Catalog(Protocol):
         ...
 
     def why_not(self, name: str) -> str | None:
-        """Why no sync writes a resource that only API v2 has; None for any other name."""
+        """Why a resource that only API v2 has can't be synced; None for any other name."""
         ...

@@ -1,4 +1,4 @@
-"""What has to be done, and what it was made for."""
+"""The values of a plan: what has to be done, and what it was made for."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ class Note(Struct, frozen=True, kw_only=True):
 class SyncCounts(Struct, frozen=True, kw_only=True):
     """What the plan found for one sync, in rows.
 
-    `after` names the syncs that must finish before it starts. `part_of` names the sync with which the results of a
-    separate lane are reported. `drifted` are the rows whose objects were changed in Stripe by others, and which the
-    plan leaves unchanged. `reads` is how many requests it took to compare the rows with Stripe. `kinds` counts the
-    changes by what they do (`kind_of`). Once the plan was sent: `ended` is how many of the rows' changes ended in each
-    status, `steps` the same of further steps, such as the end of a replaced object. `before` is how many an earlier
-    `apply` of the plan had done, `earlier` the results of changes that an earlier run had left open.
+    - `after` names the syncs that must finish before it starts.
+    - `part_of` names the sync with which the results of a separate lane are reported.
+    - `drifted` are the rows whose objects others have changed in Stripe, and which the plan leaves unchanged.
+    - `reads` is how many requests it took to compare the rows with Stripe.
+    - `kinds` counts the changes by what they do (`kind_of`).
+
+    After the plan was sent, `ended` counts the rows' changes by their status, and `steps` further steps, such as the
+    end of a replaced object. `before` is how many an earlier `apply` of the plan had done, `earlier` the results of
+    changes that an earlier run had left open.
     """
 
     sync: str
@@ -64,8 +67,9 @@ class SyncCounts(Struct, frozen=True, kw_only=True):
     earlier: Mapping[str, int] = field(default_factory=dict)
 
 
-class PermanentRemovals(Struct, frozen=True, kw_only=True):
-    """Removals of one sync that can't be undone, and to which its `limits.max_removed` does not agree beforehand."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermanentRemovals:
+    """Removals of one sync that can't be undone, and that its `limits.max_removed` doesn't pre-approve."""
 
     sync: str
     resource: str
@@ -91,23 +95,24 @@ class PlanHeader(Struct, frozen=True, kw_only=True):
 
 
 class Changes(Protocol):
-    """The changes of a plan, ordered by sync. They can be walked many times and need not be in memory."""
+    """The changes of a plan, ordered by sync. They can be iterated many times and need not be in memory."""
 
     def __iter__(self) -> Iterator[Change]:
-        """All of them, parents before children."""
+        """All changes, parents before children."""
         ...
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of changes."""
         ...
 
     def of(self, sync: str) -> Iterator[Change]:
-        """Those of one sync, in the order of their keys."""
+        """The changes of one sync, in the order of their keys."""
         ...
 
 
-class Touched(Struct, frozen=True, kw_only=True):
-    """A row that asks for what its record holds already: only the record's hash and references are others."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """A row whose parameters match its record: only the record's hash and references change."""
 
     sync: str
     key: str
@@ -123,8 +128,9 @@ class FormerObject(Struct, frozen=True, kw_only=True):
     stripe_id: str
 
 
-class LostValue(Struct, frozen=True, kw_only=True):
-    """A value that the object of a row which left the model has no more: another row has taken it over."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostValue:
+    """A value that the object of a removed row no longer has, because another row has taken it over."""
 
     sync: str
     key: str
@@ -142,8 +148,8 @@ class DriftedObject(Struct, frozen=True, kw_only=True):
     """An object that was read back and differs from what was written.
 
     `digest` identifies the difference. `changed` has the row's values as `before` and Stripe's as `after`.
-    `is_reported` says that the plan leaves it and shows it; otherwise a change of the plan handles it, or it was shown
-    before. `author` is who changed it, if Stripe says so.
+    `is_reported` says that the plan leaves the object unchanged and reports it; otherwise a change of the plan handles
+    it, or it was reported before. `author` is who changed it, if known.
     """
 
     sync: str
@@ -156,15 +162,17 @@ class DriftedObject(Struct, frozen=True, kw_only=True):
     author: str | None = None
 
 
-class SettledDrift(Struct, frozen=True, kw_only=True):
-    """A row whose object matches again what was written."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledDrift:
+    """A row whose object matches what was written again."""
 
     sync: str
     key: str
 
 
-class ObjectSeen(Struct, frozen=True, kw_only=True):
-    """A row whose object was found to be deleted, or to be there after all."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectSeen:
+    """A row whose object was found to be deleted, or to exist after all."""
 
     sync: str
     key: str
@@ -176,11 +184,12 @@ Refreshed: TypeAlias = (
 )
 
 
-class ReadingCost(Struct, frozen=True, kw_only=True):
-    """What it takes to read a sync's objects back: between `least` and `most` calls.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingCost:
+    """The cost of reading a sync's objects back: between `least` and `most` calls.
 
-    With `is_search` they are not known yet: they are looked for, for so many rows without a record. `most` is infinite
-    where Stripe can only list all that the account has.
+    With `is_search` the objects aren't known yet: they are searched for, for this many rows without a record. `most` is
+    infinite if Stripe can only list everything in the account.
     """
 
     sync: str
@@ -193,9 +202,10 @@ class ReadingCost(Struct, frozen=True, kw_only=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """What has to be done.
 
-    `refreshes` is what needs no call and is only to be written down. `owed` are steps of earlier changes that are still
-    to be done. `reads` is how many requests it took to see what it needed of Stripe. `digest` is that of all of it, and
-    `signature` what the state that it was made from says to that.
+    - `refreshes` are record updates that need no call.
+    - `owed` are steps of earlier changes that are still to be done.
+    - `reads` is how many requests planning took.
+    - `digest` covers the whole plan, and `signature` is the signature of the digest by the state that it was made from.
     """
 
     header: PlanHeader
@@ -209,11 +219,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     signature: str = ""
 
 
-class PlanOptions(Struct, frozen=True, kw_only=True):
-    """`full_refresh` compares every row by its parameters; `most_changes` is where a plan ends early.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """Options of a plan.
 
-    `refresh` reads every object back from Stripe and says what others have changed there. `only` names the keys, by
-    sync, of the rows that are looked at; None looks at all.
+    `full_refresh` compares every row by its parameters; `most_changes` limits the number of changes. `refresh` reads
+    every object back from Stripe and reports what others have changed. `only` names the keys, by sync, of the rows to
+    compare; None compares all.
     """
 
     full_refresh: bool = False
@@ -230,12 +242,12 @@ class Agree(Protocol):
     """Decides whether to send a plan with permanent removals that no limit of the project bounds."""
 
     def __call__(self, plan: Plan, removals: Sequence[PermanentRemovals], /) -> bool:
-        """Called once the plan is made and before anything of it is sent; `removals` are those in question."""
+        """Called once the plan is made and before anything of it is sent; `removals` are those to approve."""
         ...
 
 
 class Review(Protocol):
-    """Sees every plan before it is sent, and may raise `PlanError` to keep it from that."""
+    """Sees every plan before it is sent, and may raise `PlanError` to stop it."""
 
     def __call__(self, plan: Plan, /, *, is_first: bool) -> None:
         """Called once the plan is made; `is_first` says that the state has no record yet."""

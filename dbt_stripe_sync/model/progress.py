@@ -27,11 +27,11 @@ class Progress(Protocol):
         ...
 
     def rows_read(self, count: int) -> None:
-        """So many more rows have been read."""
+        """This many more rows have been read."""
         ...
 
     def rows_compared(self, count: int) -> None:
-        """So many more of the rows that differ have been compared."""
+        """This many more differing rows have been compared."""
         ...
 
     def planned(self, counts: SyncCounts) -> None:
@@ -39,7 +39,7 @@ class Progress(Protocol):
         ...
 
     def begin_apply(self, total: int) -> None:
-        """So many changes are about to be sent."""
+        """This many changes are about to be sent."""
         ...
 
     def on_outcome(self, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""What we last wrote for one row."""
+"""What was last written to Stripe for one row."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Params
 
 
-# The prefix of what a record stores besides parameters; no parameter of Stripe's has it.
+# The prefix of what a record stores besides parameters. No Stripe parameter begins with it.
 MARK = "$"
-# Says which steps have finished the object: no parameter of Stripe's begins like this.
+# The steps that have finalized the object. No Stripe parameter begins like this.
 FINISHED = "$finished"
-# In the parameters of a record whose sync was renamed: the name that the object's tag still has.
+# In the parameters of a record whose sync was renamed: the old name, which is still in the object's tag.
 TAGGED_AS = "$tagged_as"
-# In place of the hash of a record that was read back from Stripe: its params are the object's, not what was sent.
+# Replaces the hash of a record that was read back from Stripe: its params are the object's, not what was sent.
 REBUILT = "rebuilt"
 
-# What the state's table `meta` calls the time at which a sync's objects were last read back: `read_back:<sync>`.
+# The entry in the state's table `meta` for the time at which a sync's objects were last read back: `read_back:<sync>`.
 READ_BACK = "read_back:"
 
 

@@ -1,4 +1,4 @@
-"""What happened: intents before their calls, outcomes after them, and the report of a run."""
+"""The values of a run: intents before their calls, outcomes after them, and the report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def new_run_id(now: datetime) -> str:
-    """An id that sorts by time and that a person can say."""
+    """An id that sorts by time and that a person can read out."""
     return f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
 
 
@@ -39,10 +39,10 @@ class Status(Enum):
 class Intent(Struct, frozen=True, kw_only=True):
     """A change that is about to be sent, durable before its first call, with the exact parameters of every call.
 
-    `step` is the index of the next call; `stripe_id` the object made or named so far. `keys` holds one idempotency key
-    a call; `key_sent_at` is when the key of `step` was first used, in UTC. `key_spent` says that Stripe has saved a
-    failure under that key, so that a repeat would only return it. `change` has its references resolved: the record is
-    made from it.
+    - `step` is the index of the next call; `stripe_id` is the object that was created or named so far.
+    - `keys` holds one idempotency key for each call; `key_sent_at` is when the key of `step` was first used, in UTC.
+    - `key_spent` says that Stripe has saved a failure under that key, so that a repeat would only return it.
+    - `change` has its references resolved: the record is made from it.
     """
 
     id: str
@@ -66,12 +66,13 @@ class Ended(Struct, frozen=True, kw_only=True):
     stripe_id: str | None
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
-    """How one change ended, with what a person needs to look into it. `record` is what the state holds afterwards.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one change ended, with what a person needs to look into it.
 
-    An outcome closes its intent, except an `UNKNOWN` one: its intent stays open until a later run has settled it.
-    `owed` are the steps on other objects that are owed from now on, `settled` the ids of those that were done, and
-    `refused_step` that of the one which Stripe refused.
+    `record` is what the state holds afterwards. An outcome closes its intent, except for `UNKNOWN`: then the intent
+    stays open until a later run has resolved it. `owed` are the steps on other objects that are owed from now on,
+    `settled` the ids of those that were done, and `refused_step` the id of the one that Stripe rejected.
     """
 
     intent_id: str | None
@@ -91,13 +92,13 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     @property
     def is_earlier(self) -> bool:
-        """Whether an earlier run had left the change open, and this one has found out about it."""
+        """Whether an earlier run had left the change open, and this run has resolved it."""
         run, is_named, _ = (self.intent_id or "").rpartition("/")
         return bool(is_named) and run != self.run_id
 
     @property
     def is_object_missing(self) -> bool:
-        """Whether Stripe refused the change since it has no such object as the row's own."""
+        """Whether Stripe rejected the change because the row's own object doesn't exist."""
         change, failure = self.change, self.failure
         return (
             self.status is Status.REJECTED
@@ -111,7 +112,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 def _names(message: str, stripe_id: str) -> bool:
-    """Whether a message names an object, and not one whose id only begins or ends like its."""
+    """Whether a message names an object, and not one whose id merely contains its id."""
     return re.search(rf"(?<![\w-]){re.escape(stripe_id)}(?![\w-])", message) is not None
 
 

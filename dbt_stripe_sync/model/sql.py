@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Neither a Stripe id nor a key that a person would choose holds a control character, so these can't be mistaken.
+# No Stripe id and no reasonable key contains a control character, so these can't be mistaken.
 ID_SEPARATOR = "\x1e"
 PENDING_MARK = "\x1f"
 PENDING_SEPARATOR = "\x1d"

@@ -1,4 +1,4 @@
-"""What the user mapped: one model's rows to the objects of one Stripe resource."""
+"""What the user mapped: the rows of one model to the objects of one Stripe resource."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.nodes import ModelNode
 
 
-# The separator between a sync's name and the parameter that a part of it sets; no sync's name has it.
+# The separator between a sync's name and the parameter that a separate step of it sets. No sync's name contains it.
 PART_SEPARATOR = ":"
 
 
 class Nulls(Enum):
     """What a null does to a field that the sync has set.
 
-    `CLEAR` empties it in Stripe, `IGNORE` leaves it. `DEFAULT` clears it if Stripe can, and otherwise rejects the row.
+    `CLEAR` clears it in Stripe, `IGNORE` leaves it. `DEFAULT` clears it if Stripe can, and otherwise rejects the row.
     """
 
     DEFAULT = "default"
@@ -40,7 +40,7 @@ class DiffPlace(Enum):
 
 
 class Conversion(Enum):
-    """How a column's value becomes a parameter's, where the parameter's type does not say it."""
+    """How a column's value is converted, if the parameter's type doesn't determine it."""
 
     MINOR_UNITS = "minor_units"
     UNIX_SECONDS = "unix_seconds"
@@ -71,18 +71,19 @@ class Constant(Struct, frozen=True, kw_only=True):
 
 
 class WhenReplaced(Enum):
-    """What a row does whose reference leads to an object that a new one has replaced.
+    """What a row does if a new object has replaced the one that it refers to.
 
-    `FOLLOW` refers to the new one. `KEEP` stays with the old one until the row names another key: a subscription keeps
-    the price at which it was sold.
+    `FOLLOW` refers to the new one. `KEEP` keeps the old one until the row names another key: a subscription keeps the
+    price at which it was sold.
     """
 
     FOLLOW = "follow"
     KEEP = "keep"
 
 
-class SyncRef(Struct, frozen=True, kw_only=True):
-    """The id of the object that another sync made from the row whose key is in `columns`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRef:
+    """The id of the object that another sync created from the row whose key is in `columns`."""
 
     sync: str
     columns: tuple[str, ...]
@@ -106,7 +107,7 @@ class ListOf(Struct, frozen=True, kw_only=True):
 class ChildRows(Struct, frozen=True, kw_only=True):
     """A list with one hash for each row of a child model whose `on` columns equal this row's key columns.
 
-    `parent_on` names the columns of the parent that `on` is compared with, in the same order.
+    `parent_on` names the parent's columns that `on` is compared with, in the same order.
     """
 
     model: ModelNode
@@ -119,8 +120,9 @@ class ChildRows(Struct, frozen=True, kw_only=True):
 Value: TypeAlias = "Column | Template | Constant | SyncRef | Lookup | ListOf | ChildRows"
 
 
-class FieldMapping(Struct, frozen=True, kw_only=True):
-    """One parameter (`path`, from dots) and where its value comes from. `where` is its place in the YAML."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldMapping:
+    """One parameter (`path`, split at dots) and the source of its value. `where` is its location in the YAML."""
 
     path: tuple[str, ...]
     value: Value
@@ -128,10 +130,11 @@ class FieldMapping(Struct, frozen=True, kw_only=True):
     where: Location = Location()
 
 
-class Match(Struct, frozen=True, kw_only=True):
-    """One way to find the object of a row without a record: the object's `by` equals the row's value there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One way to find the object of a row without a record: the object's `by` equals the row's value for it.
 
-    `value` is where the row's side comes from (the field mapped at `by`, or a key column for `metadata.<column>`).
+    `value` is the source of the row's value (the field mapped at `by`, or a key column for `metadata.<column>`).
     """
 
     by: str
@@ -139,7 +142,7 @@ class Match(Struct, frozen=True, kw_only=True):
 
 
 class OnAmbiguous(Enum):
-    """What to do where `match` finds several objects for one row."""
+    """What to do if `match` finds several objects for one row."""
 
     REJECT = "reject"
     NEWEST = "newest"
@@ -156,8 +159,8 @@ class MatchEmail(Enum):
 class OnDrift(Enum):
     """What to do if somebody changed a field in Stripe that a row has set.
 
-    `REPORT` leaves it, reports it, and makes the exit code 1 until it is settled; `KEEP` leaves it and reports it once;
-    `OVERWRITE` sets it again.
+    `REPORT` leaves it, reports it, and makes the exit code 1 until it is resolved. `KEEP` leaves it and reports it
+    once. `OVERWRITE` sets it again.
     """
 
     REPORT = "report"
@@ -181,7 +184,7 @@ class OnDeleted(Enum):
 
 
 class WhenEnded(Enum):
-    """What to do with a row whose object has ended in Stripe: leave it, or create another one."""
+    """What to do with a row whose object has ended in Stripe: leave it, or create a new one."""
 
     KEEP = "keep"
     RESTART = "restart"
@@ -197,10 +200,12 @@ class Threshold(Struct, frozen=True, kw_only=True):
         return f"{self.percent:g}%" if self.percent is not None else f"{self.count:,}"
 
 
-class Limits(Struct, frozen=True, kw_only=True):
-    """The limits of a sync: beyond one of them, nothing of it is sent.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of a sync.
 
-    `max_reads` is how many reads of Stripe its part of a plan may take.
+    If one is exceeded, nothing of the sync is sent. `max_reads` is how many reads of Stripe its part of a plan may
+    take.
     """
 
     max_changes: Threshold | None = None
@@ -212,11 +217,14 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Sync(Struct, frozen=True, kw_only=True):
     """One mapping of a model's rows to objects of one Stripe resource.
 
-    `depends_on` names the syncs that come first: those that its references need, and those in `after`, which must
-    finish as a whole. `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
-    `refresh_every` is how long objects are assumed to be unchanged in Stripe; None means until `--refresh`.
-    `store_values` and `diff` are None if the project's setting applies. `fingerprint` changes when the mapping does.
-    `part_of` names the sync on whose objects this one sets parameters that refer to objects that need them first.
+    - `depends_on` names the syncs that come first: those that its references need, and those in `after`, which must
+      finish completely.
+    - `options` holds switches of single resources (`finalize`, `replace` …) as plain JSON.
+    - `refresh_every` is how long objects are assumed to be unchanged in Stripe; None means until `--refresh`.
+    - `store_values` and `diff` are None if the project's setting applies.
+    - `fingerprint` changes when the mapping does.
+    - `part_of` names the sync on whose objects this one sets, in a separate step, parameters that refer to objects
+      which need them first.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""Values of Python as Arrow tables, to hand them to DuckDB many at a time, and back.
+"""Converts Python values to Arrow tables, to pass many at a time to DuckDB, and back.
 
-`pyarrow.array` imports pandas wherever that is installed: half a second of CPU and 50 MB for nothing that is used here.
-So columns are built from their buffers (arrow.apache.org/docs/format/Columnar.html). Times with a zone import it too,
-when they become Python's: they are read as times without one.
+`pyarrow.array` imports pandas if it is installed: half a second of CPU time and 50 MB for nothing that is used here. So
+columns are built from their buffers (arrow.apache.org/docs/format/Columnar.html). Converting times with a zone to
+Python imports pandas, too, so they are read as times without one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# The type codes of Python's `array` for the numbers that are kept.
+# The type codes of Python's `array` for the stored numbers.
 _CODES = {pa.int32(): "i", pa.int64(): "q", pa.uint64(): "Q"}
 
 
@@ -71,6 +71,6 @@ def _data(values: Sequence[Any], kind: pa.DataType) -> pa.Buffer:
 
 
 def _bits(values: Sequence[bool]) -> pa.Buffer:
-    """One bit for each value, the first one lowest."""
+    """One bit for each value, lowest first."""
     number = int("".join("1" if value else "0" for value in reversed(values)) or "0", 2)
     return pa.py_buffer(number.to_bytes((len(values) + 7) // 8, "little"))

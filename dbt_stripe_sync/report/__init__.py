@@ -1,1 +1,1 @@
-"""What a run did: one RunReport, three views."""
+"""Reports what a run did: one RunReport, three views."""

@@ -32,7 +32,7 @@ REASON_OF = {
     "sync-stopped": "owed",
     "unsettled": "owed",
 }
-# Whole families of codes.
+# Prefixes of codes.
 REASON_OF_PREFIX = {"drift": "drift", "owed": "owed"}
 DASHBOARD = "https://dashboard.stripe.com"
 SHOWN_CODES = 8
@@ -99,7 +99,7 @@ def render_alert_json(message: AlertMessage) -> dict[str, Any]:
 
 
 def render_alert_slack(message: AlertMessage) -> dict[str, Any]:
-    """A message of Slack's (api.slack.com/messaging/webhooks): a line, then the counts, then the links."""
+    """A Slack message (api.slack.com/messaging/webhooks): a line, then the counts, then the links."""
     title = f"Stripe sync of {message.project} ({message.target}) {_verb(message)}"
     lines = [line for line in _slack_lines(message) if line]
     blocks: list[dict[str, Any]] = [{"type": "section", "text": _mrkdwn(f"*{_escape(title)}*")}]

@@ -1,4 +1,4 @@
-"""Changes of a sync that do the same to many rows, as one entry: what is different is then never behind a cut."""
+"""Groups changes of a sync that do the same to many rows into one entry, so that no kind of change is cut off."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.plan import Changes, SyncCounts
 
-# So many equal changes are shown one by one.
+# Up to this many equal changes are shown one by one.
 MOST_ALONE = 5
-# Of a kind that can be undone, up to so many are all shown, and of more some as examples.
+# Of a kind that can be undone, up to this many are all shown, and otherwise some examples.
 FEW = 10
 EXAMPLES = 5
 MANY = frozenset({Action.CREATE.value, Action.UPDATE.value, Action.ADOPT.value})
-# Past this many changes a sync's are not compared with each other: memory stays flat.
+# Past this many changes, those of a sync are not compared with each other, to limit memory.
 MOST_COMPARED = 5_000
-# An object's own id, such as that of the item which an update names, is another one in each change.
+# An object's own id, such as that of an updated item, differs in each change.
 _ID = re.compile(r"\b([a-z]{2,8})_(?:test_|live_)?[A-Za-z0-9]{8,}\b")
 
 
@@ -46,7 +46,7 @@ class Alike(Struct, kw_only=True):
 def pick_alike(changes: Changes, counts: SyncCounts, most: int, *, with_values: bool) -> tuple[list[Alike], int]:
     """At most `most` entries of a sync in the order of their keys, and how many rows are left.
 
-    Some of each action, and of each kind of change at least one, though there be more kinds than `most`.
+    It includes each action, and at least one change of each kind, even if there are more kinds than `most`.
     """
     total = sum(counts.by_action.values())
     if total > MOST_COMPARED:
@@ -65,7 +65,7 @@ def pick_alike(changes: Changes, counts: SyncCounts, most: int, *, with_values: 
 def pick_changes(changes: Changes, counts: SyncCounts, most: int) -> list[Change]:
     """At most `most` changes of a sync in the order of their keys, and at least one of each kind.
 
-    It stops reading as soon as it has them.
+    Reading stops as soon as they are found.
     """
     room = _room(counts.kinds or counts.by_action, most)
     picked: list[Change] = []
@@ -89,9 +89,9 @@ def _room(kinds: Mapping[str, int], most: int) -> dict[str, int]:
 
 
 def shares(kinds: Mapping[str, int], most: int) -> dict[str, int]:
-    """How many changes of each kind are shown: one of each, then equal shares, and first what can't be undone.
+    """How many changes of each kind are shown: one of each, then equal shares, starting with what can't be undone.
 
-    What one kind leaves of its share goes to the next.
+    If a kind needs less than its share, the rest goes to the next.
     """
     order = {action.value: place for place, action in enumerate(BY_RISK)}
     left = {kind: kinds[kind] for kind in sorted(kinds, key=lambda kind: order[kind.partition(" ")[0]]) if kinds[kind]}
@@ -109,7 +109,7 @@ def shares(kinds: Mapping[str, int], most: int) -> dict[str, int]:
 
 
 def mask_ids(text: str) -> str:
-    """A text with the kind of each object's id in place of the id."""
+    """A text with each object's id replaced by the id's kind."""
     return _ID.sub(r"\1_…", text)
 
 

@@ -1,4 +1,4 @@
-"""The calls of a change as text: everything that is sent and not already shown by its differing fields."""
+"""Renders the calls of a change: everything that is sent and isn't already shown by its differing fields."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def render_calls(change: Change, shown: Sequence[tuple[str, str]] | None = None) -> Iterator[str]:
-    """`create with metadata.plan=gold, …` for each call of a change, in the order in which they are sent.
+    """One line like `create with metadata.plan=gold, …` for each call of a change, in the order in which they are sent.
 
-    A parameter that the differing fields already show with the same value (`shown`, by path) is left out once, and so
-    is a change's only call if nothing remains of it.
+    A parameter that the differing fields already show with the same value (`shown`, by path) is left out once. A
+    change's only call is left out if nothing remains of it.
     """
     left = dict(shown if shown is not None else ((part.path, part.after) for part in render_parts(change)))
     for call in change.calls:

@@ -1,6 +1,6 @@
-"""Stripe's error codes in a dbt user's words: what each means, and which model, field or setting to change.
+"""Explains Stripe's error codes in a dbt user's words: what each means, and which model, field or setting to change.
 
-The codes are those of docs.stripe.com/error-codes that a sync can meet. `{sync}`, `{resource}`, `{name}` (the
+The codes are those of docs.stripe.com/error-codes that a sync can encounter. `{sync}`, `{resource}`, `{name}` (the
 resource's in a command), `{field}` and `{forget}` (a command) are filled in from the change that failed.
 """
 
@@ -285,7 +285,7 @@ _TRAFFIC = {
     ),
 }
 
-# Those of the event `v1.billing.meter.error_report_triggered` (docs.stripe.com/api/v2/core/events/event-types).
+# The codes of the event `v1.billing.meter.error_report_triggered` (docs.stripe.com/api/v2/core/events/event-types).
 _NO_METER = _e(
     "no active meter has the event's name, so it wouldn't be counted",
     "create or activate the meter, let {sync} come `after:` the sync of its meters, or correct `event_name`",
@@ -316,7 +316,8 @@ _USAGE = {
 }
 BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC, **_USAGE}
 
-# One code can have several meanings, which Stripe's message distinguishes. The first text that a message contains wins.
+# One code can have several meanings, which Stripe's message distinguishes. The first text that a message contains
+# decides.
 NO_PAYMENT_METHOD = _e(
     "the customer has no payment method, and the subscription would charge one at once",
     "map `collection_method: {value: send_invoice}` with `days_until_due`, or `payment_behavior: {value: "
@@ -375,7 +376,7 @@ MISSING_BY_PARAM = {
     ),
 }
 
-# The parameter of the request's own object in its URL, and what it means if that object is missing.
+# The parameter for the request's own object in its URL, and what it means if that object is missing.
 OWN_ID = "id"
 OWN_IS_MISSING = _e(
     "the row's object is no longer in this account and mode: somebody may have deleted it",
@@ -383,8 +384,8 @@ OWN_IS_MISSING = _e(
     "`dbt-stripe-sync {forget}`",
 )
 
-# docs.stripe.com/api/errors lists the types; `permission`, `connection`, `not_sent`, `redirect` and `not_stripe` are
-# what the gateway calls a 403, no answer at all, what it did not ask for, and answers that are not Stripe's.
+# docs.stripe.com/api/errors lists the types. The gateway adds `permission` for a 403, `connection` for no answer,
+# `not_sent` for a request that it did not send, and `redirect` and `not_stripe` for answers that are not Stripe's.
 BY_TYPE = {
     "permission": _e(
         "the key may not do this",

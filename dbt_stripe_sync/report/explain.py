@@ -1,4 +1,4 @@
-"""What a failure of Stripe's means to a dbt user, and what to change: by its code, else its type, else its status."""
+"""Explains what a Stripe failure means to a dbt user, and what to change, by its code, type or status."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 SERVER_ERROR = 500
 MISSING = "resource_missing"
 PERMISSION = "permission"
-# Stripe names it so: Having the 'rak_plan_write' permission would allow this request to continue.
+# Stripe names it like this: Having the 'rak_plan_write' permission would allow this request to continue.
 _PERMISSION = re.compile(r"'(rak_\w+)'")
 _KEYS = "https://dashboard.stripe.com/apikeys"
 _STEP = re.compile(r"\[([^\]]*)\]")
 
 
 def explain(failure: StripeFailure) -> Explanation:
-    """What a failure means and what to do; for a code with several meanings, by Stripe's message.
+    """What a failure means and what to do.
 
-    `fill_in` replaces the words in braces in the hint.
+    If a code has several meanings, Stripe's message decides. `fill_in` replaces the words in braces in the hint.
     """
     message = failure.message or ""
     if failure.type == PERMISSION and (named := _PERMISSION.findall(message)):
@@ -62,7 +62,7 @@ def explain(failure: StripeFailure) -> Explanation:
 def explain_outcome(outcome: Outcome) -> Explanation | None:
     """What the failure of a change means, or None.
 
-    Stripe names a missing object by the parameter of its kind (`price`, `coupon`), even if it is the row's own.
+    Stripe names a missing object by the parameter of its kind (`price`, `coupon`), even if it is the row's own object.
     """
     if outcome.failure is None:
         return None
@@ -81,14 +81,14 @@ def fill_in(text: str, failure: StripeFailure, change: Change) -> str:
         text.replace("{sync}", f"`{change.sync}`")
         .replace("{resource}", change.resource.replace("_", " "))
         .replace("{name}", change.resource)
-        # One cause may be that of many rows.
+        # One cause may affect many rows.
         .replace("{forget}", f"state forget {change.sync} KEY")
         .replace("{field}", f"`{path}`" if path else "the field that Stripe names")
     )
 
 
 def _missing(param: str | None) -> Explanation | None:
-    """What it means that the object is missing which a parameter names."""
+    """What it means that an object named by a parameter is missing."""
     path = param_path(param)
     if path is None or path == OWN_ID:
         return OWN_IS_MISSING if path else None

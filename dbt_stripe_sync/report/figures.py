@@ -1,4 +1,4 @@
-"""Counts of a sync's rows that add up: each row of the model, and each removal, is counted once."""
+"""Counts a sync's rows in figures that add up: each row of the model, and each removal, is counted once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 class Figures(Struct, kw_only=True):
     """Rows of the models, rows that left them (`removals`), and their results.
 
-    `rows + removals` is the sum of all that `parts` gives. `steps` counts further steps, such as the end of a replaced
-    object, and `earlier` the results of changes that an earlier run had left open. Both are counted separately from the
-    rows.
+    `rows + removals` is the sum of all `parts`. `steps` counts further steps, such as the end of a replaced object, and
+    `earlier` the results of changes that an earlier run had left open. Both are counted separately from the rows.
     """
 
     rows: int = 0
@@ -43,14 +42,14 @@ class Figures(Struct, kw_only=True):
         return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
     def parts(self) -> Iterator[tuple[str, int, str]]:
-        """Each figure with its name and its word; those that are nought, but for two, are left out."""
+        """Each figure with its name and its label; zeros are left out, except for two."""
         for name, word in WORDS.items():
             if (number := getattr(self, name)) or name in ALWAYS:
                 yield name, number, word
 
     @property
     def not_done(self) -> int:
-        """Rows that are not as the model has them."""
+        """Rows that are not in Stripe as the model has them."""
         return self.rejected + self.unknown + self.skipped + self.not_sent
 
 
@@ -77,7 +76,7 @@ def figures_of(counts: SyncCounts) -> Figures:
     not_looked_at = counts.rows - counts.same - counts.rejected - counts.drifted - (planned - removals)
     figures = Figures(
         rows=counts.rows,
-        # A row that left the model and whose removal is rejected is one of those that are rejected.
+        # A row that left the model and whose removal is rejected counts as rejected.
         removals=removals + max(0, -not_looked_at),
         written=ended[Status.SUCCEEDED.value],
         rejected=counts.rejected + ended[Status.REJECTED.value],

@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.run import Outcome, RunReport
 
-# As many as a browser opens without a delay; the results file next to it has the rest.
+# As many as a browser opens without delay; the results file next to it has the rest.
 MOST_SUCCEEDED = 50_000
 MOST_FAILED = 50_000
 # A page shown in full is read on; one with thousands of causes is not.
 MOST_CAUSES = 50
 DASHBOARD = "https://dashboard.stripe.com"
-# Where the dashboard shows an object of each kind; it finds any other by a search for its id
+# The Dashboard's page for an object of each kind; any other is found by a search for its id
 # (docs.stripe.com/dashboard/search).
 PAGES = {
     "billing.meter": "billing/meters",
@@ -75,7 +75,7 @@ PAGES = {
     "subscription_schedule": "subscription_schedules",
     "tax_rate": "tax-rates",
 }
-# What a change is called that was never one: its row was rejected when it was planned.
+# The label of a row that has no change, because it was rejected when it was planned.
 NOT_PLANNED = "none"
 # A row's own change, and what is counted separately from the rows.
 _BESIDE = ("", " (further step)", " (earlier run)")
@@ -86,10 +86,10 @@ _ACTIONS = list(Action)
 
 
 def write_html(report: RunReport, path: Path, *, with_values: bool = False, with_amounts: bool = False) -> None:
-    """Write a run's page, change by change. The file is replaced as a whole or not at all.
+    """Write a run's page, change by change.
 
-    Without `with_values` it holds keys, ids and field names, and of each value no more than its kind. `with_amounts`
-    shows the amounts of prices, items and invoices regardless. Raises `OSError`.
+    The file is replaced completely or not at all. Without `with_values` it contains keys, ids and field names, but only
+    the type of each value. `with_amounts` shows the amounts of prices, items and invoices regardless. Raises `OSError`.
     """
     write_page(build_page(report, with_values=with_values, with_amounts=with_amounts), path)
 
@@ -105,12 +105,12 @@ def write_page(page: Page, path: Path) -> None:
 
 
 def render_html(report: RunReport, *, with_values: bool = False, with_amounts: bool = False) -> Iterator[str]:
-    """The page in pieces. The outcomes are walked twice: once to add them up, once to write them down."""
+    """The page in pieces. The outcomes are read twice: first to add them up, then to write them."""
     return _render(build_page(report, with_values=with_values, with_amounts=with_amounts))
 
 
 def build_page(report: RunReport, *, with_values: bool = False, with_amounts: bool = False) -> Page:
-    """The data of a run's page, once its outcomes have been walked."""
+    """The data of a run's page, after its outcomes have been read."""
     page = Page(report, with_values=with_values, with_amounts=with_amounts or with_values)
     for outcome in report.outcomes:
         page.add(outcome)
@@ -162,7 +162,7 @@ class Page:
         self._fields: dict[str, int] = {}
         self._syncs: dict[str, int] = {}
         self._resources: dict[str, str] = {}
-        # The cause of each failure by its number, so that the second walk need not find it again.
+        # The cause of each failure by its number, so that the second pass need not find it again.
         self._causes = array("L")
         for group, problem in self._rejected:
             self._syncs.setdefault(group, len(self._syncs))
@@ -181,7 +181,7 @@ class Page:
             self._fields.setdefault(part.path, len(self._fields))
 
     def _note_item(self, outcome: Outcome) -> None:
-        """Add an item to the invoice that it is for."""
+        """Add an item to its invoice."""
         change = outcome.change
         invoice, amount, currency = (change.desired.get(name) for name in ("invoice", "amount", "currency"))
         if outcome.status is Status.SUCCEEDED and isinstance(invoice, str) and isinstance(amount, int):
@@ -200,7 +200,7 @@ class Page:
 
     @property
     def left_out(self) -> str | None:
-        """What the page does not show, since there is too much of it."""
+        """How many changes the page does not show, because there are too many."""
         succeeded = self.summary.total(Status.SUCCEEDED)
         failed = sum(self.summary.total(status) for status in _STATUSES) - succeeded
         more = max(0, succeeded - MOST_SUCCEEDED) + max(0, failed - MOST_FAILED)
@@ -208,7 +208,7 @@ class Page:
         return f"{counted(more, 'more change')} {verb} in stripe_sync_results.json alone." if more else None
 
     def facts(self) -> Markup:
-        """What the rows' numbers mean."""
+        """The meaning of the numbers in the rows."""
         header = self.report.header
         account = f"/{header.account}" if header.account.startswith("acct_") else ""
         facts = {
@@ -229,7 +229,7 @@ class Page:
         return _island(facts)
 
     def rows(self) -> Iterator[Markup]:
-        """One JSON array a change, each but the first after a comma."""
+        """One JSON array per change, each but the first after a comma."""
         causes = iter(self._causes)
         cause: int | None
         room = MOST_SUCCEEDED
@@ -285,7 +285,7 @@ class Page:
         ]
 
     def _detail(self, outcome: Outcome) -> dict[str, Any] | None:
-        """What a row shows when it is opened: of one that succeeded only what adds to its columns."""
+        """What a row shows when it is opened; for one that succeeded, only what its columns don't show."""
         change, detail = outcome.change, dict[str, Any]()
         is_failed = outcome.status is not Status.SUCCEEDED
         if outcome.failure is not None:
@@ -313,7 +313,7 @@ class Page:
 
 
 def _status_of(outcome: Outcome) -> int:
-    """The number of an outcome's status: those of each kind of `_BESIDE` follow each other."""
+    """The number of an outcome's status. The statuses of each kind of `_BESIDE` are consecutive."""
     kind = 2 if outcome.is_earlier else 0 if is_row(outcome.change) else 1
     return kind * len(_STATUSES) + _STATUSES.index(outcome.status)
 
@@ -344,7 +344,7 @@ def _island(value: Any) -> Markup:
     return Markup(text)  # noqa: S704 - every character that HTML reads is escaped above
 
 
-# Compiling it takes longer than writing most pages, and a service writes one after each of its runs.
+# Compiling it takes longer than writing most pages, and a server writes one after each of its runs.
 @cache
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
@@ -361,7 +361,7 @@ def _code(text: str) -> Markup:
 
 
 def _policy(css: str, script: str) -> str:
-    """Nothing but the page's own style and script may act, named by their digests (w3.org/TR/CSP3)."""
+    """Only the page's own style and script are allowed, identified by their digests (w3.org/TR/CSP3)."""
     return (
         f"default-src 'none'; style-src '{_digest(css)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"

@@ -1,4 +1,4 @@
-"""The words and figures of a run's page, as plain values for its template."""
+"""The texts and numbers of a run's page, as plain values for its template."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TITLES = {
     Status.UNKNOWN: "unresolved: may or may not have happened",
     Status.SKIPPED: "skipped: another row comes first",
 }
-# The colour of each figure.
+# The color of each figure.
 KINDS = {
     "written": "succeeded",
     "rejected": "rejected",
@@ -85,7 +85,7 @@ def build_lead(report: RunReport, summary: Summary) -> str:
 
 
 def build_run(report: RunReport) -> dict[str, Any]:
-    """Whose run it was, and when."""
+    """Which run it was, and when."""
     header = report.header
     return {
         "id": report.run_id,
@@ -103,7 +103,7 @@ def build_run(report: RunReport) -> dict[str, Any]:
 
 
 def build_sums(report: RunReport) -> list[dict[str, str]]:
-    """The figures at the top: what was done always, what was not only if there is some."""
+    """The figures at the top. What was done is always shown, what was not only if there is some."""
     return [
         {"kind": KINDS[name], "figure": f"{number:,}", "word": word} for name, number, word in totals_of(report).parts()
     ]
@@ -161,7 +161,7 @@ def build_causes(causes: Sequence[Cause]) -> list[dict[str, Any]]:
 
 
 def build_owed(report: RunReport, *, with_values: bool) -> list[dict[str, str]]:
-    """The steps that were still to be done when the run ended."""
+    """The steps that were still owed when the run ended."""
     return [
         {"title": describe_owed(step), "why": explain_owed(step, with_values=with_values)}
         for step in report.owed[:MOST_SHOWN]
@@ -265,6 +265,6 @@ def _keys(keys: Sequence[str], rows: int) -> str:
 
 
 def _doc_url(cause: Cause) -> str | None:
-    """Stripe's page on the error. Only Stripe's own address is made a link."""
+    """Stripe's page on the error. Only Stripe's own address becomes a link."""
     url = cause.failure.doc_url if cause.failure else None
     return url if url and url.startswith(("https://docs.stripe.com/", "https://stripe.com/docs/")) else None

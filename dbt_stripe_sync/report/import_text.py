@@ -1,4 +1,4 @@
-"""What `import` has written and left out, for people and for programs."""
+"""Describes what `import` has written and left out, for people and for programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def render_import(imported: Imported, *, is_trial: bool) -> Iterator[str]:
-    """The files, then what is not in them and why."""
+    """The files, then what they don't contain and why."""
     written = "would write" if is_trial else "wrote"
     if imported.properties is None:
         yield f"{imported.account} has nothing to import."
@@ -33,7 +33,7 @@ def render_import(imported: Imported, *, is_trial: bool) -> Iterator[str]:
 
 
 def build_json(imported: Imported, *, is_trial: bool) -> dict[str, Any]:
-    """The same as a document."""
+    """The same as a JSON document."""
     return {
         "account": imported.account,
         "written": not is_trial and imported.properties is not None,

@@ -1,4 +1,4 @@
-"""The project's values as JSON for reports: secrets out, references by name, times in UTC."""
+"""Converts values to JSON for reports: secrets removed, references by name, times in UTC."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import PlanHeader
 
-# JSON's readers hold whole numbers of 64 bits; a longer one is given as text.
+# JSON parsers read integers of up to 64 bits; a longer one is written as text.
 _LARGEST = 2**63 - 1
 _LOCATION = ("file", "model", "sync", "field", "key")
 
 
 def json_time(moment: datetime | None) -> str | None:
-    """A moment as dbt writes it: `2026-11-24T02:44:53.123456Z`."""
+    """A time as dbt writes it: `2026-11-24T02:44:53.123456Z`."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -56,7 +56,7 @@ def json_problem(problem: Problem) -> dict[str, Any]:
 
 
 def json_failure(failure: StripeFailure | None, change: Change, *, with_values: bool) -> dict[str, Any] | None:
-    """Stripe's error. What its message repeats of the row is hidden, unless `with_values`."""
+    """Stripe's error. Row values in its message are hidden, unless `with_values`."""
     if failure is None:
         return None
     return {
@@ -71,7 +71,7 @@ def json_failure(failure: StripeFailure | None, change: Change, *, with_values: 
 
 
 def message_of(failure: StripeFailure, change: Change, *, with_values: bool) -> str | None:
-    """Stripe's message, without secrets and, unless `with_values`, without what it repeats of the row."""
+    """Stripe's message without secrets and, unless `with_values`, without row values."""
     if failure.message is None:
         return None
     if with_values or failure.is_ours:
@@ -80,13 +80,16 @@ def message_of(failure: StripeFailure, change: Change, *, with_values: bool) -> 
 
 
 def json_field(path: str, value: Any) -> Any:
-    """The value of the parameter of a dotted path, as JSON."""
+    """The value of the parameter at a dotted path, as JSON."""
     parent, name = ["", "", *path.split(".")][-2:]
     return json_params({name: value}, parent)[name]
 
 
 def json_params(value: Any, parent: str = "") -> Any:
-    """Parameters as JSON values: `Ref` as `{"$ref": [sync, key]}`, secrets hidden, what JSON lacks as text."""
+    """Parameters as JSON values, with secrets hidden.
+
+    `Ref` becomes `{"$ref": [sync, key]}`, and types that JSON lacks become text.
+    """
     return map_leaves(hide_secrets(value, parent), _json, str)
 
 
@@ -97,5 +100,5 @@ def _json(value: Any) -> Any:
         return NOT_KEPT
     if isinstance(value, bool | float) or value is None or (isinstance(value, int) and abs(value) <= _LARGEST):
         return value
-    # A text that is no Unicode (half of a surrogate pair) has no JSON.
+    # A text that is not valid Unicode (half of a surrogate pair) has no JSON.
     return str(value).encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Lines for a terminal: figures with their units, texts cut and wrapped by the width that they take, colours."""
+"""Formats lines for a terminal: numbers with units, text cut and wrapped by its width, and colors."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MILLISECOND = 0.001
-# Below this many seconds, a fraction is shown.
+# Times below this many seconds are shown with a fraction.
 WITH_FRACTION = 10
 
-# Characters that turn the direction of what follows could make a value look like another one (Unicode TR36, 3.2).
+# Characters that change the text direction could make a value look like another one (Unicode TR36, 3.2).
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNSAFE_KINDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _SPACE = 0x20
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-class Paint(Struct, frozen=True, kw_only=True):
-    """Colours for a terminal, or none. Colouring doesn't change the width of a text."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paint:
+    """Colors for a terminal, or none. Coloring doesn't change the width of a text."""
 
     on: bool
 
     def __call__(self, text: str, colour: str | None) -> str:
-        """The text in a colour of `CODES`, or unchanged if colours are off."""
+        """The text in a color of `CODES`, or unchanged if colors are off."""
         return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if self.on and colour and text else text
 
 
-# ECMA-48, "select graphic rendition": the colours that every theme sets, so that they can be read on light and dark.
+# ECMA-48, "select graphic rendition": the colors that every theme defines, so they are readable on light and dark.
 CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35", "cyan": "36"}
 
 
@@ -49,7 +50,7 @@ _OUR_COLOURS = re.compile("(\x1b\\[(?:{})m)".format("|".join(["0", *CODES.values
 
 
 def plain(text: str) -> str:
-    """A text from a row or from Stripe that can't move the cursor, colour the screen, break a line or show a key."""
+    """A text from a row or from Stripe that can't move the cursor, color the screen, break a line or show a key."""
     text = hide_keys(text)
     if text.isprintable() and not _TURNING.intersection(text):
         return text
@@ -57,12 +58,12 @@ def plain(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """A page or a line of JSON without what acts on a terminal that prints it, as JSON writes such characters."""
+    """A page or a line of JSON, with terminal control characters escaped as in JSON."""
     return _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def printable(line: str) -> str:
-    """A line that is safe for a terminal: apart from the tool's own colours, no character controls it."""
+    """A line that is safe for a terminal: apart from the tool's own colors, it contains no control characters."""
     return "\n".join(
         "".join(part if index % 2 else plain(part) for index, part in enumerate(_OUR_COLOURS.split(part)))
         for part in line.split("\n")
@@ -73,12 +74,12 @@ def _escaped(char: str) -> str:
     if unicodedata.category(char) not in _UNSAFE_KINDS and char not in _TURNING:
         return char
     code = ord(char)
-    # Beyond ASCII's first ones JSON has the same escape, and its lines go through here, too.
+    # Above ASCII, JSON uses the same escapes, and JSON lines are printed through here, too.
     return _SHORT_ESCAPES.get(char) or (f"\\x{code:02x}" if code < _SPACE else f"\\u{code:04x}")
 
 
 def cut(text: str, width: int) -> str:
-    """The text, or as much of it as `width` cells take, with an ellipsis."""
+    """The text, cut to `width` cells, with an ellipsis if it is longer."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + ELLIPSIS
@@ -107,7 +108,7 @@ def wrap(text: str, width: int, *, indent: str = "", first: str | None = None) -
 
 
 def wrap_marked(mark: str, text: str, width: int, paint: Paint, *, colour: str, indent: str = "") -> Iterator[str]:
-    """A text after a coloured mark (`! `, `hint: `), wrapped without counting the colour codes."""
+    """A text after a colored mark (`! `, `hint: `), wrapped without counting the color codes."""
     lines = wrap(text, width, first=f"{indent}{mark} ", indent=f"{indent}  ")
     for index, line in enumerate(lines):
         yield line if index else f"{indent}{paint(mark, colour)}{line[len(indent) + len(mark) :]}"
@@ -118,7 +119,7 @@ def _pieces(word: str, width: int) -> list[str]:
 
 
 def took(seconds: float) -> str:
-    """A time that was measured: `4 ms`, `1.4 s`, `3 m 20 s`, `2 h 05 m`."""
+    """A measured duration: `4 ms`, `1.4 s`, `3 m 20 s`, `2 h 05 m`."""
     if seconds < 1:
         return f"{max(0, round(seconds / MILLISECOND))} ms"
     if seconds < WITH_FRACTION:
@@ -132,9 +133,9 @@ def took(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """A time that is guessed: `under a second`, `about 40 seconds`, `about 3 minutes`, `about 2 hours`."""
+    """An estimated duration: `under a second`, `about 40 seconds`, `about 3 minutes`, `about 2 hours`."""
     for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
-        # One and a half of a unit is said in the next smaller one.
+        # Up to one and a half of a unit, the next smaller unit is used.
         if seconds >= 1.5 * unit:
             return f"about {counted(round(seconds / unit), name)}"
     return f"about {counted(round(seconds), 'second')}" if seconds >= 1 else "under a second"

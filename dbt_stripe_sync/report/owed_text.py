@@ -1,4 +1,4 @@
-"""What is owed, in words: which step on which object, since when, why it was refused, and what to do."""
+"""Describes owed steps: which step on which object, since when, why Stripe rejected it, and what to do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def describe_owed(step: Owed) -> str:
 
 
 def explain_owed(step: Owed, *, with_values: bool = False) -> str:
-    """Stripe's reason for refusing it; empty if it wasn't tried yet."""
+    """Stripe's reason for rejecting it; empty if it wasn't tried yet."""
     if step.failure is None:
         return "not sent yet" if step.attempts == 0 else ""
     times = counted(step.attempts, "time")

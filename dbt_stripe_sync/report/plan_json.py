@@ -1,4 +1,4 @@
-"""A plan as one JSON document, streamed with one change per line, so that line-based tools can read it, too."""
+"""Renders a plan as one JSON document, streamed with one change per line, so that line-based tools can read it, too."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FORMAT = 1
 
 
 def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
-    """The plan in lines that are one JSON object together.
+    """The lines of a plan, which together are one JSON object.
 
     Its names are `format`, `plan`, `reads`, `syncs`, `owed`, `problems`, `price_changes`, `changes` and `drifted`. A
-    change has the parameters of its calls, and old and new values, only `with_values`.
+    change includes the parameters of its calls, and old and new values, only `with_values`.
     """
     head = {
         "format": FORMAT,
@@ -45,10 +45,10 @@ def render_plan(plan: Plan, *, with_values: bool = False) -> Iterator[str]:
 
 
 def _entries(values: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The entries of a list, a line each, without any key."""
+    """The entries of a list, one per line, without keys of rows."""
     before = ""
     for value in values:
-        # One is held back until the next one is read, since the last one has no comma after it.
+        # Each entry is held back until the next one is read, because the last one has no comma after it.
         if before:
             yield before + ","
         before = orjson.dumps(hide_keys_in(value)).decode()
@@ -57,7 +57,7 @@ def _entries(values: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def json_owed(step: Owed, *, with_values: bool = False) -> dict[str, Any]:
-    """A step that is still to be done."""
+    """An owed step."""
     return {
         "sync": step.sync,
         "key": step.key,
@@ -102,7 +102,7 @@ def _fields(changed: Iterable[FieldChange], names: tuple[str, str] | None) -> li
 
 
 def json_drifted(entry: DriftedObject, *, with_values: bool) -> dict[str, Any]:
-    """One object that others have changed in Stripe: which fields, and ours and theirs `with_values`."""
+    """One object that others have changed in Stripe: which fields, and both values `with_values`."""
     return {
         "sync": entry.sync,
         "key": entry.key,

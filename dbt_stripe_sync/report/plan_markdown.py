@@ -1,4 +1,4 @@
-"""A plan as Markdown, for the comment on a pull request: a table of the sums, the changes folded away below it."""
+"""Renders a plan as Markdown for a comment on a pull request: the sums, then the changes in a folded section."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.report.plan_text import PlanStyle
     from dbt_stripe_sync.report.problems_text import ProblemGroup
 
-# A comment on GitHub holds 65,536 characters; what is beyond is refused, so long values and lists are cut before that.
+# GitHub rejects comments of more than 65,536 characters, so long values and lists are cut before that.
 MOST_CHARACTERS = 60_000
 LONGEST_VALUE = 200
 MOST_PROBLEMS = 20
@@ -32,16 +32,16 @@ SHOWN_KEYS = 3
 FENCE = "```diff"
 FENCE_END = "```"
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
-# A name after an at sign would be notified of the comment. In code it isn't, nor after this mark.
+# GitHub notifies a name after an at sign, except in code or after this character.
 _NO_MENTION = "@\u200b"
 
 
 def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
-    """The plan as GitHub-flavoured Markdown. It is shortened, with a note, if it is too long for a comment."""
+    """The plan as GitHub-flavored Markdown. It is shortened, with a note, if it is too long for a comment."""
     left = MOST_CHARACTERS
     in_fence = False
     for line in _lines(plan, style):
-        # A character of a row's value can take several bytes, and it is bytes that some hosts count.
+        # A character in a row's value can take several bytes, and some hosts count bytes.
         left -= len(line.encode()) + 1
         if left < 0:
             yield FENCE_END if in_fence else ""
@@ -143,7 +143,7 @@ def _drifted(counts: SyncCounts, drifted: Sequence[DriftedObject]) -> Iterator[s
 
 
 def _entry(entry: Alike, *, show_values: bool) -> Iterator[str]:
-    """A change, or many that are alike, as a line of a diff: hosts colour those that begin with `+`, `-` and `!`."""
+    """A change, or many similar ones, as a line of a diff: hosts color lines that begin with `+`, `-` and `!`."""
     change, detail = entry.first, detail_of(entry.first)
     mark = {"~": "!", "±": "!"}.get(MARKS[change.action], MARKS[change.action])
     if entry.rows > 1:
@@ -156,7 +156,7 @@ def _entry(entry: Alike, *, show_values: bool) -> Iterator[str]:
         return
     fields = list(render_parts(change))
     for part in fields:
-        # What is sent is shown in full; of what it takes the place of, a part is enough.
+        # New values are shown in full; of old values, a part is enough.
         new, old = part.after, cut(part.before, LONGEST_VALUE)
         yield _fenced(f"      {part.path}: {new if change.action is Action.CREATE else f'{old} -> {new}'}")
     for call in render_calls(change, [(part.path, part.after) for part in fields]):
@@ -164,7 +164,7 @@ def _entry(entry: Alike, *, show_values: bool) -> Iterator[str]:
 
 
 def _fenced(line: str) -> str:
-    """A line that can't end the fence around it."""
+    """A line that can't end the code fence around it."""
     return plain(line).replace("```", "'''")
 
 

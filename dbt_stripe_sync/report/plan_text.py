@@ -1,4 +1,4 @@
-"""A plan on a terminal: counts first, then what differs, then what to do."""
+"""Renders a plan for a terminal: counts first, then what differs, then what to do."""
 
 from __future__ import annotations
 
@@ -43,16 +43,17 @@ if TYPE_CHECKING:
 NARROWEST = 40
 SHOWN_ROWS_OF_A_PROBLEM = 3
 INDENT = "  "
-# 80 % of the 25 calls a second that Stripe allows each endpoint (docs.stripe.com/rate-limits).
+# 80 % of the 25 calls per second that Stripe allows each endpoint (docs.stripe.com/rate-limits).
 CALLS_PER_SECOND = 20.0
 
 
-class PlanStyle(Struct, frozen=True, kw_only=True):
-    """How to show a plan: row values or not, in how many columns, and at most how many changes of each sync.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStyle:
+    """How to show a plan: with row values or not, in how many columns, and at most how many changes of each sync.
 
-    `show_amounts` shows what prices cost where `show_values` does not. `calls_per_second` is the pace at which the
-    plan's calls would leave. `with_hint` says how to send the plan. `all_rows` shows every change and every row that
-    was rejected, one by one.
+    `show_amounts` shows amounts of prices even without `show_values`. `calls_per_second` is the pace at which the
+    plan's calls would leave. `with_hint` says how to send the plan. `all_rows` shows every change and every rejected
+    row, one by one.
     """
 
     show_values: bool = False
@@ -66,7 +67,7 @@ class PlanStyle(Struct, frozen=True, kw_only=True):
 
 
 def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
-    """A plan, sync by sync, line by line. At most `most_rows` changes of a sync are in memory."""
+    """The lines of a plan, sync by sync. At most `most_rows` changes of a sync are in memory."""
     paint = Paint(on=style.colour)
     width = max(NARROWEST, style.width)
     found = sort_problems(plan.problems, plan.counts)
@@ -88,7 +89,7 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
 
 
 def _moves(plan: Plan, style: PlanStyle, width: int) -> Iterator[str]:
-    """What replaced prices do to subscriptions, before the sum of it all."""
+    """What replaced prices do to subscriptions, before the totals."""
     moves = find_price_moves(plan)
     if moves:
         yield ""
@@ -126,7 +127,7 @@ def _some_rows(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, w
 
 
 def _every_row(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width: int) -> Iterator[str]:
-    """Each change on its own, a batch at a time, and each row that was rejected."""
+    """Each change individually, a batch at a time, and each rejected row."""
     changes = iter(plan.changes.of(counts.sync))
     while batch := [Alike(changes=[change], rows=1) for change in islice(changes, style.most_rows)]:
         yield from _rows(batch, (), style, width)
@@ -134,7 +135,7 @@ def _every_row(plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, w
 
 
 def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
-    """`stripe_customers -> customer    12,401 rows   3 to change`, the figures in the same columns for every sync."""
+    """A line like `stripe_customers -> customer 12,401 rows 3 to change`, with aligned figures."""
     total = sum(counts.by_action.values())
     found = [(total, "to change"), (counts.rejected, "rejected"), (counts.drifted, "drifted")]
     change = ", ".join(f"{number:,} {word}" for number, word in found if number) or "unchanged"
@@ -142,7 +143,7 @@ def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
     figures = f"{counts.rows:>11,} {'row' if counts.rows == 1 else 'rows':<4}   {change}"
     name = cut(f"{plain(counts.sync)} -> {counts.resource}", max(8, width - cell_len(figures) - 2))
     room = min(36, width - cell_len(figures) - 2)
-    # A long name takes the room before the figures, not their columns.
+    # A long name takes the space before the figures, but their columns stay the same.
     shown = figures.lstrip()
     gap = max(2, room + 2 + cell_len(figures) - cell_len(name) - cell_len(shown))
     return f"{paint(name, 'bold')}{' ' * gap}{shown}"
@@ -182,7 +183,7 @@ def _alike(entry: Alike, style: PlanStyle, width: int) -> Iterator[str]:
 
 
 def _values(change: Change, width: int, *, with_ids: bool = True) -> Iterator[str]:
-    """Old and new value of each parameter, below its change, then what else its calls send."""
+    """The old and new value of each parameter, below its change, then what else its calls send."""
     parts = list(render_parts(change))
     widest = width // 3
     name_width = min(max((cell_len(plain(part.path)) for part in parts), default=0), widest)
@@ -231,7 +232,7 @@ def _problem_rows(group: ProblemGroup, key_width: int, width: int, paint: Paint)
 
 
 def _again(problem: Problem) -> str:
-    """A problem of a further row, by its code: details of the first one's summary may not be true of it."""
+    """A problem of a further row, by its code, because details of the first one's summary may not apply to it."""
     field = field_of(problem)
     return plain(f"{problem.code}: {field}" if field else problem.code)
 

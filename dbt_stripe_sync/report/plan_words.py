@@ -1,4 +1,4 @@
-"""The words of a plan that its text and its Markdown share: marks, sums, what was found wrong with which sync."""
+"""The wording that a plan's text and Markdown share: marks, sums, and the problems of each sync."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MARKS = {
     Action.VOID: "-",
 }
 COLOURS = {"+": "green", "~": "yellow", "±": "magenta", "-": "red", "!": "red"}
-# What a person has to see first where not all can be shown: what can't be undone comes before what can.
+# The order of importance if not everything can be shown: what can't be undone comes first.
 BY_RISK = (
     Action.DELETE,
     Action.VOID,
@@ -67,7 +67,7 @@ class Found(Struct, kw_only=True):
         return group_problems(found) if together else [group for one in found for group in group_problems([one])]
 
     def whole(self, sync: str) -> list[Problem]:
-        """What is wrong with a sync as a whole."""
+        """The problems of a sync as a whole."""
         return [problem for problem in self.by_sync.get(sync, ()) if problem.where.key is None]
 
 
@@ -84,14 +84,14 @@ def sort_problems(problems: Sequence[Problem], counts: Sequence[SyncCounts]) -> 
 
 
 def field_of(problem: Problem) -> str:
-    """The Stripe parameter that a problem is about, without the way to it in the YAML; empty if there is none."""
+    """The Stripe parameter that a problem is about, without the path to it in the YAML; empty if there is none."""
     place = problem.where.field or ""
     _, found, parameter = f".{place}".partition(".fields.")
     return parameter if found else place.rpartition(".")[2]
 
 
 def detail_of(change: Change) -> str:
-    """What a change does, after its mark, in words without values."""
+    """What a change does, in words without values; shown after its mark."""
     names = ", ".join(dict.fromkeys(part.path for part in change.changed))
     if change.action is Action.CREATE:
         return ""
@@ -121,7 +121,7 @@ def sum_of(plan: Plan) -> str:
 
 
 def question_of(plan: Plan, removals: Sequence[PermanentRemovals]) -> str:
-    """What a person is asked before a plan is sent, with the removals that need the answer."""
+    """The question before a plan is sent, with the removals that need approval."""
     question = f"Send {counted(len(plan.changes), 'change')}"
     if removals:
         parts = [f"`{gone.removal.value}` of {gone.count:,} in `{gone.sync}`" for gone in removals]
@@ -130,7 +130,7 @@ def question_of(plan: Plan, removals: Sequence[PermanentRemovals]) -> str:
 
 
 def cost_of(plan: Plan, calls_per_second: float) -> str:
-    """How many calls the plan sends, about how long they take, and how many reads it took to make it.
+    """How many calls the plan sends, their approximate duration, and how many reads planning took.
 
     `About 2 writes, under a second; planning took 3 reads.`
     """
@@ -140,7 +140,7 @@ def cost_of(plan: Plan, calls_per_second: float) -> str:
 
 
 def pick_drifted(plan: Plan, most: int) -> dict[str, list[DriftedObject]]:
-    """At most `most` objects of each sync that others have changed in Stripe, and which the plan leaves so."""
+    """At most `most` objects of each sync that others have changed in Stripe, and that the plan leaves unchanged."""
     picked: dict[str, list[DriftedObject]] = {}
     for entry in plan.refreshes:
         if isinstance(entry, DriftedObject) and entry.is_reported and len(picked.get(entry.sync, ())) < most:
@@ -149,7 +149,7 @@ def pick_drifted(plan: Plan, most: int) -> dict[str, list[DriftedObject]]:
 
 
 def actions_of(counts: SyncCounts) -> list[tuple[str, int, str]]:
-    """What a sync changes, as mark, number and word: `("+", 12, "create")`."""
+    """The actions of a sync, as mark, number and verb: `("+", 12, "create")`."""
     found = {Action(name): number for name, number in counts.by_action.items() if number}
     return [(MARKS[action], found[action], action.value) for action in reversed(BY_RISK) if action in found]
 
@@ -161,6 +161,6 @@ def place_of(plan: Plan) -> str:
 
 
 def _removal(change: Change) -> str:
-    """A removal that is an update says which parameters it sets: they come from Stripe's rules, not from the row."""
+    """A removal that is an update shows which parameters it sets: they come from Stripe's rules, not from the row."""
     names = [name for call in change.calls if call.operation == "update" for name in call.params]
     return f"{change.action.value}, sets {', '.join(names)}" if names else change.action.value

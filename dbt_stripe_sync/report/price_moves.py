@@ -1,4 +1,4 @@
-"""What replaced prices do to the subscriptions that follow them: how many, old and new amount, and what is prorated."""
+"""Computes what replaced prices do to subscriptions: how many move, old and new amounts, and proration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Change
     from dbt_stripe_sync.model.plan import Plan
 
-# The resources whose rows pay what their `items` name, or what they name themselves.
+# The resources whose rows pay the prices that their `items` name, or that they name themselves.
 _PAYING = frozenset({"subscription", "subscription_item"})
 # docs.stripe.com/billing/subscriptions/prorations: the default, and what each value does.
 DEFAULT_PRORATION = "create_prorations"
@@ -56,7 +56,7 @@ class PriceMove(Struct, kw_only=True):
 
     @property
     def monthly(self) -> Decimal | None:
-        """How much more all of them together pay a month, in the smallest unit."""
+        """The increase for all of them together per month, in the smallest unit."""
         price = self.price
         if price.before is None or price.after is None or price.interval not in _MONTHS:
             return None
@@ -180,7 +180,7 @@ def _items(params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _had(change: Change, old_id: str | None) -> bool:
-    """Whether the row paid the old price until now: one that comes from another price is not moved by this one."""
+    """Whether the row had the old price until now. A row with another price isn't moved by this replacement."""
     before = [part.before for part in change.changed if part.path.partition("[")[0] in {"items", "price"}]
     return any(_names(value, old_id) for value in before)
 

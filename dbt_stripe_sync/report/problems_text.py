@@ -1,4 +1,4 @@
-"""What is wrong, where, and how to fix it: one paragraph a cause, however many rows have it."""
+"""Renders problems: what is wrong, where, and how to fix it, in one paragraph per cause, however many rows have it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
 
 SHOWN_KEYS = 5
-# The fewest columns for the text after a mark.
+# The minimum width for the text after a mark.
 NARROWEST = 20
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
-class ProblemGroup(Struct, kw_only=True):
-    """The same problem, with the same code and place, of one or many rows. `first` represents all of them."""
+@dataclass(slots=True, kw_only=True)
+class ProblemGroup:
+    """The same problem, with the same code and location, of one or many rows. `first` represents all of them."""
 
     first: Problem
     keys: list[str] = field(default_factory=list)
@@ -32,7 +33,7 @@ class ProblemGroup(Struct, kw_only=True):
 
 
 def group_problems(problems: Iterable[Problem]) -> list[ProblemGroup]:
-    """Problems of rows by code and place, in the order in which they were found; others stay on their own."""
+    """Problems of rows grouped by code and location, in the order in which they were found; others aren't grouped."""
     groups: dict[object, ProblemGroup] = {}
     for problem in problems:
         where = problem.where
@@ -48,7 +49,7 @@ def group_problems(problems: Iterable[Problem]) -> list[ProblemGroup]:
 
 
 def render_problems(problems: Iterable[Problem], *, colour: bool = False, width: int | None = None) -> Iterator[str]:
-    """Problems as a person reads them, in the order in which they were found; wrapped where there is a `width`."""
+    """Problems for people, in the order in which they were found, wrapped if there is a `width`."""
     paint = Paint(on=colour)
     for index, group in enumerate(group_problems(problems)):
         if index:
@@ -74,7 +75,7 @@ def render_group(group: ProblemGroup, paint: Paint, width: int | None = None) ->
 
 
 def _after(mark: str, text: str, paint: Paint, colour: str, width: int | None) -> Iterator[str]:
-    """A text after its coloured mark, in one line or in as many as the width asks for."""
+    """A text after its colored mark, wrapped to the width."""
     if width is None:
         yield f"{paint(mark[:-1], colour)}: {text}"
     else:

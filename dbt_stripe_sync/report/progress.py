@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import ReadingCost
     from dbt_stripe_sync.model.run import Outcome
 
-# Looking for fewer rows than this in Stripe is not worth a line.
+# Searching Stripe for fewer rows than this is not worth a line.
 MANY_ROWS = 100
 
 
 class ProgressDisplay(Progress, Protocol):
-    """Shows how far a run has come. A context manager: what it shows ends with it."""
+    """Shows the progress of a run. It is a context manager, and the display ends with it."""
 
     def end(self) -> None:
-        """Nothing more will come; calling it again does nothing."""
+        """End the display; calling it again does nothing."""
         ...
 
     def __enter__(self) -> Self:
@@ -40,7 +40,7 @@ class ProgressDisplay(Progress, Protocol):
 
 
 class NoDisplay(Silent):
-    """Shows nothing."""
+    """Shows no progress."""
 
     def end(self) -> None:
         """Say nothing."""
@@ -65,11 +65,11 @@ class Tally:
         self.begin(0)
 
     def begin_sync(self, name: str) -> None:
-        """Start to count a sync's rows."""
+        """Begin counting a sync's rows."""
         self.sync, self.rows, self.compared = name, 0, 0
 
     def begin(self, total: int) -> None:
-        """Start to count changes."""
+        """Begin counting changes."""
         self.total = total
         self.done = 0
         self.failed = 0
@@ -82,17 +82,17 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Changes a second."""
+        """Changes per second."""
         return self.done / max(self._clock() - self.started, 0.001)
 
     @property
     def seconds_left(self) -> float | None:
-        """A guess, once there is something to guess from."""
+        """An estimate, once there is enough data for one."""
         return max(0, self.total - self.done) / self.rate if self.done else None
 
 
 def reading_words(costs: Sequence[ReadingCost], calls_per_second: float) -> str:
-    """What it takes to read objects back: `reading 1,000 objects back from Stripe: 10 to 1,100 calls, …`."""
+    """The cost of reading objects back: `reading 1,000 objects back from Stripe: 10 to 1,100 calls, …`."""
     objects = ", ".join(f"{cost.sync} {cost.objects:,}" for cost in costs)
     least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
     if any(cost.is_search for cost in costs):

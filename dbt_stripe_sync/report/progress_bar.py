@@ -1,4 +1,4 @@
-"""Progress for a person at a terminal: the sync that is read, then the changes with their rate and the time left."""
+"""Shows progress on a terminal: the sync that is read, then the changes with their rate and the time left."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import ReadingCost, SyncCounts
     from dbt_stripe_sync.model.run import Outcome
 
-# More aren't visible, and each refresh costs time.
+# More refreshes aren't visible, and each costs time.
 REFRESHES_A_SECOND = 5
 
 
 class Bars(NoDisplay):
-    """A spinner while rows are read, a bar while changes are sent; a line stays for each sync."""
+    """A spinner while rows are read, and a bar while changes are sent. A line remains for each sync."""
 
     def __init__(self, stream: IO[str], *, colour: bool) -> None:
         self._console = Console(file=stream, no_color=not colour, highlight=False, emoji=False, soft_wrap=False)
@@ -34,13 +34,13 @@ class Bars(NoDisplay):
         self._tally = Tally(time.monotonic)
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Leave a line with what it takes to read objects back, or to look for many."""
+        """Print a line with the cost of reading objects back, or of searching for many."""
         if all(cost.is_search and cost.objects < MANY_ROWS for cost in costs):
             return
         self._console.print(Text(plain(reading_words(costs, calls_per_second)), "dim"))
 
     def begin_sync(self, name: str) -> None:
-        """Show whose rows are read."""
+        """Show which sync's rows are read."""
         self._tally.begin_sync(name)
         self._show(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         self._begin(f"{plain(name)}: reading", None)
@@ -62,7 +62,7 @@ class Bars(NoDisplay):
             )
 
     def planned(self, counts: SyncCounts) -> None:
-        """Leave a line with the result of the sync."""
+        """Print a line with the result of the sync."""
         self.end()
         seconds = took(counts.read_seconds + counts.diff_seconds)
         what = "held back" if counts.held is not None else f"{sum(counts.by_action.values()):,} to change"
@@ -90,7 +90,7 @@ class Bars(NoDisplay):
         self._begin("", total)
 
     def on_outcome(self, outcome: Outcome) -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         self._tally.count(outcome)
         if self._live is None:
             return
@@ -103,7 +103,7 @@ class Bars(NoDisplay):
         self._live.update(self._task, completed=min(tally.done, tally.total), description=", ".join(parts))
 
     def end(self) -> None:
-        """Take the bar away; the summary says what it said."""
+        """Remove the bar, because the summary has the same information."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -1,4 +1,4 @@
-"""The progress of a run: bars on a terminal, plain lines elsewhere, JSON lines for machines, or nothing.
+"""Shows the progress of a run: bars on a terminal, plain lines elsewhere, JSON lines for machines, or nothing.
 
 All of them write to stderr, so that stdout has only data. None shows row values.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.report.progress import ProgressDisplay
 
-# Often enough to see that it lives, seldom enough for a log that is kept.
+# Often enough to show that the run is alive, and rarely enough for a log that is kept.
 QUIET_SECONDS = 10.0
 
 
@@ -40,13 +40,13 @@ class PlainLines(NoDisplay):
         self._said = clock()
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """Say what it takes to read objects back, or to look for them; little is not worth a line."""
+        """Print the cost of reading objects back, or of searching for them, unless it is small."""
         if all(cost.is_search and cost.objects < MANY_ROWS for cost in costs):
             return
         self._say(reading_words(costs, calls_per_second))
 
     def begin_sync(self, name: str) -> None:
-        """Remember whose rows are coming."""
+        """Note which sync is read next."""
         self._tally.begin_sync(name)
         self._said = self._clock()
 
@@ -57,7 +57,7 @@ class PlainLines(NoDisplay):
             self._say(f"{self._tally.sync}: {counted(self._tally.rows, 'row')} read")
 
     def rows_compared(self, count: int) -> None:
-        """Say how many of the rows that differ have been compared, every ten seconds."""
+        """Print how many of the differing rows have been compared, every ten seconds."""
         self._tally.compared += count
         if self._is_time():
             self._say(f"{self._tally.sync}: {counted(self._tally.compared, 'row')} compared in full")
@@ -72,7 +72,7 @@ class PlainLines(NoDisplay):
         self._say(f"{counts.sync}: {counted(counts.rows, 'row')}, {what}{rejected}{drifted} ({seconds})")
 
     def begin_apply(self, total: int) -> None:
-        """Say how much is to be sent."""
+        """Print how many changes will be sent."""
         self._tally.begin(total)
         if total:
             self._say(f"sending {counted(total, 'change')}")
@@ -95,13 +95,12 @@ class PlainLines(NoDisplay):
 
 
 class JsonLines(NoDisplay):
-    """One JSON object a line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
+    """Writes one JSON object per line, for log collectors: `event` names it, `elapsed` is in seconds since the start.
 
-    `time` is UTC, `level` is `info`, `warning` or `error`, `run_id` the run's, null before there is one.
-
-    Events: `run_started`, `reading_back`, `looking_up`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`,
-    `apply_started`, `apply_progress`, `change_failed`, `ended`. `rate` is in changes a second, `seconds_left` a
-    guess from it.
+    `time` is UTC, `level` is `info`, `warning` or `error`, and `run_id` is the run's, null before there is one. Events:
+    `run_started`, `reading_back`, `looking_up`, `sync_started`, `rows_read`, `rows_compared`, `sync_planned`,
+    `apply_started`, `apply_progress`, `change_failed`, `ended`. `rate` is in changes per second, and `seconds_left` an
+    estimate based on it.
     """
 
     def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -114,12 +113,12 @@ class JsonLines(NoDisplay):
         _name_run(None)
 
     def begin_run(self, run_id: str) -> None:
-        """`run_started`; every line from here on names the run."""
+        """Write `run_started`; every line from here on names the run."""
         _name_run(run_id)
         self._say("run_started")
 
     def reading_back(self, costs: Sequence[ReadingCost], calls_per_second: float) -> None:
-        """`reading_back` or `looking_up`: how many objects of which syncs, with how many calls at best and at worst."""
+        """Write `reading_back` or `looking_up`: how many objects of which syncs, and the fewest and most calls."""
         least, most = sum(cost.least for cost in costs), sum(cost.most for cost in costs)
         self._say(
             "looking_up" if any(cost.is_search for cost in costs) else "reading_back",
@@ -130,24 +129,24 @@ class JsonLines(NoDisplay):
         )
 
     def begin_sync(self, name: str) -> None:
-        """`sync_started`."""
+        """Write `sync_started`."""
         self._tally.begin_sync(name)
         self._say("sync_started", sync=name)
 
     def rows_read(self, count: int) -> None:
-        """`rows_read`, every ten seconds."""
+        """Write `rows_read`, every ten seconds."""
         self._tally.rows += count
         if self._clock() - self._said >= QUIET_SECONDS:
             self._say("rows_read", sync=self._tally.sync, rows=self._tally.rows)
 
     def rows_compared(self, count: int) -> None:
-        """`rows_compared`, every ten seconds."""
+        """Write `rows_compared`, every ten seconds."""
         self._tally.compared += count
         if self._clock() - self._said >= QUIET_SECONDS:
             self._say("rows_compared", sync=self._tally.sync, rows=self._tally.compared)
 
     def planned(self, counts: SyncCounts) -> None:
-        """`sync_planned`."""
+        """Write `sync_planned`."""
         self._say(
             "sync_planned",
             sync=counts.sync,
@@ -162,12 +161,12 @@ class JsonLines(NoDisplay):
         )
 
     def begin_apply(self, total: int) -> None:
-        """`apply_started`."""
+        """Write `apply_started`."""
         self._tally.begin(total)
         self._say("apply_started", changes=total)
 
     def on_outcome(self, outcome: Outcome) -> None:
-        """`change_failed` for what did not succeed, `apply_progress` every ten seconds."""
+        """Write `change_failed` for anything that did not succeed, and `apply_progress` every ten seconds."""
         self._tally.count(outcome)
         if outcome.status is not Status.SUCCEEDED:
             failure = outcome.failure
@@ -192,7 +191,7 @@ class JsonLines(NoDisplay):
             )
 
     def end(self) -> None:
-        """`ended`, once."""
+        """Write `ended`, once."""
         if not self._is_over:
             self._is_over = True
             self._say("ended", done=self._tally.done, failed=self._tally.failed)
@@ -221,7 +220,7 @@ def log_line(event: str, level: str, **facts: object) -> str:
 
 
 def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> ProgressDisplay:
-    """Progress in the form that was asked for: `json`, or `text`, which on a terminal is a bar."""
+    """Progress in the requested form: `json`, or `text`, which is a bar on a terminal."""
     stream = cast("IO[str]", Steadfast(stream))
     if log_format == "json":
         return JsonLines(stream)
@@ -233,7 +232,7 @@ def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> P
 
 
 class Steadfast(io.TextIOBase):
-    """A stream whose reader may go away (`2>&1 | head`, a terminal that is closed) without ending the run."""
+    """A stream whose reader may disappear (`2>&1 | head`, a closed terminal) without ending the run."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -259,7 +258,7 @@ class Steadfast(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Which characters it takes."""
+        """The encoding of the stream."""
         return str(getattr(self._stream, "encoding", None) or "utf-8")
 
 

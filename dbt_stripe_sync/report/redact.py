@@ -17,24 +17,25 @@ HIDDEN = "…"
 NOT_KEPT = "(not stored)"
 HIDDEN_SECRET = "(hidden)"  # noqa: S105 - what stands in its place
 
-# docs.stripe.com/keys: secret, restricted, publishable, ephemeral and organisation keys, and webhooks' signing secrets.
-# A name such as `pk_customers` is none: a key says its mode, or has a digit or Stripe's own stars in it.
-# `sk_test_…` and `sk_test_`, as our own hints have them, are none.
+# docs.stripe.com/keys: secret, restricted, publishable, ephemeral and organization keys, and signing secrets of
+# webhooks. A key shows its mode, or contains a digit or Stripe's own asterisks. So a name such as `pk_customers`
+# doesn't match, and neither do `sk_test_…` and `sk_test_` in our own hints.
 _KEY = re.compile(
     r"\b(sk_org|sk|rk|pk|ek|whsec)_(?=(?:live|test)_[_.]*[A-Za-z0-9*]|(?!(?:live|test)_)[A-Za-z0-9_*.]*[0-9*])"
     r"[A-Za-z0-9_*.]{4,}",
     re.ASCII,
 )
-# A key that says its mode is one in the middle of a word, too: `key_sk_live_…`. `risk_test_run` is none.
+# A key that shows its mode is also found in the middle of a word: `key_sk_live_…`. `risk_test_run` doesn't match.
 _KEY_IN_A_WORD = re.compile(r"([sr]k)_(?:live|test)_[A-Za-z0-9]{10,}", re.ASCII)
-# A signing secret is 32 letters and digits, or base64: one without a digit is one too, and no model has such a name.
+# A signing secret has 32 letters and digits, or base64. One without a digit matches, too, since no model has such a
+# name.
 _SIGNING_SECRET = re.compile(r"(?<![A-Za-z0-9])(whsec)_[A-Za-z0-9+/]{16,}={0,2}")
-# `pi_…_secret_…`. A model's own name, such as `dim_secret_santa`, is none: a secret has both cases, or is long.
+# `pi_…_secret_…`. A secret has both cases, or is long, so a model's name such as `dim_secret_santa` doesn't match.
 _CLIENT_SECRET = re.compile(r"_secret_(?:(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{4,}|[A-Za-z0-9]{16,})")
-# A part that each of them contains; most texts contain none.
+# A part that each of them contains. Most texts contain none, and are skipped.
 _LIKE_A_KEY = re.compile(r"(?:[srpe]k|whsec|secret)_", re.ASCII)
 _EMAIL = re.compile(r"[^\s'\"<>:,;()]*@[^\s'\"<>:,;()]*")
-# Parameters of card, bank and identity data: docs.stripe.com/api accepts them, and reports must not show them.
+# Parameters of card, bank and identity data: docs.stripe.com/api accepts them, but reports must not show them.
 _SECRET_NAMES = frozenset(
     {
         "account_number",
@@ -50,11 +51,11 @@ _SECRET_NAMES = frozenset(
         "token",
     }
 )
-# An invoice's `number` is none; a card's is.
+# A card's `number` is sensitive, an invoice's isn't.
 _CARD_NAMES = frozenset({"exp_month", "exp_year", "number"})
-# A shorter text would also match words of the message that aren't row values.
+# Shorter texts would also match words of the message that aren't row values.
 _SHORTEST_ANY_CASE = 4
-# A single letter is the row's where Stripe quotes it.
+# If Stripe quotes a single letter, it is the row's.
 _SHORTEST = 2
 _MARKS = "['\"]"
 _QUOTE = f"(?<={_MARKS})"
@@ -66,7 +67,7 @@ def is_secret(name: str, parent: str = "") -> bool:
 
 
 def hide_keys(text: str) -> str:
-    """A text without what looks like a key or a client secret. Every report's text goes through this."""
+    """A text without anything that looks like a key or a client secret. Every report's text goes through this."""
     if _LIKE_A_KEY.search(text) is None:
         return text
     for pattern in (_SIGNING_SECRET, _KEY, _KEY_IN_A_WORD):
@@ -82,7 +83,7 @@ def hide_keys_in(document: Any) -> Any:
 
 
 def hide_secrets(value: Any, parent: str = "") -> Any:
-    """Parameters with every key, client secret, card and bank number taken out. Texts are searched as well."""
+    """Parameters with every key, client secret, card and bank number removed. Texts are searched as well."""
     if isinstance(value, str):
         return hide_keys(value)
     if isinstance(value, dict):
@@ -96,14 +97,14 @@ def hide_secrets(value: Any, parent: str = "") -> Any:
 
 
 def hide_values(text: str, params: Any) -> str:
-    """A message of Stripe's without what it repeats of a row: every value of `params`, and every email address.
+    """Stripe's message without the row values that it repeats: every value of `params`, and every email address.
 
-    Stripe's own ids stay: they are what a person looks for.
+    Stripe's own ids stay, because people search for them.
     """
-    # A value that is one in a message with blanks around it is no other cause.
+    # A value surrounded by blanks in a message is not a different cause.
     text = " ".join(_EMAIL.sub(HIDDEN, hide_secrets(text)).split())
     folded = text.casefold()
-    # Few of a row's values occur in its message, so the others are skipped cheaply first.
+    # Few of a row's values occur in a message, so the others are skipped cheaply first.
     found = {value for value in _texts(params) if value.casefold() in folded and not is_object_id(value)}
     for value in sorted(found, key=len, reverse=True):
         flags = re.IGNORECASE if len(value) >= _SHORTEST_ANY_CASE else 0
@@ -115,7 +116,7 @@ def hide_values(text: str, params: Any) -> str:
 
 
 def describe_values(value: Any) -> Any:
-    """Parameters with the kind of each value in its place: the shape of what was sent, without what was in it."""
+    """Parameters with each value replaced by its type: the shape of what was sent, without its contents."""
     return map_leaves(value, _described)
 
 

@@ -47,7 +47,7 @@ SCHEMA_VERSION = 1
 
 
 def build_results(report: RunReport, *, with_values: bool = False) -> dict[str, Any]:
-    """The whole document as JSON values. For a large run `write_results` takes less memory."""
+    """The whole document as JSON values. For a large run, `write_results` takes less memory."""
     results = [build_result(outcome, with_values=with_values) for outcome in report.outcomes]
     return {**build_head(report, with_values=with_values), "results": results}
 
@@ -69,7 +69,7 @@ def write_results(
 ) -> None:
     """Write the document, change by change.
 
-    The file is replaced as a whole or not at all. Raises `OSError`. `hear` is called with each outcome, so that another
+    The file is replaced completely or not at all. Raises `OSError`. `hear` is called with each outcome, so that another
     consumer needn't read them again.
     """
 
@@ -85,7 +85,7 @@ def write_results(
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    """JSON that is safe to print on a terminal."""
+    """A line of JSON that is safe to print on a terminal."""
     return escaped(orjson.dumps(value).decode()).encode()
 
 
@@ -95,7 +95,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     Raises `OSError`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A named temporary file is made with mode 0600, and the report names people's keys.
+    # A named temporary file is created with mode 0600, and the report contains keys of rows.
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             write(file)
@@ -110,7 +110,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 
 def build_head(report: RunReport, *, with_values: bool = False) -> dict[str, Any]:
-    """Everything of the document but its results."""
+    """Everything in the document except its results."""
     header, figures = json_header(report.header), totals_of(report)
     head = {
         "metadata": {

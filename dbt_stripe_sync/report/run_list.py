@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 COLUMNS = ("run", "command", "status", "started", "rows", *WORDS.values(), "owed")
 ALWAYS = frozenset({"run", "command", "status", "started", "rows", "written", "rejected", "unchanged"})
-# What a narrow terminal does without: the name of a run begins with the time at which it started.
+# Columns that a narrow terminal omits: the id of a run begins with its start time.
 LEAST = ("started", "command")
 
 
 def render_runs(runs: Iterable[RunEntry], *, width: int) -> Iterator[str]:
-    """A line for each run. A count that is zero in all of them has no column."""
+    """A line for each run. Counts that are zero in all runs have no column."""
     cells = [_cells(run) for run in runs]
     shown = [name for name in COLUMNS if name in ALWAYS or any(line[name] != "0" for line in cells)]
     for name in LEAST:

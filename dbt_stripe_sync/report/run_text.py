@@ -1,4 +1,4 @@
-"""What a run did, as text: a line for each sync, failures by cause, totals, and the paths of the details."""
+"""Renders what a run did as text: a line for each sync, failures by cause, totals, and the paths of the details."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def render_run(
     show_values: bool = False,
     summary: Summary | None = None,
 ) -> Iterator[str]:
-    """A run, line by line.
+    """The lines of a run.
 
-    `artifacts` are files with the details; `show_values` leaves in Stripe's messages what they repeat of a row.
-    `summary` is what the run came to without values, where that is known: else its outcomes are walked.
+    `artifacts` are files with the details; `show_values` shows row values in Stripe's messages. `summary` are the run's
+    totals, if they are known; otherwise its outcomes are read.
     """
     width = max(NARROWEST, width)
     paint = Paint(on=colour)
@@ -90,7 +90,7 @@ def render_run(
 
 
 def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
-    """One cause: what happened to how many rows, what Stripe said, which rows, what to do."""
+    """One cause: what happened to how many rows, Stripe's message, which rows, what to do."""
     code = (cause.failure.code or cause.failure.type) if cause.failure else None
     mark = f"{WORDS[cause.status]}[{cut(plain(code), width // 2)}]:" if code else f"{WORDS[cause.status]}:"
     field = f" at `{plain(cause.path)}`" if cause.path else ""
@@ -111,7 +111,7 @@ def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
 
 
 def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Iterator[str]:
-    """`✓ stripe_customers -> customer    12,401 rows   1 created, 2 updated`, the figures in the same columns."""
+    """A line like `stripe_customers -> customer 12,401 rows 1 created, 2 updated`, with aligned figures."""
     parts = [*_done(counts.sync, summary), *_not_done(counts)]
     found = figures_of(counts)
     is_well = not (found.not_done or found.drifted or counts.held)
@@ -151,7 +151,7 @@ def _done(sync: str, summary: Summary) -> Iterator[str]:
 
 
 def _earlier(report: RunReport, summary: Summary, width: int, paint: Paint) -> Iterator[str]:
-    """What an earlier run had left open; and all that a killed run did, which has no counts."""
+    """The results of changes that an earlier run had left open; for a killed run, which has no counts, all results."""
     planned = {counts.sync for counts in report.counts}
     for sync in [name for name in summary.statuses if name not in planned or name in summary.earlier]:
         statuses = summary.earlier.get(sync) or summary.statuses[sync]
@@ -163,7 +163,7 @@ def _earlier(report: RunReport, summary: Summary, width: int, paint: Paint) -> I
 
 
 def _held(report: RunReport, width: int) -> Iterator[str]:
-    """Why syncs were held back, where no problem says it."""
+    """Why syncs were held back, if no problem says it."""
     for counts in report.counts:
         held = counts.held
         if held is not None and not any(problem.summary.endswith(held) for problem in report.problems):
@@ -176,7 +176,7 @@ _COUNTED = (Status.SUCCEEDED, Status.REJECTED, Status.UNKNOWN, Status.SKIPPED)
 
 
 def totals_of(report: RunReport | RunEntry) -> Figures:
-    """The counts of all rows. A run that was killed has only recorded the results of its changes."""
+    """The counts of all rows. A killed run has only recorded the results of its changes."""
     figures, done = add_up(report.counts), report.done
     if any(counts.ended or counts.steps or counts.earlier for counts in report.counts) or not any(done.values()):
         return figures
@@ -205,7 +205,7 @@ def _totals(report: RunReport, width: int, paint: Paint) -> Iterator[str]:
     of = counted(figures.rows, "row") + (f" and {counted(figures.removals, 'removal')}" if figures.removals else "")
     seconds = (report.finished_at - report.started_at).total_seconds()
     mode = "LIVE" if report.header.livemode else "test"
-    # A run says how many requests it has sent at its end.
+    # A run records how many requests it has sent at its end.
     sent = "" if report.status is RunStatus.RUNNING else f"; {requests_of(report)}"
     yield from wrap(f"{of}: {', '.join(parts)}{sent} in {took(seconds)}.", width)
     yield from wrap(

@@ -1,4 +1,4 @@
-"""A run's outcomes added up in one walk: what each sync did, and its failures by their cause."""
+"""Adds up a run's outcomes in one pass: what each sync did, and its failures by their cause."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 SHOWN_KEYS = 5
 SHOWN_REQUESTS = 3
-# Messages that all differ must not fill the memory: past this many causes those of one code are one.
+# If all messages differ, they must not fill the memory: past this many causes, those of one code are merged.
 MOST_CAUSES = 200
 
 
-class Cause(Struct, kw_only=True):
-    """Why changes of one sync did not succeed. `message` is Stripe's, of the first one; `requests` are request ids.
+@dataclass(slots=True, kw_only=True)
+class Cause:
+    """Why changes of one sync did not succeed.
 
-    `noun` is what `rows` counts: rows, or the further steps of some.
+    `message` is Stripe's, of the first one; `requests` are request ids. `noun` is what `rows` counts: rows, or further
+    steps.
     """
 
     number: int
@@ -58,7 +60,7 @@ class Summary(Struct):
     causes: dict[object, Cause] = field(default_factory=dict)
 
     def add(self, outcome: Outcome, *, with_values: bool = False) -> Cause | None:
-        """Count one outcome, and give the cause of one that did not succeed."""
+        """Count one outcome, and return the cause if it did not succeed."""
         change = outcome.change
         self.statuses.setdefault(change.sync, Counter())[outcome.status] += 1
         if outcome.is_earlier:
@@ -77,12 +79,12 @@ class Summary(Struct):
         return cause
 
     def in_order(self) -> list[Cause]:
-        """The causes, the most frequent one first; what may have happened after what has not."""
+        """The causes, most frequent first; unresolved changes after rejected ones."""
         order = list(Status)
         return sorted(self.causes.values(), key=lambda cause: (order.index(cause.status), -cause.rows, cause.number))
 
     def total(self, status: Status) -> int:
-        """How many changes of all syncs ended so."""
+        """How many changes of all syncs have this status."""
         return sum(counts[status] for counts in self.statuses.values())
 
     def _cause(self, outcome: Outcome, *, with_values: bool) -> Cause:
@@ -117,7 +119,7 @@ class Summary(Struct):
 
 
 def summarise(report: RunReport, *, with_values: bool = False) -> Summary:
-    """Walk a run's outcomes once. Memory grows with the number of causes, not with that of the rows."""
+    """Add up a run's outcomes in one pass. Memory grows with the number of causes, not with the number of rows."""
     summary = Summary()
     for outcome in report.outcomes:
         summary.add(outcome, with_values=with_values)

@@ -1,4 +1,4 @@
-"""Small tables and trees for the commands that only look."""
+"""Renders small tables and trees for the read-only commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NARROWEST = 8
 
 
 def render_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, width: int) -> Iterator[str]:
-    """Rows under their column names; the last column is cut where the terminal ends."""
+    """Rows under their column names; the last column is cut at the width of the terminal."""
     texts = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max([cell_len(name), *(cell_len(text[i]) for text in texts)]) for i, name in enumerate(columns)]
     used = sum(widths[:-1]) + len(GAP) * (len(columns) - 1)
@@ -77,7 +77,7 @@ FIELD_MARKS = {"required": "required", "immutable": "immutable", "set_once": "se
 
 
 def render_fields(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: int) -> Iterator[str]:
-    """Parameters of a resource, one a line: name, type, what can be done with it, and its description below."""
+    """Parameters of a resource, one per line: name, type, what a sync can do with it, and its description below."""
     if as_json:
         yield from (orjson.dumps(row).decode() for row in rows)
         return
@@ -95,7 +95,7 @@ def render_fields(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: in
 
 
 def render_resources(rows: Sequence[Mapping[str, Any]], *, as_json: bool, width: int) -> Iterator[str]:
-    """All resources, one a line."""
+    """All resources, one per line."""
     if as_json:
         yield from (orjson.dumps(row).decode() for row in rows)
     else:

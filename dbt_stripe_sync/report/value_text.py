@@ -1,4 +1,4 @@
-"""A parameter's value as a person reads it: money in major units too, times as dates, and no secret."""
+"""Renders parameter values for people: money in major units too, times as dates, and no secrets."""
 
 from __future__ import annotations
 
@@ -50,21 +50,22 @@ _MONEY = frozenset(
         "unit_cost",
     }
 )
-# Of these an object has one: what it costs, or what is charged or taken off.
+# An object has one of these: its price, or the amount that is charged or taken off.
 _AMOUNTS = ("unit_amount", "unit_amount_decimal", "amount", "amount_off")
-# Parameters that hold a Unix time in seconds and whose names don't end as the others' do.
+# Parameters with a Unix time in seconds whose names don't end like the others.
 _TIMES = frozenset({"active_from", "billing_cycle_anchor", "created", "date", "redeem_by", "timestamp"})
 _TIME_ENDINGS = ("_at", "_date", "_end", "_start")
 _TIME_PARENTS = frozenset({"period", "service_period"})
-# A number before 2000 or after 2100 is hardly meant as a date.
+# A number before 2000 or after 2100 is probably not a date.
 _FIRST_TIME = 946_684_800
 _LAST_TIME = 4_102_444_800
 SECONDS_A_DAY = 86_400
 _LIST_ITEM = re.compile(r"(?P<name>[^\[\]]+)\[(?P<index>\d+)\]")
 
 
-class ShownPart(Struct, frozen=True, kw_only=True):
-    """A part of a changed parameter as a person reads it: its path (`items[0].quantity`), its old and its new value."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownPart:
+    """A part of a changed parameter for people: its path (`items[0].quantity`), its old and its new value."""
 
     path: str
     before: str
@@ -99,7 +100,7 @@ def render_drifted(drifted: DriftedObject) -> Iterator[ShownPart]:
 def walk_params(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
     """Every part of a parameter by its path (`items[0].quantity`), with the old value; None if it wasn't set.
 
-    Of two hashes, and of two lists of hashes, only the parts that differ. A list of plain values is one part.
+    For two hashes, and for two lists of hashes, only the parts that differ. A list of plain values is one part.
     """
     if isinstance(after, dict) and after and (before is None or isinstance(before, dict)):
         for name in dict.fromkeys([*(before or {}), *after]):
@@ -147,15 +148,16 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
     return f"{text} ({note})" if note else text
 
 
-class ShownAmount(Struct, frozen=True, kw_only=True):
-    """The money of a change as a person reads it; `figure` is the new amount as a number, to sort by."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownAmount:
+    """The amount of a change for people; `figure` is the new amount as a number, for sorting."""
 
     text: str
     figure: float
 
 
 def render_amount(change: Change) -> ShownAmount | None:
-    """The amount that a change is about, with its currency; old and new if it differs, None if there is none."""
+    """The amount of a change, with its currency. Old and new if it differs, None if there is none."""
     for name in _AMOUNTS:
         value = change.desired.get(name)
         after = _money(name, value, name, change.desired)
@@ -177,7 +179,7 @@ def render_minor(amount: int, currency: str) -> ShownAmount:
 
 
 def currency_of(path: str, params: Mapping[str, Any]) -> str | None:
-    """The currency nearest to a parameter: its neighbour's, else that of a hash around it."""
+    """The currency nearest to a parameter: next to it, or else in a hash around it."""
     found: str | None = None
     level: Any = params
     for step in (*path.split(".")[:-1], None):
@@ -193,7 +195,7 @@ def currency_of(path: str, params: Mapping[str, Any]) -> str | None:
 
 
 def _step(step: str | None) -> tuple[str | None, int | None]:
-    """`items[0]` as the name of a list and a place in it."""
+    """`items[0]` as the name of a list and an index."""
     found = _LIST_ITEM.fullmatch(step or "")
     return (found["name"], int(found["index"])) if found else (step, None)
 

@@ -138,84 +138,87 @@ GROUNDS: Mapping[str, str | None] = {
     "streaming._with_moment": f"{_API}/v2/billing/meter-event-stream/create",
 }
 
-_TYPES = "yes: by the types of the catalogue"
-_TABLE = "yes: by the first table"
-_AMONG_ROWS = "yes among the rows of a plan (`rules/counts.py`); what ended before is not known"
-_STATUS_READ = "yes where a sync takes the step: it reads the status first; no sync takes the others"
-# What needs the account: the objects that a row names by their ids, or what others do between plan and call.
-_PRICE = "yes of up to 1,000 prices: active, and of the right kind (`rules/named_prices.py`); not whether an id exists"
-_OTHER_OBJECT = "no: it needs another object as it is by then, and Stripe alone has that"
-_NOT_SENT = "no sync sends such a request"
-# What a plan knows of each refusal, else why it can't: by module, and by function where that differs. What a request
-# itself shows has no place here: it is a row of `rules/`, by which the sandbox refuses and a plan foresees.
+_TYPES = "yes, by the types in the catalogue"
+_TABLE = "yes, by the first table"
+_AMONG_ROWS = "yes, among the rows of a plan (`rules/counts.py`); not for objects that have ended"
+_STATUS_READ = "yes: the plan reads the status before each step that a sync can take"
+# These need the account: the objects that a row names by id, or what others change between the plan and the call.
+_PRICE = (
+    "yes, for up to 1,000 prices: whether they are active and of the right kind (`rules/named_prices.py`), not whether "
+    "an id exists"
+)
+_OTHER_OBJECT = "no: it depends on the state of another object when the call is made"
+_NOT_SENT = "not needed: no sync sends such a request"
+# Whether a plan finds each error, or why it can't: by module, and by function where that differs. Errors that depend
+# only on the request are rules in `rules/` instead, which both the sandbox and plans check.
 _FORESEEN: Mapping[str, str] = {
     "checking": _TYPES,
     "expanding": _NOT_SENT,
-    "family": "yes: the object is found and adopted, or the row is rejected",
+    "family": "yes: the plan finds and adopts the object, or rejects the row",
     "forms": _NOT_SENT,
     "idempotency": _NOT_SENT,
     "listing": _NOT_SENT,
-    "merging": "partly: 50 keys of a row are checked, keys that others added are not",
+    "merging": "partly: the 50 keys of a row are checked, but not keys that others added",
     "rates": "no: requests are paced instead",
     "rates.read_rates": _OTHER_OBJECT,
     "routes": _NOT_SENT,
     "search": _NOT_SENT,
-    "service": "no: it is a matter of the key; `debug` tells",
+    "service": "no: it depends on the key; `debug` checks it",
     "strictness": _TABLE,
     "streaming": _TYPES,
     "v2": _NOT_SENT,
-    "work": "partly: a reference to a row is resolved; an id that is given may name nothing",
+    "work": "partly: references to rows are resolved, but an id in a column isn't looked up",
     "account": _NOT_SENT,
     "amounts": _OTHER_OBJECT,
     "catalogue": _OTHER_OBJECT,
-    "catalogue._delete_product": "yes: `engine/plan` lists the prices",
+    "catalogue._delete_product": "yes: the plan lists the product's prices",
     "clocks": _NOT_SENT,
     "coupons": _OTHER_OBJECT,
     "credit_notes": _OTHER_OBJECT,
     "customers": _OTHER_OBJECT,
-    "cycles": "no: whether a card is declined is known when it is charged",
+    "cycles": "no: a card can be declined only when it is charged",
     "discounts": _OTHER_OBJECT,
     "invoice_items": _OTHER_OBJECT,
     "invoice_items._price": _PRICE,
-    "invoice_items._check_editable": "yes for changes, by the second table; no for a new item on a given invoice",
+    "invoice_items._check_editable": "yes for changes, by the second table; not for a new item on an existing invoice",
     "invoice_payment": _STATUS_READ,
     "invoices": _STATUS_READ,
-    "limits.check_chargeable": "no: whether a customer can be charged is known when that is tried",
+    "limits.check_chargeable": "no: whether a customer can be charged is known only when it is tried",
     "limits.check_currency": _AMONG_ROWS,
-    "limits.check_frozen": "yes: by the second table",
-    "limits.check_set_once": "yes: by the lifecycle",
-    "limits.check_invoice_room": "yes for items that syncs write (`rules/counts.py`)",
+    "limits.check_frozen": "yes, by the second table",
+    "limits.check_set_once": "yes, by the lifecycle",
+    "limits.check_invoice_room": "yes, for items that syncs write (`rules/counts.py`)",
     "limits.check_payment_method": _OTHER_OBJECT,
     "limits.check_subscription_count": _AMONG_ROWS,
     "metering": _OTHER_OBJECT,
     "offers": _PRICE,
     "offers.check_mode": _PRICE,
-    "payment_links": "yes of up to 1,000 prices: their currencies (`rules/named_prices.py`)",
+    "payment_links": "yes, for up to 1,000 prices: their currencies (`rules/named_prices.py`)",
     "phases": _PRICE,
     "plans": _OTHER_OBJECT,
     "previews": _NOT_SENT,
     "prices._product_of": _OTHER_OBJECT,
-    "prices._take_lookup_key": "yes: the key is taken over, or its holder is named",
-    "prices._update_price": "yes: default prices by looking",
+    "prices._take_lookup_key": "yes: the key is taken over, or the message names its holder",
+    "prices._update_price": "yes: the plan reads default prices",
     "quotes": _STATUS_READ,
-    "quotes._finalize": "yes: the customer by the lifecycle, and the status is read first",
+    "quotes._finalize": "yes: the lifecycle requires the customer, and the plan reads the status",
     "quotes._total": _OTHER_OBJECT,
-    "quotes._update": "yes: by the lifecycle",
+    "quotes._update": "yes, by the lifecycle",
     "schedules": _STATUS_READ,
     "schedules._adopt": _OTHER_OBJECT,
-    "schedules._check_anchor": "yes: the anchor is read",
-    "subscription_changes._check_anchor": "yes where the plan knows the price (`rules/named_prices.py`)",
-    "subscription_changes._check_unmanaged": "yes: the lifecycle names what manages it",
+    "schedules._check_anchor": "yes: the plan reads the anchor",
+    "subscription_changes._check_anchor": "yes, if the plan knows the price (`rules/named_prices.py`)",
+    "subscription_changes._check_unmanaged": "yes: the lifecycle names the managing resource",
     "subscription_items": _OTHER_OBJECT,
     "subscription_items.add_item": _PRICE,
     "subscription_items.change_item": _PRICE,
     "subscription_items.price_for": _PRICE,
-    "subscription_items.put_items": "yes: items are read with their subscription",
-    "subscription_items.check_items": "partly: what a request shows is in the first table, the currencies of prices in "
-    "`rules/named_prices.py`",
+    "subscription_items.put_items": "yes: the plan reads the items with their subscription",
+    "subscription_items.check_items": "partly: rules on the request are in the first table, those on the currencies "
+    "of prices in `rules/named_prices.py`",
     "subscriptions": _STATUS_READ,
     "subscriptions._check_pausable": _NOT_SENT,
-    "webhooks": "partly: that it is a URL is in the first table; the mode is not looked at",
+    "webhooks": "partly: the first table checks that it is a URL, but the mode isn't checked",
 }
 
 

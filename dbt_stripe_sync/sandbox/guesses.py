@@ -49,14 +49,14 @@ GUESSES: Mapping[str, str] = {
     "empty shape.",
     "event-customers": "Meter events don't check that the customer exists (Stripe does so later, and reports it with "
     "an event).",
-    "stream": "The stream rejects a whole request if something in it isn't a valid event: unknown or missing "
-    "parameters, values that aren't text, an invalid time, an identifier of more than 100 characters. Events that "
+    "stream": "The stream rejects a whole request if one of its events isn't valid. Reasons are unknown or missing "
+    "parameters, values that aren't text, an invalid time, and an identifier of more than 100 characters. Events that "
     "the ordinary endpoint would reject are accepted and dropped, including a second event with the same identifier, "
     "and no event reports it. The limit counts requests, not events. A failed request of API v2 is executed again "
     "under its key, and a successful answer is kept for 24 hours there, too.",
     "event-digits": "The digits of a meter event's value are counted without leading and trailing zeros.",
-    "whole-amounts": "Amounts of prices, plans, coupons, shipping rates and invoice items follow the rule that "
-    "Stripe's currencies page has for payments: they end in 0 in three-decimal currencies, and in 00 in ISK and UGX.",
+    "whole-amounts": "Amounts of prices, plans, coupons, shipping rates and invoice items follow the rule for "
+    "payments on Stripe's currencies page. They end in 0 in three-decimal currencies, and in 00 in ISK and UGX.",
     "chargeable-amounts": "A price or plan can't exceed the amount that Stripe can charge at once; Stripe may accept "
     "a higher one, up to twelve digits.",
     "one-currency": "A customer's currency is fixed by subscriptions that haven't ended, schedules that haven't "
@@ -71,6 +71,7 @@ GUESSES: Mapping[str, str] = {
     "`days_until_due`.",
     "schedule-anchors": "The first phase in an update of an active schedule must start when one of its phases started.",
     "other-resources": "Other resources have no rules between their parameters, and an action such as `confirm` only "
-    "changes `status`. They return their parameters as given, even where Stripe returns something else: accounts and "
-    "their persons, portal and payment method configurations, cards and cardholders of Issuing, tax registrations.",
+    "changes `status`. They return their parameters as given, even if Stripe returns something else. These are "
+    "accounts and their persons, portal and payment method configurations, Issuing cards and cardholders, and tax "
+    "registrations.",
 }

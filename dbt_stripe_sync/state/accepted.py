@@ -1,8 +1,9 @@
 """The hashes of rows as last accepted, for the warehouse's copy of them.
 
-It only reads. A row that must be compared again in any case has no hash here: its object is missing, or its values
-differ from its record. A row that was rejected, or whose change failed, has the hash of what was accepted before, or
-none.
+It only reads.
+
+A row that must be compared again in any case has no hash here: its object is missing, or its values differ from its
+record. A row that was rejected, or whose change failed, has the hash of what was accepted before, or none.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SIGNED = (
 _HASHES = (
     f"SELECT sync, key, CASE WHEN missing THEN NULL ELSE {_SIGNED} END AS row_hash "
     "FROM records WHERE NOT coalesce(removed, false)"
-)  # The sum needs no order, and can be brought forward by what leaves it and what joins it.
+)  # The sum is independent of the order, and can be updated with the hashes that leave and join it.
 _SUM = "count(*) AS rows, coalesce(sum(CAST(hash(key, row_hash) AS HUGEINT)), 0) % 18446744073709551616 AS total"
 _WHOLE = 2**64
 
@@ -42,7 +43,7 @@ class AcceptedHashes:
         self._session = session
 
     def marks(self) -> Mapping[str, HashMark]:
-        """What a copy says that has all hashes of a sync, by sync."""
+        """For each sync, the mark of a copy that has all of its hashes."""
         query = f"SELECT sync, {_SUM} FROM ({_HASHES}) GROUP BY sync"
         return {row["sync"]: self._mark(int(row["rows"]), int(row["total"])) for row in self._session.rows(query)}
 
@@ -51,7 +52,7 @@ class AcceptedHashes:
         return self._reader(f"SELECT key, row_hash FROM ({_HASHES}) WHERE sync = $sync", sync=sync)
 
     def touched(self, sync: str, run: str) -> pa.RecordBatchReader:
-        """The rows that a run may have changed: `key`, `row_hash`, `is_live`, which says whether they have a record."""
+        """The rows that a run may have changed: `key`, `row_hash`, and `is_live`: whether they have a record."""
         return self._reader(
             f"""
             SELECT DISTINCT t.key, h.row_hash, h.key IS NOT NULL AS is_live
@@ -66,7 +67,10 @@ class AcceptedHashes:
         )
 
     def mark_after(self, mark: HashMark, left: pa.RecordBatchReader, joined: pa.RecordBatchReader) -> HashMark:
-        """The mark of a copy once some rows (`key`, `row_hash`) have left it and those that are live have joined it."""
+        """The mark of a copy after a run, from the rows (`key`, `row_hash`) that leave it and those that join it.
+
+        Of the rows that a run touched, all leave the copy, and those that are live join it again.
+        """
         rows, total = mark.rows, int(mark.digest.rsplit(":", 1)[-1])
         for sign, reader, which in ((-1, left, "true"), (1, joined, "is_live")):
             cursor = self._session.connection.cursor()

@@ -1,4 +1,4 @@
-"""A state, opened to be written or looked at, once it is known to be the right one."""
+"""Opens a state for writing or reading, after checking that it is the right one."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def look_at_state(
     retention: Retention | None = None,
     must_exist: bool = False,
 ) -> Iterator[StateStore]:
-    """Open the state for reading: if a run holds it, this opens a copy, with `is_copy` set.
+    """Open the state for reading.
 
-    Raises `StateError` as `open_state` does, and `state-not-copied`; never `state-locked` by a run.
+    If a run holds it, this opens a copy, with `is_copy` set. Raises `StateError` as `open_state` does, and
+    `state-not-copied`; never `state-locked` because of a run.
     """
     place = place if isinstance(place, StatePlace) else StatePlace(path=place)
     with looked_at(place, clock, wait_seconds, must_exist=must_exist) as session:
@@ -51,12 +52,12 @@ def open_state(
     retention: Retention | None = None,
     must_exist: bool = False,
 ) -> Iterator[StateStore]:
-    """Open the state, made on first use unless it `must_exist`; `identity` is checked where it is given.
+    """Open the state, which is created on first use unless it `must_exist`.
 
-    `retention` says of which syncs the values are stored: of all of them where it is not given.
+    `identity` is checked if it is given. `retention` says which syncs store values; by default all do.
 
     Raises `StateError`: `state-locked`, `state-readonly`, `state-damaged`, `state-newer`, `state-disk-full`,
-    `state-other-account`, `state-other-mode`, `state-other-project`; and where it is remote those of
+    `state-other-account`, `state-other-mode`, `state-other-project`; for a remote state also those in
     `state/remote/problems.py`.
     """
     place = place if isinstance(place, StatePlace) else StatePlace(path=place)
@@ -77,7 +78,7 @@ def _checked_store(
 
 
 def _refuse_copy(session: Session) -> None:
-    """Check that the file isn't a copy of a remote state: what is written to it would be lost."""
+    """Check that the file isn't a copy of a remote state: anything written to it would be lost."""
     address = session.value("SELECT value FROM meta WHERE key = 'remote_address'")
     if address is not None:
         raise is_copy(session.path, str(address))

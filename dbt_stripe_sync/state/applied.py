@@ -1,7 +1,7 @@
-"""The progress of a saved plan: what its applies have done, so that an interrupted one can continue.
+"""Records the progress of a saved plan, so that an interrupted `apply` can continue.
 
-Two rows of `meta` have the plan that was applied last and the state's serial after its last write. As long as the
-serial is the same, nothing else was written, and the plan is still valid, except for the changes that are done.
+Two rows of `meta` have the last applied plan and the state's serial after its last write. As long as the serial is the
+same, nothing else was written, and the plan is still valid, except for the changes that are done.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.session import Session
 
 _PLAN, _SERIAL = "applied_plan", "applied_serial"
-# A run of `apply` has the plan's header from its start on. The id is a random one, so no other text holds it.
+# A run of `apply` has the plan's header from its start. The id is random, so no other text contains it.
 _RUNS = "SELECT id FROM runs WHERE contains(header, $plan)"
 # Their outcomes say what is done, so they are kept as long as the plan may be continued.
 KEPT_RUNS = f"SELECT id FROM runs, meta WHERE meta.key = '{_PLAN}' AND contains(runs.header, meta.value)"
 
 
 def note_write(session: Session, plan_id: str) -> None:
-    """Remember that the write of this transaction, its last statement being this one, was that of an apply."""
+    """Record that this transaction was written by an apply. This must be its last statement."""
     session.execute(
         f"INSERT OR REPLACE INTO meta VALUES ('{_PLAN}', $plan), "
         f"('{_SERIAL}', (SELECT value FROM meta WHERE key = 'serial'))",
@@ -30,7 +30,7 @@ def note_write(session: Session, plan_id: str) -> None:
 
 
 def read_serial_after(session: Session, plan_id: str) -> int | None:
-    """The serial that the last apply of this plan left, None where another plan was applied since, or none."""
+    """The serial after the last apply of this plan; None if there was none, or another plan was applied since."""
     known = {row["key"]: row["value"] for row in session.rows("SELECT key, value FROM meta")}
     return int(known[_SERIAL]) if known.get(_PLAN) == plan_id else None
 
@@ -38,8 +38,8 @@ def read_serial_after(session: Session, plan_id: str) -> int | None:
 def read_ended(session: Session, plan_id: str) -> dict[str, Ended]:
     """The changes of a plan that must not be sent again, by their ids.
 
-    Those are: what succeeded; what was rejected after its object had been made; what has no known end. Anything else
-    that was rejected or skipped has left nothing behind, and may be sent again.
+    Those are changes that succeeded, that were rejected after their object had been created, or that are unresolved.
+    Anything else that was rejected or skipped had no effect, and may be sent again.
     """
     ended: dict[str, Ended] = {}
     query = (

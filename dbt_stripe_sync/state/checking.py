@@ -1,4 +1,4 @@
-"""Whether the rows of an export can be a state's: each is read as a run would read it, before any is taken over."""
+"""Checks whether the rows of an export are valid in a state. Each is read as a run would read it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEPT_FOR_GOOD = ("version", "state_id", "serial")
 
 
 class BadRowError(Exception):
-    """A row that no state can have; the text says what is wrong, without its values."""
+    """A row that is invalid in any state. The message says what is wrong, without its values."""
 
 
 def find_bad_row(session: Session, table: str) -> str | None:
@@ -54,7 +54,7 @@ def find_bad_row(session: Session, table: str) -> str | None:
 
 
 def _rows(session: Session, table: str) -> Iterator[Row]:
-    # On the connection itself: another cursor does not see what its transaction has written.
+    # On the connection itself, because another cursor does not see what its transaction has written.
     for batch in session.connection.sql(f"SELECT * FROM {table}").to_arrow_reader(ROWS_AT_ONCE):
         yield from read_rows(batch)
 

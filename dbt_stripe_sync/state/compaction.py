@@ -1,8 +1,8 @@
-"""Rewrites the state's file, so that no values remain in it that are no longer stored.
+"""Rewrites the state's file, so that it contains no values that are no longer stored.
 
-DuckDB frees the blocks of deleted rows without overwriting them; neither `CHECKPOINT` nor `VACUUM` does that. A call in
-flight needs its exact parameters stored. So a state that had those of a sync with `store_values: false` is copied,
-table by table, into a new file that replaces it.
+DuckDB frees the blocks of deleted rows without overwriting them; neither `CHECKPOINT` nor `VACUUM` overwrites them. A
+call in flight needs its exact parameters stored. So a state that had those of a sync with `store_values: false` is
+copied, table by table, into a new file that replaces it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.state.session import Session
 
-# What `meta` calls the note that the file has, or had, values that must not stay in it.
+# The entry in `meta` that says that the file has, or had, values that must not stay in it.
 LEFT = "values_left"
 
 
@@ -32,7 +32,7 @@ def fresh_path(path: Path) -> Path:
 
 
 def note_values(session: Session) -> None:
-    """Remember that the file gets values which must not stay in it. Inside a transaction."""
+    """Record that the file gets values that must not stay in it. Inside a transaction."""
     if not session.has_left_values:
         session.execute("INSERT OR REPLACE INTO meta VALUES ($name, 'true')", {"name": LEFT})
 
@@ -49,7 +49,7 @@ def close_without_values(session: Session) -> Problem | None:
         _copy(session, fresh)
         session.close()
         if path.with_name(f"{path.name}.wal").exists():
-            # It belongs to the old file, and would be read into the fresh one.
+            # It belongs to the old file, and DuckDB would apply it to the new one.
             return _not_compacted(path, OSError(errno.EBUSY, "its write-ahead log is in use"))
         fresh.replace(path)
         session.was_rewritten = True

@@ -1,4 +1,4 @@
-"""What was found when objects were read back: when that was, which had drifted, and which were not there."""
+"""Stores the results of reading objects back: when that was, which had drifted, and which were missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def note_read_back(session: Session, entries: Sequence[Refreshed]) -> None:
-    """Write down what a plan found when it read objects back. Inside a transaction."""
+    """Store what a plan found when it read objects back. Inside a transaction."""
     drifted = {(e.sync, e.key): e.digest for e in entries if isinstance(e, DriftedObject)}
     settled = [(e.sync, e.key) for e in entries if isinstance(e, SettledDrift)]
     forget_drift(session, [*settled, *drifted])

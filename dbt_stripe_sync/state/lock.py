@@ -1,4 +1,4 @@
-"""One writer: a lock file next to the state, which says who holds it.
+"""A lock file next to the state allows one writer, and says which process it is.
 
 The operating system holds the lock, so a killed process releases it; the contents of the file are for people.
 """
@@ -27,9 +27,10 @@ LOCKED = "state-locked"
 
 @contextmanager
 def hold_lock(state: Path, *, now: datetime, wait_seconds: float) -> Iterator[None]:
-    """Hold the state's lock. Raises `StateError` where another run holds it, after `wait_seconds`.
+    """Hold the state's lock.
 
-    Raises `OSError` where the lock file can't be made.
+    Raises `StateError` if another run still holds it after `wait_seconds`. Raises `OSError` if the lock file can't be
+    created.
     """
     path = state.with_name(f"{state.name}.lock")
     deadline = time.monotonic() + wait_seconds

@@ -1,4 +1,4 @@
-"""What a state has for the warehouse's log: its runs with what they did, and the object of each row. It only reads."""
+"""The state's data for the warehouse's log: its runs with their changes, and the object of each row. It only reads."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ObjectChanges:
         self._cursor = cursor
 
     def written(self) -> pa.RecordBatchReader:
-        """The rows of `objects` that the log lacks, or has otherwise."""
+        """The rows of `objects` that the log lacks, or has with other values."""
         names = ", ".join(OBJECTS.names)
         return self._read(f"SELECT {names} FROM objects_now EXCEPT SELECT {names} FROM known_to_log")
 
@@ -93,7 +93,7 @@ class ObjectChanges:
         return self._read("SELECT DISTINCT sync, key FROM known_to_log ANTI JOIN objects_now USING (sync, key)")
 
     def accounts_for(self, before: LogMark, after: LogMark) -> bool:
-        """Whether a log that was right at `before` is right at `after` once these are written: nothing else differs."""
+        """Whether a log that matched `before` matches `after` once these are written, because nothing else differs."""
         was, now = before.figures, after.figures
         if was is None or now is None:
             return False
@@ -112,13 +112,13 @@ class LoggedState:
         self._session = session
 
     def mark(self) -> LogMark:
-        """What the mark of a log says that has all of this state's objects."""
+        """The mark of a log that has all of this state's objects."""
         state_id = self._session.value("SELECT value FROM meta WHERE key = 'state_id'")
         ((rows, hashes),) = self._session.connection.cursor().sql(f"SELECT {_FIGURES} FROM ({_OBJECTS})").fetchall()
         return LogMark(format=FORMAT, state_id=str(state_id), objects=f"{rows}:{hashes}")
 
     def runs(self) -> dict[str, int]:
-        """Every run by its id, the oldest first, with the number of its changes.
+        """Every run by its id, oldest first, with the number of its changes.
 
         The caller holds the state, so none of them is running.
         """
@@ -154,9 +154,9 @@ class LoggedState:
     def object_changes(
         self, logged: pa.RecordBatchReader, *, runs: Sequence[str] | None = None
     ) -> Iterator[ObjectChanges]:
-        """How the objects of a log differ from the state's, as long as the context lasts.
+        """How the objects in a log differ from the state's, while the context lasts.
 
-        With `runs`, only those of the rows that these runs wrote to; `logged` has the same.
+        With `runs`, only those of the rows that these runs wrote to; `logged` is restricted to the same rows.
         """
         cursor = self._session.connection.cursor()
         try:

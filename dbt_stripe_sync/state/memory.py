@@ -1,4 +1,4 @@
-"""How much memory DuckDB may use to compare rows before it spills to disk: by the machine, or by the setting."""
+"""How much memory DuckDB may use to compare rows before it spills to disk: from the machine, or from the setting."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 
 MEGABYTE = 1024 * 1024
-# Half of a small container is Python's and the driver's. With a million rows more than this makes nothing faster; with
-# ten million, a gigabyte saves a twentieth of the time, and `memory_mb` gives it.
+# In a small container, Python and the driver need half. With a million rows, more than this makes nothing faster; with
+# ten million, a gigabyte saves a twentieth of the time, which `memory_mb` allows.
 SHARE = 4
 LEAST_MEGABYTES = 256
 MOST_MEGABYTES = 384
-# docs.kernel.org/admin-guide/cgroup-v2.html, and the first version's: what a container may use.
+# docs.kernel.org/admin-guide/cgroup-v2.html, and version 1: the memory that a container may use.
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def choose_megabytes(wanted: int | None) -> int:
-    """What is wanted, else a quarter of what the machine or its container has, between 256 MB and 384 MB."""
+    """The configured amount, or else a quarter of the machine's or container's memory, between 256 MB and 384 MB."""
     if wanted is not None:
         return wanted
     return max(LEAST_MEGABYTES, min(MOST_MEGABYTES, read_megabytes() // SHARE))
@@ -29,6 +29,6 @@ def read_megabytes(limits: tuple[Path, ...] = LIMITS) -> int:
     with suppress(AttributeError, OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for path in limits:
-        with suppress(OSError, ValueError):  # `max` says that there is no limit
+        with suppress(OSError, ValueError):  # `max` means that there is no limit
             found.append(int(path.read_text()))
     return min(found, default=SHARE * MOST_MEGABYTES * MEGABYTE) // MEGABYTE

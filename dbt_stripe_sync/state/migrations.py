@@ -48,8 +48,8 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE records ADD COLUMN salt VARCHAR;
     ALTER TABLE outcomes ADD COLUMN has_values BOOLEAN DEFAULT true;
     """,
-    # What a change still has to do on objects other than its row's. An earlier format forgot it where Stripe refused
-    # the second call of a replacement: its outcome still has the call. `missing`: Stripe lacks the object.
+    # What a change still has to do on objects other than its row's. An earlier format lost it if Stripe rejected the
+    # second call of a replacement, but its outcome still has the call. `missing`: Stripe lacks the object.
     """
     CREATE TABLE owed(
         id VARCHAR, sync VARCHAR, key VARCHAR, resource VARCHAR, action VARCHAR, operation VARCHAR, target VARCHAR,
@@ -78,7 +78,7 @@ MIGRATIONS: tuple[str, ...] = (
     SELECT split_part(key, ':', 2) AS sync, substr(key, length('forgotten:' || split_part(key, ':', 2)) + 2) AS key
     FROM meta WHERE starts_with(key, 'forgotten:');
     """,
-    # Rows whose objects were read back and were not as they had been written.
+    # Rows whose objects were read back and differed from what had been written.
     """
     CREATE TABLE drifted(sync VARCHAR, key VARCHAR, digest VARCHAR);
     CREATE VIEW known_drift AS SELECT sync, key, digest FROM drifted;
@@ -88,7 +88,7 @@ MIGRATIONS: tuple[str, ...] = (
     SELECT substr(key, length('read_back:') + 1) AS sync, value AS read_at
     FROM meta WHERE starts_with(key, 'read_back:');
     """,
-    # Which object a row had whose record was taken away.
+    # The object of each row whose record was dropped.
     """
     CREATE OR REPLACE VIEW forgotten_rows AS
     SELECT split_part(key, ':', 2) AS sync, substr(key, length('forgotten:' || split_part(key, ':', 2)) + 2) AS key,
@@ -101,9 +101,8 @@ MIGRATIONS: tuple[str, ...] = (
 def migrate(connection: duckdb.DuckDBPyConnection, path: Path, steps: Sequence[str] = MIGRATIONS) -> bool:
     """Bring an open state to the newest format, each step in one transaction, after a copy of the file.
 
-    Says whether there was anything to do.
-
-    Raises `StateError`: `state-newer`, `state-damaged`, or that it can't be written.
+    Returns whether there was anything to do. Raises `StateError`: `state-newer`, `state-damaged`, or that it can't be
+    written.
     """
     version = _read_version(connection, path)
     if version > len(steps):

@@ -1,4 +1,4 @@
-"""How the state's file is locked, made, opened and closed, or copied where another run holds it."""
+"""Locks, creates, opens and closes the state's file, or copies it if another run holds it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def looked_at(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: bool = False) -> Iterator[Session]:
-    """A session to look at a state: where a run holds it, of a copy. Raises `StateError`."""
+    """A session for reading the state; if a run holds the state, of a copy. Raises `StateError`."""
     with ExitStack() as stack:
         try:
             session = stack.enter_context(opened(place, clock, wait_seconds, must_exist=must_exist))
@@ -67,13 +67,13 @@ def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: 
     with ExitStack() as stack:
         replica: Replica | None = None
         try:
-            # Behind a symbolic link, everything is next to the file itself: its log, its lock, and its replacement.
+            # With a symbolic link, everything is next to the file itself: its log, its lock, and its replacement.
             path = path.resolve() if path.is_symlink() else path
             _make_folder(path)
             stack.enter_context(hold_lock(path, now=clock.now(), wait_seconds=wait_seconds))
             remove_old_copies(path)
             if place.remote is not None:
-                # Its library is an extra, imported only when needed.
+                # The object store library is an optional extra, imported only when needed.
                 from dbt_stripe_sync.state.remote.replica import replicated
 
                 replica = stack.enter_context(
@@ -86,7 +86,7 @@ def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: 
                         local=place.before,
                     )
                 )
-            # A run that was killed while it rewrote the file leaves a part of it.
+            # A run that was killed while it rewrote the file leaves a partial file.
             fresh_path(path).unlink(missing_ok=True)
             is_new = not path.exists()
             if is_new:
@@ -95,7 +95,7 @@ def opened(place: StatePlace, clock: Clock, wait_seconds: float, *, must_exist: 
         except OSError as error:
             raise cannot_write(path, error) from None
         for folder in (_spill_folder(path), scratch_folder(path)):
-            # A run that was killed left its own behind, with values of rows in it.
+            # A killed run leaves its scratch folder, which contains row values.
             shutil.rmtree(folder, ignore_errors=True)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         session = stack.enter_context(closing(Session(_connect(path, place.memory_mb), path)))
@@ -121,12 +121,12 @@ def _make_folder(path: Path) -> None:
     folder = path.parent
     if not folder.exists():
         folder.mkdir(parents=True, mode=0o700)
-        # The state holds what was sent to Stripe: it does not belong in a repository.
+        # The state contains what was sent to Stripe, so it does not belong in a repository.
         (folder / ".gitignore").write_text("*\n")
 
 
 def _create(path: Path) -> None:
-    """Make an empty state under another name first: a run that is killed here leaves nothing half made."""
+    """Create an empty state under another name first, so a run that is killed here leaves nothing incomplete."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     mask = os.umask(0o077)
@@ -149,7 +149,7 @@ def _connect(path: Path, memory_mb: int | None = None) -> duckdb.DuckDBPyConnect
                 "memory_limit": f"{choose_megabytes(memory_mb)}MB",
                 "temp_directory": str(_spill_folder(path)),
                 "preserve_insertion_order": "false",
-                # What is needed comes with DuckDB: nothing is fetched behind the user's back.
+                # Everything needed comes with DuckDB: nothing is downloaded without the user's knowledge.
                 "autoinstall_known_extensions": "false",
             },
         )
@@ -165,5 +165,5 @@ def _spill_folder(path: Path) -> Path:
 
 
 def scratch_folder(path: Path) -> Path:
-    """Where a run keeps what it needs no longer than it lasts."""
+    """The folder for data that a run needs only while it lasts."""
     return path.with_name(f"{path.name}.run")

@@ -1,4 +1,4 @@
-"""The table `owed`: steps on other objects that a row's change has left to do, until they are done or settled."""
+"""The table `owed`: steps on other objects that a row's change still owes, until they are done or settled."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _OWED = pa.schema(
 
 
 def add_owed(session: Session, owed: Sequence[Owed], now: datetime) -> None:
-    """Remember steps as owed, each once. Inside a transaction."""
+    """Store steps as owed, each once. Inside a transaction."""
     if not owed:
         return
-    # A step may be owed twice in one commit, and the order of its row's steps is the one in which they have to be done.
+    # A step may be owed twice in one commit. A row's steps have to be done in their order here.
     rows = [
         (
             step.id,
@@ -60,7 +60,7 @@ def settle_owed(session: Session, ids: Sequence[str]) -> None:
 
 
 def note_refused(session: Session, id_: str, failure: StripeFailure | None, request_id: str | None) -> None:
-    """Record that a step was refused again, and why. Inside a transaction."""
+    """Record that Stripe rejected a step again, and why. Inside a transaction."""
     raw = encode_failure(failure)
     session.execute(
         "UPDATE owed SET attempts = attempts + 1, failure = $failure, request_id = $request WHERE id = $id",

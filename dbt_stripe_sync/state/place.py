@@ -1,4 +1,4 @@
-"""Where a state is: in a file, or on an object store, with a copy of it in a file."""
+"""The location of a state: a file, or an object store with a local copy in a file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 LEASED = "state-leased"
 
 
-class RemotePlace(Struct, frozen=True, kw_only=True):
-    """A URL without secrets (`s3://bucket/prefix`), and the dbt target whose state it is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemotePlace:
+    """A URL without secrets (`s3://bucket/prefix`), and the dbt target of the state."""
 
     url: str
     target: str
@@ -26,8 +27,8 @@ class RemotePlace(Struct, frozen=True, kw_only=True):
 class StatePlace(Struct, frozen=True, kw_only=True):
     """The location of a state: a file, or `remote`, of which the file is this machine's copy.
 
-    `before` is the file that would have it without `remote`: its contents may have to be moved first. `memory_mb` is
-    how much DuckDB may use; with None it depends on the machine.
+    `before` is the file that would be used without `remote`; its contents may have to be moved first. `memory_mb` is
+    how much memory DuckDB may use; with None it depends on the machine.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with the state's file, each with its way out."""
+"""Everything that can be wrong with the state's file, each with a hint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def ambiguous_run(begins: str, found: Sequence[str]) -> StateError:
-    """An id's first characters that several runs share."""
+    """Several runs have ids that begin with the given characters."""
     shown = ", ".join(f"`{run}`" for run in found[:MOST_RUNS_SHOWN])
     more = ", …" if len(found) > MOST_RUNS_SHOWN else ""
     return StateError(
@@ -137,7 +137,7 @@ def moved(path: Path) -> StateError:
 
 
 def is_copy(path: Path, address: str) -> StateError:
-    """The local copy of a remote state was opened as if it were the state."""
+    """A local copy of a remote state was opened as if it were the state."""
     return StateError(
         Problem(
             code="state-is-copy",
@@ -161,7 +161,7 @@ def _no_memory(path: Path) -> StateError:
 
 
 def other_identity(path: Path, name: str, known: str, given: str) -> StateError:
-    """The state remembers another account's, mode's or project's objects."""
+    """The state belongs to another account, mode or project."""
     ways_out = {
         "account": "use a key of that account, or give this account a state of its own with `--state-path`",
         "mode": "use a key of that mode, or give this mode a state of its own with `--state-path`",

@@ -1,4 +1,4 @@
-"""The table `records`: what we last wrote for every row, replaced in bulk."""
+"""The table `records`: what was last written to Stripe for each row, replaced in bulk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.record import Record
     from dbt_stripe_sync.state.session import Session
 
-# What the table `meta` calls a row whose record was taken away: `forgotten:<sync>:<key>`.
+# The entry in the table `meta` for a row whose record was dropped: `forgotten:<sync>:<key>`.
 FORGOTTEN = "forgotten:"
 _STORED = ", ".join((*RECORDS.names[:-1], "created_at", "updated_at"))
 _COLUMNS = ", ".join(RECORDS.names[:-1])
@@ -29,13 +29,14 @@ _OF_RECORD = ", ".join(RECORDS.names[:-2])
 
 
 def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows in the order of `RECORDS`, over those with the same sync and key. Inside a counted transaction.
+    """Write rows in the order of `RECORDS`, replacing those with the same sync and key.
 
-    A record is as old as the row's object is its own: who refers to an object finds out that it has changed hands.
+    Inside a counted transaction. A record's time is when its row got its object, so that rows that refer to it can
+    detect that the object has another owner.
     """
     if not rows:
         return
-    # The table is read once to find the rows, which are then deleted by their row ids.
+    # The table is scanned once to find the rows, which are then deleted by their row ids.
     with session.given("state_incoming", build_table(RECORDS, rows)):
         if not session.exists(
             "SELECT 1 FROM records AS r SEMI JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key LIMIT 1"
@@ -71,7 +72,7 @@ def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
 
 
 def touch_records(session: Session, touched: Sequence[Touched], now: datetime) -> None:
-    """Give records the hash and the references of rows that ask for what they hold already. Inside a transaction."""
+    """Update the hash and the references of records whose rows still have the same parameters. Inside a transaction."""
     if not touched:
         return
     rows = [(entry.sync, entry.key, entry.source_hash, entry.refs) for entry in touched]
@@ -85,7 +86,7 @@ def touch_records(session: Session, touched: Sequence[Touched], now: datetime) -
 
 
 def drop_values(session: Session, lost: Sequence[LostValue]) -> None:
-    """Take values out of records whose objects have them no more. Inside a transaction."""
+    """Remove values from records whose objects no longer have them. Inside a transaction."""
     for value in lost:
         session.execute(
             "UPDATE records SET params = json_merge_patch(params, $without), source_hash = NULL "
@@ -95,10 +96,10 @@ def drop_values(session: Session, lost: Sequence[LostValue]) -> None:
 
 
 def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:
-    """Remember that Stripe lacks the objects of some rows. Inside a transaction."""
+    """Note that Stripe lacks the objects of some rows. Inside a transaction."""
     if rows:
         with session.given("state_incoming", build_table(KEYS, rows)):
-            # What is set on an object of another sync has its own record, which is deleted with the object.
+            # The separate step on an object of another sync has its own record, which is deleted with the object.
             session.execute(
                 "UPDATE records SET missing = true FROM (SELECT r.resource, r.stripe_id FROM records AS r "
                 "JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key) AS gone "
@@ -107,7 +108,7 @@ def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def remove_parts(session: Session, sync: str, keys: Sequence[str]) -> None:
-    """Delete the records of what a sync's parts have set on the objects of some rows. Inside a transaction."""
+    """Delete the records of separate steps on the objects of some rows. Inside a transaction."""
     session.execute(
         "DELETE FROM records WHERE starts_with(sync, $parts) AND key IN (SELECT unnest($keys))",
         {"parts": f"{sync}{PART_SEPARATOR}", "keys": list(keys)},
@@ -115,10 +116,9 @@ def remove_parts(session: Session, sync: str, keys: Sequence[str]) -> None:
 
 
 def note_forgotten(session: Session, sync: str, keys: Sequence[str], undecided: Sequence[str] = ()) -> None:
-    """Remember rows whose objects are left in Stripe, and which object each had, before their records go.
+    """Note rows whose objects stay in Stripe, and which object each had, before their records are deleted.
 
-    Of an `undecided` row Stripe may have another object than its record says, so none is remembered. Inside a
-    transaction.
+    An `undecided` row may have another object in Stripe than its record says, so none is noted. Inside a transaction.
     """
     session.execute(
         "INSERT OR REPLACE INTO meta SELECT DISTINCT $prefix || k.key, "
@@ -129,7 +129,7 @@ def note_forgotten(session: Session, sync: str, keys: Sequence[str], undecided: 
 
 
 def add_former_ids(session: Session, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Remember objects (sync, key, id) that another has replaced, each once. Inside a transaction."""
+    """Note objects (sync, key, id) that were replaced, each once. Inside a transaction."""
     if not rows:
         return
     with session.given("state_incoming", build_table(FORMER_IDS, rows)):
@@ -160,7 +160,7 @@ def rename_records(session: Session, old: str, new: str, *, retag: bool) -> None
             f"WHERE sync = $old AND json_extract(params, '{path}') IS NOT NULL",
             {"old": old, "without": f'{{"{TAGGED_AS}":null}}'},
         )
-    # What is remembered of runs goes with it: whether its values may be stored is what the sync says now.
+    # The stored runs are renamed, too: the setting under the new name decides whether their values may be stored.
     for table in ("records", "former_ids", "outcomes", "owed", "drifted"):
         session.execute(
             f"UPDATE {table} SET sync = $new || substr(sync, length($old) + 1) "
@@ -196,7 +196,7 @@ def read_record(session: Session, sync: str, key: str, fingerprints: Fingerprint
 def read_written(
     session: Session, sync: str, keys: Sequence[str], fingerprints: Fingerprints
 ) -> dict[str, tuple[Record, str]]:
-    """The records of some rows by key, each with the run that has written it last."""
+    """The records of some rows by key, each with the run that wrote it last."""
     query = f"SELECT {_OF_RECORD}, run_id FROM records WHERE sync = $sync AND key IN (SELECT unnest($keys))"
     rows = session.rows(query, sync=sync, keys=list(keys))
     return {row["key"]: (parse_record(row, fingerprints), str(row["run_id"])) for row in rows}

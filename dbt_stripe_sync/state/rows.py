@@ -1,4 +1,4 @@
-"""The state's values as Arrow tables, since DuckDB takes a table a thousand times faster than row after row."""
+"""Converts the state's values to Arrow tables, which DuckDB inserts a thousand times faster than single rows."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def outcome_row(outcome: Outcome, at: datetime, fingerprints: Fingerprints) -> t
 
 
 def parse_outcome(row: Mapping[str, Any]) -> Outcome:
-    """A row of the table `outcomes`; what the record became is in `records`."""
+    """A row of the table `outcomes`; the resulting record is in `records`."""
     return Outcome(
         intent_id=row["intent_id"],
         run_id=row["run_id"],

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.run import Outcome
     from dbt_stripe_sync.state.session import Session
 
-# Outcomes hold what was sent, so they are most of a state's size. Runs and their counts stay.
+# Outcomes contain what was sent, so they make up most of a state's size. Runs and their counts are kept.
 OUTCOMES_KEPT = timedelta(days=90)
 # Next to the counts of changes: how many of the requests changed nothing.
 _READS = "reads"
@@ -74,7 +74,7 @@ def read_succeeded(session: Session, run_id: str, sync: str, actions: AbstractSe
 
 
 def read_changed_twice(session: Session, run_id: str, sync: str) -> set[str]:
-    """The rows of a sync to which a run has done more than one change: it settled one, and sent another."""
+    """The rows of a sync that a run has changed more than once: it resolved one change, and sent another."""
     query = (
         "SELECT key FROM outcomes WHERE run_id = $run AND sync = $sync AND status = $succeeded "
         "AND json_extract_string(change, '$.id') = sync || '/' || key GROUP BY key HAVING count(*) > 1"
@@ -85,7 +85,7 @@ def read_changed_twice(session: Session, run_id: str, sync: str) -> set[str]:
 def save_start(
     session: Session, run_id: str, *, command: str, target: str, at: datetime, header: PlanHeader | None = None
 ) -> None:
-    """Remember that a run has begun, and that those before it that never ended were killed."""
+    """Record that a run has begun, and that earlier runs without an end were killed."""
     session.run_id = run_id
     with session.transaction():
         session.execute(
@@ -111,7 +111,7 @@ def save_start(
 
 
 def save_end(session: Session, report: RunReport) -> None:
-    """Remember how a run ended."""
+    """Record how a run ended."""
     with session.transaction():
         session.execute(
             "UPDATE runs SET status = $status, finished_at = $at, header = $header, counts = $counts, "
@@ -153,7 +153,7 @@ def read_runs(session: Session, limit: int) -> list[RunEntry]:
 def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport | None:
     """The report of a run, or None.
 
-    A run that was killed has no counts and no problems, but the outcomes of the changes that it made.
+    A killed run has no counts and no problems, but it has the outcomes of its changes.
     """
     rows = session.rows("SELECT * FROM runs WHERE id = $id", id=run_id)
     if not rows:
@@ -177,7 +177,7 @@ def read_report(session: Session, run_id: str, outcomes: Outcomes) -> RunReport 
 
 
 def find_run(session: Session, begins: str) -> str | None:
-    """The id of the run with this id, or with the only id that begins like this. Raises `StateError` if several do."""
+    """The id of the run with this id, or with the only id that begins with it. Raises `StateError` if several do."""
     query = "SELECT id FROM runs WHERE starts_with(id, $begins) ORDER BY started_at DESC, id DESC"
     found = [str(row["id"]) for row in session.rows(query, begins=begins)]
     if len(found) > 1 and begins not in found:
@@ -186,7 +186,7 @@ def find_run(session: Session, begins: str) -> str | None:
 
 
 def read_newest(session: Session) -> list[str]:
-    """The last run that finished, and those after it, which were killed or refused and so handled nothing."""
+    """The last run that finished, and later ones that were killed or refused and so handled nothing."""
     query = (
         "SELECT id, finished_at IS NOT NULL AND status <> $failed AS has_ended FROM runs "
         "ORDER BY started_at DESC, id DESC"
@@ -197,7 +197,7 @@ def read_newest(session: Session) -> list[str]:
 
 
 def read_rejected(session: Session, run_ids: Sequence[str]) -> dict[str, frozenset[str]]:
-    """The keys of all rows that some runs did not bring to their end, by sync: rejected, skipped, unknown."""
+    """The keys of all rows that some runs did not finish, by sync: rejected, skipped or unknown."""
     keys: defaultdict[str, set[str]] = defaultdict(set)
     runs = list(run_ids)
     query = "SELECT DISTINCT sync, key FROM outcomes WHERE run_id IN (SELECT unnest($runs)) AND status <> $succeeded"
@@ -232,7 +232,7 @@ def _entry(row: Mapping[str, Any], session: Session) -> RunEntry:
 
 
 def _was_killed(run_id: str, session: Session) -> bool:
-    """Whether a run without an end was killed, which the holder of the state's lock knows."""
+    """Whether a run without an end was killed, which only the holder of the state's lock can tell."""
     return not session.is_copy and run_id != session.run_id
 
 

@@ -1,4 +1,4 @@
-"""What the state has of syncs whose values are stored no longer, turned into hashes without a call to Stripe."""
+"""Hashes the stored values of syncs that no longer store any, without a call to Stripe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OUTCOME = pa.schema([("place", pa.int64()), ("change", _TEXT), ("failure", _TEX
 
 
 def read_fingerprints(session: Session, retention: Retention) -> Fingerprints:
-    """The salts that there are: the user's, and the state's own."""
+    """Read the available salts: the user's, and the state's own."""
     own = session.value("SELECT value FROM meta WHERE key = $name", name=SALT)
     salts = [Salt.of(secret) for secret in (retention.salt, bytes.fromhex(own) if own else None) if secret is not None]
     return Fingerprints(
@@ -69,7 +69,7 @@ def seal_records(session: Session, fingerprints: Fingerprints) -> None:
 
 
 def conceal_outcomes(session: Session, fingerprints: Fingerprints) -> None:
-    """Take the values out of what is remembered of earlier runs."""
+    """Remove the values from the stored outcomes of earlier runs."""
 
     def concealed(row: dict[str, Any]) -> tuple[Any, ...]:
         return (row["place"], *concealed_row(parse_outcome(row), fingerprints))
@@ -99,10 +99,10 @@ def _rewrite(
     schema: pa.Schema,
     statement: str,
 ) -> None:
-    """Change a sync's rows, some at a time, until the query finds no more."""
+    """Change a sync's rows in batches, until the query finds no more."""
     while rows := session.rows(query, sync=sync, most=ROWS_AT_ONCE):
         changed: Sequence[tuple[Any, ...]] = [change(row) for row in rows]
-        # The rows are named by their places in this very file.
+        # The rows are identified by their positions in this file.
         incoming = build_table(schema, changed)
         with session.transaction(replayable=False), session.given("state_incoming", incoming):
             note_values(session)

@@ -1,4 +1,4 @@
-"""An open DuckDB connection to the state: queries in, plain values out, every error one that a person can fix."""
+"""An open DuckDB connection to the state. It takes queries, returns plain values, and turns errors into problems."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class Replication(Protocol):
     """Keeps what transactions write in another place, too. Every method raises `StateError`."""
 
     def before_transaction(self, session: Session, *, replayable: bool) -> None:
-        """Called outside of a transaction, before one begins."""
+        """Called before a transaction begins."""
         ...
 
     def before_commit(self, session: Session, statements: Sequence[Statement], *, replayable: bool) -> None:
-        """Called inside a transaction, right before it commits: what it raises rolls it back."""
+        """Called inside a transaction, right before it commits. If it raises, the transaction is rolled back."""
         ...
 
     def after_commit(self) -> None:
-        """Called once it has committed."""
+        """Called after the commit."""
         ...
 
     def check_held(self) -> None:
@@ -62,7 +62,7 @@ def _place_of(path: Path) -> tuple[int, int] | None:
 
 
 class Session:
-    """The connection of one open state. Everything raises `StateError`."""
+    """The connection of one open state. All methods raise `StateError`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         self.connection = connection
@@ -70,17 +70,17 @@ class Session:
         self.is_open = True
         # Whether this is a copy, because a run holds the state itself at `path`.
         self.is_copy = False
-        # The state of which it is a copy, if that is on an object store.
+        # The original state, if this is a copy of one on an object store.
         self.copy_of: StatePlace | None = None
         # The run that this session has begun.
         self.run_id: str | None = None
-        # Whether this session has noted already that values are left in the file.
+        # Whether this session has already recorded that values are left in the file.
         self.has_left_values = False
         # After closing: problems, such as values that could not be removed from the file.
         self.left: Problem | None = None
         # After closing: whether its file was rewritten without values that must not be stored.
         self.was_rewritten = False
-        # Where else each transaction is kept.
+        # The second place where each transaction is kept, if any.
         self.replication: Replication | None = None
         self._executed: list[Statement] = []
         self._given: dict[str, pa.Table] = {}
@@ -88,7 +88,7 @@ class Session:
         self._place = _place_of(path)
 
     def close(self) -> None:
-        """Close the file. What was committed is in it already."""
+        """Close the file. Everything committed is already in it."""
         self.is_open = False
         try:
             self.connection.close()
@@ -96,7 +96,7 @@ class Session:
             raise cannot_write(self.path, error) from None
 
     def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
-        """The rows of a query that gives few."""
+        """The rows of a query that returns few."""
         return [row for batch in self.batches(query, **values) for row in batch]
 
     def value(self, query: str, **values: Any) -> Any:
@@ -104,7 +104,7 @@ class Session:
         return next((value for row in self.rows(query, **values) for value in row.values()), None)
 
     def batches(self, query: str, **values: Any) -> Iterator[list[dict[str, Any]]]:
-        """The rows of a query, in batches on a separate cursor, so that others can write in the meantime."""
+        """The rows of a query, in batches on a separate cursor, so that writes can happen in the meantime."""
         try:
             with self.connection.cursor() as cursor:
                 # Arrow and not fetchall(), which needs pytz for times with a zone.
@@ -115,14 +115,14 @@ class Session:
             raise cannot_open(self.path, error) from None
 
     def execute(self, statement: str, values: Mapping[str, Any] | None = None) -> None:
-        """A statement inside a transaction."""
+        """Execute a statement inside a transaction."""
         if self.replication is not None:
             self._executed.append(Statement(sql=statement, values=dict(values or {}), tables=dict(self._given)))
         # Read to the end, since DuckDB blocks the connection until then.
         self.connection.execute(statement, dict(values) if values else None).fetchall()
 
     def exists(self, query: str) -> bool:
-        """Whether a query inside a transaction gives a row. It writes nothing, so a replica need not repeat it."""
+        """Whether a query inside a transaction returns a row. It writes nothing, so a replica need not repeat it."""
         return bool(self.connection.execute(query).fetchall())
 
     @contextmanager
@@ -138,9 +138,10 @@ class Session:
 
     @contextmanager
     def transaction(self, *, replayable: bool = True) -> Iterator[None]:
-        """All or nothing, and on disk once it ends; where the state is replicated, there too.
+        """Run a transaction: all or nothing, and on disk once it ends.
 
-        `replayable` says that executing the same statements on a copy of the state does the same.
+        If the state is replicated, the transaction is also in the second place then. `replayable` says that executing
+        the same statements on a copy of the state has the same effect.
         """
         if not self.is_copy and self._place is not None and _place_of(self.path) != self._place:
             raise moved(self.path)
@@ -167,7 +168,7 @@ class Session:
         try:
             self.connection.rollback()
         except duckdb.Error:
-            # A transaction that failed to commit is rolled back already.
+            # A transaction that failed to commit is already rolled back.
             return
 
     def _keep_private(self) -> None:

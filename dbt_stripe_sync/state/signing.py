@@ -1,4 +1,4 @@
-"""The state's signature of the plans that are made from it, by a key that never leaves the state."""
+"""Signs the plans that are made from a state, with a key that only the state has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY_BYTES = 32
 
 
 def sign(session: Session, digest: str) -> str:
-    """The signature of a plan's digest. The first plan of a state makes its key."""
+    """The signature of a plan's digest. The first plan of a state creates its key."""
     key = _read_key(session)
     if key is None:
         key = token_hex(KEY_BYTES)

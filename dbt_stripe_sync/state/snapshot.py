@@ -1,8 +1,8 @@
-"""A copy of a state that a run holds, for reading.
+"""Copies a state that a run holds, for reading.
 
 DuckDB doesn't let a second process open a file that is being written. Committed data is in the file and in its
-write-ahead log; the file itself changes only at a checkpoint, and the log only grows at its end. So a copy of both,
-between which the file did not change, is the state at some moment.
+write-ahead log. The file itself changes only at a checkpoint, and the log only grows at its end. So a copy of both,
+made while the file did not change, is the state at some moment.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 MOST_TRIES = 20
 BETWEEN_SECONDS = 0.1
-# A reader that was killed left its copy behind, with values of rows in it.
+# A killed reader leaves its copy behind, which contains row values.
 OLD_SECONDS = 3600.0
 
 
 @contextmanager
 def copied(path: Path) -> Iterator[Path]:
-    """A private copy of a state that another process writes to; it is removed in the end. Raises `StateError`."""
+    """A private copy of a state that another process writes to; it is removed at the end. Raises `StateError`."""
     with place_for_copy(path) as copy:
         yield _copy(path, copy)
 
 
 @contextmanager
 def place_for_copy(path: Path) -> Iterator[Path]:
-    """Where a private copy of a state may be put; it is removed in the end. Raises `StateError`."""
+    """The path for a private copy of a state, which is removed at the end. Raises `StateError`."""
     try:
         # Only its owner can read it, and it is next to the state, so on the same disk.
         folder = path.parent / mkdtemp(prefix=_prefix(path), dir=path.parent)

@@ -1,4 +1,4 @@
-"""The DuckDB state store: what was last written to Stripe, and what is under way."""
+"""The DuckDB state store: what was last written to Stripe, and which changes are open."""
 
 from __future__ import annotations
 
@@ -48,12 +48,13 @@ if TYPE_CHECKING:
 
 # The prefix of an account that is only known by its key.
 BY_KEY = "key_"
-# How long a report that is read after its run waits for another run that has begun meanwhile.
+# How long a report that is read after its run waits for another run that has begun in the meantime.
 REPORT_WAIT_SECONDS = 30.0
 
 
-class StateIdentity(Struct, frozen=True, kw_only=True):
-    """Whose objects a state remembers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateIdentity:
+    """The account, mode and project that a state belongs to."""
 
     project: str
     account: str
@@ -61,13 +62,13 @@ class StateIdentity(Struct, frozen=True, kw_only=True):
 
 
 class StateStore:
-    """An open state. Implements `engine.ports.State`; everything raises `StateError`."""
+    """An open state. Implements `engine.ports.State`; all methods raise `StateError`."""
 
     def __init__(self, session: Session, clock: Clock, retention: Retention) -> None:
         self._session = session
         self._clock = clock
         self._plan_id: str | None = None
-        # The digest of a key in place of the account, in a state of an earlier version.
+        # In a state of an earlier version: the digest of a key in place of the account.
         self.bound_to_key: str | None = None
         self._fingerprints = read_fingerprints(session, retention)
 
@@ -78,7 +79,10 @@ class StateStore:
 
     @property
     def scratch(self) -> Path:
-        """An empty folder for what a run needs no longer than it lasts; the next run removes what a killed one left."""
+        """An empty folder for data that a run needs only while it lasts.
+
+        The next run removes the folder of a killed run.
+        """
         folder = scratch_folder(self._session.path)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -88,7 +92,7 @@ class StateStore:
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """The syncs whose values are stored, and the salts of the others."""
+        """The syncs whose values are stored, and the salts for all others."""
         return self._fingerprints
 
     @property
@@ -98,17 +102,17 @@ class StateStore:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is a copy, since a run holds the state itself."""
+        """Whether this is a copy, because a run holds the state itself."""
         return self._session.is_copy
 
     @property
     def state_id(self) -> str:
-        """What identifies this state."""
+        """The id of this state."""
         return str(self._meta("state_id"))
 
     @property
     def serial(self) -> int:
-        """How many times records, or what is under way, have been written."""
+        """How many times records or open changes have been written."""
         return int(self._meta("serial") or 0)
 
     def check_held(self) -> None:
@@ -119,16 +123,16 @@ class StateStore:
     # ── under way ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def hash_marks(self) -> Mapping[str, HashMark]:
-        """Which hashes of accepted rows there are, by sync."""
+        """For each sync, a digest of the hashes of its accepted rows."""
         return self.accepted.marks()
 
     def open_intents(self) -> Iterator[Intent]:
-        """Those without an outcome, oldest first."""
+        """The intents without an outcome, oldest first."""
         for batch in self._session.batches("SELECT body FROM intents ORDER BY opened_at, id"):
             yield from (decode_intent(orjson.loads(row["body"])) for row in batch)
 
     def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
-        """Make intents, outcomes and records durable in one transaction."""
+        """Store intents, outcomes and records in one transaction."""
         now = self._clock.now()
         closed = [outcome for outcome in outcomes if outcome.status is not Status.UNKNOWN]
         done = {outcome.intent_id for outcome in closed if outcome.intent_id is not None}
@@ -160,7 +164,7 @@ class StateStore:
                 applied.note_write(self._session, self._plan_id)
 
     def _settle(self, outcomes: Sequence[Outcome], now: datetime) -> None:
-        """Keep what is owed, and what Stripe lacks, as the outcomes say. Inside a transaction."""
+        """Store what is owed, and what Stripe lacks, from the outcomes. Inside a transaction."""
         owed.add_owed(self._session, [step for outcome in outcomes for step in outcome.owed], now)
         owed.settle_owed(self._session, [id_ for outcome in outcomes for id_ in outcome.settled])
         for outcome in outcomes:
@@ -170,7 +174,7 @@ class StateStore:
         saved.note_missing(self._session, missing)
 
     def owed(self) -> list[Owed]:
-        """The steps that changes have left to do on other objects, oldest first."""
+        """The steps on other objects that changes still owe, oldest first."""
         return owed.read_owed(self._session)
 
     def settle(self, sync: str, key: str) -> int:
@@ -180,7 +184,7 @@ class StateStore:
             return owed.settle_row(self._session, sync, key)
 
     def known_objects(self, ids: Sequence[str], *, resource: str, sync: str, key: str) -> AbstractSet[str]:
-        """Which of these objects any row has, and which this row had before."""
+        """Which of these objects belong to any row, and which this row had before."""
         rows = self._session.rows(
             "SELECT stripe_id FROM records WHERE resource = $resource AND stripe_id IN (SELECT unnest($ids)) UNION "
             "SELECT stripe_id FROM outcomes WHERE sync = $sync AND key = $key AND status = $succeeded",
@@ -193,7 +197,7 @@ class StateStore:
         return {row["stripe_id"] for row in rows}
 
     def open_keys(self, sync: str) -> AbstractSet[str]:
-        """The rows of a sync with a change that has no known end."""
+        """The rows of a sync with an unresolved change."""
         return {row["key"] for row in self._session.rows("SELECT key FROM intents WHERE sync = $sync", sync=sync)}
 
     def put_records(self, records: Sequence[Record], run_id: str) -> None:
@@ -210,7 +214,7 @@ class StateStore:
             saved.add_former_ids(self._session, rows)
 
     def refresh(self, entries: Sequence[Refreshed], run_id: str) -> None:
-        """Write what a plan found to be right in Stripe and not in the records."""
+        """Write what a plan found in Stripe that the records lack."""
         now = self._clock.now()
         known = self._fingerprints
         records = {(e.sync, e.key): record_row(e, run_id, now, known) for e in entries if isinstance(e, Record)}
@@ -244,7 +248,7 @@ class StateStore:
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start_run(self, run_id: str, *, command: str, target: str, header: PlanHeader | None = None) -> None:
-        """Remember that a run has begun; `header` is that of the saved plan which it applies."""
+        """Record that a run has begun; `header` is that of the saved plan that it applies."""
         self._plan_id = header.plan_id if header is not None else None
         log.save_start(self._session, run_id, command=command, target=target, header=header, at=self._clock.now())
 
@@ -253,7 +257,7 @@ class StateStore:
         log.save_failure(self._session, run_id, problems, self._clock.now())
 
     def finish_run(self, report: RunReport) -> None:
-        """Remember how a run ended."""
+        """Record how a run ended."""
         log.save_end(self._session, report)
 
     def serial_after(self, plan_id: str) -> int | None:
@@ -261,15 +265,15 @@ class StateStore:
         return applied.read_serial_after(self._session, plan_id)
 
     def ended_changes(self, plan_id: str) -> Mapping[str, Ended]:
-        """The changes of a saved plan that earlier applies of it have brought to an end, by their ids."""
+        """The changes of a saved plan that earlier applies of it have finished, by their ids."""
         return applied.read_ended(self._session, plan_id)
 
     def runs(self, limit: int = 20) -> list[RunEntry]:
-        """The newest runs first. One that was killed says `interrupted` once another has begun."""
+        """The runs, newest first. A killed run becomes `interrupted` once another has begun."""
         return log.read_runs(self._session, limit)
 
     def find_run(self, begins: str) -> str | None:
-        """The run whose id is this, or begins like this. Raises `StateError` if several do."""
+        """The run with this id, or whose id begins with it. Raises `StateError` if several do."""
         return log.find_run(self._session, begins)
 
     def last_run(self) -> str | None:
@@ -293,7 +297,7 @@ class StateStore:
         return log.read_succeeded(self._session, run_id, sync, actions)
 
     def changed_twice(self, run_id: str, sync: str) -> AbstractSet[str]:
-        """The rows of a sync to which a run has done more than one change."""
+        """The rows of a sync that a run has changed more than once."""
         return log.read_changed_twice(self._session, run_id, sync)
 
     def last_rejected(self, run_id: str | None = None) -> Mapping[str, frozenset[str]]:
@@ -315,13 +319,13 @@ class StateStore:
         return saved.read_record(self._session, sync, key, self._fingerprints)
 
     def written(self, sync: str, keys: Sequence[str]) -> Mapping[str, tuple[Record, str]]:
-        """The records of some rows by key, each with the run that has written it last."""
+        """The records of some rows by key, each with the run that wrote it last."""
         return saved.read_written(self._session, sync, keys, self._fingerprints)
 
     def forget(self, sync: str, keys: Iterable[str]) -> int:
-        """Drop all that is known of some rows, what has no known end too, and say how many there were.
+        """Drop everything known of some rows, including unresolved changes, and return how many there were.
 
-        Their objects stay in Stripe, so the keys are remembered: the next run looks for our tag before it creates.
+        Their objects stay in Stripe, so the keys are remembered: the next run looks for their tag before it creates.
         """
         gone = list(dict.fromkeys(keys))
         undecided = self.open_keys(sync) & set(gone)
@@ -348,11 +352,11 @@ class StateStore:
         export_state(self._session, folder)
 
     def import_(self, folder: Path) -> int:
-        """Fill a state without records from an export, and say how many records there are then."""
+        """Fill a state without records from an export, and return its number of records."""
         return import_state(self._session, folder)
 
     def check_identity(self, identity: StateIdentity) -> None:
-        """Compare with whom the state was made for; the first one that asks is remembered."""
+        """Compare with the identity that the state was created for; the first one is stored."""
         wanted = {
             "project": identity.project,
             "account": identity.account,
@@ -381,14 +385,14 @@ class StateStore:
     @property
     def accepted(self) -> AcceptedHashes:
         """The hashes of rows as last accepted."""
-        from dbt_stripe_sync.state.accepted import AcceptedHashes  # for who has the warehouse compare rows
+        from dbt_stripe_sync.state.accepted import AcceptedHashes  # for the warehouse's copy of the hashes
 
         return AcceptedHashes(self._session)
 
     @property
     def logged(self) -> LoggedState:
-        """What the warehouse's log holds of this state."""
-        from dbt_stripe_sync.state.logged import LoggedState  # for who has such a log
+        """The data of this state for the warehouse's log."""
+        from dbt_stripe_sync.state.logged import LoggedState  # for a log in the warehouse
 
         return LoggedState(self._session)
 
@@ -420,7 +424,7 @@ class StateStore:
 
 
 def _former_ids(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
-    """The object that a new one has replaced: others may still refer to it."""
+    """The object that a new one has replaced, because others may still refer to it."""
     change = outcome.change
     is_new = outcome.record is not None and outcome.record.stripe_id != change.stripe_id
     if change.action is Action.REPLACE and change.stripe_id is not None and is_new:

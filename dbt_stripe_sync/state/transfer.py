@@ -1,4 +1,4 @@
-"""A state as Parquet files: to keep, to look into with other tools, and to bring back."""
+"""Exports a state as Parquet files, for backups and other tools, and imports it again."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.state.session import Session
 
 TABLES = ("meta", "records", "former_ids", "owed", "drifted", "intents", "runs", "outcomes")
-# The format since which there is a table that was not there from the first; an earlier export has no file of it.
+# The format in which each later table was added; an earlier export has no file for it.
 _SINCE = {"former_ids": 2, "owed": 4, "drifted": 5}
 
 
 def export_state(session: Session, folder: Path) -> None:
-    """Write every table to `<folder>/<table>.parquet`, readable by its owner alone. Raises `StateError`."""
+    """Write every table to `<folder>/<table>.parquet`, readable only by its owner. Raises `StateError`."""
     mask = os.umask(0o077)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,9 +36,9 @@ def export_state(session: Session, folder: Path) -> None:
 
 
 def import_state(session: Session, folder: Path) -> int:
-    """Fill a state that has no records yet from an export, and say how many records it has then.
+    """Fill a state without records from an export, and return its number of records.
 
-    Raises `StateError` where the state has records, or where the folder holds no export of this format.
+    Raises `StateError` if the state has records, or if the folder contains no export of this format.
     """
     if session.value("SELECT count(*) AS records FROM records") or session.value("SELECT count(*) AS n FROM intents"):
         raise StateError(
@@ -64,13 +64,13 @@ def import_state(session: Session, folder: Path) -> int:
                 raise _bad_export(folder, f"`{table}.parquet` holds something else") from None
         # An export of a remote state names its origin, which doesn't apply to this state.
         session.execute("DELETE FROM meta WHERE starts_with(key, 'remote_')")
-        # An export of an earlier format lacks columns, which have got what they have by default.
+        # An export of an earlier format lacks columns, which then have their default.
         session.execute("UPDATE meta SET value = $version WHERE key = 'version'", {"version": str(len(MIGRATIONS))})
     return int(session.value("SELECT count(*) AS records FROM records"))
 
 
 def _take_over(session: Session, table: str, file: Path) -> None:
-    """Fill one table from its file, if every row of it can be a state's. Inside a transaction."""
+    """Fill one table from its file, if every row is valid in a state. Inside a transaction."""
     session.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet($file)", {"file": str(file)})
     wrong = find_bad_row(session, table)
     if wrong is not None:

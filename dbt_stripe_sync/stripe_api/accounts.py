@@ -1,4 +1,4 @@
-"""Whose account a key writes to. Never taken from the key itself: a key that is rolled is still the same account's."""
+"""Determines which account a key writes to. It doesn't depend on the key itself: a rolled key has the same account."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _ACCOUNT = re.compile(r"\bacct_\w+")
 
 
 def build_account(answer: Answer, *, named: str | None, key: str, address: str) -> Account:
-    """The account of `GET /v1/account`: as it says itself, as its refusal names it, or as the settings name it.
+    """Build the account from `GET /v1/account`: from the answer, from the id in its refusal, or from the settings.
 
-    Raises `StripeError` where none of them does.
+    Raises `StripeError` if none of them names it.
     """
     failure = answer.failure
     if answer.verdict is Verdict.DONE:

@@ -1,7 +1,7 @@
 """The catalogue: every Stripe resource that the SDK can create, with its operations and typed parameters.
 
-Nothing in it is written by hand: a resource is a service of `StripeClient.v1` with a `create` method, and what its
-parameters are called, take and require is what the SDK's typed dicts say.
+Nothing in it is written by hand. A resource is a service of `StripeClient.v1` with a `create` method. The names, types
+and requirements of its parameters are those of the SDK's typed dicts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # Options of the request, not of the object.
 _NO_PARAMETERS = frozenset({"expand"})
-# Helpers for tests of an integration are no resources.
+# Helpers for testing an integration are not resources.
 _NO_RESOURCES = ("test_helpers",)
 
 
@@ -48,7 +48,10 @@ class Resource:
 
     @cached_property
     def operations(self) -> Mapping[str, Operation]:
-        """Every operation by the name of its method in the SDK, read as it is asked for: most need two of seven."""
+        """Every operation by the name of its method in the SDK.
+
+        Each is read on demand, because most runs need two of seven.
+        """
         return _Operations(read_methods(self._module))
 
     @cached_property
@@ -63,24 +66,24 @@ class Resource:
 
     @cached_property
     def required(self) -> tuple[str, ...]:
-        """The parameters that no creation can do without."""
+        """The parameters that every creation requires."""
         return tuple(name for name, param in self.params.items() if param.creatable and param.required)
 
     @cached_property
     def early(self) -> frozenset[str]:
-        """The parameters of a creation that may have words in them which only an update takes."""
+        """The parameters of a creation that may contain keywords which only an update accepts."""
         return frozenset(name for name, param in self.params.items() if param.creatable and has_early_words(param))
 
     @cached_property
     def partly_creatable(self) -> frozenset[str]:
-        """The parameters of a creation that have parts which only an update takes."""
+        """The parameters of a creation that have parts which only an update accepts."""
         return frozenset(
             name for name, param in self.params.items() if param.creatable and has_update_only_parts(param)
         )
 
     @cached_property
     def lifecycle(self) -> Lifecycle:
-        """How its objects live: what types can't say."""
+        """The lifecycle of its objects: what types can't express."""
         return build_lifecycle(self)
 
     @property
@@ -90,7 +93,7 @@ class Resource:
         return create.description if create else ""
 
     def operation(self, name: str) -> Operation | None:
-        """One operation, None where the resource lacks it."""
+        """One operation, or None if the resource lacks it."""
         return self.operations.get(name)
 
     def broken_rules(
@@ -103,14 +106,15 @@ class Resource:
         whole: bool | None = None,
         skips_limits: bool = False,
     ) -> Iterator[Violation]:
-        """The documented rules of Stripe's that a call's parameters break; times only with `now`, in Unix seconds.
+        """The documented rules of Stripe that a call's parameters break.
 
-        `skips_limits` leaves out the limits of single values, where they are known to be kept.
+        Times are checked only with `now`, in Unix seconds. `skips_limits` leaves out the limits of single values, if
+        they were already checked.
         """
         return _check_rules()(self, operation, params, now=now, known=known, whole=whole, skips_limits=skips_limits)
 
     def param(self, path: tuple[str, ...]) -> Param | None:
-        """The parameter at a dotted path; a map takes any name, a list is passed through to its items."""
+        """The parameter at a dotted path. A map accepts any key, and a list is passed through to its items."""
         param = self.params.get(path[0]) if path else None
         for step in path[1:]:
             if param is not None and param.kind is ParamKind.LIST:
@@ -128,9 +132,9 @@ def _check_rules() -> Callable[..., Iterator[Violation]]:
     return check_rules
 
 
-# The clocks that objects in test mode can have: they are only listed, so they are no resource that a sync may write.
+# The clocks that objects in test mode can have. They are only listed, so they aren't a resource that a sync may write.
 TEST_CLOCK = Resource("test_helpers.test_clock", "test_helpers.test_clocks", "stripe.test_helpers._test_clock_service")
-# What a meter has counted, which is only listed as well.
+# What a meter has counted, which is also only listed.
 EVENT_SUMMARY = Resource(
     "billing.meter_event_summary", "billing.meters.event_summaries", "stripe.billing._meter_event_summary_service"
 )
@@ -138,10 +142,10 @@ ONLY_LISTED = {resource.name: resource for resource in (TEST_CLOCK, EVENT_SUMMAR
 
 
 class Catalog:
-    """All resources by name. One is read when it is asked for."""
+    """All resources by name. Each is read on demand."""
 
     def resource(self, name: str) -> Resource | None:
-        """A resource by its name, its plural, or Stripe's own spelling (`invoiceitem`); None where there is none."""
+        """A resource by its name, its plural, or Stripe's own spelling (`invoiceitem`); None if there is none."""
         return _resource(name) or _resource(_aliases().get(_folded(name), ""))
 
     def names(self) -> tuple[str, ...]:
@@ -150,16 +154,16 @@ class Catalog:
 
     @property
     def resources(self) -> Mapping[str, Resource]:
-        """Every resource, read as it is asked for."""
+        """Every resource; each is read on demand."""
         return _Resources()
 
     def why_not(self, name: str) -> str | None:
-        """Why no sync writes a resource that only API v2 has; None for any other name."""
+        """Why a resource that only API v2 has can't be synced; None for any other name."""
         written = name.lower().strip()
         return REFUSED_V2.get(written) or REFUSED_V2.get(written.removesuffix("s"))
 
     def suggest(self, name: str) -> str | None:
-        """The resource that was probably meant, by its whole name or by the last part of it."""
+        """The resource that was probably meant, by its whole name or by its last part."""
         known = self.resource(name)
         if known is not None:
             return known.name
@@ -210,13 +214,13 @@ def read_catalog() -> Catalog:
 
 
 def lifecycle_of(name: str) -> Lifecycle:
-    """How the objects of a resource live. Raises `KeyError` where the catalogue lacks it."""
+    """The lifecycle of a resource. Raises `KeyError` for an unknown resource."""
     return read_catalog().resources[name].lifecycle
 
 
 @cache
 def _resource(name: str) -> Resource | None:
-    """The resource of a name: only the services on the way to it are read, three files of some two hundred."""
+    """The resource with a name. Only the services on the path to it are read, three files of some two hundred."""
     service, module = "", V1_SERVICES
     for step in name.split("."):
         below = (
@@ -244,7 +248,7 @@ def _is_resource(service: str, module: str) -> bool:
 
 
 def _name_of(service: str, services: Mapping[str, str]) -> str:
-    """`customers.tax_ids` is `customer.tax_id`."""
+    """The resource of a service: `customers.tax_ids` is `customer.tax_id`."""
     steps = service.split(".")
     prefixes = [".".join(steps[: index + 1]) for index in range(len(steps))]
     return ".".join(_named(step, services[prefix]) for step, prefix in zip(steps, prefixes, strict=True))

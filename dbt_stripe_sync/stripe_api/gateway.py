@@ -55,22 +55,23 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Operation, Resource
     from dbt_stripe_sync.stripe_api.rate import RateLimits
 
-# docs.stripe.com/api/pagination: the most that a page takes.
+# docs.stripe.com/api/pagination: the largest page.
 MOST_LISTED = 100
 ACCOUNT = "account.retrieve_current"
 # Nothing has started yet, so a missing server should be reported soon.
 FIRST_ATTEMPTS = 4
 
-# The SDK logs parameters at debug level, and they hold people's data.
+# The SDK logs parameters at debug level, and they contain personal data.
 logging.getLogger("stripe").setLevel(logging.WARNING)
 
 
-# What the SDK lets through, or wraps, where a connection is not made or ends in the middle of an answer.
+# What the SDK raises or wraps if a connection fails, or ends in the middle of an answer.
 _OF_THE_NETWORK = (stripe.APIConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError, TooLongError)
 
 
-class Request(Struct, frozen=True, kw_only=True):
-    """One request, as often as it is sent. `options` are the SDK's; `expected` is what a good answer has."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, however often it is sent. `options` are the SDK's; `expected` is what a valid answer has."""
 
     endpoint: str
     method: str
@@ -90,10 +91,11 @@ class Request(Struct, frozen=True, kw_only=True):
         return "idempotency_key" in self.options
 
 
-class Patience(Struct, frozen=True, kw_only=True):
-    """How long one answer is waited for, and for how long requests are repeated while Stripe can't be reached at all.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait for an answer, and how long to repeat requests while Stripe can't be reached at all.
 
-    The latter runs from the first request without an answer of Stripe's; where it is None, each call is tried
+    The latter starts with the first request without an answer from Stripe; if it is None, each call is tried
     `MOST_ATTEMPTS` times.
     """
 
@@ -102,7 +104,7 @@ class Patience(Struct, frozen=True, kw_only=True):
 
 
 class Gateway:
-    """Stripe's API. Implements `engine.ports.Stripe`. Its key is in none of its texts."""
+    """Stripe's API. Implements `engine.ports.Stripe`. None of its messages contains the key."""
 
     def __init__(
         self,
@@ -114,10 +116,10 @@ class Gateway:
         *,
         patience: Patience | None = None,
     ) -> None:
-        """`key` and `address` are those that `keys.py` lets pass.
+        """Create a gateway with a key and an address that `keys.py` accepts.
 
-        `account` is the one that the settings name: an organisation's key acts for it, and a restricted key that may
-        not say whose it is is taken to be its.
+        `account` is the one in the settings. An organization's key acts for it, and a restricted key that can't read
+        its account is assumed to belong to it.
         """
         self._key = key
         self._address = address
@@ -125,7 +127,7 @@ class Gateway:
         self._clock = clock
         self._named_account = account
         self._patience = patience or Patience()
-        # When the first request of those failed that have had no answer of Stripe's since.
+        # When the first of the current series of requests without an answer from Stripe failed.
         self._outage_since: float | None = None
         self._livemode = {"live": True, "test": False}.get(mode_of(key) or "")
         self._catalog = read_catalog()
@@ -138,7 +140,7 @@ class Gateway:
         self._reads = 0
         self._most_reads = inf
         self._check_write: Callable[[], None] = lambda: None
-        # Answers other than rate limits: while they arrive, the run continues.
+        # The number of answers other than rate limits. While they arrive, the run continues.
         self._passed = 0
         self._clocks: tuple[str, ...] | None = None
         self._clocks_asked = asyncio.Lock()
@@ -148,25 +150,28 @@ class Gateway:
 
     @property
     def requests(self) -> int:
-        """HTTP requests sent so far."""
+        """The number of HTTP requests sent so far."""
         return self._requests
 
     @property
     def reads(self) -> int:
-        """The number of read requests so far, retries included."""
+        """The number of read requests so far, including retries."""
         return self._reads
 
     @property
     def reads_left(self) -> float:
-        """How many more are allowed; infinity where nothing bounds them."""
+        """How many more read requests are allowed; infinity without a limit."""
         return self._most_reads - self._reads
 
     def allow_reads(self, most: float) -> None:
-        """Allow at most so many reads from now on; the next one after them raises `ReadLimitError`."""
+        """Allow at most this many reads from now on. The next one after them raises `ReadLimitError`."""
         self._most_reads = self._reads + most
 
     def check_before_writes(self, check: Callable[[], None]) -> None:
-        """Have this called before each request that may change something leaves; what it raises keeps it back."""
+        """Register a function to call before each request that may change something.
+
+        If it raises, the request isn't sent.
+        """
         self._check_write = check
 
     async def close(self) -> None:
@@ -176,9 +181,9 @@ class Gateway:
             await self._transport.close_async()
 
     async def send(self, call: Call) -> Answer:
-        """Send one call, and again under the same key while that is safe.
+        """Send one call, and retry it under the same key as long as that is safe.
 
-        Raises `LookupError` for an operation that the catalogue lacks or for an id that its path needs.
+        Raises `LookupError` for an unknown operation or for a missing id in its path.
         """
         if call.operation in IN_BULK:
             return await self._stream.send(call)
@@ -197,7 +202,7 @@ class Gateway:
         return await self._exchange(request, in_doubt=call.repeated)
 
     async def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Every page of a list, newest object first. Raises `StripeError` where a page can't be had."""
+        """Every page of a list, newest object first. Raises `StripeError` if a page can't be read."""
         asked = dict(params)
         begun: set[str] = set()
         while True:
@@ -216,18 +221,18 @@ class Gateway:
             asked["starting_after"] = last
 
     async def test_clocks(self) -> Sequence[str]:
-        """The ids of the test clocks, asked for once; none in live mode, or where the key may not read them."""
+        """The ids of the test clocks, read once; none in live mode, or if the key may not read them."""
         async with self._clocks_asked:
             if self._clocks is None:
                 self._clocks = () if is_live(self._key) else await self._list_test_clocks()
         return self._clocks
 
     async def usage(self, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
-        """What the meter of an event has counted between two times; None where there is none. Raises `StripeError`."""
+        """What an event's meter has counted between two times; None if there is no such meter. Raises `StripeError`."""
         return await read_usage(self, event, start, end)
 
     async def account(self) -> Account:
-        """Whose key it is. Raises `StripeError`."""
+        """The account that the key belongs to. Raises `StripeError`."""
         request = Request(endpoint=ACCOUNT, method="get", path="/v1/account", expected=ACCOUNT_ANSWER)
         answer = await self._exchange(request, most=FIRST_ATTEMPTS)
         return build_account(answer, named=self._named_account, key=self._key, address=self._address)
@@ -235,7 +240,7 @@ class Gateway:
     async def post(
         self, endpoint: str, path: str, params: Mapping[str, Any], *, token: str | None = None, in_doubt: bool = False
     ) -> Answer:
-        """One POST of API v2. With a session's `token` it goes to the host that takes meter events."""
+        """Send one POST to API v2. With a session's `token` it goes to the host for meter events."""
         options = {"idempotency_key": str(uuid4())}
         if token is not None:
             options |= {"api_key": token, "base": "meter_events"}
@@ -252,7 +257,7 @@ class Gateway:
             pages = self.pages(TEST_CLOCK.name, {"limit": MOST_LISTED})
             return tuple([str(clock["id"]) async for page in pages for clock in page])
         except StripeProblem as error:
-            # Whoever made the key had no clocks in mind.
+            # A key without permission for test clocks is not meant to use them.
             if error.problems[0].code == "stripe-permission":
                 return ()
             raise
@@ -286,7 +291,7 @@ class Gateway:
                 reply = await _request(client, request)
             if reply.is_too_many:
                 gate.refused(request.endpoint, rate_reason(reply), left_at)
-                # It was turned away and nothing was done: it is sent again for as long as anything else gets through.
+                # It was rejected and nothing was done, so it is sent again as long as other calls succeed.
                 in_vain = in_vain + 1 if self._passed == passed else 1
             else:
                 in_vain += 1
@@ -305,7 +310,7 @@ class Gateway:
             await self._clock.sleep(min(wait_seconds(in_vain), inf if left is None else left))
 
     def _outage_left(self, reply: Reply, now: float) -> float | None:
-        """For how many seconds an outage is waited for still; None where there is none, or no limit is set."""
+        """For how many more seconds to wait for an outage to end; None if there is none, or without a limit."""
         if not is_outage(reply):
             self._outage_since = None
             return None
@@ -320,7 +325,7 @@ class Gateway:
         self._reads += 1
 
     def _open(self) -> tuple[Gate, stripe.StripeClient]:
-        # Made inside the event loop, which connections and locks are bound to.
+        # Created inside the event loop, which connections and locks are bound to.
         if self._gate is None or self._client is None:
             self._transport = Transport(
                 self._address,
@@ -331,7 +336,8 @@ class Gateway:
             self._gate = Gate(self._limits, self._clock)
             self._client = stripe.StripeClient(
                 self._key,
-                # docs.stripe.com/keys/organization-api-keys: such a key says with each request whom it acts for.
+                # docs.stripe.com/keys/organization-api-keys: such a key names, with each request, the account that it
+                # acts for.
                 stripe_context=self._named_account if is_organisation(self._key) else None,
                 base_addresses=_addresses(self._address),
                 http_client=self._transport,
@@ -341,9 +347,9 @@ class Gateway:
 
 
 def build_request(operation: Operation, call: Call) -> tuple[str, dict[str, Any]]:
-    """The path with its ids, and the parameters that are left. The target is the last id of the path.
+    """The path with its ids, and the remaining parameters.
 
-    Raises `LookupError` where an id of the path is missing.
+    The target is the last id of the path. Raises `LookupError` if an id of the path is missing.
     """
     params = {name: value for name, value in call.params.items() if value is not None}
     names = list(operation.path_params)
@@ -358,12 +364,12 @@ def build_request(operation: Operation, call: Call) -> tuple[str, dict[str, Any]
 
 
 async def _request(client: stripe.StripeClient, request: Request) -> Reply:
-    """Send a request once. The SDK builds it; what its answer means is read here, from the wire."""
+    """Send a request once. The SDK builds it, but the answer is read here, as received."""
     with listening() as exchange:
         try:
             await client.raw_request_async(request.method, request.path, **request.params, **request.options)
         except Exception as error:
-            # Once there is an answer, what the SDK thinks of it makes no difference.
+            # Once there is an answer, the SDK's opinion of it doesn't matter.
             if exchange.received is None:
                 if not isinstance(error, _OF_THE_NETWORK):
                     raise

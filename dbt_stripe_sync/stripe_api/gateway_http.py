@@ -1,7 +1,7 @@
-"""The HTTP under the SDK: no redirect is followed, nothing is read without a limit, and a wait is explained after 5 s.
+"""The HTTP client under the SDK: it follows no redirect, limits what it reads, and explains a wait of more than 5 s.
 
-The SDK's own aiohttp client follows redirects: a write that is answered 301, 302 or 303 becomes a read, whose 200 looks
-as if it had been done, and one that is answered 307 or 308 takes the row's values to another host.
+The SDK's own aiohttp client follows redirects. A write that is answered with 301, 302 or 303 would become a read, whose
+200 looks like success. One that is answered with 307 or 308 would send the row's values to another host.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-# Stripe's own clients wait that long for an answer.
+# Stripe's own clients wait this long for an answer.
 ANSWER_SECONDS = 80.0
-# For TCP and, where there is one, the proxy; and TLS on top of it.
+# For TCP and, if there is one, the proxy, plus TLS.
 CONNECT_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 60
 # After this long without an answer, and then at this interval, the wait is reported.
 PATIENCE_SECONDS = 5.0
 REMINDER_SECONDS = 30.0
 BUSY_SECONDS = 1.0
-# A page of a hundred objects has a few MB; what is longer is not Stripe's, and would fill the memory.
+# A page of a hundred objects has a few MB. A longer answer isn't Stripe's, and would fill the memory.
 MOST_BYTES = 64 * 1024 * 1024
 
 log = logging.getLogger("dbt_stripe_sync.network")
@@ -46,19 +46,21 @@ _WAITING = "connected to {host}, but no answer after {seconds:.0f} s"
 
 
 class TooLongError(Exception):
-    """An answer is longer than any of Stripe's."""
+    """An answer is longer than any answer of Stripe's."""
 
 
-class Received(Struct, frozen=True):
-    """An answer as it came over the wire."""
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer as it was received."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class Exchange(Struct, eq=False):
-    """One request in progress. `phase` says what it waits for; at `due` that is reported."""
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request in progress. `phase` is what it waits for; at `due`, a message says so."""
 
     received: Received | None = None
     phase: str = _CONNECTING
@@ -71,7 +73,7 @@ _exchange: ContextVar[Exchange] = ContextVar("exchange")
 
 @contextmanager
 def listening() -> Iterator[Exchange]:
-    """Hear what the next request of this task gets, as it is, before the SDK makes anything of it."""
+    """Capture the answer to the next request of this task, before the SDK processes it."""
     exchange = Exchange()
     token = _exchange.set(exchange)
     try:
@@ -81,30 +83,33 @@ def listening() -> Iterator[Exchange]:
 
 
 class Transport(stripe.HTTPClient):
-    """The SDK's HTTP client for one address. Made inside the event loop, which its connections are bound to."""
+    """The SDK's HTTP client for one address.
+
+    It must be created inside the event loop, because its connections are bound to it.
+    """
 
     name = "aiohttp"
 
     def __init__(self, address: str, *, is_local: bool, concurrency: int, timeout: float = ANSWER_SECONDS) -> None:
-        """`timeout` is in seconds. Raises `ConfigError` where the proxy can't be used."""
+        """Create the client. `timeout` is in seconds. Raises `ConfigError` if the proxy can't be used."""
         super().__init__()
         parts = urlsplit(address)
         self._host = parts.hostname or address
         self._loop = asyncio.get_running_loop()
         self._under_way: set[Exchange] = set()
         self._timer: asyncio.TimerHandle | None = None
-        # What is on this machine is reached without a proxy.
+        # Addresses on this machine are reached without a proxy.
         self._proxy_url = None if is_local else find_proxy(address)
         connecting = min(timeout, CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=_Connector(
-                # Certificates take a while to load, and `http://` needs none.
+                # Loading certificates takes a while, and `http://` needs none.
                 limit=concurrency,
                 ssl=_trusted() if parts.scheme == "https" else True,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
             ),
             timeout=aiohttp.ClientTimeout(total=timeout, connect=connecting, sock_connect=connecting),
-            # It would also read ~/.netrc, and refuse a key in addition to that.
+            # It would also read ~/.netrc, and reject a key in addition to that.
             trust_env=False,
         )
 
@@ -130,7 +135,7 @@ class Transport(stripe.HTTPClient):
         return body, response.status, response.headers
 
     def sleep_async(self, secs: float) -> asyncio.Future[None]:
-        """Wait, which only the SDK's own retries ask for; they are off."""
+        """Wait. Only the SDK's own retries need this, and they are off."""
         return asyncio.ensure_future(asyncio.sleep(secs))
 
     async def close_async(self) -> None:
@@ -147,13 +152,13 @@ class Transport(stripe.HTTPClient):
             self._timer = self._loop.call_at(exchange.due, self._remind)
 
     def _remind(self) -> None:
-        """Say what is being waited for, where it takes long. One timer serves all that is under way."""
+        """Report what long requests are waiting for. One timer serves all requests in progress."""
         now = self._loop.time()
         for exchange in self._under_way:
             if exchange.due > now:
                 continue
             if now - exchange.due > BUSY_SECONDS:
-                # It was this program that had no time to look: the answer may be there.
+                # This program itself had no time to look, so the answer may already be there.
                 exchange.due = now + PATIENCE_SECONDS
                 continue
             said = exchange.phase.format(host=self._host, seconds=now - exchange.began)
@@ -165,7 +170,7 @@ class Transport(stripe.HTTPClient):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes when a request has its connection, so that a long wait can say what is being waited for."""
+    """Notes when a request gets its connection, so that messages can say what a long wait is for."""
 
     async def connect(
         self,
@@ -179,7 +184,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def remind_of_trouble(address: str, trouble: str, seconds: float) -> None:
-    """Say why a request is sent again, once that has taken long."""
+    """Say why a request is sent again, if that takes long."""
     if seconds >= PATIENCE_SECONDS:
         host = urlsplit(address).hostname or address
         _warn_once_a_while(f"still trying to reach {host} after {seconds:.0f} s: {trouble}", time.monotonic())
@@ -189,7 +194,7 @@ _said_at = float("-inf")
 
 
 def _warn_once_a_while(text: str, now: float) -> None:
-    """Many requests wait together: one of them speaks for all."""
+    """Many requests may be waiting, so one message speaks for all."""
     global _said_at  # noqa: PLW0603 - one process has one screen
     if now - _said_at >= PATIENCE_SECONDS:
         _said_at = now
@@ -209,7 +214,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def find_proxy(address: str) -> str | None:
     """The proxy that the environment names for an address (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY).
 
-    Raises `ConfigError` where it is not one that can be used.
+    Raises `ConfigError` if it isn't a proxy that can be used.
     """
     parts = urlsplit(address)
     proxies = getproxies()
@@ -235,13 +240,13 @@ def find_proxy(address: str) -> str | None:
 
 
 def _shown(proxy: str) -> str:
-    """A proxy without its user and password."""
+    """A proxy's address without its user and password."""
     parts = urlsplit(proxy)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
 def _trusted() -> ssl.SSLContext:
-    """The system's certificates, which a company may have added to, and those that come with the SDK."""
+    """The system's certificates, to which a company may have added its own, and those that come with the SDK."""
     context = ssl.create_default_context()
     context.load_verify_locations(stripe.ca_bundle_path)
     return context

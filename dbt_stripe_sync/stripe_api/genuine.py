@@ -1,8 +1,10 @@
-"""Checks that a successful answer is what the call asked for: anything else isn't Stripe's, and proves nothing.
+"""Checks that a successful answer is what the call asked for.
 
-A proxy, a captive portal or a wrong address can answer 200 with its own JSON. If it were trusted, a write that never
-reached Stripe would count as done. So an answer is compared with what the SDK says that the operation returns, and with
-the call.
+Anything else isn't Stripe's, and proves nothing.
+
+A proxy, a captive portal or a wrong address can answer 200 with its own JSON. If that counted, a write that never
+reached Stripe would be recorded as done. So an answer is compared with the call, and with the SDK's return type of the
+operation.
 """
 
 from __future__ import annotations
@@ -51,10 +53,12 @@ _LISTS = {"ListObject": "list", "SearchResultObject": "search_result"}
 class Expectation(Struct, frozen=True, kw_only=True):
     """What a valid answer has.
 
-    `names` are those that its `object` may have, empty if unknown; `listed` is the `object` of the list or search
-    result that they come in. `target` is the id that it must have; without one, an id that begins with `prefix`.
-    `echoed` are fields that are returned as they were sent. `livemode` is the key's, None if unknown. `is_empty` says
-    that Stripe's answer has no body: then only its `Request-Id` shows that it is Stripe's.
+    - `names` are the values that its `object` may have, empty if unknown. `listed` is the `object` of the list or
+      search result that they come in.
+    - `target` is the id that it must have; without one, its id must begin with `prefix`.
+    - `echoed` are fields that are returned as they were sent.
+    - `livemode` is the key's mode, None if unknown.
+    - `is_empty` says that Stripe's answer has no body. Then only its `Request-Id` shows that it is Stripe's.
     """
 
     names: frozenset[str] = frozenset()
@@ -73,14 +77,14 @@ ACCOUNT = Expectation(names=frozenset({"account"}), prefix="acct_")
 
 
 def expect(call: Call, operation: Operation, resource: Resource, *, livemode: bool | None) -> Expectation:
-    """What the answer to a call has, by what the SDK says of its operation."""
+    """What the answer to a call must have, according to the SDK's return type of its operation."""
     returned = operation.returned
     if returned is None:
         return Expectation(has_id=False, livemode=livemode)
     if returned.listed is not None:
         return Expectation(names=returned.names, listed=_LISTS[returned.listed], livemode=livemode)
     create = resource.operations.get("create")
-    # Some operations act on one object and answer with another: `customer.delete_discount` with the discount.
+    # Some operations act on one object and return another: `customer.delete_discount` returns the discount.
     is_same = create is not None and create.returned is not None and returned.names == create.returned.names
     has_id = "id" in returned.fields
     target = call.target if is_same and has_id else None
@@ -103,16 +107,19 @@ def expect(call: Call, operation: Operation, resource: Resource, *, livemode: bo
 
 
 def expect_v2(path: str, *, livemode: bool | None) -> Expectation:
-    """What the answer to a POST of API v2 has: that to a stream's events is empty, any other names its object."""
+    """What the answer to a POST of API v2 must have.
+
+    The answer to a stream's events is empty; any other has an `object`.
+    """
     if path == STREAM:
         return Expectation(is_empty=True)
     return Expectation(names=frozenset({SESSION_OBJECT}), livemode=livemode)
 
 
 def find_contradiction(body: Mapping[str, Any], headers: Mapping[str, str], expected: Expectation) -> str | None:
-    """Why an answer can't be Stripe's answer to this call, None where it can. No value of the answer is in the text.
+    """Why an answer can't be Stripe's answer to this call; None if it can.
 
-    `headers` have lowercase names.
+    The text contains no value from the answer. `headers` have lowercase names.
     """
     if "error" in body:
         return "it contains an error but claims success"

@@ -1,4 +1,4 @@
-"""API keys and addresses: what a key may be used for, and where it may be sent."""
+"""Checks API keys and addresses: what a key may be used for, and where it may be sent."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from urllib.parse import urlsplit
 
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 
-# docs.stripe.com/keys: secret and restricted keys, for live mode and for sandboxes, and those of an organisation
-# (docs.stripe.com/keys/organization-api-keys), which need not say in which mode they work.
+# docs.stripe.com/keys: secret and restricted keys, for live mode and for sandboxes, and those of an organization
+# (docs.stripe.com/keys/organization-api-keys), which may not show their mode.
 _KEY = re.compile(r"(?:(?:sk|rk)_(?P<mode>live|test)_|(?P<org>sk_org_)(?:(?P<org_mode>live|test)_)?)\w{8,}")
 OFFICIAL = "https://api.stripe.com"
 
 
 def mode_of(key: str) -> str | None:
-    """`live` or `test`, None where the key does not say."""
+    """`live` or `test`; None if the key does not show it."""
     found = _KEY.fullmatch(key)
     return (found["mode"] or found["org_mode"]) if found else None
 
 
 def is_live(key: str) -> bool:
-    """Whether a key moves real money. One that does not say is taken as if it did."""
+    """Whether a key moves real money. A key that doesn't show its mode counts as live."""
     return mode_of(key) == "live" or (is_organisation(key) and mode_of(key) is None)
 
 
 def is_restricted(key: str) -> bool:
-    """Whether a key may do only what was ticked for it; an organisation's does not say so."""
+    """Whether a key has only selected permissions. An organization's key does not show that."""
     return key.startswith("rk_") or is_organisation(key)
 
 
 def is_organisation(key: str) -> bool:
-    """Whether a key belongs to an organisation, and acts for whichever of its accounts a request names."""
+    """Whether a key belongs to an organization, and acts for the account that each request names."""
     found = _KEY.fullmatch(key)
     return found is not None and found["org"] is not None
 
 
 def check_organisation(key: str, account: str | None) -> None:
-    """An organisation's key needs an account to act for. Raises `ConfigError`."""
+    """Check that an organization's key has an account to act for. Raises `ConfigError`."""
     if is_organisation(key) and account is None:
         raise ConfigError(
             Problem(
@@ -50,9 +50,9 @@ def check_organisation(key: str, account: str | None) -> None:
 
 
 def check_key(key: str | None, variable: str) -> str:
-    """The key of an environment variable. Raises `ConfigError`; the key itself is in no message."""
+    """Check the key in an environment variable. Raises `ConfigError`, without the key itself in any message."""
     is_set = key is not None
-    key = (key or "").strip()  # a secret that is mounted from a file often ends in a line break
+    key = (key or "").strip()  # a secret that is mounted from a file often ends with a line break
     if not key:
         raise ConfigError(
             Problem(
@@ -75,7 +75,7 @@ def check_key(key: str | None, variable: str) -> str:
 
 
 def check_live(*, target: str, live_targets: tuple[str, ...]) -> None:
-    """A live key is for targets that the user has named. Raises `ConfigError`."""
+    """Check that a live key is used only with targets that the user has named. Raises `ConfigError`."""
     if target not in live_targets:
         named = (
             f"name one of the live targets with `--target` ({', '.join(live_targets)})"
@@ -94,7 +94,7 @@ def check_live(*, target: str, live_targets: tuple[str, ...]) -> None:
 
 
 def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
-    """Where calls go: Stripe, this machine, or an address that the settings name. Raises `ConfigError`."""
+    """The address for calls: Stripe, this machine, or an address that the settings allow. Raises `ConfigError`."""
     if url is None:
         return OFFICIAL
     base = url.strip().rstrip("/")
@@ -131,7 +131,7 @@ def _bad_address(wrong: str) -> Problem:
     )
 
 
-# The address may hold a password, so none of these texts repeats it.
+# The address may contain a password, so none of these messages repeats it.
 def _unreadable_as(base: str) -> str | None:
     if not base.isprintable() or any(char.isspace() or char == "\\" for char in base):
         return "has characters that are not allowed in a URL"

@@ -1,6 +1,6 @@
-"""The lifecycles of resources that Stripe has rules of its own for, one row of data each.
+"""The lifecycles of resources for which Stripe has special rules, one entry of data each.
 
-The rules are those of docs.stripe.com/api, of each object's own page unless another is named.
+The rules are from docs.stripe.com/api, from each object's own page unless another page is named.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NEVER_UPDATED = frozenset({Mode.UPSERT, Mode.INSERT})
 DELETE = Step(operation="delete")
 ARCHIVE = Step(operation="update", params={"active": False}, gone=False, revive={"active": True})
 
-# docs.stripe.com/billing/subscriptions/prorations: they hold for one request, and the next one without them prorates.
+# docs.stripe.com/billing/subscriptions/prorations: they apply to one request, and the next one without them prorates.
 _HOW_TO_CHARGE = ("proration_behavior", "payment_behavior", "off_session")
 _LIVE_SUBSCRIPTION = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
 _CANCEL_AT_END = Step(
@@ -46,7 +46,7 @@ _CANCEL_AT_END = Step(
     revive={"cancel_at_period_end": False},
 )
 _CANCEL = Step(operation="cancel")
-# A phase's time and what it sells: with an old end or price it would be another phase.
+# A phase's time and what it sells. With an old end or price, it would be a different phase.
 _PHASE_ITSELF = frozenset(
     {
         "currency",
@@ -63,7 +63,7 @@ _PHASE_ITSELF = frozenset(
 )
 _VOID = Step(operation="void_invoice")
 
-# docs.stripe.com/api/prices/update says of `tax_behavior` that it is final once it is inclusive or exclusive.
+# docs.stripe.com/api/prices/update: `tax_behavior` is final once it is inclusive or exclusive.
 _NO_TAX_BEHAVIOR = "unspecified"
 
 LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
@@ -73,11 +73,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             when_immutable_changes=NotReplaced(reason="Stripe accepts it only when the customer is created"),
-            # docs.stripe.com/billing/customer/balance: every invoice moves it; and every invoice has the next number.
+            # docs.stripe.com/billing/customer/balance: every invoice changes it; and every invoice takes the next
+            # number.
             moved_by_stripe=("balance", "next_invoice_sequence"),
-            note="deleting a customer can't be undone and cancels its subscriptions at once",
-            # docs.stripe.com/api/customers/delete. The list leaves out those that are canceled already.
-            # A schedule that has begun has a subscription; one that has not would begin without a customer.
+            note="deleting a customer can't be undone and cancels its subscriptions immediately",
+            # docs.stripe.com/api/customers/delete. The list omits those that are already canceled. A schedule that has
+            # begun has a subscription; one that has not would begin without a customer.
             ends_with_it=(
                 HeldBy(resource="subscription", parameter="customer", listed_by="customer"),
                 HeldBy(
@@ -90,7 +91,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         ),
         "product": Lifecycle(
             found_by=("id", "metadata", "name", "url"),
-            # docs.stripe.com/api/products/delete: only a product without prices can be deleted, and no price ever is.
+            # docs.stripe.com/api/products/delete: only a product without prices can be deleted, and prices can't be
+            # deleted.
             on_removed={Removal.ARCHIVE: ARCHIVE, Removal.DELETE: DELETE},
             kept_by=tuple(
                 HeldBy(resource="price", parameter="product", listed_by="product", listed_with={"active": active})
@@ -103,7 +105,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "price": Lifecycle(
             found_by=("id", "lookup_key", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            # The new price takes the key over in one step (docs.stripe.com/products-prices/manage-prices#lookup-keys).
+            # The new price takes over the key in one step (docs.stripe.com/products-prices/manage-prices#lookup-keys).
             when_immutable_changes=Replace(
                 carry_over={"transfer_lookup_key": True},
                 gives_up=("lookup_key",),
@@ -129,7 +131,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             own_id=True,
             when_immutable_changes=Replace(unless_mapped=("id",)),
             needs_one_of=(("amount", "amount_decimal", "tiers"),),
-            note="Stripe keeps plans for old integrations; prices replace them",
+            note="Stripe supports plans for old integrations; use prices instead",
         ),
         "coupon": Lifecycle(
             found_by=("id", "metadata", "name"),
@@ -184,7 +186,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 Removal.CANCEL_AT_PERIOD_END: ByStatus(
                     steps={
                         **dict.fromkeys(_LIVE_SUBSCRIPTION, _CANCEL_AT_END),
-                        # docs.stripe.com/billing/subscriptions/overview: an incomplete one has no period to wait for.
+                        # docs.stripe.com/billing/subscriptions/overview: an incomplete subscription has no period to
+                        # wait for.
                         "incomplete": _CANCEL,
                     },
                     otherwise="the subscription has ended already",
@@ -194,7 +197,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             when_immutable_changes=NotReplaced(reason="a new subscription would start and bill from the beginning"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             request_only=_HOW_TO_CHARGE,
-            # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial moves it.
+            # docs.stripe.com/billing/subscriptions/billing-cycle: the end of a trial changes it.
             moved_by_stripe=("billing_cycle_anchor",),
             ended=frozenset({"canceled", "incomplete_expired"}),
             # "The subscription is managed by the subscription schedule …, and updating any cancelation behavior
@@ -211,14 +214,14 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
         "subscription_item": Lifecycle(
             found_by=("id", "metadata"),
             on_removed={Removal.DELETE: DELETE},
-            # A subscription that is paid up to the end of its period keeps its items till then.
+            # If a subscription is paid up to the end of its period, its items stay until then.
             cuts_short=(CutsShort(operation="delete", resource="subscription"),),
             # docs.stripe.com/api/subscription_items/create
             needs_one_of=(("price", "price_data", "plan"),),
-            # docs.stripe.com/api/subscription_items/list needs the subscription, so all of them can't be listed.
+            # docs.stripe.com/api/subscription_items/list requires the subscription, so they can't all be listed.
             listed=False,
             request_only=_HOW_TO_CHARGE,
-            when_immutable_changes=NotReplaced(reason="an item stays with its subscription"),
+            when_immutable_changes=NotReplaced(reason="an item can't move to another subscription"),
             part_of="subscription",
         ),
         "subscription_schedule": Lifecycle(
@@ -237,10 +240,10 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             },
             permanent=frozenset({Removal.CANCEL}),
             cuts_short=(CutsShort(operation="cancel", resource="subscription", wholly=True),),
-            when_immutable_changes=NotReplaced(reason="a new schedule would start its phases again"),
+            when_immutable_changes=NotReplaced(reason="a new schedule would restart its phases"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             request_only=("proration_behavior",),
-            # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are gone.
+            # docs.stripe.com/api/subscription_schedules/update: phases that are not sent again are removed.
             whole_lists=("phases",),
             entries={
                 "phases": Entries(
@@ -250,9 +253,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             # "The subscription schedule update is missing at least one phase with a `start_date` to anchor end dates
-            # to." (stripe/stripe-dotnet#1754); `now` would move the start of what has begun (tierrun/tier#297).
+            # to." (stripe/stripe-dotnet#1754); `now` would move the start of a phase that has begun (tierrun/tier#297).
             anchored={"phases": "start_date"},
-            note="`deactivate` releases the schedule and leaves its subscription as it is; `cancel` cancels both",
+            note="`deactivate` releases the schedule and leaves its subscription unchanged; `cancel` cancels both",
         ),
         "invoice": Lifecycle(
             undone_by=Removal.VOID,
@@ -268,14 +271,12 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             },
             permanent=frozenset({Removal.DELETE, Removal.VOID}),
-            when_immutable_changes=NotReplaced(
-                reason="an invoice is a document of its own; void it and make a new one"
-            ),
+            when_immutable_changes=NotReplaced(reason="an invoice can't be replaced; void it and create a new one"),
             replace_if_asked=Replace(then=Removal.VOID),
             finishes={
                 "finalize": Finish(name="finalize", operation="finalize_invoice", status="draft", becomes="open"),
             },
-            # docs.stripe.com/api/invoices/object: Stripe turns it off once an invoice is paid, void or given up.
+            # docs.stripe.com/api/invoices/object: Stripe turns it off once an invoice is paid, voided or uncollectible.
             moved_by_stripe=("auto_advance",),
         ),
         "invoice_item": Lifecycle(
@@ -307,9 +308,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             permanent=frozenset({Removal.VOID}),
-            when_immutable_changes=NotReplaced(
-                reason="a credit note is a document of its own; void it and make a new one"
-            ),
+            when_immutable_changes=NotReplaced(reason="a credit note can't be replaced; void it and create a new one"),
         ),
         "quote": Lifecycle(
             found_by=("id", "metadata", "number"),
@@ -319,7 +318,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             permanent=frozenset({Removal.CANCEL}),
-            when_immutable_changes=NotReplaced(reason="a quote is a document of its own; cancel it and make a new one"),
+            when_immutable_changes=NotReplaced(reason="a quote can't be replaced; cancel it and create a new one"),
             replace_if_asked=Replace(then=Removal.CANCEL),
             finishes={
                 "finalize": Finish(
@@ -341,9 +340,9 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id",),
             listed=False,
             when_immutable_changes=NotReplaced(
-                reason="an entry in a ledger is never changed; add another that corrects it"
+                reason="an entry in a ledger can't be changed; add another one to correct it"
             ),
-            note="an entry changes what the customer owes; it can't be removed",
+            note="an entry changes the customer's balance; it can't be removed",
         ),
         "customer.tax_id": Lifecycle(
             found_by=("id",),
@@ -366,23 +365,27 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             tagged=False,
             listed=False,
-            # docs.stripe.com/api/product-feature: a feature is attached to a product once, so the old one goes first.
+            # docs.stripe.com/api/product-feature: a feature can be attached to a product only once, so the old one goes
+            # first.
             when_immutable_changes=NotReplaced(reason="a feature is attached or detached, never changed"),
             part_of="product",
         ),
         "entitlements.feature": Lifecycle(
             found_by=("id", "lookup_key", "metadata", "name"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            when_immutable_changes=NotReplaced(reason="the lookup key is how your code knows the feature"),
+            when_immutable_changes=NotReplaced(reason="your code identifies the feature by its lookup key"),
             uniques=(Unique(parameter="lookup_key"),),
         ),
         "payment_link": Lifecycle(
             found_by=("id", "metadata"),
             on_removed={Removal.ARCHIVE: ARCHIVE},
-            when_immutable_changes=NotReplaced(reason="a new link has a new URL, and the old one is in use"),
+            when_immutable_changes=NotReplaced(
+                reason="a new link has a new URL, and customers may still use the old one"
+            ),
             replace_if_asked=Replace(),
             shown_if_asked=("line_items",),
-            # docs.stripe.com/api/payment-link/update: an item is named by its id, and none comes or goes.
+            # docs.stripe.com/api/payment-link/update: an item is identified by its id, and items can't be added or
+            # removed.
             item_lists={"line_items": ItemList(identity_field="price", listed_with="list_line_items")},
         ),
         "billing.meter": Lifecycle(
@@ -394,10 +397,10 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 )
             },
             tagged=False,
-            when_immutable_changes=NotReplaced(reason="how a meter counts is fixed when it is created"),
-            note="an inactive meter accepts no events; it is activated again when its row comes back",
-            # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so a subscription that still
-            # runs would bill nothing of what is used until its end.
+            when_immutable_changes=NotReplaced(reason="the way a meter counts is fixed at creation"),
+            note="an inactive meter accepts no events; it is reactivated when its row returns",
+            # docs.stripe.com/api/billing/meter/deactivate: no more events are accepted, so the remaining usage of a
+            # running subscription could not be billed.
             used_by=(
                 UsedBy(
                     operation="deactivate",
@@ -408,16 +411,14 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                 ),
             ),
         ),
-        # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event/create). What Stripe
-        # says of a second one is not documented; it was seen as a 400 without a code (langfuse/langfuse #16292).
+        # `identifier` is unique for at least 24 hours (docs.stripe.com/api/billing/meter-event/create). Stripe's answer
+        # to a second one isn't documented; it was observed as a 400 without a code (langfuse/langfuse #16292).
         "billing.meter_event": Lifecycle(
             modes=INSERT_ONLY,
             tagged=False,
             listed=False,
-            when_immutable_changes=NotReplaced(
-                reason="an event that was sent is counted; Stripe has no way to change it"
-            ),
-            note="`identifier` comes from the key unless it is mapped, so that an event that is sent twice counts once",
+            when_immutable_changes=NotReplaced(reason="an event is counted once it is sent; Stripe can't change it"),
+            note="`identifier` is derived from the key unless you map it, so an event that is sent twice counts once",
             key_as="identifier",
             repeated="already exists with identifier",
             counted_at="timestamp",
@@ -438,8 +439,8 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("customer", "customer_account"),),
             on_removed={Removal.VOID: Step(operation="void_grant"), Removal.DEACTIVATE: Step(operation="expire")},
             permanent=frozenset({Removal.VOID, Removal.DEACTIVATE}),
-            when_immutable_changes=NotReplaced(reason="a grant is money already given; void it and make a new one"),
-            note="`void` cancels an unused grant, `deactivate` lets it expire now",
+            when_immutable_changes=NotReplaced(reason="a grant has already been given; void it and create a new one"),
+            note="`void` cancels an unused grant; `deactivate` expires it now",
         ),
         "billing.alert": Lifecycle(
             found_by=("id",),
@@ -457,7 +458,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={Removal.DELETE: DELETE},
             permanent=frozenset({Removal.DELETE}),
             note="these are the accounts of your platform's merchants",
-            # docs.stripe.com/connect/handling-api-verification: what is asked for is given up front or incrementally.
+            # docs.stripe.com/connect/handling-api-verification: information is collected up front or incrementally.
             # Verified information is reviewed again if it is sent
             # (docs.stripe.com/connect/update-verified-information).
             merges_hashes=True,

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 RESOURCE = "billing.meter"
 EVENT = "billing.meter_event"
-# An event of no meter that is known has them read again, but no more often than this.
+# An event for an unknown meter has the meters read again, but not more often than this.
 READ_AGAIN_SECONDS = 5.0
-# The type of a failure that is not Stripe's own answer.
+# The type of a failure that isn't Stripe's own answer.
 NOT_SENT = "not_sent"
 _NO_PERMISSION = "stripe-permission"
 
@@ -41,7 +41,7 @@ class Meter(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Meter:
-        """The meter as the API shows it."""
+        """The meter, from the API's object."""
         return cls(
             customer_key=body["customer_mapping"]["event_payload_key"],
             value_key=body["value_settings"]["event_payload_key"],
@@ -61,9 +61,10 @@ class Meters:
         self._is_open = True
 
     async def fault_of(self, params: Mapping[str, Any]) -> StripeFailure | None:
-        """What is wrong with an event, None where nothing is. Raises `StripeError` where the meters can't be read.
+        """The problem of an event, or None.
 
-        A restricted key that may not read meters is taken as it is: then only the event itself is looked at.
+        Raises `StripeError` if the meters can't be read. If a restricted key may not read meters, only the event itself
+        is checked.
         """
         name = params.get("event_name")
         meter = await self._meter(str(name)) if name else None
@@ -72,14 +73,17 @@ class Meters:
         return self._fault_of_time(params) or _fault_of_payload(params.get("payload") or {}, meter)
 
     def value_key(self, event_name: str) -> str:
-        """Under which name of the payload a meter finds the value, once `fault_of` has looked at such an event."""
+        """The name in the payload under which a meter finds the value.
+
+        Only valid after `fault_of` was called for the event.
+        """
         return (self._meters or {}).get(event_name, Meter()).value_key
 
     async def _meter(self, name: str) -> Meter | None:
-        # A meter that another sync has made meanwhile is worth a second look.
+        # Another sync may have created the meter in the meantime.
         late = self._is_open and self._clock.monotonic() - self._read_at >= READ_AGAIN_SECONDS
         if self._meters is None or (name not in self._meters and late):
-            # All who ask at once wait for one answer.
+            # Concurrent callers wait for the same answer.
             self._reading = self._reading or asyncio.create_task(self._read())
             await asyncio.shield(self._reading)
         return (self._meters or {}).get(name)
@@ -99,7 +103,7 @@ class Meters:
         self._read_at = self._clock.monotonic()
 
     def _fault_of_time(self, params: Mapping[str, Any]) -> StripeFailure | None:
-        """Planned long ago, an event may lie outside of Stripe's window by now."""
+        """By now, an event that was planned long ago may be outside Stripe's window."""
         moment = params.get("timestamp")
         window = lifecycle_of(EVENT).windows["timestamp"]
         if moment is None:
@@ -127,7 +131,7 @@ def _fault_of_payload(payload: Mapping[str, Any], meter: Meter | None) -> Stripe
 
 
 def shortest(value: Any) -> str | None:
-    """A number with no more digits than it needs, since Stripe counts them; None where it is no number."""
+    """A number without unnecessary digits, since Stripe counts them; None if it isn't a number."""
     try:
         number = Decimal(str(value))
     except InvalidOperation:

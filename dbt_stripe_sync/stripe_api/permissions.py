@@ -1,7 +1,7 @@
-"""Which permissions a restricted key needs, as Stripe's page for keys and its refusals name them.
+"""Lists the permissions that a restricted key needs, named as on Stripe's page for keys and in its error messages.
 
-Stripe documents no list. These are the names that its refusals have ("Having the 'rak_plan_write' permission would
-allow this request to continue").
+Stripe documents no list. These are the names in its error messages ("Having the 'rak_plan_write' permission would allow
+this request to continue").
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 READ_ACCOUNT = "rak_accounts_kyc_basic_read"
-# By resource: the name inside `rak_…_read` and `rak_…_write`, and the row of the page.
+# By resource: the name inside `rak_…_read` and `rak_…_write`, and the row on the page.
 _NAMES: Mapping[str, tuple[str, str]] = {
     "billing.meter": ("billing_meter", "Billing meters"),
     "billing.meter_event": ("billing_meter_event", "Billing meter events"),
@@ -38,7 +38,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 
 
 def list_permissions(written: Iterable[str], looked_at: Iterable[str] = ()) -> tuple[str, ...]:
-    """What a restricted key needs to write some resources and to look at others.
+    """The permissions that a restricted key needs to write some resources and to read others.
 
     Write includes read (docs.stripe.com/keys/restricted-api-keys).
     """

@@ -1,4 +1,4 @@
-"""What the gateway and its parts need of the outside."""
+"""The Protocols through which the gateway's parts use each other."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class Api(Protocol):
-    """What the stream of meter events needs of the gateway."""
+    """What the stream of meter events needs from the gateway."""
 
     async def post(
         self, endpoint: str, path: str, params: Mapping[str, Any], *, token: str | None = None, in_doubt: bool = False
     ) -> Answer:
-        """One POST of API v2, paced and retried. With a session's `token` it goes to the host of meter events."""
+        """Send one POST to API v2, paced and retried. With a session's `token` it goes to the host for meter events."""
         ...
 
     def pages(self, resource: str, params: Mapping[str, Any]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Every page of a list. Raises `StripeError` where a page can't be had."""
+        """Every page of a list. Raises `StripeError` if a page can't be read."""
         ...

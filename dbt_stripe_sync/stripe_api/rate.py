@@ -1,8 +1,10 @@
-"""How fast calls may leave: one pace for the account, one for each endpoint, both found again after a refusal.
+"""Paces calls: one pace for the account, and one for each endpoint.
 
-Calls are spread over the second, and no second, wherever it begins, holds more than the rate
-(docs.stripe.com/rate-limits). A slow endpoint holds up no other: a call takes its place in the account's line only when
-its own endpoint would let it go.
+Each slows down after a 429 and recovers.
+
+Calls are spread over the second, and no second, wherever it begins, has more calls than the rate
+(docs.stripe.com/rate-limits). A slow endpoint doesn't delay others: a call enters the account's queue only when its own
+endpoint would let it go.
 """
 
 from __future__ import annotations
@@ -20,39 +22,40 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.clock import Clock
 
-# docs.stripe.com/rate-limits: requests a second.
+# docs.stripe.com/rate-limits: requests per second.
 LIVE_ACCOUNT = 100.0
 TEST_ACCOUNT = 25.0
 ENDPOINT = 25.0
 SEARCH = 20.0
 METER_EVENTS = 1_000.0
-# 10,000 events a second (docs.stripe.com/changelog/acacia/2024-09-30/usage-based-billing-v2-meter-events-api), which go
-# a hundred a request. The reference says requests where the changelog says events; this holds by both.
+# 10,000 events per second (docs.stripe.com/changelog/acacia/2024-09-30/usage-based-billing-v2-meter-events-api), sent
+# in requests of a hundred. The reference says requests where the changelog says events; this respects both.
 METER_STREAM = 100.0
-# What is kept free for other traffic of the account, unless the settings say otherwise.
+# The share that is left to other traffic of the account, unless the settings say otherwise.
 DEFAULT_SHARE = 0.8
-# After a refusal a pace is halved; then it gets two hundredths of its limit back with every second that goes well.
+# After a 429, a pace is halved. It recovers by two hundredths of its limit in each second without another one.
 BACK_OFF = 0.5
 RECOVERY_PER_SECOND = 0.02
 SLOWEST = 1.0
 UNLIMITED = float("inf")
-# Where there was no limit and a refusal came all the same, this many calls a second are as good as none.
+# If there is no limit and a 429 arrives anyway, start again from this many calls per second.
 AS_GOOD_AS_UNLIMITED = 1_000.0
 WINDOW = 1.0
-# Calls that left late, because a timer or the machine was slow, are made up for by this many seconds' worth of calls.
-# No second holds more than the rate all the same.
+# Calls that left late, because a timer or the machine was slow, are made up for with up to this many seconds' worth of
+# calls. Still, no second has more calls than the rate.
 CATCH_UP_SECONDS = 0.5
-# So that calls of one endpoint that take long leave places for the others.
+# So that slow calls of one endpoint leave slots for the others.
 MOST_PLACES_OF_ONE = 0.75
 METER_EVENT = "billing.meter_event.create"
 METER_EVENT_STREAM = "billing.meter_event.stream"
 
 
-class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests a second that we allow ourselves. Endpoints are named as `customer.create`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimits:
+    """The limits for requests per second that we use.
 
-    `concurrency` is the most requests that are under way at once. `apart` has the endpoints with budgets of their own,
-    which do not count toward the account's.
+    Endpoints are named like `customer.create`. `concurrency` is the maximum number of concurrent requests. `apart` has
+    the endpoints with separate limits, which do not count toward the account's.
     """
 
     account: float = TEST_ACCOUNT * DEFAULT_SHARE
@@ -63,10 +66,10 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_account(cls, *, livemode: bool, share: float = DEFAULT_SHARE) -> RateLimits:
-        """A share of what Stripe gives a live or a sandbox account."""
+        """A share of Stripe's limits for a live or a sandbox account."""
         account = LIVE_ACCOUNT if livemode else TEST_ACCOUNT
-        # In a sandbox both count toward the basic limit: the section on rate limits of
-        # docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api says so.
+        # In a sandbox both count toward the basic limit, according to the section on rate limits in
+        # docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api.
         apart = {METER_EVENT: METER_EVENTS * share, METER_EVENT_STREAM: METER_STREAM * share} if livemode else {}
         return cls(account=account * share, endpoint=ENDPOINT * share, search=SEARCH * share, apart=apart)
 
@@ -84,7 +87,7 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Pace:
-    """When the next call may leave. `rate` moves between `SLOWEST` and `limit`, in calls a second."""
+    """Determines when the next call may leave. `rate` moves between `SLOWEST` and `limit`, in calls per second."""
 
     limit: float
     rate: float = field(init=False)
@@ -105,7 +108,7 @@ class Pace:
         return max(self._next_at, self._left[-most] + max(WINDOW, 1.0 / self.rate))
 
     def take(self, now: float) -> None:
-        """A call leaves."""
+        """Record that a call leaves."""
         if self.rate == UNLIMITED:
             return
         late = CATCH_UP_SECONDS if self._left else 0.0  # nothing was late before the first call
@@ -115,14 +118,14 @@ class Pace:
             self._left.popleft()
 
     def refused(self, left_at: float, now: float) -> None:
-        """A call was refused as too fast. Those that left before the pace was lowered say nothing new."""
+        """Slow down after a 429. Calls that left before the last slow-down don't count."""
         if left_at < self._moved_at and self.rate < self.limit:
             return
         self.rate = max(SLOWEST, min(self.rate, AS_GOOD_AS_UNLIMITED) * BACK_OFF)
         self._moved_at = now
 
     def accepted(self, now: float) -> None:
-        """A call went through."""
+        """Recover after a successful call."""
         if self.rate >= self.limit:
             return
         step = RECOVERY_PER_SECOND * min(self.limit, AS_GOOD_AS_UNLIMITED) * min(1.0, max(0.0, now - self._moved_at))
@@ -134,7 +137,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Places:
-    """How many calls may be under way at once. `most` moves between one and `limit`."""
+    """Limits concurrent calls. `most` moves between one and `limit`."""
 
     limit: int
     most: float = field(init=False)
@@ -146,7 +149,7 @@ class Places:
         self.most = float(self.limit)
 
     async def take(self) -> None:
-        """Wait for a place."""
+        """Wait for a slot."""
         while self.taken >= int(self.most):
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(place)
@@ -154,28 +157,29 @@ class Places:
         self.taken += 1
 
     def give(self) -> None:
-        """Give a place back."""
+        """Release a slot."""
         self.taken -= 1
-        # Few wait here at a time, since every endpoint sends one at a time: the first one wins.
+        # Few calls wait here at a time, since every endpoint sends one at a time: the first one wins.
         waiting, self._waiting = self._waiting, []
         for place in waiting:
             if not place.done():
                 place.set_result(None)
 
     def refused(self, left_at: float, now: float) -> None:
-        """A call was refused because too many were under way."""
+        """Slow down: a call was rejected because too many were in progress."""
         if left_at >= self._lowered_at:
             self.most = max(1.0, min(self.most, self.taken) * BACK_OFF)
             self._lowered_at = now
 
     def accepted(self) -> None:
-        """A call went through: after as many as there are places, there is one more."""
+        """Record a success. After as many successes as there are slots, there is one more slot."""
         if self.most < self.limit:
             self.most = min(float(self.limit), self.most + 1.0 / self.most)
 
 
-class _Line(msgspec.Struct):
-    """The calls of one endpoint. Its lock is first come, first served."""
+@dataclass(slots=True)
+class _Line:
+    """The queue of one endpoint. Its lock is first come, first served."""
 
     pace: Pace
     places: Places
@@ -194,7 +198,7 @@ class Gate:
         self._lines: dict[str, _Line] = {}
 
     def line(self, endpoint: str) -> _Line:
-        """The line of one endpoint."""
+        """The queue of one endpoint."""
         line = self._lines.get(endpoint)
         if line is None:
             pace = Pace(self._limits.of_endpoint(endpoint))
@@ -206,7 +210,7 @@ class Gate:
 
     @asynccontextmanager
     async def turn(self, endpoint: str) -> AsyncIterator[float]:
-        """Wait until a call of this endpoint may leave; it holds its place until the context ends. Gives the time."""
+        """Wait until a call of this endpoint may leave. It holds its slot until the context ends. Yields the time."""
         line = self.line(endpoint)
         left_at = await self._leave(endpoint, line)
         try:
@@ -216,9 +220,9 @@ class Gate:
             self.places.give()
 
     def refused(self, endpoint: str, reason: str | None, left_at: float) -> None:
-        """Stripe has answered 429: slow down what it names, `global-` or `endpoint-`, `-rate` or `-concurrency`.
+        """Slow down after a 429 from Stripe, as its reason says: `global-` or `endpoint-`, `-rate` or `-concurrency`.
 
-        A refusal of another kind (`resource-specific`, a lock's) says nothing of how fast we are.
+        Other reasons (`resource-specific`, a lock's) don't depend on our pace.
         """
         now = self._clock.monotonic()
         whose, _, what = (reason or "").partition("-")
@@ -229,7 +233,7 @@ class Gate:
             (self.places if whose == "global" else line.places).refused(left_at, now)
 
     def accepted(self, endpoint: str) -> None:
-        """A call went through."""
+        """Record a successful call."""
         now = self._clock.monotonic()
         line = self.line(endpoint)
         line.pace.accepted(now)
@@ -243,7 +247,7 @@ class Gate:
             try:
                 await self._until(line.pace)
                 if endpoint in self._limits.apart:
-                    # They have a budget of their own (docs.stripe.com/api/billing/meter-event/create).
+                    # They have a separate limit (docs.stripe.com/api/billing/meter-event/create).
                     await self.places.take()
                     now = self._clock.monotonic()
                 else:

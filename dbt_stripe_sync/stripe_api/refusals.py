@@ -1,4 +1,4 @@
-"""What no sync writes, with the reason: things that a table's row can't represent."""
+"""The resources that can't be synced, each with the reason."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SHORT_LIVED = "it lives for minutes, so a warehouse row can't represent it"
-_MONEY = "it moves money at once, which no table should do by being rebuilt"
-_PAYMENT = "it takes a payment from somebody who is present, which no table is"
-_CARD = "it is made from card or bank details, which don't belong in a warehouse"
-_ANSWER = "it answers a question once and keeps nothing to sync"
+_SHORT_LIVED = "it expires within minutes, so a row of a table can't represent it"
+_MONEY = "it moves money immediately, so rebuilding a table must never create one"
+_PAYMENT = "it takes a payment from a customer who has to be present"
+_CARD = "it is created from card or bank details, which don't belong in a warehouse"
+_ANSWER = "it answers a single request and stores nothing to sync"
 _DEVICE = "it needs a device or a person"
-_MONEY_ACCOUNT = "it opens the way for money to an account, which a person should do"
-_ACCOUNT = "it is set up once for an account, by hand or by your platform's own code"
+_MONEY_ACCOUNT = "it lets an account receive money, so a person should set it up"
+_ACCOUNT = "it is set up once per account, by hand or by your platform's own code"
 
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
@@ -56,7 +56,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "radar.payment_evaluation": _ANSWER,
         "reporting.report_run": _ANSWER,
         "tax.calculation": _ANSWER,
-        "file": "it is made of a file's bytes, which no column holds",
+        "file": "it is created from the bytes of a file, which a column can't contain",
         "apps.install": _ACCOUNT,
         "apps.secret": "secrets don't belong in a warehouse",
         "apple_pay_domain": _ACCOUNT,
@@ -64,14 +64,14 @@ REFUSED: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# What the SDK can create by API v2 alone. `resource:` names services of API v1.
+# What the SDK can create only through API v2. `resource:` names services of API v1.
 REFUSED_V2: Mapping[str, str] = MappingProxyType(
     {
         "v2.billing.meter_event": "`billing.meter_event` sends the same events",
         "v2.billing.meter_event_adjustment": "`billing.meter_event_adjustment` does the same",
         "v2.billing.meter_event_session": _SHORT_LIVED,
-        "v2.billing.meter_event_stream": "it is the option `stream: true` of `billing.meter_event`",
-        "v2.commerce.product_catalog.import": "it is made of a file's bytes, which no column holds",
+        "v2.billing.meter_event_stream": "use `billing.meter_event` with the option `stream: true`",
+        "v2.commerce.product_catalog.import": "it is created from the bytes of a file, which a column can't contain",
         "v2.core.account": "`account` writes the accounts of your platform's merchants",
         "v2.core.account_link": _SHORT_LIVED,
         "v2.core.account_token": _SHORT_LIVED,

@@ -1,4 +1,4 @@
-"""The result of one HTTP request: Stripe's answer, another server's, or none with the reason."""
+"""The result of one HTTP request: Stripe's answer, an answer from something else, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.gateway_http import Received
     from dbt_stripe_sync.stripe_api.genuine import Expectation
 
-# What comes before a request has left.
+# The phases before a request has left.
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 
 
 def read_reply(received: Received, expected: Expectation) -> Reply:
-    """What came over the wire, and whether it is Stripe's answer to this call."""
+    """Read what was received, and check whether it is Stripe's answer to this call."""
     headers = {name.lower(): value for name, value in received.headers.items()}
     reply = Reply(status=received.status, headers=headers)
     if REDIRECT <= received.status < BAD_REQUEST:
@@ -44,7 +44,7 @@ def read_reply(received: Received, expected: Expectation) -> Reply:
 
 
 def explain_no_reply(error: BaseException) -> Reply:
-    """That no answer came, why, and whether the request can have been sent."""
+    """Explain why no answer arrived, and whether the request may have been sent."""
     is_certificate = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError)
     unsent = isinstance(error, _NEVER_SENT)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -69,15 +69,18 @@ def explain_no_reply(error: BaseException) -> Reply:
 
 
 def _certificate_trouble(error: BaseException) -> str:
-    """What OpenSSL says is wrong with the certificate."""
+    """What OpenSSL reports about the certificate."""
     cause = getattr(error, "certificate_error", None) or error.__cause__
     reason = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "TLS negotiation failed"
     return str(reason).replace("_", " ").lower()
 
 
 def rate_reason(reply: Reply) -> str | None:
-    """What a 429 says of our pace. A server that names no reason for a plain `rate_limit` means the endpoint."""
+    """The part of our pace that a 429 is about.
+
+    A server that gives no reason for a plain `rate_limit` means the endpoint.
+    """
     reason = reply.headers.get("stripe-rate-limited-reason")
-    # API v1 has it as the error's code, v2 as its type.
+    # API v1 has it in the error's code, v2 in its type.
     is_plain = "rate_limit" in {reply.error.get("code"), reply.error.get("type")}
     return reason or ("endpoint-rate" if is_plain else None)

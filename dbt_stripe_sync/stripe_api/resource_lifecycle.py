@@ -1,4 +1,4 @@
-"""The lifecycle of each resource of the catalogue: its row of data, else what its operations allow."""
+"""The lifecycle of each resource in the catalogue: its entry in `lifecycles`, or else what its operations allow."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.params import Param, Resource
 
-# Words that name an object of their own accord, where a resource shows them.
+# Fields that name an object by themselves, if a resource has them.
 _NAMES = ("lookup_key", "code", "email", "alias", "value", "domain_name", "serial_number")
-# List parameters that split all objects in two, with the value of those in use, and the word for objects of any status.
+# List parameters that split all objects in two, with the value for those in use; and the keyword for any status.
 _SWITCHES = {"active": True, "archived": False}
 _EVERY_STATUS = "all"
 _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "deactivate": Removal.DEACTIVATE}
 
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
-    """The lifecycle of a resource of the catalogue."""
+    """The lifecycle of a resource in the catalogue."""
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
     return replace(
@@ -42,16 +42,16 @@ def build_lifecycle(resource: Resource) -> Lifecycle:
         windows=WINDOWS.get(resource.name, {}),
         refused=REFUSED.get(resource.name),
         listed_with=_lists_of_all(listing.params) if listing else ({},),
-        # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: those of test clocks are left out.
+        # docs.stripe.com/api/customers/list, subscriptions/list and quotes/list: objects of test clocks are omitted.
         hides_test_clocks=listing is not None and "test_clock" in listing.params,
     )
 
 
 def _lists_of_all(params: Mapping[str, Param]) -> tuple[Mapping[str, Any], ...]:
-    """The parameters of the lists that have every object between them, whatever Stripe lists by itself.
+    """The parameters of the lists that together contain every object, whatever a plain list omits.
 
-    docs.stripe.com/api/prices/list has only the active ones, and docs.stripe.com/api/subscriptions/list all but those
-    that are canceled. Of the others not all pages say, so none is relied on.
+    docs.stripe.com/api/prices/list contains only active ones, and docs.stripe.com/api/subscriptions/list all except
+    canceled ones. For other resources, the documentation doesn't always say, so they aren't assumed to be complete.
     """
     status = params.get("status")
     if status is not None and _EVERY_STATUS in status.enum:
@@ -61,7 +61,7 @@ def _lists_of_all(params: Mapping[str, Param]) -> tuple[Mapping[str, Any], ...]:
 
 
 def derive_lifecycle(resource: Resource) -> Lifecycle:
-    """What a resource's operations and parameters alone say of its objects' lives."""
+    """The lifecycle that follows from a resource's operations and parameters alone."""
     params, operations = resource.params, resource.operations
     changes = "update" in operations
     removals = {removal: Step(operation=name) for name, removal in _REMOVING_OPERATIONS.items() if name in operations}

@@ -1,4 +1,4 @@
-"""What an HTTP answer means: whether the same request may be sent again, and what is known of its effect in the end."""
+"""Decides what an HTTP answer means: whether the request may be sent again, and what is known of its effect."""
 
 from __future__ import annotations
 
@@ -36,11 +36,13 @@ _ERROR_TEXTS = ("code", "param", "message", "decline_code", "doc_url")
 SAID_BEFORE = frozenset({UNAUTHORIZED, FORBIDDEN, TOO_MANY})
 
 
-class Reply(Struct, frozen=True, kw_only=True):
-    """One HTTP answer. `status` is None where there was none; then `sent` says whether Stripe may have got the request.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One HTTP answer.
 
-    `headers` have lowercase names. `trouble` says what kept the answer away, and `foreign` why the one that came is not
-    Stripe's answer to this call. `is_hopeless` says that another attempt would end in the same way.
+    `status` is None if there was none; then `sent` says whether Stripe may have received the request. `headers` have
+    lowercase names. `trouble` says why there is no answer, and `foreign` why an answer isn't Stripe's answer to this
+    call. `is_hopeless` says that another attempt would fail in the same way.
     """
 
     status: int | None
@@ -53,7 +55,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether Stripe has done what it was asked."""
+        """Whether Stripe has done what it was asked to do."""
         return self.status is not None and self.status < REDIRECT and self.foreign is None
 
     @property
@@ -64,28 +66,28 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     @property
     def is_too_many(self) -> bool:
-        """Whether Stripe itself has turned the request away as too fast, before it did anything."""
+        """Whether Stripe itself rejected the request as too fast, before it did anything."""
         return self.status == TOO_MANY and self.foreign is None
 
     @property
     def is_replayed(self) -> bool:
-        """Whether Stripe has said again what it saved under the key."""
+        """Whether Stripe repeated the answer that it saved under the key."""
         return self.headers.get("idempotent-replayed") == "true"
 
 
 def may_repeat(reply: Reply, *, is_read: bool, has_key: bool) -> bool:
-    """Whether the same request may be sent again: it can't act twice, and another answer can be hoped for."""
+    """Whether the same request may be sent again: it can't act twice, and another answer is possible."""
     if reply.is_good or reply.is_hopeless:
         return False
     advice = reply.headers.get("stripe-should-retry")
     if not reply.sent or advice == "false":
         return not reply.sent
     if not (is_read or has_key):
-        # Only what Stripe itself has turned away, before anything was done (docs.stripe.com/rate-limits).
+        # Only if Stripe itself rejected it before anything was done (docs.stripe.com/rate-limits).
         return reply.status == TOO_MANY and not leaves_doubt(reply)
     if reply.status is None or reply.status == TOO_MANY:
         return True
-    # A saved answer stays what it is (docs.stripe.com/api/idempotent_requests).
+    # A saved answer never changes (docs.stripe.com/api/idempotent_requests).
     return not reply.is_replayed and (advice == "true" or _may_change(reply, reply.status, is_read=is_read))
 
 
@@ -95,24 +97,24 @@ def _may_change(reply: Reply, status: int, *, is_read: bool) -> bool:
     if status == SERVER_ERROR:
         # A write's 500 is saved under its key and would only be repeated (docs.stripe.com/api/idempotent_requests).
         return is_read
-    # A redirect, or a good status that is not Stripe's, comes from something in between; so does a 502, 503 or 504.
+    # A redirect, or a success that isn't Stripe's, comes from something in between; so does a 502, 503 or 504.
     return status > SERVER_ERROR or status < BAD_REQUEST
 
 
 def is_outage(reply: Reply) -> bool:
-    """Whether there was no answer, or one from something in between: the next request would fail as well."""
+    """Whether there was no answer, or one from something in between, so that the next request would fail as well."""
     return reply.status is None or reply.foreign is not None or reply.status > SERVER_ERROR
 
 
 def describe_outage(reply: Reply) -> str:
-    """Why there is no answer of Stripe's."""
+    """Why there is no answer from Stripe."""
     if reply.status is None:
         return reply.trouble or "no answer"
     return f"it answers {reply.status}" + (f", and {reply.foreign}" if reply.foreign else "")
 
 
 def leaves_doubt(reply: Reply) -> bool:
-    """Whether the request may have acted, or may act still, although no good answer came."""
+    """Whether the request may have acted, or may still act, although no successful answer arrived."""
     if reply.status is None:
         return reply.sent
     if reply.foreign is not None or reply.status >= SERVER_ERROR or reply.status < BAD_REQUEST:
@@ -121,13 +123,13 @@ def leaves_doubt(reply: Reply) -> bool:
 
 
 def wait_seconds(attempts: int) -> float:
-    """Seconds before the next attempt: exponential with full jitter, so that many who wait do not return together."""
+    """Seconds before the next attempt: exponential backoff with full jitter, so that calls don't return together."""
     longest: float = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
     return random.uniform(LEAST_OF_WAIT, 1.0) * longest  # noqa: S311 - jitter is no secret
 
 
 def build_answer(reply: Reply, *, is_read: bool, in_doubt: bool, attempts: int) -> Answer:
-    """What is known in the end. `in_doubt` says that an earlier attempt may have acted."""
+    """The final result. `in_doubt` says that an earlier attempt may have acted."""
     request_id = reply.headers.get("request-id")
     if reply.is_good:
         return Answer(
@@ -150,18 +152,18 @@ def _is_refusal(reply: Reply, *, is_read: bool, in_doubt: bool) -> bool:
     if reply.status is None or reply.foreign is not None or not BAD_REQUEST <= reply.status < SERVER_ERROR:
         return False
     if is_read:
-        # Nothing was looked up: that is not "not found".
+        # Nothing was looked up, which is not the same as "not found".
         return reply.status != TOO_MANY
     if leaves_doubt(reply) or (reply.status == CONFLICT and reply.error.get("code") is None):
         return False
-    # Stripe sends these before it checks the key, so they say nothing about an earlier attempt. Other refusals do: had
-    # that one acted, its saved answer would have come. On their own, a 429 and a `lock_timeout` are refusals like any
-    # other: nothing was done (docs.stripe.com/rate-limits), and the row is planned again.
+    # Stripe returns these before it checks the key, so they say nothing about an earlier attempt. Other errors do: if
+    # that attempt had acted, its saved answer would have been returned. A 429 or a `lock_timeout` alone is a rejection
+    # like any other: nothing was done (docs.stripe.com/rate-limits), and the row is planned again.
     return not (in_doubt and (reply.status in SAID_BEFORE or reply.error.get("code") == LOCKED))
 
 
 def build_failure(reply: Reply) -> StripeFailure:
-    """Stripe's error, or what kept the answer away."""
+    """Stripe's error, or why there was no answer."""
     if reply.status is None:
         return StripeFailure(type="connection", message=reply.trouble)
     if reply.foreign is not None:

@@ -1,7 +1,7 @@
-"""The installed Stripe SDK, read as source: its services with their operations, and its typed parameters.
+"""Reads the source of the installed Stripe SDK: its services with their operations, and its typed parameters.
 
-The SDK is generated from Stripe's OpenAPI specification, and its sources hold what an import does not: the HTTP path of
-every method and the description under every parameter. Reading them takes a fraction of what importing them does.
+The SDK is generated from Stripe's OpenAPI specification. Its source has what an import doesn't: the HTTP path of every
+method and the description of every parameter. Reading it takes a fraction of the time of importing it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ _RETURNED = re.compile(r'"(?:(?P<list>ListObject|SearchResultObject)\[)?(?:Union
 _OBJECT_NAME = re.compile(r'OBJECT_NAME: ClassVar\[\s*Literal\["([^"]+)"\]')
 _OBJECT_FIELD = re.compile(r"^    (\w+): ", re.MULTILINE)
 _PATH_PARAM = re.compile(r"\{(\w+)\}")
-# The module that names all others.
+# The module that imports all services.
 V1_SERVICES = "stripe._v1_services"
 
 
-class MethodSource(Struct, frozen=True, kw_only=True):
-    """One method of a service: what it sends where, what comes back, and the module and class of its parameters.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodSource:
+    """One method of a service: its HTTP method and path, its return type, and the module and class of its parameters.
 
     `returns` is the annotation of the return value; `imports` has the module of each class that it may name.
     """
@@ -60,8 +61,9 @@ class MethodSource(Struct, frozen=True, kw_only=True):
         return tuple(_PATH_PARAM.findall(self.path))
 
 
-class FieldSource(Struct, frozen=True, kw_only=True):
-    """One field of a typed dict: its annotation as an expression, and the text under it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSource:
+    """One field of a typed dict: its annotation as an expression, and its description."""
 
     name: str
     annotation: ast.expr
@@ -70,7 +72,7 @@ class FieldSource(Struct, frozen=True, kw_only=True):
 
 @cache
 def sdk_root() -> Path:
-    """The folder of the installed SDK. Raises `ModuleNotFoundError` where there is none."""
+    """The folder of the installed SDK. Raises `ModuleNotFoundError` if there is none."""
     spec = find_spec("stripe")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("stripe")
@@ -98,7 +100,7 @@ def _walk(prefix: str, module: str) -> Iterator[tuple[str, str]]:
 
 @cache
 def subservices(module: str) -> Mapping[str, str]:
-    """The modules of the services right below one, by name."""
+    """The modules of the services directly below one, by name."""
     found = _SUBSERVICES.search(_source(module))
     return {name: submodule for name, (submodule, _) in ast.literal_eval(found.group(1)).items()} if found else {}
 
@@ -140,7 +142,7 @@ def read_methods(module: str) -> Mapping[str, MethodSource]:
 
 
 def read_returned(method: MethodSource) -> Returned | None:
-    """What a method returns, None where its annotation names no object of the API."""
+    """What a method returns; None if its annotation names no API object."""
     found = _RETURNED.fullmatch(method.returns)
     modules = [method.imports.get(name.strip()) for name in found["names"].split(",")] if found else []
     objects = [_read_object(module) for module in modules if module is not None]

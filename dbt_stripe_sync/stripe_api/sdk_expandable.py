@@ -1,4 +1,4 @@
-"""Which paths of an object `expand` takes, read from the SDK's typed response classes."""
+"""Determines which paths of an object `expand` accepts, from the SDK's typed response classes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @cache
 def can_expand(name: str, path: tuple[str, ...]) -> bool:
-    """Whether a path of an object leads to more than a plain value. True where the types don't say."""
+    """Whether a path of an object leads to more than a plain value. True if the types don't say."""
     found = object_class(name)
     return found is None or _leads_on(found, found.__module__, path)
 
 
 def _leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
-    """Whether what a type describes has more than a plain value at a path below it."""
+    """Whether a type has more than a plain value at a path below it."""
     if hint in PLAIN or hint is NoneType or get_origin(hint) is Literal:
         return False
     if isinstance(hint, ForwardRef):
@@ -39,7 +39,7 @@ def _leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
 
 
 def _any_leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
-    """The same of unions, lists and maps; others say nothing."""
+    """The same for unions, lists and maps; other types can't be followed."""
     origin, kinds = get_origin(hint), get_args(hint)
     named = getattr(origin, "__name__", "")
     if origin is Union:
@@ -52,7 +52,7 @@ def _any_leads_on(hint: Any, module: str, path: tuple[str, ...]) -> bool:
 
 
 def _resolve(module: str, name: str) -> type[Any] | None:
-    """The class that a module knows by a name, None where it knows none."""
+    """The class that a name stands for in a module, or None."""
     first, *rest = name.split(".")
     found: Any = getattr(sys.modules[module], first, None)
     if found is None and first in _imported(module):
@@ -65,7 +65,7 @@ def _resolve(module: str, name: str) -> type[Any] | None:
 
 @cache
 def _imported(module: str) -> Mapping[str, tuple[str, str]]:
-    """What a module imports for the sake of its types, by the name that it gives it."""
+    """What a module imports for its type annotations, by the name that it uses."""
     tree = ast.parse(inspect.getsource(sys.modules[module]))
     return {
         alias.asname or alias.name: (node.module, alias.name)

@@ -1,4 +1,4 @@
-"""The emptiest shape of each kind of object, read from the SDK's typed response classes."""
+"""The emptiest possible object of each kind, from the SDK's typed response classes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stripe._object_classes import OBJECT_CLASSES
 __all__ = ["OBJECT_CLASSES", "PLAIN", "annotations_of", "blank_of", "field_names", "object_class"]
 
 _MAX_DEPTH = 4
-# The types of plain values, with the emptiest one of each.
+# The types of plain values, with the emptiest value of each.
 PLAIN: dict[Any, Any] = {Decimal: "0", str: "", int: 0, float: 0.0, bool: False}
 
 
 def object_class(name: str) -> type[Any] | None:
-    """The SDK's class of an object (`billing.meter`), None for one that it does not know."""
+    """The SDK's class of an object (`billing.meter`); None for an unknown object."""
     found = OBJECT_CLASSES.get(name)
     if found is None:
         return None
@@ -27,14 +27,14 @@ def object_class(name: str) -> type[Any] | None:
 
 @cache
 def blank_of(name: str) -> dict[str, Any]:
-    """The fields that an object always shows, each with the emptiest value of its type. Copy before use."""
+    """The fields that an object always has, each with the emptiest value of its type. Copy it before use."""
     cls = object_class(name)
     return {} if cls is None else _blank(cls, 0)
 
 
 @cache
 def field_names(name: str) -> frozenset[str]:
-    """Every field that an object can show."""
+    """Every field that an object can have."""
     cls = object_class(name)
     return frozenset() if cls is None else frozenset(annotations_of(cls))
 

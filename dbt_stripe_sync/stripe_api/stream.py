@@ -1,7 +1,7 @@
-"""Meter events by API v2's stream: gathered into few requests, under a session that is renewed before it expires.
+"""Sends meter events through API v2's stream: in few requests, and in a session that is renewed before it expires.
 
-Stripe answers before it looks at the events (docs.stripe.com/api/v2/billing-meter-stream), so each of them is checked
-here first. Every event carries an identifier of its own: sending one again within 24 hours counts nothing twice.
+Stripe answers before it validates the events (docs.stripe.com/api/v2/billing-meter-stream), so each of them is checked
+here first. Every event has its own identifier: sending one again within 24 hours counts nothing twice.
 """
 
 from __future__ import annotations
@@ -31,34 +31,36 @@ STREAM = "/v2/billing/meter_event_stream"
 SESSION = "/v2/billing/meter_event_session"
 SESSION_ENDPOINT = "billing.meter_event_session.create"
 RESOURCE = "billing.meter_event"
-# A request that is not full waits so long for more: the calls of one commit of the journal come together.
+# A request that isn't full waits this long for more events: the calls of one journal commit arrive together.
 LINGER_SECONDS = 0.05
-# A session is renewed this long before it expires, so that no request is under way with one that just has.
+# A session is renewed this long before it expires, so that it can't expire during a request.
 RENEWED_SECONDS = 60.0
 TOO_LARGE = 413
-# Refusals of what a request holds; then its events are asked about apart.
+# Rejections because of a request's contents; its events are then sent separately.
 OF_CONTENT = frozenset({BAD_REQUEST, TOO_LARGE})
-# What says nothing of the event itself.
+# Errors that say nothing about the event itself.
 _NOT_ASKED = StripeFailure(type="not_sent", message="the meters could not be read, so nothing was sent")
 
 
-class _Waiting(Struct, frozen=True, kw_only=True):
-    """One call as the event that it is, and where its answer goes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """One call as an event, and the future for its answer."""
 
     call: Call
     event: Mapping[str, Any]
     answer: asyncio.Future[Answer]
 
 
-class _Session(Struct, frozen=True, kw_only=True):
-    """A session's token. `until` is when it is renewed, in the clock's monotonic seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """A session's token. `until` is when it must be renewed, in the clock's monotonic seconds."""
 
     token: str
     until: float
 
 
 class _NoSessionError(Exception):
-    """There is no session to send under; `answer` says why."""
+    """There is no session to send with; `answer` says why."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class _NoSessionError(Exception):
 
 
 class EventStream:
-    """Sends calls that share their requests. Each gets an answer of its own, as from any other endpoint."""
+    """Sends calls that share their requests. Each gets its own answer, as from any other endpoint."""
 
     def __init__(self, api: Api, clock: Clock) -> None:
         self._api = api
@@ -79,13 +81,14 @@ class EventStream:
         self._is_gathering = False
 
     async def send(self, call: Call) -> Answer:
-        """Send one event, with others that wait."""
+        """Send one event, batched with others that wait."""
         try:
             wrong = await self._meters.fault_of(call.params)
         except StripeError:
             wrong = _NOT_ASKED
         if wrong is not None:
-            # Nothing is sent now. What was sent before may be counted, which can't be said by what holds now.
+            # Nothing is sent now. An event that was sent before may have been counted, which the current meters can't
+            # tell.
             verdict = Verdict.UNKNOWN if call.repeated else Verdict.REFUSED
             return Answer(verdict=verdict, failure=wrong, attempts=0)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -99,7 +102,7 @@ class EventStream:
         return await future
 
     async def close(self) -> None:
-        """Give up the calls in flight, whose results are then unknown."""
+        """Cancel the calls in flight, whose results are then unknown."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -132,7 +135,7 @@ class EventStream:
         else:
             status = answer.failure.status if answer.failure else None
             if answer.verdict is Verdict.REFUSED and status in OF_CONTENT and len(batch) > 1:
-                # Stripe takes or refuses a request as a whole. Only the events that it means are to be rejected.
+                # Stripe accepts or rejects a request as a whole, but only the invalid events must be rejected.
                 middle = len(batch) // 2
                 parts = (batch[:middle], batch[middle:])
                 await asyncio.gather(*(self._deliver(part, attempts + answer.attempts) for part in parts))
@@ -157,7 +160,7 @@ class EventStream:
 
 
 class _Sessions:
-    """The session that events are sent under, one at a time for all of them."""
+    """The session for all events; there is one at a time."""
 
     def __init__(self, api: Api, clock: Clock) -> None:
         self._api = api
@@ -166,9 +169,9 @@ class _Sessions:
         self._lock = asyncio.Lock()
 
     async def current(self, *, in_doubt: bool, instead_of: _Session | None = None) -> _Session:
-        """A session that has some time left, and is not the one that Stripe has refused.
+        """A session that has some time left, and isn't the one that Stripe has rejected.
 
-        Raises `_NoSessionError`; `in_doubt` says that what is to be sent may have been sent before.
+        Raises `_NoSessionError`; `in_doubt` says that the events may have been sent before.
         """
         async with self._lock:
             session = self._session
@@ -190,9 +193,9 @@ class _Sessions:
 
 
 def build_event(params: Mapping[str, Any], value_key: str) -> dict[str, Any]:
-    """The parameters of API v1's meter event in the form of v2: times by RFC 3339, all of the payload as text.
+    """Convert the parameters of API v1's meter event to v2: times by RFC 3339, and the whole payload as text.
 
-    The value loses the zeros that a column's scale has added to it.
+    Zeros that a column's scale has added to the value are removed.
     """
     event = {name: value for name, value in params.items() if value is not None}
     payload = {name: _text(value) for name, value in event["payload"].items() if value is not None}
@@ -211,7 +214,7 @@ def _text(value: Any) -> str:
 
 
 def _lifetime(session: Mapping[str, Any]) -> float:
-    """How many seconds a session lasts: by Stripe's own clock, since this machine's may differ."""
+    """How many seconds a session lasts, by Stripe's own clock, since this machine's may differ."""
     return (_moment(session["expires_at"]) - _moment(session["created"])).total_seconds()
 
 
@@ -226,6 +229,6 @@ def _most_events() -> int:
 
 def _tell(batch: Sequence[_Waiting], answer: Answer, attempts: int) -> None:
     for waiting in batch:
-        # One whose run was stopped in the meantime no longer listens.
+        # Nobody waits for an event whose run was stopped in the meantime.
         if not waiting.answer.done():
             waiting.answer.set_result(replace(answer, attempts=attempts + answer.attempts))

@@ -1,4 +1,4 @@
-"""Why something could not be read from Stripe, as a problem with its way out."""
+"""Explains why something could not be read from Stripe, as a problem with a hint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.calls import StripeFailure
 
 CERTIFICATE = "its certificate is not trusted"
-# What the gateway calls an answer that is not Stripe's own.
+# The gateway's code for an answer that isn't Stripe's.
 FOREIGN = frozenset({"redirect", "not_stripe"})
 _PERMISSION = re.compile(r"'(rak_\w+)'")
 
@@ -47,7 +47,7 @@ def unreadable(failure: StripeFailure | None, what: str, address: str) -> Proble
 
 
 def endless_list(resource: str, address: str) -> Problem:
-    """A list whose next page begins where the last one did."""
+    """The problem of a list whose next page is the same as the last one."""
     return _not_stripe(address, f"the list of `{resource}` gives the same page again and again")
 
 

@@ -22,7 +22,7 @@ _MOST = 100
 
 
 async def read_usage(api: Api, event: Mapping[str, Any], start: int, end: int) -> Usage | None:
-    """What the meter of an event has counted of the event's customer between two times; None where there is no meter.
+    """What an event's meter has counted for the event's customer between two times; None if there is no such meter.
 
     Raises `StripeError`.
     """

@@ -788,7 +788,7 @@ INVOICE = Core(
     theirs=Theirs(column="foot", params={"footer": "Theirs"}, shows={"footer": "Theirs"}),
     immutable=Immutable(
         field="customer",
-        reason="an invoice is a document of its own; void it and make a new one",
+        reason="an invoice can't be replaced; void it and create a new one",
         before={"number": "NULL::text"},
         columns={"person": "'ben'", "number": "NULL::text"},
         shows={"customer": "@people:ben", "status": "draft"},
@@ -1017,7 +1017,7 @@ QUOTE = Core(
     theirs=Theirs(column="foot", params={"footer": "Theirs"}, shows={"footer": "Theirs"}),
     immutable=Immutable(
         field="subscription_data.billing_mode",
-        reason="a quote is a document of its own; cancel it and make a new one",
+        reason="a quote can't be replaced; cancel it and create a new one",
         before={"billing": "'classic'"},
         columns={"billing": "'flexible'"},
         shows={"subscription_data.billing_mode.type": "flexible", "status": "draft"},

@@ -43,25 +43,29 @@ HEAD = """\
 
 <!-- `python tests/sandbox/rule_pages.py` writes this page from the program's own data. -->
 
-What Stripe accepts, as far as something documents it: its pages (docs.stripe.com), its OpenAPI specification, the
-descriptions of the parameters in its SDK, and its own words in public reports. The [sandbox](sandbox.md) enforces all
-of these rules. A plan foresees the first two tables whole: a row that breaks one is rejected as `stripe-rule` or
-`immutable-changed` before anything is sent. The third says of each refusal whether a plan knows it before, and why not
-where it can't. Rules that are {guess} are enforced by the sandbox alone.
+These are the documented rules for what Stripe accepts. The sources are its pages (docs.stripe.com), its OpenAPI
+specification, the descriptions of parameters in its SDK, and its statements in public reports. The
+[sandbox](sandbox.md) enforces all of them. Rules that are {guess} have no source, and only the sandbox enforces them.
 
-## Values, and parameters that go together
+A plan checks every rule with a source in the first two tables. If a row breaks one, the plan rejects it as
+`stripe-rule` or `immutable-changed` before anything is sent. The third table lists the errors that depend on other
+objects. Its last column says whether a plan finds each error before anything is sent, and if not, why.
 
-Every text that no row limits has at most {default:,} characters (OpenAPI specification); metadata has at most 50 keys
-of 40 characters without `[` and `]`, and values of 500 characters (docs.stripe.com/api/metadata). `[]` stands for each
-item of a list, `*` for each value of a map; a rule without a parameter is one of the whole request. The code is in
-`dbt_stripe_sync/stripe_api/rules/`. One test breaks each rule over HTTP: `{tests}{values_test}`.
+## Values and combinations of parameters
+
+- Any text without its own limit has at most {default:,} characters (OpenAPI specification).
+- Metadata has at most 50 keys. A key has at most 40 characters and no `[` or `]`, and a value has at most 500
+  characters (docs.stripe.com/api/metadata).
+- `[]` stands for each item of a list, and `*` for each value of a map. A rule without a parameter applies to the whole
+  request.
+- The code is in `dbt_stripe_sync/stripe_api/rules/`. One test breaks each rule over HTTP: `{tests}{values_test}`.
 """
 STATUSES_HEAD = """\
 ## Statuses
 
-What an update can't change any more. Parameters that hold for one request (`proration_behavior` …) are not meant. The
-code is `dbt_stripe_sync/stripe_api/rules/statuses.py`, the test `{tests}{statuses_test}`; for the plan
-`tests/test_foreseen_rules.py::test_what_a_status_fixes_is_known_to_the_plan_unless_it_is_a_guess`.
+An object's status limits what an update can change. Parameters that apply to a single request (`proration_behavior` …)
+are not affected. The code is `dbt_stripe_sync/stripe_api/rules/statuses.py`. The test is `{tests}{statuses_test}`, and
+for the plan `tests/test_foreseen_rules.py::test_what_a_status_fixes_is_known_to_the_plan_unless_it_is_a_guess`.
 """
 STATEFUL_HEAD = """\
 ## Between parameters and objects
@@ -137,7 +141,7 @@ def render_rules():
         *(f"| `{name}` | {rule.says} | {rule.source or GUESS} |" for name, rules in FROZEN.items() for rule in rules),
         "",
         STATEFUL_HEAD.format(tests=TESTS),
-        "| refused with | source | code | test | does a plan know it before? |\n|---|---|---|---|---|",
+        "| error | source | code | test | found by a plan |\n|---|---|---|---|---|",
         *_stateful_rows(),
         "",
     ]
@@ -192,8 +196,8 @@ def render_guesses():
         if GROUNDS.get(name) is None
     ]
     lines = [f"- {text}" for text in GUESSES.values()]
-    lines += ["- Rules on single values that nothing documents:", *(f"  - {rule}" for rule in sorted(rules))]
-    lines += ["- Refusals that nothing documents:", *(f"  - {text}" for text in refusals)]
+    lines += ["- Undocumented rules for single values:", *(f"  - {rule}" for rule in sorted(rules))]
+    lines += ["- Undocumented errors:", *(f"  - {text}" for text in refusals)]
     return "\n".join([START, "", *lines, "", END])
 
 

@@ -1,1 +1,1 @@
-"""What one row that differs needs, decided from data alone: no I/O."""
+"""Decides what a row that differs needs, from data alone: no I/O."""

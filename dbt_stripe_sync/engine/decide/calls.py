@@ -1,4 +1,4 @@
-"""What a decision is made of: calls with their parameters, records, and the reasons why a row can't be sent."""
+"""Builds what decisions consist of: calls with their parameters, records, and the reasons why a row can't be sent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ACTIONS = {
 
 
 def bulk_of(sync: Sync, lifecycle: Lifecycle) -> Bulk | None:
-    """How a sync creates in bulk, None where it does not ask for it."""
+    """How a sync creates in bulk; None if it doesn't ask for that."""
     bulk = lifecycle.bulk
     return bulk if bulk is not None and sync.options.get(bulk.name) is True else None
 
@@ -48,7 +48,7 @@ def build_change(
     calls: tuple[PlannedCall, ...] = (),
     changed: Sequence[FieldChange] = (),
 ) -> Change:
-    """What one row needs; without `calls`, what is to be completed with them."""
+    """The change that a row needs; without `calls`, it is completed with them later."""
     return Change(
         id=change_id(rules.sync.name, diff.key),
         action=action,
@@ -70,7 +70,7 @@ def _named_in(desired: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def build_record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Record:
-    """What is remembered of a row whose object has `params` without a call."""
+    """The record of a row whose object already has `params`, so that no call is needed."""
     return Record(
         sync=rules.sync.name,
         key=diff.key,
@@ -85,7 +85,7 @@ def build_record(rules: Rules, diff: RowDiff, params: Mapping[str, Any]) -> Reco
 
 
 def at_creation(value: Any, param: Param) -> Any:
-    """A value without the parts inside it that an update alone takes, such as the start of a schedule's phase."""
+    """A value without the parts that only updates accept, such as the start of a schedule's phase."""
     if isinstance(value, list) and param.item is not None:
         return [at_creation(entry, param.item) for entry in value]
     if isinstance(value, dict) and param.fields is not None:
@@ -99,7 +99,7 @@ def at_creation(value: Any, param: Param) -> Any:
 
 
 def create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[PlannedCall, ...]:
-    """Create with what creation takes, then update with what only an update takes."""
+    """Create with the parameters that creation accepts, then update with those that only an update accepts."""
     taken, partly = rules.resource.params, rules.resource.partly_creatable
     create = {
         name: at_creation(value, taken[name]) if name in partly else value
@@ -121,7 +121,7 @@ def create_calls(rules: Rules, key: str, params: Mapping[str, Any]) -> tuple[Pla
 
 
 def update_call(rules: Rules, stripe_id: str, update: Mapping[str, Any], desired: Mapping[str, Any]) -> PlannedCall:
-    """Update an object, with what its URL needs and what holds for one request only."""
+    """Update an object, with the parameters of its URL and those that apply to a single request."""
     in_path = {
         name: desired[name] for name, param in rules.resource.params.items() if param.in_path and name in desired
     }
@@ -149,7 +149,7 @@ def row_tag(rules: Rules, key: str) -> str:
 
 
 def immutable_problem(rules: Rules, diff: RowDiff, names: Sequence[str], reason: str, hint: str) -> Problem:
-    """Why a row is rejected: what it changes can't change on its object."""
+    """Why a row is rejected: it changes something that can't be changed on its object."""
     listed = ", ".join(f"`{name}`" for name in names)
     return Problem(
         code="immutable-changed",
@@ -160,12 +160,12 @@ def immutable_problem(rules: Rules, diff: RowDiff, names: Sequence[str], reason:
 
 
 def reject(*problems: Problem) -> Reject:
-    """A row that can't be sent."""
+    """Reject a row that can't be sent."""
     return Reject(problems=problems)
 
 
 def not_asked(rules: Rules, key: str) -> Reject:
-    """A row whose object could not be read from Stripe: nothing is done with it."""
+    """Leave a row alone whose object could not be read from Stripe."""
     return reject(
         Problem(
             code="lookup-failed",
@@ -195,7 +195,7 @@ def look(
 
 
 def uncleared(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
-    """Why a row is rejected: it asks to empty what Stripe can't empty."""
+    """Why a row is rejected: it clears something that Stripe can't clear."""
     dotted = ".".join(path)
     return Problem(
         code="not-clearable",

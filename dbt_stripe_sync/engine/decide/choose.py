@@ -1,4 +1,4 @@
-"""Which existing object is that of a row without a record, among those that match."""
+"""Chooses the existing object of a row without a record, among those that match."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Existing(Struct, frozen=True, kw_only=True):
 
 
 def choose(rules: Rules, diff: RowDiff, observed: Observed) -> Existing | Ask | Reject | None:
-    """The object of a row without a record, None where Stripe has none; or what is to be asked first."""
+    """The object of a row without a record, or None if Stripe has none; or what has to be asked first."""
     if observed.found is None:
         pairs = _pairs(rules, diff)
         return Ask(need=FindObjects(pairs=pairs)) if pairs else None
@@ -46,12 +46,12 @@ def choose(rules: Rules, diff: RowDiff, observed: Observed) -> Existing | Ask | 
 
 
 def has_ended(rules: Rules, body: Mapping[str, Any]) -> bool:
-    """Whether an object's life is over, and with it what its row can ask for."""
+    """Whether an object has ended, so that it can no longer become what its row asks for."""
     return body.get("status") in rules.lifecycle.ended
 
 
 def _pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
-    """The values by which a row's object is looked for: our tag first, since a lost state must not make it twice."""
+    """The values to search a row's object by. The tag comes first, so that a lost state doesn't create it twice."""
     is_asked = rules.tag_for is None or diff.key in rules.tag_for
     pairs = [(TAG_FIELD, row_tag(rules, diff.key))] if is_asked else []
     for match in rules.sync.match:
@@ -61,7 +61,7 @@ def _pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
 
 
 def _near_pairs(rules: Rules, diff: RowDiff) -> tuple[tuple[str, str], ...]:
-    """The row's email address, where it is to be found by it, as people may have written it otherwise."""
+    """The row's email address, if the row is matched by it, to be compared without case and blanks."""
     if "search" not in rules.resource.operations:
         return ()
     texts = [rules.builder.text(match.value, diff.row) for match in rules.sync.match if match.by == EMAIL]
@@ -82,7 +82,10 @@ def _differs_in_case(rules: Rules, diff: RowDiff, objects: Sequence[Mapping[str,
 
 
 def _living(rules: Rules, objects: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Those that count: an archived or ended one gives way to one in use, and restarts as a new one where asked."""
+    """The objects to choose from.
+
+    One in use comes before archived or ended ones, which are restarted if the sync asks for it.
+    """
     in_use = tuple(body for body in objects if body.get("active") is not False and not has_ended(rules, body))
     if in_use or rules.sync.when_ended is WhenEnded.RESTART:
         return in_use or tuple(body for body in objects if not has_ended(rules, body))
@@ -94,7 +97,7 @@ def _choose(rules: Rules, diff: RowDiff, found: Found, objects: tuple[Mapping[st
     if found.by == TAG_FIELD:
         if any(keeps(reference) for part in rules.layout.parts for reference in part.references):
             return _kept_unknown(rules, diff)
-        # One that was replaced keeps its tag: the row's object is the newest that is in use.
+        # A replaced object keeps its tag, so the row's object is the newest one in use.
         objects = objects[:1]
     if len(objects) > 1 and rules.sync.on_ambiguous is OnAmbiguous.REJECT:
         ids = ", ".join(str(body["id"]) for body in objects)

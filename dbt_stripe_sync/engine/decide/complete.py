@@ -1,4 +1,4 @@
-"""A change, made complete by what only its object shows: its status, the ids of its items, parts of hashes."""
+"""Completes a change with values that only its object has: its status, item ids, unmapped parts of hashes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Over(Struct, frozen=True, kw_only=True):
 def complete(
     rules: Rules, diff: RowDiff, change: Change, observed: Observed, shown: Mapping[str, Any] | None = None
 ) -> Change | Ask | Reject | Over | None:
-    """The same change, completed from its object; None if that is removed.
+    """The same change, completed from its object; None if the object is gone.
 
-    `shown` is the object if it was just found or read back and compared with the row.
+    `shown` is the object, if it was just found or read back and compared with the row.
     """
     lists = _sent_lists(rules, change)
     whole = _sent_whole(rules, change)
@@ -73,7 +73,7 @@ def _with_lists(
     seen: Mapping[str, Any],
     observed: Observed,
 ) -> Change | Ask | Reject:
-    """The change with the ids of all items of some lists, once the object or a list of its own has shown them."""
+    """The change with the ids of all items of some lists, once they were read from the object or its own list."""
     items: dict[str, Sequence[Mapping[str, Any]]] = {}
     for name in lists:
         shown = seen.get(name) or {}
@@ -93,7 +93,7 @@ def _items_of(rules: Rules, name: str, stripe_id: str) -> ReadItems:
 
 
 def to_expand(rules: Rules, change: Change) -> tuple[str, ...]:
-    """What an adopted object has to show before it is known whether it differs."""
+    """What an adopted object has to include before it is known whether it differs."""
     sent = change.calls[0].params if change.action is Action.ADOPT else {}
     return tuple(name for name in rules.lifecycle.shown_if_asked if name in sent)
 
@@ -101,7 +101,7 @@ def to_expand(rules: Rules, change: Change) -> tuple[str, ...]:
 def _with_items(
     rules: Rules, diff: RowDiff, change: Change, items: Mapping[str, Sequence[Mapping[str, Any]]], observed: Observed
 ) -> Change | Ask | Reject:
-    """The change with the ids of the items that it sends, and with those that leave."""
+    """The change with the ids of the items that it sends and removes."""
     lists = rules.lifecycle.item_lists
     calls = list(change.calls)
     for name, existing in items.items():
@@ -128,10 +128,10 @@ def _reusable(
     existing: Sequence[Mapping[str, Any]],
     observed: Observed,
 ) -> frozenset[str] | Ask | Reject:
-    """Which items of an object may become those of its row, if no record has them.
+    """Which items of an object may become items of its row, if no record has them.
 
-    They are those that name an object of a sync, or one that it has replaced. It's unknown whether an item that would
-    be added is meant to replace one of them.
+    They are those that name an object of a sync, or a replaced one. Otherwise, a new item might be meant to replace one
+    of them.
     """
     rule = rules.lifecycle.item_lists[name]
     ids, left = pair_items(wanted, existing, rule)
@@ -147,13 +147,13 @@ def _reusable(
 
 
 def _sent_lists(rules: Rules, change: Change) -> tuple[str, ...]:
-    """The lists of items with ids that the change sends to an object that exists."""
+    """The lists of items with ids that the change sends to an existing object."""
     sent = {name for call in change.calls if call.target for name in call.params}
     return tuple(name for name in rules.lifecycle.item_lists if name in sent)
 
 
 def _sent_anchored(rules: Rules, change: Change) -> tuple[str, ...]:
-    """The lists of an update whose start must come from the object, since their row lacks it or has `now`."""
+    """The lists of an update whose start must come from the object, since the row doesn't set it or sets `now`."""
     sent = [call.params for call in change.calls if call.target]
     return tuple(
         name
@@ -163,7 +163,7 @@ def _sent_anchored(rules: Rules, change: Change) -> tuple[str, ...]:
 
 
 def _anchored(rules: Rules, change: Change, names: Sequence[str], body: Mapping[str, Any]) -> Change:
-    """The change with the beginning of its lists as the object shows it."""
+    """The change with the start of its lists as the object has it."""
     calls = list(change.calls)
     for name in names:
         start = rules.lifecycle.anchored[name]
@@ -177,7 +177,7 @@ def _anchored(rules: Rules, change: Change, names: Sequence[str], body: Mapping[
 
 
 def _sent_entries(rules: Rules, change: Change) -> tuple[str, ...]:
-    """The lists of an update whose entries may have more in Stripe than the row maps."""
+    """The lists of an update whose entries may have more parts in Stripe than the row maps."""
     return tuple(
         name
         for name in rules.lifecycle.entries
@@ -186,7 +186,7 @@ def _sent_entries(rules: Rules, change: Change) -> tuple[str, ...]:
 
 
 def _with_entries(rules: Rules, diff: RowDiff, change: Change, names: Sequence[str], body: Mapping[str, Any]) -> Change:
-    """The change with the parts of such entries that the object has beside those of the row."""
+    """The change, with the parts of such entries that only the object has."""
     calls = list(change.calls)
     for name in names:
         shown, before = body.get(name), diff.params.get(name)
@@ -201,7 +201,7 @@ def _with_entries(rules: Rules, diff: RowDiff, change: Change, names: Sequence[s
 
 
 def partly_updated(rules: Rules, change: Change) -> frozenset[str]:
-    """The hashes of which an update sends only parts, while the object may have more."""
+    """The hashes of which an update sends only some parts, while the object may have more."""
     return frozenset(
         name
         for call in change.calls
@@ -211,7 +211,7 @@ def partly_updated(rules: Rules, change: Change) -> frozenset[str]:
 
 
 def filled(rules: Rules, change: Change, body: Mapping[str, Any]) -> Change:
-    """The change with the parts of its hashes that nothing maps, as the object has them."""
+    """The change, with the unmapped parts of its hashes as the object has them."""
     names = partly_updated(rules, change)
     if not names:
         return change
@@ -236,7 +236,7 @@ def _revealed(change: Change, body: Mapping[str, Any]) -> Change:
 
 
 def _sent_whole(rules: Rules, change: Change) -> tuple[str, ...]:
-    """The lists that an update of the change would replace as a whole, and in which others may have something."""
+    """The lists that an update would replace completely, and to which others may have added entries."""
     if rules.sync.items_owned is ItemsOwned.ALL or change.action is not Action.UPDATE:
         return ()
     sent = {name for call in change.calls if call.target for name in call.params}
@@ -244,7 +244,7 @@ def _sent_whole(rules: Rules, change: Change) -> tuple[str, ...]:
 
 
 def _has_foreign(shown: Any, before: Any) -> bool:
-    """Whether an object has more in a list than its row has put there."""
+    """Whether an object has entries in a list that its row did not add."""
     entries = shown.get("data") if isinstance(shown, dict) else shown
     ours = before if isinstance(before, list) else ()
     return isinstance(entries, list) and len(entries) > len(ours)

@@ -1,7 +1,9 @@
-"""One row that differs, as what it needs: the one place that decides, from data alone.
+"""Decides what a row that differs needs.
 
-`decide` is asked again with more observed for as long as it answers `Ask`; it keeps nothing between two calls, reads
-nothing and writes nothing.
+Every decision is made here, from data alone.
+
+If `decide` answers `Ask`, it is called again with more observed. It remembers nothing between two calls, and does no
+I/O.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ ENDED = "the object has ended already; `when_ended: restart` and `run --refresh`
 
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
-    """What a row needs, or what has to be seen before that can be said. Pure: no I/O, no memory."""
+    """What a row needs, or what has to be observed before that can be decided. Pure: no I/O, no memory."""
     return foresee(rules, row.diff.key, _decide(rules, row, observed))
 
 
@@ -78,7 +80,7 @@ def _decide(rules: Rules, row: Row, observed: Observed) -> Decision:
     if rules.sync.part_of is not None:
         return decide_part(rules, row.diff, row.payload, observed)
     if row.payload is None:
-        # Where the object has gone as well, nothing is left to do.
+        # If the object is gone, too, nothing is left to do.
         return Keep() if row.diff.missing else decide_removed(rules, row.diff, observed)
     if row.payload.problems:
         return Reject(problems=row.payload.problems)
@@ -90,7 +92,7 @@ def _decide(rules: Rules, row: Row, observed: Observed) -> Decision:
 
 
 def _decide_recorded(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    """A row with a record, whose object is there as far as we know."""
+    """Decide on a row with a record whose object exists, as far as we know."""
     known = without_old_tag(diff)
     if is_over(rules, known) and rules.sync.when_ended is WhenEnded.RESTART:
         return _decide_restarted(rules, known, payload, observed)
@@ -122,19 +124,19 @@ def _complete(
     restarts = bool(rules.lifecycle.ended) and rules.sync.when_ended is WhenEnded.RESTART
     if diff.kind is not Kind.RETURNED and not restarts:
         return done.instead
-    # It came back to the model, or its sync asks for another one.
+    # It came back to the model, or its sync asks for a new object.
     renewed = without_kept(diff, rules.layout)
     return _decide_anew(rules, renewed, rules.builder.build(diff.key, renewed.row), observed)
 
 
 def _decide_anew(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    """A row as if it had no record: its object can't be brought back."""
+    """Decide on a row as if it had no record, because its object can't be restored."""
     new = replace(diff, kind=Kind.NEW, stripe_id=None, params={}, payload_hash=None, adopted=False)
     return decide_new(rules, new, payload, observed)
 
 
 def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    """A row whose object was deleted in Stripe."""
+    """Decide on a row whose object was deleted in Stripe."""
     if rules.sync.on_deleted is OnDeleted.RECREATE:
         change = _decide_anew(rules, diff, payload, observed)
         reason = f"{diff.stripe_id} was deleted in Stripe, and `on_deleted: recreate` makes another one"
@@ -152,7 +154,7 @@ def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
 
 
 def _decide_restarted(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    """A row whose object was found to have ended, and whose sync asks for another one then."""
+    """Decide on a row whose object has ended, and whose sync then asks for a new one."""
     renewed = without_kept(diff, rules.layout)
     if renewed is not diff:
         payload = rules.builder.build(diff.key, renewed.row)
@@ -162,7 +164,7 @@ def _decide_restarted(rules: Rules, diff: RowDiff, payload: Payload, observed: O
 
 
 def _decide_ended(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision | None:
-    """Another object for a row that asks for what its own can't become, if that has ended and its sync restarts it."""
+    """A new object for a row whose own object has ended and can't become what it asks for, if the sync restarts it."""
     if rules.sync.when_ended is not WhenEnded.RESTART or not rules.lifecycle.ended:
         return None
     seen = look(rules, diff, observed, diff.stripe_id)
@@ -172,7 +174,7 @@ def _decide_ended(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
 
 
 def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    """A row without a record: Stripe may have its object already."""
+    """Decide on a row without a record: Stripe may already have its object."""
     existing = choose(rules, diff, observed)
     if isinstance(existing, Ask | Reject):
         return existing
@@ -186,7 +188,7 @@ def _decide_unknown(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
 
 
 def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, observed: Observed) -> Decision:
-    """Compare a row with an object that is not known as what it was sent as."""
+    """Compare a row with an existing object, if it isn't known with which parameters it was created."""
     decision = _decide_adopted(rules, diff, payload, existing)
     if isinstance(decision, Change) and (hidden := to_expand(rules, decision)):
         seen = look(rules, diff, observed, decision.stripe_id, (*rules.lifecycle.fixed_expand, *hidden))
@@ -219,7 +221,7 @@ def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Obser
 def _decide_changed(
     rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None, observed: Observed
 ) -> Decision:
-    """What a row needs that asks for something else than its record says, or that came back."""
+    """Decide on a row that asks for other parameters than its record has, or that came back."""
     comparison = compare(still_held(rules, diff), payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
@@ -254,7 +256,7 @@ def _decide_changed(
 def _decide_part_of_replaced(
     rules: Rules, diff: RowDiff, payload: Payload, immutable: Sequence[str], observed: Observed
 ) -> Decision | None:
-    """Another object for a row whose own is a part of one that another has taken the place of: it ends with that."""
+    """A new object for a row whose object is part of another one that was replaced: it ends together with that one."""
     whole = rules.lifecycle.part_of
     is_ours = any(mapping.path == (whole,) and isinstance(mapping.value, SyncRef) for mapping in rules.sync.fields)
     if whole is None or whole not in immutable or not is_ours:
@@ -270,7 +272,7 @@ def _decide_part_of_replaced(
 
 
 def _as_told_apart(rules: Rules, diff: RowDiff, params: dict[str, Any]) -> dict[str, Any]:
-    """What a row asks for, under the identifier that its object has: another one comes of a new name of its sync."""
+    """The row's parameters, with the identifier that its object has. A different one comes from a renamed sync."""
     name = rules.lifecycle.key_as
     is_ours = name is not None and (name,) not in rules.mapped and name in diff.params
     return {**params, name: diff.params[name]} if is_ours and name is not None else params
@@ -289,7 +291,7 @@ def _decide_adopted(
     payload = replace(payload, params={**back_in_use, **payload.params})
     seen = as_params(body, payload.params, rules.resource.params)
     if existing.by == TAG_FIELD:
-        # The sync created it: values that Stripe doesn't show are as they were sent.
+        # The sync created it: values that Stripe doesn't return are as they were sent.
         seen = {**{name: value for name, value in payload.params.items() if name not in body}, **seen}
     comparison = compare(seen, payload, rules.resource, rules.mapped)
     hidden = {
@@ -297,7 +299,7 @@ def _decide_adopted(
         for name in rules.lifecycle.shown_if_asked
         if name not in body and any(path.partition(".")[0] == name for path in comparison.immutable)
     }
-    # What the object does not show may be as it should be, or is to be asked for first.
+    # Values that the object doesn't return may already be right, or have to be asked for first.
     comparison.immutable = [path for path in comparison.immutable if _shows(body, path)]
     comparison.update |= hidden
     if comparison.immutable:
@@ -320,7 +322,7 @@ def _decide_adopted(
 
 
 def _shows(body: Mapping[str, Any], path: str) -> bool:
-    """Whether an object shows what a parameter is, by the parameter's dotted path; a list counts as a whole."""
+    """Whether an object returns a parameter, by the parameter's dotted path; a list counts as a whole."""
     value: Any = body
     for step in path.split("."):
         if isinstance(value, list) or (isinstance(value, dict) and value.get("object") == "list"):

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.payload.drift import Path
     from dbt_stripe_sync.model.difference import RowDiff
 
-# The code of the problem that a drifted object is.
+# The code of the problem of a drifted object.
 DRIFTED = "drifted"
 
 
 def is_over(rules: Rules, diff: RowDiff) -> bool:
-    """Whether the object was read back and its life is over."""
+    """Whether the object was read back and has ended."""
     return diff.drifted is not None and diff.drifted.get("status") in rules.lifecycle.ended
 
 
 def versions(rules: Rules, diff: RowDiff, payload: Payload) -> tuple[RowDiff, Payload]:
-    """What is compared if an object has drifted: the row, the object, and what the object should have.
+    """The versions to compare if an object has drifted: the row, the object, and what the object should have.
 
     `overwrite` restores all values of the row. Otherwise Stripe's value stays if the row's hasn't changed since it was
     last written.
@@ -50,7 +50,7 @@ def versions(rules: Rules, diff: RowDiff, payload: Payload) -> tuple[RowDiff, Pa
 
 
 def with_ours(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision) -> Decision:
-    """The decision on `versions`, with a record that keeps the row's values, and held back if both changed."""
+    """The decision on `versions`, with a record that keeps the row's values. It is held back if both sides changed."""
     drift = _drift(rules, diff)
     if drift is None or _overwrites(rules) or not isinstance(decision, Change | Refresh):
         return decision
@@ -65,7 +65,7 @@ def with_ours(rules: Rules, diff: RowDiff, payload: Payload, decision: Decision)
 
 
 def drifted_fields(rules: Rules, diff: RowDiff, payload: Payload | None) -> tuple[DriftedField, ...]:
-    """What of an object is not as its row asks for, though we wrote it so. Ours is what the row asks for now."""
+    """The fields of an object that differ from what we wrote. `ours` is what the row asks for now."""
     drift = _drift(rules, diff)
     if drift is None or payload is None:
         return ()
@@ -79,7 +79,7 @@ def drifted_fields(rules: Rules, diff: RowDiff, payload: Payload | None) -> tupl
 
 
 def drifted_object(rules: Rules, row: Row, decision: Decision) -> DriftedObject | None:
-    """What the plan stores about a row whose object was read back and differs from what was written, or has ended."""
+    """What the plan stores about a row whose object was read back and has drifted or ended."""
     diff, sync = row.diff, rules.sync
     if row.payload is None or diff.drift is None or isinstance(decision, Reject | Ask):
         return None
@@ -101,7 +101,7 @@ def drifted_object(rules: Rules, row: Row, decision: Decision) -> DriftedObject 
 
 
 def drift_problem(rules: Rules, drifted: DriftedObject, decision: Decision) -> Problem:
-    """The problem of an object that has drifted: which fields, without their values."""
+    """The problem of an object that has drifted: the names of its fields, without their values."""
     names = list(dict.fromkeys(part.path for part in drifted.changed))
     listed = ", ".join(f"`{name}`" for name in names)
     by = f" ({drifted.author})" if drifted.author is not None else ""

@@ -1,4 +1,4 @@
-"""What an object's status no longer lets change: such a row is rejected before Stripe would refuse its call."""
+"""Rejects rows that change what their object's status has fixed, before Stripe would reject the call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, Any]) -> Decision | None:
-    """What a row needs instead of `change`, where its object's status fixes what that would update."""
+    """What a row needs instead of `change`, if the status of its object has fixed something that `change` updates."""
     rule = next((rule for rule in rules.lifecycle.fixed if _status(rule, body) in rule.statuses), None)
     if rule is None:
         return None
@@ -35,7 +35,7 @@ def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, A
     names = [name for name in fixed if name not in spared]
     reason = f"{rule.reason} (its status is `{_status(rule, body)}`)"
     if diff.only_refs:
-        # The row says what it said. What it refers to was replaced, and an object that is over need not follow.
+        # The row itself hasn't changed: what it refers to was replaced, and an object that has ended need not follow.
         listed = ", ".join(f"`{name}`" for name in names)
         return Keep(note=Note(text=f"{listed} names a replaced object and stays as it is: {reason}"))
     problem = immutable_problem(rules, diff, names, reason, "")
@@ -45,7 +45,7 @@ def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, A
 
 
 def may_be_fixed(rules: Rules, change: Change) -> bool:
-    """Whether a change updates what the object's status may have fixed."""
+    """Whether a change updates something that the object's status may have fixed."""
     if change.removed:
         return False
     return any(rule.holds(name) for rule in rules.lifecycle.fixed for name in _sent(rules, change))
@@ -56,14 +56,14 @@ def _status(rule: Fixed, body: Mapping[str, Any]) -> str:
 
 
 def _sent(rules: Rules, change: Change) -> dict[str, Any]:
-    """What a change updates on an object that exists, without what holds for one request."""
+    """What a change updates on an existing object, without parameters that apply to a single request."""
     updates = [call.params for call in change.calls if call.operation == "update" and call.target is not None]
     request_only = rules.lifecycle.request_only
     return {name: value for params in updates for name, value in params.items() if name not in request_only}
 
 
 def _is_spared(name: str, value: Any, body: Mapping[str, Any], change: Change) -> bool:
-    """Whether a change can do without it: our tag, or what an adopted object hides and so may have as it should be."""
+    """Whether a change can omit it: our tag, or a value that an adopted object doesn't return and may already have."""
     is_tag = name == "metadata" and isinstance(value, dict) and value.keys() == {TAG}
     return is_tag or (change.action is Action.ADOPT and name not in body)
 

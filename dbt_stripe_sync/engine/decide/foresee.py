@@ -1,4 +1,4 @@
-"""A change that Stripe would refuse by its own documented rules, rejected before anything of it is sent."""
+"""Rejects changes that Stripe would reject by its documented rules, before anything is sent."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def foresee(rules: Rules, key: str, decision: Decision) -> Decision:
-    """The same decision, or a rejection where a call of it breaks a rule.
+    """The same decision, or a rejection if one of its calls breaks a rule.
 
-    The row's values were looked at when its payload was built; here come the times, and what an update alone needs.
+    The row's values were checked when its payload was built. This checks times, and what only applies to updates.
     """
     if not isinstance(decision, Change) or decision.removed:
         return decision
@@ -32,7 +32,7 @@ def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
     now = int(rules.now.timestamp())
     for call in change.calls:
         is_new = call.operation == CREATE
-        # A new object's values are the row's, which were already checked.
+        # The values of a new object are the row's values, which were already checked.
         checked = is_new and change.action is Action.CREATE
         known = {} if is_new else change.desired
         for violation in rules.resource.broken_rules(
@@ -45,7 +45,7 @@ def _problems(rules: Rules, key: str, change: Change) -> Iterator[Problem]:
 
 
 def check_finish(sync: Sync, key: str, finish: Finish, params: Mapping[str, Any]) -> Iterator[Problem]:
-    """A problem where an object lacks what it must have before its sync's step can end it."""
+    """A problem if an object lacks something that it needs to be finalized."""
     names = finish.lacking(params)
     if names:
         yield Problem(

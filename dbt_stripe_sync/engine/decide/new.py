@@ -1,4 +1,4 @@
-"""A row that needs a new object: whether Stripe can make one of it, and how."""
+"""Decides whether and how to create an object for a row that needs a new one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    """Another object for a row that has none, where it has all that Stripe requires at creation."""
+    """A new object for a row that has none, if the row has everything that Stripe requires at creation."""
     if rules.sync.mode is Mode.UPDATE:
         return Keep(note=Note(text="no object of this row was found, and the sync's mode is `update`"))
     params = payload.params
@@ -59,7 +59,7 @@ def decide_new(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed
 
 
 def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
-    """What a new object needs one of, and the row has none of: the columns that are mapped to it are null."""
+    """A group of parameters of which a new object needs one, and the row has none: the mapped columns are null."""
     params = rules.resource.params
     groups = [[name for name in group if name in params] for group in rules.lifecycle.needs_one_of]
     return [
@@ -79,7 +79,7 @@ def _lacking(rules: Rules, diff: RowDiff, payload: Payload) -> list[Problem]:
 def transfer_uniques(
     rules: Rules, diff: RowDiff, sent: Mapping[str, Any], observed: Observed
 ) -> Mapping[str, Any] | Ask:
-    """The parameters that take unique values over from other rows, if Stripe has them."""
+    """The parameters that take unique values over from other rows, if Stripe has such parameters."""
     taken = {
         unique.parameter: value
         for unique in rules.lifecycle.uniques

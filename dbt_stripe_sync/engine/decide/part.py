@@ -1,4 +1,4 @@
-"""What a part of a sync needs: parameters that are set on an object which another sync has made."""
+"""Decides on the separate step of a sync: parameters that are set on an object after another sync has created it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def decide_part(rules: Rules, diff: RowDiff, payload: Payload | None, observed: 
         return _set(rules, diff, payload, target)
     known = replace(diff, stripe_id=target)
     if diff.stripe_id == target and diff.missing:
-        return Keep()  # the sync itself says what is to be done where its object was deleted
+        return Keep()  # the main sync decides what happens if its object was deleted
     if diff.stripe_id == target and not diff.unreadable:
         found, wanted = versions(rules, known, payload)
         if same(found.params, wanted.params) and not any(refs_in(wanted.params)):
@@ -49,7 +49,10 @@ def decide_part(rules: Rules, diff: RowDiff, payload: Payload | None, observed: 
 
 
 def completed(rules: Rules, diff: RowDiff, decision: Decision, observed: Observed) -> Decision:
-    """The same with the parts of its hashes that it does not set. Where the object is gone, its own sync says so."""
+    """The same change, with the parts of its hashes that it doesn't set.
+
+    If the object is gone, the main sync handles that.
+    """
     if not isinstance(decision, Change) or not partly_updated(rules, decision):
         return decision
     seen = look(rules, diff, observed, decision.stripe_id)
@@ -59,7 +62,7 @@ def completed(rules: Rules, diff: RowDiff, decision: Decision, observed: Observe
 
 
 def _set(rules: Rules, diff: RowDiff, payload: Payload, target: Ref) -> Decision:
-    """On an object that this plan makes."""
+    """Set parameters on an object that this plan creates."""
     if not payload.params:
         return Keep()
     change = build_change(rules, diff, Action.UPDATE, payload.params)
@@ -72,7 +75,7 @@ def _set(rules: Rules, diff: RowDiff, payload: Payload, target: Ref) -> Decision
 
 
 def update_part(rules: Rules, diff: RowDiff, payload: Payload) -> Decision:
-    """The update of an object by what a part has of it now, to what it is to have."""
+    """The update that changes an object from a part's last written values to its current ones."""
     comparison = compare(diff.params, payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))

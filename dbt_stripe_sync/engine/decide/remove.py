@@ -1,4 +1,4 @@
-"""What the object of a row that left the model needs."""
+"""Decides what happens to the object of a row that left the model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def decide_removed(rules: Rules, diff: RowDiff, observed: Observed) -> Decision:
-    """What the object of a row needs that left the model."""
+    """Decide what the object of a row that left the model needs."""
     if rules.sync.on_removed is Removal.IGNORE:
         return _decide_ignored(rules, diff)
     rule = rules.lifecycle.on_removed.get(rules.sync.on_removed)
@@ -55,7 +55,7 @@ def decide_removed(rules: Rules, diff: RowDiff, observed: Observed) -> Decision:
     waits = _why_it_stays(rules, diff, step, observed) or _why_it_waits(rules, diff, step, observed)
     if waits is not None:
         return waits
-    # What no update does leaves the tag as it is, and the record says so on.
+    # An object that can't be updated keeps its old tag, and so does its record.
     known = without_old_tag(diff) if step.operation == "update" else diff
     ours = {} if diff.payload_hash == REBUILT else known.params
     change = replace(
@@ -70,25 +70,25 @@ def decide_removed(rules: Rules, diff: RowDiff, observed: Observed) -> Decision:
 
 
 def _decide_ignored(rules: Rules, diff: RowDiff) -> Decision:
-    """Where the object stays as it is: nothing, or the new name of its sync."""
+    """The object stays unchanged: no change, or only the new name of its sync."""
     known = without_old_tag(diff)
     kept = Refresh(record=build_record(rules, known, known.params))
     return retag(rules, known, old_tag(rules, diff), kept) if known is not diff else Keep()
 
 
 def _step(rules: Rules, rule: ByStatus, diff: RowDiff, observed: Observed) -> Step | Ask | Reject | Keep:
-    """The step that an object's status asks for."""
+    """The step for the object's status."""
     body = look(rules, diff, observed, diff.stripe_id, rule.expand)
     if isinstance(body, Ask | Reject):
         return body
     status = str(object_value(body, rule.status_field))
-    # One that was deleted by hand has no status: any call then says that it is gone, and the row is done with.
+    # An object that was deleted by hand has no status. Any call then reports that it is gone, and the row is done.
     step = rule.steps.get(status) if body else next(iter(rule.steps.values()))
     return step or Keep(note=Note(text=f"{rule.otherwise} (its status is `{status}`)"))
 
 
 def _why_it_stays(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -> Ask | Reject | None:
-    """What belongs to an object, so that Stripe refuses to delete it."""
+    """The objects that belong to an object, so that Stripe refuses to delete it."""
     kept_by = rules.lifecycle.kept_by
     if step.operation != "delete" or not kept_by:
         return None
@@ -112,7 +112,7 @@ def _keeps(rules: Rules, diff: RowDiff, holdings: Sequence[Holding]) -> Problem:
 
 
 def _why_it_waits(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -> Ask | Reject | Keep | None:
-    """What a permanent removal would also end: objects that others made, and those that end later by themselves."""
+    """What a permanent removal would also end: objects that others created, and those that end later by themselves."""
     if not step.gone or not rules.lifecycle.ends_with_it:
         return None
     if observed.holdings is None:

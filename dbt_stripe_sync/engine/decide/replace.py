@@ -1,4 +1,4 @@
-"""A new object in the place of one that can't be changed, and the end of the old one."""
+"""Replaces an object that can't be changed with a new one, and ends the old one."""
 
 from __future__ import annotations
 
@@ -40,8 +40,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-class Replacement(Struct, frozen=True, kw_only=True):
-    """What a row asks for that its object can't become. `found_by` says how that was found, where it is new to us."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """A row that asks for what its object can't become.
+
+    `found_by` says how the object was found, if it isn't recorded.
+    """
 
     diff: RowDiff
     payload: Payload
@@ -50,19 +54,19 @@ class Replacement(Struct, frozen=True, kw_only=True):
 
 
 def may_replace(sync: Sync, lifecycle: Lifecycle) -> bool:
-    """Whether a changed row of a sync may get another object."""
+    """Whether a changed row of a sync may get a new object."""
     return not isinstance(rule_of(sync, lifecycle), NotReplaced)
 
 
 def rule_of(sync: Sync, lifecycle: Lifecycle) -> Replace | NotReplaced:
-    """Decides what to do if a row changes what Stripe can't change."""
+    """The rule for a row that changes an immutable parameter."""
     if sync.options.get(REPLACE) is True and lifecycle.replace_if_asked is not None:
         return lifecycle.replace_if_asked
     return lifecycle.when_immutable_changes
 
 
 def decide_replaced(rules: Rules, asked: Replacement, observed: Observed) -> Decision:
-    """Replace the object if the lifecycle has a way, or reject the row with the reason."""
+    """Replace the object if the lifecycle allows it, or reject the row with the reason."""
     rule = rule_of(rules.sync, rules.lifecycle)
     if isinstance(rule, NotReplaced):
         return _stays(rules, asked, rule)
@@ -75,7 +79,7 @@ def decide_replaced(rules: Rules, asked: Replacement, observed: Observed) -> Dec
         body = seen
     shared = _shared(rule, asked)
     if shared and asked.found_by is not None:
-        # Only what we made is ended before there is anything in its place.
+        # Only an object that we created may end before its replacement exists.
         reason = f"a new one can't have the same `{shared[0]}` beside it"
         return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, reason, ""))
     step = _step(then, body)
@@ -113,7 +117,7 @@ def _build(
 
 
 def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
-    """A row whose object can't follow what it asks for."""
+    """Reject a row whose object can't become what it asks for."""
     if asked.diff.only_refs:
         names = ", ".join(f"`{name}`" for name in asked.comparison.immutable)
         again = (
@@ -130,7 +134,7 @@ def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
 def holders_to_move(
     rules: Rules, asked: Replacement, body: Mapping[str, Any], observed: Observed
 ) -> Sequence[Owed] | Ask | Reject:
-    """What has to be done before the old object can end: whatever holds it lets go, or the row is rejected."""
+    """The changes before the old object can end: everything that holds it releases it, or the row is rejected."""
     if not rules.lifecycle.held_by or not body:
         return ()
     stripe_id = str(asked.diff.stripe_id)
@@ -192,7 +196,7 @@ def _expand(rules: Rules, then: Step | ByStatus) -> tuple[str, ...]:
 def _step(then: Step | ByStatus, body: Mapping[str, Any]) -> Step | None:
     if not isinstance(then, ByStatus):
         return then
-    # One that was deleted by hand has no status: its call says that it is gone.
+    # An object that was deleted by hand has no status; the call then reports that it is gone.
     return then.steps.get(str(object_value(body, then.status_field))) if body else next(iter(then.steps.values()))
 
 
@@ -203,7 +207,7 @@ def _fixed_names(rules: Rules, asked: Replacement) -> list[str]:
 
 
 def owed_end(rules: Rules, diff: RowDiff, rule: Replace, end: PlannedCall, reason: str) -> Owed:
-    """The end of a row's object, owed once another one has its place. `end` is its call."""
+    """The end of a row's object, owed once its replacement exists. `end` is its call."""
     target = str(diff.stripe_id)
     return Owed(
         id=f"{change_id(rules.sync.name, diff.key)}!{target}",
@@ -219,7 +223,7 @@ def owed_end(rules: Rules, diff: RowDiff, rule: Replace, end: PlannedCall, reaso
 
 
 def end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] = ()) -> PlannedCall:
-    """The call that ends a replaced object. One that stays to be seen gives our tag up to the new one."""
+    """The call that ends a replaced object. If the object remains, its tag moves to the new one."""
     is_seen = step.operation == "update" and is_tagged(rules)
     tag = {"metadata": {TAG: "", FORMER_TAG: row_tag(rules, diff.key)}} if is_seen else {}
     params = {**step_params(rules, diff, step), **dict.fromkeys(gives_up, ""), **tag}
@@ -227,14 +231,14 @@ def end_call(rules: Rules, diff: RowDiff, step: Step, gives_up: tuple[str, ...] 
 
 
 def _shared(rule: Replace, asked: Replacement) -> list[str]:
-    """What the new object has of the old one and can't have beside it."""
+    """Values that the new object shares with the old one, but that two objects can't have at the same time."""
     return [
         name for name in rule.unless_mapped if name in asked.payload.params and name not in asked.comparison.immutable
     ]
 
 
 def _taken_over(rule: Replace, asked: Replacement) -> Mapping[str, str]:
-    """Parameters that would make another object beside the new one, and those that name the old one's instead."""
+    """Parameters that would create another object with the new one, and those that reuse the old one's instead."""
     wanted, had = asked.payload.params, asked.diff.params
     return {
         name: by
@@ -249,14 +253,14 @@ def _id_of(value: Any) -> str | None:
 
 
 def _carries(name: str, params: Mapping[str, Any]) -> bool:
-    """Whether something is there to be carried over: `transfer_lookup_key` needs a `lookup_key`."""
+    """Whether the row has what `carry_over` is about: `transfer_lookup_key` needs a `lookup_key`."""
     return not name.startswith("transfer_") or name.removeprefix("transfer_") in params
 
 
 def end_first(change: Change) -> tuple[Change, Change]:
-    """A replacement whose old object ends before the new one is made, as the two changes that it takes.
+    """A replacement whose old object ends before the new one is created, as two changes.
 
-    Should the second one be refused, its row has an ended object, and the next plan makes the new one.
+    If the second one is rejected, its row has an ended object, and the next plan creates the new one.
     """
     end = change.owes[-1]
     call = PlannedCall(operation=end.operation, target=end.target, params=end.params)
@@ -281,5 +285,5 @@ def end_first(change: Change) -> tuple[Change, Change]:
 
 
 def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What a step leaves in a record: not the tags."""
+    """What a step leaves in a record, without the tags."""
     return {name: value for name, value in params.items() if name != "metadata"}

@@ -1,4 +1,4 @@
-"""The tags of objects whose sync was renamed: the next change of a row writes the new one."""
+"""Updates the tags of objects whose sync was renamed: the next change of a row writes the new tag."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from dbt_stripe_sync.model.tag import TAG, build_tag
 if TYPE_CHECKING:
     from dbt_stripe_sync.model.difference import RowDiff
 
-# Those that are done to the object that the row has, and leave it there.
+# Actions on the object that the row has, which leave it in place.
 _KEEPS_ITS_OBJECT = frozenset({Action.UPDATE, Action.ARCHIVE, Action.CANCEL})
 
 
 def without_old_tag(diff: RowDiff) -> RowDiff:
-    """The same without the old name of its sync; the very same where it has none."""
+    """The same parameters without the old name of the sync; the identical object if it has none."""
     if TAGGED_AS not in diff.params:
         return diff
     return replace(diff, params={name: value for name, value in diff.params.items() if name != TAGGED_AS})
 
 
 def old_tag(rules: Rules, diff: RowDiff) -> str | None:
-    """The tag that the object has to lose since its sync was renamed, None where it can't, or need not."""
+    """The tag to remove from the object because its sync was renamed. None if it can't or need not be removed."""
     name = diff.params.get(TAGGED_AS)
     metadata = rules.resource.params.get("metadata")
     can_lose = is_tagged(rules) and "update" in rules.resource.operations and metadata and not metadata.immutable
-    # A record that was read back holds the object, whose own tag is compared.
+    # A record that was read back contains the object, whose own tag is compared.
     if not name or name == rules.sync.name or not can_lose or diff.payload_hash == REBUILT:
         return None
     return build_tag(rules.sync.project, name, diff.key)
@@ -52,7 +52,8 @@ def retag(rules: Rules, diff: RowDiff, old: str | None, decision: Decision) -> D
     new = {TAG: row_tag(rules, diff.key)}
     index = next((i for i, call in enumerate(change.calls) if call.operation == "update"), None)
     if index is None:
-        # Nothing else: what holds for one request says nothing of a tag, and the state may have no more than its hash.
+        # Nothing else: parameters for a single request don't belong to a tag update, and the state may have only their
+        # hash.
         step = Step(operation="update", params={"metadata": new})
         call = PlannedCall(operation=step.operation, target=diff.stripe_id, params=step_params(rules, diff, step))
         calls = (*change.calls, call)

@@ -1,4 +1,4 @@
-"""What brings an object back whose row is in its model again, by what the removal has done to it."""
+"""Reverses the removal of an object whose row is back in its model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
-    """What undoes the removal that the record shows."""
+    """The parameters that reverse the removal in the record."""
     for rule in rules.lifecycle.on_removed.values():
         for step in rule.steps.values() if isinstance(rule, ByStatus) else (rule,):
             if (
@@ -35,7 +35,7 @@ def revival(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
 
 
 def without_revival(payload: Payload, revival: Mapping[str, Any], rules: Rules) -> Payload:
-    """What a new object is made with: nothing has to be undone there."""
+    """The parameters of a new object, for which nothing has to be reversed."""
     return replace(
         payload,
         params={
@@ -45,7 +45,7 @@ def without_revival(payload: Payload, revival: Mapping[str, Any], rules: Rules) 
 
 
 def out_of_archive(rules: Rules, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What puts an archived object that is adopted back into use: its row is in the model."""
+    """The parameters that reactivate an adopted archived object, because its row is in the model."""
     step = rules.lifecycle.on_removed.get(Removal.ARCHIVE)
     if not isinstance(step, Step) or not step.revive or not step.params:
         return {}
@@ -53,13 +53,13 @@ def out_of_archive(rules: Rules, body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def revivals(rules: Rules) -> list[tuple[ByStatus, Step]]:
-    """The removals that a method of its own undoes."""
+    """The removals that are reversed by a method of their own."""
     rules_by_status = [rule for rule in rules.lifecycle.on_removed.values() if isinstance(rule, ByStatus)]
     return [(rule, step) for rule in rules_by_status for step in rule.steps.values() if step.revive_by]
 
 
 def revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -> tuple[PlannedCall, ...]:
-    """The call that restores an object, unless that was done by hand, as its status shows."""
+    """The call that restores an object, unless its status shows that somebody already did that by hand."""
     if diff.kind is not Kind.RETURNED or body is None:
         return ()
     return tuple(
@@ -70,7 +70,7 @@ def revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -
 
 
 def still_held(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
-    """What a row has of what it asks for. One that was away may have lost its unique values to another meanwhile."""
+    """The row's parameters without unique values that another row took over while this one was gone."""
     lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None}
     if diff.kind is not Kind.RETURNED or not lost:
         return diff.params
@@ -78,7 +78,7 @@ def still_held(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
 
 
 def seen_back(rules: Rules, diff: RowDiff, observed: Observed) -> Mapping[str, Any] | Ask | Reject | None:
-    """The object of a row that came back, where what undoes its removal depends on it, or of an unreadable record."""
+    """The object of a returned row if reversing its removal depends on it, or of a record that can't be read."""
     if not (diff.unreadable or (diff.kind is Kind.RETURNED and revivals(rules))):
         return None
     rule = rules.lifecycle.on_removed.get(rules.sync.on_removed)

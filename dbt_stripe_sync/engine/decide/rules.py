@@ -1,4 +1,4 @@
-"""What a decision is made from, and what it can be: values alone, so that the same data gives the same answer."""
+"""The inputs and results of decisions. They are plain values, so the same data gives the same decision."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-class Rules(Struct, frozen=True, kw_only=True):
-    """All that decisions about one sync's rows depend on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Everything that decisions about one sync's rows depend on.
 
-    `tag_for` says for which keys our own tag is looked for among existing objects: all of them on a sync's first run
-    (None), later those whose record was taken away. `forgotten` has the objects that these had, where they are known.
+    `tag_for` has the keys whose tag is searched for among existing objects: all of them on a sync's first run (None),
+    later those whose record was dropped. `forgotten` has the objects of these rows, if they are known.
     """
 
     sync: Sync
@@ -40,7 +41,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     @property
     def lifecycle(self) -> Lifecycle:
-        """How the objects of the sync's resource live."""
+        """The lifecycle of the sync's resource."""
         return self.resource.lifecycle
 
     @property
@@ -59,11 +60,12 @@ class Unseen(Enum):
     NOT_ANSWERED = "not answered"
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """Objects of a row without a record, newest first, by the first of its values that any object has.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The objects for a row without a record, newest first, by the first of its values that any object has.
 
-    `owners` has the sync and key of those that belong to a row already. `failed` says that Stripe could not be asked,
-    `is_near` that no object has a value itself, and that was looked for what differs from it in case or blanks alone.
+    `owners` has the sync and key of objects that already belong to a row. `failed` says that Stripe could not be asked.
+    `is_near` says that no object has the value exactly, so these differ from it in case or blanks.
     """
 
     by: str = ""
@@ -73,11 +75,13 @@ class Found(Struct, frozen=True, kw_only=True):
     is_near: bool = False
 
 
-class Holding(Struct, frozen=True, kw_only=True):
-    """An object that holds another: its `parameter` names it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """An object that refers to another one in its `parameter`.
 
-    `moves` says that it can name another object, `ours` that a sync wrote it, `follows` that its row refers to the held
-    object, so that its own change releases it. `leaving` says that its row already left the model.
+    `moves` says that it can refer to another object instead, and `ours` that a sync wrote it. `follows` says that its
+    row refers to the held object, so that its own change releases it. `leaving` says that its row already left the
+    model.
     """
 
     resource: str
@@ -89,13 +93,15 @@ class Holding(Struct, frozen=True, kw_only=True):
     leaving: bool = False
 
 
-class Observed(Struct, frozen=True, kw_only=True):
-    """What was read for one row so far; None if not read yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What was read for one row so far; None for what was not read yet.
 
-    `body` is the row's object with `expanded` shown; `items` has the items of lists of which the object only shows a
-    page; `holdings` the objects that hold it; `owners` says which row has a unique value; `ours` are those of some
-    objects that a row has, or had; `whole_is_left` says that no row has the object any longer of which this one is a
-    part.
+    - `body` is the row's object with `expanded` included.
+    - `items` has the items of lists of which the object only includes a page.
+    - `holdings` are the objects that hold it, and `owners` the rows that have its unique values.
+    - `ours` are those of some objects that a row has, or had.
+    - `whole_is_left` says that no row has the object any longer of which this one is a part.
     """
 
     found: Found | None = None
@@ -114,23 +120,32 @@ NOTHING_SEEN = Observed()
 # ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
 
 
-class FindObjects(Struct, frozen=True, kw_only=True):
-    """Existing objects by pairs of field and value, the first that hits counts; `is_near`: compared loosely."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindObjects:
+    """Asks for existing objects by pairs of field and value.
+
+    The first pair with a hit counts; `is_near` compares loosely.
+    """
 
     pairs: tuple[tuple[str, str], ...]
     is_near: bool = False
 
 
-class ReadObject(Struct, frozen=True, kw_only=True):
-    """An object as it is now. `path` holds the parameters of its URL, `expand` what it shows only where asked."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadObject:
+    """Asks for an object's current state.
+
+    `path` has the parameters of its URL, `expand` what it only returns on request.
+    """
 
     stripe_id: str
     path: Mapping[str, Any]
     expand: tuple[str, ...] = ()
 
 
-class ReadItems(Struct, frozen=True, kw_only=True):
-    """All items of a list of an object: every `resource` whose `parent` it is, or what its own `operation` lists."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadItems:
+    """Asks for all items of a list: every `resource` whose `parent` it is, or what its own `operation` lists."""
 
     name: str
     resource: str
@@ -139,28 +154,32 @@ class ReadItems(Struct, frozen=True, kw_only=True):
     operation: str | None = None
 
 
-class ReadHoldings(Struct, frozen=True, kw_only=True):
-    """What holds an object, by some rules of its lifecycle. `body` is the object, where a rule needs it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadHoldings:
+    """Asks for what holds an object, by some rules of its lifecycle. `body` is the object, if a rule needs it."""
 
     stripe_id: str
     rules: tuple[HeldBy, ...]
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
-class ReadOwners(Struct, frozen=True, kw_only=True):
-    """The rows that have values that must be unique among objects, by parameter."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOwners:
+    """Asks which rows have values that must be unique among objects, by parameter."""
 
     values: Mapping[str, str]
 
 
-class ReadOurs(Struct, frozen=True, kw_only=True):
-    """Which of some objects belong to a row, or did before they were replaced."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOurs:
+    """Asks which of some objects belong to a row, or did before they were replaced."""
 
     ids: tuple[str, ...]
 
 
-class ReadWhole(Struct, frozen=True, kw_only=True):
-    """Whether a row still has the object that this one is a part of, or another has taken its place."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadWhole:
+    """Asks whether a row still has the object that this one is a part of, or whether that was replaced."""
 
     stripe_id: str
 
@@ -171,16 +190,18 @@ Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwn
 # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Ask(Struct, frozen=True, kw_only=True):
-    """Nothing can be said before this is seen."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """The decision needs more data: the questions to answer first."""
 
     need: Need
 
 
-class Refresh(Struct, frozen=True, kw_only=True):
-    """The object is as it should be; its record is not, and is replaced without a call.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """The object is as it should be, but its record isn't; the record is replaced without a call.
 
-    `note` says what a person should know of it.
+    `note` is for the user.
     """
 
     record: Record
@@ -193,8 +214,9 @@ class Reject(Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...]
 
 
-class Keep(Struct, frozen=True, kw_only=True):
-    """The object stays as it is, and so does its record. `note` says why, where a person should know."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """The object and its record stay unchanged. `note` tells the user why, if that isn't obvious."""
 
     note: Note | None = None
 
@@ -202,8 +224,9 @@ class Keep(Struct, frozen=True, kw_only=True):
 Decision: TypeAlias = "Change | Refresh | Reject | Keep | Ask"
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    """A row that differs, with the parameters that it asks for; None where it left the model."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row that differs, with the parameters that it asks for; None if it left the model."""
 
     diff: RowDiff
     payload: Payload | None

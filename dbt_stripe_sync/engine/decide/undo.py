@@ -1,8 +1,8 @@
-"""What puts one row's object back to what it was before a run changed it, or why nothing can.
+"""Decides how to reverse what a run did to a row's object, or why that isn't possible.
 
-It is the same decision as for a row, asked with what the row had before: an update is the update back, what was
-created is removed as if its row had left, what was archived returns as if its row had come back. A replacement alone
-has a rule of its own, since a further new object would be no way back.
+It mostly asks `decide`, with the values from before the run. An update becomes the update back. A created object is
+removed, as if its row had left the model. An archived object returns, as if its row had come back. Only a replacement
+has its own rule, since another new object wouldn't reverse it.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ NOT_STORED = "the state doesn't store its values (`store_values: false`), so wha
 class Done(Struct, frozen=True, kw_only=True):
     """What a run did to a row, and what is known of the row now.
 
-    `is_unchanged` says that nothing has written the row's record since. `former` is the replaced object as it is now,
-    where the run has replaced one; empty where Stripe has it no more, None where it did not answer. `is_owed` says that
-    a step on it is still owed.
+    `is_unchanged` says that nothing has written the row's record since. If the run replaced an object, `former` is the
+    old object as it is now: empty if Stripe no longer has it, None if it did not answer. `is_owed` says that a step on
+    it is still owed.
     """
 
     run_id: str
@@ -60,7 +60,7 @@ class Done(Struct, frozen=True, kw_only=True):
 
 
 def decide_undone(rules: Rules, done: Done, observed: Observed) -> Decision:
-    """The change that undoes what a run did to a row; a `Keep` where that is undone already."""
+    """The change that reverses what a run did to a row, or a `Keep` if that is already reversed."""
     change, record = done.change, done.record
     if change.action in REMOVALS and change.gone:
         return cannot(rules, change.key, f"{change.stripe_id} was {_PAST[change.action]}, which Stripe can't reverse")
@@ -98,12 +98,12 @@ _PAST = {
 
 
 def cannot(rules: Rules, key: str, reason: str) -> Reject:
-    """Why something that a run did stays as it is."""
+    """The problem of a row that can't be restored, with the reason."""
     return Reject(problems=(Problem(code=CANNOT_UNDO, summary=reason, where=rules.sync.where.at_key(key)),))
 
 
 def _is_undone(rules: Rules, done: Done, record: Record) -> bool:
-    """Whether an undo that was stopped half-way has done this row already."""
+    """Whether an interrupted undo has already restored this row."""
     change = done.change
     if change.action is Action.CREATE:
         return record.removed
@@ -116,7 +116,7 @@ def _is_undone(rules: Rules, done: Done, record: Record) -> bool:
 
 
 def _diff(done: Done, record: Record) -> RowDiff:
-    """The row with what its record has: the hash of the row is left out, so that the next plan looks at it again."""
+    """The row with the values of its record. The row's hash is left out, so that the next plan compares it again."""
     return RowDiff(
         kind=Kind.CHANGED,
         key=record.key,
@@ -131,7 +131,7 @@ def _diff(done: Done, record: Record) -> RowDiff:
 
 
 def _as_undoing(rules: Rules, done: Done) -> Rules:
-    """The sync's rules without what it says of rows: nothing but the way back counts, for every field that changed."""
+    """The sync's rules without its row policies: only the way back counts, for every field that changed."""
     options = {name: value for name, value in rules.sync.options.items() if name == MOVE_HOLDERS}
     sync = replace(rules.sync, mode=Mode.UPSERT, on_deleted=OnDeleted.REJECT, options=options)
     builder = copy(rules.builder)
@@ -162,7 +162,7 @@ def _has_moved(rules: Rules, diff: RowDiff, observed: Observed) -> Ask | Reject 
 
 
 def removal_of_new(rules: Rules) -> Removal | None:
-    """How an object goes that a run has made: by a way that can be undone itself, where there is one."""
+    """How to remove an object that a run created: if possible, in a way that can itself be undone."""
     lifecycle = rules.lifecycle
     ways = sorted(lifecycle.on_removed, key=lambda removal: removal in lifecycle.permanent)
     return lifecycle.undone_by or next(iter(ways), None)
@@ -228,7 +228,7 @@ def _let_go(rules: Rules, diff: RowDiff, decision: Decision) -> Decision:
 
 
 def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
-    """The replaced object back in use, with what it gave up, and the new one ended as the old one was."""
+    """The replaced object in use again, with the values that it gave up; the new object ends as the old one did."""
     old, new = str(done.change.stripe_id), str(diff.stripe_id)
     rule = rule_of(rules.sync, rules.lifecycle)
     step = None if isinstance(rule, NotReplaced) else rules.lifecycle.on_removed.get(rule.then)
@@ -272,7 +272,7 @@ def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
 
 
 def _explained(rules: Rules, done: Done, decision: Decision, expected: set[Action]) -> Decision:
-    """The change with its reason; where the row's rules have none, why that is."""
+    """The change with its reason. If the row's rules don't give one, explain why."""
     if isinstance(decision, Reject):
         return cannot(rules, done.change.key, decision.problems[0].summary)
     if isinstance(decision, Keep) and decision.note is not None:

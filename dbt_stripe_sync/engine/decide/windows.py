@@ -1,4 +1,4 @@
-"""Times that Stripe takes only within a window, checked before anything is sent."""
+"""Checks times that Stripe accepts only within a window, before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def check_windows(
     params: Params, windows: Mapping[str, Window], now: datetime, where: Location, key: str
 ) -> Iterator[Problem]:
-    """A problem for each time of a new object that Stripe would refuse. Times are Unix seconds."""
+    """A problem for each time of a new object that Stripe would reject. Times are Unix seconds."""
     for name, window in windows.items():
         moment = params.get(name)
         if not isinstance(moment, int):

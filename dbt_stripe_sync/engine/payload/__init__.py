@@ -1,1 +1,1 @@
-"""A row and its sync into Stripe parameters, and one set of parameters against another."""
+"""Turns a row into Stripe parameters, and compares one set of parameters with another."""

@@ -1,4 +1,4 @@
-"""A changed row as the Stripe parameters that it asks for, or as the reasons why it can't be sent."""
+"""Builds the Stripe parameters of a changed row, or the reasons why it can't be sent."""
 
 from __future__ import annotations
 
@@ -47,12 +47,13 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import FieldMapping, Sync
 
 
-# How what a reference found begins where that is no id.
+# The prefix of a resolved reference that isn't an id yet.
 UNRESOLVED = (SEVERAL_MARK, NEAR_MARK, FAILED_MARK)
 
 
-class Payload(Struct, frozen=True, kw_only=True):
-    """What one row asks for. `params` holds no nulls; `absent` has the mapped paths whose value is null."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """The parameters of one row. `params` contains no nulls; `absent` has the mapped paths whose value is null."""
 
     params: dict[str, Any]
     absent: Mapping[tuple[str, ...], Nulls]
@@ -60,12 +61,12 @@ class Payload(Struct, frozen=True, kw_only=True):
 
 
 def pending_id(sync: str, key: str) -> str:
-    """What stands in a staged row for the id of an object that the plan makes."""
+    """The placeholder in a staged row for the id of an object that the plan creates."""
     return f"{PENDING_MARK}{sync}{PENDING_SEPARATOR}{key}"
 
 
 def resolve_refs_text(refs: str | None, ids: Mapping[Ref, str]) -> str | None:
-    """A row's `$refs` with the ids that its plan has made by now."""
+    """A row's `$refs`, with the ids of the objects that its plan has created so far."""
     if refs is None or PENDING_MARK not in refs:
         return refs
     named = (object_named(part) for part in refs.split(ID_SEPARATOR))
@@ -73,7 +74,7 @@ def resolve_refs_text(refs: str | None, ids: Mapping[Ref, str]) -> str | None:
 
 
 def refs_in(value: Any) -> Sequence[Ref]:
-    """Every `Ref` in some parameters, in their order."""
+    """Every `Ref` in some parameters, in order."""
     if isinstance(value, Ref):
         return (value,)
     if isinstance(value, dict):
@@ -88,7 +89,7 @@ def refs_in(value: Any) -> Sequence[Ref]:
 
 
 def resolve_refs(value: Any, ids: Mapping[Ref, str]) -> Any:
-    """The same parameters with every `Ref` replaced by its id. Raises `KeyError` where one is unknown."""
+    """The same parameters with every `Ref` replaced by its id. Raises `KeyError` if an id is unknown."""
     return map_leaves(value, lambda leaf: ids[leaf] if isinstance(leaf, Ref) else leaf)
 
 
@@ -100,12 +101,12 @@ class PayloadBuilder:
         self._resource = resource
         self.mapped = frozenset(mapping.path for mapping in sync.fields)
         self._fields = build_fields(sync.fields, resource.params, layout)
-        # Most parameters have nothing that only their whole value shows.
+        # Few parameters need a check of their complete value.
         names = dict.fromkeys(path[0] for path in self.mapped if path[0] in resource.params)
         self._checks = {name: check for name in names if (check := _check_of(resource.params[name])) is not None}
 
     def build(self, key: str, row: Mapping[str, Any]) -> Payload:
-        """The parameters of one row, with every problem that it has."""
+        """Build the parameters of one row, together with every problem that it has."""
         problems: list[Problem] = []
         absent: dict[tuple[str, ...], Nulls] = {}
         params = self._checked(self._build_params(row, problems, absent, key), key, problems)
@@ -117,7 +118,7 @@ class PayloadBuilder:
 
     @staticmethod
     def text(value: Value, row: Mapping[str, Any]) -> str | None:
-        """One value of a row as the text that an object is found by, None where it is null or has no text."""
+        """A value of a row as the text that an object is found by. None if it is null or can't be converted to text."""
         try:
             if isinstance(value, Column):
                 return None if is_null(row[value.name]) else as_text(row[value.name])
@@ -146,7 +147,7 @@ class PayloadBuilder:
         return made
 
     def _checked(self, params: dict[str, Any], key: str, problems: list[Problem]) -> dict[str, Any]:
-        """What only the whole payload shows: metadata's limits and required parts of hashes."""
+        """Check what depends on the complete payload: metadata's limits and required parts of hashes."""
         for name, check in self._checks.items():
             if name not in params:
                 continue
@@ -160,7 +161,7 @@ class PayloadBuilder:
 
 
 def _check_of(param: Param) -> Callable[[Any], None] | None:
-    """What is checked of a parameter once all that is mapped to it is there."""
+    """The check of a parameter's complete value, after all of its mappings are applied."""
     if param.name == "metadata":
         return check_metadata
     return partial(_check_required, param) if _has_required(param) else None
@@ -174,7 +175,7 @@ def _has_required(param: Param) -> bool:
 
 
 def object_of(sync: Sync, layout: Layout, row: Mapping[str, Any]) -> str | Ref | None:
-    """The object on which a part of a sync sets its parameters: its id, or the change that makes it."""
+    """The object on which a part of a sync sets its parameters: its id, or the change that creates it."""
     found: str | None = row[layout.row.references[own_reference(sync)]]
     if found is None or found.startswith(UNRESOLVED):
         return None

@@ -1,4 +1,4 @@
-"""Two sets of parameters, what was last written and what a row asks for now: what has to be sent to get there."""
+"""Compares the parameters that were last written with those that a row has now, and finds what to send."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 _ABSENT: Any = object()
 
 
-class Comparison(Struct):
-    """`update` is what to send, `desired` what the record has afterwards.
+@dataclass(slots=True)
+class Comparison:
+    """The result of comparing a row's parameters with its record.
 
-    `immutable` has the dotted paths of changed parameters that updates don't accept, for hashes and lists the part that
-    isn't accepted (`fixed_amount.amount`); `update` has none of them. `uncleared` are mapped ones that are null now and
-    can't be emptied.
+    `update` is what to send, `desired` what the record has afterwards. `immutable` has the dotted paths of changed
+    parameters that an update can't change; in hashes and lists, the path of the part (`fixed_amount.amount`). `update`
+    contains none of them. `uncleared` are mapped parameters that are null now and that Stripe can't clear.
     """
 
     update: dict[str, Any] = field(default_factory=dict)
@@ -39,12 +40,12 @@ class Comparison(Struct):
 
 
 def payload_hash(params: Mapping[str, Any]) -> str:
-    """A digest of some parameters, the same for the same meaning."""
+    """A digest of some parameters. Parameters with the same meaning have the same digest."""
     return sha256(canonical(params).encode()).hexdigest()
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values mean the same to Stripe. `one` may hold fingerprints, as what is read from a record does."""
+    """Whether two values mean the same to Stripe. `one` may contain fingerprints, as values from a record do."""
     if isinstance(one, str) and isinstance(other, str):
         return one == other
     if isinstance(one, Fingerprint):
@@ -61,8 +62,8 @@ def compare(
 ) -> Comparison:
     """Compare the top-level parameters one by one.
 
-    Only those that differ are sent, a hash with everything that an update accepts. A parameter that is no longer mapped
-    stays unchanged in Stripe, and leaves the record.
+    Only parameters that differ are sent, and a hash is sent with everything that an update accepts. A parameter that is
+    no longer mapped stays unchanged in Stripe, and is removed from the record.
     """
     result = Comparison()
     walk = _Walk(payload=payload, lifecycle=resource.lifecycle, mapped=mapped, result=result)
@@ -89,7 +90,7 @@ class _Walk(Struct):
     result: Comparison
 
     def step(self, path: tuple[str, ...], old: Any, new: Any, param: Param) -> tuple[Any, Any]:
-        """What to send for this parameter, and what the record has afterwards; `_ABSENT` if nothing."""
+        """What to send for this parameter, and what the record has afterwards; `_ABSENT` if there is nothing."""
         sent, kept = self._difference(path, old, new, param)
         if sent is not _ABSENT and (param.immutable or self._was_set_once(path, old)):
             self.result.immutable.append(".".join(path))
@@ -105,7 +106,7 @@ class _Walk(Struct):
             return self._map(path, old or {}, new or {}, param)
         if new is None:
             if param.kind is ParamKind.HASH and not param.clearable and isinstance(old, dict) and self._is_ours(path):
-                sent, kept = self._hash(path, old, {}, param)  # its parts may be such that can be emptied
+                sent, kept = self._hash(path, old, {}, param)  # its parts may be clearable
                 return sent, kept or _ABSENT
             return self._gone(path, old, param)
         if same(old, new):
@@ -120,9 +121,9 @@ class _Walk(Struct):
     def _hash(
         self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
     ) -> tuple[Any, Any]:
-        """A hash is sent whole, with what has to be emptied in it, so that no part depends on what Stripe keeps.
+        """A hash is sent completely, with empty text for the parts to clear, so nothing depends on Stripe's merging.
 
-        What only creation takes is left out: an update refuses it though it has not changed.
+        Parts that only creation accepts are left out: an update rejects them even if they haven't changed.
         """
         sent: dict[str, Any] = {}
         kept: dict[str, Any] = {}
@@ -142,7 +143,10 @@ class _Walk(Struct):
         return (sent if differs else _ABSENT), kept
 
     def _items(self, path: tuple[str, ...], old: Any, new: list[Any], param: Param) -> tuple[Any, Any]:
-        """A list whose items are updated by their ids, since something in them is fixed; none can come or go."""
+        """A list whose items are updated by their ids, because some parts of an item are immutable.
+
+        Items can't be added or removed.
+        """
         rule = self.lifecycle.item_lists.get(path[0]) if len(path) == 1 else None
         identity_field = rule.identity_field if rule else None
         pairs = _paired(old, new, identity_field)
@@ -152,7 +156,7 @@ class _Walk(Struct):
         if pairs is None:
             self.result.immutable.append(".".join(path))
             return _ABSENT, new
-        # Without a rule nothing finds the ids, so that no part of an item can be changed.
+        # Without a rule, item ids are unknown, so no part of an item can be changed.
         found = (_fixed(before, after, param, all_of_it=rule is None) for before, after in pairs)
         fixed = dict.fromkeys(name for names in found for name in names)
         self.result.immutable += [".".join((*path, *name)) for name in fixed]
@@ -161,9 +165,9 @@ class _Walk(Struct):
     def _map(
         self, path: tuple[str, ...], old: Mapping[str, Any], new: Mapping[str, Any], param: Param
     ) -> tuple[Any, Any]:
-        """A map is merged by Stripe key by key, so only the keys that differ are sent."""
+        """Stripe merges a map key by key, so only the keys that differ are sent."""
         values = param.values
-        # docs.stripe.com/api/prices/update: `''` empties all of `currency_options`, but none of its keys.
+        # docs.stripe.com/api/prices/update: `''` clears `currency_options` as a whole, but not a single key.
         if values is not None and values.kind is ParamKind.HASH:
             if not new:
                 return self._gone(path, old or None, param)
@@ -187,7 +191,7 @@ class _Walk(Struct):
         return (sent or _ABSENT), (kept or _ABSENT)
 
     def _entry(self, path: tuple[str, ...], before: Any, after: Any, param: Param | None) -> Any:
-        """What to send of a map's hash that differs: all of it but what is fixed."""
+        """What to send for an entry of a map that differs: the whole entry except immutable parts."""
         if param is None or not isinstance(before, dict) or not isinstance(after, dict):
             return after
         fixed = {name for name, part in param.inner.items() if part.immutable}
@@ -211,7 +215,7 @@ class _Walk(Struct):
 
     @staticmethod
     def _may_empty(path: tuple[str, ...], nulls: Nulls, param: Param) -> bool:
-        # A text inside a hash is emptied with the hash that is sent whole; one at the top only where the user says so.
+        # A text inside a hash is cleared when the whole hash is sent; a top-level text only if the user asks for it.
         is_sent_whole = len(path) > 1 and not param.immutable
         return param.kind is ParamKind.STRING and (is_sent_whole or nulls is Nulls.CLEAR)
 
@@ -226,9 +230,9 @@ class _Walk(Struct):
 
 
 def _paired(old: Any, new: Sequence[Any], identity_field: str | None) -> list[tuple[Any, Any]] | None:
-    """Each item with its previous version: by its identity field, or else by its position.
+    """Each item with its previous version, matched by identity field or else by position.
 
-    None if one is added or removed.
+    None if one was added or removed.
     """
     if not isinstance(old, list) or len(old) != len(new) or not all(isinstance(item, dict) for item in (*old, *new)):
         return None
@@ -247,7 +251,7 @@ def _paired(old: Any, new: Sequence[Any], identity_field: str | None) -> list[tu
 def _fixed(
     before: Mapping[str, Any], after: Mapping[str, Any], param: Param, *, all_of_it: bool
 ) -> Iterator[tuple[str, ...]]:
-    """The parts of an item that differ and that no update takes."""
+    """The parts of an item that differ and that an update can't change."""
     for name, part in param.inner.items():
         old, new = before.get(name), after.get(name)
         if same(old, new):
@@ -259,6 +263,6 @@ def _fixed(
 
 
 def _item(item: Mapping[str, Any], param: Param, identity_field: str | None) -> dict[str, Any]:
-    """An item for an update, with what its id is found by."""
+    """An item for an update, with the field that its id is found by."""
     sent = {} if param.item is None else without_immutable(dict(item), param.item) or {}
     return {name: sent.get(name, value) for name, value in item.items() if name in sent or name == identity_field}

@@ -1,7 +1,7 @@
 """Detects what others changed in Stripe: compares an object with what was last written to it.
 
-Only what a record has is compared, and only if the object shows it in a comparable form. Fields, metadata and items
-that others set aren't drift, nor is a keyword that Stripe converts (`trial_end: now`).
+Only the parameters in the record are compared, and only if the object returns them in a comparable form. Fields,
+metadata and items that others set aren't drift. Neither is a keyword that Stripe converts (`trial_end: now`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 _HIDDEN: Any = object()
 _GONE: Any = object()
-# Stripe shows currencies in lower case, however they were sent (docs.stripe.com/api/prices/object).
+# Stripe returns currencies in lower case, however they were sent (docs.stripe.com/api/prices/object).
 _ANY_CASE = frozenset({"currency"})
 
 
@@ -41,8 +41,9 @@ class DriftedField(Struct, frozen=True, kw_only=True):
     theirs: Any
 
 
-class Drift(Struct, frozen=True, kw_only=True):
-    """What differs, and `seen`: the record's parameters as they would be if the record had what the object has."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """The parameters that differ, and `seen`: the record's parameters with the object's current values."""
 
     fields: tuple[DriftedField, ...]
     seen: Mapping[str, Any]
@@ -67,8 +68,9 @@ def find_drift(params: Mapping[str, Any], body: Mapping[str, Any], resource: Res
     return Drift(fields=tuple(walk.fields), seen=seen)
 
 
-class _Walk(Struct):
-    """Walks the record's parameters with Stripe's, and yields Stripe's value for each, or `_GONE`."""
+@dataclass(slots=True)
+class _Walk:
+    """Walks through the record's parameters and the object's, and yields the object's value for each, or `_GONE`."""
 
     fields: list[DriftedField] = field(default_factory=list)
 
@@ -83,7 +85,7 @@ class _Walk(Struct):
         return self._leaf(path, ours, theirs, param)
 
     def items(self, path: Path, ours: Any, theirs: Any, param: Param, rule: ItemList) -> Any:
-        """A list whose items have ids: those that we never set are not looked at."""
+        """A list whose items have ids. Items that the sync never set are ignored."""
         shown = _page(theirs)
         if not isinstance(ours, list) or not isinstance(shown, list):
             return ours
@@ -115,7 +117,7 @@ class _Walk(Struct):
         seen = {}
         for name, value in ours.items():
             part = (param.values if param is not None and is_map else None) or fields.get(name)
-            # A map shows every key that it has; a hash need not show every part.
+            # Stripe returns every key of a map, but not always every part of a hash.
             found = self.value((*path, name), value, theirs.get(name, None if is_map else _HIDDEN), part)
             if found is not _GONE:
                 seen[name] = found
@@ -182,7 +184,7 @@ def _id_of(value: Any) -> Any:
 
 
 def _is_another_kind(ours: list[Any], shown: list[Any]) -> bool:
-    """Whether Stripe shows something else than what it takes: an object of its own for each of our values."""
+    """Whether Stripe returns another type than it accepts, such as an object in place of a value."""
     made = [item for item in shown if isinstance(item, str) and is_object_id(item)]
     return bool(made) and not any(isinstance(item, str) and is_object_id(item) for item in ours)
 
@@ -192,7 +194,7 @@ def _only(item: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _number(theirs: Any) -> Any:
-    """Stripe answers some decimals as numbers and takes all of them as text."""
+    """Stripe returns some decimals as numbers, and accepts all of them as text."""
     if isinstance(theirs, bool) or not isinstance(theirs, int | str):
         return theirs
     try:
@@ -202,7 +204,7 @@ def _number(theirs: Any) -> Any:
 
 
 def _without_floats(theirs: Any) -> Any:
-    """The same with decimals as text, which is how they are sent."""
+    """The same value with decimals as text, which is how they are sent."""
     return map_leaves(theirs, lambda leaf: plain(Decimal(str(leaf))) if isinstance(leaf, float) else leaf)
 
 
@@ -213,7 +215,7 @@ def _forms(theirs: Any, *, any_case: bool) -> tuple[Any, ...]:
 
 
 def _means(value: Any) -> str | None:
-    """A value in the form in which two that are sent and shown differently can be compared."""
+    """A value in a normal form, so that values that are sent and returned differently can be compared."""
     return value.strip() if isinstance(value, str) else None if value is None else str(value)
 
 
@@ -223,8 +225,8 @@ def _means(value: Any) -> str | None:
 def merge(base: Any, ours: Any, theirs: Any) -> tuple[Any, bool]:
     """A three-way merge of the row's values and others' changes, and whether both changed the same value.
 
-    `base` is what was last written, `ours` the row's current value, `theirs` the object's; if both changed, the row
-    wins. None means that it isn't set.
+    `base` is what was last written, `ours` the row's current value, and `theirs` the object's value. If both changed,
+    the row wins. None means that the parameter isn't set.
     """
     if same(base, theirs) or same(ours, theirs):
         return ours, False

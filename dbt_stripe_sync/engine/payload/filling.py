@@ -34,7 +34,7 @@ def partly_sent(params: Mapping[str, Any], known: Mapping[str, Param], lifecycle
 def fill(
     params: Mapping[str, Any], names: frozenset[str], body: Mapping[str, Any], known: Mapping[str, Param]
 ) -> dict[str, Any]:
-    """The same parameters, those of `names` with the parts that the object has beside them."""
+    """The same parameters, with `names` completed by the parts that only the object has."""
     return {
         name: _filled(value, body.get(name), known[name]) if name in names else value for name, value in params.items()
     }
@@ -43,9 +43,9 @@ def fill(
 def fill_entries(
     entries: Sequence[Any], shown: Sequence[Any], before: Sequence[Any], param: Param, rule: Entries
 ) -> list[Any]:
-    """The entries of a list that is sent as a whole, with the parts that the object's have and no row has set.
+    """The entries of a list that is sent completely, each with the parts that its object has and no row has set.
 
-    What a row had set `before` and asks for no more is left out on purpose.
+    Parts that a row had set `before` and no longer sets are left out on purpose.
     """
     if param.item is None:
         return list(entries)
@@ -62,7 +62,7 @@ def fill_entries(
 
 
 def _beside(value: Any, shown: Any, before: Any, param: Param, rule: Entries) -> Any:
-    """A hash with the parts beside its own that the object shows and that no row had set."""
+    """A hash, plus the parts that the object has and that no row had set."""
     if not isinstance(value, dict) or not isinstance(shown, dict):
         return value
     before = before if isinstance(before, dict) else {}
@@ -93,7 +93,7 @@ def _inner(entry: Any, known: tuple[Mapping[str, Any], Mapping[str, Any]], by: s
 
 
 def _by(name: str, entries: Any) -> Mapping[str, Any]:
-    """The entries of a list by a part, an object by its id."""
+    """The entries of a list by one of their parts; if that part is an object, by its id."""
     found = {}
     for entry in entries if isinstance(entries, list) else ():
         value = entry.get(name) if isinstance(entry, dict) else None
@@ -103,13 +103,13 @@ def _by(name: str, entries: Any) -> Mapping[str, Any]:
 
 def _lacks(value: Any, param: Param) -> bool:
     if param.kind is not ParamKind.HASH or not isinstance(value, dict):
-        return False  # `''` empties it on purpose
+        return False  # `''` clears it on purpose
     fields = _fillable(value, param)
     return any(name not in value or part.kind is ParamKind.MAP or _lacks(value[name], part) for name, part in fields)
 
 
 def _fillable(value: Mapping[str, Any], param: Param) -> list[tuple[str, Param]]:
-    """The parts that an update takes and that don't say in another form what the value says already."""
+    """The parts that an update accepts and that don't repeat the value in another form."""
     return [
         (name, part)
         for name, part in (param.fields or {}).items()
@@ -118,7 +118,7 @@ def _fillable(value: Mapping[str, Any], param: Param) -> list[tuple[str, Param]]
 
 
 def _is_merged(param: Param) -> bool:
-    """Whether it is a map such as `currency_options`, each entry of which is one amount."""
+    """Whether it is a map such as `currency_options`, whose entries each describe one amount."""
     return param.values is not None and param.values.kind is ParamKind.HASH
 
 
@@ -133,7 +133,7 @@ def _filled(value: Any, shown: Any, param: Param) -> Any:
     if param.kind is ParamKind.MAP:
         return {**{name: part for name, part in shown.items() if isinstance(part, str)}, **value}
     if _KIND in value and value[_KIND] != shown.get(_KIND):
-        return value  # it becomes another kind of thing: what it was before does not belong to it
+        return value  # its type changes, so its old parts no longer apply
     filled = dict(value)
     for name, part in _fillable(value, param):
         theirs = shown.get(name)
@@ -144,7 +144,7 @@ def _filled(value: Any, shown: Any, param: Param) -> Any:
 
 
 def _as_param(shown: Any, param: Param) -> Any:
-    """An object's value in the form of the parameter, or `_UNKNOWN` if it doesn't show it in that form."""
+    """An object's value in the form of the parameter, or `_UNKNOWN` if it can't be converted."""
     if shown is None or shown in ("", [], {}):
         return _UNKNOWN
     if param.kind in (ParamKind.HASH, ParamKind.MAP):

@@ -1,4 +1,4 @@
-"""What Stripe would refuse by its own documented rules, as problems of the row that asks for it."""
+"""Checks a row's values against Stripe's documented rules, and reports those that Stripe would reject."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Location, key: str) -> Iterator[Problem]:
-    """The problems of all of a row's values, except for times. `where` is the place of its sync."""
+    """The problems of all of a row's values, except for times. `where` is the location of the sync."""
     later = {name: value for name, value in params.items() if not resource.params[name].creatable}
     at_first = {name: value for name, value in params.items() if name not in later} if later else params
     for operation, part in (("create", at_first), ("update", later)):
@@ -26,7 +26,7 @@ def foresee_payload(resource: Resource, params: Mapping[str, Any], where: Locati
 
 
 def problem_of(violation: Violation, where: Location) -> Problem:
-    """A broken rule as a problem of the row at a place."""
+    """The problem of a row that breaks a rule at a location."""
     advice = violation.hint or "correct its column in the model"
     return Problem(
         code="stripe-rule",

@@ -1,4 +1,4 @@
-"""Lists whose items Stripe knows by id: an item without one would be added, not changed."""
+"""Updates lists whose items have ids in Stripe. An item that is sent without its id would be added, not changed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import FieldMapping, Sync
 
 
-class Emptying(Struct, frozen=True, kw_only=True):
-    """What an item may lose: `fields` by what the sync maps in items, what earlier rows set there as `before`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emptying:
+    """Describes what an item may lose.
 
-    `ours` has the mapped paths inside an item, None if whole items come from a column. `all_ours` says that every item
-    of the object belongs to the row. `is_known` is false if no record has the items that the row added: then none of
-    them is removed, and only those in `reusable` are replaced.
+    - `fields` are what the sync maps in items, and `before` what earlier rows set there.
+    - `ours` has the mapped paths inside an item, or None if whole items come from a column.
+    - `all_ours` says that every item of the object belongs to the row.
+    - `is_known` is false if no record has the items that the row added. Then no item is removed, and only the items in
+      `reusable` are replaced.
     """
 
     fields: Mapping[str, Param]
@@ -34,18 +37,18 @@ class Emptying(Struct, frozen=True, kw_only=True):
     reusable: frozenset[str] = frozenset()
 
     def may_remove(self, shown: Mapping[str, Any], identity: str) -> bool:
-        """Whether an item of the object that the row does not ask for is one that the row has put there."""
+        """Whether the row itself added an item of the object that it no longer asks for."""
         here = _identity(shown, identity)
         return self.all_ours or any(
             same(old.get(identity), here) or old.get("id") == shown["id"] for old in self.before
         )
 
     def may_reuse(self, shown: Mapping[str, Any], identity: str) -> bool:
-        """Whether an item that the row does not ask for makes room for one that it does."""
+        """Whether an item that the row doesn't ask for can be turned into one that it does ask for."""
         return self.may_remove(shown, identity) if self.is_known else _identity(shown, identity) in self.reusable
 
     def of(self, item: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
-        """What to send with an item to clear what its row no longer has, and nothing that others set."""
+        """What to send with an item to clear values that its row no longer has, but nothing that others set."""
         lost: dict[str, Any] = {}
         for name, param in self.fields.items():
             once = [old[name] for old in self.before if old.get(name) is not None]
@@ -83,7 +86,7 @@ def emptying_of(sync: Sync, resource: Resource, name: str, before: Mapping[str, 
 
 
 def _mapped(sync: Sync, name: str) -> frozenset[tuple[str, ...]] | None:
-    """The paths inside an item that a null empties; None for all of them."""
+    """The paths inside an item that a null clears; None for all of them."""
     mapping = next((field for field in sync.fields if field.path == (name,)), None)
     if mapping is None or mapping.nulls is Nulls.IGNORE:
         return frozenset()
@@ -108,7 +111,7 @@ def match_items(
 ) -> list[dict[str, Any]]:
     """The items to send so that an object gets the wanted items and loses the previous ones.
 
-    Items with the same identity field keep their id. Of the rest, a removed one is turned into an added one: so a
+    Items with the same identity field keep their id. Of the rest, a removed item is turned into an added one, so a
     replaced price moves its item instead of ending it. The others are added, or marked as removed. An item that the row
     never had, such as an add-on that somebody put on the subscription, stays unchanged.
     """
@@ -119,7 +122,8 @@ def match_items(
     for wish, found in zip(wanted, ids, strict=True):
         id_, item = found, wish
         if found is not None and "id" not in wish and _same(wish, shown[found], rule.identity_field):
-            # What an item has already is not said again: Stripe may take an archived price for a new choice of it.
+            # Values that an item already has aren't sent again: Stripe may treat an archived price as a new choice of
+            # it.
             item = {name: value for name, value in wish.items() if name != rule.identity_field}
         if id_ is None and "id" not in item and left:
             id_ = next(iter(left))
@@ -131,7 +135,7 @@ def match_items(
 def pair_items(
     wanted: Sequence[Mapping[str, Any]], existing: Sequence[Mapping[str, Any]], rule: ItemList
 ) -> tuple[list[str | None], dict[str, Mapping[str, Any]]]:
-    """The id of the item that is each of those that are wanted, None for a new one; and the items that none is."""
+    """The id of each wanted item, or None for a new one; and the items that match none of them."""
     left = {str(item["id"]): item for item in existing}
     ids: list[str | None] = []
     for item in wanted:
@@ -147,7 +151,7 @@ def pair_items(
 
 
 def identities(items: Iterable[Mapping[str, Any]], rule: ItemList) -> tuple[str, ...]:
-    """What identifies the items of an object."""
+    """The values that identify the items of an object."""
     return tuple(str(_identity(item, rule.identity_field)) for item in items)
 
 

@@ -1,4 +1,4 @@
-"""Rows that stay with an object which another has replaced, and what they refer to once they can't."""
+"""Handles rows that keep referring to a replaced object, and what they refer to once they can't."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def without_kept(diff: RowDiff, layout: Layout) -> RowDiff:
-    """The same row with the newest of the objects that it refers to: a new object can't have a replaced one."""
+    """The same row with references to the newest objects, because a new object can't refer to a replaced one."""
     newest: dict[str, str] = {}
 
     def renewed(part: Part, row: Mapping[str, Any]) -> dict[str, Any]:

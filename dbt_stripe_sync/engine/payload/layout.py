@@ -1,4 +1,4 @@
-"""What a sync needs of its models: the columns to read, and the references that have to be resolved beside them."""
+"""Determines what a sync reads from its models: the columns, and the references to resolve with them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ REFS = "$refs"
 PARENT = "$parent"
 
 
-class Part(Struct):
-    """The columns and references that one model contributes: the sync's own, or a child's.
+@dataclass(slots=True)
+class Part:
+    """The columns and references of one model: the sync's own model, or a child model.
 
-    `numbers` are the columns that are staged as text and hold exact numbers, which shows once they are read.
+    `numbers` are columns with exact numbers that are staged as text, which is known only once they are read.
     """
 
     columns: dict[str, None] = field(default_factory=dict)
@@ -31,24 +32,26 @@ class Part(Struct):
     numbers: set[str] = field(default_factory=set)
 
     def cell(self, row: Mapping[str, Any], column: str) -> Any:
-        """A staged row's value of a column, a number as a number."""
+        """The value of a column in a staged row, with numbers as numbers."""
         value = row[column]
         return Decimal(value) if column in self.numbers and isinstance(value, str) and value else value
 
     def reference_key(self, reference: SyncRef | Lookup) -> str:
-        """The staged column that holds what a reference is looked up by."""
+        """The staged column with the value that a reference is looked up by."""
         return self.references[reference].replace("$ref", "$refkey")
 
 
-class ChildPart(Part, kw_only=True):
-    """A child model's part. `name` is the staged column of the parent that holds the list of its rows."""
+@dataclass(slots=True)
+class ChildPart(Part):
+    """The part of a child model. `name` is the parent's staged column that contains the list of child rows."""
 
     child: ChildRows
     name: str
 
 
-class Layout(Struct):
-    """All that is staged for a sync."""
+@dataclass(slots=True)
+class Layout:
+    """Everything that is staged for a sync."""
 
     row: Part
     children: list[ChildPart]
@@ -64,7 +67,7 @@ class Layout(Struct):
 
     @property
     def is_linked(self) -> bool:
-        """Whether rows have to be joined with anything before they can be compared."""
+        """Whether rows have to be joined with other data before they can be compared."""
         return bool(self.row.references or self.children)
 
 
@@ -114,17 +117,17 @@ def _take_columns(part: Part, names: Sequence[str]) -> None:
 
 
 def own_reference(sync: Sync) -> SyncRef:
-    """What leads from a row of a part to the object that the sync itself has for that row."""
+    """The reference from a row of a part to the object that its main sync has for that row."""
     return SyncRef(sync=str(sync.part_of), columns=sync.key)
 
 
 def keeps(reference: SyncRef | Lookup) -> bool:
-    """Whether a row stays with the object that it refers to when a new one replaces it."""
+    """Whether rows keep referring to an object after a new one has replaced it (`when_replaced: keep`)."""
     return isinstance(reference, SyncRef) and reference.when_replaced is WhenReplaced.KEEP
 
 
 def kept_column(name: str) -> str:
-    """The staged column with the replaced object that a row stays with."""
+    """The staged column with the replaced object that a row keeps referring to."""
     return f"{name}$kept"
 
 

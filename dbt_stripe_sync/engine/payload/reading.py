@@ -1,4 +1,7 @@
-"""How each mapped parameter is read from a row: worked out once for a sync, since a first sync reads every row."""
+"""Compiles how each mapped parameter is read from a row.
+
+This is done once per sync, since a first sync reads every row.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import FieldMapping, Value
 
 Row: TypeAlias = Mapping[str, Any]
-# Gives a row's value, None where it is null. Raises `BadValueError`.
+# Returns a row's value, or None if it is null. Raises `BadValueError`.
 Reader: TypeAlias = Callable[[Row], Any]
 
 
@@ -40,7 +43,7 @@ class MappedField(Struct, frozen=True):
 def build_fields(
     mappings: Iterable[FieldMapping], params: Mapping[str, Param], layout: Layout, part: Part | None = None
 ) -> Sequence[MappedField]:
-    """How the parameters of some mappings are read from the rows of a part, the sync's own by default."""
+    """Compile the mappings of a part, by default the sync's own part."""
     return tuple(
         MappedField(
             mapping,
@@ -53,7 +56,7 @@ def build_fields(
 
 
 def object_named(found: str) -> str | Ref:
-    """The object that a staged reference found: its id, or the change that makes it."""
+    """The object that a staged reference points to: its id, or the change that creates it."""
     if not found.startswith(PENDING_MARK):
         return found
     sync, _, key = found[1:].partition(PENDING_SEPARATOR)
@@ -61,7 +64,7 @@ def object_named(found: str) -> str | Ref:
 
 
 def put(params: dict[str, Any], field: MappedField, value: Any) -> None:
-    """Set a parameter. Two mappings of one hash give one hash."""
+    """Set a parameter. Two mappings of the same hash are merged into one hash."""
     for step in field.outer:
         inner = params.setdefault(step, {})
         if not isinstance(inner, dict):
@@ -178,7 +181,7 @@ def _list(value: ListOf, item: Param, layout: Layout, part: Part) -> Reader:
 
 
 def _hash(fields: Sequence[MappedField], row: Row, index: int) -> dict[str, Any]:
-    """One hash of a list. `index` is its place in the list."""
+    """One hash in a list. `index` is its position in the list."""
     made: dict[str, Any] = {}
     for field in fields:
         try:

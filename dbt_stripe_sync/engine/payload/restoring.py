@@ -1,4 +1,4 @@
-"""Restores parameters to their values before a change, from the fields of the change."""
+"""Restores parameters to their values before a change, from the fields that the change recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def before_change(
 
 
 def path_of_field(dotted: str, known: Mapping[str, Param]) -> Path:
-    """The steps of a dotted path. What follows a map's name is one of its keys, whatever dots that has."""
+    """Split a dotted path into its parts. Everything after a map's name is one key, even if it contains dots."""
     steps: list[str] = []
     rest = dotted
     while rest:
@@ -46,7 +46,7 @@ def path_of_field(dotted: str, known: Mapping[str, Param]) -> Path:
 
 
 def has_unstored(changed: Iterable[FieldChange]) -> bool:
-    """Whether the state knows only that something was there, and not what."""
+    """Whether the state knows that there was a value but doesn't store the value itself."""
     return any(_is_unstored(part.before) for part in changed)
 
 

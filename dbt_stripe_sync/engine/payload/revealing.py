@@ -1,7 +1,7 @@
-"""What is sent of an object that the state has only hashes of: a value that stays beside one that changes.
+"""Reads values that the state stores only as hashes, if they have to be sent together with a value that changes.
 
-A hash is sent whole, and what a null leaves as it is (`nulls: ignore`) is a part of it. With `store_values: false` the
-record lacks that part's value, and the object in Stripe has it.
+Stripe hashes are sent completely, including the parts that a null leaves unchanged (`nulls: ignore`). With
+`store_values: false`, the record lacks the values of those parts, so they come from the object in Stripe.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _UNKNOWN: Any = object()
 
 
 def is_hidden(value: Any) -> bool:
-    """Whether some parameters have a part that is only known as a hash."""
+    """Whether some parameters have a part that is known only as a hash."""
     if isinstance(value, dict):
         return any(map(is_hidden, value.values()))
     if isinstance(value, list | tuple):
@@ -28,12 +28,12 @@ def is_hidden(value: Any) -> bool:
 
 
 def reveal(params: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """The same parameters with what the object has for every hash; what it lacks is left out."""
+    """The same parameters with the object's values in place of hashes; parts that the object lacks are left out."""
     return _reveal(dict(params), body) if is_hidden(params) else dict(params)
 
 
 def choice_of(value: Any, param: Param) -> Any:
-    """The value of a parameter with few possible ones, though only its hash is known; None where it is none of them."""
+    """The value behind a hash, for a parameter with few possible values. None if it is none of them."""
     if not isinstance(value, Fingerprint):
         return value
     matches = value.matches or (lambda _: False)

@@ -1,4 +1,4 @@
-"""An object of Stripe's in the shape of parameters, to be compared with those of its row."""
+"""Converts an object from Stripe into the form of parameters, to compare it with the parameters of a row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def as_params(body: Mapping[str, Any], values: Mapping[str, Any], params: Mapping[str, Param] | None) -> dict[str, Any]:
-    """What an object has where the row has something, in the shape of parameters."""
+    """The object's values for the parameters that the row has, in the form of parameters."""
     seen: dict[str, Any] = {}
     for name, value in values.items():
         current = _as_value(body.get(name), value, (params or {}).get(name))
@@ -31,13 +31,13 @@ def _as_value(current: Any, value: Any, param: Param | None) -> Any:
     if isinstance(value, list):
         return _as_list(current, value, param)
     if param is not None and param.kind is ParamKind.NUMBER and isinstance(current, int | float | str):
-        # Stripe answers some decimals as numbers and takes all of them as text.
+        # Stripe returns some decimals as numbers, and accepts all of them as text.
         return plain(Decimal(str(current)))
     return current
 
 
 def _as_hash(current: Mapping[str, Any], value: Mapping[str, Any], param: Param | None) -> dict[str, Any]:
-    """A hash, with what Stripe requires in it and does not show."""
+    """A hash, with the parts that Stripe requires in it but doesn't return."""
     if param is not None and param.values is not None:
         return as_params(current, value, dict.fromkeys(value, param.values))
     fields = param.fields if param is not None and param.fields else {}
@@ -46,7 +46,7 @@ def _as_hash(current: Mapping[str, Any], value: Mapping[str, Any], param: Param 
 
 
 def _as_list(current: Any, values: list[Any], param: Param | None) -> Any:
-    """A list, or the page of it that an object shows, item by item in the shape of parameters."""
+    """A list, or the page of it that the object includes, with each item in the form of parameters."""
     items = current.get("data") if isinstance(current, dict) else current
     if not isinstance(items, list) or len(items) != len(values):
         return items

@@ -1,8 +1,10 @@
-"""What one template may cost for one row: steps, size and time. Past a limit it fails, and only its row is rejected.
+"""Limits what a template may use for one row: steps, size and time.
 
-Jinja's sandbox keeps a template away from the program, and not from its memory: `'x' * 10 ** 10`, a loop in a loop in a
-loop, or a text that is joined to itself over and over would end the run, or the machine. So each loop, call, filter and
-joining of texts counts against the row's budget, and is measured before it is done.
+Past a limit the template fails, and only its row is rejected.
+
+Jinja's sandbox protects the program from templates, but not its memory. `'x' * 10 ** 10`, nested loops, or a text that
+is joined to itself again and again would crash the run, or the machine. So each loop, call, filter and concatenation
+counts against the row's budget, and its result is measured before it is computed.
 """
 
 from __future__ import annotations
@@ -21,23 +23,23 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 # Stripe's longest texts have a few thousand characters; a list made by a template may have more.
 MOST_CHARACTERS = 100_000
-# Turns of loops, calls and filters for one row.
+# The number of loop iterations, calls and filters for one row.
 MOST_STEPS = 20_000
-# A value of this many characters costs as much as one step more.
+# A value with this many characters costs one more step.
 CHARACTERS_A_STEP = 500
 MOST_BITS = 4_096
 TOO_LARGE = f"it makes a value of more than {MOST_CHARACTERS:,} characters"
-# The processor's seconds, so that a busy machine rejects nothing that an idle one would send.
+# Seconds of processor time, so a busy machine rejects nothing that an idle one would send.
 MOST_SECONDS = 2.0
 STEPS_BETWEEN_LOOKS = 256
 
 
 class TemplateLimitError(TemplateError):
-    """A template takes too much of something for one row."""
+    """A template exceeds one of its limits for a row."""
 
 
 class Budget:
-    """What is left for the row that is being rendered."""
+    """What is left of the limits for the row that is being rendered."""
 
     def __init__(self) -> None:
         self._steps = 0
@@ -45,7 +47,7 @@ class Budget:
         self._began = time.thread_time()
 
     def spend(self, steps: int = 1) -> None:
-        """Count steps. Raises `TemplateLimitError` where there are too many, or where they have taken too long."""
+        """Count steps. Raises `TemplateLimitError` if there are too many, or if they have taken too long."""
         self._steps += steps
         if self._steps > MOST_STEPS:
             raise TemplateLimitError(f"it needs more than {MOST_STEPS:,} steps")
@@ -55,7 +57,7 @@ class Budget:
                 raise TemplateLimitError(f"it needs more than {MOST_SECONDS:g} seconds")
 
     def spend_on(self, size: int) -> None:
-        """Count the making of a value. Raises `TemplateLimitError` where it is too large."""
+        """Count the creation of a value. Raises `TemplateLimitError` if it is too large."""
         if size > MOST_CHARACTERS:
             raise TemplateLimitError(TOO_LARGE)
         self.spend(1 + size // CHARACTERS_A_STEP)
@@ -66,7 +68,7 @@ _budget: ContextVar[Budget] = ContextVar("budget")
 
 @contextmanager
 def budget() -> Iterator[Budget]:
-    """A new row's budget."""
+    """The budget of a new row."""
     made = Budget()
     token = _budget.set(made)
     try:
@@ -76,7 +78,7 @@ def budget() -> Iterator[Budget]:
 
 
 class LimitedEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, which counts everything that can grow or run on."""
+    """Jinja's sandbox, plus a count of everything that can grow or run forever."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
@@ -94,7 +96,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         return tree
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Calculate, once it is known that the result is small enough."""
+        """Calculate, after checking that the result is small enough."""
         _budget.get().spend_on(_size_of_result(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
@@ -107,7 +109,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         return super().call(context, obj, *args, **named)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Check the widths of `text.format(…)` first: Jinja's own wrapper hides the text that has them."""
+        """Check the widths in `text.format(…)` first, because Jinja's own wrapper hides the text that contains them."""
         wrapper = super().wrap_str_format(value)
         if wrapper is None:
             return None
@@ -129,7 +131,7 @@ def _call(name: str, arguments: list[Any], near: nodes.Node) -> nodes.Call:
 
 
 def _join_by_size(node: nodes.Node) -> None:
-    """Make every `a ~ b` below a node a call that looks at the sizes first."""
+    """Turn every `a ~ b` below a node into a call that checks the sizes first."""
 
     def replaced(part: Any) -> Any:
         if not isinstance(part, nodes.Node):
@@ -168,7 +170,7 @@ def _joined(*parts: Any) -> str:
 
 
 def _limited(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that counts what it is given, and cannot be asked for something huge."""
+    """A filter that counts its input and rejects requests for huge output."""
 
     @wraps(function)
     def filter_(*args: Any, **named: Any) -> Any:
@@ -179,7 +181,7 @@ def _limited(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check_call(function: Any, own: str | bytes, arguments: Sequence[Any]) -> None:
-    """Count a call by what it is given: a width is as large as it says, a replacement may be made at every place."""
+    """Count a call by its arguments: a width counts in full, and a replacement may happen at every position."""
     texts = [own, *(argument for argument in arguments if isinstance(argument, str | bytes))]
     size = sum(map(weigh, arguments)) + len(own)
     name = getattr(function, "__name__", "")
@@ -191,14 +193,14 @@ def _check_call(function: Any, own: str | bytes, arguments: Sequence[Any]) -> No
 
 
 def _widths_in(text: str | bytes) -> int:
-    """The numbers of a format's text, since each may be a width."""
+    """The numbers in a format text, since each may be a width."""
     shown = text.decode(errors="replace") if isinstance(text, bytes) else text
     digits = "".join(char if char.isdigit() else " " for char in shown).split()
     return sum(int(number[:9]) for number in digits)
 
 
 def weigh(value: Any) -> int:
-    """About how many characters a value has as text; a number may be the length of something to be made."""
+    """The approximate number of characters of a value as text; a number may be a requested length."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, bool) or value is None:
@@ -213,7 +215,7 @@ def weigh(value: Any) -> int:
 
 
 def _weigh_all(value: Any) -> int:
-    """The weight of all that is in a list or a hash, as often as it is in it; no further than the limit."""
+    """The weight of everything in a list or a hash, counted each time it occurs, up to the limit."""
     total, waiting = 0, [value]
     while waiting and total <= MOST_CHARACTERS:
         part = waiting.pop()
@@ -226,7 +228,7 @@ def _weigh_all(value: Any) -> int:
 
 
 def _digits(value: Decimal) -> int:
-    """How many digits a number has when it is written out, as an integer is made of it: `1E+900000` has very many."""
+    """How many digits a number has when written as an integer: `1E+900000` has very many."""
     return 8 if not value.is_finite() else max(8, min(abs(value.adjusted()), MOST_CHARACTERS + 1))
 
 

@@ -1,4 +1,4 @@
-"""Templates of field mappings: Jinja2, sandboxed, with `[[ ]]` so that dbt leaves them alone."""
+"""Renders the templates of field mappings: sandboxed Jinja2 with `[[ ]]`, which dbt doesn't render."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _printed(value: Any) -> Any:
     return abs(value) if isinstance(value, float | Decimal) and not value else value  # no -0
 
 
-# dbt renders `{{ }}` in meta itself, so templates have square brackets; with `{% raw %}` they can have curly ones.
+# dbt renders `{{ }}` in meta itself, so templates use square brackets; with `{% raw %}` they can use curly ones.
 _SQUARE = LimitedEnvironment(
     variable_start_string="[[",
     variable_end_string="]]",
@@ -53,7 +53,7 @@ _CURLY = LimitedEnvironment(undefined=jinja2.StrictUndefined, finalize=_printed,
 
 
 def environment_of(source: str) -> LimitedEnvironment:
-    """The environment whose brackets a template uses."""
+    """The environment for the brackets that a template uses."""
     return _CURLY if "{{" in source or "{%" in source else _SQUARE
 
 
@@ -63,10 +63,10 @@ def _compiled(source: str) -> jinja2.Template:
 
 
 def render_template(source: str, columns: Mapping[str, Any]) -> str:
-    """A template's text for one row.
+    """Render a template for one row, as text.
 
-    Raises `BadValueError` for a number that is not finite, `jinja2.TemplateError`, one of them where it takes too much,
-    or whatever an expression in it raises.
+    Raises `BadValueError` for a number that is not finite, and `jinja2.TemplateError` if the template fails or exceeds
+    its limits. An expression in the template may raise anything else.
     """
     cells = {name: _in_utc(cell) for name, cell in columns.items()}
     with budget() as limits:
@@ -79,5 +79,5 @@ def render_template(source: str, columns: Mapping[str, Any]) -> str:
 
 
 def _in_utc(cell: Any) -> Any:
-    """A time with a zone in UTC, so that its text is the same wherever it is rendered."""
+    """Convert a time with a zone to UTC, so that its text is the same wherever it is rendered."""
     return cell.astimezone(UTC) if isinstance(cell, datetime) and cell.tzinfo is not None else cell

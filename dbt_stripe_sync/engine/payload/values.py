@@ -1,6 +1,6 @@
-"""A warehouse cell as the value of a Stripe parameter, checked against the parameter's type.
+"""Converts a warehouse cell into the value of a Stripe parameter, checked against the parameter's type.
 
-Nothing here passes a decimal through a float, and no message holds a value.
+Decimals never pass through a float, and no message contains a value.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.params import Param
 
-# A line of a terminal holds about so many words.
+# About as many words as fit on a line of a terminal.
 SHOWN_CHOICES = 12
-# Times are left to `as_text`, which makes them UTC.
+# `as_text` formats times, because it converts them to UTC.
 JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 TRUE_TEXTS = frozenset({"true", "t", "yes", "1"})
 FALSE_TEXTS = frozenset({"false", "f", "no", "0"})
 
 
 class Unreadable:
-    """Stands for a cell that Python has no value for, such as an infinite time: no parameter takes it, and no text."""
+    """Stands for a cell that Python can't represent, such as an infinite time. No parameter and no text accepts it."""
 
     def __str__(self) -> str:
         raise ValueError("no text")
 
 
-# What there is to do where the place that finds a bad value knows no more than its code.
+# Hints for problems where the code that finds a bad value knows only the problem's code.
 _HINTS = {
     "missing-parameter": "fill it in the model, or filter the row out",
     "not-a-boolean": "cast the column to boolean in the model",
@@ -61,7 +61,7 @@ _HINTS = {
 
 
 class BadValueError(Exception):
-    """A cell can't be the value of its parameter. `path` leads from the mapped parameter to the part that is wrong."""
+    """A cell can't be the value of its parameter. `path` leads from the mapped parameter to the invalid part."""
 
     def __init__(self, code: str, reason: str, hint: str | None = None, path: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
@@ -72,20 +72,17 @@ class BadValueError(Exception):
 
 
 def is_null(cell: Any) -> bool:
-    """Whether a cell counts as null: an empty text does, since Stripe takes it as an order to clear the field."""
+    """Whether a cell counts as null. Empty text does, because Stripe would clear the field."""
     return cell is None or cell == ""
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a list or a hash has nothing in it: Stripe's forms can't say that, so it counts as null."""
+    """Whether a list or a hash is empty. Stripe's form encoding can't express that, so it counts as null."""
     return not value and isinstance(value, list | dict)
 
 
 def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> Any:
-    """A cell that is not null, as the parameter takes it.
-
-    Raises `BadValueError`.
-    """
+    """Convert a cell that is not null into a value of the parameter's type. Raises `BadValueError`."""
     is_text = isinstance(cell, str)
     if is_text and param.kind is ParamKind.STRING and conversion is None:
         return _text(cell, param)  # most cells by far
@@ -93,7 +90,7 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
         hint = "make it null in the model, or a time before the year 10000"
         raise BadValueError("not-a-time", "is a time without an end, or one that is too far away", hint)
     if is_text and cell in param.enum:
-        return cell  # a word that stands beside another type, such as `now` for `trial_end`
+        return cell  # a keyword that is allowed besides another type, such as `now` for `trial_end`
     if conversion is Conversion.JSON or (is_text and param.kind in _FROM_JSON):
         cell = _from_json(cell)
     elif conversion is Conversion.UNIX_SECONDS:
@@ -104,7 +101,7 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:
-    """Stripe's limits on metadata. Raises `BadValueError` with the first that is not kept."""
+    """Check Stripe's limits on metadata. Raises `BadValueError` for the first one that is exceeded."""
     for excess in find_excess(metadata, most_keys=METADATA_KEYS_OF_ROW):
         count = excess.count
         if excess.limit is MetadataLimit.KEYS:
@@ -136,7 +133,8 @@ def _from_json(cell: Any) -> Any:
 
 
 def _unix_seconds(cell: Any) -> int:
-    # docs.stripe.com/api: times are whole seconds since the Unix epoch. dbt's convention for a zoneless one is UTC.
+    # docs.stripe.com/api: times are whole seconds since the Unix epoch. By dbt's convention, a time without a zone is
+    # UTC.
     if isinstance(cell, datetime):
         moment = cell if cell.tzinfo else cell.replace(tzinfo=UTC)
         return int(moment.timestamp())
@@ -151,7 +149,7 @@ def _unix_seconds(cell: Any) -> int:
 
 
 def _number_or_word(cell: Any, param: Param) -> int | str:
-    # Some take a word beside a number: `trial_end: now`, `up_to: inf`.
+    # Some accept a keyword besides a number: `trial_end: now`, `up_to: inf`.
     return cell if isinstance(cell, str) and cell in param.enum else _integer(cell)
 
 
@@ -178,7 +176,7 @@ def _number(cell: Any, _param: Param) -> str:
 
 def _decimal(cell: Any, code: str, wanted: str) -> Decimal:
     try:
-        # repr() of a float is the shortest text that reads back the same, so nothing is added that was not there.
+        # repr() of a float is the shortest text that reads back as the same float, so it adds no digits.
         number = Decimal(repr(cell)) if isinstance(cell, float) else Decimal(cell)
     except (InvalidOperation, TypeError, ValueError):
         raise BadValueError(code, f"is {_kind_of(cell)}, but Stripe expects {wanted}") from None
@@ -188,7 +186,7 @@ def _decimal(cell: Any, code: str, wanted: str) -> Decimal:
 
 
 def plain(number: Decimal) -> str:
-    """A decimal as text without an exponent and without zeros that say nothing."""
+    """A decimal as text, without an exponent and without trailing zeros."""
     text = format(number, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
@@ -207,12 +205,12 @@ def _boolean(cell: Any, _param: Param) -> bool:
 
 def _text(cell: Any, param: Param) -> str:
     text = cell if isinstance(cell, str) else as_text(cell)
-    # docs.stripe.com/currencies: codes are lowercase; warehouses keep them as ISO 4217 writes them.
+    # docs.stripe.com/currencies: codes are lower case; warehouses store them in upper case, as ISO 4217 does.
     return text.lower() if param.name == "currency" else text
 
 
 def as_text(cell: Any) -> str:
-    """A scalar cell as text, numbers without an exponent. Raises `BadValueError`."""
+    """A scalar cell as text, with numbers written without an exponent. Raises `BadValueError`."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, bool):
@@ -289,14 +287,14 @@ def _as_json(name: str, part: Any) -> str:
 
 
 def _check_finite(part: Any) -> None:
-    # orjson writes null for what JSON has no number for.
+    # orjson writes null for numbers that JSON can't represent.
     for leaf in leaves(part):
         if isinstance(leaf, float | Decimal):
             _decimal(leaf, "not-text", "text")
 
 
 def _pairs(cell: Any) -> dict[str, Any] | None:
-    """Names and values, None where the cell has none. Arrow gives a MAP column as pairs."""
+    """Names and values, or None if the cell has none. Arrow returns a MAP column as pairs."""
     if isinstance(cell, list) and cell and all(isinstance(pair, tuple) for pair in cell):
         cell = dict(cell)
     return {str(name): part for name, part in cell.items()} if isinstance(cell, dict) else None

@@ -1,1 +1,1 @@
-"""A plan: what Stripe is asked, what is decided, in which order it is sent, and its file."""
+"""Makes plans: what to ask Stripe, what each row needs, the order of the changes, and the plan file."""

@@ -1,4 +1,4 @@
-"""Rules of Stripe's that hold for the rows of one parent together: how many there may be, and in which currency."""
+"""Checks Stripe's rules for all rows of one parent together: how many there may be, and in which currency."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.foreseen import AtMost, OneCurrency
     from dbt_stripe_sync.model.params import Catalog
 
-# What keeps a customer to one currency while it lives, by docs and Stripe's own words (see `rules.counts`).
+# What fixes a customer's currency while it exists, according to Stripe's docs and statements (see `rules.counts`).
 CURRENCY_HOLDERS = ("subscription",)
 
 
 class _Recorded(NamedTuple):
-    """An object of an earlier run, its row, and its currency by its record."""
+    """An object of an earlier run, its row, and its currency according to its record."""
 
     resource: str
     stripe_id: str
@@ -39,10 +39,10 @@ class _Recorded(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Across:
-    """What one plan creates so far for each parent.
+    """What one plan has created so far for each parent.
 
-    `counted` has the resources whose objects of earlier runs are among `counts`; `earlier` the row of an object of an
-    earlier run that keeps a customer to its currency, None where there is none.
+    `counted` has the resources whose objects of earlier runs are in `counts`. `earlier` has the row of an earlier run's
+    object that fixes a customer's currency, or None.
     """
 
     workspace: Workspace
@@ -58,7 +58,7 @@ class Across:
         self.prices = Prices(workspace=self.workspace, stripe=self.stripe)
 
     async def look_back(self, rules: Rules, decisions: Iterable[Decision]) -> None:
-        """Find the prices that some changes name, and objects of earlier runs for their customers in another currency.
+        """Find the prices that some changes name, and earlier objects of their customers in another currency.
 
         An object with such a record is read, since it may have ended. If a read fails, Stripe decides. Raises
         `ReadLimitError`.
@@ -86,7 +86,7 @@ class Across:
             remember(self.earlier, (customer, currency), await self._holder(recorded.get(customer, ()), currency))
 
     def _recorded(self, customers: Sequence[str]) -> Mapping[str, Sequence[_Recorded]]:
-        """The objects of some customers whose end their status shows, by their records."""
+        """The objects of some customers whose status shows whether they have ended, from their records."""
         names = [name for name in CURRENCY_HOLDERS if self.catalog.resources[name].lifecycle.ended]
         rows = self.workspace.all(
             "SELECT json_extract_string(params, '$.customer') AS customer, resource, stripe_id, sync, key, params "
@@ -114,7 +114,7 @@ class Across:
         return None
 
     def check(self, rules: Rules, key: str, decision: Decision) -> Decision:
-        """The same decision, or a rejection: one too many, in another currency, or with a wrong price."""
+        """The same decision, or a rejection: too many objects, another currency, or an unsuitable price."""
         if not isinstance(decision, Change):
             return decision
         self.prices.note(decision)
@@ -147,7 +147,7 @@ class Across:
         return None
 
     def _earlier(self, resource: str, rule: AtMost) -> dict[tuple[str, Named], int]:
-        """How many each parent has by the state, those with the most of them where there are too many parents."""
+        """How many objects each parent has in the state; if there are too many parents, only those with the most."""
         if not rule.with_earlier:
             return {}
         rows = self.workspace.all(

@@ -1,4 +1,4 @@
-"""Deciding on many rows at once, so that what they ask to see is read for all of them together."""
+"""Decides on many rows at once, so that what they ask for is read together."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 async def decide_in_rounds(
     observed: dict[str, Observed], decide: Callable[[str], Decision], answer: Answer
 ) -> AsyncIterator[Mapping[str, Decision]]:
-    """Decide on the rows with these keys, round by round until none of them asks for anything more.
+    """Decide on the rows with these keys, round by round, until none of them asks for anything more.
 
-    Each round gives the rows that were decided in it. What the others ask for is read before the next one, and is
-    added to `observed`, which `decide` reads.
+    Each round returns the rows that were decided in it. What the others ask for is read before the next round and added
+    to `observed`, which `decide` reads.
     """
     open_rows = list(observed)
     while open_rows:

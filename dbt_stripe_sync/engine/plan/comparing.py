@@ -1,4 +1,4 @@
-"""Which syncs' rows the warehouse compares or hashes, and when every row has to be seen here all the same."""
+"""Decides which syncs' rows the warehouse compares or hashes, and when every row is read instead."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-class Comparing(Struct, kw_only=True, dict=True):
-    """How rows are compared: by the warehouse for the syncs among `syncs`, here for all others."""
+@dataclass(kw_only=True)
+class Comparing:
+    """How rows are compared: by the warehouse for the syncs in `syncs`, on this machine for all others."""
 
     diffs: RowDiffs | None
     workspace: Workspace
@@ -43,7 +44,7 @@ class Comparing(Struct, kw_only=True, dict=True):
         return self.state.hash_marks()
 
     def of(self, staged: Staged, resource: Resource, *, recheck: bool) -> tuple[Compared | None, Sequence[Note]]:
-        """How a sync's rows are compared, and what to say where every row is read though the warehouse was to compare.
+        """How a sync's rows are compared, and a note if every row is read although the warehouse should compare.
 
         Raises `WarehouseError`.
         """
@@ -58,19 +59,20 @@ class Comparing(Struct, kw_only=True, dict=True):
             return None, [_read_all(why)]
         known = self._marks.get(sync.name)
         if known is None or recheck or self.refreshing.reads_back(sync, resource):
-            return compared, ()  # every row is new, or is to be looked at
+            return compared, ()  # every row is new, or has to be compared
         if self.diffs.mark(known.state_id, sync.name) != known:
             return compared, [_read_all("the warehouse's copy of their hashes is behind, and the next run rewrites it")]
         return replace(compared, mark=known), ()
 
     def _hashed_there(self, diffs: RowDiffs, staged: Staged, resource: Resource, *, recheck: bool) -> Compared | None:
-        """How rows are read that are compared here, where the warehouse can hash them: then most are not read at all.
+        """How to read rows that are compared on this machine if the warehouse can hash them, so that most aren't read.
 
-        Where there are few, all of them are read at once, but with the same hash: a sync may grow.
+        If there are few rows, all of them are read at once, with the same hash, because the sync may grow.
         """
         sync = staged.sync
         models = (sync.model, *(child.child.model for child in staged.layout.children))
-        # A view would run its query twice. Of a state without values, the hash has a secret that no query log may have.
+        # A view would run its query twice. For a state without values, the hash contains a secret that no query log may
+        # have.
         if not diffs.hashes_first or staged.salt is not None or not all(model.stores_rows for model in models):
             return None
         compared = compared_by(diffs, staged)
@@ -95,9 +97,9 @@ def _read_all(why: str) -> Note:
 
 
 def _salt(staged: Staged) -> str:
-    """What sets hashes apart: another mapping, other columns, and where values are not stored the state's secret.
+    """What hashes depend on besides the row: the mapping, the columns, and the state's secret if values aren't stored.
 
-    Of the secret a hash alone goes into the query, which the warehouse may log.
+    Only a hash of the secret is in the query, because the warehouse may log the query.
     """
     columns = [(*part.columns,) for part in staged.layout.parts]
     parts = (staged.sync.name, staged.sync.fingerprint, columns, staged.salt)

@@ -1,6 +1,6 @@
 """Finalizes objects once everything that belongs to them exists: an invoice after its items.
 
-It is planned after every sync, in a separate lane: it waits for the object's own change and for those of all rows that
+It is planned after every sync, in a separate lane. It waits for the object's own change and for those of all rows that
 refer to it, and is skipped if one of them can't be sent. The record of a finalized object says so, so that it happens
 once.
 """
@@ -43,8 +43,9 @@ _REFERRERS = pa.schema(
 )
 
 
-class Referrers(Struct, kw_only=True):
-    """Which changes of a plan refer to which objects, for the syncs whose objects are finalized or end."""
+@dataclass(slots=True, kw_only=True)
+class Referrers:
+    """Which changes of a plan refer to which objects, for syncs whose objects are finalized or end."""
 
     workspace: Workspace
     parents: frozenset[str]
@@ -70,7 +71,7 @@ class Referrers(Struct, kw_only=True):
         self.workspace.insert("work.referrers", _REFERRERS, found)
 
     def add_unkeyed(self, staged: Staged) -> None:
-        """Note the rows that have no key of their own, and so are not sent."""
+        """Note rows without a key, which are not sent."""
         self.workspace.execute(
             f"INSERT INTO work.referrers SELECT unnest(string_split({quoted(REFS)}, {literal(ID_SEPARATOR)})), "
             f"{literal(staged.sync.name)}, {quoted(KEY)}, NULL, false FROM {staged.table} "
@@ -78,7 +79,7 @@ class Referrers(Struct, kw_only=True):
         )
 
     def add_left_out(self, staged: Staged) -> None:
-        """Note the rows that differ and that this plan does not look at, those of them to be removed too."""
+        """Note rows that differ and that this plan doesn't compare, including rows to be removed."""
         refs = f"unnest(string_split(coalesce(s.{quoted(REFS)}, r.refs), {literal(ID_SEPARATOR)}))"
         self.workspace.execute(
             f"INSERT INTO work.referrers SELECT {refs}, $sync, c.key, NULL, false FROM {staged.left_out} AS c "
@@ -102,8 +103,9 @@ class Referrers(Struct, kw_only=True):
         )
 
 
-class Finalization(Struct, kw_only=True):
-    """Plans the end of one sync's objects."""
+@dataclass(slots=True, kw_only=True)
+class Finalization:
+    """Plans the finalization of one sync's objects."""
 
     workspace: Workspace
     stripe: Stripe
@@ -121,7 +123,7 @@ class Finalization(Struct, kw_only=True):
 
     @property
     def sync(self) -> Sync:
-        """The sync whose objects are finished."""
+        """The sync whose objects are finalized."""
         return self.staged.sync
 
     @property
@@ -130,7 +132,7 @@ class Finalization(Struct, kw_only=True):
         return f"{self.sync.name}: {self.steps[-1].name}"
 
     async def plan(self) -> SyncCounts:
-        """Write the changes, and say how many there are."""
+        """Write the changes, and return their counts."""
         for change in self.writer.changes_of(self.sync.name):
             self.planned.add(change.key)
             if not change.removed and FINISHED not in change.desired:
@@ -159,7 +161,7 @@ class Finalization(Struct, kw_only=True):
         )
 
     def held(self, reason: str) -> SyncCounts:
-        """Leave all of them as they are, for a reason."""
+        """Finalize none of the objects, for a reason."""
         notes = (Note(text=f"not done yet: {reason}"),)
         return SyncCounts(
             sync=self.lane,
@@ -170,14 +172,14 @@ class Finalization(Struct, kw_only=True):
         )
 
     def give_up(self, reason: str) -> SyncCounts:
-        """Leave all of them as they are once some have been planned, for a reason."""
+        """Stop finalizing after some changes were planned, for a reason."""
         self.writer.end_sync(self.lane, keep=False)
         return self.held(reason)
 
     def _take(self, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]]) -> None:
         statuses = {step.status for step in self.steps}
         done = [self._record(row) for row, body in rows if body is not None and self._status(body) not in statuses]
-        # Somebody has finished them by hand, or a run that could not write it down.
+        # Somebody has finalized it by hand, or a run did and was stopped before it could record that.
         for record in done:
             self.writer.refresh(record)
         for row, body in rows:
@@ -185,7 +187,7 @@ class Finalization(Struct, kw_only=True):
                 self._finish(self._unchanged(row), body)
 
     def _finish(self, change: Change, body: Mapping[str, Any] | None) -> None:
-        """Plan the end of an object: of a new one all steps, of one in Stripe those that its status still needs."""
+        """Plan the finalization of an object: all steps for a new one, the remaining steps for one in Stripe."""
         status = self._status(body)
         statuses = [step.status for step in self.steps]
         steps = self.steps[statuses.index(status) :] if status is not None else self.steps
@@ -225,7 +227,7 @@ class Finalization(Struct, kw_only=True):
         self.calls += len(calls)
 
     def _unfinished(self) -> str:
-        """Rows whose record does not say that its object is finished."""
+        """Rows whose record doesn't say that their object is finalized."""
         mark = literal(f'"{FINISHED}"')
         return (
             "SELECT r.key, r.stripe_id, r.params, r.salt, r.source_hash, r.refs, r.adopted FROM ("
@@ -241,7 +243,7 @@ class Finalization(Struct, kw_only=True):
         return [step.name for step in self.steps]
 
     async def _look_at(self, stripe_id: str | None) -> Mapping[str, Any] | None:
-        """An object as it is now, None where Stripe could not be asked."""
+        """The current object, or None if Stripe could not be asked."""
         answer = await self.stripe.send(Call(resource=self.sync.resource, operation="retrieve", target=stripe_id))
         return answer.body if answer.verdict is Verdict.DONE else None
 
@@ -286,7 +288,7 @@ class Finalization(Struct, kw_only=True):
 def reasons_to_wait(
     sync: Sync, dependents: Sequence[str], planned: Mapping[str, SyncCounts], unsettled: frozenset[str]
 ) -> Iterator[str]:
-    """Why none of a sync's objects may be finished in this plan: something that belongs to them may be missing."""
+    """Why none of a sync's objects may be finalized in this plan: something that belongs to them may be missing."""
     for name in (sync.name, *dependents):
         counts = planned.get(name)
         if counts is None:

@@ -1,4 +1,4 @@
-"""Where a sync holds itself back: what the plan found is more than its limits, or looks like an accident."""
+"""Holds a sync back if its plan exceeds the sync's limits or looks like an accident."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOWN_KEYS = 20
 
 
 def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
-    """Rows without a key, and keys of several rows, which can't be identified."""
+    """Find rows with a null key, and keys of several rows: they can't be identified."""
     sync = staged.sync
     at_key = sync.where.at_field("key")
     columns = ", ".join(f"`{column}`" for column in sync.key)
@@ -58,7 +58,7 @@ def check_keys(workspace: Workspace, staged: Staged, counts: DiffCounts) -> Iter
 
 
 def check_empty(staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
-    """A model without a row never removes what it once held."""
+    """An empty model never removes the objects that were created from it."""
     is_empty = counts.model.rows == counts.model.without_key
     if staged.sync.on_removed is not Removal.IGNORE and is_empty and counts.records:
         objects = counted(counts.records, "object")
@@ -72,7 +72,7 @@ def check_empty(staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
 
 
 def check_limits(sync: Sync, *, changes: int, removed: int, rejected: int, records: int) -> Iterator[Problem]:
-    """More changes, removals or rejects than the sync's `limits` allow, with the numbers."""
+    """Check the sync's `limits`: more changes, removals or rejections than they allow is a problem with the numbers."""
     limits = sync.limits
     for name, count, what, limit in (
         ("max_changes", changes, "to change", limits.max_changes),
@@ -90,7 +90,7 @@ def check_limits(sync: Sync, *, changes: int, removed: int, rejected: int, recor
 
 
 def count_removals(by_action: Mapping[str, int]) -> int:
-    """How many rows that left the model have an object that is to be removed."""
+    """How many rows have left the model and have an object to remove."""
     return sum(by_action.get(action.value, 0) for action in REMOVALS)
 
 
@@ -136,5 +136,5 @@ def refuse_unagreed(unagreed: Sequence[PermanentRemovals]) -> PlanError:
 def _passes(count: int, limit: Threshold, records: int) -> bool:
     if limit.count is not None and count > limit.count:
         return True
-    # A percentage says nothing of the first sync, when there is nothing to compare with.
+    # On the first sync there is nothing to take a percentage of.
     return limit.percent is not None and records > 0 and 100 * count > limit.percent * records

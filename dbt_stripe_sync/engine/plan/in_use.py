@@ -1,6 +1,6 @@
-"""Holds back removals of what other objects need until they end: a meter counts for subscriptions that still run.
+"""Holds back the removal of an object that others need until they end: a meter counts for running subscriptions.
 
-Stripe is asked which ones need it, since objects that no sync writes may use it.
+Stripe is asked which objects need it, since some of them may not come from a sync.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def keep_while_in_use(settling: Settling, stripe: Stripe, catalog: Catalog, order: Order) -> None:
-    """Withhold a removal while something needs its object, and let it wait for what ends in the same plan."""
+    """Withhold a removal while something needs its object. If that ends in the same plan, the removal waits for it."""
     for change in settling.in_use:
         for rule in catalog.resources[change.resource].lifecycle.used_by:
             if rule.operation != change.calls[-1].operation:
@@ -43,7 +43,7 @@ async def keep_while_in_use(settling: Settling, stripe: Stripe, catalog: Catalog
 
 
 async def _users(stripe: Stripe, catalog: Catalog, rule: UsedBy, stripe_id: str) -> AsyncIterator[Mapping[str, Any]]:
-    """What needs an object and has not ended."""
+    """The objects that need an object and have not ended."""
     through, users = catalog.resources[rule.through.resource], catalog.resources[rule.resource]
     async for page in everything(stripe, through, nested(str(rule.through.listed_by), stripe_id)):
         for body in page:

@@ -1,4 +1,4 @@
-"""A resource listed completely: a plain list of Stripe's leaves out what is archived, has ended or has a test clock."""
+"""Lists a resource completely. A plain list omits objects that are archived, have ended, or belong to a test clock."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.ports import Stripe
     from dbt_stripe_sync.model.params import Resource
 
-# docs.stripe.com/api/pagination: 100 is the most that a page takes.
+# docs.stripe.com/api/pagination: 100 is the largest page size.
 PAGE = 100
 
 
 async def everything(
     stripe: Stripe, resource: Resource, params: Mapping[str, Any] | None = None, *, since: int | None = None
 ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-    """Every object that a list with `params` can find, each once, page by page, newest first in each of its lists.
+    """Every object that a list with `params` can return, once each, page by page, newest first within each list.
 
-    A list ends where its objects are older than `since`, in Unix seconds; what shows no time is listed to its end.
+    A list stops at objects older than `since`, in Unix seconds; a list of objects without a time is read to its end.
     Raises `StripeError`.
     """
     asked = dict(params or {})
     lists = resource.lifecycle.listed_with
-    # A list of one customer's objects has those of its test clock, too.
+    # A list of one customer's objects includes those of its test clock.
     has_clocks = resource.lifecycle.hides_test_clocks and not asked.keys() & {"customer", "test_clock"}
     for narrowed in lists:
         async for page in _pages(stripe, resource, {**narrowed, **asked}, since):

@@ -1,4 +1,4 @@
-"""The objects that `{lookup: …}` references name by a value, one for each value or the reason why there is none."""
+"""Resolves `{lookup: …}` references: finds the object for each value, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def resolve_lookups(existing: ExistingObjects, workspace: Workspace, staged: Staged) -> list[str]:
-    """Fill `work.lookups` for every `{lookup: …}` of a sync; what to say of it in the plan."""
+    """Fill `work.lookups` for every `{lookup: …}` of a sync. Returns notes for the plan."""
     notes = []
     for table, part in [
         (staged.raw, staged.layout.row),
@@ -39,9 +39,9 @@ async def resolve_lookups(existing: ExistingObjects, workspace: Workspace, stage
 async def _keep_near(
     existing: ExistingObjects, workspace: Workspace, resource: str, values: Sequence[str], staged: Staged
 ) -> None:
-    """Add what has an address but for case or blanks, for those that no object has exactly.
+    """Add objects whose address differs only in case or blanks, for addresses that no object has exactly.
 
-    Stripe's list compares with the case (docs.stripe.com/api/customers/list), its search without.
+    Stripe's list filter is case-sensitive (docs.stripe.com/api/customers/list), its search is not.
     """
     found = workspace.all(
         "SELECT value FROM work.lookups WHERE resource = $resource AND field = $by",

@@ -1,4 +1,4 @@
-"""A whole plan: every sync compared, then what ties their changes together, then what comes last of all."""
+"""Makes a whole plan: compares every sync, connects their changes, then adds the changes that come last."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class PlanProgress(RowProgress, Protocol):
-    """Hears how far a plan has come."""
+    """Receives the progress of planning."""
 
     def begin_sync(self, name: str) -> None:
         """A sync's rows are about to be read and compared."""
@@ -61,13 +61,16 @@ class PlanProgress(RowProgress, Protocol):
         ...
 
 
-class Scope(Struct, frozen=True, kw_only=True):
-    """What a plan is about: syncs in the order of their references.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a plan covers.
 
-    `held` gives a reason for each sync that is left out; `dependents` has the syncs that refer to each one, selected or
-    not; `warnings` are problems that were found before; `known` names every sync of the project.
-    `calls_per_second` is the pace at which Stripe is asked, `max_reads` how often it may be read. `compared_there`
-    names the syncs whose rows the warehouse compares.
+    - The syncs are in the order of their references; `known` names every sync of the project.
+    - `held` gives a reason for each sync that is left out.
+    - `dependents` has the syncs that refer to each one, whether selected or not.
+    - `warnings` are problems that were found before.
+    - `calls_per_second` is the pace of reads from Stripe, and `max_reads` their limit.
+    - `compared_there` names the syncs whose rows the warehouse compares.
     """
 
     syncs: Sequence[Sync]
@@ -92,7 +95,7 @@ class Sources(Struct, frozen=True, kw_only=True):
 
 
 class PlanMaker:
-    """Makes one plan. What it has to see of Stripe it reads; it writes nothing but the plan's file."""
+    """Makes one plan. It reads from Stripe, and writes only the plan file."""
 
     def __init__(
         self, scope: Scope, sources: Sources, options: PlanOptions, progress: PlanProgress, writer: PlanWriter
@@ -164,7 +167,7 @@ class PlanMaker:
         self._problems: list[Problem] = [*scope.warnings]
 
     async def make(self) -> Plan:
-        """Plan every sync, then what ties their changes together. Raises `SyncError`."""
+        """Plan every sync, then connect their changes. Raises `SyncError`."""
         self._problems += _unsettled(note_unsettled(self._workspace, self._state), is_copy=self._state.is_copy)
         self._say_what_reading_costs()
         for sync in self._scope.syncs:
@@ -212,7 +215,7 @@ class PlanMaker:
         self._progress.planned(plan.counts)
 
     async def _tie_together(self) -> None:
-        """Order the changes that need each other, and withhold what can't be done."""
+        """Order changes that depend on each other, and withhold those that can't be made."""
         order = Order()
         self._planning.uniques.add_to(order)
         follow_or_withhold(self._planning.settling, self._scope.catalog, order)
@@ -231,7 +234,7 @@ class PlanMaker:
         self._recount(withheld, order)
 
     def _note_kept(self) -> None:
-        """Say how many rows stay with an object that this plan replaces: their sync has `when_replaced: keep`."""
+        """Count the rows that keep referring to an object that this plan replaces (`when_replaced: keep`)."""
         settling = self._planning.settling
         keeping = {name for name, plan in self._plans.items() if _keeps_any(plan.staged.layout)}
         replaced = [change for change in settling.replaced if change.stripe_id is not None] if keeping else []
@@ -266,7 +269,7 @@ class PlanMaker:
             self._counts[name] = replace(self._counts[name], calls=self._counts[name].calls + 1)
 
     async def _finish(self) -> list[SyncCounts]:
-        """Finish the objects whose syncs ask for it, and only where nothing that belongs to them lacks."""
+        """Finalize objects whose syncs ask for it, unless something that belongs to them is missing."""
         counts = []
         unsettled = frozenset(intent.change.sync for intent in self._state.open_intents())
         referrers = self._planning.referrers.read()
@@ -292,7 +295,7 @@ class PlanMaker:
         return counts
 
     async def _finalize_sync(self, finalization: Finalization) -> SyncCounts:
-        """Finish one sync's objects, within what is left of the reads that it may make."""
+        """Finalize one sync's objects, within the reads that it may still make."""
         name = finalization.sync.name
         share = self._planning.reading.share_of(finalization.sync, used=self._counts[name].reads)
         found: list[SyncCounts] = []
@@ -310,7 +313,7 @@ class PlanMaker:
         return finalization.give_up(share.problem.summary)
 
     async def _look_at_owed(self) -> None:
-        """Look at what refused to end, where the project's reads allow it; otherwise it is tried as it is."""
+        """Read objects whose end Stripe rejected, if the project's limit allows it; otherwise just retry."""
         self._planning.stripe.allow_reads(self._planning.reading.left)
         with suppress(ReadLimitError):
             await self._planning.observing.look_at_refused(self._planning.settling, self._scope.catalog)
@@ -340,7 +343,7 @@ def _unsettled(count: int, *, is_copy: bool) -> Sequence[Problem]:
 
 
 def _keeps_any(layout: Layout) -> bool:
-    """Whether a sync's rows stay with what they refer to when that is replaced."""
+    """Whether a sync's rows keep referring to replaced objects."""
     return any(keeps(reference) for part in (layout.row, *layout.children) for reference in part.references)
 
 

@@ -1,4 +1,4 @@
-"""What decisions ask for, answered in bulk: existing objects, objects as they are, what holds them, who has a value."""
+"""Fetches in bulk what decisions ask for: existing objects, current objects, their holders, and owners of values."""
 
 from __future__ import annotations
 
@@ -50,10 +50,12 @@ if TYPE_CHECKING:
 AT_ONCE = 32
 
 
-class Observing(Struct, kw_only=True):
-    """What the syncs of one plan share here. `claimed` has the row of each object that a row was matched to.
+@dataclass(slots=True, kw_only=True)
+class Observing:
+    """What the syncs of one plan share here.
 
-    `earlier` is what runs before this plan have left owed, `former` its objects once they were read.
+    `claimed` has the row of each object that a row was matched to. `earlier` is what earlier runs still owe, and
+    `former` the objects of those steps once they were read.
     """
 
     workspace: Workspace
@@ -71,7 +73,10 @@ class Observing(Struct, kw_only=True):
     async def answer(
         self, rules: Rules, asked: Mapping[str, Need], seen: Mapping[str, Observed], notes: Counter[Note]
     ) -> dict[str, Observed]:
-        """What rows ask for, by their keys, added to what was seen of them. Raises `StripeError` where a list fails."""
+        """Fetch what rows ask for, and add it, by key, to what was already observed of them.
+
+        Raises `StripeError` if a list fails.
+        """
         answers = dict(seen)
         finds = {key: need for key, need in asked.items() if isinstance(need, FindObjects)}
         if finds:
@@ -133,7 +138,7 @@ class Observing(Struct, kw_only=True):
         ids = [str(body["id"]) for hit in hits.values() for body in hit.objects]
         owners = ChainMap(self._recorded(resource, ids), self.claimed[resource])
         nothing = {is_near: Found(is_near=is_near) for is_near in (False, True)}
-        # Most rows of a first sync have no object, and nothing else was looked at.
+        # Most rows of a first sync have no object, and nothing else was read for them.
         unseen = {is_near: Observed(found=found) for is_near, found in nothing.items()}
         answers: dict[str, Observed] = {}
         for key, need in asked.items():
@@ -147,9 +152,9 @@ class Observing(Struct, kw_only=True):
         return answers
 
     async def _needs_all(self, rules: Rules, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> bool:
-        """Whether only a complete list finds the rows' own objects, by their tag, for certain.
+        """Whether finding the rows' own objects by their tag needs a complete list.
 
-        A search isn't enough to create a row that it doesn't find: its delay isn't documented
+        A search isn't enough to create a row that it doesn't find, because its delay isn't documented
         (docs.stripe.com/search#data-freshness). An object that a row had is read itself.
         """
         tags = {key: value for key, pairs in wanted.items() for by, value in pairs if by == TAG_FIELD}
@@ -160,7 +165,7 @@ class Observing(Struct, kw_only=True):
         return len(known) < len(tags)
 
     def _recorded(self, resource: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """The rows whose objects these are already."""
+        """The rows that these objects already belong to."""
         if not ids:
             return {}
         rows = self.workspace.all(
@@ -181,7 +186,7 @@ class Observing(Struct, kw_only=True):
         return frozenset(found for (found,) in rows)
 
     def _is_left(self, stripe_id: str) -> bool:
-        """Whether no row has an object once this plan is done."""
+        """Whether no row will have an object any longer once this plan is done."""
         rows = self.workspace.all(
             "SELECT 1 FROM known_records AS r LEFT JOIN work.planned AS p ON p.sync = r.sync AND p.key = r.key "
             "WHERE r.stripe_id = $id AND NOT contains(r.sync, $part) AND (p.key IS NULL OR p.id = $id)",
@@ -192,7 +197,10 @@ class Observing(Struct, kw_only=True):
     async def _owners(
         self, rules: Rules, asked: Mapping[str, ReadOwners], seen: Mapping[str, Observed]
     ) -> dict[str, Observed]:
-        """Which rows have unique values. What the state does not store can't be compared here; Stripe then says so."""
+        """Which rows have unique values.
+
+        Values that the state doesn't store can't be compared here; Stripe rejects duplicates.
+        """
         owners = await self._of_former_objects(rules, asked)
         for name in dict.fromkeys(name for need in asked.values() for name in need.values):
             values = list(dict.fromkeys(need.values[name] for need in asked.values() if name in need.values))
@@ -211,7 +219,10 @@ class Observing(Struct, kw_only=True):
     async def _of_former_objects(
         self, rules: Rules, asked: Mapping[str, ReadOwners]
     ) -> dict[tuple[str, str], tuple[str, str]]:
-        """The values that replaced objects still have, since their ends are owed. They are no longer in a record."""
+        """The values that replaced objects still have, since their ends are owed.
+
+        No record contains them any longer.
+        """
         steps = {step.target: step for step in self.earlier if step.resource == rules.resource.name}
         names = dict.fromkeys(name for need in asked.values() for name in need.values)
         await read_together(self._read_former(rules.resource, target) for target in steps)
@@ -223,7 +234,7 @@ class Observing(Struct, kw_only=True):
         }
 
     async def _read_former(self, resource: Resource, target: str) -> Mapping[str, Any]:
-        """An object whose end is owed, with what may hold it; empty where there is no answer. A plan reads it once."""
+        """An object whose end is owed, with what may hold it; empty if there is no answer. A plan reads it once."""
         if target not in self.former:
             expand = [rule.named_by for rule in resource.lifecycle.held_by if rule.moves and rule.named_by]
             params = {"expand": expand} if expand else {}
@@ -278,7 +289,7 @@ class Observing(Struct, kw_only=True):
     # ── what is owed ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def look_at_refused(self, settling: Settling, catalog: Catalog) -> None:
-        """Make new holders of an object release it first, if a sync wrote them."""
+        """If a sync wrote the new holders of an object, make them release it first."""
         for step in settling.earlier:
             resource = catalog.resource(step.resource)
             rules = [rule for rule in (resource.lifecycle.held_by if resource else ()) if rule.moves and rule.named_by]

@@ -1,4 +1,4 @@
-"""What a plan's changes need of each other, once every sync is planned."""
+"""The order among a plan's changes, known once every sync is planned."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Order(Struct, kw_only=True):
     """The dependencies among a plan's changes.
 
     `after` has the changes before each one, `end_first` the replacements whose old object must end before the new one
-    is created, `withheld` why a change can't be part of the plan. `lost` are values of removed rows that another row
-    takes over.
+    is created, and `withheld` why a change can't be part of the plan. `lost` are values of removed rows that another
+    row takes over.
     """
 
     after: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -36,11 +36,11 @@ class Order(Struct, kw_only=True):
 
     @property
     def first(self) -> frozenset[str]:
-        """The changes that others wait for: they come first in their lane, so that none waits for one behind it."""
+        """The changes that others wait for. They come first in their lane, so that none waits for one behind it."""
         return frozenset(other for others in self.after.values() for other in others)
 
     def apply_to(self, change: Change) -> Iterator[Change]:
-        """A change as it is part of the plan: after those that come before it, as two, or not at all."""
+        """A change as it is in the plan: with its dependencies, as two changes, or None if it is withheld."""
         if self.is_withheld(change):
             return
         for part in end_first(change) if change.id in self.end_first else (change,):
@@ -52,7 +52,7 @@ class Order(Struct, kw_only=True):
         return change.id.removesuffix(ENDS_FIRST) in self.withheld
 
     def waits_for(self, change: Change) -> Sequence[str]:
-        """The changes that come before a change, or before either part of one that is made as two."""
+        """The changes before a change, or before either part of one that is split in two."""
         whole = change.id.removesuffix(ENDS_FIRST)
         after = (*self.after.get(change.id, ()), *self.after.get(f"{whole}{ENDS_FIRST}", ()))
         return tuple(other.removesuffix(ENDS_FIRST) for other in (*change.depends_on, *after))

@@ -1,7 +1,8 @@
-"""What ties the changes of rows together: values that only one object has, and replacements that others follow.
+"""Connects changes of different rows: unique values that move between rows, and replacements that other rows follow.
 
-Both are known once every sync is planned. A row that takes a value waits for the one that gives it up. A row that can't
-have it, or whose dependents can't follow it, is withheld from the plan, and with it all that depends on it.
+Both are known once every sync is planned. A row that takes a value waits for the row that gives it up. A row that can't
+have the value, or whose dependents can't follow it, is withheld from the plan, together with everything that depends on
+it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _CLAIMS = pa.schema(
 
 
 class Uniques:
-    """Which changes take, and which give up, the values that only one object of a resource has."""
+    """Which changes take, and which give up, values that only one object of a resource can have."""
 
     def __init__(self, workspace: Workspace, catalog: Catalog) -> None:
         self._workspace = workspace
@@ -56,7 +57,7 @@ class Uniques:
         self._workspace.insert("work.claims", _CLAIMS, rows)
 
     def add_to(self, order: Order) -> None:
-        """Say who waits for whom, and who can't have what it asks for."""
+        """Add which changes wait for which, and which can't have the value that they ask for."""
         found = self._workspace.all("SELECT DISTINCT resource, parameter FROM work.claims WHERE takes ORDER BY ALL")
         for name, parameter in found:
             uniques = self._catalog.resources[name].lifecycle.uniques
@@ -137,7 +138,7 @@ def follow_or_withhold(settling: Settling, catalog: Catalog, order: Order) -> No
 def _withhold_unfollowed(
     settling: Settling, catalog: Catalog, referrers: Mapping[str, Sequence[Referrer]], order: Order
 ) -> None:
-    """Withhold a replacement to which Stripe would let rows not move that refer to the old object."""
+    """Withhold a replacement if Stripe wouldn't let the rows that refer to the old object move to the new one."""
     moving = settling.moving_to(settling.replaced)
     for change in settling.replaced:
         rules = catalog.resources[change.resource].lifecycle.not_followed
@@ -210,7 +211,7 @@ def _claims(unique: Unique, diff: RowDiff, changes: Sequence[Change]) -> Iterato
 
 
 def _gives_up(unique: Unique, change: Change, *, sent: bool, keeps: bool) -> str | None:
-    """Whether a change gives the value up that its row has, and whether it does so as it begins or late, at its end."""
+    """Whether a change gives up its row's value, and whether that happens at the start or at the end of the change."""
     if change.removed:
         return "now" if change.gone or unique.among_active or unique.transfer is not None else None
     if change.action is Action.REPLACE:
@@ -236,7 +237,7 @@ def _taken(unique: Unique, row: tuple[str, str], other: tuple[str, str], why: st
 
 
 def _reject_cycles(order: Order) -> None:
-    """Withhold rows that wait for each other in a circle: each would need what the next one has not given up yet."""
+    """Withhold rows that wait for each other in a cycle: each needs what the next one has not given up yet."""
     graph: Mapping[str, Sequence[str]] = {
         change: [other.removesuffix(ENDS_FIRST) for other in others if not other.endswith(ENDS_FIRST)]
         for change, others in order.after.items()

@@ -1,8 +1,10 @@
-"""Plans as files: changes are written as they are found, read as they are sent, and checked when they come back.
+"""Reads and writes plan files.
 
-A plan file is JSON lines: the header, one line a change, and a last line with the counts, the problems, where each
-sync's changes begin, a digest of it all, and the state's signature of the digest. It holds row values, so only its
-owner may read it.
+Changes are written as they are found, read as they are sent, and checked when loaded.
+
+A plan file is JSON lines: the header, a line for each change, and a last line. The last line has the counts, the
+problems, where each sync's changes begin, a digest of everything, and the state's signature of the digest. The file
+contains row values, so only its owner may read it.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ class ChangeFile:
 
 
 class _Refreshes:
-    """What a plan file has that is only to be written down. It can be walked many times."""
+    """The record updates in a plan file, which need no call. They can be iterated many times."""
 
     def __init__(self, path: Path, section: _Section) -> None:
         self._path = path
@@ -102,7 +104,10 @@ class _Refreshes:
 
 
 class PlanWriter:
-    """Writes a plan, sync by sync. `sign` gives the state's signature. What can't be written raises `PlanError`."""
+    """Writes a plan, sync by sync.
+
+    `sign` returns the state's signature. Raises `PlanError` if something can't be written.
+    """
 
     def __init__(self, path: Path, header: PlanHeader, sign: Callable[[str], str]) -> None:
         self._path = path
@@ -129,7 +134,7 @@ class PlanWriter:
         self._count += 1
 
     def end_sync(self, sync: str, *, keep: bool) -> None:
-        """Finish the changes of a sync, or of another lane, or drop them where a guard holds the sync."""
+        """End the changes of a sync or another lane, or drop them if a guard holds the sync back."""
         if not keep:
             with _written(self._path):
                 self._file.seek(self._start)
@@ -140,7 +145,7 @@ class PlanWriter:
         self._count = 0
 
     def refresh(self, record: Record, *, only_touched: bool = False) -> None:
-        """Add what needs no call and is only to be written down: a record, or just its hash and references."""
+        """Add an update that needs no call: a record, or only its hash and references."""
         touched = Touched(sync=record.sync, key=record.key, source_hash=record.source_hash, refs=record.refs)
         self.note(touched if only_touched else record)
 
@@ -149,10 +154,10 @@ class PlanWriter:
         self.note(FormerObject(sync=sync, key=key, stripe_id=stripe_id))
 
     def note(self, entry: Refreshed) -> None:
-        """Add what is only to be written down."""
+        """Add a record update."""
         with _written(self._path):
             if self._aside is None:
-                # A sync's changes are together in the file, so other lines found meanwhile are kept aside.
+                # A sync's changes are contiguous in the file, so other lines that are found meanwhile are kept aside.
                 self._aside = TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - open for as long as the plan grows
             self._aside.write(orjson.dumps(encode_refreshed(entry), option=orjson.OPT_APPEND_NEWLINE))
         self._noted += 1
@@ -166,7 +171,7 @@ class PlanWriter:
         return section
 
     def changes_of(self, sync: str) -> Iterator[Change]:
-        """The changes of a sync that is finished."""
+        """The changes of a sync that has ended."""
         with _written(self._path):
             self._file.flush()
         return ChangeFile(self._path, self._sections).of(sync)
@@ -174,7 +179,7 @@ class PlanWriter:
     def rewrite(self, order: Order) -> list[Change]:
         """Rewrite every change in the plan's order, and return those that are withheld.
 
-        In each lane, those that others wait for come first.
+        In each lane, changes that others wait for come first.
         """
         withheld: list[Change] = []
         kept, self._sections = ChangeFile(self._path, self._sections), {}
@@ -221,7 +226,7 @@ class PlanWriter:
         owed: Sequence[Owed] = (),
         reads: int = 0,
     ) -> Plan:
-        """Sign the file and give the plan. `state_serial` is the state's, now that planning has read it."""
+        """Sign the file and return the plan. `state_serial` is the state's serial at the end of planning."""
         refreshes = self._take_aside()
         with _written(self._path):
             self._file.flush()
@@ -255,7 +260,7 @@ class PlanWriter:
 
     def discard(self) -> None:
         """Close and remove the file."""
-        # Where the disk is full, closing fails too: what it could not write goes with the file.
+        # If the disk is full, closing fails, too. Unwritten data is dropped together with the file.
         with suppress(OSError):
             self._file.close()
         with suppress(FileNotFoundError):
@@ -265,7 +270,7 @@ class PlanWriter:
         self._write_line(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
 
     def _write_line(self, encoded: bytes) -> None:
-        try:  # every change gets here: `_written` takes longer than the writing
+        try:  # every change passes through here: `_written` takes longer than the write itself
             self._file.write(encoded)
         except OSError as error:
             raise _unwritable(self._path, error) from None
@@ -291,7 +296,7 @@ def _unwritable(path: Path, error: OSError) -> PlanError:
 
 
 def take_plan(path: Path, folder: Path) -> Plan:
-    """A saved plan, read from a copy in `folder`, so that later writes to the file don't affect what is sent.
+    """Load a saved plan from a copy in `folder`, so that later writes to the file don't affect what is sent.
 
     Raises `PlanError` as `read_plan` does.
     """
@@ -311,9 +316,10 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def read_plan(path: Path, named: Location | None = None) -> Plan:
-    """A saved plan. `named` is the file that a person knows, where this is a copy of it.
+    """Load a saved plan.
 
-    Raises `PlanError` where it can't be read, or was damaged. Whether its signature is the state's is not known here.
+    `named` is the file's name for messages, if this is a copy of it. Raises `PlanError` if it can't be read, or is
+    damaged. It doesn't check whether the signature is the state's.
     """
     where = named or Location(file=str(path))
     with _opened(path) as file:

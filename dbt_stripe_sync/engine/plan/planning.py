@@ -1,4 +1,4 @@
-"""One sync's share of a plan: its rows staged, compared, matched with what is in Stripe, and turned into changes."""
+"""Plans one sync: stages its rows, compares them, matches them with objects in Stripe, and writes the changes."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-class SyncPlan(Struct, frozen=True, kw_only=True):
-    """A sync's counts and everything that is wrong with its rows.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncPlan:
+    """A sync's counts and the problems of its rows.
 
-    `rejected_keys` are those that can't be sent, or are not looked at though they differ.
+    `rejected_keys` are the keys that can't be sent, or that differ but aren't compared.
     """
 
     staged: Staged
@@ -65,10 +66,10 @@ async def plan_sync(
     recheck: bool,
     only: frozenset[str] | None = None,
 ) -> SyncPlan:
-    """Write the changes of one sync to the plan, and say what was found.
+    """Write the changes of one sync to the plan, and return what was found.
 
-    `recheck` compares every row by its parameters; `only` leaves rows with other keys alone.
-    Raises `WarehouseError`, `StripeError` and `StateError`.
+    `recheck` compares every row by its parameters; `only` skips rows with other keys. Raises `WarehouseError`,
+    `StripeError` and `StateError`.
     """
     started = perf_counter()
     found = Tally()
@@ -123,7 +124,7 @@ async def plan_sync(
 
 
 async def _read_rows(planning: Planning, sync: Sync, resource: Resource, found: Tally, *, recheck: bool) -> Staged:
-    """Read the rows of a sync's model, or those that differ where the warehouse compares them."""
+    """Read the rows of a sync's model, or only those that differ if the warehouse compares them."""
     planning.staged += 1
     salt = planning.fingerprints.source_salt(sync.name)
     staged = Staged(sync=sync, layout=build_layout(sync), number=planning.staged, salt=salt)
@@ -154,7 +155,7 @@ async def _decide_rows(
 
 
 def _count_bulk(sync: Sync, lifecycle: Lifecycle, found: Tally) -> None:
-    """Count the requests that changes share."""
+    """Count requests that several changes share."""
     bulk = bulk_of(sync, lifecycle)
     if bulk is not None and found.in_bulk:
         found.calls += ceil(found.in_bulk / bulk.most)
@@ -162,7 +163,7 @@ def _count_bulk(sync: Sync, lifecycle: Lifecycle, found: Tally) -> None:
 
 
 def _note_what_is_left_out(planning: Planning, staged: Staged, found: Tally, *, has_all: bool) -> None:
-    """Remember rows that this plan doesn't look at, for what waits until all that belongs to an object is there."""
+    """Note rows that this plan doesn't compare: finalization waits until everything of an object exists."""
     referrers, name = planning.referrers, staged.sync.name
     if referrers.concern(staged.sync):
         referrers.add_unkeyed(staged)
@@ -173,20 +174,20 @@ def _note_what_is_left_out(planning: Planning, staged: Staged, found: Tally, *, 
 
 
 async def _look_up(planning: Planning, staged: Staged, found: Tally) -> None:
-    """Find the objects that a sync's references look for."""
+    """Find the objects for a sync's look-ups."""
     for note in await resolve_lookups(planning.observing.existing, planning.workspace, staged):
         found.notes[Note(text=note)] += 1
 
 
 async def _read_back(planning: Planning, staged: Staged, resource: Resource, found: Tally) -> None:
-    """Read a sync's own objects, where that is due."""
+    """Read a sync's own objects, if a refresh is due."""
     notes, problems = await planning.refreshing.read(staged, resource)
     found.notes.update(notes)
     found.problems += problems
 
 
 def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None:
-    """How many reads it takes to find out which rows without a record have an object, before any of them is made."""
+    """Announce how many reads it takes to find the objects of rows without a record, before the first read."""
     bys = [*([TAG_FIELD] if rules.tag_for is None else []), *(match.by for match in rules.sync.match)]
     if bys:
         complete = rules.tag_for is None and rules.sync.mode is not Mode.UPDATE
@@ -196,9 +197,10 @@ def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None
 
 
 async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: DiffCounts, found: Tally) -> None:
-    """Decide on a sync's rows, once it is known that the state has missed nothing.
+    """Decide on a sync's rows, after checking that the state is up to date.
 
-    A copy of the state misses what the run that holds the state has sent since; no plan that is made from it is sent.
+    A copy of the state lacks what the run that holds the state has sent since, but a plan made from a copy is never
+    sent.
     """
     if not planning.state.is_copy:
         await StaleStateCheck(planning.workspace, planning.stripe, planning.state).check(
@@ -211,9 +213,9 @@ async def _compare(planning: Planning, rules: Rules, staged: Staged, counts: Dif
 
 
 def _tag_for(workspace: Workspace, sync: Sync, resource: Resource) -> frozenset[str] | None:
-    """For which rows our tag is looked for: all on a sync's first run, later those whose record was taken away.
+    """The rows whose tag is searched for: all of them on a sync's first run, later those whose record was dropped.
 
-    State that was lost must not make everything twice.
+    Otherwise a lost state would create every object again.
     """
     lifecycle = resource.lifecycle
     if sync.part_of is not None or not (lifecycle.tagged and lifecycle.listed and "list" in resource.operations):

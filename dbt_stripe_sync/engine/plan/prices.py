@@ -1,7 +1,8 @@
-"""What a plan knows of the prices that rows name: those that it creates, and those that are in Stripe.
+"""What a plan knows of the prices that rows name: those that it creates, and those that exist in Stripe.
 
-Stripe refuses an archived price anywhere, a one-time price on a subscription, a recurring one on an invoice item,
-prices of two currencies together, a quantity of a metered one, and a first bill after the first period of its price.
+Stripe rejects an archived price anywhere, a one-time price on a subscription, and a recurring price on an invoice item.
+It also rejects prices in two currencies together, a quantity of a metered price, and a first bill after the first
+period of its price.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.engine.stage.workspace import Workspace
     from dbt_stripe_sync.model.foreseen import PricesNamed
 
-# What is remembered at once, so that memory does not grow with the table: past it a row is left to Stripe to refuse.
+# The number of remembered prices, so that memory doesn't grow with the table. Past it, Stripe has to reject the row.
 MOST_REMEMBERED = 50_000
-# So many prices are looked at for one plan; what names others is left to Stripe to refuse.
+# A plan reads at most this many prices. Stripe has to reject rows that name others.
 MOST_LOOKED_AT = 1_000
-# An object, by its id or as one that this plan makes.
+# An object, as its id or as one that this plan creates.
 Named: TypeAlias = "str | Ref"
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -39,7 +40,7 @@ _OPTIONS = "currency_options"
 
 
 class Price(NamedTuple):
-    """A price as far as it is known. `options` are the currencies that it can be paid in beside its own."""
+    """A price, as far as it is known. `options` are the currencies that it can be paid in besides its own."""
 
     currency: str | None = None
     options: frozenset[str] | None = None
@@ -50,18 +51,21 @@ class Price(NamedTuple):
 
     @property
     def currencies(self) -> frozenset[str] | None:
-        """All that it can be paid in, None where that is not known."""
+        """All currencies that it can be paid in; None if they aren't known."""
         return self.options | {self.currency} if self.currency is not None and self.options is not None else None
 
 
 _UNKNOWN = Price()
 
 
-class Prices(Struct, kw_only=True):
-    """Prices by the row that creates one, or by the id of one that exists. Each is looked up once.
+@dataclass(slots=True, kw_only=True)
+class Prices:
+    """Prices by the row that creates one, or by the id of an existing one.
 
-    `active` says of the ids that this plan archives, or brings back, what becomes of them. `may_read` is None until a
-    price was asked for, and false where the key may not read any.
+    Each is looked up once.
+
+    `active` says which ids this plan archives or reactivates. `may_read` is None until a price was read, and false if
+    the key lacks permission to read prices.
     """
 
     workspace: Workspace
@@ -72,7 +76,7 @@ class Prices(Struct, kw_only=True):
     may_read: bool | None = None
 
     def note(self, change: Change) -> None:
-        """Remember a price that this plan creates, archives or brings back."""
+        """Note a price that this plan creates, archives or reactivates."""
         if change.resource != _PRICE:
             return
         for call in change.calls:
@@ -89,7 +93,7 @@ class Prices(Struct, kw_only=True):
         remember(self.active, stripe_id, is_active)
 
     async def look_at(self, rules: Rules, decisions: Iterable[Decision]) -> None:
-        """Look at the prices in Stripe that some changes would newly name, as far as reads are left for that."""
+        """Read the prices in Stripe that some changes would newly name, as far as the remaining reads allow."""
         fresh = dict.fromkeys(
             price
             for change in decisions
@@ -101,7 +105,7 @@ class Prices(Struct, kw_only=True):
         room = min(MOST_LOOKED_AT - len(self.looked_at), self.stripe.reads_left)
         ids = list(fresh)[: int(max(0, room))]
         self.looked_at.update(ids)
-        # A request that has to be repeated is one read more.
+        # Each retry of a request is another read.
         with suppress(ReadLimitError):
             if ids and self.may_read is None:
                 await self._look_at(ids.pop())
@@ -112,7 +116,7 @@ class Prices(Struct, kw_only=True):
         call = Call(resource=_PRICE, operation="retrieve", target=stripe_id, params={"expand": [_OPTIONS]})
         answer = await self.stripe.send(call)
         self.may_read = not answer.fatal
-        # What is not answered, or not there, is left to Stripe to refuse.
+        # If there is no answer or no such price, Stripe has to reject the row.
         if answer.verdict is Verdict.DONE and not answer.is_missing:
             self.known.pop(stripe_id, None)
             remember(self.known, stripe_id, _as_shown(answer.body))
@@ -136,7 +140,7 @@ class Prices(Struct, kw_only=True):
         if not rows:
             return _UNKNOWN
         currency, is_recurring, usage, is_hidden = rows[0]
-        # An adopted price may be recurring without its sync saying so.
+        # An adopted price may be recurring even if its sync doesn't map that.
         if is_hidden:
             return Price(currency=lower_text(currency))
         return Price(
@@ -144,7 +148,7 @@ class Prices(Struct, kw_only=True):
         )
 
     def find_wrong(self, rules: Rules, change: Change) -> Problem | None:
-        """What is wrong where a row names a price that Stripe does not take there."""
+        """The problem of a row that names a price where Stripe doesn't accept it."""
         if change.removed:
             return None
         for rule in rules.lifecycle.prices_named:
@@ -173,7 +177,7 @@ class Prices(Struct, kw_only=True):
         return None
 
     def _two_currencies(self, rules: Rules, change: Change, rule: PricesNamed) -> Problem | None:
-        """An object whose prices would have no currency in common."""
+        """An object whose prices have no currency in common."""
         if rule.currency_source is None or not _fresh_prices(change, rule):
             return None
         named = lower_text(change.desired.get("currency"))
@@ -181,7 +185,7 @@ class Prices(Struct, kw_only=True):
         for price in _prices_at(change.desired, rule.path):
             found = self.find(price)
             if common is None:
-                # The first price says the currency of all.
+                # The first price determines the currency.
                 common = frozenset({found.currency}) if found.currency is not None else None
             elif found.currencies is not None and not common & found.currencies:
                 return _problem(
@@ -194,7 +198,7 @@ class Prices(Struct, kw_only=True):
         return None
 
     def _wrong_beside(self, rules: Rules, change: Change, rule: PricesNamed) -> Problem | None:
-        """What can't be sent beside prices: a quantity of a metered one, or what goes with prices of the other kind."""
+        """Parameters that exclude a price: a quantity of a metered price, or one for prices of the other kind."""
         sent = {name for call in change.calls for name in call.params}
         top, name = rule.path.partition("[")[0], rule.path.rpartition(".")[2]
         entries = list(_entries(change.desired, rule.path))
@@ -256,14 +260,14 @@ class Prices(Struct, kw_only=True):
 
 
 def remember(values: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
-    """What is remembered for a key, the value itself where nothing was; the oldest is forgotten for it."""
+    """The remembered value for a key, or else this value, which is remembered now. The oldest one is dropped for it."""
     if key not in values and len(values) >= MOST_REMEMBERED:
         del values[next(iter(values))]
     return values.setdefault(key, value)
 
 
 def lower_text(value: Any) -> str | None:
-    """A text as Stripe writes currencies, None for anything else."""
+    """A text in lower case, as Stripe writes currencies; None for any other value."""
     return value.lower() if isinstance(value, str) and value else None
 
 
@@ -281,7 +285,7 @@ def _as_asked(params: Mapping[str, Any]) -> Price:
 
 
 def _as_shown(body: Mapping[str, Any]) -> Price:
-    """A price as Stripe shows it, with its currencies."""
+    """A price as Stripe returns it, with its currencies."""
     recurring, options, active = body.get("recurring"), body.get(_OPTIONS), body.get("active")
     return Price(
         currency=lower_text(body.get("currency")),
@@ -307,7 +311,7 @@ def _problem(rules: Rules, rule: PricesNamed, said: str, hint: str, *, source: s
 
 
 def _fresh_prices(change: Change, rule: PricesNamed) -> Sequence[Named]:
-    """The prices that the calls of a change name and that its object does not have yet, each once."""
+    """The prices that a change's calls name and that its object doesn't have yet, each once."""
     if change.removed:
         return ()
     named = dict.fromkeys(price for call in change.calls for price in _prices_at(call.params, rule.path))
@@ -318,7 +322,7 @@ def _fresh_prices(change: Change, rule: PricesNamed) -> Sequence[Named]:
 
 
 def _prices_to_see(change: Change, rule: PricesNamed) -> Sequence[Named]:
-    """The prices that decide on a change: those that it newly names, and beside them those of the same currency."""
+    """The prices that a change depends on: those that it newly names, and others that must have the same currency."""
     fresh = _fresh_prices(change, rule)
     if not fresh or rule.currency_source is None:
         return fresh
@@ -335,7 +339,7 @@ def _prices_at(value: Mapping[str, Any], path: str) -> Iterator[Named]:
 
 
 def _entries(desired: Mapping[str, Any], path: str) -> Iterator[Mapping[str, Any]]:
-    """The hashes that a path leads to a price in, where `[]` stands for each entry of a list."""
+    """The hashes in which a path leads to a price, where `[]` stands for each entry of a list."""
     level: list[Any] = [desired]
     for step in path.replace("[]", ".[]").split(".")[:-1]:
         if step == "[]":

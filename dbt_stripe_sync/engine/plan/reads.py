@@ -1,7 +1,7 @@
-"""How often a plan may read Stripe: `max_reads` of the project bounds the plan, that of a sync's limits its share.
+"""Limits how many read requests a plan and each of its syncs make, by their `max_reads`.
 
-Stripe includes 500 reads for each transaction and at least 10,000 a month (docs.stripe.com/rate-limits), and the first
-sync of a large account, or a refresh, can take more than that.
+Stripe includes 500 reads for each transaction and at least 10,000 a month (docs.stripe.com/rate-limits). The first sync
+of a large account, or a refresh, can take more than that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INCLUDED = "Stripe includes 500 reads for each transaction and at least 10,000 
 
 
 async def read_together(readings: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """Read several things at a time. Where one can't be read for want of reads, the others are given up too."""
+    """Read several things concurrently. If one exceeds the limit, the others are cancelled."""
     tasks = [asyncio.ensure_future(reading) for reading in readings]
     try:
         return list(await asyncio.gather(*tasks))
@@ -42,7 +42,7 @@ async def read_together(readings: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]
 
 @dataclass(slots=True)
 class Reads:
-    """The reads of one plan. `most` is what the project's settings allow for all of it."""
+    """The reads of one plan. `most` is the project's limit for the whole plan."""
 
     stripe: Stripe
     most: int | None = None
@@ -53,11 +53,11 @@ class Reads:
 
     @property
     def left(self) -> float:
-        """How many reads of the project's are left."""
+        """How many reads the project's limit still allows."""
         return inf if self.most is None else max(0, self.most - (self.stripe.reads - self._started))
 
     def share_of(self, sync: Sync, *, used: int = 0) -> Share:
-        """A sync's remaining reads, by its own limits and the project's, after it has `used` some."""
+        """How many reads a sync may still make, by its own limit and the project's, after it has `used` some."""
         left = self.left
         own = inf if sync.limits.max_reads is None else max(0, sync.limits.max_reads - used)
         self.stripe.allow_reads(min(left, own))
@@ -66,12 +66,13 @@ class Reads:
         )
 
     def end(self) -> None:
-        """Bound reads no longer: those of a run that sends keep it from making anything twice, and are few."""
+        """Lift the limit. The remaining reads of a run are few, and prevent duplicates."""
         self.stripe.allow_reads(inf)
 
 
-class Share(Struct, kw_only=True):
-    """What one sync reads. Once it would have to read more than it may, `problem` says so."""
+@dataclass(slots=True, kw_only=True)
+class Share:
+    """The reads of one sync. If it needs more than it may, `problem` says so."""
 
     stripe: Stripe
     sync: Sync
@@ -81,11 +82,11 @@ class Share(Struct, kw_only=True):
 
     @property
     def made(self) -> int:
-        """Reads so far."""
+        """The number of reads so far."""
         return self.stripe.reads - self.began
 
     async def within(self, reading: Awaitable[None]) -> None:
-        """Read, or stop where that takes more than is allowed."""
+        """Read, or stop when that takes more than is allowed."""
         try:
             await reading
         except ReadLimitError as error:
@@ -109,7 +110,7 @@ class Share(Struct, kw_only=True):
 
 
 def no_reads_left(change: Change, needed: str) -> Problem:
-    """Why a removal is not sent: no more reads are allowed to find out what else it would affect."""
+    """Why a removal is not sent: no reads are left to find out what else it would affect."""
     return Problem(
         code="max-reads",
         summary=f"the project's `max_reads` is used up before it is known which {needed} this removal would affect",

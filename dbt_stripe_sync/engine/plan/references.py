@@ -1,9 +1,10 @@
 """Finds existing objects in Stripe by the values that rows have.
 
-The results are in the workspace, so that an account with millions of objects isn't held in memory. Lists are consistent
-and search is not (docs.stripe.com/search#data-freshness: mostly a minute behind, at times more), so whatever search
-doesn't find is also looked for among the newest objects. If that isn't enough, because a lost row would be created
-again, everything is listed.
+The results are in the workspace, so that an account with millions of objects isn't held in memory.
+
+Lists are consistent and search is not (docs.stripe.com/search#data-freshness: usually a minute behind, sometimes more).
+So objects that a search doesn't find are also looked for among the newest objects. If that isn't enough, because a lost
+row would be created again, everything is listed.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ class _Known(Struct):
 
 
 class ExistingObjects:
-    """Asks Stripe for objects by value, by the cheaper of listing them all and looking up each value; asks once."""
+    """Finds objects by value, by listing all objects or by looking up each value, whichever is cheaper.
+
+    It asks only once.
+    """
 
     def __init__(self, workspace: Workspace, stripe: Stripe, catalog: Catalog, clock: Clock) -> None:
         self._workspace = workspace
@@ -76,8 +80,8 @@ class ExistingObjects:
     async def list_beside(self, resource: str, by: str, params: Mapping[str, Any]) -> bool:
         """Make sure that the workspace has every object that could have been created with these parameters, by a field.
 
-        Objects of a nested resource are listed under the parent that the parameters name. False where Stripe has no
-        such list. Raises `StripeError`.
+        Objects of a nested resource are listed under the parent that the parameters name. Returns false if Stripe has
+        no such list. Raises `StripeError`.
         """
         self._known.setdefault(resource, _Known())
         operation = self._operation(resource, "list")
@@ -101,7 +105,7 @@ class ExistingObjects:
             yield orjson.loads(body)
 
     async def look_at(self, resource: str, tags: Mapping[str, str]) -> None:
-        """Look at objects that rows had, by their ids, and find those by their tag that still carry it."""
+        """Read objects that rows had, by their ids, and find those that still carry the row's tag."""
         known = self._known.setdefault(resource, _Known())
         missing = {stripe_id: tag for stripe_id, tag in tags.items() if (TAG_FIELD, tag) not in known.asked}
         await read_together(self._look_at(resource, stripe_id, tag) for stripe_id, tag in missing.items())
@@ -118,23 +122,23 @@ class ExistingObjects:
         self._keep(resource, objects, {TAG_FIELD})
 
     def cost_of(self, resource: str, bys: Sequence[str], rows: int, *, complete: bool = False) -> tuple[int, float]:
-        """How many reads find the objects of some rows by these fields, at best and at worst.
+        """The number of reads to find the objects of some rows by these fields, at best and at worst.
 
-        Infinity where all that the account has are listed. The newest objects, which a search does not show, come on
-        top, a read for each 100 of them.
+        It is infinity if all objects of the account are listed. The newest objects, which a search may miss, add a read
+        for each 100 of them.
         """
         if complete or not all(self._can_look_up(resource, by) for by in bys):
             return 1, inf
         calls = rows * sum(self._calls_to_look_up(resource, by) for by in bys)
         recent = sum(_is_searched(by) for by in bys)
-        # Before each is looked up, lists are tried for as long as that would cost.
+        # Before each value is looked up, lists are tried for up to the same cost.
         return 1, 2 * calls + recent
 
     async def ask(self, resource: str, wanted: Sequence[tuple[str, str]], *, complete: bool = False) -> str:
         """Make sure that the workspace has every object with one of the `wanted` values, pairs of field and value.
 
-        `complete` lists everything whatever it costs. Returns how it was done, for the plan. Raises `StripeError` where
-        a list fails; a single look-up that fails is remembered.
+        `complete` lists everything whatever it costs. Returns how it was done, for the plan. Raises `StripeError` if a
+        list fails; a single look-up that fails is remembered.
         """
         known = self._known.setdefault(resource, _Known())
         bys = {by for by, _ in wanted}
@@ -146,7 +150,7 @@ class ExistingObjects:
             return _listed(pages)
         calls = sum(self._calls_to_look_up(resource, by) for by, _ in missing)
         left = self._stripe.reads_left
-        # Both ways are tried only where there are reads for both; else the one that is sure to be enough.
+        # Both ways are tried only if there are enough reads for both; otherwise the one that is certain to suffice.
         most = min(max(1, calls), left - calls if left > calls else left)
         if left != calls:
             pages, finished = await self._list(resource, bys, most=int(most))
@@ -156,14 +160,15 @@ class ExistingObjects:
             raise ReadLimitError(calls)
         await read_together(self._look_up(resource, by, value) for by, value in missing)
         if known.cannot_search:
-            # docs.stripe.com/search: merchants in India have none, and a restricted key may not be allowed to.
+            # docs.stripe.com/search: merchants in India have no search, and a restricted key may lack permission for
+            # it.
             known.failed.difference_update(missing)
             pages, _ = await self._list(resource, bys, most=None)
             return _listed(pages)
         return f"looked up {counted(len(missing), 'value')} one by one, cheaper than listing everything"
 
     def find(self, resource: str, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Found]:
-        """For each row's key the first of its wanted values that any object has; rows without one are left out."""
+        """For each row's key, the first of its wanted values that any object has. Rows without a match are left out."""
         known = self._known.setdefault(resource, _Known())
         rows = [(key, rank, by, value) for key, pairs in wanted.items() for rank, (by, value) in enumerate(pairs)]
         if not rows:
@@ -192,20 +197,20 @@ class ExistingObjects:
         return found
 
     def failed_values(self, resource: str, by: str) -> Sequence[str]:
-        """The values of a field for which a search has failed, so that nobody knows whether an object has them."""
+        """The values of a field for which a search has failed, so it isn't known whether an object has them."""
         return [value for failed_by, value in self._known[resource].failed if failed_by == by]
 
     def is_searchable(self, resource: str) -> bool:
-        """Whether Stripe searches a resource."""
+        """Whether Stripe can search a resource."""
         return self._operation(resource, "search") is not None
 
     async def _list(self, resource: str, bys: Iterable[str], most: int | None) -> tuple[int, bool]:
-        """List a resource, up to `most` pages; how many were read, and whether that was all."""
+        """List a resource, up to `most` pages. Returns how many were read, and whether the list is complete."""
         if not self._operation(resource, "list"):
             return 0, most is not None
         pages = full = 0
         wanted = set(bys)
-        # All that a list shows can be compared more loosely, too, without another call.
+        # Everything that a list returns can be compared loosely, too, without another call.
         wanted |= {NEAR_EMAIL} if EMAIL in wanted else set()
         async for page in self._everything(resource, {}):
             pages += 1
@@ -246,7 +251,7 @@ class ExistingObjects:
         if name is not None:
             pages = self._everything(resource, {name[0]: [value] if name[1] else value})
             return [found async for page in pages for found in page]
-        # An exact match of a search ignores case (docs.stripe.com/search, query language).
+        # Exact matches in a search ignore case (docs.stripe.com/search, query language).
         searched = EMAIL if by == NEAR_EMAIL else f"metadata[{_search_text(by.removeprefix(_METADATA))}]"
         query = f"{searched}:{_search_text(value)}"
         answer = await self._stripe.send(
@@ -302,7 +307,7 @@ class ExistingObjects:
                 yield page
 
     def _calls_to_look_up(self, resource: str, by: str) -> int:
-        """How many calls find the objects with one value of a field."""
+        """The number of calls to find the objects with one value of a field."""
         known = self._catalog.resource(resource)
         is_filter = known is not None and by != "id" and self._filter(resource, by) is not None
         return len(known.lifecycle.listed_with) if known is not None and is_filter else 1
@@ -312,7 +317,7 @@ class ExistingObjects:
         return known.operations.get(name) if known else None
 
     def _filter(self, resource: str, by: str) -> tuple[str, bool] | None:
-        """The parameter of `list` that filters by a field, and whether it takes a list."""
+        """The parameter of `list` that filters by a field, and whether it accepts a list."""
         operation = self._operation(resource, "list")
         for name in (by, f"{by}s"):
             param = operation.params.get(name) if operation else None
@@ -331,15 +336,15 @@ class ExistingObjects:
 
 
 def _is_searched(by: str) -> bool:
-    """Whether objects are found by a field with a search, since no list filters by it."""
+    """Whether objects are found by a field with a search, because no list filters by it."""
     return by.startswith(_METADATA) or by == NEAR_EMAIL
 
 
 def _listed(pages: int) -> str:
-    """What to say of a listing; nothing where Stripe had nothing to list."""
+    """A note on a listing; empty if Stripe had nothing to list."""
     return f"compared with all existing objects ({pages:,} {'page' if pages == 1 else 'pages'} listed)" if pages else ""
 
 
 def _search_text(text: str) -> str:
-    # Quotes inside a value are escaped by a backslash (docs.stripe.com/search, query language).
+    # Quotes inside a value are escaped with a backslash (docs.stripe.com/search, query language).
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

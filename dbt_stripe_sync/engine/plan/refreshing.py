@@ -1,8 +1,8 @@
 """Reads owned objects back from Stripe, to find those that others changed, deleted, or ended.
 
-A sync's objects are listed as long as pages have enough of them, and the rest is read one by one. What a list doesn't
-show is read by its id before it counts as deleted. Every plan reads the object of a drifted row until it matches again,
-and all of a sync's objects with `--refresh` or after `refresh_every`.
+A sync's objects are listed as long as pages contain enough of them; the rest is read one by one. An object that a list
+doesn't return is read by its id before it counts as deleted. Every plan reads the object of a drifted row until it
+matches again. With `--refresh` or after `refresh_every`, a plan reads all of a sync's objects.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Catalog, Resource
     from dbt_stripe_sync.model.sync import Sync
 
-# After this many pages without owned objects, reading one by one counts as cheaper: a tenth of its cost.
+# After this many pages without owned objects, reading one by one is assumed to be cheaper. This adds a tenth to its
+# cost.
 FRUITLESS = 10
 _TEXT = pa.string()
 _FOUND = pa.schema(
@@ -60,8 +61,9 @@ _FOUND = pa.schema(
 _READ = pa.schema({"key": _TEXT})
 
 
-class Reading(Struct, kw_only=True):
-    """How far the reading of one sync's objects has come. `is_whole` says that all of them are read."""
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """How many of one sync's objects have been read. `is_whole` says that all of them are read."""
 
     staged: Staged
     resource: Resource
@@ -77,7 +79,8 @@ class Reading(Struct, kw_only=True):
 class Refreshing(Struct, kw_only=True):
     """Reads objects back for the syncs of one plan; `asks_all` means `--refresh`.
 
-    The results are in `work.read_back` for the comparison of rows; what only has to be recorded is added to the plan.
+    The results are in `work.read_back`, where rows are compared with them. Changes that only affect records are added
+    to the plan.
     """
 
     workspace: Workspace
@@ -89,11 +92,11 @@ class Refreshing(Struct, kw_only=True):
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     def costs(self, syncs: Iterable[Sync], catalog: Catalog) -> tuple[ReadingCost, ...]:
-        """What reading back will take, before any of it is done: the syncs with something to read."""
+        """The expected cost of reading back, before anything is read, for each sync that needs it."""
         return tuple(cost for sync in syncs if (cost := self._cost(sync, catalog.resources[sync.resource])) is not None)
 
     async def read(self, staged: Staged, resource: Resource) -> tuple[list[Note], list[Problem]]:
-        """Read a sync's objects back, and say how that was done and what could not be read. Raises `StripeError`."""
+        """Read a sync's objects back. Returns how that was done, and what could not be read. Raises `StripeError`."""
         sync = staged.sync
         is_due = self._is_due(sync)
         if not _is_readable(resource):
@@ -115,7 +118,7 @@ class Refreshing(Struct, kw_only=True):
         return list(_notes(reading)), list(_unanswered(reading))
 
     def reads_back(self, sync: Sync, resource: Resource) -> bool:
-        """Whether any of a sync's objects are to be read."""
+        """Whether any of a sync's objects will be read."""
         return self._cost(sync, resource) is not None
 
     # ── which, and at what cost ──────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +152,7 @@ class Refreshing(Struct, kw_only=True):
         )
 
     def _prepare(self, reading: Reading) -> int:
-        """Collect what is to be read: rows of the model that have an object, and whose record can be compared."""
+        """Collect what to read: rows in the model with an object whose record can be compared."""
         staged = reading.staged
         self.workspace.execute(
             f"""
@@ -176,7 +179,7 @@ class Refreshing(Struct, kw_only=True):
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _list(self, reading: Reading) -> None:
-        """List until all are found, or until pages have so few of them that reading one by one is cheaper."""
+        """List until all objects are found, or until pages contain so few that reading one by one is cheaper."""
         can_read = "retrieve" in reading.resource.operations
         found = 0
         params = {"expand": [f"data.{name}" for name in reading.expand]} if reading.expand else {}
@@ -195,7 +198,7 @@ class Refreshing(Struct, kw_only=True):
                 return
 
     async def _read_rest(self, reading: Reading) -> None:
-        """Read what no page has shown, one by one."""
+        """Read the objects that no page contained, one by one."""
         if "retrieve" not in reading.resource.operations:
             (left,) = self.workspace.one(
                 "SELECT count(*) FROM work.reading WHERE key NOT IN (SELECT key FROM work.was_read)"
@@ -214,7 +217,7 @@ class Refreshing(Struct, kw_only=True):
             await self._compare(reading, answered)
 
     async def _retrieve(self, reading: Reading, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """An object, empty where Stripe has none; None where it could not be asked."""
+        """An object: empty if Stripe has none, None if it could not be read."""
         record: dict[str, Any] = orjson.loads(row["params"])
         path = {name: record[name] for name in _path_params(reading.resource) if name in record}
         expand = {"expand": list(reading.expand)} if reading.expand else {}
@@ -232,7 +235,7 @@ class Refreshing(Struct, kw_only=True):
         return answer.body if answer.verdict is Verdict.DONE else None
 
     async def _with_items(self, reading: Reading, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The same object with all items of lists that it only shows in part."""
+        """The same object, with all items of lists that it only returns in part."""
         whole = dict(body)
         for name, rule in reading.resource.lifecycle.item_lists.items():
             page = body.get(name)
@@ -256,7 +259,7 @@ class Refreshing(Struct, kw_only=True):
             body = await self._with_items(reading, shown) if shown else shown
             key = str(row["key"])
             if not body and reading.staged.sync.part_of is not None:
-                continue  # the sync whose object it is says so
+                continue  # the sync that created the object reports it
             is_missing = not body
             if is_missing != bool(row["missing"]):
                 self.writer.note(ObjectSeen(sync=sync, key=key, missing=is_missing))
@@ -289,7 +292,7 @@ class Refreshing(Struct, kw_only=True):
         return {key: f"row [{other}] of sync `{name}` wrote to it last" for key, name, other in found}
 
     def _digest(self, reading: Reading, row: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
-        """The identity of an object's drift, or None."""
+        """A digest of an object's drift, or None."""
         known, sync = self.fingerprints, reading.staged.sync
         if not body or not known.can_read(row["salt"]):
             return None
@@ -310,7 +313,7 @@ class Refreshing(Struct, kw_only=True):
 
 
 def _is_watched(sync: Sync) -> bool:
-    """Whether what had drifted is looked at by every plan: it waits for a person, or for a change that mends it."""
+    """Whether every plan reads a drifted object: it waits for a person, or for a change that resolves the drift."""
     return sync.on_drift is not OnDrift.KEEP or sync.when_ended is WhenEnded.RESTART
 
 
@@ -319,7 +322,7 @@ def _fruitless(objects: int) -> int:
 
 
 def _least_calls(objects: int, resource: Resource) -> tuple[int, bool]:
-    """How many calls read so many objects at best, and whether lists do it."""
+    """The smallest number of calls that read this many objects, and whether that uses lists."""
     is_listed = objects > 1 and "list" in resource.operations and not _parents(resource)
     return (ceil(objects / PAGE) if is_listed else objects), is_listed
 
@@ -334,7 +337,7 @@ def _path_params(resource: Resource) -> list[str]:
 
 
 def _parents(resource: Resource) -> list[str]:
-    """What a list has to name: objects of a nested resource are listed under their parent alone."""
+    """The parameters that a list requires: objects of a nested resource can only be listed for their parent."""
     operation = resource.operations["list"]
     required = [name for name, param in operation.params.items() if param.required]
     return [*operation.path_params, *required]

@@ -1,4 +1,4 @@
-"""A sync that was renamed in YAML alone: its rows would look new, and everything would be made a second time."""
+"""Detects a sync that was renamed only in YAML: its rows would look new, and every object would be created again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-class RenameCheck(Struct, frozen=True, kw_only=True):
-    """Looks for syncs that were there and are gone, beside a new one of the same resource.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenameCheck:
+    """Looks for a sync that is gone while there is a new one of the same resource.
 
-    `known` has the names of all syncs that the project describes, selected or not, and of those that are disabled.
+    `known` has the names of all syncs in the project, including disabled ones and those that aren't selected.
     """
 
     workspace: Workspace
@@ -37,9 +38,9 @@ class RenameCheck(Struct, frozen=True, kw_only=True):
             raise StateError(_in_state(sync, name, count) for name, count in rows)
 
     def check_tags(self, sync: Sync) -> None:
-        """Stop where Stripe has objects that a sync which is gone has made, and the state knows none of them.
+        """Stop if Stripe has objects of a sync that no longer exists, and the state has none of them.
 
-        Looks at the objects that were listed for this plan. Raises `StateError`.
+        Checks the objects that were listed for this plan. Raises `StateError`.
         """
         tag = f"json_extract_string(body, {literal(f'$.metadata.{TAG}')})"
         rows = self.workspace.all(

@@ -1,4 +1,4 @@
-"""The rows of one sync that differ, batch by batch: decided, and written to the plan as changes."""
+"""Decides on the differing rows of one sync, batch by batch, and writes their changes to the plan."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class RowPlanner:
                 self._planning.renamed.check_tags(self._rules.sync)
             self._note_referrers(batch, decisions)
             self._planning.progress.rows_compared(len(batch))
-            # Answers are read and pages are listed while a long table is planned.
+            # Progress is reported while a long table is planned.
             await asyncio.sleep(0)
 
     async def _decide(self, batch: Sequence[RowDiff]) -> tuple[list[Decision], Mapping[str, Observed]]:
-        """Decide on some rows; what was observed of them is given back, too."""
+        """Decide on some rows. Also returns what was observed of them."""
         rules, build = self._rules, self._rules.builder.build
         rows = {
             diff.key: Row(diff=diff, payload=None if diff.kind is Kind.REMOVED else build(diff.key, diff.row))
@@ -77,7 +77,7 @@ class RowPlanner:
 
         def decide_and_claim(key: str) -> Decision:
             decision = decide(rules, rows[key], observed[key])
-            # At once: the next row of this round must not adopt the same object.
+            # Immediately: the next row of this round must not adopt the same object.
             self._claim(rows[key].diff, decision)
             return decision
 
@@ -98,7 +98,7 @@ class RowPlanner:
         return [decided[diff.key] for diff in batch], observed
 
     def _note_drift(self, row: Row, decision: Decision) -> None:
-        """Say which fields of an object others have changed, and let the state remember it."""
+        """Report which fields of an object others have changed, and have the state remember it."""
         rules, found = self._rules, self._found
         entry = drifted_object(rules, row, decision)
         if entry is None:
@@ -150,7 +150,7 @@ class RowPlanner:
             self._keep_adopted(adopted)
 
     def _keep_adopted(self, records: Sequence[Record]) -> None:
-        """Records that this plan will write, for what is finished in the same plan."""
+        """Keep the records of adopted objects for the finalization in the same plan."""
         rows = [
             (r.sync, r.key, r.stripe_id, canonical(r.params), None, r.source_hash, r.refs, r.adopted) for r in records
         ]
@@ -171,7 +171,7 @@ class RowPlanner:
             self._found.row_notes[decision.note.text] += 1
 
     def _note_former(self, batch: Sequence[RowDiff], observed: Mapping[str, Observed]) -> None:
-        """A run that was killed before it removed the tag from what it had replaced, which a row may keep."""
+        """Note an object that a killed run replaced without removing its tag, because rows may keep referring to it."""
         if not stays_when_replaced(self._rules.lifecycle):
             return
         sync = self._rules.sync.name
@@ -199,7 +199,7 @@ class RowPlanner:
             )
 
     def _add(self, change: Change) -> bool:
-        """Write a change to the plan; False where `--limit` leaves it for later."""
+        """Write a change to the plan; False if `--limit` leaves it for later."""
         planning = self._planning
         if planning.room is not None:
             if planning.room <= 0:
@@ -220,12 +220,12 @@ class RowPlanner:
         return True
 
     def _publish(self, rows: Sequence[tuple[str, str, str | None, str | None]]) -> None:
-        """Tell the syncs that refer to this one which ids are to come, and which are to go."""
+        """Tell the syncs that refer to this one which ids will appear and which will disappear."""
         self._planning.workspace.insert("work.planned", _PLANNED, rows)
 
 
 def _observed(rules: Rules, diff: RowDiff) -> Observed:
-    """What is known of a row's object before anybody asks: that of a drifted one has just been read back."""
+    """What is already known of a row's object: a drifted one has just been read back."""
     if diff.drifted is None:
         return NOTHING_SEEN
     return Observed(body=diff.drifted, expanded=frozenset(rules.lifecycle.shown_if_asked))

@@ -1,7 +1,7 @@
-"""What is owed, as changes of a plan: the ends of what this plan replaces, and what earlier runs have left to do.
+"""Plans owed steps: the ends of objects that this plan replaces, and the steps that earlier runs still owe.
 
-They come after every sync, in a lane of each sync: an object ends once the new one is there and all rows that
-referred to the old one have moved. Where one of those can't be sent, the end is held back, and stays owed.
+They come after every sync, in a lane for each sync. An object ends once the new one exists and all rows that referred
+to the old one have moved. If one of those changes can't be sent, the end is held back and stays owed.
 """
 
 from __future__ import annotations
@@ -47,12 +47,15 @@ class Referrer(Struct, frozen=True, kw_only=True):
     ends: bool
 
 
-class Settling(Struct, kw_only=True):
-    """Plans what is owed. `of_changes` collects what the changes of this plan will owe, by sync.
+@dataclass(slots=True, kw_only=True)
+class Settling:
+    """Plans owed steps, with what it needs to know about the changes of the plan.
 
-    `replaced` are the replacements of the plan and `removed` its removals, where rows of other syncs refer to them;
-    `cutting_short` are removals that take effect at once on another object, `in_use` those that others may still need.
-    `users` are the resources that may need them, `users_ending` the removals of such objects, by their row.
+    - `of_changes` collects what the changes of this plan will owe, by sync.
+    - `replaced` are the replacements, and `removed` the removals, whose objects rows of other syncs refer to.
+    - `cutting_short` are removals that immediately affect another object, `in_use` those whose objects others may still
+      need.
+    - `users` are the resources that may need them, and `users_ending` the removals of such objects, by their row.
     """
 
     workspace: Workspace
@@ -69,37 +72,37 @@ class Settling(Struct, kw_only=True):
 
     @property
     def syncs(self) -> frozenset[str]:
-        """The syncs with something owed, so far."""
+        """The syncs that owe steps, so far."""
         return frozenset({*self.of_changes, *(step.sync for step in self.earlier)})
 
     @property
     def ending(self) -> frozenset[str]:
-        """The syncs with objects that end by this plan."""
+        """The syncs with objects that this plan ends."""
         return self.syncs | {change.sync for change in (*self.replaced, *self.removed)}
 
     def move_first(self, step: Owed, resource: str, holder: str, params: Params) -> None:
-        """Make the holder of what a step ends name another object before that step."""
+        """Before a step ends an object, make its holder refer to another object."""
         self.moves[step.id].append(PlannedCall(operation="update", target=holder, params=params, resource=resource))
 
     def note(self, change: Change) -> None:
-        """Record a change that will owe something once its object exists."""
+        """Note a change that will owe a step once its object exists."""
         if change.owes:
             self.of_changes[change.sync].append(change)
 
     def note_end(self, change: Change) -> None:
-        """Remember a change that ends an object to which rows of other syncs may refer."""
+        """Note a change that ends an object to which rows of other syncs may refer."""
         if change.action is Action.REPLACE:
             self.replaced.append(change)
         elif change.removed:
             self.removed.append(change)
 
     def note_user(self, change: Change) -> None:
-        """Remember the end of an object that may need another one until then."""
+        """Note the end of an object that may need another one until then."""
         if change.removed and change.resource in self.users:
             self.users_ending[change.sync, change.key] = change
 
     def reorder(self, order: Order) -> None:
-        """Forget what is withheld, and what ends before its replacement is made."""
+        """Forget changes that are withheld, and objects that end before their replacement is created."""
         for name, changes in list(self.of_changes.items()):
             kept = [part for change in changes for part in order.apply_to(change) if part.owes and not part.settles]
             self.of_changes[name] = kept
@@ -107,7 +110,7 @@ class Settling(Struct, kw_only=True):
                 del self.of_changes[name]
 
     def plan(self, syncs: Sequence[Sync]) -> list[SyncCounts]:
-        """Write the changes, and say how many there are."""
+        """Write the changes, and return their counts."""
         by_name = {sync.name: sync for sync in syncs}
         referrers = self._referrers()
         names = sorted(self.syncs, key=[*by_name, *sorted(self.syncs)].index)
@@ -164,7 +167,7 @@ class Settling(Struct, kw_only=True):
         )
 
     def _in_use(self, targets: Iterable[str | None]) -> frozenset[str]:
-        """Those of some objects that are a row's own now."""
+        """Those of some objects that are currently a row's own object."""
         rows = self.workspace.all(
             "SELECT stripe_id FROM known_records WHERE NOT removed AND stripe_id IN (SELECT unnest($ids))",
             {"ids": [target for target in targets if target is not None]},
@@ -180,7 +183,7 @@ class Settling(Struct, kw_only=True):
             yield replace(change, calls=(*moves, *change.calls), settles=(*("" for _ in moves), *change.settles))
 
     def _referrers(self, only: Iterable[str] | None = None) -> dict[str, list[Referrer]]:
-        """The rows whose records refer to what is to end, by its id."""
+        """The rows whose records refer to an object that will end, by its id."""
         targets = list(only) if only is not None else [*self._targets()]
         if not targets:
             return {}
@@ -220,12 +223,12 @@ def lane_of(sync: str) -> str:
 
 
 def end_of(change: Change) -> Change:
-    """The change that does what another one will owe."""
+    """The change that does the step that another change will owe."""
     return _settle(f"{change.id}!owed", change.owes, depends_on=(change.id,), reason=change.owes[-1].reason)
 
 
 def settle_earlier(owed: Sequence[Owed]) -> Change:
-    """The change that does what earlier runs have left to do for a row."""
+    """The change that does the steps that earlier runs still owe for a row."""
     id_ = f"{change_id(owed[-1].sync, owed[-1].key)}!earlier"
     return _settle(id_, owed, depends_on=(), reason=owed[-1].reason)
 

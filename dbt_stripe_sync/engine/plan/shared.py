@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Planning(Struct, kw_only=True):
     """What the syncs of one plan share.
 
-    `referenced` names the syncs whose ids others of this plan need, `referred_to` those to which any sync refers;
-    `room` is the number of changes left, `calls_per_second` the pace at which Stripe is asked.
+    `referenced` names the syncs whose ids others in this plan need, and `referred_to` those that any sync refers to.
+    `room` is the number of changes left, and `calls_per_second` the pace of reads from Stripe.
     """
 
     workspace: Workspace

@@ -1,7 +1,7 @@
 """Detects a state that is older than what was sent, before its objects are created again.
 
-If the state of a run was lost, or replaced by an older one, Stripe has objects whose tag names a row and that the state
-doesn't have. They are newer than all that it has, so the newest page of a list shows them.
+If the state was lost, or replaced by an older copy, Stripe has objects whose tag names a row and that the state doesn't
+have. They are newer than all that it has, so the newest page of a list contains them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.plan import Plan
     from dbt_stripe_sync.model.sync import Sync
 
-# How far this machine's clock and Stripe's may be apart.
+# The largest assumed difference between this machine's clock and Stripe's.
 CLOCK_SKEW = timedelta(minutes=2)
 
 
 class StaleStateCheck:
-    """Looks for objects of a sync that the state should know and does not."""
+    """Looks for objects of a sync that should be in the state but aren't."""
 
     def __init__(self, workspace: Workspace, stripe: Stripe, state: State) -> None:
         self._workspace = workspace
@@ -41,10 +41,10 @@ class StaleStateCheck:
         self._state = state
 
     async def check(self, sync: Sync, resource: Resource, *, makes_new: bool, may_replace: bool) -> None:
-        """Stop before objects are made, where a later state than this one has made some of them already.
+        """Stop before anything is created if a later state has already created some of the objects.
 
-        Costs a page of a list where something is made or replaced. Raises `StateError` with the number of objects, and
-        `StripeError` where Stripe can't be asked.
+        Costs a page of a list if something will be created or replaced. Raises `StateError` with the number of objects,
+        and `StripeError` if Stripe can't be asked.
         """
         lifecycle = resource.lifecycle
         is_tagged = lifecycle.tagged and "metadata" in resource.params
@@ -55,7 +55,7 @@ class StaleStateCheck:
         if since is None:
             return  # without a record, the sync looks for the tag of each of its rows anyway
         found = 0
-        # The objects of forgotten rows are left without a record on purpose, and looked for by their tag.
+        # Forgotten rows have no record on purpose, and their objects are found by their tag.
         forgotten = read_forgotten(self._workspace, sync.name)
         async for key, body in self._younger(sync, resource, since):
             found += key not in forgotten and await self._is_unknown(sync, lifecycle, key, body)
@@ -63,7 +63,7 @@ class StaleStateCheck:
             raise StateError(_behind(sync, found))
 
     def _since(self, sync: Sync, column: str) -> int | None:
-        """The Unix time since which the state can have missed something, None where it has no record of the sync."""
+        """The Unix time since which the state may lack something; None if it has no record of the sync."""
         query = f"SELECT CAST(epoch(max({column})) AS BIGINT) FROM known_records WHERE sync = $sync"
         (last,) = self._workspace.one(query, {"sync": sync.name})
         return None if last is None else int(last) - int(CLOCK_SKEW.total_seconds())
@@ -71,7 +71,7 @@ class StaleStateCheck:
     async def _younger(
         self, sync: Sync, resource: Resource, since: int
     ) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
-        """Objects with a tag of the sync and the keys of their rows, as far back as `since`."""
+        """Objects with a tag of the sync and the keys of their rows, back to `since`."""
         prefix = f"{sync.project}/{sync.name}/"
         async for page in everything(self._stripe, resource, since=since):
             for body in page:
@@ -89,7 +89,7 @@ class StaleStateCheck:
         recorded = self._workspace.one("SELECT stripe_id FROM known_records WHERE sync = $sync AND key = $key", row)
         if not recorded:
             return True
-        # The row has an object: this one may be a copy made by hand, with its metadata.
+        # The row has an object: this one may be a copy made by hand, including its metadata.
         answer = await self._stripe.send(Call(resource=sync.resource, operation="retrieve", target=recorded[0]))
         if answer.verdict is Verdict.DONE:
             return has_ended(lifecycle, answer.body)
@@ -99,7 +99,7 @@ class StaleStateCheck:
 async def check_plan_not_behind(
     syncs: Sequence[Sync], catalog: Catalog, stripe: Stripe, state: State, plan: Plan
 ) -> None:
-    """A state that was put back with the plan that was made from it looks as if nothing of that had been sent.
+    """Check a state that was restored together with the plan made from it: it would look as if nothing had been sent.
 
     Raises `StateError` and `StripeError`, as `StaleStateCheck.check` does.
     """
@@ -114,7 +114,7 @@ async def check_plan_not_behind(
 
 
 def note_unsettled(workspace: Workspace, state: State) -> int:
-    """Keep rows with a change whose end is not known out of the plan until it is, and say how many there are."""
+    """Leave rows with an unresolved change out of the plan, and report how many there are."""
     count = 0
     for intent in state.open_intents():
         count += 1
@@ -125,7 +125,7 @@ def note_unsettled(workspace: Workspace, state: State) -> int:
 
 
 def has_ended(lifecycle: Lifecycle, body: Mapping[str, Any]) -> bool:
-    """Whether an object is gone, has a status that nothing leads out of, or has given its tag up to another."""
+    """Whether an object is gone, has a final status, or has passed its tag to another object."""
     ends = [rule for rule in lifecycle.on_removed.values() if isinstance(rule, ByStatus)]
     is_over = any(str(object_value(body, rule.status_field)) not in rule.steps for rule in ends)
     return bool(body.get("deleted") or object_value(body, f"metadata.{FORMER_TAG}") or is_over)

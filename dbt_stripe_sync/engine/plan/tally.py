@@ -1,4 +1,4 @@
-"""The counts of planning so far: one sync's rows, or one lane of an undo."""
+"""The counts of planning so far, for one sync's rows or one lane of an undo."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.model.plan import Note
 
-# A model in which every row is wrong must not fill the memory: further problems are counted, not kept.
+# If every row is invalid, problems must not fill the memory: past this number they are counted, not kept.
 MOST_PROBLEMS = 10_000
-# Of so many kinds of change of one sync a plan shows at least one each; it bounds what is read, not what is sent.
+# A plan shows at least one example for up to this many kinds of change of a sync. This limits what is shown, not sent.
 MOST_KINDS = 40
 
 
-class Tally(Struct, kw_only=True):
-    """The decisions on some rows, added up."""
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """The summed decisions on some rows."""
 
     actions: Counter[str] = field(default_factory=Counter)
     notes: Counter[Note] = field(default_factory=Counter)
@@ -38,7 +39,7 @@ class Tally(Struct, kw_only=True):
     kinds: Counter[str] = field(default_factory=Counter)
 
     def count_change(self, change: Change) -> None:
-        """Count a change and its calls. Beyond a number of kinds, they are counted by action."""
+        """Count a change and its calls. Past a number of kinds, changes are counted by action."""
         self.actions[change.action.value] += 1
         kind = kind_of(change)
         if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:

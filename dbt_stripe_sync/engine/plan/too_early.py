@@ -1,6 +1,6 @@
 """Holds back removals that would end another synced object, or a part of it, too early.
 
-Removing an item takes effect immediately, although its subscription is paid until the end of its period; canceling a
+Removing an item takes effect immediately, although its subscription is paid until the end of its period. Canceling a
 schedule also cancels its subscription. The first waits until the other object has ended, the second until a person
 decides.
 """
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Catalog
 
 
-class _Other(Struct, frozen=True, kw_only=True):
-    """The object on which a removal takes effect, by its row. `end` is what this plan does to end it, if anything."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Other:
+    """The object that a removal affects, by its row. `end` is the change of this plan that ends it, if any."""
 
     resource: str
     stripe_id: str
@@ -42,7 +43,7 @@ class _Other(Struct, frozen=True, kw_only=True):
 
 
 async def keep_from_ending_early(settling: Settling, stripe: Stripe, catalog: Catalog, order: Order) -> None:
-    """Withhold what would end another synced object, or a part of it, too early."""
+    """Withhold removals that would end another synced object, or a part of it, too early."""
     over: dict[str, bool] = {}
     for change, rule, other in _pairs(settling, catalog):
         if rule.wholly:
@@ -64,7 +65,7 @@ async def keep_from_ending_early(settling: Settling, stripe: Stripe, catalog: Ca
 
 
 def _pairs(settling: Settling, catalog: Catalog) -> Iterator[tuple[Change, CutsShort, _Other]]:
-    """Each removal that affects another synced object, its rule, and that object."""
+    """Each removal that affects another synced object, with its rule and that object."""
     found: list[tuple[Change, CutsShort]] = [
         (change, rule)
         for change in settling.cutting_short
@@ -95,7 +96,7 @@ def _named(change: Change) -> Sequence[str]:
 
 
 async def _is_over(stripe: Stripe, catalog: Catalog, other: _Other) -> bool:
-    """Whether an object that was set to end later has ended. One that can't be read has not."""
+    """Whether an object that was set to end later has ended. If it can't be read, it has not."""
     answer = await stripe.send(Call(resource=other.resource, operation="retrieve", target=other.stripe_id))
     if answer.is_missing:
         return True

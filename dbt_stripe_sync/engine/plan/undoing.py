@@ -1,7 +1,7 @@
-"""Plans how to put back what a run changed, with the same kind of changes as any plan.
+"""Plans how to reverse what a run changed, with the same kinds of changes as any plan.
 
-First objects are restored, parents before children; then what the run created is removed, children before parents;
-finally the replacements of old objects end. What can't be undone is a problem of the plan.
+First objects are restored, parents before children. Then what the run created is removed, children before parents.
+Finally, the objects that replaced others end. What can't be undone is a problem of the plan.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ CREATED = frozenset({Action.CREATE})
 CHANGED = frozenset(Action) - CREATED
 
 
-class UndoScope(Struct, frozen=True, kw_only=True):
-    """Which run is undone, and the selected syncs in the order of their references.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoScope:
+    """The run to undo, and the selected syncs in the order of their references.
 
-    `left_alone` names those of the project that are not selected.
+    `left_alone` names the other syncs of the project.
     """
 
     run_id: str
@@ -62,7 +63,7 @@ class UndoScope(Struct, frozen=True, kw_only=True):
 
 
 class UndoMaker:
-    """Makes one plan that undoes a run. It reads Stripe, and writes nothing but the plan's file."""
+    """Makes one plan that undoes a run. It reads from Stripe, and writes only the plan file."""
 
     def __init__(self, scope: UndoScope, stripe: Stripe, state: State, clock: Clock, writer: PlanWriter) -> None:
         self._scope = scope
@@ -79,10 +80,10 @@ class UndoMaker:
             existing=ExistingObjects(self._workspace, stripe, scope.catalog, clock),
             earlier=self._owed,
         )
-        # A change that may or may not have happened is settled first, by a run.
+        # A change with an unknown outcome has to be resolved by a run first.
         self._unsettled = frozenset((intent.change.sync, intent.change.key) for intent in state.open_intents())
         self._problems: list[Problem] = []
-        # The rows whose replaced objects an undo that was stopped half-way has put back.
+        # The rows whose replaced objects were restored by an undo that was interrupted.
         self._put_back: set[tuple[str, str]] = set()
 
     async def make(self) -> Plan:
@@ -110,7 +111,7 @@ class UndoMaker:
         return self._writer.finish(counts, self._problems, state_serial=self._state.serial, reads=self._stripe.reads)
 
     async def _plan_lane(self, sync: Sync, lane: str, actions: frozenset[Action], owing: list[Change]) -> Tally:
-        """Write the changes of one lane. `owing` gets those that owe the end of an object."""
+        """Write the changes of one lane. `owing` receives those that owe the end of an object."""
         rules = self._rules(sync)
         tally = Tally()
         twice = self._state.changed_twice(self._scope.run_id, sync.name)
@@ -133,7 +134,7 @@ class UndoMaker:
         return Rules(sync=sync, resource=resource, layout=layout, builder=builder, now=self._clock.now())
 
     def _is_undoable(self, rules: Rules, outcome: Outcome, twice: AbstractSet[str], tally: Tally) -> bool:
-        """Whether an outcome is a row's own change; others are only reported if they can't be undone."""
+        """Whether an outcome is a row's own change. All others are only reported if they can't be undone."""
         change = outcome.change
         reason = None
         if change.id.endswith(ENDS_FIRST):
@@ -180,11 +181,11 @@ class UndoMaker:
         )
 
     async def _with_former(self, rules: Rules, done: Done) -> Done:
-        """With the object that the run replaced, as it is now."""
+        """The same row, with the object that the run replaced as it is now."""
         call = Call(resource=rules.resource.name, operation="retrieve", target=done.change.stripe_id)
         async with self._observing.gate:
             answer = await self._stripe.send(call)
-        # That there is no answer does not say that there is no object.
+        # Without an answer, it isn't known that there is no object.
         unseen: Mapping[str, Any] | None = {} if answer.is_missing else None
         return replace(done, former=answer.body if answer.verdict is Verdict.DONE else unseen)
 
@@ -199,13 +200,13 @@ class UndoMaker:
             tally.same += 1
 
     def _left_to_do(self, sync: str) -> Iterator[Change]:
-        """What an undo that was stopped half-way owes."""
+        """The steps that an interrupted undo still owes."""
         mine = [step for step in self._owed if step.sync == sync and (sync, step.key) in self._put_back]
         for _, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):
             yield settle_earlier(list(steps))
 
     def _end_new(self, sync: Sync, ends: Sequence[Change], *, after: tuple[str, ...]) -> SyncCounts:
-        """The ends of what had taken the place of replaced objects, once these are back and nothing refers to those."""
+        """The ends of the new objects, once the replaced ones are back and nothing refers to the new ones."""
         for end in ends:
             self._writer.add(end)
         self._writer.end_sync(lane_of(sync.name), keep=True)

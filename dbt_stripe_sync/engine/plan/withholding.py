@@ -1,4 +1,4 @@
-"""What waits for a change that can't be part of the plan can't be part of it, either."""
+"""Withholds changes that wait for a change that can't be part of the plan."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Change
 
 
-class _Waiting(Struct, frozen=True):
-    """A change that waits for another, as far as a message names it."""
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A change that waits for another, with what a message needs to name it."""
 
     whole: str
     where: Location
@@ -26,10 +27,10 @@ class _Waiting(Struct, frozen=True):
 
 
 def withhold_waiting(lanes: Iterable[tuple[str, Iterable[Change]]], order: Order) -> None:
-    """Withhold all that waits for what is withheld, whichever of them comes first, in one walk of a plan's lanes.
+    """Withhold all changes that wait for withheld ones, directly or not, in one pass through a plan's lanes.
 
-    Lanes come parents before children, so what a change waits for has mostly been walked. Only changes that wait for
-    one of their own lane or a later one, or for another that does, are kept in memory until it is known.
+    In the lanes, parents come before children, so what a change waits for has usually been seen. Only changes that wait
+    for one in their own lane or a later one, or for another such change, are kept in memory until its fate is known.
     """
     walked: set[str] = set()
     waiting: defaultdict[str, list[_Waiting]] = defaultdict(list)
@@ -57,7 +58,7 @@ def withhold_waiting(lanes: Iterable[tuple[str, Iterable[Change]]], order: Order
 
 
 def _withhold(one: _Waiting, parent: str, waiting: dict[str, list[_Waiting]], order: Order) -> None:
-    """Withhold a change, and all that is known to wait for it."""
+    """Withhold a change, and all changes known to wait for it."""
     found = deque([(one, parent)])
     while found:
         one, parent = found.popleft()

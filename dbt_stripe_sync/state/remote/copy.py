@@ -28,7 +28,7 @@ _CLOSED = {"enable_external_access": "false", "autoinstall_known_extensions": "f
 
 @contextmanager
 def opened_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The copy, by a DuckDB that may touch no other file. Raises `StateError`."""
+    """The copy, opened by a DuckDB without access to other files. Raises `StateError`."""
     try:
         with closing(duckdb.connect(str(path), config=_CLOSED)) as connection:
             yield connection
@@ -59,7 +59,7 @@ def set_position(connection: duckdb.DuckDBPyConnection, position: Position, addr
 
 
 def note_position(session: Session, position: Position) -> None:
-    """Store the position of the copy in the current transaction."""
+    """Store the position of the copy, as part of the current transaction."""
     session.connection.execute(_SET, {"name": POSITION, "value": str(position)}).fetchall()
 
 
@@ -69,12 +69,12 @@ def note_address(session: Session, address: str) -> None:
 
 
 def forget_position(session: Session) -> None:
-    """Note that the copy holds what the log does not have. Inside a transaction."""
+    """Record that the copy contains something that the log lacks. Inside a transaction."""
     session.connection.execute(_UNSET, {"name": POSITION}).fetchall()
 
 
 def replay(connection: duckdb.DuckDBPyConnection, statements: Sequence[Statement], position: Position) -> None:
-    """Execute what a transaction of another run executed, in one transaction."""
+    """Execute, in one transaction, what a transaction of another run executed."""
     connection.begin()
     for statement in statements:
         for name, table in statement.tables.items():

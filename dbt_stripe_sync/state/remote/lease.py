@@ -1,7 +1,9 @@
-"""The right to write a remote state, held by one run at a time and renewed while that lives.
+"""The right to write a remote state.
 
-It keeps two runs from trying. That they can't both write is the log's work, so clocks that differ do no harm: a lease
-that is taken over too early costs its holder the run, and nothing else.
+One run at a time holds it, and renews it while it runs.
+
+It keeps two runs from trying to write. That they can't both write is ensured by the log, so clocks that differ do no
+harm: a lease that is taken over too early only costs its holder the run.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ POLL_SECONDS = 1.0
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What the object says: who holds the lease, for which run, since when and until when."""
+    """The contents of the object: who holds the lease, for which run, since when and until when."""
 
     token: str
     process: int
@@ -51,7 +53,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holder(self) -> str:
-        """Who it is, in words."""
+        """The holder, as text."""
         run = f" for the run {self.run}" if self.run else ""
         return f"process {self.process} of {self.user} on {self.host}{run}, since {_said(self.since)}"
 
@@ -64,10 +66,10 @@ class _Held(Struct):
 
 
 class Lease:
-    """Taken with `acquire`, kept by a thread, given back with `release`. Everything raises `StateError`."""
+    """A lease: `acquire` takes it, a thread renews it, and `release` gives it back. All methods raise `StateError`."""
 
     def __init__(self, objects: Objects, clock: Clock, run: Callable[[], str | None]) -> None:
-        """`run` says which run it is for, once there is one."""
+        """Create a lease that is not acquired yet. `run` says which run it is for, once there is one."""
         self._objects = objects
         self._clock = clock
         self._run = run
@@ -82,11 +84,11 @@ class Lease:
 
     @property
     def holder(self) -> str:
-        """Which process holds it, in the words of the log."""
+        """Which process holds it, as the log names it."""
         return self._held.terms.holder if self._held is not None else ""
 
     def acquire(self, wait_seconds: float) -> bool:
-        """Acquire it, and return whether its last holder had released it; one that hadn't may still be writing.
+        """Acquire it, and return whether its last holder had released it; otherwise that one may still be writing.
 
         Raises `StateError` (`state-leased`) if another run still holds it after `wait_seconds`.
         """
@@ -100,7 +102,7 @@ class Lease:
                 except TakenError:
                     continue
                 self._keep()
-                # An unreadable one was written by a run that may still be active.
+                # A lease that can't be read was written by a run that may still be active.
                 return found is None or (terms is not None and terms.released)
             left = deadline - time.monotonic()
             if left <= 0:
@@ -117,13 +119,13 @@ class Lease:
             raise problems.lease_lost(self._objects.place, self._lost)
 
     def lose(self, reason: str) -> StateError:
-        """Note that another run writes; gives what is to be raised."""
+        """Record that another run writes; returns the error to raise."""
         self._lost = self._lost or reason
         return problems.lease_lost(self._objects.place, self._lost)
 
     @property
     def is_lost(self) -> bool:
-        """Whether another run may write by now."""
+        """Whether another run may be writing by now."""
         return self._lost is not None
 
     def renew(self) -> None:
@@ -140,7 +142,7 @@ class Lease:
                 self._lost = f"another run has taken it over: {other.holder if other else 'its lease was removed'}"
 
     def _current_tag(self, held: _Held) -> str:
-        """The tag of the object; another than the one that is known where the answer to a renewal was lost."""
+        """The tag of the object. It differs from the known one if the answer to a renewal was lost."""
         if not self._is_unsure:
             return held.tag
         found = self._objects.get(NAME)

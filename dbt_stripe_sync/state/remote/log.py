@@ -1,4 +1,4 @@
-"""One entry of the log: what a transaction executed, or that a snapshot was taken, or that a new run has begun."""
+"""One entry of the log: what a transaction executed, that a snapshot was taken, or that a new run has begun."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 class BadEntryError(Exception):
-    """What an object holds is no entry, or not the one that was written."""
+    """The contents of an object aren't an entry, or aren't the one that was written."""
 
 
 class Position(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ START = Position(number=0, digest="")
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A copy of the whole file. `replayable` says that replaying every entry before it gives the same."""
+    """A copy of the whole file. `replayable` says that replaying every earlier entry gives the same result."""
 
     name: str
     sha256: str
@@ -76,7 +76,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def name_of(number: int) -> str:
-    """The object of an entry; names sort as the numbers do."""
+    """The object name of an entry; names sort in the order of the numbers."""
     return f"{FOLDER}/{number:012}"
 
 

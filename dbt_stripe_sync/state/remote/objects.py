@@ -1,4 +1,4 @@
-"""Small objects on a store: read, written on a condition, listed, removed. Every failure has a way out."""
+"""Reads, conditionally writes, lists and removes small objects on a store. Every failure has a hint."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.state.place import RemotePlace
 
-# Shorter than a lease, so that a store that does not answer ends the run before the lease does.
+# Shorter than a lease, so that a store that doesn't answer ends the run before the lease expires.
 RETRY_SECONDS = 15
 ATTEMPTS = 5
 REQUEST_SECONDS = 20
-# A conditional write without an answer is tried again until then, which the store's library does not do itself.
+# A conditional write without an answer is retried until then, because the store's library doesn't retry it.
 WRITE_SECONDS = 30
 WRITE_PAUSE_SECONDS = 0.2
 MANY_AT_ONCE = 1_000
@@ -72,11 +72,11 @@ class Objects(Struct):
             return True
 
     def create(self, name: str, body: bytes) -> str:
-        """Write an object that must not exist yet; gives its tag. Raises `TakenError`."""
+        """Write an object that must not exist yet; returns its tag. Raises `TakenError`."""
         return self._put(name, body, None)
 
     def replace(self, name: str, body: bytes, tag: str) -> str:
-        """Write an object over the version with this tag; gives the new one. Raises `TakenError`."""
+        """Replace the version of an object with this tag; returns the new tag. Raises `TakenError`."""
         return self._put(name, body, tag)
 
     def upload(self, name: str, file: Path) -> None:
@@ -85,10 +85,10 @@ class Objects(Struct):
             self._store.put(name, file)
 
     def names(self, folder: str) -> list[str]:
-        """The names of the objects in a folder, in the alphabet's order."""
+        """The names of the objects in a folder, in alphabetical order."""
         with self._failures("list"):
             names = [str(meta["path"]) for batch in self._store.list(f"{folder}/") for meta in batch]
-        # A store answers with a page of so many at a time.
+        # Stores return lists in pages of this size.
         self.requests["list"] += len(names) // MANY_AT_ONCE
         return sorted(names)
 
@@ -114,7 +114,7 @@ class Objects(Struct):
     def _put(self, name: str, body: bytes, tag: str | None) -> str:
         """Write on a condition, until the store's answer is known.
 
-        A write whose answer got lost may have taken effect, or may still do so. Then the next try is refused, and the
+        A write whose answer got lost may have taken effect, or may still do so. Then the next attempt fails, and the
         object shows who wrote it, since no two writes have the same body.
         """
         deadline = time.monotonic() + WRITE_SECONDS
@@ -133,14 +133,14 @@ class Objects(Struct):
                     return found.tag
                 if (found.tag if found is not None else None) != tag:
                     raise TakenError(name)
-                # Refused, and nothing is in the way: another try is still under way there.
+                # It failed although no object is in the way: another attempt is still in progress there.
                 if time.monotonic() + pause > deadline:
                     raise problems.unreachable(self.place, "it refuses a write that it should accept")
             time.sleep(pause)
             pause *= 2
 
     def _put_once(self, name: str, body: bytes, tag: str | None) -> str | None:
-        """One conditional write; None where the store refuses it because of the condition."""
+        """One conditional write; None if the store rejects it because of the condition."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._failures("put"):
@@ -170,7 +170,7 @@ class Objects(Struct):
 
     @contextmanager
     def _failures(self, kind: str) -> Iterator[None]:
-        """Say what is wrong in words that a person can act on, and count the request."""
+        """Convert failures into problems with hints, and count the request."""
         from obstore.exceptions import (
             BaseError,
             NotSupportedError,
@@ -200,10 +200,9 @@ class Objects(Struct):
             raise problems.unreachable(self.place, _reason(error)) from None
 
 
-# What the store's library says where it finds no credentials, or can't use those that it finds: it has one class for
-# every failure.
+# The messages of the store's library if it finds no credentials, or can't use them: it has one class for every failure.
 _CREDENTIAL_SIGNS = (
-    # Where a machine's role is asked for.
+    # Where a machine's role is requested.
     "169.254.169.254",
     "/latest/api/token",
     "/latest/meta-data",
@@ -228,22 +227,22 @@ _TIME_SIGNS = ("RequestTimeTooSkewed", "Request date header too old")
 
 
 def is_about_expiry(text: str) -> bool:
-    """Whether a store's failure is that credentials have expired, by its text."""
+    """Whether a store's failure means that credentials have expired, by its text."""
     return any(sign.lower() in text.lower() for sign in _EXPIRY_SIGNS)
 
 
 def is_about_time(text: str) -> bool:
-    """Whether a store's failure is that this machine's clock is wrong, by its text."""
+    """Whether a store's failure means that this machine's clock is wrong, by its text."""
     return any(sign in text for sign in _TIME_SIGNS)
 
 
 def is_about_credentials(text: str) -> bool:
-    """Whether a store's failure is one of credentials, by its text."""
+    """Whether a store's failure is about credentials, by its text."""
     return any(sign.lower() in text.lower() for sign in _CREDENTIAL_SIGNS)
 
 
 def _reason(error: Exception) -> str:
-    """What happened, without the addresses and the answer's body that the library puts into its texts."""
+    """What happened, without the addresses and the answer's body that the library includes in its messages."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
@@ -259,15 +258,15 @@ def _reason(error: Exception) -> str:
 
 
 def folder_of(place: RemotePlace) -> Path | None:
-    """The folder of a `file://` state, None for others."""
+    """The folder of a `file://` state; None for others."""
     parts = urlsplit(place.url)
     return Path(unquote(parts.path)) / place.target if parts.scheme == "file" else None
 
 
 def open_objects(place: RemotePlace) -> Objects:
-    """The objects of a state. Credentials come from the environment, under the names of each store's own tools.
+    """The objects of a state.
 
-    Raises `StateError`.
+    Credentials come from the environment, under the names that each store's own tools use. Raises `StateError`.
     """
     try:
         from obstore.exceptions import BaseError
@@ -304,7 +303,7 @@ def open_objects(place: RemotePlace) -> Objects:
 
 
 def _profile() -> dict[str, Any]:
-    """Credentials of a named AWS profile, which only boto3 knows how to read."""
+    """The credentials of a named AWS profile, which only boto3 can read."""
     if not os.environ.get("AWS_PROFILE") or os.environ.get("AWS_ACCESS_KEY_ID"):
         return {}
     try:

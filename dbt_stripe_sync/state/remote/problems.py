@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a remote state, each with its way out."""
+"""Everything that can be wrong with a remote state, each with a hint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dbt_stripe_sync.state.place import LEASED
 if TYPE_CHECKING:
     from dbt_stripe_sync.state.place import RemotePlace
 
-# Which variables of the environment each kind of store reads its credentials from.
+# The environment variables from which each kind of store reads its credentials.
 _CREDENTIALS = {
     "s3": "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and `AWS_SESSION_TOKEN`), `AWS_REGION`, or the machine's"
     " role",
@@ -19,7 +19,7 @@ _CREDENTIALS = {
     " managed identity",
     "file": "the permissions of the folder",
 }
-# The code of the problem that the store gave no answer, or one that says that it has trouble.
+# The code of the problem that the store gave no answer, or a server error.
 UNREACHABLE = "state-store-unreachable"
 _NEEDED = "read, write, list and delete objects there"
 
@@ -29,7 +29,7 @@ def _problem(code: str, place: RemotePlace, summary: str, hint: str) -> StateErr
 
 
 def not_installed(place: RemotePlace) -> StateError:
-    """The library that talks to object stores is an extra."""
+    """The library for object stores is an optional extra."""
     return _problem(
         "object-store-missing",
         place,
@@ -39,7 +39,7 @@ def not_installed(place: RemotePlace) -> StateError:
 
 
 def refused(place: RemotePlace, scheme: str, *, is_known: bool) -> StateError:
-    """The store does not accept the credentials, or they may not do what is needed."""
+    """The store rejects the credentials, or they lack a permission."""
     what = "does not allow this" if is_known else "does not accept the credentials, or there are none"
     return _problem(
         "state-store-credentials",
@@ -50,7 +50,7 @@ def refused(place: RemotePlace, scheme: str, *, is_known: bool) -> StateError:
 
 
 def expired(place: RemotePlace, scheme: str) -> StateError:
-    """The credentials were good once."""
+    """The credentials have expired."""
     return _problem(
         "state-store-credentials",
         place,
@@ -61,7 +61,7 @@ def expired(place: RemotePlace, scheme: str) -> StateError:
 
 
 def wrong_clock(place: RemotePlace) -> StateError:
-    """The store compares the time of a request with its own."""
+    """The store compares the time of a request with its own time."""
     return _problem(
         "state-store-credentials",
         place,
@@ -81,7 +81,7 @@ def no_bucket(place: RemotePlace) -> StateError:
 
 
 def unreachable(place: RemotePlace, reason: str) -> StateError:
-    """No answer, or one that says that the store has trouble."""
+    """The store gave no answer, or a server error."""
     return _problem(
         UNREACHABLE,
         place,
@@ -114,7 +114,7 @@ def leased(place: RemotePlace, holder: str, until: str, waited: float) -> StateE
 
 
 def lease_lost(place: RemotePlace, reason: str) -> StateError:
-    """The lease is another run's now, or could not be renewed in time."""
+    """Another run has the lease now, or it could not be renewed in time."""
     return _problem(
         "state-lease-lost",
         place,
@@ -124,7 +124,7 @@ def lease_lost(place: RemotePlace, reason: str) -> StateError:
 
 
 def wrong_digest(place: RemotePlace, name: str) -> StateError:
-    """An object is not what was written."""
+    """An object has changed since it was written."""
     return _problem(
         "state-digest",
         place,
@@ -135,7 +135,7 @@ def wrong_digest(place: RemotePlace, name: str) -> StateError:
 
 
 def incomplete(place: RemotePlace, name: str) -> StateError:
-    """An object that the others need is not there."""
+    """A required object is missing."""
     return _problem(
         "state-incomplete",
         place,
@@ -146,7 +146,7 @@ def incomplete(place: RemotePlace, name: str) -> StateError:
 
 
 def older_than_copy(place: RemotePlace, copy: str, known: int, found: int) -> StateError:
-    """The store has less than this machine has seen there: an older state was restored."""
+    """The store has less than this machine has already seen there: an older state was restored."""
     return _problem(
         "state-store-older",
         place,
@@ -157,7 +157,7 @@ def older_than_copy(place: RemotePlace, copy: str, known: int, found: int) -> St
 
 
 def not_moved(place: RemotePlace, local: str) -> StateError:
-    """There is a local state, and the store has none: an empty one would be a silent reset."""
+    """There is a local state, but the store has none: starting with an empty one would be a silent reset."""
     return _problem(
         "state-not-moved",
         place,
@@ -178,7 +178,7 @@ def no_remote_state(place: RemotePlace) -> StateError:
 
 
 def not_folded(place: RemotePlace, error: StateError) -> Problem:
-    """The snapshot could not be written as the run ended. Nothing is lost: the log has it all."""
+    """The snapshot could not be written at the end of the run. Nothing is lost, because the log is complete."""
     return Problem(
         code="snapshot-not-written",
         summary=f"the state's snapshot could not be written: {error.problems[0].summary}",

@@ -1,4 +1,4 @@
-"""A remote state as one run has it: a copy at the end of the log, and each transaction put there as it commits."""
+"""A remote state during one run: a copy at the end of the log, and each transaction added to the log as it commits."""
 
 from __future__ import annotations
 
@@ -64,20 +64,20 @@ if TYPE_CHECKING:
 # During a run, a snapshot is taken after this many entries since the last one, if they are this share of its size.
 ENTRIES_PER_SNAPSHOT = 1_000
 SHARE_OF_SNAPSHOT = 0.5
-# And in any case after so many, since the next run has to read them all.
+# And in any case after this many, since the next run has to read them all.
 MOST_ENTRIES = 10_000
 # At the end of a run, a large snapshot is kept if the next run has to replay no more than this.
 FEW_ENTRIES = 20
 SMALL_SHARE = 0.05
 LARGE_SNAPSHOT = 1 << 20
 READ_AT_ONCE = 8
-# How often to read the log again if its holder folds it in the meantime, and how long to wait.
+# How often to read the log again if its holder truncates it in the meantime, and how long to wait.
 TRIES = 20
 BETWEEN_SECONDS = 0.1
 
 
 class _MovedError(Exception):
-    """An object was removed before it could be read: another run has folded the log."""
+    """An object was removed before it could be read, because another run has truncated the log."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -98,10 +98,10 @@ class Replica:
         self._head: Head | None = None
         self._head_tag: str | None = None
         self._begun: list[Begun] = []
-        # Whether the copy holds what no replay of the log gives; and whether it lacks the log's last entry.
+        # Whether the copy contains what no replay of the log gives, and whether it lacks the log's last entry.
         self._is_ahead = False
         self._is_behind = False
-        # What kept an entry from being written: nothing is written after it.
+        # The error that kept an entry from being written. Nothing is written after it.
         self._failed: StateError | None = None
         self._entries = 0
         self._bytes = 0
@@ -114,9 +114,10 @@ class Replica:
     # ── getting there ────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, *, was_released: bool, must_exist: bool, local: Path | None) -> None:
-        """Bring the copy to the end of the log; `local` is a state of this machine that the store might lack.
+        """Update the copy to the end of the log.
 
-        After a run that never gave its lease back, this one begins with an entry, so that the other can write none.
+        `local` is a state on this machine that the store might lack. After a run that never released its lease, this
+        one begins with an entry, so that the other can write none.
         """
         self.catch_up()
         if self.is_new:
@@ -131,14 +132,14 @@ class Replica:
             try:
                 self._append(entry)
             except TakenError:
-                # The other one has written meanwhile.
+                # The other one has written something in the meantime.
                 self.catch_up()
                 continue
             self._begun.append(Begun(number=entry.number, at=self._clock.now()))
             return
 
     def _check_conditions(self) -> None:
-        """Whether the store refuses to overwrite, which everything here rests on."""
+        """Check that the store rejects overwrites, which everything here depends on."""
         for tag in (None, self._objects.unused_tag):
             body = f"{os.urandom(8).hex()}\n".encode()
             with suppress(TakenError):
@@ -156,7 +157,7 @@ class Replica:
                 self._read()
             except _MovedError as error:
                 if error.name == missing:
-                    break  # nobody has folded it away: it is not there
+                    break  # not truncated by anybody: it is missing
                 missing = error.name
                 time.sleep(BETWEEN_SECONDS)
             else:
@@ -193,7 +194,7 @@ class Replica:
         return head
 
     def _is_on_the_way(self, local: Position, base: Position) -> bool:
-        """Whether what the copy holds is the log up to some entry, so that only those after it are missing."""
+        """Whether the copy has the log up to some entry, so that only later entries are missing."""
         head = self._head
         if local == base:
             return True
@@ -215,7 +216,7 @@ class Replica:
         return entry, digest, len(found.body)
 
     def _replay(self, numbers: Sequence[int]) -> None:
-        """Bring the copy from entry to entry, each the one that the one before promises."""
+        """Replay the entries in order; each must have the digest of the one before it."""
         place = self._objects.place
         with ExitStack() as stack:
             connection: duckdb.DuckDBPyConnection | None = None
@@ -274,7 +275,7 @@ class Replica:
         if self._failed is not None:
             raise self._failed
         if self._is_behind:
-            # An entry after the one that it lacks would leave a hole in the copy.
+            # Another entry after the missing one would leave a gap in the copy.
             raise cannot_write(self._path, duckdb.Error())
         self.check_held()
         if session.run_id != self._run:
@@ -285,7 +286,7 @@ class Replica:
             self._fold_open(session)
 
     def before_commit(self, session: Session, statements: Sequence[Statement], *, replayable: bool) -> None:
-        """Put what was executed into the log, before it is in the file."""
+        """Add what was executed to the log, before the file has it."""
         self.check_held()
         if not replayable:
             self._is_ahead = True
@@ -302,7 +303,7 @@ class Replica:
         self._bytes += size
 
     def after_commit(self) -> None:
-        """The copy has what the log has."""
+        """The copy now has what the log has."""
         self._is_behind = False
 
     def _append(self, entry: Entry) -> int:
@@ -310,7 +311,7 @@ class Replica:
         try:
             self._objects.create(name_of(entry.number), body)
         except StateError as error:
-            # It may be in the log all the same: what follows it is for a run that has read the log again.
+            # It may be in the log anyway. Only a run that has read the log again may continue it.
             self._failed = error
             raise
         self._position = Position(number=entry.number, digest=digest)
@@ -330,7 +331,7 @@ class Replica:
     # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def finish(self, *, in_haste: bool) -> None:
-        """Take the last snapshot of a session that is closed, unless `in_haste`, and give the lease back."""
+        """Take the last snapshot of a closed session, unless `in_haste`, and release the lease."""
         session = self._session
         try:
             if self.lease.is_lost or self._failed is not None or self._is_behind or session is None or in_haste:
@@ -358,7 +359,7 @@ class Replica:
         return not (is_little and size > LARGE_SNAPSHOT)
 
     def _fold_open(self, session: Session) -> None:
-        """Take a snapshot of a file that is open: a fresh one with what is in its tables, and nothing else."""
+        """Take a snapshot of an open file: a new file with the contents of its tables, and nothing else."""
         fresh = self._path.with_name(f"{self._path.name}.fold")
         fresh.unlink(missing_ok=True)
         mask = os.umask(0o077)
@@ -399,12 +400,12 @@ class Replica:
             written_at=self._clock.now(),
         )
         if self._put_head(head):
-            # What is left behind costs a little room, and goes with the next one.
+            # Objects that are left behind cost little space, and are removed next time.
             with suppress(StateError):
                 remove_old(self._objects, head, snapshots=snapshots)
 
     def _put_head(self, head: Head) -> bool:
-        """Make the head name this snapshot, unless it already names a newer one; returns whether it did."""
+        """Point the head at this snapshot, unless it already names a newer one; returns whether it did."""
         body = encode_head(head)
         while True:
             with suppress(TakenError):
@@ -451,7 +452,7 @@ def replicated(
         in_haste = False
         raise
     except Exception:
-        # The program's own failure: what was written is worth a snapshot all the same.
+        # This is the program's own failure: what was written is still worth a snapshot.
         in_haste = False
         raise
     finally:

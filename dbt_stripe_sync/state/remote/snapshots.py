@@ -1,4 +1,4 @@
-"""The state's file as one object: packed and uploaded, downloaded and checked; and the head, which names the newest."""
+"""Compresses, uploads and downloads the state's file as one object, and maintains the head, which names the newest."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 HEAD = "head.json"
 SNAPSHOTS = "snapshots"
-# Older ones are for people: a way back by hand.
+# Older ones are kept for people, to restore by hand.
 KEPT_SNAPSHOTS = 3
-# The first entry of a run is kept this long: it blocks the run before it, should that resume.
+# The first entry of a run is kept this long: it blocks the run before it, if that one resumes.
 BEGUN_KEPT = timedelta(days=30)
 CHUNK = 1 << 20
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry with which a run has begun, and when that was."""
+    """The first entry of a run, and its time."""
 
     number: int
     at: datetime
@@ -112,7 +112,7 @@ def download_snapshot(objects: Objects, snapshot: Snapshot, file: Path) -> bool 
 
 
 def remove_old(objects: Objects, head: Head, *, snapshots: int = KEPT_SNAPSHOTS) -> None:
-    """Remove what the newest snapshot has made needless. Raises `StateError`."""
+    """Remove what the newest snapshot has made unnecessary. Raises `StateError`."""
     kept = {begun.number for begun in head.begun}
     numbers = {name: number_of(name) for name in objects.names(FOLDER)}
     old = [name for name, number in numbers.items() if number is not None and number < head.number]

@@ -1,5 +1,5 @@
-"""Stripe's documented rules as data: what it accepts of each parameter, and who says so.
+"""Stripe's documented rules as data: what it accepts for each parameter, with the source.
 
-The sandbox enforces them, and a plan foresees them, by the same `checking.check_rules`. Nothing is imported here: a run
-without a changed row reads two small tables of these, and none of the rest.
+The sandbox enforces them and plans check them, both through `checking.check_rules`. Nothing is imported here: a run
+without a changed row reads only two small tables of them.
 """

@@ -1,4 +1,4 @@
-"""Checks of what Stripe Billing says of prices, items and phases, inside one request."""
+"""Checks the rules of Stripe Billing for prices, items and phases inside one request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _DAY = 86_400
 _AMOUNTS = ("unit_amount", "unit_amount_decimal", "custom_unit_amount")
 
 
-class OptionAmounts(Struct, frozen=True):
-    """Each of a price's `currency_options` has amounts of the kind that the price has."""
+@dataclass(frozen=True, slots=True)
+class OptionAmounts:
+    """Each of a price's `currency_options` has amounts of the same kind as the price itself."""
 
     says: str = "each has `tiers` if the price has, else one of the amounts"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where they have, or where the scheme of the price isn't known."""
-        # A creation says the price's own currency.
+        """No fault if they have, or if the scheme of the price isn't known."""
+        # A creation includes the price's own currency.
         is_new = "currency" in spot.hash
         scheme = spot.said("billing_scheme") or ("per_unit" if is_new else None)
         if not isinstance(value, dict) or scheme is None:
@@ -69,7 +70,7 @@ class DistinctPrices(Struct, frozen=True):
     says: str = "each item has a price of its own"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One for each item whose price another before it has."""
+        """One fault for each item whose price an earlier item has."""
         if not isinstance(value, list):
             return
         seen = []
@@ -87,13 +88,14 @@ class DistinctPrices(Struct, frozen=True):
             seen.append(price)
 
 
-class OneCurrency(Struct, frozen=True):
-    """What a list describes of prices is in one currency, and in that of the request where it says one."""
+@dataclass(frozen=True, slots=True)
+class OneCurrency:
+    """The prices that a list describes are in one currency: the request's, if it names one."""
 
     says: str = "all `price_data` in one currency, that of the request where it names one"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """One for each item in another currency than the first."""
+        """One fault for each item in another currency than the first."""
         named = spot.hash.get("currency")
         first = named.lower() if isinstance(named, str) and named else None
         for index, item in enumerate(value if isinstance(value, list) else []):
@@ -112,16 +114,17 @@ class OneCurrency(Struct, frozen=True):
                 )
 
 
-class PhasesInOrder(Struct, frozen=True):
-    """Each phase of a schedule ends after it starts, wherever the one before it ends."""
+@dataclass(frozen=True, slots=True)
+class PhasesInOrder:
+    """Each phase of a schedule ends after it starts, which is where the previous one ends."""
 
     says: str = "each phase ends after it starts, and none starts before the one before it ends"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """One for each phase that doesn't."""
+        """One fault for each phase that doesn't."""
         if not isinstance(value, list):
             return
-        # A schedule that does not say when it starts does so now.
+        # A schedule without a start date starts now.
         start = _moment(spot.hash.get("start_date", "now" if spot.is_whole else None), spot)
         for index, phase in enumerate(value):
             if not isinstance(phase, dict):
@@ -137,13 +140,14 @@ class PhasesInOrder(Struct, frozen=True):
             start = begins + _at_least(phase.get("duration")) if end is None and begins is not None else end
 
 
-class TrialOfPhase(Struct, frozen=True):
-    """A phase that is a trial as a whole has no other end of a trial, and no anchor at its start."""
+@dataclass(frozen=True, slots=True)
+class TrialOfPhase:
+    """A phase that is a trial as a whole has no other end of its trial, and no anchor at its start."""
 
     says: str = "with `trial: true`, `trial_end` is `end_date`; with a trial, the anchor is not `phase_start`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One for each of the two that is not so."""
+        """One fault for each of the two that is given."""
         if not isinstance(value, dict):
             return
         end, trial_end = value.get("end_date"), value.get("trial_end")
@@ -172,14 +176,14 @@ def _does_not_go(name: str, scheme: str, within: tuple[str, ...]) -> Fault:
 
 
 def _moment(value: Any, spot: Spot) -> int | None:
-    """A time in Unix seconds; None where it is none, or where the time is not to be looked at."""
+    """A time in Unix seconds; None if it isn't one, or if times are not checked."""
     if value == "now":
         return spot.now
     return value if isinstance(value, int) and not isinstance(value, bool) and value else None
 
 
 def _at_least(duration: Any) -> int:
-    """How long a phase lasts at least, in seconds."""
+    """The minimum duration of a phase, in seconds."""
     if not isinstance(duration, dict):
         return 0
     count = duration.get("interval_count")

@@ -1,4 +1,4 @@
-"""All rules of one operation: those of the table, and those that follow from the catalogue's parameters."""
+"""All rules of one operation: those in the table, and those that follow from the catalogue's parameters."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ _NEEDED = "docs.stripe.com/error-codes#parameter-missing; the page of the resour
 _METADATA = "docs.stripe.com/api/metadata"
 # A guess: `whole-amounts`.
 _THREE_DECIMALS = "docs.stripe.com/currencies#three-decimal"
-# Whole amounts in a currency's smallest unit, by their names; those of meters and thresholds are none.
+# Integer amounts in a currency's smallest unit, by name; those of meters and thresholds are not.
 _CURRENCIES = frozenset({"currency", "minimum_amount_currency"})
 _AMOUNTS = frozenset({"unit_amount", "amount", "amount_off", "flat_amount", "minimum_amount"})
-# Checks beside which the length that nearly every text has says nothing.
+# Checks that make the length limit of nearly every text redundant.
 _BOUNDED = (MaxCharacters, Matches, Currency, Country)
-# A row of the table replaces a check of these kinds from the description of its parameter.
+# An entry of the table replaces a check of these kinds from the parameter's description.
 _STAND_INS: Mapping[type, type] = {MaxSubscriptionItems: MaxItems}
-# What the items of a list have where a check of the list has something to look at.
+# What the items of a list have if a check of the list applies.
 _ASKS_FOR: Mapping[type, str] = {DistinctPrices: "price", OneCurrency: "price_data", PhasesInOrder: "end_date"}
 
 
 @cache
 def rules_of(resource: Resource, operation: str) -> tuple[Rule, ...]:
-    """Every rule of an operation. One without a source is a guess. None for what the resource lacks."""
+    """Every rule of an operation.
+
+    A rule without a source is a guess. Parameters that the resource lacks have no rules.
+    """
     described = resource.operations.get(operation)
     if described is None:
         return ()
@@ -56,7 +59,7 @@ def rules_of(resource: Resource, operation: str) -> tuple[Rule, ...]:
 
 
 def _place_of(rule: Rule) -> tuple[object, ...]:
-    """Where a rule applies and its kind: a row of the table replaces what a description says about the same."""
+    """Where a rule applies and its kind. An entry of the table replaces a description's rule for the same."""
     sides = rule.check.sides if isinstance(rule.check, Between) else None
     needed = rule.check.names if isinstance(rule.check, NeedsOneOf | NeedsWhen) else None
     other = rule.check.other if isinstance(rule.check, Excludes) else None
@@ -64,7 +67,7 @@ def _place_of(rule: Rule) -> tuple[object, ...]:
 
 
 def _reachable(rows: list[Rule], params: Mapping[str, Param]) -> Iterator[Rule]:
-    """The rows whose parameter the operation takes."""
+    """The entries whose parameter the operation has."""
     for rule in rows:
         level: Mapping[str, Param] | None = params
         for step in rule.path.replace("[]", "").replace(".*", "").split(".") if rule.path else ():
@@ -86,7 +89,7 @@ def _of_those(check: Check, level: Mapping[str, Param]) -> Check:
 
 
 def _names_inside(check: Check) -> set[str]:
-    """The parameters that a check of a hash looks at and that have to be there."""
+    """The parameters that a check of a hash reads and that have to exist."""
     if isinstance(check, NeedsWhen):
         return {check.trigger, check.names[0]}
     if isinstance(check, NeedsOneOf):
@@ -108,7 +111,10 @@ def _derive(prefix: str, params: Mapping[str, Param], *, in_currency: bool) -> I
 
 
 def _derive_one(path: str, param: Param, *, in_currency: bool) -> Iterator[Rule]:
-    """The rules of a parameter and of all below it. `in_currency` says that a request can name a currency for it."""
+    """The rules of a parameter and of everything below it.
+
+    `in_currency` says that a request can name a currency for it.
+    """
     checks = [(check, f"{SDK}: {sentence}") for check, sentence in read_checks(param)]
     if param.kind is ParamKind.MAP and param.name.endswith("metadata"):
         yield Rule(path=path, check=Metadata(), source=_METADATA)

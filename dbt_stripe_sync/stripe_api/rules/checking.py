@@ -1,4 +1,4 @@
-"""A request against the rules: what Stripe would refuse of it, known before it is sent."""
+"""Checks a request against the rules, to find what Stripe would reject before it is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.model.params import Resource
 
-# Checks that look at one value alone, whatever else a request has.
+# Checks of a single value, whatever else a request contains.
 LIMITS = (MaxCharacters, Metadata)
 
 
@@ -35,10 +35,9 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
 ) -> Iterator[Violation]:
     """Every documented rule that the parameters of a call break, in the order of the parameters.
 
-    `now` is Unix seconds; without it no time is looked at. `known` is what the object has already, as far as that is
-    known, and `whole` that nothing else belongs to it: a creation says all there is, an update does not. `guesses` adds
-    the rules that nothing documents, and `skips_limits` leaves out the limits of single values, where they are known to
-    be kept.
+    `now` is Unix seconds; without it, times are not checked. `known` is what the object has, as far as that is known.
+    `whole` says that the request is complete: a creation is, an update isn't. `guesses` adds undocumented rules, and
+    `skips_limits` leaves out the limits of single values, if they were already checked.
     """
     found: list[Violation] = []
     tree = _tree(resource, operation, guesses=guesses, skips_limits=skips_limits)
@@ -49,15 +48,19 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
     return iter(found)
 
 
-class _Node(Struct):
-    """`most` is the number of characters where nothing but the length of a text is looked at."""
+@dataclass(slots=True)
+class _Node:
+    """A node in the tree of rules.
+
+    `most` is the maximum number of characters if only the length of a text is checked.
+    """
 
     rules: list[Rule] = field(default_factory=list)
     below: dict[str, _Node] = field(default_factory=dict)
     most: int | None = None
 
     def concerns(self, value: Any) -> bool:
-        """Whether there is anything to look at, in a value or inside it."""
+        """Whether there is anything to check, in a value or inside it."""
         if self.most is not None and isinstance(value, str):
             return len(value) > self.most
         return bool(self.rules) or isinstance(value, dict | list)
@@ -65,7 +68,7 @@ class _Node(Struct):
 
 @cache
 def _tree(resource: Resource, operation: str, *, guesses: bool, skips_limits: bool) -> _Node:
-    """The rules by the steps of their paths, so that a request is walked once and only where it has something."""
+    """The rules by the steps of their paths, so that a request is walked once and only where there are rules."""
     root = _Node()
     for rule in rules_of(resource, operation):
         if (rule.source is None and not guesses) or (skips_limits and isinstance(rule.check, LIMITS)):
@@ -87,7 +90,7 @@ def _note_lengths(node: _Node) -> None:
 
 
 def _walk(node: _Node, value: Any, spot: Spot, found: list[Violation]) -> None:
-    """Find what is wrong with a value and with what is in it. Every parameter of every row gets here."""
+    """Find what is wrong with a value and with everything in it. This runs for every parameter of every row."""
     if value is None or value == "":
         return
     for rule in node.rules:

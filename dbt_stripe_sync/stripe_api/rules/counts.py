@@ -1,6 +1,7 @@
-"""How many objects one other object may have, and in which currency.
+"""How many objects another object may have, and in which currency.
 
-The one table of it: the sandbox refuses by it, and a plan counts by it, since `lifecycles` takes its rows from here.
+This is the only table of these rules. The sandbox enforces it, and plans count by it, because `lifecycles` takes its
+entries from here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # A subscription's items by billing mode, the default first. docs.stripe.com/changelog/dahlia/2026-08-26/
-# flexible-subscription-item-limits raised the first; the second is what the SDK's description of `items` says.
+# flexible-subscription-item-limits raised the first; the second is from the SDK's description of `items`.
 SUBSCRIPTION_ITEMS = {"flexible": 100, "classic": 20}
 MOST_INVOICE_ITEMS = 250
 MOST_SUBSCRIPTIONS = 500
@@ -29,7 +30,7 @@ COUNTS: Mapping[str, AtMost] = {
         most=SUBSCRIPTION_ITEMS["flexible"],
         source="docs.stripe.com/changelog/dahlia/2026-08-26/flexible-subscription-item-limits",
     ),
-    # Those that were made before may have ended.
+    # Objects that were created before may have ended.
     "subscription": AtMost(
         parent="customer",
         most=MOST_SUBSCRIPTIONS,

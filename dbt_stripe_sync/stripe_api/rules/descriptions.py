@@ -1,4 +1,4 @@
-"""The rules that the SDK's own descriptions of its parameters say, read from their sentences."""
+"""Extracts rules from the sentences in the SDK's descriptions of its parameters."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ _BY_KIND = {
     ParamKind.LIST: _LISTS,
     ParamKind.MAP: _MAPS,
 }
-# Whatever the kind: which parameter is not given together with this one.
+# For all kinds: which parameter excludes this one.
 _EXCLUDED = (
     r"Only one of `(?P<one>\w+)` and `(?P<two>\w+)` can be set",
     r"If set, `(?P<one>\w+)` must not be set",
@@ -142,7 +142,7 @@ _EXCLUDED = (
     r"together with `(?P<one>\w+)` is not allowed",
     r"either `(?P<one>\w+)` or `(?P<two>\w+)`, but not both",
 )
-# Which value of a sibling a parameter goes with, and which makes it required.
+# Which value of a sibling a parameter requires, and which value makes the parameter required.
 _GOES_WITH = (
     r"(?:Only valid|Valid only) (?:when|for \w+ where) (?:the )?`(?P<sibling>\w+)"
     r"(?:=(?P<a>\w+)`|` is (?:set to )?`(?P<b>\w+)`)"
@@ -153,9 +153,9 @@ _REQUIRED_WITH = (
     r"Must be present if (?P<sibling>type) is `(?P<b>\w+)`",
     r"required if `(?P<sibling>\w+)` is passed",
 )
-# Of which parameters of a hash one is needed.
+# Which parameters of a hash require at least one of them.
 _ONE_NEEDED = r"One of (?P<names>`\w+`(?:, `\w+`)*,? or `\w+`) is required[.](?!\w)"
-# What a sibling is where a request doesn't say it.
+# The value of a sibling if the request omits it.
 _DEFAULTS = {"collection_method": "charge_automatically", "duration": "once"}
 
 
@@ -177,9 +177,9 @@ def read_checks(param: Param) -> Iterator[tuple[Check, str]]:
 
 
 def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tuple[Check, str, bool]]:
-    """The checks of a parameter's description that depend on its siblings, each with the sentence that says so.
+    """The checks in a parameter's description that depend on its siblings, each with its sentence.
 
-    The last says whether the check belongs to their hash, so that it also applies if the parameter is missing.
+    The last value says whether the check belongs to their hash, so that it also applies if the parameter is missing.
     """
     text = " ".join(param.description.split())
     for pattern in (_GOES_WITH, _APPLICABLE_WITH):
@@ -189,9 +189,9 @@ def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tup
             yield OnlyWith(sibling, value, _default_of(sibling, siblings)), _sentence(text, match), False
     match = re.search(_ONE_NEEDED, text)
     names = tuple(re.findall(r"`(\w+)`", match["names"])) if match is not None else ()
-    # Each of them says the same.
+    # They all say the same.
     if match is not None and param.name == names[0]:
-        # What has an id is there already.
+        # An entry with an id already exists.
         yield NeedsOneOf(names, tuple(name for name in ("id",) if name in siblings)), _sentence(text, match), True
     for pattern in _REQUIRED_WITH:
         match = re.search(pattern, text)
@@ -203,13 +203,13 @@ def read_conditions(param: Param, siblings: Mapping[str, Param]) -> Iterator[tup
 
 
 def _default_of(sibling: str, siblings: Mapping[str, Param]) -> str | None:
-    """What a sibling is where a request leaves it out: what is known of it, or the only word that it takes."""
+    """The value of a sibling if a request omits it: its known value, or the only keyword that it accepts."""
     words = siblings[sibling].enum
     return _DEFAULTS.get(sibling) or (words[0] if len(words) == 1 else None)
 
 
 def _sentence(text: str, match: re.Match[str]) -> str:
-    """The sentences around what was found, without their links."""
+    """The sentences around a match, without their links."""
     start = max((at.end() for at in re.finditer(r"[.] ", text[: match.start()])), default=0)
     rest = re.search(r"[.](?: |$)", text[match.end() - 1 :])
     end = match.end() if rest is None else match.end() - 1 + rest.start() + 1

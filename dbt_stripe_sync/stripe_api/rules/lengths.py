@@ -1,4 +1,4 @@
-"""The lengths that only Stripe's OpenAPI specification says (`maxLength`); the SDK's descriptions say the others."""
+"""The lengths that only Stripe's OpenAPI specification has (`maxLength`); the others are in the SDK's descriptions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What the specification says of nearly every other text.
+# The specification's limit for nearly every other text.
 DEFAULT = 5000
 
 _ADDRESS = {"city": 100, "line1": 200, "line2": 200}

@@ -1,7 +1,7 @@
-"""Which prices Stripe takes where, and how late a first bill may be.
+"""Which prices Stripe accepts where, and how late a first bill may be.
 
-The one table of it: the sandbox refuses by it where it computes anything, and a plan foresees by it, since `lifecycles`
-takes its rows from here.
+This is the only table of these rules. The sandbox enforces it where it computes anything, and plans check it, because
+`lifecycles` takes its entries from here.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _API = "docs.stripe.com/api"
-# What is in one currency, and where that is written.
+# Where a currency is shared, and the source of that rule.
 SAME_CURRENCY = {
     "payment_link": "SDK's description of `currency`: Must be … supported by each line item's price.",
     "subscription": "stripe/stripe-node#682, with Stripe's words",
     "subscription_schedule": "YumaInaura/YumaInaura#2903, with Stripe's words: all of a phase's plans",
 }
-# The page of archived prices says it of all of them: docs.stripe.com/products-prices/manage-prices#archive-price.
+# The page on archived prices says it for all of them: docs.stripe.com/products-prices/manage-prices#archive-price.
 _LINKS = f"{_API}/payment-link/create#create_payment_link-line_items"
 _QUOTES = f"{_API}/quotes/create#create_quote-line_items"
 _EXTRA = f"{_API}/subscriptions/create#create_subscription-add_invoice_items"

@@ -1,4 +1,4 @@
-"""Checks of numbers: their range, their decimals, and amounts in currencies that leave out some."""
+"""Checks of numbers: their range, their decimals, and amounts in currencies without or with fewer decimals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALUE_DIGITS = 15
 # Eight digits, and twelve in IDR (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
 MOST_AMOUNT = 99_999_999
 MOST_AMOUNTS = {"idr": 999_999_999_999}
-# The least of a charge, from the same page.
+# The smallest amounts of a charge, from the same page.
 LEAST_CHARGES = {
     **dict.fromkeys(("usd", "aud", "brl", "cad", "chf", "eur", "inr", "jpy", "nzd", "sgd"), 50),
     "aed": 200,
@@ -40,8 +40,9 @@ LEAST_CHARGES = {
 }
 
 
-class Between(Struct, frozen=True):
-    """A number within bounds, which count as allowed; `above` is a bound that doesn't. None is no bound."""
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A number within inclusive bounds; `above` is an exclusive bound. None is no bound."""
 
     least: int | None = None
     most: int | None = None
@@ -57,12 +58,12 @@ class Between(Struct, frozen=True):
 
     @property
     def sides(self) -> frozenset[str]:
-        """Which ends it bounds."""
+        """Which sides it bounds."""
         lower = self.least is not None or self.above is not None
         return frozenset(name for name, has in (("lower", lower), ("upper", self.most is not None)) if has)
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where the number is within."""
+        """No fault if the number is within."""
         number = read_number(value)
         if number is None:
             return
@@ -73,8 +74,9 @@ class Between(Struct, frozen=True):
             yield _out_of_bounds(self.says, f"less than or equal to {self.most}")
 
 
-class MaxDecimals(Struct, frozen=True):
-    """A number has at most so many decimal places."""
+@dataclass(frozen=True, slots=True)
+class MaxDecimals:
+    """A number has at most this many decimal places."""
 
     most: int
 
@@ -84,7 +86,7 @@ class MaxDecimals(Struct, frozen=True):
         return f"at most {self.most} decimal places"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where the number has no more."""
+        """No fault if the number has no more."""
         number = read_number(value)
         places = 0 if number is None else _places(number)
         if places > self.most:
@@ -101,7 +103,7 @@ class WholeAmount(Struct, frozen=True):
     says: str = "ends in 0 in a three-decimal currency, in 00 in ISK and UGX"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it does, or where the request doesn't say the currency."""
+        """No fault if it does, or if the request doesn't say the currency."""
         currency = currency_of(spot)
         step = 10 if currency in THREE_DECIMAL else 100 if currency in TWO_EMPTY_DECIMALS else 1
         if isinstance(value, int) and not isinstance(value, bool) and value % step:
@@ -112,13 +114,14 @@ class WholeAmount(Struct, frozen=True):
             )
 
 
-class ChargeableAmount(Struct, frozen=True):
-    """An amount has no more digits than a charge can have."""
+@dataclass(frozen=True, slots=True)
+class ChargeableAmount:
+    """An amount doesn't have more digits than a charge can have."""
 
     says: str = "at most 99,999,999 (999,999,999,999 in IDR)"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it can be charged."""
+        """No fault if it can be charged."""
         number = read_number(value)
         most = MOST_AMOUNTS.get(currency_of(spot), MOST_AMOUNT)
         if number is not None and int(number) > most:
@@ -129,13 +132,14 @@ class ChargeableAmount(Struct, frozen=True):
             )
 
 
-class LeastCharge(Struct, frozen=True):
-    """An amount is at least the least that Stripe charges in its currency."""
+@dataclass(frozen=True, slots=True)
+class LeastCharge:
+    """An amount is at least the smallest charge in its currency."""
 
     says: str = "at least the least charge of its currency, such as 50 in USD and 30 in GBP"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it is, or where the currency has no least charge."""
+        """No fault if it is, or if the currency has no least charge."""
         currency = currency_of(spot)
         least = LEAST_CHARGES.get(currency, 0)
         number = read_number(value)
@@ -149,7 +153,7 @@ class LeastCharge(Struct, frozen=True):
 
 
 def currency_of(spot: Spot) -> str:
-    """The currency of an amount: its key in a map of currencies, else the one that is named next to or around it."""
+    """The currency of an amount: its key in a map of currencies, or else the currency next to it or around it."""
     for depth in range(len(spot.path) - 1, 0, -1):
         if spot.path[depth - 1] == "currency_options":
             return spot.path[depth].lower()
@@ -161,7 +165,7 @@ def currency_of(spot: Spot) -> str:
 
 
 def read_number(value: Any) -> Decimal | None:
-    """A number exactly, None where the value is none."""
+    """A number exactly; None if the value isn't a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal) or value == "":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Months and days counted from a moment, as Stripe counts billing periods."""
+"""Adds months and days to a time as Stripe does for billing periods."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ DAY = 86_400
 
 
 def add_intervals(anchor: int, interval: str, count: int) -> int:
-    """The moment `count` intervals (day, week, month, year) after `anchor`, all in Unix seconds and UTC.
+    """The time `count` intervals (day, week, month, year) after `anchor`, all in Unix seconds and UTC.
 
-    A month that lacks the anchor's day ends on its last one (docs.stripe.com/billing/subscriptions/billing-cycle).
+    If a month lacks the anchor's day, its last day is used (docs.stripe.com/billing/subscriptions/billing-cycle).
     """
     start = datetime.fromtimestamp(anchor, UTC)
     if interval in _DAYS:

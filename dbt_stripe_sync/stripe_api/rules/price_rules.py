@@ -1,4 +1,4 @@
-"""The rules of prices, wherever a request names or describes one, one row each with its source."""
+"""The rules for prices, wherever a request names or describes one, one entry each with its source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dbt_stripe_sync.stripe_api.rules.together import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Stripe answers to more: this value must be less than or equal to 999999999999.
+# Stripe's answer to a larger one is: this value must be less than or equal to 999999999999.
 MOST_UNIT_AMOUNT = 999_999_999_999
 _MOST_AMOUNT = "git.phoenixinquis.net/correlr/roam (stripe_api.org), with Stripe's words"
 _OPTIONS = "docs.stripe.com/api/prices/create#create_price-currency_options"
@@ -40,7 +40,7 @@ _CUSTOM_AMOUNT = "SDK's descriptions of `minimum`, `maximum` and `preset`"
 # A guess: `own-currency`.
 _OWN_CURRENCY = "stripe/stripe-node#1559"
 
-# Whatever describes a price inside another request.
+# Parameters that describe a price inside another request.
 _PRICE_DATA = {
     "invoice_item": ("price_data",),
     "payment_link": ("line_items[].price_data",),
@@ -55,7 +55,7 @@ _CUSTOM_AMOUNTS = {
     "price": ("custom_unit_amount", "currency_options.*.custom_unit_amount"),
     "product": ("default_price_data.custom_unit_amount", "default_price_data.currency_options.*.custom_unit_amount"),
 }
-# What names a price, or describes it.
+# Parameters that name or describe a price.
 _PRICED = {
     "payment_link": "line_items[]",
     "quote": "line_items[]",
@@ -65,7 +65,7 @@ _PRICED = {
 
 
 def _amounts(path: str = "") -> tuple[Rule, ...]:
-    """What holds for the amounts of a price, wherever a request describes one."""
+    """The rules for the amounts of a price, wherever a request describes one."""
     return (
         Rule(path=f"{path}unit_amount", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
         Rule(path=f"{path}unit_amount_decimal", check=Between(most=MOST_UNIT_AMOUNT), source=_MOST_AMOUNT),
@@ -84,7 +84,7 @@ _TIER_AMOUNT = "lukasaron/terraform-provider-stripe#45, with Stripe's words"
 
 
 def _tiered(*amounts: str) -> tuple[Rule, ...]:
-    """What holds for tiers, and for the amounts that a price has without them."""
+    """The rules for tiers, and for the amounts that a price has without them."""
     scheme = OnlyWith("billing_scheme", "tiered", "per_unit")
     return (
         Rule(path="tiers", check=Ascending(), source=_TIERS),
@@ -106,13 +106,13 @@ def _price_data(resource: str) -> tuple[Rule, ...]:
     needed = tuple(
         Rule(path=path, check=NeedsOneOf(("unit_amount", "unit_amount_decimal")), source=_ONE_AMOUNT)
         for path in _PRICE_DATA.get(resource, ())
-        if resource != "product"  # its description says it itself
+        if resource != "product"  # its own description says so
     )
     return (*amounts, *needed)
 
 
 def _some_price(resource: str, path: str) -> tuple[Rule, ...]:
-    """The items of subscriptions and schedules may also name a plan; of the others their descriptions say it."""
+    """The items of subscriptions and schedules may also name a plan; for others, their descriptions say so."""
     if not resource.startswith("subscription"):
         return ()
     return (Rule(path=path, check=NeedsOneOf(("price", "price_data", "plan"), ("id",)), source=_SOME_PRICE),)
@@ -139,7 +139,7 @@ def _priced(resource: str) -> tuple[Rule, ...]:
     return (
         Rule(path=f"{path}.price_data", check=Excludes("price"), source=_ONE_PRICE),
         *_some_price(resource, path),
-        # What a quote has is a guess: `quotes._total` refuses other currencies too.
+        # For quotes it is a guess: `quotes._total` rejects other currencies, too.
         Rule(path=path.removesuffix("[]"), check=OneCurrency(), source=SAME_CURRENCY.get(resource)),
     )
 
@@ -176,5 +176,5 @@ PRICES: Mapping[str, tuple[Rule, ...]] = {
 
 
 def price_rules(resource: str) -> tuple[Rule, ...]:
-    """What a resource's requests can say of prices."""
+    """The rules for prices in a resource's requests."""
     return (*PRICES.get(resource, ()), *_price_data(resource), *_custom_amounts(resource), *_priced(resource))

@@ -1,4 +1,4 @@
-"""What a documented rule of Stripe's is: where it holds, what it checks, and who says so."""
+"""The types of Stripe's documented rules: where each applies, what it checks, and its source."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ OPENAPI = "OpenAPI specification"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Spot(Struct, frozen=True):
-    """The place of a value in a request: the hashes around it, innermost last, and the names that lead to it.
+class Spot(
+    NamedTuple
+):  # every parameter of every row has one, and a frozen dataclass takes three times as long to create
+    """The location of a value in a request: the hashes around it, innermost last, and the names that lead to it.
 
-    `now` is Unix seconds, None to ignore the time. `known` is what the object has besides the request; `whole` says
-    that the request is complete, so that a missing parameter has its default.
+    `now` is Unix seconds, None to ignore times. `known` is what the object has besides the request; `whole` says that
+    the request is complete, so that a missing parameter has its default.
     """
 
     around: tuple[Mapping[str, Any], ...]
@@ -34,7 +36,7 @@ class Spot(Struct, frozen=True):
     whole: bool = True
 
     def inside(self, name: str, *around: Mapping[str, Any]) -> Spot:
-        """The place of the value with this name inside this one; `around` is this one if it is a hash."""
+        """The location of the value with this name inside this one; `around` is this one if it is a hash."""
         return Spot((*self.around, *around), (*self.path, name), self.now, self.known, self.whole)
 
     @property
@@ -44,16 +46,16 @@ class Spot(Struct, frozen=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the hash, with what is known, has all that there is; those inside a request are sent as a whole."""
+        """Whether the hash, with what is known, is complete. Hashes inside a request are always sent completely."""
         return self.whole or len(self.around) > 1
 
     @property
     def has_all_inside(self) -> bool:
-        """The same of the value itself, where it is a hash."""
+        """The same for the value itself, if it is a hash."""
         return self.whole or len(self.around) > 0
 
     def said(self, name: str) -> Any:
-        """What the hash says of a parameter, else what its object has already."""
+        """The hash's value for a parameter, or else the object's current value."""
         value = self.hash.get(name)
         if value is not None:
             return value
@@ -63,10 +65,12 @@ class Spot(Struct, frozen=True):
         return known.get(name) if isinstance(known, dict) else None
 
 
-class Fault(Struct, frozen=True, kw_only=True):
-    """What is wrong with a value. `reason` reads after the parameter's name and holds no value of a row.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a value.
 
-    `within` leads from the value to the part that is to blame. `code` and `message` are those of Stripe's answer.
+    `reason` reads after the parameter's name and contains no row value. `within` leads from the value to the part that
+    is wrong. `code` and `message` are those of Stripe's answer.
     """
 
     reason: str
@@ -77,21 +81,22 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 class Check(Protocol):
-    """One kind of rule, with its figures."""
+    """One kind of rule, with its parameters."""
 
     @property
     def says(self) -> str:
         """The rule in words, for a table."""
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """What is wrong with a value, nothing where it has another type than the check looks at."""
+        """What is wrong with a value; nothing if it has another type than the check expects."""
 
 
-class Rule(Struct, frozen=True, kw_only=True):
-    """A check of one parameter. `path` has dots, `[]` for the items of a list, `*` for the values of a map.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A check of one parameter.
 
-    An empty `path` means the whole request. Without a `source` the rule is a guess: the sandbox keeps it, a plan does
-    not foresee it.
+    `path` has dots, `[]` for the items of a list, `*` for the values of a map. An empty `path` means the whole request.
+    Without a `source` the rule is a guess: the sandbox enforces it, but plans don't check it.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Checks of lists and hashes: how many, which go together, and what metadata may hold."""
+"""Checks of lists and hashes: their size, their combinations, and the limits of metadata."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
 
-class MaxItems(Struct, frozen=True):
-    """A list has at most so many items."""
+@dataclass(frozen=True, slots=True)
+class MaxItems:
+    """A list has at most this many items."""
 
     most: int
 
@@ -36,18 +37,19 @@ class MaxItems(Struct, frozen=True):
         return f"at most {counted(self.most, 'item')}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has no more."""
+        """No fault if it has no more."""
         if isinstance(value, list) and len(value) > self.most:
             yield too_many(len(value), self.most)
 
 
-class MaxSubscriptionItems(Struct, frozen=True):
-    """The items of a subscription, as its billing mode allows."""
+@dataclass(frozen=True, slots=True)
+class MaxSubscriptionItems:
+    """The maximum number of items of a subscription in its billing mode."""
 
     says: str = "at most 100 items; 20 with `billing_mode.type: classic`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where there are no more."""
+        """No fault if there are no more."""
         mode = spot.said("billing_mode") or {}
         name = mode.get("type") if isinstance(mode, dict) else None
         most = SUBSCRIPTION_ITEMS.get(name or "flexible", SUBSCRIPTION_ITEMS["flexible"])
@@ -56,8 +58,9 @@ class MaxSubscriptionItems(Struct, frozen=True):
             yield too_many(len(items), most)
 
 
-class Includes(Struct, frozen=True):
-    """A list that says anything has a certain word in it."""
+@dataclass(frozen=True, slots=True)
+class Includes:
+    """A list that isn't empty contains a certain word."""
 
     word: str
 
@@ -67,7 +70,7 @@ class Includes(Struct, frozen=True):
         return f"includes `{self.word}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has."""
+        """No fault if it has."""
         if isinstance(value, list) and value and self.word not in value:
             yield Fault(
                 reason=f"must include `{self.word}`",
@@ -88,7 +91,7 @@ class FirstHas(Struct, frozen=True):
         return f"the first item has `{self.name}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has."""
+        """No fault if it has."""
         if isinstance(value, list) and value and isinstance(value[0], dict) and not is_given(value[0].get(self.name)):
             yield Fault(
                 reason=f"needs `{self.name}` in its first item",
@@ -97,8 +100,9 @@ class FirstHas(Struct, frozen=True):
             )
 
 
-class WithoutOwnCurrency(Struct, frozen=True):
-    """A map of currencies lacks the one that the object has itself. `own` names its parameter."""
+@dataclass(frozen=True, slots=True)
+class WithoutOwnCurrency:
+    """A map of currencies omits the object's own currency. `own` names its parameter."""
 
     own: str = "currency"
 
@@ -108,7 +112,7 @@ class WithoutOwnCurrency(Struct, frozen=True):
         return f"not the object's own `{self.own}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it does."""
+        """No fault if it does."""
         own = spot.said(self.own)
         if isinstance(value, dict) and isinstance(own, str):
             for name in value:
@@ -122,7 +126,7 @@ class Metadata(Struct, frozen=True):
     says: str = "at most 50 keys of 40 characters without `[` and `]`, values of 500 characters"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One for each limit that is not kept."""
+        """One fault for each limit that is exceeded."""
         if isinstance(value, dict):
             yield from map(_excess_fault, find_excess(value))
 
@@ -158,7 +162,7 @@ def _excess_fault(excess: Excess) -> Fault:
 
 
 def own_currency(name: str) -> Fault:
-    """A price's own currency among its other ones."""
+    """The fault that a price's own currency is in its `currency_options`."""
     return Fault(
         reason="names the object's own currency, which Stripe accepts only at the top level",
         message="You are specifying an update to a currency option that matches the top-level currency for this price. "
@@ -169,7 +173,7 @@ def own_currency(name: str) -> Fault:
 
 
 def too_many(count: int, most: int) -> Fault:
-    """A list that is too long."""
+    """The fault that a list is too long."""
     return Fault(
         reason=f"has {count:,} items, Stripe accepts {most:,}",
         message=f"Array must have at most {most} elements. You provided {count}.",

@@ -1,6 +1,7 @@
-"""What an object's status no longer lets an update change.
+"""What an update can't change in some statuses of an object.
 
-The one table of it: the sandbox refuses by it, and a plan foresees by it, since `lifecycles` takes its rows from here.
+This is the only table of these rules. The sandbox enforces it, and plans check it, because `lifecycles` takes its
+entries from here.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from dbt_stripe_sync.model.foreseen import Fixed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# They hold for one request and are no part of the object, so that no status fixes them.
+# They apply to one request and are not part of the object, so no status affects them.
 REQUEST_ONLY = frozenset({"expand", "proration_behavior", "payment_behavior", "off_session"})
-_FINALISED = frozenset({"open", "paid", "uncollectible", "void"})
+_FINALIZED = frozenset({"open", "paid", "uncollectible", "void"})
 
 
-class Frozen(Struct, frozen=True, kw_only=True):
-    """What a status makes unchangeable, with Stripe's answer to a change, and the source.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What can't be changed in some statuses, with Stripe's answer to an attempt, and the source.
 
-    `{name}` and `{status}` in `message` are filled in. Without a `source` the rule is a guess: the sandbox keeps it, a
-    plan does not foresee it.
+    `{name}` and `{status}` in `message` are filled in. Without a `source` the rule is a guess: the sandbox enforces it,
+    but plans don't check it.
     """
 
     fixed: Fixed
@@ -74,9 +76,9 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
     ),
     "invoice": (
         Frozen(
-            # No amounts, no discounts, nothing of the customer, and what the page of `update` keeps for drafts.
+            # Amounts, discounts, the customer's data, and parameters that the page of `update` restricts to drafts.
             fixed=Fixed(
-                statuses=_FINALISED,
+                statuses=_FINALIZED,
                 reason="the invoice is finalized",
                 names=frozenset(
                     {
@@ -103,7 +105,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
             # "You can't use the Update endpoint to edit most fields", without a list of them.
             # A guess: `finalized-invoices`.
             fixed=Fixed(
-                statuses=_FINALISED,
+                statuses=_FINALIZED,
                 reason="the invoice is finalized",
                 but=frozenset(
                     {"metadata", "auto_advance", "default_payment_method", "default_source", "payment_settings"}
@@ -117,7 +119,7 @@ FROZEN: Mapping[str, tuple[Frozen, ...]] = {
     "invoice_item": (
         Frozen(
             fixed=Fixed(
-                statuses=_FINALISED,
+                statuses=_FINALIZED,
                 reason="the item is on a finalized invoice",
                 status_field="invoice.status",
                 expand=("invoice",),
@@ -165,7 +167,7 @@ def frozen_rules(resource: str) -> tuple[Frozen, ...]:
 
 
 def foreseen_fixed(resource: str) -> tuple[Fixed, ...]:
-    """What a plan knows to be fixed by a status: the documented rows of a resource."""
+    """The statuses and parameters that a plan checks: the documented rules of a resource."""
     return tuple(rule.fixed for rule in frozen_rules(resource) if rule.source is not None)
 
 

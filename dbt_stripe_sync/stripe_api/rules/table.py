@@ -1,4 +1,4 @@
-"""The rules that the SDK's descriptions don't say, one row each with its source."""
+"""The rules that the SDK's descriptions don't contain, one entry each with its source."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _tax_id(path: str) -> tuple[Rule, ...]:
 
 
 def _pending_update(*names: str, operations: frozenset[str]) -> Rule:
-    """What an update that waits for its payment can have in it."""
+    """What an update that waits for its payment may contain."""
     beside = ("expand", "metadata", "off_session", "proration_behavior", "proration_date", *names)
     check = GoesWithOnly(_PENDING, beside)
     return Rule(path="payment_behavior", check=check, source=_PENDING_UPDATES, operations=operations)
@@ -96,12 +96,12 @@ _FROM_SUBSCRIPTION = (
 )
 _PERIOD = "SDK's description of `period.end`: Must be greater than or equal to `period.start`."
 
-# "Invalid non-negative integer" is what Stripe answers to a quantity below zero.
+# Stripe's answer to a quantity below zero is "Invalid non-negative integer".
 _QUANTITIES = "docs.stripe.com/billing/subscriptions/quantities"
 
 TABLE: Mapping[str, tuple[Rule, ...]] = {
     "customer": (
-        # docs.stripe.com/error-codes#email-invalid says that there are such addresses, and not which.
+        # docs.stripe.com/error-codes#email-invalid says that some addresses are invalid, but not which.
         Rule(path="email", check=Email(), source=None),
         *_tax_id("tax_id_data[].value"),
     ),
@@ -223,7 +223,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
         Rule(path="amount", check=Excludes("pricing"), source=_INVOICE_ITEMS),
         Rule(path="amount", check=Excludes("price_data"), source=_INVOICE_ITEMS),
         Rule(path="unit_amount_decimal", check=Excludes("amount"), source=_INVOICE_ITEMS),
-        # One that goes onto an invoice has the currency of that.
+        # One that is added to an invoice has the invoice's currency.
         *(
             Rule(path="", check=NeedsWhen(name, None, ("currency", "invoice")), source=_INVOICE_ITEMS)
             for name in ("amount", "unit_amount_decimal")
@@ -311,7 +311,7 @@ TABLE: Mapping[str, tuple[Rule, ...]] = {
 
 
 def table_rules(resource: str) -> tuple[Rule, ...]:
-    """The rows of a resource, with the lengths that the OpenAPI specification alone has."""
+    """The rules of a resource, with the lengths that only the OpenAPI specification has."""
     lengths = tuple(
         Rule(path=path, check=MaxCharacters(most), source=OPENAPI) for path, most in LENGTHS.get(resource, {}).items()
     )

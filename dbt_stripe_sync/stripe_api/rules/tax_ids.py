@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
-# docs.stripe.com/billing/customer/tax-ids#supported-tax-id has an example of each type. Of a VAT number of the EU the
-# part after the country's code is as the EU's own register (ec.europa.eu/taxation_customs/vies) describes it.
+# docs.stripe.com/billing/customer/tax-ids#supported-tax-id has an example of each type. The part of an EU VAT number
+# after the country code follows the EU's own register (ec.europa.eu/taxation_customs/vies).
 _EU_VAT = {
     "AT": r"U\d{8}",
     "BE": r"[01]\d{9}",
@@ -29,7 +29,7 @@ _EU_VAT = {
     "FI": r"\d{8}",
     "FR": r"[A-Z0-9]{2}\d{9}",
     "HR": r"\d{11}",
-    # Stripe's page has had an example of eleven digits.
+    # Stripe's page used to have an example with eleven digits.
     "HU": r"\d{8}(\d{3})?",
     "IE": r"\d[A-Z0-9+*]\d{5}[A-Z]{1,2}",
     "IT": r"\d{11}",
@@ -48,11 +48,11 @@ _EU_VAT = {
 }
 VAT_FORMS = {
     "eu_vat": "|".join(f"{country}{form}" for country, form in _EU_VAT.items()),
-    # As of XI, which the same register describes.
+    # Like XI in the same register.
     "gb_vat": r"(GB)?(\d{9}|\d{12}|(GD|HA)\d{3})",
 }
-# Of these the page has an example each, which says what Stripe accepts and not what it refuses.
-# A guess: `tax-id-forms`.
+# The page has one example for each of these: it shows what Stripe accepts, but not what it rejects. A guess:
+# `tax-id-forms`.
 GUESSED_FORMS = {
     "ae_trn": r"\d{15}",
     "ar_cuit": r"\d{11}",
@@ -100,7 +100,7 @@ GUESSED_FORMS = {
 
 @dataclass(frozen=True, slots=True)
 class TaxId:
-    """The value of a tax id has the form of its type. `forms` are patterns by type."""
+    """The value of a tax id has the format of its type. `forms` are patterns by type."""
 
     forms: Mapping[str, str] = field(hash=False)
 
@@ -110,12 +110,12 @@ class TaxId:
         return f"has the form of its `type`, for {', '.join(f'`{name}`' for name in self.forms)}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has, or where the form of the type isn't known."""
+        """No fault if it has, or if the form of the type isn't known."""
         type_ = str(spot.hash.get("type"))
         form = self.forms.get(type_)
         if form is None or not isinstance(value, str) or not value:
             return
-        # Blanks, dots and dashes are how people group the digits.
+        # People group the digits with blanks, dots and dashes.
         if not re.fullmatch(form, re.sub(r"[\s./-]", "", value).upper()):
             yield Fault(
                 reason=f"is not a `{type_}` number",

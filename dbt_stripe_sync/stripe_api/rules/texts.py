@@ -1,4 +1,4 @@
-"""Checks of texts: their length, their characters, their form."""
+"""Checks of texts: their length, their characters, their format."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _COUNTRY = re.compile(r"[A-Za-z]{2}")
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/]")
 
 
-class MaxCharacters(Struct, frozen=True):
-    """A text has at most so many characters."""
+@dataclass(frozen=True, slots=True)
+class MaxCharacters:
+    """A text has at most this many characters."""
 
     most: int
 
@@ -31,7 +32,7 @@ class MaxCharacters(Struct, frozen=True):
         return f"at most {counted(self.most, 'character')}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where the text is short enough."""
+        """No fault if the text is short enough."""
         if isinstance(value, str) and len(value) > self.most:
             yield Fault(
                 reason=f"has {len(value):,} characters, Stripe accepts {self.most:,}",
@@ -40,8 +41,9 @@ class MaxCharacters(Struct, frozen=True):
             )
 
 
-class Without(Struct, frozen=True):
-    """A text has none of some characters."""
+@dataclass(frozen=True, slots=True)
+class Without:
+    """A text contains none of some characters."""
 
     characters: str
 
@@ -51,7 +53,7 @@ class Without(Struct, frozen=True):
         return f"none of {_listed(self.characters)}"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where the text has none of them."""
+        """No fault if the text has none of them."""
         if isinstance(value, str) and any(character in value for character in self.characters):
             yield Fault(
                 # By name: the character itself is part of the row's value.
@@ -61,13 +63,14 @@ class Without(Struct, frozen=True):
             )
 
 
-class HasLetter(Struct, frozen=True):
-    """A text has a letter in it."""
+@dataclass(frozen=True, slots=True)
+class HasLetter:
+    """A text contains a letter."""
 
     says: str = "at least one letter"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has one."""
+        """No fault if it has one."""
         if isinstance(value, str) and value and not re.search(r"[A-Za-z]", value):
             yield Fault(
                 reason="has no letter, and Stripe requires at least one",
@@ -75,14 +78,15 @@ class HasLetter(Struct, frozen=True):
             )
 
 
-class Matches(Struct, frozen=True):
-    """A text consists of what a pattern takes, as `says` puts it."""
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """A text matches a pattern, which `says` describes."""
 
     pattern: str
     says: str
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where the whole text matches."""
+        """No fault if the whole text matches."""
         if isinstance(value, str) and value and not re.fullmatch(self.pattern, value):
             yield Fault(reason=f"is not {self.says}", message=f"Invalid value: must be {self.says}")
 
@@ -93,7 +97,7 @@ class Email(Struct, frozen=True):
     says: str = "an email address: a name, `@`, and a domain with a dot, without blanks"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it looks like one."""
+        """No fault if it looks like one."""
         if not isinstance(value, str) or not value:
             return
         name, _, domain = value.partition("@")
@@ -109,7 +113,7 @@ class Currency(Struct, frozen=True):
     says: str = "a currency that Stripe supports"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where Stripe supports it."""
+        """No fault if Stripe supports it."""
         if isinstance(value, str) and value and not is_currency(value):
             yield _unknown_currency(value)
 
@@ -120,20 +124,21 @@ class CurrencyKeys(Struct, frozen=True):
     says: str = "each key is a currency that Stripe supports"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """One for each name that is none."""
+        """One fault for each key that isn't a supported currency."""
         if isinstance(value, dict):
             for name in value:
                 if not is_currency(name):
                     yield _unknown_currency(name, within=(name,))
 
 
-class Country(Struct, frozen=True):
-    """A country's code of two letters."""
+@dataclass(frozen=True, slots=True)
+class Country:
+    """A two-letter country code."""
 
     says: str = "a two-letter country code"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has the form of one."""
+        """No fault if it has the form of one."""
         if isinstance(value, str) and value and not _COUNTRY.fullmatch(value):
             yield Fault(
                 reason="is not a two-letter country code",
@@ -143,13 +148,14 @@ class Country(Struct, frozen=True):
             )
 
 
-class Url(Struct, frozen=True):
-    """A text is a URL that names its scheme."""
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A text is a URL with a scheme."""
 
     says: str = "a URL with its scheme, such as `https://example.com`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where it is one."""
+        """No fault if it is one."""
         if isinstance(value, str) and value and not _WITH_SCHEME.match(value):
             yield Fault(
                 reason="is not a valid URL: it has no scheme",

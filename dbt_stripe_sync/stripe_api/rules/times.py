@@ -1,4 +1,4 @@
-"""Checks of times and of lengths of time."""
+"""Checks of times and durations."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
-# How far back and ahead a time may lie; `lifecycles` takes its windows from here.
+# The largest distances of a time into the past and future; `lifecycles` takes its windows from here.
 WINDOWS: Mapping[str, Mapping[str, Window]] = {
     "billing.meter_event": {"timestamp": Window(past=timedelta(days=35), ahead=timedelta(minutes=5))},
 }
-# Leap years and clocks differ: what is this close to a bound is for Stripe to judge.
+# Leap years and clocks differ, so values this close to a bound are left to Stripe.
 _DAY = timedelta(days=1)
 
 
@@ -30,7 +30,7 @@ class InFuture(Struct, frozen=True):
     says: str = "in the future"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it does, or where the time is not to be looked at."""
+        """No fault if it does, or if times are not checked."""
         if _is_time(value) and spot.now is not None and value <= spot.now:
             yield Fault(
                 reason="lies in the past, and Stripe requires a time in the future",
@@ -38,13 +38,14 @@ class InFuture(Struct, frozen=True):
             )
 
 
-class InPast(Struct, frozen=True):
-    """A time does not lie ahead."""
+@dataclass(frozen=True, slots=True)
+class InPast:
+    """A time is not in the future."""
 
     says: str = "not in the future"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it doesn't, or where the time is not to be looked at."""
+        """No fault if it doesn't, or if times are not checked."""
         if _is_time(value) and spot.now is not None and value > spot.now:
             yield Fault(
                 reason="lies in the future, and Stripe requires a time in the past",
@@ -65,7 +66,7 @@ class InWindow(Struct, frozen=True):
         return f"at most {_span(self.window.past)} back and {_span(self.window.ahead)} ahead"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it does, or where the time is not to be looked at."""
+        """No fault if it does, or if times are not checked."""
         if not _is_time(value) or spot.now is None:
             return
         if value < spot.now - self.window.past.total_seconds():
@@ -84,8 +85,9 @@ class InWindow(Struct, frozen=True):
             )
 
 
-class YearsOld(Struct, frozen=True):
-    """A date of birth, as `day`, `month` and `year`, is more than so many years in the past."""
+@dataclass(frozen=True, slots=True)
+class YearsOld:
+    """A date of birth, as `day`, `month` and `year`, is more than this many years in the past."""
 
     years: int
 
@@ -95,7 +97,7 @@ class YearsOld(Struct, frozen=True):
         return f"more than {self.years} years ago"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it does, or where the time is not to be looked at."""
+        """No fault if it does, or if times are not checked."""
         parts = [value.get(name) for name in ("year", "month", "day")] if isinstance(value, dict) else []
         if spot.now is None or not parts or not all(_is_time(part) for part in parts):
             return
@@ -119,7 +121,7 @@ class WithinYears(Struct, frozen=True):
         return f"at most {self.years} years in the future"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it does, or where the time is not to be looked at."""
+        """No fault if it does, or if times are not checked."""
         if _is_time(value) and spot.now is not None and value > _years_after(spot.now, self.years):
             yield Fault(
                 reason=f"is more than {self.years} years in the future, and Stripe rejects such a time",
@@ -130,7 +132,7 @@ class WithinYears(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class MaxInterval:
-    """A count of intervals is no longer than so many years. `most` is by interval, `other` names the sibling."""
+    """A number of intervals is no longer than a number of years. `most` is by interval, `other` names the sibling."""
 
     years: int
     most: Mapping[str, int] = field(hash=False)
@@ -141,7 +143,7 @@ class MaxInterval:
         return "at most " + ", ".join(f"{count:,} with `{interval}`" for interval, count in self.most.items())
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it isn't."""
+        """No fault if it isn't."""
         interval = str(spot.hash.get("interval"))
         most = self.most.get(interval)
         if _is_time(value) and most is not None and value > most:
@@ -152,8 +154,9 @@ class MaxInterval:
             )
 
 
-class NotBefore(Struct, frozen=True):
-    """A time is not before the one that a sibling names."""
+@dataclass(frozen=True, slots=True)
+class NotBefore:
+    """A time is not before a sibling's time."""
 
     sibling: str
 
@@ -163,7 +166,7 @@ class NotBefore(Struct, frozen=True):
         return f"not before `{self.sibling}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it isn't."""
+        """No fault if it isn't."""
         other = spot.hash.get(self.sibling)
         if _is_time(value) and _is_time(other) and value < int(other or 0):
             yield Fault(
@@ -172,8 +175,8 @@ class NotBefore(Struct, frozen=True):
 
 
 def max_interval(years: int) -> MaxInterval:
-    """The longest interval of so many years, in each of Stripe's intervals."""
-    # Stripe doesn't say it in days; a leap year has one more.
+    """The maximum for a number of years, in each of Stripe's intervals."""
+    # Stripe doesn't give it in days; a leap year has one more.
     return MaxInterval(years, {"year": years, "month": 12 * years, "week": 52 * years, "day": 365 * years + 1})
 
 
@@ -186,7 +189,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _years_after(now: int, years: int) -> float:
-    """So many years later, with a day's grace for leap years and clocks."""
+    """The time this many years later, plus a day for leap years and clocks."""
     moment = datetime.fromtimestamp(now, UTC)
     try:
         later = moment.replace(year=moment.year + years)

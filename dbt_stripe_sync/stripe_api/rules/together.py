@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
 
-class Excludes(Struct, frozen=True):
-    """A parameter and another of the same hash are not given together."""
+@dataclass(frozen=True, slots=True)
+class Excludes:
+    """A parameter and another one of the same hash are not given together."""
 
     other: str
 
@@ -28,7 +29,7 @@ class Excludes(Struct, frozen=True):
         return f"not together with `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the other is not given."""
+        """No fault if the other is not given."""
         if is_given(value) and is_given(spot.hash.get(self.other)):
             name = spot.path[-1]
             yield Fault(
@@ -39,8 +40,9 @@ class Excludes(Struct, frozen=True):
             )
 
 
-class OnlyWith(Struct, frozen=True):
-    """A parameter goes with one value of a sibling. `default` is what the sibling is where it is missing."""
+@dataclass(frozen=True, slots=True)
+class OnlyWith:
+    """A parameter requires one value of a sibling. `default` is the sibling's value if it is missing."""
 
     sibling: str
     value: str
@@ -52,7 +54,7 @@ class OnlyWith(Struct, frozen=True):
         return f"only with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No violation if the sibling has the value, or if its value is unknown."""
+        """No fault if the sibling has the value, or if its value is unknown."""
         other = spot.said(self.sibling)
         if not is_given(other):
             if not spot.is_whole:
@@ -66,8 +68,9 @@ class OnlyWith(Struct, frozen=True):
             )
 
 
-class NotWith(Struct, frozen=True):
-    """A parameter does not go with a sibling that has a certain value."""
+@dataclass(frozen=True, slots=True)
+class NotWith:
+    """A parameter excludes a value of a sibling."""
 
     sibling: str
     value: str
@@ -78,7 +81,7 @@ class NotWith(Struct, frozen=True):
         return f"not with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the sibling has another value."""
+        """No fault if the sibling has another value."""
         if is_given(value) and spot.said(self.sibling) == self.value:
             yield Fault(
                 reason=f"does not go with `{self.sibling}: {self.value}`",
@@ -89,7 +92,7 @@ class NotWith(Struct, frozen=True):
 class NeedsOneOf(Struct, frozen=True):
     """A hash has at least one of some parameters, or one of `instead`; the path leads to the hash.
 
-    `message` is Stripe's, where it has words of its own for it.
+    `message` is Stripe's, if it has a special one.
     """
 
     names: tuple[str, ...]
@@ -103,7 +106,7 @@ class NeedsOneOf(Struct, frozen=True):
         return f"needs {_either(self.names)}{unless}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has, or where it may have what the request doesn't say."""
+        """No fault if it has, or if it may have what the request doesn't say."""
         if not isinstance(value, dict) or not spot.has_all_inside:
             return
         if not any(is_given(value.get(name)) for name in (*self.names, *self.instead)):
@@ -111,8 +114,9 @@ class NeedsOneOf(Struct, frozen=True):
             yield missing if self.message is None else replace(missing, message=self.message, code=None)
 
 
-class Alone(Struct, frozen=True):
-    """A parameter of a request goes with none but some others."""
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A parameter excludes all others in the request, except for some."""
 
     but: tuple[str, ...]
 
@@ -122,7 +126,7 @@ class Alone(Struct, frozen=True):
         return f"with no other parameter{f' but {_either(self.but)}' if self.but else ''}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """No violation if it is the only one."""
+        """No fault if it is the only one."""
         own = spot.path[-1]
         others = [name for name in spot.hash if name not in {own, *self.but} and is_given(spot.hash[name])]
         if is_given(value) and others:
@@ -137,8 +141,9 @@ class Alone(Struct, frozen=True):
         return f" except for {_either(self.but)}" if self.but else ""
 
 
-class GoesWithOnly(Struct, frozen=True):
-    """One value of a parameter goes with none but some others of its request."""
+@dataclass(frozen=True, slots=True)
+class GoesWithOnly:
+    """One value of a parameter excludes all others in the request, except for some."""
 
     value: str
     names: tuple[str, ...]
@@ -149,7 +154,7 @@ class GoesWithOnly(Struct, frozen=True):
         return f"`{self.value}` only beside {_listed(self.names)}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the request has no other."""
+        """No fault if the request has no other."""
         own = spot.path[-1]
         others = sorted(name for name in spot.hash if name != own and name not in self.names)
         if value == self.value and others:
@@ -160,8 +165,9 @@ class GoesWithOnly(Struct, frozen=True):
             )
 
 
-class DiffersFrom(Struct, frozen=True):
-    """A parameter has another value than a sibling."""
+@dataclass(frozen=True, slots=True)
+class DiffersFrom:
+    """A parameter differs from a sibling."""
 
     sibling: str
 
@@ -171,7 +177,7 @@ class DiffersFrom(Struct, frozen=True):
         return f"not the same as `{self.sibling}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has."""
+        """No fault if it has."""
         if is_given(value) and value == spot.hash.get(self.sibling):
             yield Fault(
                 reason=f"must differ from `{self.sibling}`",
@@ -179,8 +185,9 @@ class DiffersFrom(Struct, frozen=True):
             )
 
 
-class NotBeside(Struct, frozen=True):
-    """A parameter does not go with another of the same hash, whether the request or the object has that one."""
+@dataclass(frozen=True, slots=True)
+class NotBeside:
+    """A parameter excludes another one of the same hash, whether the request or the object has that one."""
 
     other: str
 
@@ -190,7 +197,7 @@ class NotBeside(Struct, frozen=True):
         return f"not where there is `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where there is none, as far as that is known."""
+        """No fault if there is none, as far as that is known."""
         if is_given(value) and is_given(spot.said(self.other)):
             yield Fault(
                 reason=f"does not go with `{self.other}`",
@@ -212,7 +219,7 @@ class OneOfItems(Struct, frozen=True):
         return f"the `{self.name}` of one of `{self.sibling}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it is."""
+        """No fault if it is."""
         items = spot.hash.get(self.sibling)
         if not is_given(value) or not isinstance(items, list):
             return
@@ -223,8 +230,9 @@ class OneOfItems(Struct, frozen=True):
             )
 
 
-class ValueNeeds(Struct, frozen=True):
-    """One value of a parameter goes with one value of a sibling, where that says anything."""
+@dataclass(frozen=True, slots=True)
+class ValueNeeds:
+    """One value of a parameter requires one value of a sibling, unless the sibling is missing."""
 
     own: str
     sibling: str
@@ -236,7 +244,7 @@ class ValueNeeds(Struct, frozen=True):
         return f"`{self.own}` only with `{self.sibling}: {self.value}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where the sibling has the value, or says nothing."""
+        """No fault if the sibling has the value, or says nothing."""
         other = spot.said(self.sibling)
         if value == self.own and is_given(other) and other != self.value:
             yield Fault(
@@ -263,7 +271,7 @@ class NeedsWhen(Struct, frozen=True):
         return f"needs {_either(self.names)} with {when}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where it has, or where it may have what the request doesn't say."""
+        """No fault if it has, or if it may have what the request doesn't say."""
         if not isinstance(value, dict) or not spot.has_all_inside:
             return
         inside = value if spot.around else {**spot.known, **value}
@@ -274,13 +282,14 @@ class NeedsWhen(Struct, frozen=True):
             yield needs(self.names, f"`{self.trigger}{f'={self.value}' if self.value is not None else ''}`")
 
 
-class Ascending(Struct, frozen=True):
-    """Tiers follow one another by `up_to`, and the last one has no end."""
+@dataclass(frozen=True, slots=True)
+class Ascending:
+    """Tiers are in ascending order of `up_to`, and the last one has no upper bound."""
 
     says: str = "in ascending order of `up_to`, the last one `inf`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where they do."""
+        """No fault if they do."""
         if not isinstance(value, list) or not all(isinstance(tier, dict) for tier in value):
             return
         ends = [tier.get("up_to") for tier in value]
@@ -296,7 +305,7 @@ class Ascending(Struct, frozen=True):
 class InOrder(Struct, frozen=True):
     """Of two times inside a hash, the later one is not before the other; the path leads to the hash.
 
-    Each is a dotted path below the hash. `strictly` says that they are not the same either.
+    Each is a dotted path below the hash. `strictly` says that they must not be equal either.
     """
 
     earlier: str
@@ -309,7 +318,7 @@ class InOrder(Struct, frozen=True):
         return f"`{self.later}` {'after' if self.strictly else 'not before'} `{self.earlier}`"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
-        """Nothing where they are in order, or where one of them is no time."""
+        """No fault if they are in order, or if one of them is no time."""
         one, other = (_inside(value, path) for path in (self.earlier, self.later))
         if not all(isinstance(time, int) and not isinstance(time, bool) for time in (one, other)):
             return
@@ -321,8 +330,9 @@ class InOrder(Struct, frozen=True):
             )
 
 
-class MostTogether(Struct, frozen=True):
-    """A list and another of the same hash have at most so many items together."""
+@dataclass(frozen=True, slots=True)
+class MostTogether:
+    """A list and another one of the same hash have at most this many items together."""
 
     most: int
     other: str
@@ -333,7 +343,7 @@ class MostTogether(Struct, frozen=True):
         return f"at most {counted(self.most, 'item')}, together with `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
-        """Nothing where they have no more."""
+        """No fault if they have no more."""
         beside = spot.said(self.other)
         count = sum(len(items) for items in (value, beside) if isinstance(items, list))
         if isinstance(value, list) and isinstance(beside, list) and count > self.most:
@@ -344,7 +354,7 @@ class MostTogether(Struct, frozen=True):
 
 
 def needs(names: tuple[str, ...], when: str | None = None) -> Fault:
-    """One of some parameters is missing."""
+    """The fault that one of some parameters is missing."""
     with_ = f" when {when}" if when is not None else ""
     if len(names) == 1 and when is None:
         message = f"Missing required param: {names[0]}."
@@ -360,7 +370,7 @@ def needs(names: tuple[str, ...], when: str | None = None) -> Fault:
 
 
 def is_given(value: Any) -> bool:
-    """Whether a parameter says anything."""
+    """Whether a parameter has a value."""
     return value is not None and value is not False and value != ""
 
 
