@@ -61,8 +61,7 @@ def _tests(manifest: Manifest, unique_id: str) -> Iterator[tuple[str, tuple[str,
             yield name, (str(arguments["column_name"]),)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relationship:
+class Relationship(Struct, frozen=True, kw_only=True):
     """dbt's `relationships` test: a column contains the values of another model's field."""
 
     column: str

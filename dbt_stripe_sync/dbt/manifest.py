@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
-from msgspec import Struct, field
+from msgspec import field
 
 from dbt_stripe_sync.dbt.artifact import broken_artifact, read_bytes
 from dbt_stripe_sync.dbt.nodes import (
@@ -43,8 +43,7 @@ TAG = "stripe_sync"
 _SCHEMA = re.compile(r"/manifest/v(\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestNode:
+class TestNode(msgspec.Struct, frozen=True, kw_only=True):
     """A data test or unit test.
 
     `guards` are the models that it tests; only a test of severity `error` holds them back.
@@ -57,8 +56,7 @@ class TestNode:
     is_error: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A dbt project as dbt last parsed it.
 
     `digest` changes with everything that syncs depend on. `nodes` are what a sync can read, `graph` is all that a

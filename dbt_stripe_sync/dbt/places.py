@@ -19,8 +19,7 @@ _SERVERS = ("host", "server", "account", "endpoint", "port", "path")
 PLACE_KEYS = ("type", *_DATABASES, *_SCHEMAS, *_SERVERS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where a target builds; None for settings that its profile lacks, or that can't be rendered here."""
 
     target: str

@@ -24,8 +24,7 @@ PROFILES_FILE = "profiles.yml"
 SELECTORS_FILE = "selectors.yml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DbtProject:
+class DbtProject(Struct, frozen=True, kw_only=True):
     """A dbt project with the target of a run.
 
     `target` holds the profile output's settings, rendered, with its `type`; `settings` is `vars.stripe_sync`. `places`
@@ -179,8 +178,7 @@ def _profiles_dir(root: Path, chosen: Path | None, env: Mapping[str, str]) -> Pa
     return Path(env.get("HOME") or Path.home()) / ".dbt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
+class _Target(Struct, frozen=True, kw_only=True):
     """A target of a profile, and the profile's other targets."""
 
     name: str

@@ -29,8 +29,7 @@ class _Environment(SandboxedEnvironment):
     code_generator_class = NativeCodeGenerator
 
 
-@dataclass(frozen=True, slots=True)
-class _Marked:
+class _Marked(Struct, frozen=True):
     """A text that a filter has marked as another type (docs.getdbt.com/reference/dbt-jinja-functions/as_native)."""
 
     text: str
@@ -51,8 +50,7 @@ def _concat(parts: list[Any]) -> Any:
     return parts[0]
 
 
-@dataclass(slots=True)
-class Renderer:
+class Renderer(Struct):
     """Renders values of dbt's YAML. Values that can't be rendered are added to `problems`."""
 
     env: Mapping[str, str]

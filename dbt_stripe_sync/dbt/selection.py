@@ -42,8 +42,7 @@ class AskDbt(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """The selection on the command line: `--select`, `--exclude`, or `--selector` in their place."""
 
     select: Sequence[str] = ()
@@ -52,8 +51,7 @@ class Selection:
     allow_empty: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selected:
+class Selected(Struct, frozen=True, kw_only=True):
     """The selected syncs, and warnings."""
 
     syncs: tuple[Sync, ...]

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import ProjectOptions, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """One check and its result."""
 
     name: str

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreviewRow:
+class PreviewRow(Struct, frozen=True, kw_only=True):
     """One row's key, its columns, its parameters, and the problems that keep it from being sent."""
 
     key: str

@@ -244,7 +244,7 @@ def decode_owed(raw: Mapping[str, Any]) -> Owed:
 
 def encode_refreshed(entry: Refreshed) -> dict[str, Any]:
     """A record update as JSON values."""
-    raw = {name: getattr(entry, name) for name in type(entry).__slots__}
+    raw = {name: getattr(entry, name) for name in type(entry).__struct_fields__}
     if isinstance(entry, Record):
         raw["params"] = encode_params(entry.params)
     elif isinstance(entry, ReadBack):

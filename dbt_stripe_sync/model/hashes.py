@@ -23,8 +23,7 @@ ROW_HASH = "stripe_sync_hash"
 NEW, CHANGED, GONE, TWICE, COUNTS = "new", "changed", "gone", "twice", "counts"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashedChild:
+class HashedChild(Struct, frozen=True, kw_only=True):
     """A child model whose rows are part of the hash of their parent, which they refer to by `on`."""
 
     source: RowSource

@@ -61,8 +61,7 @@ class Step(Struct, frozen=True, kw_only=True):
     revive_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ByStatus:
+class ByStatus(Struct, frozen=True, kw_only=True):
     """A removal that depends on the object's `status` in Stripe, which is read when the plan is made.
 
     With a status that isn't in `steps`, the object is left alone, for the reason in `otherwise`. `status_field` is a
@@ -75,8 +74,7 @@ class ByStatus:
     expand: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replace:
+class Replace(Struct, frozen=True, kw_only=True):
     """A new object replaces the old one.
 
     It is created with `carry_over` added to its parameters; then the old one gets `then`.
@@ -95,15 +93,13 @@ class Replace:
     takes_over: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotReplaced:
+class NotReplaced(Struct, frozen=True, kw_only=True):
     """The row is rejected, with the reason, because its object can't be replaced."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldBy:
+class HeldBy(Struct, frozen=True, kw_only=True):
     """A reference from another object, the holder, because of which an object can't simply end.
 
     Stripe refuses to end the object, or ending it would break the holder. The holder is a `resource` and refers to the
@@ -122,8 +118,7 @@ class HeldBy:
     together: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CutsShort:
+class CutsShort(Struct, frozen=True, kw_only=True):
     """A removal, by its `operation`, that immediately affects another object: one of `resource` that it refers to.
 
     `wholly` says that it also ends the other object; otherwise it removes a part of it.
@@ -160,8 +155,7 @@ class Unique(Struct, frozen=True, kw_only=True):
     transfer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemList:
+class ItemList(Struct, frozen=True, kw_only=True):
     """A list whose items have ids.
 
     In an update, an item without an id is added, and a missing one stays.
@@ -189,8 +183,7 @@ class Entries(Struct, frozen=True, kw_only=True):
     inner: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
+class Finish(Struct, frozen=True, kw_only=True):
     """One step that finalizes an object, if the sync's options include its `name`.
 
     It leads from `status` to `becomes`. `needs` are groups of parameters of which the object must have one by then,
@@ -223,8 +216,7 @@ def finishes_asked(finishes: Mapping[str, Finish], options: Mapping[str, Any]) -
     return tuple(finishes[name] for name in names[: names.index(asked[-1]) + 1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bulk:
+class Bulk(Struct, frozen=True, kw_only=True):
     """Another way to create, many objects per request, for a sync whose options ask for it by `name`.
 
     `operation` replaces `create` in a change's call; one request carries up to `most` such calls. `note` describes the
@@ -237,8 +229,7 @@ class Bulk:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lifecycle:
+class Lifecycle(Struct, frozen=True, kw_only=True):
     """How objects of one resource are found, changed, replaced and removed."""
 
     # What `match` may name: `id`, `metadata`, or a parameter that the list operation filters by or that the object

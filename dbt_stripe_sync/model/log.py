@@ -50,8 +50,7 @@ class LogTable(Struct, frozen=True, kw_only=True):
         return tuple(column.name for column in self.columns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogMark:
+class LogMark(Struct, frozen=True, kw_only=True):
     """Which state's log a schema contains, and a digest of its objects: `objects`, None before the first.
 
     A digest is the number of objects and the sum of their hashes.

@@ -28,8 +28,7 @@ class MetadataLimit(Enum):
     VALUE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Excess:
+class Excess(Struct, frozen=True):
     """One limit that metadata exceeds: how many keys or characters there are, and under which key.
 
     `start` is the start of a value that is too long, for Stripe's own message.

@@ -24,8 +24,7 @@ class Relation(Struct, frozen=True, kw_only=True):
     rendered: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnNode:
+class ColumnNode(Struct, frozen=True, kw_only=True):
     """A column that the YAML describes. `meta` is its own; entries that dbt 2 copies from the model are removed."""
 
     name: str
@@ -86,8 +85,7 @@ class ModelNode(Struct, frozen=True, kw_only=True):
         return replace(self, current_rows=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowSource:
+class RowSource(Struct, frozen=True, kw_only=True):
     """What to read from a warehouse: some columns of a relation or of a query.
 
     `name` is the model's, for messages. `where` is a condition in the warehouse's own SQL that every row has to meet.

@@ -138,8 +138,7 @@ def without_immutable(value: Any, param: Param) -> Any:
     return {name: part for name, part in parts.items() if part is not None} or None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Returned:
+class Returned(Struct, frozen=True, kw_only=True):
     """What a method returns: the values of `object`, and the fields that all returned objects have.
 
     `listed` is the SDK's class of the list or search result that they come in.
@@ -150,8 +149,7 @@ class Returned:
     listed: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """One method of a resource. `path` has its `path_params` in braces; `returned` is what it returns, if known."""
 
     name: str

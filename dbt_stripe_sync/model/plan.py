@@ -67,8 +67,7 @@ class SyncCounts(Struct, frozen=True, kw_only=True):
     earlier: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PermanentRemovals:
+class PermanentRemovals(Struct, frozen=True, kw_only=True):
     """Removals of one sync that can't be undone, and that its `limits.max_removed` doesn't pre-approve."""
 
     sync: str
@@ -110,8 +109,7 @@ class Changes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touched:
+class Touched(Struct, frozen=True, kw_only=True):
     """A row whose parameters match its record: only the record's hash and references change."""
 
     sync: str
@@ -128,8 +126,7 @@ class FormerObject(Struct, frozen=True, kw_only=True):
     stripe_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostValue:
+class LostValue(Struct, frozen=True, kw_only=True):
     """A value that the object of a removed row no longer has, because another row has taken it over."""
 
     sync: str
@@ -162,16 +159,14 @@ class DriftedObject(Struct, frozen=True, kw_only=True):
     author: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettledDrift:
+class SettledDrift(Struct, frozen=True, kw_only=True):
     """A row whose object matches what was written again."""
 
     sync: str
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectSeen:
+class ObjectSeen(Struct, frozen=True, kw_only=True):
     """A row whose object was found to be deleted, or to exist after all."""
 
     sync: str
@@ -184,8 +179,7 @@ Refreshed: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingCost:
+class ReadingCost(Struct, frozen=True, kw_only=True):
     """The cost of reading a sync's objects back: between `least` and `most` calls.
 
     With `is_search` the objects aren't known yet: they are searched for, for this many rows without a record. `most` is
@@ -219,8 +213,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     signature: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
+class PlanOptions(Struct, frozen=True, kw_only=True):
     """Options of a plan.
 
     `full_refresh` compares every row by its parameters; `most_changes` limits the number of changes. `refresh` reads

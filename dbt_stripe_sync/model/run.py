@@ -66,8 +66,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     stripe_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """How one change ended, with what a person needs to look into it.
 
     `record` is what the state holds afterwards. An outcome closes its intent, except for `UNKNOWN`: then the intent

@@ -81,8 +81,7 @@ class WhenReplaced(Enum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncRef:
+class SyncRef(Struct, frozen=True, kw_only=True):
     """The id of the object that another sync created from the row whose key is in `columns`."""
 
     sync: str
@@ -120,8 +119,7 @@ class ChildRows(Struct, frozen=True, kw_only=True):
 Value: TypeAlias = "Column | Template | Constant | SyncRef | Lookup | ListOf | ChildRows"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldMapping:
+class FieldMapping(Struct, frozen=True, kw_only=True):
     """One parameter (`path`, split at dots) and the source of its value. `where` is its location in the YAML."""
 
     path: tuple[str, ...]
@@ -130,8 +128,7 @@ class FieldMapping:
     where: Location = Location()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(Struct, frozen=True, kw_only=True):
     """One way to find the object of a row without a record: the object's `by` equals the row's value for it.
 
     `value` is the source of the row's value (the field mapped at `by`, or a key column for `metadata.<column>`).
@@ -200,8 +197,7 @@ class Threshold(Struct, frozen=True, kw_only=True):
         return f"{self.percent:g}%" if self.percent is not None else f"{self.count:,}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """The limits of a sync.
 
     If one is exceeded, nothing of the sync is sent. `max_reads` is how many reads of Stripe its part of a plan may

@@ -30,8 +30,7 @@ _SPACE = 0x20
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paint:
+class Paint(Struct, frozen=True, kw_only=True):
     """Colors for a terminal, or none. Coloring doesn't change the width of a text."""
 
     on: bool

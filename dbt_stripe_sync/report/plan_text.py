@@ -47,8 +47,7 @@ INDENT = "  "
 CALLS_PER_SECOND = 20.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanStyle:
+class PlanStyle(Struct, frozen=True, kw_only=True):
     """How to show a plan: with row values or not, in how many columns, and at most how many changes of each sync.
 
     `show_amounts` shows amounts of prices even without `show_values`. `calls_per_second` is the pace at which the

@@ -22,8 +22,7 @@ NARROWEST = 20
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
-@dataclass(slots=True, kw_only=True)
-class ProblemGroup:
+class ProblemGroup(Struct, kw_only=True):
     """The same problem, with the same code and location, of one or many rows. `first` represents all of them."""
 
     first: Problem

@@ -24,8 +24,7 @@ SHOWN_REQUESTS = 3
 MOST_CAUSES = 200
 
 
-@dataclass(slots=True, kw_only=True)
-class Cause:
+class Cause(Struct, kw_only=True):
     """Why changes of one sync did not succeed.
 
     `message` is Stripe's, of the first one; `requests` are request ids. `noun` is what `rows` counts: rows, or further

@@ -63,8 +63,7 @@ SECONDS_A_DAY = 86_400
 _LIST_ITEM = re.compile(r"(?P<name>[^\[\]]+)\[(?P<index>\d+)\]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownPart:
+class ShownPart(Struct, frozen=True, kw_only=True):
     """A part of a changed parameter for people: its path (`items[0].quantity`), its old and its new value."""
 
     path: str
@@ -148,8 +147,7 @@ def render_value(path: str, value: Any, params: Mapping[str, Any]) -> str:
     return f"{text} ({note})" if note else text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownAmount:
+class ShownAmount(Struct, frozen=True, kw_only=True):
     """The amount of a change for people; `figure` is the new amount as a number, for sorting."""
 
     text: str

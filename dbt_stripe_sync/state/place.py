@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 LEASED = "state-leased"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemotePlace:
+class RemotePlace(Struct, frozen=True, kw_only=True):
     """A URL without secrets (`s3://bucket/prefix`), and the dbt target of the state."""
 
     url: str

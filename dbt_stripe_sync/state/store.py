@@ -52,8 +52,7 @@ BY_KEY = "key_"
 REPORT_WAIT_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateIdentity:
+class StateIdentity(Struct, frozen=True, kw_only=True):
     """The account, mode and project that a state belongs to."""
 
     project: str

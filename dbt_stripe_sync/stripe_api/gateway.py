@@ -69,8 +69,7 @@ logging.getLogger("stripe").setLevel(logging.WARNING)
 _OF_THE_NETWORK = (stripe.APIConnectionError, aiohttp.ClientError, asyncio.TimeoutError, OSError, TooLongError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One request, however often it is sent. `options` are the SDK's; `expected` is what a valid answer has."""
 
     endpoint: str
@@ -91,8 +90,7 @@ class Request:
         return "idempotency_key" in self.options
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """How long to wait for an answer, and how long to repeat requests while Stripe can't be reached at all.
 
     The latter starts with the first request without an answer from Stripe; if it is None, each call is tried

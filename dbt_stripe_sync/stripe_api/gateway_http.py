@@ -49,8 +49,7 @@ class TooLongError(Exception):
     """An answer is longer than any answer of Stripe's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """An answer as it was received."""
 
     status: int
@@ -58,8 +57,7 @@ class Received:
     body: bytes
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
+class Exchange(Struct, eq=False):
     """One request in progress. `phase` is what it waits for; at `due`, a message says so."""
 
     received: Received | None = None

@@ -50,8 +50,7 @@ METER_EVENT = "billing.meter_event.create"
 METER_EVENT_STREAM = "billing.meter_event.stream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimits:
+class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits for requests per second that we use.
 
     Endpoints are named like `customer.create`. `concurrency` is the maximum number of concurrent requests. `apart` has
@@ -177,8 +176,7 @@ class Places:
             self.most = min(float(self.limit), self.most + 1.0 / self.most)
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(msgspec.Struct):
     """The queue of one endpoint. Its lock is first come, first served."""
 
     pace: Pace

@@ -36,8 +36,7 @@ _ERROR_TEXTS = ("code", "param", "message", "decline_code", "doc_url")
 SAID_BEFORE = frozenset({UNAUTHORIZED, FORBIDDEN, TOO_MANY})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Struct, frozen=True, kw_only=True):
     """One HTTP answer.
 
     `status` is None if there was none; then `sent` says whether Stripe may have received the request. `headers` have

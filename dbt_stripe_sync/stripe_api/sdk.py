@@ -39,8 +39,7 @@ _PATH_PARAM = re.compile(r"\{(\w+)\}")
 V1_SERVICES = "stripe._v1_services"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodSource:
+class MethodSource(Struct, frozen=True, kw_only=True):
     """One method of a service: its HTTP method and path, its return type, and the module and class of its parameters.
 
     `returns` is the annotation of the return value; `imports` has the module of each class that it may name.
@@ -61,8 +60,7 @@ class MethodSource:
         return tuple(_PATH_PARAM.findall(self.path))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldSource:
+class FieldSource(Struct, frozen=True, kw_only=True):
     """One field of a typed dict: its annotation as an expression, and its description."""
 
     name: str

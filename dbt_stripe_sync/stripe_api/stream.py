@@ -42,8 +42,7 @@ OF_CONTENT = frozenset({BAD_REQUEST, TOO_LARGE})
 _NOT_ASKED = StripeFailure(type="not_sent", message="the meters could not be read, so nothing was sent")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Waiting:
+class _Waiting(Struct, frozen=True, kw_only=True):
     """One call as an event, and the future for its answer."""
 
     call: Call
@@ -51,8 +50,7 @@ class _Waiting:
     answer: asyncio.Future[Answer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
+class _Session(Struct, frozen=True, kw_only=True):
     """A session's token. `until` is when it must be renewed, in the clock's monotonic seconds."""
 
     token: str

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replacement:
+class Replacement(Struct, frozen=True, kw_only=True):
     """A row that asks for what its object can't become.
 
     `found_by` says how the object was found, if it isn't recorded.

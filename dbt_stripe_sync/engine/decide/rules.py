@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """Everything that decisions about one sync's rows depend on.
 
     `tag_for` has the keys whose tag is searched for among existing objects: all of them on a sync's first run (None),
@@ -60,8 +59,7 @@ class Unseen(Enum):
     NOT_ANSWERED = "not answered"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """The objects for a row without a record, newest first, by the first of its values that any object has.
 
     `owners` has the sync and key of objects that already belong to a row. `failed` says that Stripe could not be asked.
@@ -75,8 +73,7 @@ class Found:
     is_near: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """An object that refers to another one in its `parameter`.
 
     `moves` says that it can refer to another object instead, and `ours` that a sync wrote it. `follows` says that its
@@ -93,8 +90,7 @@ class Holding:
     leaving: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Struct, frozen=True, kw_only=True):
     """What was read for one row so far; None for what was not read yet.
 
     - `body` is the row's object with `expanded` included.
@@ -120,8 +116,7 @@ NOTHING_SEEN = Observed()
 # ── what has to be seen first ────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindObjects:
+class FindObjects(Struct, frozen=True, kw_only=True):
     """Asks for existing objects by pairs of field and value.
 
     The first pair with a hit counts; `is_near` compares loosely.
@@ -131,8 +126,7 @@ class FindObjects:
     is_near: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadObject:
+class ReadObject(Struct, frozen=True, kw_only=True):
     """Asks for an object's current state.
 
     `path` has the parameters of its URL, `expand` what it only returns on request.
@@ -143,8 +137,7 @@ class ReadObject:
     expand: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadItems:
+class ReadItems(Struct, frozen=True, kw_only=True):
     """Asks for all items of a list: every `resource` whose `parent` it is, or what its own `operation` lists."""
 
     name: str
@@ -154,8 +147,7 @@ class ReadItems:
     operation: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadHoldings:
+class ReadHoldings(Struct, frozen=True, kw_only=True):
     """Asks for what holds an object, by some rules of its lifecycle. `body` is the object, if a rule needs it."""
 
     stripe_id: str
@@ -163,22 +155,19 @@ class ReadHoldings:
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOwners:
+class ReadOwners(Struct, frozen=True, kw_only=True):
     """Asks which rows have values that must be unique among objects, by parameter."""
 
     values: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOurs:
+class ReadOurs(Struct, frozen=True, kw_only=True):
     """Asks which of some objects belong to a row, or did before they were replaced."""
 
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadWhole:
+class ReadWhole(Struct, frozen=True, kw_only=True):
     """Asks whether a row still has the object that this one is a part of, or whether that was replaced."""
 
     stripe_id: str
@@ -190,15 +179,13 @@ Need: TypeAlias = "FindObjects | ReadObject | ReadItems | ReadHoldings | ReadOwn
 # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """The decision needs more data: the questions to answer first."""
 
     need: Need
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refresh:
+class Refresh(Struct, frozen=True, kw_only=True):
     """The object is as it should be, but its record isn't; the record is replaced without a call.
 
     `note` is for the user.
@@ -214,8 +201,7 @@ class Reject(Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class Keep(Struct, frozen=True, kw_only=True):
     """The object and its record stay unchanged. `note` tells the user why, if that isn't obvious."""
 
     note: Note | None = None
@@ -224,8 +210,7 @@ class Keep:
 Decision: TypeAlias = "Change | Refresh | Reject | Keep | Ask"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """A row that differs, with the parameters that it asks for; None if it left the model."""
 
     diff: RowDiff

@@ -51,8 +51,7 @@ if TYPE_CHECKING:
 UNRESOLVED = (SEVERAL_MARK, NEAR_MARK, FAILED_MARK)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
+class Payload(Struct, frozen=True, kw_only=True):
     """The parameters of one row. `params` contains no nulls; `absent` has the mapped paths whose value is null."""
 
     params: dict[str, Any]

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 _ABSENT: Any = object()
 
 
-@dataclass(slots=True)
-class Comparison:
+class Comparison(Struct):
     """The result of comparing a row's parameters with its record.
 
     `update` is what to send, `desired` what the record has afterwards. `immutable` has the dotted paths of changed

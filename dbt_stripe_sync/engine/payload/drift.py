@@ -41,8 +41,7 @@ class DriftedField(Struct, frozen=True, kw_only=True):
     theirs: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class Drift(Struct, frozen=True, kw_only=True):
     """The parameters that differ, and `seen`: the record's parameters with the object's current values."""
 
     fields: tuple[DriftedField, ...]
@@ -68,8 +67,7 @@ def find_drift(params: Mapping[str, Any], body: Mapping[str, Any], resource: Res
     return Drift(fields=tuple(walk.fields), seen=seen)
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     """Walks through the record's parameters and the object's, and yields the object's value for each, or `_GONE`."""
 
     fields: list[DriftedField] = field(default_factory=list)

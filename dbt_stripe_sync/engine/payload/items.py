@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import FieldMapping, Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emptying:
+class Emptying(Struct, frozen=True, kw_only=True):
     """Describes what an item may lose.
 
     - `fields` are what the sync maps in items, and `before` what earlier rows set there.

@@ -20,8 +20,7 @@ REFS = "$refs"
 PARENT = "$parent"
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """The columns and references of one model: the sync's own model, or a child model.
 
     `numbers` are columns with exact numbers that are staged as text, which is known only once they are read.
@@ -41,16 +40,14 @@ class Part:
         return self.references[reference].replace("$ref", "$refkey")
 
 
-@dataclass(slots=True)
-class ChildPart(Part):
+class ChildPart(Part, kw_only=True):
     """The part of a child model. `name` is the parent's staged column that contains the list of child rows."""
 
     child: ChildRows
     name: str
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(Struct):
     """Everything that is staged for a sync."""
 
     row: Part

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(kw_only=True)
-class Comparing:
+class Comparing(Struct, kw_only=True, dict=True):
     """How rows are compared: by the warehouse for the syncs in `syncs`, on this machine for all others."""
 
     diffs: RowDiffs | None

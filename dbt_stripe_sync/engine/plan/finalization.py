@@ -43,8 +43,7 @@ _REFERRERS = pa.schema(
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class Referrers:
+class Referrers(Struct, kw_only=True):
     """Which changes of a plan refer to which objects, for syncs whose objects are finalized or end."""
 
     workspace: Workspace
@@ -103,8 +102,7 @@ class Referrers:
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class Finalization:
+class Finalization(Struct, kw_only=True):
     """Plans the finalization of one sync's objects."""
 
     workspace: Workspace

@@ -61,8 +61,7 @@ class PlanProgress(RowProgress, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(Struct, frozen=True, kw_only=True):
     """What a plan covers.
 
     - The syncs are in the order of their references; `known` names every sync of the project.

@@ -50,8 +50,7 @@ if TYPE_CHECKING:
 AT_ONCE = 32
 
 
-@dataclass(slots=True, kw_only=True)
-class Observing:
+class Observing(Struct, kw_only=True):
     """What the syncs of one plan share here.
 
     `claimed` has the row of each object that a row was matched to. `earlier` is what earlier runs still owe, and

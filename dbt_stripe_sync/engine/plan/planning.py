@@ -45,8 +45,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncPlan:
+class SyncPlan(Struct, frozen=True, kw_only=True):
     """A sync's counts and the problems of its rows.
 
     `rejected_keys` are the keys that can't be sent, or that differ but aren't compared.

@@ -58,8 +58,7 @@ class Price(NamedTuple):
 _UNKNOWN = Price()
 
 
-@dataclass(slots=True, kw_only=True)
-class Prices:
+class Prices(Struct, kw_only=True):
     """Prices by the row that creates one, or by the id of an existing one.
 
     Each is looked up once.

@@ -70,8 +70,7 @@ class Reads:
         self.stripe.allow_reads(inf)
 
 
-@dataclass(slots=True, kw_only=True)
-class Share:
+class Share(Struct, kw_only=True):
     """The reads of one sync. If it needs more than it may, `problem` says so."""
 
     stripe: Stripe

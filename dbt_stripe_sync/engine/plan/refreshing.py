@@ -61,8 +61,7 @@ _FOUND = pa.schema(
 _READ = pa.schema({"key": _TEXT})
 
 
-@dataclass(slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, kw_only=True):
     """How many of one sync's objects have been read. `is_whole` says that all of them are read."""
 
     staged: Staged

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenameCheck:
+class RenameCheck(Struct, frozen=True, kw_only=True):
     """Looks for a sync that is gone while there is a new one of the same resource.
 
     `known` has the names of all syncs in the project, including disabled ones and those that aren't selected.

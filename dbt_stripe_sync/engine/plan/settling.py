@@ -47,8 +47,7 @@ class Referrer(Struct, frozen=True, kw_only=True):
     ends: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class Settling:
+class Settling(Struct, kw_only=True):
     """Plans owed steps, with what it needs to know about the changes of the plan.
 
     - `of_changes` collects what the changes of this plan will owe, by sync.

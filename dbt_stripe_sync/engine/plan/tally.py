@@ -22,8 +22,7 @@ MOST_PROBLEMS = 10_000
 MOST_KINDS = 40
 
 
-@dataclass(slots=True, kw_only=True)
-class Tally:
+class Tally(Struct, kw_only=True):
     """The summed decisions on some rows."""
 
     actions: Counter[str] = field(default_factory=Counter)

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.params import Catalog
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Other:
+class _Other(Struct, frozen=True, kw_only=True):
     """The object that a removal affects, by its row. `end` is the change of this plan that ends it, if any."""
 
     resource: str

@@ -49,8 +49,7 @@ CREATED = frozenset({Action.CREATE})
 CHANGED = frozenset(Action) - CREATED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndoScope:
+class UndoScope(Struct, frozen=True, kw_only=True):
     """The run to undo, and the selected syncs in the order of their references.
 
     `left_alone` names the other syncs of the project.

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Change
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(Struct, frozen=True):
     """A change that waits for another, with what a message needs to name it."""
 
     whole: str

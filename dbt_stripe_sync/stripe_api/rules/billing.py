@@ -18,8 +18,7 @@ _DAY = 86_400
 _AMOUNTS = ("unit_amount", "unit_amount_decimal", "custom_unit_amount")
 
 
-@dataclass(frozen=True, slots=True)
-class OptionAmounts:
+class OptionAmounts(Struct, frozen=True):
     """Each of a price's `currency_options` has amounts of the same kind as the price itself."""
 
     says: str = "each has `tiers` if the price has, else one of the amounts"
@@ -88,8 +87,7 @@ class DistinctPrices(Struct, frozen=True):
             seen.append(price)
 
 
-@dataclass(frozen=True, slots=True)
-class OneCurrency:
+class OneCurrency(Struct, frozen=True):
     """The prices that a list describes are in one currency: the request's, if it names one."""
 
     says: str = "all `price_data` in one currency, that of the request where it names one"
@@ -114,8 +112,7 @@ class OneCurrency:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class PhasesInOrder:
+class PhasesInOrder(Struct, frozen=True):
     """Each phase of a schedule ends after it starts, which is where the previous one ends."""
 
     says: str = "each phase ends after it starts, and none starts before the one before it ends"
@@ -140,8 +137,7 @@ class PhasesInOrder:
             start = begins + _at_least(phase.get("duration")) if end is None and begins is not None else end
 
 
-@dataclass(frozen=True, slots=True)
-class TrialOfPhase:
+class TrialOfPhase(Struct, frozen=True):
     """A phase that is a trial as a whole has no other end of its trial, and no anchor at its start."""
 
     says: str = "with `trial: true`, `trial_end` is `end_date`; with a trial, the anchor is not `phase_start`"

@@ -48,8 +48,7 @@ def check_rules(  # noqa: PLR0913 - what is known of a call, each part of it wit
     return iter(found)
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(Struct):
     """A node in the tree of rules.
 
     `most` is the maximum number of characters if only the length of a text is checked.

@@ -40,8 +40,7 @@ LEAST_CHARGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(Struct, frozen=True):
     """A number within inclusive bounds; `above` is an exclusive bound. None is no bound."""
 
     least: int | None = None
@@ -74,8 +73,7 @@ class Between:
             yield _out_of_bounds(self.says, f"less than or equal to {self.most}")
 
 
-@dataclass(frozen=True, slots=True)
-class MaxDecimals:
+class MaxDecimals(Struct, frozen=True):
     """A number has at most this many decimal places."""
 
     most: int
@@ -114,8 +112,7 @@ class WholeAmount(Struct, frozen=True):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeableAmount:
+class ChargeableAmount(Struct, frozen=True):
     """An amount doesn't have more digits than a charge can have."""
 
     says: str = "at most 99,999,999 (999,999,999,999 in IDR)"
@@ -132,8 +129,7 @@ class ChargeableAmount:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class LeastCharge:
+class LeastCharge(Struct, frozen=True):
     """An amount is at least the smallest charge in its currency."""
 
     says: str = "at least the least charge of its currency, such as 50 in USD and 30 in GBP"

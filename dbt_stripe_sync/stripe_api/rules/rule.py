@@ -20,9 +20,7 @@ OPENAPI = "OpenAPI specification"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Spot(
-    NamedTuple
-):  # every parameter of every row has one, and a frozen dataclass takes three times as long to create
+class Spot(Struct, frozen=True):
     """The location of a value in a request: the hashes around it, innermost last, and the names that lead to it.
 
     `now` is Unix seconds, None to ignore times. `known` is what the object has besides the request; `whole` says that
@@ -65,8 +63,7 @@ class Spot(
         return known.get(name) if isinstance(known, dict) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """What is wrong with a value.
 
     `reason` reads after the parameter's name and contains no row value. `within` leads from the value to the part that
@@ -91,8 +88,7 @@ class Check(Protocol):
         """What is wrong with a value; nothing if it has another type than the check expects."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """A check of one parameter.
 
     `path` has dots, `[]` for the items of a list, `*` for the values of a map. An empty `path` means the whole request.

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
 
-@dataclass(frozen=True, slots=True)
-class MaxItems:
+class MaxItems(Struct, frozen=True):
     """A list has at most this many items."""
 
     most: int
@@ -42,8 +41,7 @@ class MaxItems:
             yield too_many(len(value), self.most)
 
 
-@dataclass(frozen=True, slots=True)
-class MaxSubscriptionItems:
+class MaxSubscriptionItems(Struct, frozen=True):
     """The maximum number of items of a subscription in its billing mode."""
 
     says: str = "at most 100 items; 20 with `billing_mode.type: classic`"
@@ -58,8 +56,7 @@ class MaxSubscriptionItems:
             yield too_many(len(items), most)
 
 
-@dataclass(frozen=True, slots=True)
-class Includes:
+class Includes(Struct, frozen=True):
     """A list that isn't empty contains a certain word."""
 
     word: str
@@ -100,8 +97,7 @@ class FirstHas(Struct, frozen=True):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class WithoutOwnCurrency:
+class WithoutOwnCurrency(Struct, frozen=True):
     """A map of currencies omits the object's own currency. `own` names its parameter."""
 
     own: str = "currency"

@@ -20,8 +20,7 @@ REQUEST_ONLY = frozenset({"expand", "proration_behavior", "payment_behavior", "o
 _FINALIZED = frozenset({"open", "paid", "uncollectible", "void"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
+class Frozen(Struct, frozen=True, kw_only=True):
     """What can't be changed in some statuses, with Stripe's answer to an attempt, and the source.
 
     `{name}` and `{status}` in `message` are filled in. Without a `source` the rule is a guess: the sandbox enforces it,

@@ -20,8 +20,7 @@ _COUNTRY = re.compile(r"[A-Za-z]{2}")
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/]")
 
 
-@dataclass(frozen=True, slots=True)
-class MaxCharacters:
+class MaxCharacters(Struct, frozen=True):
     """A text has at most this many characters."""
 
     most: int
@@ -41,8 +40,7 @@ class MaxCharacters:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Without:
+class Without(Struct, frozen=True):
     """A text contains none of some characters."""
 
     characters: str
@@ -63,8 +61,7 @@ class Without:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class HasLetter:
+class HasLetter(Struct, frozen=True):
     """A text contains a letter."""
 
     says: str = "at least one letter"
@@ -78,8 +75,7 @@ class HasLetter:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(Struct, frozen=True):
     """A text matches a pattern, which `says` describes."""
 
     pattern: str
@@ -131,8 +127,7 @@ class CurrencyKeys(Struct, frozen=True):
                     yield _unknown_currency(name, within=(name,))
 
 
-@dataclass(frozen=True, slots=True)
-class Country:
+class Country(Struct, frozen=True):
     """A two-letter country code."""
 
     says: str = "a two-letter country code"
@@ -148,8 +143,7 @@ class Country:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(Struct, frozen=True):
     """A text is a URL with a scheme."""
 
     says: str = "a URL with its scheme, such as `https://example.com`"

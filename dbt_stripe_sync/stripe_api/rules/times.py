@@ -38,8 +38,7 @@ class InFuture(Struct, frozen=True):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class InPast:
+class InPast(Struct, frozen=True):
     """A time is not in the future."""
 
     says: str = "not in the future"
@@ -85,8 +84,7 @@ class InWindow(Struct, frozen=True):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class YearsOld:
+class YearsOld(Struct, frozen=True):
     """A date of birth, as `day`, `month` and `year`, is more than this many years in the past."""
 
     years: int
@@ -154,8 +152,7 @@ class MaxInterval:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NotBefore:
+class NotBefore(Struct, frozen=True):
     """A time is not before a sibling's time."""
 
     sibling: str

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.rules.rule import Spot
 
 
-@dataclass(frozen=True, slots=True)
-class Excludes:
+class Excludes(Struct, frozen=True):
     """A parameter and another one of the same hash are not given together."""
 
     other: str
@@ -40,8 +39,7 @@ class Excludes:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class OnlyWith:
+class OnlyWith(Struct, frozen=True):
     """A parameter requires one value of a sibling. `default` is the sibling's value if it is missing."""
 
     sibling: str
@@ -68,8 +66,7 @@ class OnlyWith:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NotWith:
+class NotWith(Struct, frozen=True):
     """A parameter excludes a value of a sibling."""
 
     sibling: str
@@ -114,8 +111,7 @@ class NeedsOneOf(Struct, frozen=True):
             yield missing if self.message is None else replace(missing, message=self.message, code=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Alone:
+class Alone(Struct, frozen=True):
     """A parameter excludes all others in the request, except for some."""
 
     but: tuple[str, ...]
@@ -141,8 +137,7 @@ class Alone:
         return f" except for {_either(self.but)}" if self.but else ""
 
 
-@dataclass(frozen=True, slots=True)
-class GoesWithOnly:
+class GoesWithOnly(Struct, frozen=True):
     """One value of a parameter excludes all others in the request, except for some."""
 
     value: str
@@ -165,8 +160,7 @@ class GoesWithOnly:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class DiffersFrom:
+class DiffersFrom(Struct, frozen=True):
     """A parameter differs from a sibling."""
 
     sibling: str
@@ -185,8 +179,7 @@ class DiffersFrom:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NotBeside:
+class NotBeside(Struct, frozen=True):
     """A parameter excludes another one of the same hash, whether the request or the object has that one."""
 
     other: str
@@ -230,8 +223,7 @@ class OneOfItems(Struct, frozen=True):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ValueNeeds:
+class ValueNeeds(Struct, frozen=True):
     """One value of a parameter requires one value of a sibling, unless the sibling is missing."""
 
     own: str
@@ -282,8 +274,7 @@ class NeedsWhen(Struct, frozen=True):
             yield needs(self.names, f"`{self.trigger}{f'={self.value}' if self.value is not None else ''}`")
 
 
-@dataclass(frozen=True, slots=True)
-class Ascending:
+class Ascending(Struct, frozen=True):
     """Tiers are in ascending order of `up_to`, and the last one has no upper bound."""
 
     says: str = "in ascending order of `up_to`, the last one `inf`"
@@ -330,8 +321,7 @@ class InOrder(Struct, frozen=True):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class MostTogether:
+class MostTogether(Struct, frozen=True):
     """A list and another one of the same hash have at most this many items together."""
 
     most: int
