@@ -1,4 +1,4 @@
-"""What a sync asks of Stripe that Stripe can't do, and what several syncs ask of each other."""
+"""Checks what syncs ask of Stripe, and how several syncs fit together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METADATA = "metadata"
 
 
 def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problems: Problems) -> None:
-    """Whether the resource can be synced, in this mode, with this removal and these matches."""
+    """Check that the resource can be synced in this mode, with this removal and these matches."""
     if lifecycle.refused is not None:
         problems.add(
             "refused-resource",
@@ -108,7 +108,7 @@ def _check_findable(resource: Resource, by: str, where: Location, problems: Prob
 
 
 def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
-    """Whether what creation requires is mapped, an update can take what is mapped, and nulls can clear."""
+    """Check that what creation requires is mapped, that updates accept what is mapped, and that nulls can clear it."""
     if sync.mode is Mode.UPDATE:
         _check_changeable(sync, resource, problems)
     else:
@@ -146,7 +146,7 @@ def _check_one_of(sync: Sync, resource: Resource, problems: Problems) -> None:
 
 
 def _is_wrong(place: str | None, sync: Sync, problems: Problems) -> bool:
-    """Whether a place has a reported problem already, so that reporting it as missing would add nothing."""
+    """Whether a location already has a problem, so that reporting it as missing would add nothing."""
     found = (problem.where for problem in problems.found if problem.where.model == sync.where.model)
     return any(f"{where.field}.".startswith(f"{place}.") for where in found)
 
@@ -170,7 +170,7 @@ def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> Non
 def _check_required(
     fields: Sequence[FieldMapping], params: Mapping[str, Param], purpose: str, where: Location, problems: Problems
 ) -> None:
-    """Walk down what is mapped: a mapped hash must have its required parts."""
+    """Check that a mapped hash has its required parts, at any depth."""
     for param in params.values():
         if param.required and param.creatable and not any(field.path[0] == param.name for field in fields):
             problems.add(
@@ -296,7 +296,7 @@ def _check_reference(
         hint = f"choose from {listed(sorted(by_name))}{did_you_mean(reference.sync, by_name)}"
         problems.add("unknown-sync", where, f"`{sync.name}` refers to the unknown sync `{reference.sync}`", hint)
     elif not other.key or not reference.columns or other.resource not in resources:
-        pass  # what is wrong there is said at its own place
+        pass  # its problems are reported at its own location
     elif len(other.key) != len(reference.columns):
         problems.add(
             "reference-key",
@@ -314,7 +314,7 @@ def _check_reference(
 
 
 def references_in(fields: Iterable[FieldMapping]) -> Iterator[tuple[SyncRef | Lookup, Location]]:
-    """Every reference to another object in some fields, at any depth, with its place."""
+    """Every reference to another object in some fields, at any depth, with its location."""
     for field in fields:
         yield from _references_of(field.value, field.where)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def parse_fields(
     raw: Any, params: Mapping[str, Param], around: Around, where: Location, prefix: tuple[str, ...] = ()
 ) -> tuple[FieldMapping, ...]:
-    """Every field of a `fields:` block, in its order. What is wrong goes to `around.problems`."""
+    """Every field of a `fields:` block, in order. Problems are added to `around.problems`."""
     if not isinstance(raw, dict):
         around.problems.add("not-a-mapping", where, "`fields` is not a YAML mapping", "write `parameter: column`")
         return ()
@@ -120,7 +120,7 @@ def _shaped(raw: dict[str, Any], param: Param, around: Around, where: Location) 
 
 
 def _meant(raw: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A mapping of no kind with the name in place that was probably meant, so that the rest of it is read as well."""
+    """A mapping of an unknown kind, with the kind that was probably meant, so that the rest is parsed, too."""
     for name in raw:
         kind = closest(name, SHAPES)
         if kind is not None:

@@ -11,9 +11,9 @@ FEWEST_CHARACTERS = 16
 
 
 def read_salt(text: str | None) -> bytes | None:
-    """The 32 bytes of the salt from the environment, or None.
+    """The 32 bytes of the salt in the environment, or None.
 
-    Raises `ConfigError` if it is short enough to be guessed.
+    Raises `ConfigError` if it is too short and could be guessed.
     """
     if not text:
         return None

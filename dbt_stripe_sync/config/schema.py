@@ -1,8 +1,8 @@
-"""The JSON Schema of `meta.stripe_sync` for editors, inside the shape of a dbt `schema.yml`.
+"""Builds the JSON Schema of `meta.stripe_sync` for editors, inside the structure of a dbt `schema.yml`.
 
-It knows every parameter of every resource that can be synced, with Stripe's descriptions and enums, and is permissive
-about all that is dbt's. What needs more than one place to be judged (required parameters, references) is left to
-`dbt-stripe-sync parse`. It is draft 7, which the YAML language server speaks in every version.
+It knows every parameter of every resource that can be synced, with Stripe's descriptions and enums, and accepts
+everything that belongs to dbt. Checks that involve several places (required parameters, references) are left to
+`dbt-stripe-sync parse`. It is draft 7, which every version of the YAML language server supports.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "name": {"type": "string", "pattern": r"^[\w.-]{1,100}$", "description": "Default: the model's name."},
             "resource": {
                 "description": "The Stripe resource that each row is.",
-                # Other spellings of a name are understood too (`customers`), so they are no error here.
+                # Other spellings of a name are accepted, too (`customers`), so they are not an error here.
                 "anyOf": [{"enum": [resource.name for resource in resources]}, {"type": "string"}],
             },
             "key": {**_NAMES, "description": "The columns that identify a row."},
@@ -200,14 +200,14 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
 
 
 class _Builder:
-    """Builds the parts of resources; parts that are alike are written once."""
+    """Builds the parts of resources; equal parts are written once."""
 
     def __init__(self) -> None:
         self.definitions: dict[str, Any] = {}
         self._known: dict[bytes, str] = {}
 
     def rule(self, resource: Resource) -> dict[str, Any]:
-        """What holds for a sync once it names this resource."""
+        """The schema of a sync that names this resource."""
         lifecycle = resource.lifecycle
         removals = [Removal.IGNORE.value, *(removal.value for removal in lifecycle.on_removed)]
         options = {option: {"type": "boolean"} for option in lifecycle.options}
@@ -246,7 +246,7 @@ class _Builder:
         return {"description": described, "allOf": [schema]} if described else schema
 
     def _source(self, param: Param) -> dict[str, Any]:
-        """Where a parameter's value may come from."""
+        """The possible sources of a parameter's value."""
         if param.kind is ParamKind.HASH and param.fields:
             nested = self._shared(self._fields(param.fields))
             return {"anyOf": [nested, self._named("value", _value())]}

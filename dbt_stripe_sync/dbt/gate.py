@@ -156,7 +156,7 @@ def _failed_tests(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _stops(test: TestNode, status: str) -> bool:
-    """Whether a test's result keeps back what it guards.
+    """Whether a test's result holds back the models that it guards.
 
     docs.getdbt.com/reference/global-configs/warnings: with `--warn-error` a test of severity `warn` fails, too.
     """

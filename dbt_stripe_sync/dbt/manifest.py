@@ -278,7 +278,10 @@ def _parse_test(node: GraphNode) -> TestNode:
 
 
 def _digest(nodes: Mapping[str, ModelNode]) -> str:
-    """Of the tagged models and of the models that their meta names, so that no other model makes a plan stale."""
+    """A digest of the tagged models and of those that their meta names.
+
+    So no other model makes a plan stale.
+    """
     tagged = [node for node in nodes.values() if TAG in node.meta]
     named = {text for node in tagged for text in texts_in(node.meta[TAG])}
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""A run as the few numbers that an orchestrator keeps: no value and no key of a row among them."""
+"""A run as the few numbers that an orchestrator stores, without values or keys of rows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SyncSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run. `owed` counts steps that are still to be done; `results` and `report` are the files that it left."""
+    """A run. `owed` counts steps that are still to be done; `results` and `report` are the files that it wrote."""
 
     run_id: str
     status: str
@@ -77,7 +77,7 @@ class RunSummary:
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether nothing was rejected, held or left."""
+        """Whether nothing was rejected, held or left out."""
         return self.status == RunStatus.SUCCEEDED.value
 
     @property
@@ -89,7 +89,7 @@ class RunSummary:
         return f"run {self.run_id} ended {self.status}{f': {told}' if told else ''}"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for what stores JSON."""
+        """Plain values that can be stored as JSON."""
         values: dict[str, Any] = orjson.loads(orjson.dumps(self))
         return values
 
@@ -149,7 +149,7 @@ def explain_problems(problems: Iterable[Problem]) -> str:
 
 
 def _errors_of(problems: Iterable[Problem], sync: str, model: str) -> Iterable[str]:
-    """Codes of errors of a sync as a whole: a limit that it passed, a model without rows."""
+    """Codes of errors of a sync as a whole: a limit that it exceeded, a model without rows."""
     for problem in problems:
         is_row = problem.where.key is not None
         if (

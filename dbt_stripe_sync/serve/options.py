@@ -1,4 +1,4 @@
-"""What the server is started with: its address, its folder, its secrets, and how a sync is run."""
+"""The options of the server: its address, its folder, its secrets, and how a sync is run."""
 
 from __future__ import annotations
 

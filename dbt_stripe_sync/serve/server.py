@@ -92,7 +92,7 @@ async def _serve(
 
 
 def _is_our_failure(record: logging.LogRecord) -> bool:
-    """Whether a record is of more than a request that is not HTTP, which scanners send and which gets a 400."""
+    """Whether a log record is about more than a request that is not HTTP, which scanners send and which gets a 400."""
     return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
@@ -194,7 +194,7 @@ class Front:
         return web.FileResponse(file, headers={"Content-Type": f"{content_type}; charset=utf-8"})
 
     def _check_reader(self, request: web.Request) -> None:
-        """Reports hold keys of rows: they are for this machine, or for who has the password."""
+        """Check who reads reports, since they contain keys of rows: this machine, or a user with the password."""
         password = self._options.password
         if password is not None:
             if not _has_password(request.headers.get("Authorization"), password):
