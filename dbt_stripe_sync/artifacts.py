@@ -52,7 +52,7 @@ def _write(path: Path, write: Callable[[], None]) -> Problem | None:
             code="artifact-not-written",
             summary=f"the run is done, but its `{path.name}` can't be written: {error.strerror}",
             where=Location(file=str(path)),
-            hint="`dbt-stripe-sync report` writes the page again, once there is room and permission",
+            hint="`dbt-stripe-sync report` writes the page again, once the problem is fixed",
             severity=Severity.WARNING,
         )
     return None

@@ -71,7 +71,7 @@ def run_demo(*, warehouse: str, folder: Path, say: Callable[[str], None]) -> int
     with ExitStack() as stack:
         environment = {"BRIGHTDESK_DUCKDB": str(folder / "brightdesk.duckdb"), "STRIPE_API_KEY": Sandbox.api_key}
         if warehouse == "postgres":
-            say("Starting a PostgreSQL server of its own …")
+            say("Starting a separate PostgreSQL server …")
             environment |= stack.enter_context(_postgres(folder / "postgres"))
         stack.enter_context(_environment(environment))
         sandbox = stack.enter_context(Sandbox(port=0))
@@ -92,7 +92,7 @@ def _play(stage: Stage) -> bool:
     rows = sum(counts.rows for counts in first.counts)
     say(f"   {rows} rows; the local Stripe now holds {', '.join(counted(n, name) for name, n in objects.items())}.")
     own = objects["invoice"] - sum(counts.rows for counts in first.counts if counts.resource == "invoice")
-    say(f"   ({own} of the invoices are Stripe's own: each subscription makes its first one.)")
+    say(f"   (Stripe created {own} of the invoices itself: the first one of each subscription.)")
 
     say("3. dbt-stripe-sync again: nothing has changed, so nothing is sent")
     second_writes = _writes(stage, lambda: _sync(stage))

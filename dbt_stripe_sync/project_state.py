@@ -29,9 +29,9 @@ def no_run(place: StatePlace, run: str | None) -> Problem:
     """The problem of a run that the state doesn't have."""
     return Problem(
         code="no-run",
-        summary=f"unknown run `{run}`" if run else "there has been no run yet",
+        summary=f"unknown run `{run}`" if run else "there are no runs yet",
         where=Location(file=str(place)),
-        hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
+        hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` starts one",
     )
 
 
@@ -87,7 +87,7 @@ class ProjectState:
                     code="no-state",
                     summary="there is no state yet",
                     where=Location(file=str(self.place)),
-                    hint="the first `dbt-stripe-sync run` makes it",
+                    hint="the first `dbt-stripe-sync run` creates it",
                 )
             )
 
@@ -241,9 +241,9 @@ def _no_record(sync: str, key: str) -> Problem:
 def _undecided(sync: str) -> Problem:
     return Problem(
         code="sync-undecided",
-        summary=f"changes of the sync `{sync}` have no known end yet",
+        summary=f"changes of the sync `{sync}` are unresolved",
         where=Location(sync=sync),
-        hint="`dbt-stripe-sync run` finds out what became of them: run it before you rename",
+        hint="`dbt-stripe-sync run` resolves them: run it before you rename the sync",
     )
 
 

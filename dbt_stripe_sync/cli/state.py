@@ -113,7 +113,9 @@ def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: boo
     count = project.state.move(old, new, keep_tags=keep_tags)
     screen.say([f"Moved {count:,} {_records(count)} from `{old}` to `{new}`."])
     if keep_tags:
-        screen.say(["Their objects keep the old name in Stripe: without this state they can't be found by it."])
+        screen.say(
+            ["Their objects keep the old name in Stripe: if the state is lost, they can't be found under the new one."]
+        )
     else:
         screen.say(["The next run writes the new name to their objects; `dbt-stripe-sync plan` shows it."])
     return 0

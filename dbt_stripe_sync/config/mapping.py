@@ -71,7 +71,7 @@ def check_twice(found: Sequence[FieldMapping], problems: Problems) -> None:
 
 
 def _beside(field: FieldMapping, other: FieldMapping) -> str:
-    return "twice" if field.path == other.path else f"beside the whole of `{'.'.join(other.path)}`"
+    return "twice" if field.path == other.path else f"together with `{'.'.join(other.path)}` as a whole"
 
 
 def parse_value(raw: Any, param: Param, around: Around, where: Location) -> Value | None:

@@ -53,7 +53,7 @@ _PARTS: Mapping[str, Any] = {
     "nulls": _NULLS,
     "template": {"type": "string", "description": "Jinja2 over the columns, in `[[ ]]` and `[% %]`."},
     "value": {"description": "The same value for every row."},
-    "sync": {"type": "string", "description": "The sync that makes the object."},
+    "sync": {"type": "string", "description": "The sync that creates the object."},
     "key": {**_NAMES, "description": "The column with the key of the other sync's row."},
     "when_replaced": {
         "enum": [choice.value for choice in WhenReplaced],
@@ -147,7 +147,7 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "on_removed": _choice(
                 Removal, "What to do with the object when its row leaves the model. Default: `ignore`."
             ),
-            "on_ambiguous": _choice(OnAmbiguous, "What to do where `match` finds several objects for one row."),
+            "on_ambiguous": _choice(OnAmbiguous, "What to do if `match` finds several objects for one row."),
             "match_email": _choice(MatchEmail, "Whether an email address matches in another case. Default: `exact`."),
             "when_ended": _choice(
                 WhenEnded,
@@ -155,7 +155,7 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "one. Default: `keep`.",
             ),
             "on_drift": _choice(
-                OnDrift, "What to do where somebody has changed a mapped field in Stripe. Default: `report`."
+                OnDrift, "What to do if somebody has changed a mapped field in Stripe. Default: `report`."
             ),
             "on_deleted": _choice(
                 OnDeleted, "What to do with a row whose object was deleted in Stripe. Default: `reject`."
@@ -165,14 +165,12 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "pattern": r"^\s*\d{1,6} ?[mhdw]\s*$",
                 "description": "How often the objects are read back from Stripe: `12h`, `7d`.",
             },
-            "items_owned": _choice(
-                ItemsOwned, "Which items of lists are the rows': those that they put there, or all."
-            ),
+            "items_owned": _choice(ItemsOwned, "Which items of lists belong to the row: those that it added, or all."),
             "limits": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {**dict.fromkeys(THRESHOLDS, threshold), MAX_READS: count},
-                "description": "Beyond one of these limits (`500` or `10%`), nothing of the sync is sent.",
+                "description": "If one of these limits (`500` or `10%`) is exceeded, nothing of the sync is sent.",
             },
             "nulls": _NULLS,
             "after": {
@@ -192,9 +190,9 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             ),
             "history": {
                 "type": "boolean",
-                "description": "`true` syncs the closed rows of a snapshot, too. Default: its current rows alone.",
+                "description": "`true` syncs the closed rows of a snapshot, too. Default: only its current rows.",
             },
-            "enabled": {"type": "boolean", "description": "`false` leaves the sync out."},
+            "enabled": {"type": "boolean", "description": "`false` disables the sync."},
         },
     }
 

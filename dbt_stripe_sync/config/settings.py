@@ -151,7 +151,7 @@ def _take_text(chosen: dict[str, Any], name: str, value: Any, where: Location, p
     elif name == "account" and not value.startswith("acct_"):
         problems.add("bad-setting", where, "`account` is not an account id", "write the id that begins with `acct_`")
     elif name == "log" and value != "warehouse":
-        problems.add("bad-setting", where, "the log can't be kept there", "write `log: warehouse`, or remove it")
+        problems.add("bad-setting", where, f"`log` can't be `{value}`", "write `log: warehouse`, or remove it")
     elif name == "diff" and value not in {place.value for place in DiffPlace}:
         problems.add("bad-setting", where, f"`diff` can't be `{value}`", "write `local` or `warehouse`")
     elif name in _SCHEMAS and not 0 < len(value) <= LONGEST_SCHEMA:

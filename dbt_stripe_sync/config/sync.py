@@ -335,7 +335,7 @@ class _Parser:
         self.problems.add(
             "bad-interval",
             self.block.where.at_field(name),
-            f"`{name}` is not a length of time",
+            f"`{name}` is not an interval",
             "write a number with `m`, `h`, `d` or `w`, such as `12h` or `7d`",
         )
         return None

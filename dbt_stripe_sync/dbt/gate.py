@@ -82,7 +82,7 @@ def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -
         if not _is_known_to_be_built(evidence, unique_id):
             unbuilt.add(unique_id)
             if require_results:
-                held.setdefault(unique_id, f"no result of dbt is known for `{node.label}`, and results are required")
+                held.setdefault(unique_id, f"no dbt result is known for `{node.label}`, and results are required")
         elif unknown:
             if require_results:
                 held.setdefault(unique_id, f"no result of its test `{unknown[0]}` is known, and results are required")
@@ -98,7 +98,7 @@ def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
     if gate.unbuilt:
         yield Problem(
             code="no-dbt-results",
-            summary=f"no result of dbt is known for {_named(manifest, gate.unbuilt)}: neither a build nor a test",
+            summary=f"no dbt result is known for {_named(manifest, gate.unbuilt)}: neither a build nor a test",
             hint="run `dbt build` right before `dbt-stripe-sync`; `require_results: true` holds such models back",
             severity=Severity.WARNING,
         )
@@ -188,7 +188,7 @@ def _when(known: Known, evidence: Evidence) -> str:
     if known.by.invocation_id == evidence.last.invocation_id:
         return "dbt's last run"
     command = f"`dbt {known.by.command}`" if known.by.command else "dbt's run"
-    return f"{command} at {known.by.generated_at[:16].replace('T', ' ')} UTC, and not again since"
+    return f"{command} at {known.by.generated_at[:16].replace('T', ' ')} UTC, and has no newer result"
 
 
 def _is_known_to_be_built(evidence: Evidence, unique_id: str) -> bool:

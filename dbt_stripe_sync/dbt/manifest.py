@@ -151,7 +151,7 @@ def _why_not(content: bytes, path: Path, error: Exception) -> Problem:
     except msgspec.ValidationError:
         return broken_artifact(path, "it is not a manifest of dbt")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return broken_artifact(path, "it is not JSON, or was cut short")
+        return broken_artifact(path, "it is not valid JSON, or it is truncated")
     version = _schema_version(head.metadata)
     if version < OLDEST_SCHEMA:
         return _too_old(version, path)

@@ -75,7 +75,7 @@ async def _serve(
             Problem(
                 code="serve-address",
                 summary=f"port {options.port} of {options.host} can't be used: {error.strerror}",
-                hint="stop what uses it, or take another port with `--port`",
+                hint="stop the process that uses it, or choose another port with `--port`",
             )
         ) from None
     work = asyncio.create_task(worker.work())
@@ -154,7 +154,7 @@ class Front:
 
     def _reason_to_ignore(self, event: Event) -> str | None:
         if not event.is_finished_run:
-            return f"{event.kind or 'an event without a type'} {event.status}".strip() + " asks for no sync"
+            return f"{event.kind or 'an event without a type'} {event.status}".strip() + " needs no sync"
         if event.account_id != self._options.access.account_id:
             return "the event is of another dbt Cloud account"
         if self._options.jobs and event.job_id not in self._options.jobs:

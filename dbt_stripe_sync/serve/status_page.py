@@ -80,7 +80,7 @@ def _headline(running: Delivery | None, waiting: int, last: Delivery | None) -> 
         return "About to sync"
     if last is None:
         return "Waiting for the first delivery"
-    return {"succeeded": "The last sync succeeded", "partial": "The last sync was partly done"}.get(
+    return {"succeeded": "The last sync succeeded", "partial": "The last sync was incomplete"}.get(
         last.state, f"The last sync {last.state}"
     )
 
