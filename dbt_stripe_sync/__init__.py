@@ -58,15 +58,15 @@ _HOMES = {
 
 
 def _version() -> str:
-    """The version that is installed; it comes from the tag of the release."""
-    # 20 ms, which a help text has no use for.
+    """The installed version, which comes from the release's tag."""
+    # This takes 20 ms, which a help text doesn't need.
     from importlib import metadata
 
     return metadata.version("dbt-stripe-sync")
 
 
 def __getattr__(name: str) -> Any:
-    """Names are imported when they are asked for: dbt imports this package at every start, and must not wait for it."""
+    """Import names on demand: dbt imports this package at every start, and must not wait for it."""
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name == "__version__":
@@ -77,10 +77,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _dbt_plugins() -> list[type]:
-    """What dbt 1.x finds here: it reads `plugins` of every module whose name begins with `dbt_`.
+    """The plugin that dbt 1.x finds here.
 
-    dbt calls that interface experimental: if it changes, there is no plugin, and `dbt-stripe-sync parse` reports the
-    same problems.
+    dbt reads `plugins` of every module whose name begins with `dbt_`. It calls that interface experimental. If it
+    changes, there is no plugin, and `dbt-stripe-sync parse` reports the same problems.
     """
     try:
         return list(import_module(f"{__name__}.dbt.plugin").find_plugins())

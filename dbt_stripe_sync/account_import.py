@@ -1,4 +1,4 @@
-"""`import`: an account's products, prices and coupons as seeds of the dbt project, each with its own sync."""
+"""Implements `import`: writes products, prices and coupons of an account as seeds of the dbt project, with syncs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ HEADER = "# Written by `dbt-stripe-sync import`. The file is yours: edit it, and
 
 
 async def import_account(options: ProjectOptions, wanted: ImportOptions, clock: Clock) -> Imported:
-    """Read the account and write its seeds. Changes nothing in Stripe.
+    """Read the account and write its seeds.
 
-    Raises `ConfigError` where files or names are taken, before anything is written; and `StripeError`.
+    Changes nothing in Stripe. Raises `StripeError`, and `ConfigError` if files or names are taken, before anything is
+    written.
     """
     workload = load_bare_workload(options)
     naming = Naming(project=workload.project, prefix=wanted.prefix)
@@ -71,7 +72,7 @@ async def import_account(options: ProjectOptions, wanted: ImportOptions, clock: 
 
 
 def _check_names(workload: Workload, seeds: Sequence[Seed], properties: Path) -> None:
-    """Whether dbt would know two nodes by one name. Raises `ConfigError`."""
+    """Check that dbt would not know two nodes by one name. Raises `ConfigError`."""
     ours = str(properties.relative_to(workload.dbt.root))
     known = {node.name: node for node in workload.manifest.nodes.values() if node.package == workload.project}
     taken = [known[seed.name] for seed in seeds if seed.name in known and known[seed.name].file != ours]

@@ -30,12 +30,12 @@ BETWEEN_SECONDS = 1.0
 REDIRECT = 300
 TOO_MANY = 429
 SERVER_ERROR = 500
-# Where the run that we are part of can be looked at, by what CI systems set.
+# The environment variables in which CI systems put the address of the current job.
 RUN_PAGES = ("CI_JOB_URL", "BUILD_URL", "CIRCLE_BUILD_URL", "BUILDKITE_BUILD_URL")
 
 
 def alert_about_run(report: RunReport, alerts: Sequence[Alert]) -> tuple[Problem, ...]:
-    """Send the alerts that match this run. Never raises; alerts that couldn't be sent come back as warnings."""
+    """Send the alerts that match this run. Never raises; alerts that couldn't be sent are returned as warnings."""
     if not alerts:
         return ()
     from dbt_stripe_sync.report.alert import build_alert
@@ -109,7 +109,7 @@ async def _send(session: aiohttp.ClientSession, message: AlertMessage, alert: Al
                 if answer.status != TOO_MANY and answer.status < SERVER_ERROR:
                     break
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            # The error's own text may repeat the address.
+            # The error's own message may contain the address.
             trouble = f"the receiver can't be reached ({type(error).__name__})"
     return _not_sent(alert, trouble)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# The story, the state, DuckDB, the report's page and what only one command needs are imported where they begin: `parse`
-# and `ls` must not wait for them.
+# The workflow, the state, DuckDB, the report's page and modules for a single command are imported where they are used,
+# because `parse` and `ls` must not wait for them.
 import logging
 import shutil
 from contextlib import contextmanager
@@ -52,37 +52,43 @@ HELD = "A run holds the state: this plan is made from a copy of it, and may list
 class Project:
     """A dbt project whose models are synced to Stripe.
 
-    Every method raises a `SyncError` with all problems where nothing could be done.
+    If nothing could be done, every method raises a `SyncError` with all problems.
     """
 
     def __init__(self, options: ProjectOptions | None = None, *, clock: Clock | None = None) -> None:
-        """`options` are those of the command line; without them the project in the current folder is meant."""
+        """Open the project.
+
+        `options` are those of the command line; without them, the project in the current folder is used.
+        """
         self.options = options or ProjectOptions()
         self._clock = clock or SystemClock()
-        # What the last run came to, added up while its artifacts were written.
+        # The totals of the last run, added up while its artifacts were written.
         self.summary: Summary | None = None
 
     @cached_property
     def workload(self) -> Workload:
-        """The project's syncs, checked."""
+        """The project's syncs, after they were checked."""
         return load_workload(self.options)
 
     def check(self) -> list[Problem]:
-        """Warnings about the project's syncs, with missing columns if the warehouse answers quickly.
+        """Warnings about the project's syncs, including missing columns if the warehouse answers quickly.
 
-        Raises `ConfigError` with all that is wrong.
+        Raises `ConfigError` with every problem.
         """
         workload = self._load(find_doubtful_columns)
         return [*workload.warnings, *self.unread(), *find_doubtful_columns(workload.dbt, workload.syncs)]
 
     def _load(self, look_further: LookFurther = find_missing_columns) -> Workload:
-        """The workload, for what reads the warehouse anyway: what is wrong there is said together with the rest."""
+        """The workload, for methods that read the warehouse anyway.
+
+        Missing columns are reported together with other problems.
+        """
         if "workload" not in self.__dict__:
             self.workload = load_workload(self.options, look_further=look_further)
         return self.workload
 
     def _load_with_key(self) -> Workload:
-        """The workload, for what needs a Stripe key. A missing key is reported together with missing columns."""
+        """The workload, for methods that need a Stripe key. A missing key is reported together with missing columns."""
         workload = self._load()
         try:
             _ = workload.key
@@ -116,11 +122,12 @@ class Project:
     ) -> RunReport:
         """Plan and apply.
 
-        A first Ctrl-C, or a closed terminal, stops after the calls in flight; a second one stops immediately. `agreed`
-        says whether to send removals that can't be undone and that no `limits.max_removed` bounds; if it is a function,
-        it is called with the plan when there are any. Raises `PlanError` if they aren't approved
+        The first Ctrl-C, or a closed terminal, stops after the calls in flight; a second one stops immediately.
+
+        `agreed` says whether to send removals that can't be undone and that no `limits.max_removed` bounds. If it is a
+        function, it is called with the plan when there are any. Raises `PlanError` if they aren't approved
         (`confirmation-required`). `review` sees every plan before it is sent, and may raise `PlanError`. The results
-        and the report are left at `artifacts`.
+        and the report are written to `artifacts`.
         """
         from dbt_stripe_sync import pipeline
 
@@ -139,9 +146,10 @@ class Project:
         agreed: bool | Agree = False,
         review: Review | None = None,
     ) -> RunReport | None:
-        """Plan and apply only the rows that a run (the last one) rejected, skipped or left unknown; None without.
+        """Plan and apply only the rows that a run did not finish: those it rejected, skipped or left unknown.
 
-        `agreed` and `review` are those of `run`.
+        `run` is the beginning of its id, by default the last run. Returns None if there are no such rows. `agreed` and
+        `review` work as in `run`.
         """
         undone = self.state.undone(run)
         if not undone:
@@ -152,7 +160,7 @@ class Project:
     def plan(
         self, options: PlanOptions | None = None, *, progress: Progress | None = None, out: Path | None = None
     ) -> Iterator[Plan]:
-        """What `run` would do. The plan can be walked until the context ends; `out` keeps it as a file."""
+        """What `run` would do. The plan can be read until the context ends; `out` saves it to a file."""
         from dbt_stripe_sync import pipeline
 
         with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
@@ -181,7 +189,7 @@ class Project:
         from dbt_stripe_sync.engine.plan.plan_file import read_plan, take_plan
 
         if isinstance(plan, Path):
-            read_plan(plan)  # one that is no plan is refused before anything is opened
+            read_plan(plan)  # a file that isn't a plan is rejected before anything is opened
         told = progress or Silent()
 
         async def apply(parts: Parts, stop: Stop) -> RunReport:
@@ -193,7 +201,10 @@ class Project:
 
     @contextmanager
     def undo_plan(self, run: str, *, out: Path | None = None) -> Iterator[Plan]:
-        """What `undo` would do: a plan like that of `plan`, which `apply` takes as well. `run` is how its id begins."""
+        """What `undo` would do: a plan like that of `plan`, which `apply` accepts, too.
+
+        `run` is the beginning of the run's id.
+        """
         from dbt_stripe_sync.undo import make_undo_plan
 
         with TemporaryDirectory(prefix="dbt-stripe-sync-") as folder:
@@ -212,9 +223,10 @@ class Project:
     def undo(
         self, run: str, *, progress: Progress | None = None, fail_fast: bool = False, review: Review | None = None
     ) -> RunReport:
-        """Put back what a run has changed. `review` sees the plan first, and may raise `PlanError`.
+        """Reverse what a run has changed.
 
-        Rows keep asking for what the run sent: the next plan shows it again.
+        `review` sees the plan first, and may raise `PlanError`. The rows don't change, so the next plan shows what the
+        run sent again.
         """
         from dbt_stripe_sync import pipeline
         from dbt_stripe_sync.undo import undo
@@ -243,10 +255,10 @@ class Project:
         fields: Sequence[tuple[str, str]] = (),
         ask: Callable[[Sequence[str]], tuple[str, ...]] | None = None,
     ) -> Written:
-        """Write a first sync for a model into its YAML; `fields` are parameters with their columns.
+        """Write a first sync for a model into its YAML.
 
-        `ask` chooses the key among the columns if nothing says which it is. Needs the warehouse, and no Stripe key.
-        Raises `ConfigError`.
+        `fields` are parameters with their columns. `ask` chooses the key among the columns if it can't be determined.
+        Needs the warehouse, but no Stripe key. Raises `ConfigError`.
         """
         from dbt_stripe_sync.authoring.scaffold import FirstSync, find_model, write_first_sync
 
@@ -258,9 +270,10 @@ class Project:
         return write_first_sync(asked, node, columns, manifest, read_catalog(), dbt.root)
 
     def import_account(self, wanted: ImportOptions) -> Imported:
-        """Write seeds and syncs from what the account has. Changes nothing in Stripe, and needs no manifest.
+        """Write seeds and syncs for the account's objects.
 
-        Raises `ConfigError` where files or names are taken; nothing is written then.
+        Changes nothing in Stripe, and needs no manifest. Raises `ConfigError` if files or names are taken; then nothing
+        is written.
         """
         from dbt_stripe_sync.account_import import import_account
 
@@ -269,7 +282,8 @@ class Project:
     def docs(self, out: Path | None = None) -> tuple[Path, bool, tuple[Problem, ...]]:
         """Write exposures of all syncs among the models.
 
-        Says where, whether the file has changed, and what is left out since dbt lets no exposure refer to it.
+        Returns the path, whether the file has changed, and the exposures that are left out because dbt doesn't allow
+        them to refer to their model.
         """
         from dbt_stripe_sync.authoring.exposures import FILE as EXPOSURES
         from dbt_stripe_sync.authoring.exposures import Referrer, find_left_out, write_exposures
@@ -281,7 +295,7 @@ class Project:
         return file, write_exposures(syncs, file, referrer), tuple(find_left_out(syncs, referrer))
 
     def write_log(self, *, take_over: bool = False) -> LogWritten:
-        """Write what the log in the warehouse lacks, and compare what it has.
+        """Write what the log in the warehouse lacks, and compare the rest.
 
         `take_over` continues the log of another state. Needs no Stripe key. Raises `SyncError`.
         """
@@ -292,7 +306,7 @@ class Project:
             return run_to_end(write_log(self.workload, state, everything=True, take_over=take_over))
 
     def write_log_source(self, out: Path | None = None) -> tuple[Path, bool]:
-        """Write the dbt source of the log among the models; says where, and whether the file has changed."""
+        """Write the dbt source of the log among the models. Returns the path, and whether the file has changed."""
         from dbt_stripe_sync.authoring.log_source import FILE as SOURCE
         from dbt_stripe_sync.authoring.log_source import write_source
         from dbt_stripe_sync.warehouse_log import check_log_wanted
@@ -315,7 +329,7 @@ class Project:
         return build_schema(read_catalog())
 
     def debug(self) -> list[Check]:
-        """Try every part that a run needs."""
+        """Check every part that a run needs."""
         from dbt_stripe_sync.look.health import check_health
 
         return list(check_health(self.options))
@@ -329,14 +343,14 @@ class Project:
 
     @property
     def artifacts(self) -> tuple[Path, Path]:
-        """Where each run leaves its results (JSON) and its report (HTML)."""
+        """The folder in which each run writes its results (JSON) and its report (HTML)."""
         from dbt_stripe_sync.artifacts import PAGE, RESULTS
 
         folder = self.workload.dbt.target_path
         return folder / RESULTS, folder / PAGE
 
     def _send(self, load: Callable[[], Workload], send: Callable[[Parts, Stop], Awaitable[RunReport]]) -> RunReport:
-        """Tell a story that sends changes, with all around it: signals, the state, what a run leaves behind, alerts."""
+        """Run a workflow that sends changes, with everything around it: signals, the state, artifacts, alerts."""
         from dbt_stripe_sync.engine.apply.lanes import Stop
 
         stop = Stop(_say_what_is_finished)
@@ -352,7 +366,7 @@ class Project:
             return self._alerted(run_until_done(work(), stop))
 
     def _with_artifacts(self, report: RunReport) -> RunReport:
-        """Leave the artifacts, read from the state while it is still open: to open it again costs."""
+        """Write the artifacts while the state is still open, because opening it again would take time."""
         from dbt_stripe_sync.artifacts import write_artifacts
 
         folder, with_amounts = self.workload.dbt.target_path, self.workload.settings.show_amounts
@@ -361,11 +375,11 @@ class Project:
         return _with_problems(report, written.problems)
 
     def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
-        """The report with any problems from closing the state; if there are some, the artifacts are written again."""
+        """The report with problems from closing the state. If there are any, the artifacts are written again."""
         return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
 
     async def _written_to_warehouse(self, report: RunReport, parts: Parts) -> RunReport:
-        """Write what the warehouse keeps, the hashes of rows and the log, while the state is still held."""
+        """Write the row hashes and the log to the warehouse, while the state is still held."""
         from dbt_stripe_sync.warehouse_diff import bring_up_to_date, compared_there
 
         if compared_there(self.workload):
@@ -381,7 +395,7 @@ class Project:
 
     @staticmethod
     def resources() -> list[dict[str, Any]]:
-        """Every Stripe resource with what a sync may do to it."""
+        """Every Stripe resource, with the modes and removals that a sync may use."""
         from dbt_stripe_sync.look.catalog_view import list_resources
 
         return list_resources()

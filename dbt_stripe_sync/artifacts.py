@@ -21,21 +21,22 @@ RESULTS = "stripe_sync_results.json"
 PAGE = "stripe_sync_report.html"
 
 
-class Artifacts(Struct, frozen=True):
-    """What kept artifacts from being written, and what the run came to, since its outcomes were walked for them."""
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """Problems with writing the artifacts, and the run's totals, since its outcomes were read for them anyway."""
 
     problems: tuple[Problem, ...]
     summary: Summary
 
 
 def write_artifacts(report: RunReport, folder: Path, *, with_amounts: bool = False) -> Artifacts:
-    """Write both into dbt's target folder; `with_amounts` shows what things cost in the page.
+    """Write both into dbt's target folder; `with_amounts` shows amounts in the page.
 
-    What can't be written is a warning: the run itself is done.
+    Artifacts that can't be written are a warning, because the run itself is done.
     """
     page = Page(report, with_values=False, with_amounts=with_amounts)
     results, shown = folder / RESULTS, folder / PAGE
-    # The page is filled while the results are written, since each walk of the outcomes reads them from the state.
+    # The page is filled while the results are written, since each pass reads the outcomes from the state.
     failed = _write(results, lambda: write_results(report, results, hear=page.add))
     if failed is not None:
         page = build_page(report, with_amounts=with_amounts)
@@ -52,7 +53,7 @@ def _write(path: Path, write: Callable[[], None]) -> Problem | None:
             code="artifact-not-written",
             summary=f"the run is done, but its `{path.name}` can't be written: {error.strerror}",
             where=Location(file=str(path)),
-            hint="`dbt-stripe-sync report` writes the page again, once there is room and permission",
+            hint="`dbt-stripe-sync report` writes the page again, once the problem is fixed",
             severity=Severity.WARNING,
         )
     return None

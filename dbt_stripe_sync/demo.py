@@ -1,4 +1,4 @@
-"""The sample project, end to end, on this machine: a real dbt, a real warehouse, and a local Stripe.
+"""Runs the sample project end to end on this machine, with a real dbt, a real warehouse, and a local Stripe.
 
 Every printed figure is counted in the local Stripe or in the run's report.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MARK = ".stripe-sync-demo"
 WIDTH = 80
 
-# What changes in the business between the syncs: the seed file, the old line, and the new one (None: removed).
+# What changes in the data between the syncs: the seed file, the old line, and the new one (None: removed).
 EDITS: tuple[tuple[str, str, str | None], ...] = (
     ("raw_accounts", "4,Dune Travel,dune@dune.example,", "4,Dune Travel,billing@dune.example,"),
     ("raw_accounts", ",en,solo,none,2025-06-15 09:05:00,", ",en,solo,none,2025-06-15 09:05:00,2026-11-01 00:00:00"),
@@ -44,8 +44,9 @@ EDITS: tuple[tuple[str, str, str | None], ...] = (
 NEW_ACCOUNT = "13,Maple Clinic,desk@maple.example,14 Elm Road,Portland,97201,US,en,team,none,2026-11-02 10:00:00,\n"
 
 
-class Stage(Struct, frozen=True, kw_only=True):
-    """Where the demo plays."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """The folder, warehouse and local Stripe of the demo."""
 
     folder: Path
     target: str
@@ -64,14 +65,14 @@ class Stage(Struct, frozen=True, kw_only=True):
 
 
 def run_demo(*, warehouse: str, folder: Path, say: Callable[[str], None]) -> int:
-    """Play the demo in a folder; 0 where everything went as it should. Raises `SyncError`."""
+    """Run the demo in a folder. Returns 0 if everything succeeded. Raises `SyncError`."""
     started = perf_counter()
     folder = folder.resolve()
     _lay_out(folder)
     with ExitStack() as stack:
         environment = {"BRIGHTDESK_DUCKDB": str(folder / "brightdesk.duckdb"), "STRIPE_API_KEY": Sandbox.api_key}
         if warehouse == "postgres":
-            say("Starting a PostgreSQL server of its own …")
+            say("Starting a separate PostgreSQL server …")
             environment |= stack.enter_context(_postgres(folder / "postgres"))
         stack.enter_context(_environment(environment))
         sandbox = stack.enter_context(Sandbox(port=0))
@@ -92,7 +93,7 @@ def _play(stage: Stage) -> bool:
     rows = sum(counts.rows for counts in first.counts)
     say(f"   {rows} rows; the local Stripe now holds {', '.join(counted(n, name) for name, n in objects.items())}.")
     own = objects["invoice"] - sum(counts.rows for counts in first.counts if counts.resource == "invoice")
-    say(f"   ({own} of the invoices are Stripe's own: each subscription makes its first one.)")
+    say(f"   (Stripe created {own} of the invoices itself: the first one of each subscription.)")
 
     say("3. dbt-stripe-sync again: nothing has changed, so nothing is sent")
     second_writes = _writes(stage, lambda: _sync(stage))
@@ -141,7 +142,7 @@ def _build(stage: Stage) -> None:
     command = [str(find_dbt()), "--quiet", "build", "--target", stage.target]
     command += ["--project-dir", str(stage.folder), "--profiles-dir", str(stage.folder)]
     environment = {**os.environ, **stage.environment, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
-    # dbt is the user's own program, and its arguments are a list that no shell reads.
+    # dbt is the user's own program, with its arguments as a list: no shell interprets them.
     done = subprocess.run(command, check=False, cwd=stage.folder, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         stage.say(done.stdout + done.stderr)
@@ -162,7 +163,7 @@ def _edit(folder: Path) -> None:
 
 
 def _lay_out(folder: Path) -> None:
-    """A fresh copy of the sample project; a folder that is not the demo's own is left alone."""
+    """A fresh copy of the sample project. A folder that isn't the demo's own is left alone."""
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise ConfigError(
             Problem(
@@ -179,7 +180,7 @@ def _lay_out(folder: Path) -> None:
 
 
 def _sample() -> Path:
-    """The sample project: beside the package in a checkout, inside it in a wheel."""
+    """The sample project: next to the package in a checkout, inside it in a wheel."""
     package = Path(__file__).parent
     return next(
         path

@@ -1,4 +1,4 @@
-"""Coroutines run to their end from code that is not one, also where an event loop runs already."""
+"""Runs coroutines to completion from synchronous code, even if an event loop is already running."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ T = TypeVar("T")
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine.
 
-    In a notebook or an async service, where a loop is already running, it runs in a thread, and that loop waits. Use
-    `asyncio.to_thread(project.run)` to keep the loop free.
+    If an event loop is already running (a notebook, an async service), the coroutine runs in a thread, and the loop
+    waits. Use `asyncio.to_thread(project.run)` to keep the loop running.
     """
     try:
         asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal end a run after what is in flight; a second Ctrl-C ends it at once."""
+"""Makes Ctrl-C, SIGTERM and a closed terminal stop a run after its calls in flight, and a second Ctrl-C immediately."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def run_until_done(work: Coroutine[Any, Any, T], stop: Stop) -> T:
-    """What a coroutine gives that ends once `stop` is called. Raises `KeyboardInterrupt` at a second Ctrl-C."""
+    """The result of a coroutine that stops after `stop` is called. Raises `KeyboardInterrupt` at a second Ctrl-C."""
 
     async def watched() -> T:
         loop = asyncio.get_running_loop()
@@ -48,7 +48,7 @@ def interruptible() -> Iterator[None]:
     """Let Ctrl-C interrupt a question: no calls are in flight while it waits for the answer."""
     try:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    except ValueError:  # not in the main thread, which alone hears of signals
+    except ValueError:  # not in the main thread, which alone receives signals
         yield
         return
     try:

@@ -1,4 +1,4 @@
-"""Whether the warehouse has the columns that the syncs read."""
+"""Checks that the warehouse has the columns that the syncs read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
     from dbt_stripe_sync.workload import Workload
 
-# How long `parse`, and what has found a mistake already, waits for a connection to the warehouse.
+# How long `parse`, or a command that has already found a problem, waits for a connection to the warehouse.
 GLANCE_SECONDS = 5.0
 
 
 def check_models(workload: Workload, warehouse: Warehouse, *, only: str | None = None) -> None:
-    """Whether every column that a sync reads is in the warehouse; `only` names one sync to look at, held or not.
+    """Check that every column that a sync reads is in the warehouse; `only` names a single sync to check, held or not.
 
-    Raises `ConfigError` with all that is missing, `WarehouseError` where the warehouse can't be asked.
+    Raises `ConfigError` with all missing columns, and `WarehouseError` if the warehouse can't be queried.
     """
     looked_at = [
         sync for sync in workload.syncs if ((sync.name not in workload.held) if only is None else (sync.name == only))
@@ -41,9 +41,9 @@ def check_models(workload: Workload, warehouse: Warehouse, *, only: str | None =
 
 
 def find_missing_columns(dbt: DbtProject, syncs: Sequence[Sync]) -> tuple[Problem, ...]:
-    """Columns that the syncs read and their models lack; none where the warehouse can't be asked.
+    """Columns that the syncs read and their models lack; none if the warehouse can't be queried.
 
-    A model that is not in the warehouse is left out: it may be built after what else is wrong was fixed.
+    A model that isn't in the warehouse is skipped, because it may be built after other problems are fixed.
     """
     found: list[Problem] = []
     with suppress(SyncError), opened_warehouse(dbt, connect_seconds=GLANCE_SECONDS) as warehouse:
@@ -74,7 +74,7 @@ def _read_columns(
 
 
 def _columns_of(model: ModelNode, warehouse: Warehouse) -> Mapping[str, str] | WarehouseError:
-    """A model's columns, or that it is not built. Raises `WarehouseError` where the warehouse can't be asked."""
+    """A model's columns, or a problem if it is not built. Raises `WarehouseError` if the warehouse can't be queried."""
     try:
         return warehouse.columns(model.source())
     except WarehouseError as error:

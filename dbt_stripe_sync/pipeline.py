@@ -1,6 +1,6 @@
-"""The story: discover the syncs, read their rows, compare, plan, apply, report.
+"""The workflow: discover the syncs, read their rows, compare, plan, apply, report.
 
-Each public function here is one thing that a person asks for. The parts behind it are wired in `wiring.py`.
+Each public function here is one thing that a user asks for. The parts behind it are connected in `wiring.py`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import Workload
 
 
-class RunOptions(Struct, frozen=True, kw_only=True):
-    """How a plan is sent: `agree` answers for removals that can't be undone, `fail_fast` ends at the first failure."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to send a plan: `agree` approves removals that can't be undone, `fail_fast` stops at the first failure."""
 
     agree: Agree
     review: Review | None = None
@@ -50,9 +51,9 @@ class RunOptions(Struct, frozen=True, kw_only=True):
 
 
 async def make_plan(workload: Workload, parts: Parts, options: PlanOptions, progress: Progress, path: Path) -> Plan:
-    """Read the tagged models, compare them with what was last written, and say what has to change, in a file at `path`.
+    """Read the tagged models, compare them with what was last written, and plan the changes in the file `path`.
 
-    Sends nothing that changes Stripe. Raises `SyncError`.
+    Changes nothing in Stripe. Raises `SyncError`.
     """
     with opened_warehouse(workload.dbt) as warehouse:
         check_models(workload, warehouse)
@@ -129,7 +130,7 @@ async def apply(
 
 
 async def settle(parts: Parts, run_id: str, progress: Progress) -> Sequence[Outcome]:
-    """Bring what an earlier run left open to its end, before anything is compared."""
+    """Resolve the changes that an earlier run left open, before anything is compared."""
     async with _sender(parts, run_id) as sender:
         return await settle_intents(sender, parts.state, progress)
 
@@ -141,7 +142,7 @@ def sending_of(workload: Workload, plan: Plan, *, fail_fast: bool) -> Sending:
 
 
 async def send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress: Progress, stop: Stop) -> Tally:
-    """Write down what needs no call, then send every change."""
+    """Write record updates that need no call, then send every change."""
     commit_refreshes(parts.state, plan.refreshes, run_id)
     progress.begin_apply(max(0, len(plan.changes) - len(sending.ended)))
     async with _sender(parts, run_id) as sender:
@@ -149,7 +150,7 @@ async def send(parts: Parts, plan: Plan, sending: Sending, run_id: str, progress
 
 
 def ending_of(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome], started: datetime) -> Ending:
-    """What is known of a run at its end."""
+    """The results of a run at its end."""
     return Ending(
         tally=tally,
         stop=stop,
@@ -162,7 +163,7 @@ def ending_of(parts: Parts, tally: Tally, stop: Stop, settled: Sequence[Outcome]
 
 
 def remember(parts: Parts, plan: Plan, run_id: str, ending: Ending) -> RunReport:
-    """The report of a run, kept in the state."""
+    """Store the report of a run in the state, and return it."""
     report = build_report(plan, ending, parts.state, run_id)
     parts.state.finish_run(report)
     return report

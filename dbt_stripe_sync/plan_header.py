@@ -1,4 +1,4 @@
-"""What a plan was made for, and whether that still holds when it is applied."""
+"""Records what a plan was made for, and checks that this still holds when it is applied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def build_header(workload: Workload, parts: Parts) -> PlanHeader:
-    """What a plan that is made now is made for."""
+    """The header of a plan that is made now."""
     return PlanHeader(
         plan_id=uuid4().hex,
         created_at=parts.clock.now(),
@@ -33,7 +33,7 @@ def build_header(workload: Workload, parts: Parts) -> PlanHeader:
 
 
 def check_plan(plan: Plan, workload: Workload, parts: Parts) -> None:
-    """Refuse a plan that was made for something else, that was altered, or whose state has moved since by other hands.
+    """Reject a plan that was altered or made for something else, or whose state something else has written since.
 
     Raises `PlanError` with everything that differs.
     """

@@ -1,4 +1,4 @@
-"""A project's state as its user sees it: records and runs, to look at, to move, and to read back from Stripe."""
+"""The methods of `Project.state`: read, move, export and rebuild records, and read runs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 def no_run(place: StatePlace, run: str | None) -> Problem:
-    """What is said of a run that the state doesn't know."""
+    """The problem of a run that the state doesn't have."""
     return Problem(
         code="no-run",
-        summary=f"unknown run `{run}`" if run else "there has been no run yet",
+        summary=f"unknown run `{run}`" if run else "there are no runs yet",
         where=Location(file=str(place)),
-        hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` makes the first",
+        hint="`dbt-stripe-sync runs` lists them" if run else "`dbt-stripe-sync run` starts one",
     )
 
 
 class ProjectState:
-    """The state of one project. Needs no Stripe key but for `rebuild`; every method raises `StateError`."""
+    """The state of one project. Only `rebuild` needs a Stripe key. Every method raises `StateError`."""
 
     def __init__(self, workload: Workload, clock: Clock) -> None:
         self._workload = workload
@@ -50,12 +50,12 @@ class ProjectState:
 
     @property
     def path(self) -> Path:
-        """The file; of a state on an object store, this machine's copy of it."""
+        """The file; for a state on an object store, this machine's copy of it."""
         return self.place.path
 
     @contextmanager
     def look(self) -> Iterator[StateStore]:
-        """The state to look at, while the context lasts: a copy of it where a run holds it."""
+        """The state for reading, while the context lasts; if a run holds it, a copy."""
         self._check_exists()
         with look_at_state(
             self.place,
@@ -88,7 +88,7 @@ class ProjectState:
                     code="no-state",
                     summary="there is no state yet",
                     where=Location(file=str(self.place)),
-                    hint="the first `dbt-stripe-sync run` makes it",
+                    hint="the first `dbt-stripe-sync run` creates it",
                 )
             )
 
@@ -101,9 +101,10 @@ class ProjectState:
         return record
 
     def forget(self, sync: str, keys: Sequence[str] = (), *, every: bool = False) -> int:
-        """Drop the records of some rows, or of every one; says how many. Their objects stay in Stripe.
+        """Drop the records of some rows, or of all, and return how many there were.
 
-        A row that is still in the model finds its object again by our tag in the next run, so nothing is made twice.
+        Their objects stay in Stripe. A row that is still in the model finds its object by its tag in the next run, so
+        nothing is created twice.
         """
         with self.open() as state:
             undecided = state.open_keys(sync)
@@ -157,20 +158,20 @@ class ProjectState:
             return records[old]
 
     def export(self, folder: Path) -> int:
-        """Write the whole state to Parquet files; says how many records there are."""
+        """Write the whole state to Parquet files, and return the number of records."""
         with self.look() as state:
             state.export(folder)
             return sum(count for _, _, count in state.summary())
 
     def import_(self, folder: Path) -> int:
-        """Fill a new state from an export; says how many records there are."""
+        """Fill a new state from an export, and return the number of records."""
         with self._open() as state:
             return state.import_(folder)
 
     def rebuild(self) -> tuple[Rebuilt, ...]:
-        """Give back the records that the state lacks, from our tags in Stripe, and change nothing there.
+        """Rebuild the records that the state lacks from the tags in Stripe.
 
-        Raises `StripeError`, too.
+        Changes nothing in Stripe. Raises `StripeError`, too.
         """
         from dbt_stripe_sync.engine.apply.rebuild import rebuild_records
         from dbt_stripe_sync.model.run import new_run_id
@@ -178,7 +179,7 @@ class ProjectState:
         workload = self._workload
 
         async def work() -> tuple[Rebuilt, ...]:
-            # What a part of a sync sets has no tag of its own: the next run compares it with the object.
+            # The separate step of a sync has no tag of its own: the next run compares it with the object.
             whole = [sync for sync in workload.syncs if sync.part_of is None]
             async with open_parts(workload, clock=self._clock) as parts:
                 run_id = new_run_id(parts.clock.now())
@@ -187,12 +188,12 @@ class ProjectState:
         return run_to_end(work())
 
     def runs(self, limit: int = 20) -> list[RunEntry]:
-        """The newest runs first."""
+        """The runs, newest first."""
         with self.look() as state:
             return state.runs(limit=limit)
 
     def report(self, run: str | None = None) -> RunReport:
-        """What a run did: the last one, or the one whose id begins like this."""
+        """The report of a run: the last one, or the one whose id begins with the given characters."""
         with self.look() as state:
             found = self._run_id(state, run)
             report = state.report(found) if found is not None else None
@@ -218,7 +219,7 @@ class ProjectState:
     def _open(self, *, must_exist: bool = False, takes_over_file: bool = False) -> Iterator[StateStore]:
         place = self.place
         with open_state(
-            # What is imported may well come from the file that was the state before.
+            # The imported data may come from the file that was the state before.
             place if must_exist or takes_over_file else replace(place, before=None),
             identity=None,
             clock=self._clock,
@@ -241,9 +242,9 @@ def _no_record(sync: str, key: str) -> Problem:
 def _undecided(sync: str) -> Problem:
     return Problem(
         code="sync-undecided",
-        summary=f"changes of the sync `{sync}` have no known end yet",
+        summary=f"changes of the sync `{sync}` are unresolved",
         where=Location(sync=sync),
-        hint="`dbt-stripe-sync run` finds out what became of them: run it before you rename",
+        hint="`dbt-stripe-sync run` resolves them: run it before you rename the sync",
     )
 
 

@@ -1,4 +1,4 @@
-"""The story of `undo`: settle, plan the way back from a run, ask, apply, report. As a run, with another plan."""
+"""The workflow of `undo`: settle, plan the way back from a run, ask, apply, report. It is a run with another plan."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 async def make_undo_plan(workload: Workload, parts: Parts, undone: str, path: Path) -> Plan:
-    """Say what puts back what a run has changed, in a file at `path`. `undone` is how the run's id begins.
+    """Plan how to reverse what a run has changed, in a file at `path`.
 
-    Sends nothing that changes Stripe. Raises `SyncError`.
+    `undone` is the beginning of the run's id. Changes nothing in Stripe. Raises `SyncError`.
     """
     run_id = parts.state.find_run(undone)
     if run_id is None:
@@ -58,7 +58,7 @@ def _forgotten(workload: Workload, run_id: str) -> Problem:
 async def undo(
     workload: Workload, parts: Parts, undone: str, options: RunOptions, progress: Progress, stop: Stop
 ) -> RunReport:
-    """Send the way back from a run. `options.review` sees the plan first, and may raise `PlanError`."""
+    """Send the plan that reverses a run. `options.review` sees the plan first, and may raise `PlanError`."""
     if parts.state.find_run(undone) is None:
         raise StateError(no_run(workload.state_place, undone))
     started = parts.clock.now()

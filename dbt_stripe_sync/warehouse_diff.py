@@ -32,17 +32,17 @@ HASHES = Writing(
 
 
 def is_compared_there(workload: Workload, sync: Sync) -> bool:
-    """Whether the warehouse is to compare a sync's rows."""
+    """Whether the warehouse should compare a sync's rows."""
     return (sync.diff.value if sync.diff is not None else workload.settings.diff) == DiffPlace.WAREHOUSE.value
 
 
 def compared_there(workload: Workload) -> frozenset[str]:
-    """The syncs whose rows the warehouse is to compare."""
+    """The syncs whose rows the warehouse should compare."""
     return frozenset(sync.name for sync in workload.syncs if is_compared_there(workload, sync))
 
 
 def open_diffs(workload: Workload, warehouse: Warehouse) -> RowDiffs | None:
-    """What has the warehouse hash or compare rows, where a sync asks for that or it saves reading them.
+    """Open what has the warehouse hash or compare rows, if a sync asks for that or if it saves reading rows.
 
     Raises `WarehouseError`.
     """
@@ -55,7 +55,7 @@ def open_diffs(workload: Workload, warehouse: Warehouse) -> RowDiffs | None:
 
 
 async def bring_up_to_date(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
-    """Write what the copy lacks of an open state. What keeps it from being written comes back as a warning."""
+    """Write the hashes that the copy lacks. Problems are returned as warnings."""
     return await HASHES.attempt(write_in_thread(_Writer(workload, state)))
 
 
@@ -95,7 +95,7 @@ class _Writer:
         return {sync: mark for sync, mark in self._state.hash_marks().items() if sync in names}
 
     def _is_right(self, copy: HashCopy, sync: str, wanted: HashMark) -> bool:
-        """Whether the copy is what the state has, perhaps once it has what the last run has changed."""
+        """Whether the copy matches the state, possibly after adding what the last run has changed."""
         run = self._state.last_run()
         known = copy.mark(wanted.state_id, sync)
         if run is None or known is None or not copy.is_whole(wanted.state_id, sync):

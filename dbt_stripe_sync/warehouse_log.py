@@ -1,7 +1,7 @@
-"""`log: warehouse`: brings a schema of the warehouse up to what the state has: runs, changes, problems, Stripe's ids.
+"""`log: warehouse`: writes the state's runs, changes, problems and Stripe ids to a schema of the warehouse.
 
-The state says what there is (`state/logged.py`), the warehouse keeps it (`warehouse/log.py`), and nothing is remembered
-in between: what the log lacks is found by asking it. So a log that could not be written is caught up by the next run.
+The state is the source (`state/logged.py`), and the warehouse stores the log (`warehouse/log.py`). Nothing else is
+remembered: each run asks the log what it lacks. So if a log could not be written, the next run adds what is missing.
 """
 
 from __future__ import annotations
@@ -63,17 +63,14 @@ def check_log_wanted(workload: Workload) -> None:
 
 
 async def log_to_warehouse(workload: Workload, state: StateStore) -> tuple[Problem, ...]:
-    """Write the log, if there is to be one. What keeps it from being written comes back as a warning."""
+    """Write the log, if there should be one. Problems are returned as warnings."""
     return () if workload.settings.log is None else await LOG.attempt(write_log(workload, state))
 
 
 async def write_log(
     workload: Workload, state: StateStore, *, everything: bool = False, take_over: bool = False
 ) -> LogWritten:
-    """Write what the log lacks of an open state; `everything` compares what it has already, too.
-
-    Raises `SyncError`.
-    """
+    """Write what the log lacks; `everything` also compares what it already has. Raises `SyncError`."""
     return await write_in_thread(_Writer(workload, state.logged, everything=everything, take_over=take_over))
 
 
@@ -117,12 +114,12 @@ class _Writer:
     def _write_few(self, log: WarehouseLog, known: LogMark, mark: LogMark, runs: Sequence[str]) -> bool:
         """Write the objects that some runs wrote, unless others differ as well: then nothing is written.
 
-        The log's other objects are not read. That they are right is known from the digests before and after.
+        The log's other objects are not read; the digests before and after show that they are right.
         """
         if not runs or known.figures is None or self._state.count_keys(runs) > FEW_OBJECTS:
             return False
         if log.count_objects() != known.figures[0]:
-            return False  # somebody has taken some
+            return False  # somebody has removed some
         logged = log.objects_of(self._state.keys(runs))
         with self._state.object_changes(logged, runs=runs) as changes:
             if not changes.accounts_for(known, mark):
@@ -132,13 +129,13 @@ class _Writer:
         return True
 
     def _write_all(self, log: WarehouseLog) -> None:
-        """Compare every object of the log, and write what differs."""
+        """Compare every object in the log, and write those that differ."""
         with self._state.object_changes(log.objects()) as changes:
             log.write_objects(changes.written())
             log.drop_objects(changes.gone())
 
     def _missing_runs(self, log: WarehouseLog, *, compare: bool) -> Mapping[str, int]:
-        """The runs that the log lacks, in whole or in part, with their numbers of changes."""
+        """The runs that the log lacks completely or in part, with their numbers of changes."""
         runs = self._state.runs()
         if not compare:
             logged = log.runs()

@@ -1,6 +1,8 @@
-"""Writes to the warehouse after a run, in a thread so that Ctrl-C works. It never fails the run.
+"""Writes to the warehouse after a run, in a thread so that Ctrl-C works.
 
-`warehouse_diff.py` and `warehouse_log.py` say what is written; both of them write from an open state.
+A failure never fails the run.
+
+`warehouse_diff.py` and `warehouse_log.py` define what is written; both of them write from an open state.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ class Writer(Protocol[Written_co]):
         ...
 
     def cancel(self) -> None:
-        """Stop what runs, from another thread: what was begun is rolled back, or not believed."""
+        """Cancel the current statement, from another thread. What has begun is rolled back, or not trusted."""
         ...
 
 
-class Writing(Struct, frozen=True, kw_only=True):
-    """The words of a warning about a failed write: what it is, which setting asks for it, and the consequence."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """The wording of a warning about a failed write: what it is, which setting asks for it, and the consequence."""
 
     code: str
     what: str
@@ -41,7 +44,7 @@ class Writing(Struct, frozen=True, kw_only=True):
     later: str
 
     async def attempt(self, writing: Coroutine[Any, Any, object]) -> tuple[Problem, ...]:
-        """Write it; what keeps it from being written comes back as a warning."""
+        """Write; problems are returned as warnings."""
         try:
             await writing
         except SyncError as error:
@@ -61,7 +64,7 @@ class Writing(Struct, frozen=True, kw_only=True):
 
 
 async def write_in_thread(writer: Writer[Written_co]) -> Written_co:
-    """Have a writer write, and cancel it where the run is. Raises `SyncError`."""
+    """Have a writer write, and cancel it if the run is cancelled. Raises `SyncError`."""
     writing = asyncio.ensure_future(asyncio.to_thread(writer.write))
     try:
         return await asyncio.shield(writing)

@@ -1,4 +1,4 @@
-"""What a run works with: the parts that do the I/O, opened for a workload."""
+"""Opens the parts that do a run's I/O."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 MOST_ASKED = 3
 
 
-class Parts(Struct, frozen=True, kw_only=True):
-    """What does the I/O of a run; the warehouse is open only while rows are read, since it may hold locks."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts that do a run's I/O. The warehouse is open only while rows are read, since it may hold locks."""
 
     stripe: Stripe
     state: StateStore
@@ -46,10 +47,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 async def open_parts(
     workload: Workload, *, clock: Clock | None = None, only_looks: bool = False
 ) -> AsyncIterator[Parts]:
-    """Open Stripe and the state; with `only_looks` a copy of the state where a run holds it.
-
-    Raises `SyncError`.
-    """
+    """Open Stripe and the state. With `only_looks`, open a copy of the state if a run holds it. Raises `SyncError`."""
     check_target(workload)
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
@@ -98,7 +96,7 @@ def check_target(workload: Workload) -> None:
 
 
 def check_account(workload: Workload, account: Account) -> None:
-    """Whether the key is of the account that the settings name. Raises `ConfigError`."""
+    """Check that the key belongs to the account in the settings. Raises `ConfigError`."""
     expected = workload.settings.account
     if expected is not None and expected != account.id:
         raise ConfigError(
@@ -127,7 +125,7 @@ def opened_warehouse(dbt: DbtProject, *, connect_seconds: float | None = None) -
 
 
 def adapter_request(dbt: DbtProject) -> AdapterRequest:
-    """The settings of dbt's adapter, for a warehouse that has no reader here."""
+    """The settings for dbt's adapter, if there is no reader for the warehouse."""
     from dbt_stripe_sync.warehouse import AdapterRequest
 
     return AdapterRequest(
@@ -141,7 +139,7 @@ def adapter_request(dbt: DbtProject) -> AdapterRequest:
 
 @asynccontextmanager
 async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Stripe]:
-    """Stripe, with the key from the environment. Raises `ConfigError` where the key may not be used here."""
+    """Stripe, with the key from the environment. Raises `ConfigError` if the key may not be used here."""
     from dbt_stripe_sync.stripe_api.gateway import Gateway, Patience
 
     key = workload.key

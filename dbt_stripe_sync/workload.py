@@ -1,4 +1,4 @@
-"""What a run works on: the syncs of a dbt project, in order, and what they were read from."""
+"""What a run works on: the syncs of a dbt project, in order, and their sources."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
 
 
-class ProjectOptions(Struct, frozen=True, kw_only=True):
-    """Which dbt project, and which of its syncs: what dbt's own options of these names mean."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectOptions:
+    """Which dbt project, and which of its syncs, with dbt's own options of the same names."""
 
     project_dir: Path = Path()
     profiles_dir: Path | None = None
@@ -90,13 +91,16 @@ class ProjectOptions(Struct, frozen=True, kw_only=True):
         )
 
 
-class Workload(Struct, frozen=True, kw_only=True):
-    """The syncs of a project in the order of their references, and what they were read from.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """The syncs of a project in the order of their references, and their sources.
 
-    `held` gives a reason for each sync whose models dbt failed to build or test. `dependents` has the syncs that refer
-    to each sync, whether they are selected or not. `store_values` says of every sync whether the state keeps its
-    values. `doubts` are warnings about models without dbt results. `other_target` is set if dbt built another target.
-    `known` names all syncs that the project describes, disabled ones too.
+    - `held` gives a reason for each sync whose models dbt failed to build or test.
+    - `dependents` has the syncs that refer to each sync, whether they are selected or not.
+    - `store_values` says for every sync whether the state keeps its values.
+    - `doubts` are warnings about models without dbt results.
+    - `other_target` is set if dbt built another target.
+    - `known` names all syncs in the project, including disabled ones.
     """
 
     options: ProjectOptions
@@ -125,12 +129,12 @@ class Workload(Struct, frozen=True, kw_only=True):
 
     @property
     def manifest_digest(self) -> str:
-        """What a plan remembers of the manifest."""
+        """The manifest digest that is stored in a plan."""
         return self.manifest.digest
 
     @property
     def key(self) -> str:
-        """The Stripe key of the environment. Raises `ConfigError` if it is missing or can't be used here."""
+        """The Stripe key in the environment. Raises `ConfigError` if it is missing or can't be used here."""
         key = check_key(os.environ.get(self.settings.api_key_env), self.settings.api_key_env)
         if is_live(key):
             check_live(target=self.target, live_targets=self.settings.live_targets)
@@ -153,12 +157,12 @@ class Workload(Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """Where Stripe is. Raises `ConfigError` where a key must not be sent there."""
+        """The address of Stripe. Raises `ConfigError` if a key must not be sent there."""
         named = self.options.stripe_url or os.environ.get("STRIPE_API_BASE") or self.settings.api_base
         return check_address(named, self.settings.allowed_api_bases)
 
     def limits(self, *, livemode: bool) -> RateLimits:
-        """How fast calls may leave: a share of Stripe's limits, or what the settings say."""
+        """The rate limits: a share of Stripe's limits, or those in the settings."""
         settings = self.settings
         share = DEFAULT_SHARE if settings.share_free is None else 1 - settings.share_free
         limits = RateLimits.of_account(livemode=livemode, share=share)
@@ -180,9 +184,9 @@ class Workload(Struct, frozen=True, kw_only=True):
 
     @property
     def state_place(self) -> StatePlace:
-        """Where the state is. A file that the command line names goes before a URL that the settings name.
+        """Where the state is.
 
-        Raises `ConfigError`.
+        A file named on the command line takes precedence over a URL in the settings. Raises `ConfigError`.
         """
         from dbt_stripe_sync.state.place import RemotePlace, StatePlace
 
@@ -208,7 +212,10 @@ class Workload(Struct, frozen=True, kw_only=True):
 
 
 def load_bare_workload(options: ProjectOptions) -> Workload:
-    """A dbt project without its syncs, for what needs none: dbt need not have parsed it yet. Raises `ConfigError`."""
+    """A dbt project without its syncs, for commands that need none: dbt need not have parsed it yet.
+
+    Raises `ConfigError`.
+    """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings)
     if any(problem.severity is Severity.ERROR for problem in problems):
@@ -223,8 +230,8 @@ def load_workload(
 ) -> Workload:
     """Discover the syncs of a dbt project.
 
-    Raises `ConfigError` with every problem at once, and with those that `look_further` finds in all syncs, as far as
-    they could be read. With `may_be_wrong`, syncs with mistakes are left out instead, to look at earlier runs.
+    Raises `ConfigError` with every problem at once, including those that `look_further` finds in all syncs, as far as
+    they could be read. With `may_be_wrong`, syncs with mistakes are left out instead, so that earlier runs can be read.
     """
     dbt = read_project(options.project_dir, options.chosen)
     settings, problems = parse_settings(dbt.settings)
@@ -233,7 +240,7 @@ def load_workload(
     parsed = parse_syncs(manifest.nodes, catalog, project=dbt.name)
     last = read_run_results(dbt.target_path / "run_results.json")
     gate = _judge(options, dbt, manifest, last, parsed.syncs, settings)
-    # The mistake may be fixed already, in a file that dbt hasn't parsed since.
+    # The mistake may already be fixed in a file that dbt hasn't parsed since.
     stale = find_stale(dbt, manifest, last, gate.held)
     problems = (
         *dbt.warnings,
@@ -292,7 +299,7 @@ def check_file_name(target: str) -> None:
 
 
 def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
-    """What keeps the log from being written to the target's warehouse, where the settings ask for one."""
+    """Why the log can't be written to the target's warehouse, if the settings ask for one."""
     if settings.log is None:
         return ()
     from dbt_stripe_sync.warehouse.registry import check_log
@@ -302,7 +309,7 @@ def _check_log(dbt: DbtProject, settings: Settings) -> tuple[Problem, ...]:
 
 
 def _check_diff(dbt: DbtProject, settings: Settings, syncs: Iterable[Sync]) -> tuple[Problem, ...]:
-    """What keeps the target's warehouse from comparing rows, where a sync or the settings ask for that."""
+    """Why the target's warehouse can't compare rows, if a sync or the settings ask for that."""
     asking = [sync for sync in syncs if sync.diff is DiffPlace.WAREHOUSE]
     if settings.diff != DiffPlace.WAREHOUSE.value and not asking:
         return ()
@@ -323,7 +330,7 @@ def _judge(
     syncs: Sequence[Sync],
     settings: Settings,
 ) -> Gate:
-    """What dbt's results say of the models that are read, unless they are to be ignored."""
+    """The judgment of the models by dbt's results, unless those are ignored."""
     known = recall(dbt.root, last, partial(built_place, dbt))
     if options.ignore_dbt_results:
         return Gate()
@@ -347,7 +354,7 @@ def _no_syncs() -> Problem:
 
 
 def check_syncs(nodes: Mapping[str, Mapping[str, Any]], project: str) -> None:
-    """Whether the syncs of a manifest's `nodes` are well formed. Raises `ConfigError` with every problem."""
+    """Check the syncs of a manifest's `nodes`. Raises `ConfigError` with every problem."""
     parsed = parse_syncs(parse_models(nodes, project), read_catalog(), project=project)
     if any(problem.severity is Severity.ERROR for problem in parsed.problems):
         raise ConfigError(parsed.problems)
@@ -361,7 +368,7 @@ def load_manifest(options: ProjectOptions) -> tuple[DbtProject, Manifest]:
 
 def build(workload: Workload) -> None:
     """Run the user's `dbt build` for the synced models and all their parents. Raises `ConfigError`."""
-    # By their qualified names: a bare one means every version of a model, and those of other packages.
+    # By their qualified names: a bare name means every version of a model, and models of other packages.
     models = sorted({".".join(model.fqn) or model.name for sync in workload.syncs for model in models_of(sync)})
     build_models(workload.dbt, workload.options.chosen, models)
 

@@ -34,7 +34,7 @@ def test_a_broken_manifest(customers):
 
     problem = problem_of(customers.cli())
 
-    assert "error[broken-manifest]: dbt's artifact can't be read: it is not JSON, or was cut short" in problem
+    assert "error[broken-manifest]: dbt's artifact can't be read: it is not valid JSON, or it is truncated" in problem
     assert "target/manifest.json" in problem
     assert "hint: remove it and run `dbt build` again" in problem
 
@@ -175,7 +175,7 @@ def test_a_live_key_on_a_target_that_is_not_named_as_live(customers, monkeypatch
 
     problem = problem_of(customers.cli())
 
-    assert "error[live-key]: the key is a live one, and target `dev` is not named as live" in problem
+    assert "error[live-key]: the key is a live one, and target `dev` is not in `live_targets`" in problem
     assert "live_targets: [dev]" in problem
     assert "a" * 24 not in problem
 

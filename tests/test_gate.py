@@ -171,8 +171,8 @@ def test_a_command_that_neither_builds_nor_tests_lifts_no_hold(tested, command):
 
     assert before
     assert (
-        "held back: the test `unique_customers_id` failed in `dbt build` at 2026-01-01 00:00 UTC, and not again since"
-        in ran.text
+        "held back: the test `unique_customers_id` failed in `dbt build` at 2026-01-01 00:00 UTC, "
+        "and has no newer result" in ran.text
     )
 
 
@@ -288,7 +288,7 @@ def test_a_model_of_which_nothing_is_known_is_told_and_synced(tested):
     ran = tested.cli()
 
     assert ran.exit_code == 0
-    assert "warning[no-dbt-results]: no result of dbt is known for `customers`: neither a build nor a test" in ran.text
+    assert "warning[no-dbt-results]: no dbt result is known for `customers`: neither a build nor a test" in ran.text
 
 
 def test_a_model_of_whose_tests_nothing_is_known_is_told(tested):
@@ -303,7 +303,7 @@ def test_a_model_of_whose_tests_nothing_is_known_is_told(tested):
 @pytest.mark.parametrize(
     ("statuses", "reason"),
     [
-        ({}, "no result of dbt is known for `customers`, and results are required"),
+        ({}, "no dbt result is known for `customers`, and results are required"),
         ({MODEL: "success"}, "no result of its test `unique_customers_id` is known, and results are required"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A state belongs to an account and a mode, never to a key: keys are rolled, restricted, and an organisation's."""
+"""A state belongs to an account and a mode, never to a key: keys are rolled, restricted, and an organization's."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def add(business, part, **node):
         (
             "disabled",
             {"resource_type": "model", "config": {"meta": SYNC}},
-            "the model `other` is disabled: it is not synced",
+            "the model `other` is disabled, so it is not synced",
         ),
         (
             "nodes",

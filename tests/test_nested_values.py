@@ -358,7 +358,7 @@ def test_stripe_can_not_take_one_currency_out_of_a_price(business):
     ran = business.cli()
 
     assert ran.exit_code == 1
-    assert "`currency_options.gbp` is null now, and Stripe can't empty it" in ran.text
+    assert "`currency_options.gbp` is null now, and Stripe can't clear it" in ran.text
 
 
 def test_all_other_currencies_leave_a_price_at_once(business):
@@ -571,7 +571,7 @@ BAD = "SELECT 'bad' AS id, {bad} AS cell"
             {"percent_off": {"value": 5}, "duration": {"value": "once"}, "redeem_by": "cell"},
             "(current_date + 300)::timestamp",
             "'infinity'::timestamp",
-            "`redeem_by` is a time without an end, or one that is too far away",
+            "`redeem_by` is infinite, or too far in the past or future",
             "make it null in the model",
         ),
         (

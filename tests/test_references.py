@@ -365,4 +365,4 @@ def test_a_look_up_by_what_finds_nothing_is_a_config_error(business):
     ran = business.cli()
 
     assert ran.exit_code == 2
-    assert "error[match-not-possible]: a customer can't be found by `name`" in ran.text
+    assert "error[match-not-possible]: a customer can't be matched by `name`" in ran.text

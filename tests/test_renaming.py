@@ -294,4 +294,4 @@ def test_a_name_with_changes_under_way_takes_no_records(renamed):
     moved = renamed.cli("state", "mv", "customers", "people")
 
     assert moved.exit_code == 2
-    assert "error[sync-undecided]: changes of the sync `people` have no known end yet" in moved.text
+    assert "error[sync-undecided]: changes of the sync `people` are unresolved" in moved.text

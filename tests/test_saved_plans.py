@@ -194,7 +194,7 @@ def test_a_plan_that_was_altered_in_any_place_is_refused(planned, plan, alter):
 
     assert ran.exit_code == 2
     assert ran.err.startswith(
-        f"error[plan-altered]: the plan is cut short or was altered after it was made\n  at {plan}\n"
+        f"error[plan-altered]: the plan file is truncated, or was altered after it was made\n  at {plan}\n"
     )
     assert ran.err.endswith(ANEW)
     assert planned.write_calls() == []

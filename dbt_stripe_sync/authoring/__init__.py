@@ -1,1 +1,1 @@
-"""What is written for the user into the dbt project: a first sync, and exposures for its lineage."""
+"""Writes files into the user's dbt project: a first sync, seeds, and exposures for the lineage graph."""

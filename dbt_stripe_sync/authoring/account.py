@@ -26,8 +26,8 @@ EXAMPLES = 3
 class Kind(Struct, frozen=True, kw_only=True):
     """A kind of object that can be imported.
 
-    `in_use` is the field that is false once an object can't be used. `refers` has the parameters that name objects of
-    other kinds, which must be in the seeds of those kinds.
+    `in_use` is the field that is false once an object can't be used. `refers` has the parameters that refer to objects
+    of other kinds, which must be in the seeds of those kinds.
     """
 
     resource: str
@@ -37,8 +37,8 @@ class Kind(Struct, frozen=True, kw_only=True):
     refers: tuple[tuple[str, str], ...] = ()
 
 
-# Products come before what refers to them. `expand` names what a list leaves out: docs.stripe.com/api/prices/object,
-# docs.stripe.com/api/coupons/object ("This field is not included by default").
+# Products come before objects that refer to them. `expand` names fields that a list omits:
+# docs.stripe.com/api/prices/object, docs.stripe.com/api/coupons/object ("This field is not included by default").
 KINDS: Mapping[str, Kind] = {
     kind.plural: kind
     for kind in (
@@ -51,8 +51,9 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-class Naming(Struct, frozen=True, kw_only=True):
-    """The names of the seeds and the project, as the tags of an earlier import have them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """The names of the seeds and of the project, which the tags of an earlier import contain."""
 
     project: str
     prefix: str
@@ -63,7 +64,7 @@ class Naming(Struct, frozen=True, kw_only=True):
 
 
 class Account:
-    """The objects of an account, kind by kind, in the order in which they refer to one another."""
+    """The objects of an account, kind by kind, ordered by their references."""
 
     def __init__(self, naming: Naming, catalog: Catalog, *, with_archived: bool) -> None:
         self._naming = naming
@@ -93,7 +94,7 @@ class Account:
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
-        """All that no seed has."""
+        """Everything that is in no seed."""
         return tuple(
             LeftOut(kind=kind, field=field, reason=reason, count=count, ids=tuple(self._ids[(kind, field, reason)]))
             for (kind, field, reason), count in self._left.items()
@@ -111,7 +112,7 @@ class Account:
         return True
 
     def _key(self, kind: Kind, resource: Resource, body: Body) -> str | None:
-        """The key of an object's row: its id, or what the row had that made it."""
+        """The key of an object's row: its id, or the key of the row that created it."""
         stripe_id, tag = str(body["id"]), object_value(body, f"metadata.{TAG}")
         if tag is None:
             if object_value(body, f"metadata.{FORMER_TAG}") is None:
@@ -152,5 +153,5 @@ def _id(value: Any) -> Any:
 
 
 def referred_first(plurals: Sequence[str]) -> Iterator[Kind]:
-    """Some kinds by their names, each after those that it refers to."""
+    """Some kinds by name, each after the kinds that it refers to."""
     return (kind for plural, kind in KINDS.items() if plural in plurals)

@@ -1,4 +1,4 @@
-"""Exposures, so that dbt's lineage graph and docs show every sync after the models that it reads."""
+"""Writes exposures, so that dbt's lineage graph and docs show every sync after the models that it reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILE = "stripe_sync_exposures.yml"
 HEADER = "# Written by `dbt-stripe-sync docs`; run it again when the syncs have changed."
-# Pages of the dashboard by resource; for the others its start page.
+# Pages of the Dashboard by resource; for others, its start page.
 _PAGES = {
     "coupon": "coupons",
     "customer": "customers",
@@ -39,8 +39,9 @@ _PAGES = {
 }
 
 
-class Referrer(Struct, frozen=True, kw_only=True):
-    """Who refers: the project's name, and the packages that restrict access to their models."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referrer:
+    """The source of references: the project's name, and the packages that restrict access to their models."""
 
     package: str
     restricted: frozenset[str] = frozenset()
@@ -48,8 +49,8 @@ class Referrer(Struct, frozen=True, kw_only=True):
     def may_refer_to(self, model: ModelNode) -> bool:
         """Whether dbt lets an exposure of the project depend on a model.
 
-        docs.getdbt.com/reference/resource-configs/access: a private model is for its own group, which no exposure has;
-        a protected one is for its own package where that says `restrict-access: true`.
+        docs.getdbt.com/reference/resource-configs/access: a private model is for its own group, which no exposure has.
+        A protected one is for its own package, if that has `restrict-access: true`.
         """
         if model.access == "private":
             return False
@@ -57,7 +58,7 @@ class Referrer(Struct, frozen=True, kw_only=True):
 
 
 def render_exposures(syncs: Sequence[Sync], referrer: Referrer) -> str:
-    """The YAML, the same for the same syncs; without the models that an exposure may not refer to."""
+    """The YAML, which is the same for the same syncs, without models that an exposure may not refer to."""
     lines = [HEADER, "version: 2", ""]
     exposures = [line for sync in sorted(syncs, key=lambda sync: sync.name) for line in _exposure(sync, referrer)]
     lines += ["exposures:", *exposures] if exposures else ["exposures: []"]
@@ -111,7 +112,7 @@ def _ref(model: ModelNode, package: str) -> str:
     names = [model.name] if model.package == package else [model.package, model.name]
     arguments = [f"'{name}'" for name in names]
     if model.version is not None:
-        # Without a version, `ref` would mean another model as soon as there is a newer one.
+        # Without a version, `ref` would mean another model as soon as there is a newer version.
         is_number = re.fullmatch(r"\d+(\.\d+)?", model.version) is not None
         arguments.append(f"v={model.version}" if is_number else f"v='{model.version}'")
     return f"ref({', '.join(arguments)})"

@@ -1,4 +1,4 @@
-"""Writes project files that a command generates as a whole each time."""
+"""Writes project files that a command generates completely each time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def write_generated(text: str, file: Path, *, header: str, command: str) -> bool:
     """Write the file, and return whether it has changed.
 
-    Raises `ConfigError` if a file exists that doesn't begin with `header`, so that it isn't a generated one.
+    Raises `ConfigError` if a file exists that doesn't begin with `header`, because then it isn't a generated one.
     """
     if file.exists():
         before = file.read_text(encoding="utf-8")

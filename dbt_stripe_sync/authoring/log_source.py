@@ -1,4 +1,4 @@
-"""The log in the warehouse as a dbt source, so that models can join Stripe's ids to rows."""
+"""Describes the log in the warehouse as a dbt source, so that models can join Stripe's ids to rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADER = "# Written by `dbt-stripe-sync log source`; run it again after an upgra
 
 
 def render_source(schema: str | None) -> str:
-    """The YAML. `schema` is the one that the settings name; without it, each target has its own."""
+    """The YAML. `schema` is the one in the settings; without it, each target has its own."""
     return "\n".join(_lines(schema or f"{{{{ target.schema }}}}{SCHEMA_SUFFIX}")) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Columns of a model matched to parameters of a Stripe resource, by name and by type."""
+"""Matches the columns of a model to parameters of a Stripe resource, by name and by type."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ _PLAIN_HASHES = frozenset({"address", "recurring"})
 _MONEY = re.compile(r"(^|_)(amount|balance|price)(_|$)")
 
 
-class KnownModel(Struct, frozen=True, kw_only=True):
-    """What is known of a model: its columns with their types, its keys by dbt, and the syncs that it may refer to."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModel:
+    """What is known of a model: its columns with their types, its keys in dbt, and the syncs that it may refer to."""
 
     name: str
     columns: Mapping[str, str]
@@ -44,17 +45,20 @@ class KnownModel(Struct, frozen=True, kw_only=True):
     syncs: Mapping[str, Sequence[Referable]] = field(default_factory=dict)
 
 
-class Unsure(Struct, frozen=True, kw_only=True):
-    """A mapping that is proposed, and why it is left to a person."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure:
+    """A proposed mapping, and why a person has to confirm it."""
 
     value: str | Mapping[str, str]
     reason: str
 
 
-class Matched(Struct, frozen=True, kw_only=True):
-    """What a first sync maps. `fields` are pairs of parameter and YAML value, `left` the columns that nothing takes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """The mappings of a first sync.
 
-    `unsure` has mappings that are not certain, `missing` the hashes and lists that Stripe requires.
+    `fields` are pairs of parameter and YAML value, and `left` the columns that match no parameter. `unsure` has
+    mappings that are not certain, `missing` the hashes and lists that Stripe requires.
     """
 
     key: tuple[str, ...]
@@ -72,10 +76,10 @@ def match_columns(
     chosen: Mapping[str, str],
     ask: Callable[[Sequence[str]], tuple[str, ...]] | None = None,
 ) -> Matched:
-    """The columns of a model as the fields of a sync.
+    """Match the columns of a model to the fields of a sync.
 
-    `chosen` is what the user maps by name, `ask` asks a person for the key. Raises `ConfigError` if a column doesn't
-    exist, if nothing says what the key is, or if no column matches a parameter that Stripe requires.
+    `chosen` is what the user maps by name, and `ask` asks for the key. Raises `ConfigError` if a column doesn't exist,
+    if the key can't be determined, or if no column matches a parameter that Stripe requires.
     """
     columns = known.columns
     _check_names((*key, *chosen.values()), columns, known.name)
@@ -109,7 +113,7 @@ def match_columns(
 def _fields(
     resource: Resource, known: KnownModel, chosen: Mapping[str, str]
 ) -> tuple[dict[str, str | Mapping[str, str]], dict[str, Unsure]]:
-    """What is certain, and what is not."""
+    """The certain mappings, and the uncertain ones."""
     fields: dict[str, str | Mapping[str, str]] = dict(chosen)
     unsure: dict[str, Unsure] = {}
     used = set(chosen.values())
@@ -123,13 +127,13 @@ def _fields(
             unsure[path] = found
         else:
             fields[path] = found
-            # The column of the currency is that of the parameter `currency` too.
+            # The column of the currency is also the column of the parameter `currency`.
             used |= {*_columns(found)} - {_currency_column(found)}
     return fields, unsure
 
 
 def _proposed(path: str, param: Param, known: KnownModel, used: set[str]) -> str | Mapping[str, str] | Unsure | None:
-    """Where a parameter's value comes from, by what its columns are called and hold."""
+    """The source of a parameter's value, from the names and types of the columns."""
     others = known.syncs.get(path, ())
     referred = find_reference(others, known.columns, used)
     if referred is not None:
@@ -148,7 +152,7 @@ def _proposed(path: str, param: Param, known: KnownModel, used: set[str]) -> str
 
 
 def _full_name(columns: Mapping[str, str], used: set[str]) -> Mapping[str, str] | None:
-    """A template over two columns with the parts of a person's name."""
+    """A template that joins two columns with the parts of a person's name."""
     by_name = {column.lower(): column for column in columns if column not in used}
     parts = [next((by_name[name] for name in names if name in by_name), None) for names in (GIVEN_NAMES, FAMILY_NAMES)]
     return {"template": " ".join(f"[[ {part} ]]" for part in parts)} if all(parts) else None
@@ -187,7 +191,7 @@ def _find(path: str, param: Param, columns: Mapping[str, str], used: set[str]) -
 
 
 def _value(path: str, param: Param, column: str, known: KnownModel) -> str | Mapping[str, str] | Unsure:
-    """How a column is mapped, and if that isn't certain, the reason."""
+    """How a column is mapped and, if that isn't certain, the reason."""
     column_type = known.columns[column]
     if param.kind is ParamKind.INTEGER and is_decimal(column_type):
         if not _MONEY.search(param.name):

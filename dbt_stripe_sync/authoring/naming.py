@@ -1,4 +1,4 @@
-"""What people call a Stripe parameter in their warehouse, and which column types it can come from."""
+"""Guesses which warehouse columns can provide a Stripe parameter, from their names and types."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "interval": ("billing_interval", "billing_period", "every"),
     "preferred_locales": ("language", "locale"),
 }
-# Stripe takes a country's two-letter code; a column that is called `country` may as well hold its name.
+# Stripe accepts a two-letter country code, but a column that is called `country` may contain the country's name.
 COUNTRY_CODES = ("country_code", "country_iso", "country_iso2", "iso_country", "iso_country_code", "country_alpha2")
 GIVEN_NAMES = ("first_name", "given_name", "forename", "firstname")
 FAMILY_NAMES = ("last_name", "family_name", "surname", "lastname")
@@ -52,7 +52,7 @@ _NESTED = re.compile(r"json|struct|map|array|list|variant|object|super|\[\]", re
 
 
 def names_for(path: str, param: Param) -> list[str]:
-    """What a column may be called that holds a parameter's value, the surest name first."""
+    """The names that a column with a parameter's value may have, the most certain name first."""
     whole, last = path.replace(".", "_"), path.rpartition(".")[2]
     names = [whole, f"stripe_{whole}", last, *ALIASES.get(last, ())]
     if last == "country":
@@ -61,7 +61,7 @@ def names_for(path: str, param: Param) -> list[str]:
 
 
 def is_country_name(path: str, column: str, column_type: str) -> bool:
-    """Whether what a column holds may be a country's name, but Stripe expects its code."""
+    """Whether a column may contain names of countries, although Stripe expects a code."""
     is_country = path.rpartition(".")[2] == "country"
     return is_country and column.lower() not in COUNTRY_CODES and not _TWO_LETTERS.search(column_type)
 
@@ -72,7 +72,7 @@ def is_decimal(column_type: str) -> bool:
 
 
 def fits(param: Param, column_type: str) -> bool:
-    """Whether a parameter can take what a column of this type holds."""
+    """Whether a parameter can accept the values of a column of this type."""
     nested = bool(_NESTED.search(column_type))
     if param.kind in {ParamKind.LIST, ParamKind.MAP, ParamKind.HASH}:
         return nested
@@ -89,7 +89,7 @@ def fits(param: Param, column_type: str) -> bool:
 
 
 def singulars(model: str) -> tuple[str, ...]:
-    """A model's name as that of one of its rows: `dim_customers` holds a `customer`, `stg_companies` a `company`."""
+    """A model's name in the singular: `dim_customers` contains `customer` rows, `stg_companies` `company` rows."""
     whole = _LAYERS.sub("", model)
     endings = {"ies": "y", "es": "", "s": ""}
     return tuple(dict.fromkeys((model, whole, *(whole.removesuffix(e) + end for e, end in endings.items()))))
@@ -105,7 +105,7 @@ def known_key(keys: Sequence[tuple[str, ...]], columns: Mapping[str, str]) -> tu
 def guess_key(columns: Mapping[str, str], model: str, resource: str) -> tuple[str, ...]:
     """The column whose name says that it is the model's own id, if there is one.
 
-    Another model's id and a code, such as a country's, identify no row by their names alone.
+    Another model's id, or a code such as a country's, doesn't identify a row by its name alone.
     """
     short = resource.rpartition(".")[2]
     by_name = {column.lower(): column for column in columns}

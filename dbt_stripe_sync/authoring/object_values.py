@@ -1,6 +1,6 @@
-"""A Stripe object's values as a sync can write them: what creation or an update takes, by its path.
+"""Extracts the values of a Stripe object that a sync can write, by the path of their parameter.
 
-The catalogue says which values can be set. What Stripe shows in another form than it takes is put into that form.
+The catalogue says which values can be set. Values that Stripe returns in another form than it accepts are converted.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Path = tuple[str, ...]
-# docs.stripe.com/api/prices/create: of an amount and its decimal form, one may be given; objects show both.
+# docs.stripe.com/api/prices/create: either an amount or its decimal form may be given; objects have both.
 DECIMAL = "_decimal"
-# docs.stripe.com/api/prices/object: the currency of the object itself is among its options.
+# docs.stripe.com/api/prices/object: the options include the currency of the object itself.
 _WITH_OWN_CURRENCY = "currency_options"
 
 
@@ -25,7 +25,7 @@ def read_values(body: Mapping[str, Any], params: Mapping[str, Param]) -> dict[Pa
 
 
 def find_unsettable(body: Mapping[str, Any], params: Mapping[str, Param]) -> Iterator[str]:
-    """The dotted paths of values that a sync can't write though they belong to a parameter."""
+    """The dotted paths of values that a sync can't write although they belong to a parameter."""
     for name, param in params.items():
         value = body.get(name)
         if value in (None, "", [], {}):
@@ -67,7 +67,7 @@ def _settable_fields(body: Mapping[str, Any], params: Mapping[str, Param]) -> di
 
 
 def _shown(body: Mapping[str, Any], name: str, param: Param) -> Any:
-    """An object's value, or the word that Stripe uses where it shows null, as for the last tier."""
+    """An object's value, or the keyword that Stripe uses where it returns null, as for the last tier."""
     value = body.get(name)
     return word_unshown(param) if value is None else value
 

@@ -1,4 +1,4 @@
-"""Which column of a model refers to the object that another sync makes."""
+"""Finds the column of a model that refers to an object of another sync."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-class Referable(Struct, frozen=True, kw_only=True):
-    """A sync whose objects others may refer to, by its only key column. `column` refers to it by a dbt test."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referable:
+    """A sync whose objects others may refer to, by its only key column.
+
+    `column` refers to it according to a dbt test.
+    """
 
     sync: str
     model: str
@@ -25,7 +29,7 @@ class Referable(Struct, frozen=True, kw_only=True):
 
 
 def find_referable(syncs: Iterable[Sync], relationships: Sequence[Relationship]) -> dict[str, tuple[Referable, ...]]:
-    """The syncs of each resource that a column may refer to, first those to which a `relationships` test leads."""
+    """The syncs of each resource that a column may refer to, first those that a `relationships` test names."""
     found: dict[str, list[Referable]] = {}
     for sync in syncs:
         if len(sync.key) != 1:
@@ -41,7 +45,7 @@ def find_referable(syncs: Iterable[Sync], relationships: Sequence[Relationship])
 def find_reference(
     syncs: Sequence[Referable], columns: Mapping[str, str], used: set[str]
 ) -> tuple[Referable, str] | None:
-    """The sync and the column that refers to it: by a test, by the other key's name, or as `customer_id` does."""
+    """The sync and the column that refers to it: by a test, by the name of its key, or by a name like `customer_id`."""
     by_name = {column.lower(): column for column in columns if column not in used}
     for sync in syncs:
         for name in _names(sync):
@@ -54,6 +58,6 @@ def _names(sync: Referable) -> Iterator[str]:
     if sync.column is not None:
         yield sync.column.lower()
     if sync.key.lower() not in {"id", "key", "code", "name"}:
-        yield sync.key.lower()  # `id` here is this model's own
+        yield sync.key.lower()  # `id` is this model's own here
     for stem in singulars(sync.model):
         yield f"{stem}_{sync.key.lower()}"

@@ -1,4 +1,4 @@
-"""A first sync for a model: its columns matched to parameters, checked, and written into the model's own YAML."""
+"""Writes a first sync for a model: matches its columns to parameters, checks it, and adds it to the model's YAML."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
 
 
-class FirstSync(Struct, frozen=True, kw_only=True):
-    """What the user asks for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstSync:
+    """The options of `init`.
 
     `fields` are parameters with their columns, for names that don't match. `ask` asks which of the model's columns is
-    the key, if nothing else says so.
+    the key, if it can't be determined.
     """
 
     model: str
@@ -51,7 +52,7 @@ class Written(Struct, frozen=True, kw_only=True):
 
 
 def find_model(manifest: Manifest, name: str) -> ModelNode:
-    """The model of that name. Raises `ConfigError` if there is none, or if it already has a sync."""
+    """The model with that name. Raises `ConfigError` if there is none, or if it already has a sync."""
     node = models_by_name(manifest.nodes.values(), manifest.project_name).get(name)
     if node is None:
         names = [node.name for node in manifest.nodes.values()]
@@ -67,9 +68,9 @@ def find_model(manifest: Manifest, name: str) -> ModelNode:
 def write_first_sync(
     asked: FirstSync, node: ModelNode, columns: Mapping[str, str], manifest: Manifest, catalog: Catalog, root: Path
 ) -> Written:
-    """Write the sync, once it is known to be well formed. `columns` are the model's, with their types.
+    """Write the sync, after checking that it is valid.
 
-    Raises `ConfigError` with what keeps it from being written; nothing is written then.
+    `columns` are the model's, with their types. Raises `ConfigError` with every problem, and then writes nothing.
     """
     resource = _find_resource(asked.resource, catalog)
     syncs = parse_syncs(manifest.nodes, catalog, project="").syncs
@@ -109,7 +110,7 @@ def _find_resource(name: str, catalog: Catalog) -> Resource:
 def _check(node: ModelNode, resource: Resource, matched: Matched, manifest: Manifest, catalog: Catalog) -> None:
     tagged = replace(node, meta={**node.meta, TAG: read_snippet(resource, matched)}, raw_meta=None)
     parsed = parse_syncs({**manifest.nodes, node.unique_id: tagged}, catalog, project="")
-    # What only the user can add, such as the items of a subscription, is left as a comment.
+    # Parts that only the user can add, such as the items of a subscription, are left as a comment.
     to_add = {"missing-one-of", "missing-parameter"}
     problems = [p for p in parsed.problems if p.where.model == node.name and p.code not in to_add]
     if problems:
@@ -117,7 +118,7 @@ def _check(node: ModelNode, resource: Resource, matched: Matched, manifest: Mani
 
 
 def _place(node: ModelNode, lines: list[str], manifest: Manifest, root: Path) -> tuple[Path, str]:
-    """The file that takes the sync, and its whole new text."""
+    """The file for the sync, and its complete new text."""
     if node.package != manifest.project_name and manifest.project_name:
         raise ConfigError(
             Problem(

@@ -1,4 +1,4 @@
-"""Stripe objects as a dbt seed: the columns, the CSV file, and the YAML with the sync that maps each column back."""
+"""Renders Stripe objects as a dbt seed: its columns, its CSV file, and the YAML with a sync that maps them back."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ KEY = "id"
 STEP = "  "
 # With more keys than this, all metadata goes into one JSON column, since such a wide table is unreadable.
 MOST_METADATA_COLUMNS = 20
-# A name in a field's path and in a warehouse: dots would lead into a hash, and dbt renders braces.
+# A name that is valid in a field's path and in a warehouse: dots would lead into a hash, and dbt renders braces.
 _PATH_NAME = re.compile(r"[A-Za-z0-9_ -]+")
-# PostgreSQL cuts longer names off (NAMEDATALEN).
+# PostgreSQL truncates longer names (NAMEDATALEN).
 MOST_NAME_CHARACTERS = 63
-# What dbt's seeds call a column's type, by the adapter's; others take the ones of standard SQL.
+# The names of column types in dbt seeds, by adapter; others use those of standard SQL.
 _TEXT_TYPES = {
     "athena": "varchar",
     "bigquery": "string",
@@ -48,8 +48,9 @@ class Row(Struct, frozen=True, kw_only=True):
     values: Mapping[Path, Any]
 
 
-class SeedColumn(Struct, frozen=True, kw_only=True):
-    """One column: the parameter's path, and how the cells are written. `as_json` has every cell as JSON text."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedColumn:
+    """One column: the parameter's path, and how the cells are written. With `as_json`, every cell is JSON text."""
 
     name: str
     path: Path
@@ -57,8 +58,9 @@ class SeedColumn(Struct, frozen=True, kw_only=True):
     as_json: bool = False
 
 
-class Seed(Struct, frozen=True, kw_only=True):
-    """A seed with its sync. `references` are the syncs that columns refer to, by the parameter."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A seed with its sync. `references` are the syncs that columns refer to, by parameter."""
 
     name: str
     resource: str
@@ -69,7 +71,7 @@ class Seed(Struct, frozen=True, kw_only=True):
 
     @property
     def key_column(self) -> str:
-        """The column with each row's key, which for most kinds of object is a parameter as well."""
+        """The column with each row's key, which is also a parameter for most kinds of object."""
         return KEY
 
 
@@ -103,7 +105,7 @@ def build_meta(seed: Seed) -> dict[str, Any]:
 
 
 def render_csv(seed: Seed) -> Iterator[str]:
-    """The lines of the CSV file. Every text is quoted, so that an empty cell is null and nothing else is."""
+    """The lines of the CSV file. Every text is quoted, so that only an empty cell is null."""
     has_key = any(column.path == (KEY,) for column in seed.columns)
     yield ",".join([*([] if has_key else [KEY]), *(column.name for column in seed.columns)])
     for row in seed.rows:
@@ -112,7 +114,7 @@ def render_csv(seed: Seed) -> Iterator[str]:
 
 
 def render_yaml(seeds: Sequence[Seed], *, header: str, adapter: str) -> str:
-    """The YAML of some seeds, which has each one's column types, its sync, and the tests of its key."""
+    """The YAML of some seeds, with each one's column types, its sync, and the tests of its key."""
     lines = [header, "version: 2", "", "seeds:"]
     for seed in seeds:
         lines += [f"{STEP}{line}" for line in _seed_lines(seed, adapter)]
@@ -170,7 +172,7 @@ _TEXTS = frozenset({ParamKind.STRING, ParamKind.ENUM, ParamKind.ANY, ParamKind.M
 def _needs_json(value: Any) -> bool:
     """Whether dbt's seeds would read another text than was written.
 
-    They take the word `null` for no value, and turn a carriage return into a line feed.
+    They read the word `null` as no value, and turn a carriage return into a line feed.
     """
     return isinstance(value, str) and ("\r" in value or value.strip().lower() == "null" or value != value.strip())
 
@@ -190,7 +192,7 @@ def _quoted(text: str) -> str:
 
 
 def _in_order(paths: Iterable[Path], resource: Resource) -> list[Path]:
-    """The id first, then as the catalogue has the parameters, metadata last."""
+    """The id first, then the parameters in the catalogue's order, metadata last."""
     names = list(resource.params)
 
     def place(path: Path) -> tuple[bool, bool, list[int], Path]:
@@ -207,7 +209,7 @@ def _in_order(paths: Iterable[Path], resource: Resource) -> list[Path]:
 
 
 def _column_name(path: Path, taken: set[str]) -> str:
-    """A name that needs no quotes in any warehouse, one for each path."""
+    """A name that needs no quotes in any warehouse, and is unique for each path."""
     plain = re.sub(r"[^a-z0-9_]+", "_", "_".join(path).lower()).strip("_")[: MOST_NAME_CHARACTERS - 4]
     name, number = plain, 2
     while name in taken:
@@ -217,7 +219,7 @@ def _column_name(path: Path, taken: set[str]) -> str:
 
 
 def _with_whole_metadata(rows: Sequence[Row], resource: Resource) -> Iterator[Row]:
-    """The same rows, with a map as one value where its keys are too many, or such that no field's path can name."""
+    """The same rows, with a map as one value if it has too many keys, or keys that no field's path can name."""
     maps = {name for name, param in resource.params.items() if param.kind is ParamKind.MAP}
     keys = {path for row in rows for path in row.values if len(path) > 1 and path[0] in maps}
     whole = {

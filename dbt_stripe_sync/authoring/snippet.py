@@ -1,4 +1,4 @@
-"""A first sync as lines of YAML, with what was not mapped as comments."""
+"""Renders a first sync as lines of YAML, with unmapped columns as comments."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Resource
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*")
-# YAML 1.1, which dbt speaks, reads these as booleans or as nothing.
+# In YAML 1.1, which dbt uses, these are booleans or null.
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def build_snippet(resource: Resource, matched: Matched) -> list[str]:
-    """The lines below `stripe_sync:`, two spaces a step, not indented themselves."""
+    """The lines below `stripe_sync:`, indented by two spaces per level, but not as a whole."""
     name = resource.name
     lines = [f"resource: {name}", f"key: {_names(matched.key)}", "fields:"]
     lines += [f"  {yaml_scalar(path)}: {_value(value)}" for path, value in matched.fields.items()]
@@ -37,7 +37,7 @@ def build_snippet(resource: Resource, matched: Matched) -> list[str]:
 
 
 def _missing(resource: Resource, matched: Matched) -> Iterator[str]:
-    """What Stripe requires and no column matches, each in the form that it takes."""
+    """The parameters that Stripe requires and no column matches, each in the form that it accepts."""
     mapped = {path.partition(".")[0] for path in (*matched.fields, *matched.unsure)}
     groups = [*lifecycle_of(resource.name).needs_one_of, *((name,) for name in matched.missing)]
     for group in dict.fromkeys(groups):
@@ -48,7 +48,7 @@ def _missing(resource: Resource, matched: Matched) -> Iterator[str]:
 
 
 def _form(param: Param | None, matched: Matched) -> str:
-    """How a list of hashes, or a hash, is mapped."""
+    """How to map a list of hashes, or a hash."""
     if param is None:
         return ""
     if param.kind is ParamKind.LIST and param.item is not None and param.item.kind is ParamKind.HASH:
@@ -58,7 +58,7 @@ def _form(param: Param | None, matched: Matched) -> str:
 
 
 def read_snippet(resource: Resource, matched: Matched) -> dict[str, object]:
-    """The same as values, to be checked before anything is written."""
+    """The same as values, to check them before anything is written."""
     key = matched.key[0] if len(matched.key) == 1 else list(matched.key)
     return {"resource": resource.name, "key": key, "fields": dict(matched.fields)}
 

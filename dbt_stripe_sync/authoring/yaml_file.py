@@ -19,7 +19,7 @@ SECTIONS = {"model": "models", "seed": "seeds", "snapshot": "snapshots"}
 
 
 def new_file(kind: str, model: str, snippet: Sequence[str]) -> str:
-    """The YAML of a model that has none."""
+    """The YAML for a model that has no file."""
     lines = ["config:", f"{STEP}meta:", f"{STEP * 2}{TAG}:", *_indented(snippet, 3)]
     return "\n".join(["version: 2", "", f"{SECTIONS[kind]}:", f"{STEP}- name: {model}", *_indented(lines, 2), ""])
 
@@ -84,7 +84,7 @@ def _find_model(document: Any, kind: str, model: str) -> CommentedMap | None:
 
 
 def _check_rest(before: str, after: str, kind: str, model: str, file: str) -> None:
-    """Check that the file means the same as before, apart from the new sync."""
+    """Check that the file has the same contents as before, apart from the new sync."""
     was, now = _load(before, file), _load(after, file)
     node = _find_model(now, kind, model)
     holder, _ = _place(node) if node is not None else (None, "")

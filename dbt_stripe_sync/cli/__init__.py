@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INTERRUPTED = 130
-# Each row that differs makes some dozen objects and no cycle. By default (700 of them, 10, 10) Python looks for cycles
-# among them so often that a first plan takes half as long again.
+# Each row that differs creates some dozen objects without cycles. With its default thresholds (700, 10, 10), Python
+# looks for cycles so often that a first plan takes half as long again.
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 UNSUPPORTED = Problem(
     code="unsupported-system",

@@ -1,4 +1,4 @@
-"""The commands that write for the user: init, import, docs, schema."""
+"""The commands that write project files: init, import, docs, schema."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def init(
 
 
 def _prefix(ctx: click.Context, param: click.Parameter, given: str) -> str:
-    """The start of a name that every warehouse takes."""
+    """The prefix of a name that is valid in every warehouse."""
     if re.fullmatch(r"[a-z_][a-z0-9_]*", given) is None:
         raise click.BadParameter("use lowercase letters, digits and underscores", ctx=ctx, param=param)
     return given

@@ -14,7 +14,7 @@ from dbt_stripe_sync.cli.sync import run
 from dbt_stripe_sync.cloud import trigger_job
 
 LONGEST_RUN = 4 * 60 * 60
-# The job decides what dbt builds, and its run is the one whose artifacts are taken.
+# The job decides what dbt builds, and the artifacts come from its run.
 NOT_OF_RUN = frozenset({"build", "dbt_cloud_job", "dbt_cloud_run", "dbt_cloud_wait"})
 
 

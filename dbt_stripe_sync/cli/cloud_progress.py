@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class CloudProgress:
-    """Says what is new of a run, once."""
+    """Reports each new state and step of a run once."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen

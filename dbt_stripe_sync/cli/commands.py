@@ -1,4 +1,4 @@
-"""Every command by its name. A command line without one means `run`."""
+"""Lists every command. A command line without a command means `run`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Modules are imported when their command is called: `ls` must not pay for `demo`.
+# A module is imported when its command is called: `ls` must not wait for `demo`.
 MODULES = {
     "run": "sync",
     "plan": "sync",
@@ -37,7 +37,7 @@ MODULES = {
     "demo": "local",
 }
 
-# What `--help` says of each, so that it need not import them all.
+# The summary of each command for `--help`, so that it need not import them all.
 SUMMARIES = {
     "run": "Plan and apply: make Stripe match the models.",
     "plan": "Show what would change in Stripe, and send nothing.",
@@ -110,7 +110,7 @@ SELECTORS = frozenset({"--select", "-s", "--exclude"})
 
 
 def _with_repeated(given: Sequence[str]) -> list[str]:
-    """`--select a b` as `--select a --select b`."""
+    """Turn `--select a b` into `--select a --select b`."""
     repeated: list[str] = []
     option = None
     for index, word in enumerate(given):
@@ -131,7 +131,7 @@ class Commands(click.Group):
     """Finds commands lazily, and takes arguments without a command as those of `run`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which they are needed."""
+        """The commands, in the order in which users need them."""
         del ctx
         return list(MODULES)
 
@@ -141,7 +141,7 @@ class Commands(click.Group):
         module = MODULES.get(cmd_name)
         if module is None:
             return None
-        # Python has its own meaning for `import`.
+        # `import` is a keyword in Python.
         found = vars(import_module(f"dbt_stripe_sync.cli.{module}"))
         command = found.get(cmd_name, found.get(f"{cmd_name}_"))
         if not isinstance(command, click.Command):
@@ -160,7 +160,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the command that was probably meant."""
+        """Suggest the command that was probably meant."""
         if args and args[0] not in MODULES and not args[0].startswith("-"):
             close = get_close_matches(args[0], MODULES, n=1)
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
@@ -184,6 +184,6 @@ class Commands(click.Group):
 def commands() -> None:
     """Keep Stripe in sync with your warehouse.
 
-    Run it after `dbt build`: it reads the models that say `stripe_sync` in their meta and makes Stripe match their
-    rows. Without a command, it does `run`.
+    Run it after `dbt build`: it reads the models with `stripe_sync` in their meta and makes Stripe match their rows.
+    Without a command, it runs `run`.
     """

@@ -1,4 +1,4 @@
-"""What a shell offers for an argument: the names of the project's syncs, models and runs, and of Stripe's resources."""
+"""Completes arguments in a shell: the project's syncs, models and runs, and Stripe's resources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_RUNS = 50
 
 
 def _matching(names: Callable[[click.Context], Iterable[str]]) -> Callable[..., list[str]]:
-    """Names that begin with what was typed. A project that can't be read has none: a shell shows no errors."""
+    """Names that begin with the typed text. A project that can't be read has none, because a shell shows no errors."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         del param

@@ -1,4 +1,4 @@
-"""The commands on what happened: runs, report."""
+"""The commands about past runs: runs, report."""
 
 from __future__ import annotations
 

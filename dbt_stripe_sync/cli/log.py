@@ -26,7 +26,7 @@ def log() -> None:
 def write(project: Project, screen: Screen, *, take_over: bool) -> int:
     """Write what the log in the warehouse lacks.
 
-    Every run does this at its end. Use it to create the tables before the first run, or where a run could not write its
+    Every run does this at its end. Use it to create the tables before the first run, or if a run could not write its
     log.
     """
     written = project.write_log(take_over=take_over)

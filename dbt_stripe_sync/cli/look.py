@@ -1,4 +1,4 @@
-"""The commands that only look: parse, ls, show, debug, fields."""
+"""The read-only commands: parse, ls, show, debug, fields."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), help="How
 @with_project
 @OUTPUT
 def parse(project: Project, screen: Screen, *, output: str | None) -> int:
-    """Check every sync against Stripe's parameters. Needs no key and no warehouse.
+    """Check every sync against Stripe's parameters.
 
-    Where the warehouse answers, columns are looked for as well.
+    Needs no key and no warehouse. If the warehouse is reachable, it also checks that the columns exist.
     """
     found = project.check()
     count = len(project.workload.syncs)
@@ -32,7 +32,7 @@ def parse(project: Project, screen: Screen, *, output: str | None) -> int:
         screen.lines([orjson.dumps(document).decode()])
         return 1 if any(problem.severity is Severity.ERROR for problem in found) else 0
     screen.problems(found)
-    # Errors raise: what is found here are warnings.
+    # Problems raise; only warnings are left here.
     warned = f", with {counted(len(found), 'warning')}" if found else ""
     screen.say([f"{count:,} {'sync is' if count == 1 else 'syncs are'} well formed{warned}."])
     return 1 if any(problem.severity is Severity.ERROR for problem in found) else 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
-# Commands whose failure sends an alert. Read-only commands have a person who sees the failure.
+# Commands whose failure sends an alert. For read-only commands, a person sees the failure.
 SENDING = frozenset({"run", "apply", "retry", "undo", "trigger"})
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -69,7 +69,7 @@ _SCREEN = (
 
 
 def with_project(command: Command) -> Command:
-    """Give a command the shared options, as its first two arguments: the project and the screen."""
+    """Give a command the shared options. Its first two arguments are then the project and the screen."""
 
     @wraps(command)
     def wrapped(**given: Any) -> Any:
@@ -93,7 +93,7 @@ def with_local_project(command: Command) -> Command:
 
 
 def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Any:
-    # Click keeps options in the reverse of their order; those of the command itself come first in its help.
+    # Click lists options in reverse order; the command's own options come first in its help.
     own = getattr(wrapped, "__click_params__", [])
     wrapped.__click_params__ = []  # type: ignore[attr-defined]
     for option in reversed(options):
@@ -103,7 +103,7 @@ def _with_options(wrapped: Callable[..., Any], options: Sequence[Callable[..., A
 
 
 def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any]]:
-    """What a command was given: the project, how to print, and what is the command's own."""
+    """Split a command's arguments into the project, the screen, and the command's own."""
     screen = Screen(
         log_format=given.pop("log_format"),
         colour=not given.pop("no_color") and wants_colour(),
@@ -115,13 +115,13 @@ def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any
 
 
 def project_options(given: Mapping[str, Any]) -> ProjectOptions:
-    """Which project, among all that a command was given."""
-    chosen = {name: given[name] for name in ProjectOptions.__struct_fields__ if name in given}
+    """The options of the project, from all arguments of a command."""
+    chosen = {name: given[name] for name in ProjectOptions.__slots__ if name in given}
     return ProjectOptions(**{**chosen, "project_dir": chosen["project_dir"] or Path()})
 
 
 def _fetch(options: ProjectOptions, screen: Screen, cloud: Mapping[str, Any]) -> None:
-    """Bring the artifacts of dbt Cloud into the target folder, where a run or a job of it is named."""
+    """Fetch the artifacts of dbt Cloud into the target folder, if a run or a job is named."""
     if cloud["job"] is None and cloud["run"] is None:
         if cloud["step"] is not None or cloud["wait"]:
             raise click.UsageError("`--dbt-cloud-step` and `--dbt-cloud-wait` need a job or a run of dbt Cloud")

@@ -1,4 +1,4 @@
-"""What a person sees: data on stdout, everything else on stderr."""
+"""Prints for people: data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
     from dbt_stripe_sync.report.progress import ProgressDisplay
 
-# Where no terminal ends the lines, nothing is cut or wrapped: a program, or `grep`, reads them.
+# Without a terminal, nothing is cut or wrapped, because a program or `grep` reads the lines.
 ENDLESS = 100_000
 
 
-class Screen(Struct, frozen=True, kw_only=True):
-    """How to print: progress as text or JSON lines, with or without colours; no progress if it `is_quiet`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """How to print: progress as text or JSON lines, with or without colors; no progress if it `is_quiet`."""
 
     log_format: str
     colour: bool
@@ -39,12 +40,12 @@ class Screen(Struct, frozen=True, kw_only=True):
 
     @property
     def width(self) -> int:
-        """Columns of the terminal; without one, more than any line has."""
+        """The columns of the terminal. Without a terminal, more than any line has."""
         return _width_of(sys.stdout)
 
     @property
     def error_width(self) -> int:
-        """The same of what notes are printed on."""
+        """The same for stderr, where notes are printed."""
         return _width_of(sys.stderr)
 
     @property
@@ -54,16 +55,16 @@ class Screen(Struct, frozen=True, kw_only=True):
 
     @property
     def can_ask(self) -> bool:
-        """Whether a person sits there who reads the questions and can answer them."""
+        """Whether a person can read and answer questions."""
         return self.log_format == "text" and sys.stdin.isatty() and sys.stderr.isatty()
 
     @property
     def has_colour(self) -> bool:
-        """Whether to colour what goes to stdout."""
+        """Whether to color stdout."""
         return self.colour and self.is_interactive
 
     def progress(self) -> ProgressDisplay:
-        """Progress in the form that was asked for."""
+        """Progress in the requested form."""
         if self.is_quiet:
             return NoDisplay()
         return open_progress(self.log_format, sys.stderr, colour=self.colour)
@@ -73,15 +74,15 @@ class Screen(Struct, frozen=True, kw_only=True):
         handler = _Notes(self)
         logger = logging.getLogger("dbt_stripe_sync")
         logger.handlers = [handler]
-        logger.propagate = False  # a driver may have given the root logger a form of its own
+        logger.propagate = False  # a driver may have set a format for the root logger
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print data. What a row or Stripe has put into it can't act on the terminal."""
+        """Print data. Characters from a row or from Stripe can't affect the terminal."""
         for line in lines:
             click.echo(printable(line), color=self.has_colour or None)
 
     def notes(self, lines: Iterable[str]) -> None:
-        """Print what a person needs to see, and no program reads, on stderr."""
+        """Print notes on stderr that are for people, not for programs."""
         for line in lines:
             click.echo(printable(line), err=True, color=None if self.colour else False)
 
@@ -98,18 +99,18 @@ class Screen(Struct, frozen=True, kw_only=True):
         return output == "json" or (output is None and self.log_format == "json")
 
     def confirm(self, question: str) -> bool:
-        """Ask, where `can_ask`; no answer is no."""
+        """Ask, if `can_ask`; no answer means no."""
         return click.confirm(question, default=False, err=True)
 
     def problems(self, problems: Iterable[Problem]) -> None:
-        """Print what is wrong."""
+        """Print problems."""
         if self.is_quiet:
             problems = [problem for problem in problems if problem.severity is Severity.ERROR]
         print_problems(problems, as_json=self.log_format == "json", colour=self.colour)
 
 
 def wants_colour() -> bool:
-    """Whether NO_COLOR leaves colours on. Any text in it turns them off (no-color.org)."""
+    """Whether NO_COLOR leaves colors on. Any text in it turns them off (no-color.org)."""
     return not os.environ.get("NO_COLOR")
 
 
@@ -137,7 +138,7 @@ class _Notes(logging.Handler):
 
 
 def print_problems(problems: Iterable[Problem], *, as_json: bool = False, colour: bool = True) -> None:
-    """Print problems on stderr, as text or as JSON lines among the progress. Only a terminal gets a `colour`."""
+    """Print problems on stderr, as text or as JSON lines among the progress. Colors are used only on a terminal."""
     found = tuple(problems)
     is_terminal = sys.stderr.isatty()
     has_colour = colour and is_terminal and wants_colour()
@@ -152,7 +153,7 @@ def print_problems(problems: Iterable[Problem], *, as_json: bool = False, colour
 def print_failure(error: BaseException) -> None:
     """Print an unexpected error as a JSON line with its traceback.
 
-    Its message, which may have row values, is left out.
+    Its message, which may contain row values, is omitted.
     """
     where = "".join(traceback.format_tb(error.__traceback__))
     line = log_line("failure", "error", code="unexpected", summary=type(error).__name__, traceback=hide_keys(where))

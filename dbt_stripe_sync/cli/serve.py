@@ -1,4 +1,4 @@
-"""The command that waits for dbt Cloud: serve."""
+"""The command that waits for dbt Cloud's webhooks: serve."""
 
 from __future__ import annotations
 

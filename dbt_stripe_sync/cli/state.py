@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def state() -> None:
-    """Look at, move, and rebuild what was last written to Stripe."""
+    """Inspect, move, and rebuild the record of what was written to Stripe."""
 
 
 @state.command("list")
@@ -59,7 +59,7 @@ def list_(project: Project, screen: Screen, *, sync: str | None, limit: int, out
 @click.argument("key")
 @OUTPUT
 def show(project: Project, screen: Screen, *, sync: str, key: str, output: str | None) -> int:
-    """Show one row's record: its object and our parameters."""
+    """Show one row's record: its object and parameters."""
     project.look_back()
     record = project.state.record(sync, key)
     screen.lines([tables.render_record_json(record)] if screen.as_json(output) else tables.render_record(record))
@@ -89,10 +89,10 @@ def forget(project: Project, screen: Screen, *, sync: str, keys: tuple[str, ...]
 @click.argument("sync", shell_complete=complete_sync)
 @click.argument("key")
 def settle(project: Project, screen: Screen, *, sync: str, key: str) -> int:
-    """Drop what is owed for one row.
+    """Drop the owed steps of one row.
 
-    For steps that you have done by hand or no longer want. Changes nothing in Stripe; `dbt-stripe-sync plan` lists what
-    is owed.
+    Use it for steps that you have done by hand or no longer want. Changes nothing in Stripe; `dbt-stripe-sync plan`
+    lists the owed steps.
     """
     steps = project.state.settle(sync, key)
     screen.say([f"Settled {len(steps):,} owed {'step' if len(steps) == 1 else 'steps'} of `{sync}` [{key}]:"])
@@ -113,7 +113,9 @@ def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: boo
     count = project.state.move(old, new, keep_tags=keep_tags)
     screen.say([f"Moved {count:,} {_records(count)} from `{old}` to `{new}`."])
     if keep_tags:
-        screen.say(["Their objects keep the old name in Stripe: without this state they can't be found by it."])
+        screen.say(
+            ["Their objects keep the old name in Stripe: if the state is lost, they can't be found under the new one."]
+        )
     else:
         screen.say(["The next run writes the new name to their objects; `dbt-stripe-sync plan` shows it."])
     return 0
@@ -123,7 +125,7 @@ def move(project: Project, screen: Screen, *, old: str, new: str, keep_tags: boo
 @with_project
 @click.argument("folder", type=FOLDER)
 def export(project: Project, screen: Screen, *, folder: Path) -> int:
-    """Write the whole state to Parquet files in FOLDER. They hold what was sent to Stripe: keep them private."""
+    """Write the whole state to Parquet files in FOLDER. They contain what was sent to Stripe: keep them private."""
     count = project.state.export(folder)
     screen.say([f"{count:,} {_records(count)} and every run are in {folder}."])
     return 0

@@ -76,7 +76,7 @@ def run(
     """
     if build:
         if screen.log_format == "json":
-            # dbt writes among our own lines.
+            # dbt's output is mixed with our own.
             os.environ.setdefault("DBT_LOG_FORMAT", "json")
         project.build()
     elif project.options.defer:
@@ -178,7 +178,7 @@ def _nothing_to_defer() -> Problem:
 
 
 def _agreement(project: Project, screen: Screen, progress: ProgressDisplay, *, yes: bool) -> bool | Agree:
-    """The answer that `--yes` gives, or the person at the terminal, who sees the plan first."""
+    """The answer of `--yes`, or of the person at the terminal, who sees the plan first."""
     if yes or not screen.can_ask:
         return yes
 
@@ -232,7 +232,7 @@ def rendered(
     with_hint: bool = True,
     all_rows: bool = False,
 ) -> Iterator[str]:
-    """A plan in one of the forms that it is printed in."""
+    """A plan in one of its output formats."""
     if form == "json":
         from dbt_stripe_sync.report import plan_json
 
@@ -256,7 +256,7 @@ def rendered(
 
 
 def finish(report: RunReport, project: Project, screen: Screen, output: str | None = None) -> int:
-    """Print what a run did, and give its exit code."""
+    """Print what a run did, and return its exit code."""
     has_succeeded = report.status is RunStatus.SUCCEEDED
     if output == "json":
         screen.lines(run_json.render_results(report))

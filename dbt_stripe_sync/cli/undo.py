@@ -1,4 +1,4 @@
-"""The command that puts back what a run has changed."""
+"""The command that reverses what a run has changed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def undo(
 
 
 def _cannot(plan: Plan, screen: Screen) -> Iterator[str]:
-    """What stays as the run left it, first of all."""
+    """The problems of what can't be undone, which are printed first."""
     if plan.problems:
         yield "Can't be undone:"
         yield from render_problems(plan.problems, colour=screen.has_colour, width=screen.width)

@@ -77,7 +77,7 @@ def _base_url(host: str) -> str:
 
 
 def _is_safe(host: str) -> bool:
-    """The token travels over TLS, or stays on this machine."""
+    """Whether the token is sent over TLS, or stays on this machine."""
     try:
         parts = urlsplit(_base_url(host))
         is_loopback = parts.hostname in LOOPBACK

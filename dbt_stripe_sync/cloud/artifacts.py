@@ -140,7 +140,10 @@ async def download_compiled(
 
 
 def _uncompiled(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """The files of ephemeral models without compiled SQL: these are executed, others are read from their tables."""
+    """The files of ephemeral models without compiled SQL.
+
+    These are executed; other models are read from their tables.
+    """
     for node in (manifest.get("nodes") or {}).values():
         is_ephemeral = (node.get("config") or {}).get("materialized") == "ephemeral"
         if is_ephemeral and not node.get("compiled_code") and node.get("original_file_path"):

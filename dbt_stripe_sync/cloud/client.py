@@ -1,4 +1,4 @@
-"""Requests to dbt Cloud's Admin API v2: authenticated, repeated while that is safe, with errors a user can act on."""
+"""Sends requests to dbt Cloud's Admin API v2: authenticated, retried if that is safe, with actionable errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_ATTEMPTS = 5
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 30.0
-# An artifact of a large project takes a while to arrive; a connection that has been silent for this long is dead.
+# An artifact of a large project takes a while to arrive. A connection without data for this long is dead.
 SILENCE_SECONDS = 60.0
 CONNECT_SECONDS = 15.0
 CHUNK_BYTES = 1 << 20
@@ -40,7 +40,7 @@ class MaybeSentError(Exception):
 
 
 class CloudClient:
-    """One account of dbt Cloud. `what` in each call names what is asked for, for messages."""
+    """One account of dbt Cloud. `what` in each call describes the request, for messages."""
 
     def __init__(self, access: CloudAccess, session: aiohttp.ClientSession) -> None:
         self._access = access
@@ -105,7 +105,7 @@ class CloudClient:
     async def _answer(
         self, method: str, path: str, what: str, *, params: Mapping[str, str] | None, body: Mapping[str, Any] | None
     ) -> aiohttp.ClientResponse:
-        """The first answer that another attempt would not better."""
+        """The first answer that another attempt would not improve."""
         for attempt in range(1, MOST_ATTEMPTS + 1):
             try:
                 answer = await self._session.request(
@@ -113,7 +113,7 @@ class CloudClient:
                     self._root + path,
                     params=params,
                     data=orjson.dumps(body) if body is not None else None,
-                    allow_redirects=method == "GET",  # aiohttp leaves the token out where one leads to another host
+                    allow_redirects=method == "GET",  # aiohttp leaves out the token if a redirect leads to another host
                     headers={
                         "Authorization": f"Token {self._access.token}",
                         "Content-Type": "application/json",
@@ -197,7 +197,7 @@ def _data(body: bytes, what: str) -> Any:
 
 
 async def _said(answer: aiohttp.ClientResponse, token: str) -> str:
-    """The words of dbt Cloud itself, one line, without the token should it be repeated there."""
+    """The message of dbt Cloud itself on one line, without the token in case it is repeated there."""
     try:
         message = orjson.loads(await answer.read())["status"]["user_message"]
     except (aiohttp.ClientError, orjson.JSONDecodeError, KeyError, TypeError):
@@ -212,7 +212,7 @@ def _kind(error: BaseException) -> str:
 
 
 def _asked_to_wait(header: str | None) -> float | None:
-    """Seconds of a `Retry-After` header; a date in it is not worth a parser."""
+    """The seconds in a `Retry-After` header; a date in it isn't parsed."""
     try:
         return min(LONGEST_WAIT, max(0.0, float(header or "")))
     except ValueError:

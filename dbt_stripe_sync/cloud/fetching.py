@@ -1,4 +1,4 @@
-"""What the command line asks of dbt Cloud: bring a run's artifacts into the project's target folder; start a job."""
+"""The workflows of dbt Cloud: fetch a run's artifacts into the project's target folder, and start a job."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ COMPILED = "compiled"
 class CloudChoice(Struct, frozen=True, kw_only=True):
     """Which run of dbt Cloud: `run`, or the latest of `job`.
 
-    `step` names the step whose artifacts are taken, instead of the last that built models. `wait` is how many seconds
-    to wait for a run that is not over.
+    `step` names the step whose artifacts are used, instead of the last one that built models. `wait` is how many
+    seconds to wait for a run that isn't finished.
     """
 
     job: int | None = None
@@ -62,8 +62,9 @@ class CloudChoice(Struct, frozen=True, kw_only=True):
     poll: float = POLL_SECONDS
 
 
-class Fetched(Struct, frozen=True, kw_only=True):
-    """What was brought into the target folder."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What was fetched into the target folder."""
 
     run: CloudRun
     step: int
@@ -78,9 +79,9 @@ def fetch_artifacts(
     access: CloudAccess | None = None,
     tell: Callable[[CloudRun], None] = lambda _: None,
 ) -> Fetched:
-    """Replace the artifacts in the project's target folder by those of a run.
+    """Replace the artifacts in the project's target folder with those of a run.
 
-    Side effects: `manifest.json`, `run_results.json` and `compiled/` of the target folder. Raises `SyncError`.
+    Side effects: writes `manifest.json`, `run_results.json` and `compiled/` in the target folder. Raises `SyncError`.
     """
     project = read_project(options.project_dir, options.chosen)
 
@@ -177,7 +178,7 @@ def _provenance(run: CloudRun, step: int, manifest: Mapping[str, Any]) -> dict[s
 
 
 def _put_in_place(folder: Path, target_path: Path, provenance: Mapping[str, Any]) -> None:
-    """Results before the manifest: wherever this stops, no manifest is left with results that hide its failures."""
+    """Move the results before the manifest, so that no manifest is ever left with results that hide its failures."""
     results = folder / RESULTS
     if results.exists():
         results.replace(target_path / RESULTS)

@@ -105,7 +105,7 @@ async def find_latest_run(client: CloudClient, job_id: int) -> CloudRun | None:
 
 
 async def start_run(client: CloudClient, job_id: int, cause: str) -> CloudRun:
-    """Start a job once, also where dbt Cloud's answer gets lost. Raises `DbtCloudError`."""
+    """Start a run exactly once, even if dbt Cloud's answer is lost. Raises `DbtCloudError`."""
     what = f"job {job_id}"
     mark = uuid4().hex[:8]
     cause = f"{cause} ({mark})"

@@ -1,1 +1,1 @@
-"""dbt meta to syncs, with every problem at once."""
+"""Turns dbt meta into syncs, and reports every problem at once."""

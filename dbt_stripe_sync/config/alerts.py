@@ -20,7 +20,7 @@ FORMS = tuple(form.value for form in AlertForm)
 class Alert(Struct, frozen=True, kw_only=True):
     """One address to notify.
 
-    `url_env` names the variable that holds it, since such an address is a secret. `when` has the reasons for notifying
+    `url_env` names the variable that contains it, since such an address is a secret. `when` has the reasons to notify
     it; `link` is a page of the user's to link to.
     """
 
@@ -31,7 +31,7 @@ class Alert(Struct, frozen=True, kw_only=True):
 
 
 def parse_alerts(raw: Any, where: Location, problems: Problems) -> tuple[Alert, ...]:
-    """The well-formed alerts; mistakes go to `problems`."""
+    """The valid alerts; mistakes are added to `problems`."""
     entries = raw if isinstance(raw, list) else [raw]
     found = []
     for index, entry in enumerate(entries):

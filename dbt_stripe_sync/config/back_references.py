@@ -1,7 +1,7 @@
-"""References that point back: a parameter that can be set in an update may name an object that needs this one first.
+"""Handles references that point back: a parameter that an update can set refers to an object that needs this one first.
 
-`product.default_price` names a price, and a price needs its product. The product is then created without it. A separate
-sync, a part of the first, sets the parameter once the price exists.
+`product.default_price` refers to a price, and a price needs its product. So the product is created without it, and a
+separate step sets the parameter once the price exists.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def split_back_references(syncs: Sequence[Sync], catalog: Catalog) -> tuple[Sync, ...]:
-    """The syncs, with separate parts for references that point back. A cycle that needs both objects first remains."""
+    """The syncs, with separate steps for references that point back. A cycle that needs both objects first remains."""
     by_name = {sync.name: sync for sync in syncs}
     if len(by_name) < len(syncs):
-        return tuple(syncs)  # a name that is taken twice is an error of its own
+        return tuple(syncs)  # a name that is taken twice is another error
     while cycle := find_cycle(by_name.values()):
         found = next(_deferrable(cycle, by_name, catalog), None)
         if found is None:
@@ -55,7 +55,7 @@ def _deferrable(
 
 
 def _is_set_later(resource: Resource, field: FieldMapping) -> bool:
-    """Whether Stripe takes a parameter in an update, and creates the object without it."""
+    """Whether Stripe accepts a parameter in an update, and creates the object without it."""
     top, param = resource.params.get(field.path[0]), resource.param(field.path)
     if top is None or param is None or "update" not in resource.operations:
         return False
@@ -78,7 +78,7 @@ def _with_its_hash(sync: Sync, field: FieldMapping, resource: Resource) -> tuple
 
 
 def _split(sync: Sync, later_fields: Sequence[FieldMapping], field: FieldMapping) -> tuple[Sync, Sync]:
-    """A sync without some fields, and the part of it that sets them, named after one."""
+    """A sync without some fields, and the separate step that sets them, named after one of them."""
     fields = tuple(other for other in sync.fields if other not in later_fields)
     name = f"{sync.name}{PART_SEPARATOR}{'.'.join(field.path)}"
     fingerprint = sha256(json.dumps([sync.fingerprint, field.path]).encode()).hexdigest()[:32]

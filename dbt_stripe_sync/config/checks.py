@@ -1,4 +1,4 @@
-"""What a sync asks of Stripe that Stripe can't do, and what several syncs ask of each other."""
+"""Checks what syncs ask of Stripe, and how several syncs fit together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METADATA = "metadata"
 
 
 def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problems: Problems) -> None:
-    """Whether the resource can be synced, in this mode, with this removal and these matches."""
+    """Check that the resource can be synced in this mode, with this removal and these matches."""
     if lifecycle.refused is not None:
         problems.add(
             "refused-resource",
@@ -55,7 +55,7 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
         problems.add(
             "not-readable",
             sync.where.at_field("refresh_every"),
-            f"Stripe has no way to read {with_article(resource.name)} back",
+            f"{with_article(resource.name)} can't be read back from Stripe",
             "remove `refresh_every`",
         )
     if sync.when_ended is WhenEnded.RESTART and not lifecycle.ended:
@@ -63,7 +63,7 @@ def check_resource(sync: Sync, resource: Resource, lifecycle: Lifecycle, problem
             "restart-not-allowed",
             sync.where.at_field("when_ended"),
             f"once {with_article(resource.name)} has ended, a new one can't replace it",
-            "remove `when_ended`; a new key makes a new object",
+            "remove `when_ended`; a new key creates a new object",
         )
     for match in sync.match:
         _check_findable(resource, match.by, sync.where.at_field("match"), problems)
@@ -92,9 +92,9 @@ def _check_findable(resource: Resource, by: str, where: Location, problems: Prob
         problems.add(
             "match-not-possible",
             where,
-            f"{with_article(resource.name)} can't be found by `{by}`: "
+            f"{with_article(resource.name)} can't be matched by `{by}`: "
             "Stripe lists them only under the object that they belong to",
-            "find it by its `id`" if "id" in lifecycle.found_by else "every row makes an object of its own",
+            "match by `id`" if "id" in lifecycle.found_by else "every row creates a new object",
         )
         return
     first, _, rest = by.partition(".")
@@ -102,13 +102,15 @@ def _check_findable(resource: Resource, by: str, where: Location, problems: Prob
         problems.add(
             "match-not-possible",
             where,
-            f"{with_article(resource.name)} can't be found by `{by}`",
-            f"it is found by {listed(found_by)}{did_you_mean(by, found_by)}" if found_by else "nothing finds it",
+            f"{with_article(resource.name)} can't be matched by `{by}`",
+            f"match by {listed(found_by)}{did_you_mean(by, found_by)}"
+            if found_by
+            else "remove it: nothing can match it",
         )
 
 
 def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
-    """Whether what creation requires is mapped, an update can take what is mapped, and nulls can clear."""
+    """Check that what creation requires is mapped, that updates accept what is mapped, and that nulls can clear it."""
     if sync.mode is Mode.UPDATE:
         _check_changeable(sync, resource, problems)
     else:
@@ -122,7 +124,7 @@ def check_fields(sync: Sync, resource: Resource, problems: Problems) -> None:
             problems.add(
                 "not-clearable",
                 field.where,
-                f"Stripe can't empty `{'.'.join(field.path)}` of {with_article(resource.name)}",
+                f"Stripe can't clear `{'.'.join(field.path)}` of {with_article(resource.name)}",
                 "remove `nulls: clear`; then a row that becomes null is rejected, or left alone by `nulls: ignore`",
             )
     _check_metadata(sync, problems)
@@ -146,7 +148,7 @@ def _check_one_of(sync: Sync, resource: Resource, problems: Problems) -> None:
 
 
 def _is_wrong(place: str | None, sync: Sync, problems: Problems) -> bool:
-    """Whether a place has a reported problem already, so that reporting it as missing would add nothing."""
+    """Whether a location already has a problem, so that reporting it as missing would add nothing."""
     found = (problem.where for problem in problems.found if problem.where.model == sync.where.model)
     return any(f"{where.field}.".startswith(f"{place}.") for where in found)
 
@@ -170,7 +172,7 @@ def _check_changeable(sync: Sync, resource: Resource, problems: Problems) -> Non
 def _check_required(
     fields: Sequence[FieldMapping], params: Mapping[str, Param], purpose: str, where: Location, problems: Problems
 ) -> None:
-    """Walk down what is mapped: a mapped hash must have its required parts."""
+    """Check that a mapped hash has its required parts, at any depth."""
     for param in params.values():
         if param.required and param.creatable and not any(field.path[0] == param.name for field in fields):
             problems.add(
@@ -262,13 +264,13 @@ def check_together(
             if name not in by_name:
                 hint = f"choose from {listed(sorted(by_name))}{did_you_mean(name, by_name)}"
                 where = sync.where.at_field("after")
-                problems.add("unknown-sync", where, f"`{sync.name}` comes after the unknown sync `{name}`", hint)
+                problems.add("unknown-sync", where, f"`after` of `{sync.name}` names the unknown sync `{name}`", hint)
     cycle = find_cycle(well_formed)
     if cycle:
         problems.add(
             "reference-cycle",
             by_name[cycle[0]].where,
-            f"these syncs refer to each other in a circle: {' -> '.join(cycle)}",
+            f"these syncs refer to each other in a cycle: {' -> '.join(cycle)}",
             "Stripe needs one of the objects first: remove one of the references",
         )
 
@@ -278,7 +280,7 @@ def _how_to_tell_apart(sync: Sync, other: Sync) -> str:
     if model.version is None or (model.package, model.name) != (other.model.package, other.model.name):
         return "give one of them another `name:`"
     return (
-        f"keep the block of one version alone, below `versions: - v: {model.latest_version}: config: meta:`, or give "
+        f"keep the block of only one version, below `versions: - v: {model.latest_version}: config: meta:`, or give "
         "one of them another `name:`"
     )
 
@@ -296,7 +298,7 @@ def _check_reference(
         hint = f"choose from {listed(sorted(by_name))}{did_you_mean(reference.sync, by_name)}"
         problems.add("unknown-sync", where, f"`{sync.name}` refers to the unknown sync `{reference.sync}`", hint)
     elif not other.key or not reference.columns or other.resource not in resources:
-        pass  # what is wrong there is said at its own place
+        pass  # its problems are reported at its own location
     elif len(other.key) != len(reference.columns):
         problems.add(
             "reference-key",
@@ -308,13 +310,13 @@ def _check_reference(
         problems.add(
             "nothing-to-keep",
             where.at_field("when_replaced"),
-            f"`{other.name}` never leaves an old {other.resource} in use beside the one that replaced it",
-            "remove `when_replaced`; it is for what stays when it is replaced, such as the price of a subscription",
+            f"`{other.name}` never keeps an old {other.resource} in use after it is replaced",
+            "remove `when_replaced`; it is for objects that remain after they are replaced, such as prices",
         )
 
 
 def references_in(fields: Iterable[FieldMapping]) -> Iterator[tuple[SyncRef | Lookup, Location]]:
-    """Every reference to another object in some fields, at any depth, with its place."""
+    """Every reference to another object in some fields, at any depth, with its location."""
     for field in fields:
         yield from _references_of(field.value, field.where)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def check_columns(sync: Sync, columns: Mapping[str, Iterable[str]]) -> tuple[Problem, ...]:
     """Columns that the sync reads and its models lack.
 
-    `columns` has those of each model by the model's unique id; a model without is not looked at.
+    `columns` has those of each model by the model's unique id; models that it lacks are skipped.
     """
     problems = Problems()
     for model, column, where in _reads(sync):
@@ -47,7 +47,7 @@ def _reads(sync: Sync) -> Iterator[tuple[ModelNode, str, Location]]:
     for column in sync.key:
         yield sync.model, column, sync.where.at_field("key")
     of_fields = list(_field_reads(sync.fields, sync.model))
-    # What rows are matched by is most often a field as well, whose place is the one to fix.
+    # A column that rows are matched by is usually also a field, whose location is the one to fix.
     mapped = {(model.unique_id, column) for model, column, _ in of_fields}
     for match in sync.match:
         for column in _columns(match.value):

@@ -1,4 +1,4 @@
-"""Constants that Stripe accepts only in updates, in a sync that creates: found by `parse`, not by the first new row."""
+"""Finds constants that Stripe accepts only in updates, in a sync that creates: by `parse`, not by the first new row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_early_words(sync: Sync, resource: Resource, problems: Problems) -> None:
-    """Whether what is the same for every row can be said of an object that is only being made."""
+    """Check that constants can be sent when an object is created."""
     if sync.mode is Mode.UPDATE:
         return
     for value, param, where in _constants((field, resource.param(field.path)) for field in sync.fields):

@@ -18,7 +18,7 @@ def without_secrets(text: str) -> str:
 
 
 def find_secrets(value: Any) -> Iterator[tuple[str, ...]]:
-    """The paths of the texts and names in some YAML that hold a secret. A path may hold one itself."""
+    """The paths of the texts and names in some YAML that contain a secret. A path may contain one itself."""
     if isinstance(value, str):
         if SECRET.search(value):
             yield ()

@@ -1,4 +1,4 @@
-"""The `limits` of a sync: how many rows may change, be removed or be rejected, and how often Stripe is read."""
+"""Parses the `limits` of a sync: how many rows may change, be removed or be rejected, and how often Stripe is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COUNT = re.compile(r"\d[\d_]*")
 
 
 def parse_limits(raw: Any, where: Location, problems: Problems) -> Limits:
-    """What the `limits` of a sync say; `where` is their place."""
+    """Parse the `limits` of a sync; `where` is their location."""
     if not isinstance(raw, dict):
         problems.add("not-a-mapping", where, "`limits` is not a YAML mapping", f"it takes {listed(LIMITS)}")
         return Limits()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def parse_fields(
     raw: Any, params: Mapping[str, Param], around: Around, where: Location, prefix: tuple[str, ...] = ()
 ) -> tuple[FieldMapping, ...]:
-    """Every field of a `fields:` block, in its order. What is wrong goes to `around.problems`."""
+    """Every field of a `fields:` block, in order. Problems are added to `around.problems`."""
     if not isinstance(raw, dict):
         around.problems.add("not-a-mapping", where, "`fields` is not a YAML mapping", "write `parameter: column`")
         return ()
@@ -72,7 +72,7 @@ def check_twice(found: Sequence[FieldMapping], problems: Problems) -> None:
 
 
 def _beside(field: FieldMapping, other: FieldMapping) -> str:
-    return "twice" if field.path == other.path else f"beside the whole of `{'.'.join(other.path)}`"
+    return "twice" if field.path == other.path else f"together with `{'.'.join(other.path)}` as a whole"
 
 
 def parse_value(raw: Any, param: Param, around: Around, where: Location) -> Value | None:
@@ -121,7 +121,7 @@ def _shaped(raw: dict[str, Any], param: Param, around: Around, where: Location) 
 
 
 def _meant(raw: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A mapping of no kind with the name in place that was probably meant, so that the rest of it is read as well."""
+    """A mapping of an unknown kind, with the kind that was probably meant, so that the rest is parsed, too."""
     for name in raw:
         kind = closest(name, SHAPES)
         if kind is not None:

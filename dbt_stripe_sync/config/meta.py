@@ -1,7 +1,7 @@
-"""What dbt says of a model's syncs: the raw `stripe_sync` blocks, wherever in the project they were written.
+"""Reads the raw `stripe_sync` blocks of a model, wherever in the project they were written.
 
-Model meta in YAML, `+meta` in dbt_project.yml and `config(meta=…)` in SQL all end up in the model's meta; columns may
-carry their own share.
+Model meta in YAML, `+meta` in dbt_project.yml and `config(meta=…)` in SQL all become the model's meta; columns may have
+their own part.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BLOCK = "stripe_sync"
 COLUMN_FIELD = "stripe_field"
-# One or two letters of eleven that are swapped, missing or too many (difflib's ratio).
+# One or two of eleven letters that are swapped, missing or extra (difflib's ratio).
 ALMOST = 0.85
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
@@ -90,7 +90,10 @@ def _mapped_columns(node: ModelNode) -> Iterator[tuple[str, Any]]:
 
 
 def _check_columns(node: ModelNode, syncs: Sequence[str], problems: Problems) -> None:
-    """A column's field belongs to a sync of its model; with several syncs it has to say to which."""
+    """Check that a column's field belongs to a sync of its model.
+
+    If the model has several syncs, the column has to name one.
+    """
     for column, named in _mapped_columns(node):
         where = Location(file=node.file, model=node.label, field=f"columns.{column}.meta")
         if isinstance(named, str):
@@ -142,7 +145,7 @@ def _check_lonely_columns(node: ModelNode, problems: Problems) -> None:
 
 
 def _check_rendered(before: Any, after: Any, where: Location, problems: Problems) -> None:
-    """Find what dbt 2 has rendered to nothing, silently: `{{ column }}` in meta."""
+    """Find expressions that dbt 2 has silently rendered to nothing: `{{ column }}` in meta."""
     if isinstance(before, str):
         if _is_rendered_away(before, after):
             problems.add(
@@ -164,7 +167,7 @@ def _check_rendered(before: Any, after: Any, where: Location, problems: Problems
 
 
 def _is_rendered_away(before: str, after: Any) -> bool:
-    """Whether every Jinja expression of a text has become nothing, and only the text around them is left."""
+    """Whether every Jinja expression of a text was rendered to nothing, and only the text around them is left."""
     if not _JINJA.search(before):
         return False
     return str(after if after is not None else "").split() == _JINJA.sub(" ", before).split()

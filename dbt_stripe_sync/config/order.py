@@ -1,4 +1,4 @@
-"""Syncs in the order of their references: what others refer to comes first."""
+"""Sorts syncs by their references: a sync comes after those that it refers to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def in_reference_order(syncs: Iterable[Sync]) -> tuple[Sync, ...]:
-    """The syncs, each after those that it refers to, else by name. Raises `graphlib.CycleError`."""
+    """The syncs, each after those that it refers to, and otherwise by name. Raises `graphlib.CycleError`."""
     known = {sync.name: sync for sync in sorted(syncs, key=lambda sync: sync.name)}
     sorter = TopologicalSorter({name: [p for p in sync.depends_on if p in known] for name, sync in known.items()})
     return tuple(known[name] for name in sorter.static_order())

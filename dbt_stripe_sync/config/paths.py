@@ -26,14 +26,14 @@ SHAPES: Mapping[str, frozenset[str]] = {
 }
 
 
-# YAML 1.1, which dbt 1.x speaks, reads an unquoted `on` as true; JSON writes that as text.
+# YAML 1.1, which dbt 1.x uses, reads an unquoted `on` as true; JSON writes that as text.
 YAML_ON = (True, "true")
 
 
 def is_nested(value: Any, param: Param) -> bool:
-    """Whether names and values are a hash's own fields written one below the other, not a kind of mapping.
+    """Whether a mapping contains a hash's own fields, and isn't a kind of mapping itself.
 
-    A name that is both (a hash with a field called `value`) is a field where all the names are fields.
+    If a name is both (a hash with a field called `value`), it is a field if all the names are fields.
     """
     if not isinstance(value, dict) or param.kind not in {ParamKind.HASH, ParamKind.MAP}:
         return False
@@ -45,12 +45,12 @@ def is_nested(value: Any, param: Param) -> bool:
 
 
 def is_shaped(value: Mapping[Any, Any]) -> bool:
-    """Whether names and values are one kind of mapping, with only the settings of that kind."""
+    """Whether a mapping is of a known kind, with only the settings of that kind."""
     return any(kind in value and value.keys() <= allowed for kind, allowed in SHAPES.items())
 
 
 def _is_constant_map(value: Any) -> bool:
-    """Whether `{value: …}` is a map itself; else `value` is a name in it, as in a meter event's payload."""
+    """Whether `{value: …}` is a kind of mapping; otherwise `value` is a field, as in a meter event's payload."""
     return isinstance(value, dict) and not is_shaped(value)
 
 

@@ -23,7 +23,7 @@ class Problems(Struct):
     def add(
         self, code: str, where: Location, summary: str, hint: str | None = None, *, severity: Severity = Severity.ERROR
     ) -> None:
-        """Note one."""
+        """Add a problem."""
         if replace(where, sync=None) in self._settled:
             return
         self.found.append(
@@ -37,5 +37,5 @@ class Problems(Struct):
         )
 
     def settle(self, where: Location) -> None:
-        """Leave out further problems at the same place, which follow from the first."""
+        """Suppress further problems at the same location, which follow from the first."""
         self._settled.add(replace(where, sync=None))

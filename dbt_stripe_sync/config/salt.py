@@ -11,9 +11,9 @@ FEWEST_CHARACTERS = 16
 
 
 def read_salt(text: str | None) -> bytes | None:
-    """The 32 bytes of the salt from the environment, or None.
+    """The 32 bytes of the salt in the environment, or None.
 
-    Raises `ConfigError` if it is short enough to be guessed.
+    Raises `ConfigError` if it is too short and could be guessed.
     """
     if not text:
         return None
@@ -23,7 +23,7 @@ def read_salt(text: str | None) -> bytes | None:
                 code="short-salt",
                 summary=f"the salt in `{SALT_VARIABLE}` has fewer than {FEWEST_CHARACTERS} characters",
                 where=Location(field=SALT_VARIABLE),
-                hint="make one with `openssl rand -hex 32`, and keep it as you keep the Stripe key",
+                hint="create one with `openssl rand -hex 32`, and store it like the Stripe key",
             )
         )
     return sha256(text.encode(errors="surrogateescape")).digest()

@@ -1,8 +1,8 @@
-"""The JSON Schema of `meta.stripe_sync` for editors, inside the shape of a dbt `schema.yml`.
+"""Builds the JSON Schema of `meta.stripe_sync` for editors, inside the structure of a dbt `schema.yml`.
 
-It knows every parameter of every resource that can be synced, with Stripe's descriptions and enums, and is permissive
-about all that is dbt's. What needs more than one place to be judged (required parameters, references) is left to
-`dbt-stripe-sync parse`. It is draft 7, which the YAML language server speaks in every version.
+It knows every parameter of every resource that can be synced, with Stripe's descriptions and enums, and accepts
+everything that belongs to dbt. Checks that involve several places (required parameters, references) are left to
+`dbt-stripe-sync parse`. It is draft 7, which every version of the YAML language server supports.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _PARTS: Mapping[str, Any] = {
     "nulls": _NULLS,
     "template": {"type": "string", "description": "Jinja2 over the columns, in `[[ ]]` and `[% %]`."},
     "value": {"description": "The same value for every row."},
-    "sync": {"type": "string", "description": "The sync that makes the object."},
+    "sync": {"type": "string", "description": "The sync that creates the object."},
     "key": {**_NAMES, "description": "The column with the key of the other sync's row."},
     "when_replaced": {
         "enum": [choice.value for choice in WhenReplaced],
@@ -137,7 +137,7 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "name": {"type": "string", "pattern": r"^[\w.-]{1,100}$", "description": "Default: the model's name."},
             "resource": {
                 "description": "The Stripe resource that each row is.",
-                # Other spellings of a name are understood too (`customers`), so they are no error here.
+                # Other spellings of a name are accepted, too (`customers`), so they are not an error here.
                 "anyOf": [{"enum": [resource.name for resource in resources]}, {"type": "string"}],
             },
             "key": {**_NAMES, "description": "The columns that identify a row."},
@@ -147,7 +147,7 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             "on_removed": _choice(
                 Removal, "What to do with the object when its row leaves the model. Default: `ignore`."
             ),
-            "on_ambiguous": _choice(OnAmbiguous, "What to do where `match` finds several objects for one row."),
+            "on_ambiguous": _choice(OnAmbiguous, "What to do if `match` finds several objects for one row."),
             "match_email": _choice(MatchEmail, "Whether an email address matches in another case. Default: `exact`."),
             "when_ended": _choice(
                 WhenEnded,
@@ -155,7 +155,7 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "one. Default: `keep`.",
             ),
             "on_drift": _choice(
-                OnDrift, "What to do where somebody has changed a mapped field in Stripe. Default: `report`."
+                OnDrift, "What to do if somebody has changed a mapped field in Stripe. Default: `report`."
             ),
             "on_deleted": _choice(
                 OnDeleted, "What to do with a row whose object was deleted in Stripe. Default: `reject`."
@@ -165,14 +165,12 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
                 "pattern": r"^\s*\d{1,6} ?[mhdw]\s*$",
                 "description": "How often the objects are read back from Stripe: `12h`, `7d`.",
             },
-            "items_owned": _choice(
-                ItemsOwned, "Which items of lists are the rows': those that they put there, or all."
-            ),
+            "items_owned": _choice(ItemsOwned, "Which items of lists belong to the row: those that it added, or all."),
             "limits": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {**dict.fromkeys(THRESHOLDS, threshold), MAX_READS: count},
-                "description": "Beyond one of these limits (`500` or `10%`), nothing of the sync is sent.",
+                "description": "If one of these limits (`500` or `10%`) is exceeded, nothing of the sync is sent.",
             },
             "nulls": _NULLS,
             "after": {
@@ -192,22 +190,22 @@ def _sync(resources: list[Resource]) -> dict[str, Any]:
             ),
             "history": {
                 "type": "boolean",
-                "description": "`true` syncs the closed rows of a snapshot, too. Default: its current rows alone.",
+                "description": "`true` syncs the closed rows of a snapshot, too. Default: only its current rows.",
             },
-            "enabled": {"type": "boolean", "description": "`false` leaves the sync out."},
+            "enabled": {"type": "boolean", "description": "`false` disables the sync."},
         },
     }
 
 
 class _Builder:
-    """Builds the parts of resources; parts that are alike are written once."""
+    """Builds the parts of resources; equal parts are written once."""
 
     def __init__(self) -> None:
         self.definitions: dict[str, Any] = {}
         self._known: dict[bytes, str] = {}
 
     def rule(self, resource: Resource) -> dict[str, Any]:
-        """What holds for a sync once it names this resource."""
+        """The schema of a sync that names this resource."""
         lifecycle = resource.lifecycle
         removals = [Removal.IGNORE.value, *(removal.value for removal in lifecycle.on_removed)]
         options = {option: {"type": "boolean"} for option in lifecycle.options}
@@ -246,7 +244,7 @@ class _Builder:
         return {"description": described, "allOf": [schema]} if described else schema
 
     def _source(self, param: Param) -> dict[str, Any]:
-        """Where a parameter's value may come from."""
+        """The possible sources of a parameter's value."""
         if param.kind is ParamKind.HASH and param.fields:
             nested = self._shared(self._fields(param.fields))
             return {"anyOf": [nested, self._named("value", _value())]}

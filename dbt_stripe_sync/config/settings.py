@@ -19,23 +19,30 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
 
 
-class Settings(Struct, frozen=True, kw_only=True):
-    """The settings of all syncs of a project.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings for all syncs of a project.
 
-    `api_key_env` names the variable with the key. `live_targets` are the dbt targets on which a live key works.
-    `account` is the only account that may be written to. `state` is the URL of a state on an object store.
-    Rates are requests a second; None takes 80 % of Stripe's own limits, and `share_free` (0 to 1) keeps another share
-    than the usual 0.2 free for other traffic.
-    `max_reads` is how many reads of Stripe a plan may take.
-    `outage_timeout` is for how many seconds requests are repeated while Stripe can't be reached.
-    `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
-    `memory_mb` is how much memory the comparison of rows may take before it spills to disk.
-    `store_values` says whether the state keeps the values of rows; a sync may say otherwise. `require_results` holds
-    models of which no result of dbt is known. A sync is stopped once Stripe has rejected `max_rejections_per_cause` of
-    its rows for one cause; 0 sets no limit. `show_amounts` shows what prices cost in plans without other
-    values. `alerts` are the addresses that are told of failures. `log` is `warehouse` where runs are logged there, in
-    the schema `log_schema`; None takes one beside the target's own. `diff` is where rows are compared unless a sync
-    says otherwise; with `warehouse`, the hashes of accepted rows are kept in the schema `diff_schema`.
+    `docs/settings.md` describes each one.
+
+    - `api_key_env` names the variable with the key. `live_targets` are the dbt targets that may use a live key, and
+      `account` is the only account that may be written to.
+    - `state` is the URL of a state on an object store.
+    - Rates are requests per second; None means 80 % of Stripe's own limits. `share_free` (0 to 1) changes the share
+      that is left to other traffic from 0.2.
+    - `max_reads` is how many reads of Stripe a plan may take. `outage_timeout` is for how many seconds requests are
+      retried while Stripe can't be reached.
+    - `warehouse_connect_timeout` and `warehouse_read_timeout` are seconds to wait for a connection and for each answer.
+    - `memory_mb` is how much memory comparing rows may take before it spills to disk.
+    - `store_values` says whether the state keeps row values; a sync may override it.
+    - `require_results` holds models without a known dbt result.
+    - A sync is stopped once Stripe has rejected `max_rejections_per_cause` of its rows for one cause; 0 means no limit.
+    - `show_amounts` shows amounts of prices in plans without other values.
+    - `alerts` are the addresses that receive alerts.
+    - `log` is `warehouse` if runs are logged there, in the schema `log_schema`; None means a schema next to the
+      target's own.
+    - `diff` is where rows are compared unless a sync overrides it. With `warehouse`, the hashes of accepted rows are in
+      the schema `diff_schema`.
     """
 
     api_key_env: str = "STRIPE_API_KEY"
@@ -65,7 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     diff_schema: str = "stripe_sync"
 
 
-# PostgreSQL cuts longer names, and two schemas could become one.
+# PostgreSQL truncates longer names, so two schemas could become one.
 LONGEST_SCHEMA = 63
 _TEXTS = ("api_key_env", "account", "state", "state_path", "api_base")
 _LOG = ("log", "log_schema")
@@ -91,7 +98,7 @@ NAMES = (*_TEXTS, *_LISTS, *_NUMBERS, *_COUNTS, *_SWITCHES, _ALERTS, *_LOG, *_DI
 
 
 def parse_settings(raw: Any, *, file: str = "dbt_project.yml") -> tuple[Settings, tuple[Problem, ...]]:
-    """The settings, and what is wrong with them."""
+    """The settings, and their problems."""
     where = Location(file=file, field="vars.stripe_sync")
     problems = Problems()
     if raw is None:
@@ -145,7 +152,7 @@ def _take_text(chosen: dict[str, Any], name: str, value: Any, where: Location, p
     elif name == "account" and not value.startswith("acct_"):
         problems.add("bad-setting", where, "`account` is not an account id", "write the id that begins with `acct_`")
     elif name == "log" and value != "warehouse":
-        problems.add("bad-setting", where, "the log can't be kept there", "write `log: warehouse`, or remove it")
+        problems.add("bad-setting", where, f"`log` can't be `{value}`", "write `log: warehouse`, or remove it")
     elif name == "diff" and value not in {place.value for place in DiffPlace}:
         problems.add("bad-setting", where, f"`diff` can't be `{value}`", "write `local` or `warehouse`")
     elif name in _SCHEMAS and not 0 < len(value) <= LONGEST_SCHEMA:

@@ -1,4 +1,4 @@
-"""Whether a text names a place on an object store where a state can be."""
+"""Checks whether a text is a location on an object store where a state can be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words for hints: what was probably meant, and lists of names."""
+"""Formats hints: the name that was probably meant, and lists of names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST_LISTED = 12
-# One letter of four that is another, or one of eight that is missing (difflib's ratio).
+# One letter of four that is different, or one of eight that is missing (difflib's ratio).
 ALMOST = 0.75
 
 

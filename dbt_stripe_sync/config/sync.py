@@ -1,4 +1,4 @@
-"""`stripe_sync` meta to `Sync`, checked against the catalogue, with every problem at once."""
+"""Parses `stripe_sync` meta into `Sync`, checked against the catalogue, and reports every problem at once."""
 
 from __future__ import annotations
 
@@ -80,10 +80,11 @@ _NAME = re.compile(r"[\w.-]{1,100}")
 WHAT_CAN_BE = "`dbt-stripe-sync fields` lists what can be synced"
 
 
-class ParsedConfig(Struct, frozen=True, kw_only=True):
-    """The syncs that are well formed, and everything that is wrong with the others.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedConfig:
+    """The valid syncs, and every problem of the others.
 
-    `broken` are those others as far as they could be read: columns that they lack can still be found.
+    `broken` are those others as far as they could be read, so that missing columns can still be found.
     """
 
     syncs: tuple[Sync, ...]
@@ -123,13 +124,13 @@ class _Parser(Struct):
     problems: Problems
 
     def parse(self, project: str) -> Sync:
-        """The sync, as far as it can be read: each problem is noted, and the rest is read all the same."""
+        """The sync, as far as it can be read. Each problem is added, and reading continues."""
         raw, where = self.block.raw, self.block.where
         self._check_keys()
         self._check_name()
         resource = self._resource()
         key = self._key()
-        # What can only be inserted needs no word for it.
+        # A resource that can only be inserted doesn't need a mode.
         is_insert_only = resource is not None and Mode.UPSERT not in resource.lifecycle.modes
         mode = self._choice("mode", Mode, Mode.INSERT if is_insert_only else Mode.UPSERT)
         on_removed = self._choice("on_removed", Removal, Removal.IGNORE)
@@ -269,7 +270,7 @@ class _Parser(Struct):
         self, fields: Iterable[FieldMapping], key: tuple[str, ...], resource: Resource | None
     ) -> Iterator[Match]:
         if resource is None:
-            return  # what finds an object is not known
+            return  # the field that finds an object is unknown
         lifecycle = resource.lifecycle
         raw = self.block.raw.get("match") or []
         by_path = {".".join(field.path): field.value for field in fields}
@@ -286,7 +287,7 @@ class _Parser(Struct):
             if value is None and by == "id" and len(key) == 1:
                 value = Column(name=key[0])
             if value is None and by in key and by in lifecycle.found_by:
-                # What Stripe gives itself, such as a quote's number, can be no field, but the key can be it.
+                # Values that Stripe assigns, such as a quote's number, can't be fields, but the key can match them.
                 value = Column(name=by)
             if value is None:
                 self.problems.add(
@@ -302,7 +303,7 @@ class _Parser(Struct):
         raw = self.block.raw.get(name)
         if raw is None:
             return default
-        # YAML 1.1 reads `on`, `off` and the like as booleans; the word is meant.
+        # YAML 1.1 reads `on`, `off` and the like as booleans, but the word is meant.
         known: dict[str, Enum] = {choice.value: choice for choice in choices}
         if str(raw) not in known:
             self.problems.add(
@@ -335,13 +336,13 @@ class _Parser(Struct):
         self.problems.add(
             "bad-interval",
             self.block.where.at_field(name),
-            f"`{name}` is not a length of time",
+            f"`{name}` is not an interval",
             "write a number with `m`, `h`, `d` or `w`, such as `12h` or `7d`",
         )
         return None
 
     def _rows(self) -> ModelNode:
-        """The model as it is read, with a snapshot's history only on request."""
+        """The source of the model's rows, with a snapshot's history only on request."""
         model, history = self.block.model, self._switch("history")
         if history is not None and model.resource_type != "snapshot":
             self.problems.add(

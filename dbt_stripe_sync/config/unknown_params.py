@@ -1,6 +1,6 @@
-"""Parameters that would take what is written, where Stripe's own are not known.
+"""Provides parameters that accept any mapping, for resources and parameters that don't exist.
 
-A misspelt resource or parameter must not hide what else is wrong below it: shapes, templates, references and columns.
+A misspelled resource or parameter must not hide other problems below it: shapes, templates, references and columns.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def param_for(name: str, value: Any) -> Param:
 
 
 def item_for(value: Sequence[Any]) -> Param:
-    """What takes each entry of a list."""
+    """A parameter for the entries of a list."""
     entries = [entry for entry in value if isinstance(entry, dict) and not _has_kind(entry)]
     fields = {part: param for entry in entries for part, param in params_for(entry).items()}
     return Param(name="item", kind=ParamKind.HASH, fields=fields) if entries else _any("item")
 
 
 def _has_kind(value: Mapping[Any, Any]) -> bool:
-    """Whether names and values are a kind of mapping, though its name be misspelt."""
+    """Whether a mapping is of a known kind, even if the kind's name is misspelled."""
     return any(closest(str(name), SHAPES) for name in value)
 
 

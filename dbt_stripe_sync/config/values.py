@@ -1,4 +1,4 @@
-"""The kinds of mapping that give one value: a column, a template, a constant, the id of another object."""
+"""Parses the kinds of mapping that give one value: a column, a template, a constant, or the id of another object."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
 
-class Around(Struct, frozen=True, kw_only=True):
-    """What a mapping is read against: the catalogue, the project's models by name, and the sync's key columns."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """The context of a mapping: the catalogue, the project's models by name, and the sync's key columns."""
 
     catalog: Catalog
     models: Mapping[str, ModelNode]
@@ -53,7 +54,7 @@ WHEN_REPLACED = {choice.value: choice for choice in WhenReplaced}
 
 
 def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Location) -> Value | None:
-    """A column, perhaps converted on the way."""
+    """A column, with an optional conversion."""
     convert_to = None
     if "as" in raw:
         convert_to = CONVERSIONS.get(str(raw["as"]))
@@ -102,7 +103,7 @@ def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Locat
 
 
 def looks_like_template(text: str) -> bool:
-    """Whether a bare text is meant as a template and not as a column's name."""
+    """Whether a bare text is meant as a template, not as a column's name."""
     return any(mark in text for mark in ("[[", "[%", "{{", "{%"))
 
 
@@ -110,7 +111,7 @@ def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
     """A template with `[[ ]]`, or with `{{ }}` that dbt didn't render."""
     source = str(raw)
     if not looks_like_template(source):
-        # dbt 1.x renders `{{ a }} {{ b }}` to the text around them, and keeps no other form of it.
+        # dbt 1.x renders `{{ a }} {{ b }}` to the text around the expressions, and doesn't keep the original.
         around.problems.add(
             "template-without-column",
             where,
@@ -120,7 +121,7 @@ def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
         return None
     environment = environment_of(source)
     try:
-        environment.from_string(source)  # finds filters and tests that there are not
+        environment.from_string(source)  # finds unknown filters and tests
         columns = meta.find_undeclared_variables(environment.parse(source)) - environment.globals.keys()
     except (TemplateSyntaxError, RecursionError, SyntaxError, ValueError) as error:
         said = error.message if isinstance(error, TemplateSyntaxError) else "it is nested too deeply or too long"
@@ -131,7 +132,7 @@ def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
             "columns go in `[[ ]]`, statements in `[% %]`, as in Jinja2",
         )
         return None
-    # The order of a set changes from process to process, and the order of columns is part of a row's hash.
+    # The order of a set differs between processes, and the order of columns is part of a row's hash.
     return Template(source=source, columns=tuple(sorted(columns)))
 
 
@@ -159,7 +160,7 @@ def parse_constant(raw: dict[str, Any], param: Param, around: Around, where: Loc
 
 
 def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
-    """The object that another sync makes."""
+    """A reference to the object that another sync creates."""
     columns = column_names(raw.get("key")) if are_names(raw.get("key")) else ()
     if not are_names(raw.get("key")):
         around.problems.add(
@@ -187,7 +188,7 @@ def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Lo
 
 
 def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
-    """An object that is looked for in Stripe."""
+    """A look-up of an object in Stripe."""
     name = str(raw["lookup"])
     resource = around.catalog.resource(name)
     if resource is None:

@@ -1,4 +1,4 @@
-"""Which model a name means, and which version of a versioned model a sync belongs to."""
+"""Resolves which model a name means, and which version of a versioned model a sync belongs to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def models_by_name(nodes: Iterable[ModelNode], project: str) -> Mapping[str, ModelNode]:
     """Models by the names that YAML can use: `orders`, `shop.orders`, and `orders.v2` for one version.
 
-    As with `ref()`, a name without a version means the latest one, and a name without a package means the project's own
-    model where several packages have one.
+    As with `ref()`, a name without a version means the latest one. A name without a package means the project's own
+    model if several packages have one.
     """
     by_name: dict[str, ModelNode] = {}
     for node in sorted(nodes, key=lambda node: (node.package == project, node.is_latest)):
@@ -27,9 +27,10 @@ def models_by_name(nodes: Iterable[ModelNode], project: str) -> Mapping[str, Mod
 
 
 def without_inherited(nodes: Iterable[ModelNode], tag: str) -> Iterable[ModelNode]:
-    """The models whose meta can describe syncs: an older version that only shares its model's meta is left out.
+    """The models whose meta can describe syncs.
 
-    dbt copies meta of a versioned model into every version. Written there, it means the latest one, as `ref()` does.
+    Older versions that only share their model's meta are left out. dbt copies the meta of a versioned model into every
+    version. Written there, it means the latest version, as `ref()` does.
     """
     nodes = list(nodes)
     latest = {(node.package, node.name): node for node in nodes if node.version is not None and node.is_latest}

@@ -17,7 +17,7 @@ def read_artifact(path: Path, what: str) -> Any:
     try:
         return orjson.loads(read_bytes(path, what))
     except (orjson.JSONDecodeError, UnicodeDecodeError):
-        raise ConfigError(broken_artifact(path, "it is not JSON, or was cut short")) from None
+        raise ConfigError(broken_artifact(path, "it is not valid JSON, or it is truncated")) from None
 
 
 def read_bytes(path: Path, what: str) -> bytes:

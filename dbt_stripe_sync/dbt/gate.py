@@ -81,7 +81,7 @@ def judge(evidence: Evidence, models: Iterable[str], *, require_results: bool) -
         if not _is_known_to_be_built(evidence, unique_id):
             unbuilt.add(unique_id)
             if require_results:
-                held.setdefault(unique_id, f"no result of dbt is known for `{node.label}`, and results are required")
+                held.setdefault(unique_id, f"no dbt result is known for `{node.label}`, and results are required")
         elif unknown:
             if require_results:
                 held.setdefault(unique_id, f"no result of its test `{unknown[0]}` is known, and results are required")
@@ -97,7 +97,7 @@ def find_doubts(gate: Gate, manifest: Manifest) -> Iterator[Problem]:
     if gate.unbuilt:
         yield Problem(
             code="no-dbt-results",
-            summary=f"no result of dbt is known for {_named(manifest, gate.unbuilt)}: neither a build nor a test",
+            summary=f"no dbt result is known for {_named(manifest, gate.unbuilt)}: neither a build nor a test",
             hint="run `dbt build` right before `dbt-stripe-sync`; `require_results: true` holds such models back",
             severity=Severity.WARNING,
         )
@@ -155,7 +155,7 @@ def _failed_tests(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _stops(test: TestNode, status: str) -> bool:
-    """Whether a test's result keeps back what it guards.
+    """Whether a test's result holds back the models that it guards.
 
     docs.getdbt.com/reference/global-configs/warnings: with `--warn-error` a test of severity `warn` fails, too.
     """
@@ -187,7 +187,7 @@ def _when(known: Known, evidence: Evidence) -> str:
     if known.by.invocation_id == evidence.last.invocation_id:
         return "dbt's last run"
     command = f"`dbt {known.by.command}`" if known.by.command else "dbt's run"
-    return f"{command} at {known.by.generated_at[:16].replace('T', ' ')} UTC, and not again since"
+    return f"{command} at {known.by.generated_at[:16].replace('T', ' ')} UTC, and has no newer result"
 
 
 def _is_known_to_be_built(evidence: Evidence, unique_id: str) -> bool:

@@ -149,7 +149,7 @@ def _why_not(content: bytes, path: Path, error: Exception) -> Problem:
     except msgspec.ValidationError:
         return broken_artifact(path, "it is not a manifest of dbt")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return broken_artifact(path, "it is not JSON, or was cut short")
+        return broken_artifact(path, "it is not valid JSON, or it is truncated")
     version = _schema_version(head.metadata)
     if version < OLDEST_SCHEMA:
         return _too_old(version, path)
@@ -276,7 +276,10 @@ def _parse_test(node: GraphNode) -> TestNode:
 
 
 def _digest(nodes: Mapping[str, ModelNode]) -> str:
-    """Of the tagged models and of the models that their meta names, so that no other model makes a plan stale."""
+    """A digest of the tagged models and of those that their meta names.
+
+    So no other model makes a plan stale.
+    """
     tagged = [node for node in nodes.values() if TAG in node.meta]
     named = {text for node in tagged for text in texts_in(node.meta[TAG])}
     digest = hashlib.sha256()

@@ -55,7 +55,7 @@ class KnownResults(Struct, frozen=True):
         for unique_id, status in results.statuses.items():
             is_test = unique_id.startswith(TESTS)
             if is_test and status == SKIPPED:
-                continue  # a test that wasn't run has no new result
+                continue  # a test that was not run has no new result
             # A test's relation has its stored failures, which are irrelevant here.
             relation = None if is_test else results.relations.get(unique_id)
             where = None if place is None else (place.server if relation else place.identity)

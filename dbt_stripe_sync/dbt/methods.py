@@ -178,9 +178,9 @@ def _named(kind: str) -> Callable[[str, Sequence[str], Manifest, Path], Matches 
 
 
 def _by_path(value: str, _arguments: Sequence[str], _manifest: Manifest, root: Path) -> Matches | None:
-    """The node's file, the YAML that describes it, or a parent folder, if the project has such a file or folder.
+    """Nodes by file, by the YAML that describes them, or by a parent folder, if the project has that path.
 
-    dbt looks for the pattern in the project's folder, so that it never finds a file of a package.
+    dbt looks for the pattern in the project's folder, so it never finds a file of a package.
     """
     pattern = [step for step in value.split("/") if step not in {"", "."}]
     if value.startswith("/") or not pattern or pattern[-1] == _DEEP or any(_is_odd(step) for step in pattern):
@@ -205,7 +205,7 @@ def _by_path(value: str, _arguments: Sequence[str], _manifest: Manifest, root: P
 
 
 def _is_odd(step: str) -> bool:
-    """What `pathlib` refuses, or understands in one version of Python only, as it does `**` at the end."""
+    """Whether `pathlib` rejects a pattern, or reads it differently in some Python versions, such as a final `**`."""
     return step == ".." or (_DEEP in step and step != _DEEP)
 
 

@@ -30,10 +30,10 @@ def find_misplaced(manifest: Manifest) -> Iterator[Problem]:
     for copies in manifest.disabled.values():
         for node in copies:
             if node.resource_type in READABLE and _mentions(node) and _has_meta(node):
-                hint = "enable it, or set `enabled: false` in the sync to say that this is meant"
+                hint = "enable it, or set `enabled: false` in the sync if this is intended"
                 if not _is_switched_off(node):
                     yield _warn(
-                        node, f"meta.{TAG}", f"the {_kind(node)} `{node.name}` is disabled: it is not synced", hint
+                        node, f"meta.{TAG}", f"the {_kind(node)} `{node.name}` is disabled, so it is not synced", hint
                     )
 
 

@@ -109,7 +109,7 @@ def _find_problems(nodes: Iterable[Any], project: str) -> str:
 
 
 def _raw(node: Any) -> Mapping[str, Any]:
-    """What is read of a node, as the manifest's file has it; `to_dict` would take a second for a large project."""
+    """The needed parts of a node, as the manifest file has them; `to_dict` would take a second for a large project."""
     config = node.config
     return {
         "unique_id": node.unique_id,

@@ -63,7 +63,7 @@ class Renderer(Struct):
         try:
             return self._render(value, where)
         except RecursionError:
-            self._add("bad-yaml", where, "it contains itself, through an alias of YAML", "remove the alias")
+            self._add("bad-yaml", where, "it contains itself through a YAML alias", "remove the alias")
             return None
 
     def _render(self, value: Any, where: Location) -> Any:

@@ -67,7 +67,7 @@ def read_run_results(path: Path) -> RunResults:
     except msgspec.ValidationError:
         raise ConfigError(broken_artifact(path, "it doesn't have dbt's format")) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ConfigError(broken_artifact(path, "it is not JSON, or was cut short")) from None
+        raise ConfigError(broken_artifact(path, "it is not valid JSON, or it is truncated")) from None
     arguments = raw.args or {}
     return RunResults(
         statuses={result.unique_id: result.status.lower() for result in raw.results},

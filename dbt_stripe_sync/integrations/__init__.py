@@ -1,1 +1,1 @@
-"""A sync as a step of Dagster, Airflow, Prefect or GitHub Actions; each module needs what its name says."""
+"""Integrations for Dagster, Airflow, Prefect and GitHub Actions. Each module needs the orchestrator in its name."""

@@ -1,4 +1,4 @@
-"""Airflow 2 and 3: an operator that syncs a project, and gives its worker slot back while dbt Cloud builds."""
+"""Airflow 2 and 3: an operator that syncs a project, and releases its worker slot while dbt Cloud builds."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
         return self._sync()
 
     def resume(self, context: Any, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The run of dbt Cloud is over, or can't be waited for any longer."""
+        """Continue once the dbt Cloud run has finished, or can't be waited for any longer."""
         del context
         if event["error"]:
             raise AirflowException(event["error"])
@@ -193,7 +193,7 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
 
 
 class DbtCloudRunTrigger(BaseTrigger):  # type: ignore[misc] # Airflow's types are not at hand
-    """Waits in Airflow's triggerer until a run of dbt Cloud is over. Holds the id of a connection, and no token."""
+    """Waits in Airflow's triggerer until a dbt Cloud run has finished. Holds the id of a connection, but no token."""
 
     def __init__(self, *, run_id: int, until: str, poll: float, conn_id: str | None) -> None:
         super().__init__()
@@ -208,11 +208,11 @@ class DbtCloudRunTrigger(BaseTrigger):  # type: ignore[misc] # Airflow's types a
         return f"{type(self).__module__}.{type(self).__qualname__}", values
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look at the run now and then."""
+        """Check the run at intervals."""
         yield TriggerEvent({"run_id": self.run_id, "error": await self._wait()})
 
     async def _wait(self) -> str | None:
-        """None once the run is over, else why it can't be waited for any longer."""
+        """None once the run has finished, otherwise why it can't be waited for any longer."""
         until = datetime.fromisoformat(self.until)
         try:
             access = await asyncio.to_thread(read_cloud_access, self.conn_id)
@@ -229,7 +229,7 @@ class DbtCloudRunTrigger(BaseTrigger):  # type: ignore[misc] # Airflow's types a
 
 
 def read_cloud_access(conn_id: str | None) -> CloudAccess:
-    """The account of dbt Cloud that a connection of Airflow's holds, or the environment. Raises `ConfigError`."""
+    """The dbt Cloud account in an Airflow connection, or in the environment. Raises `ConfigError`."""
     if conn_id is None:
         return read_access()
     connection = BaseHook.get_connection(conn_id)
@@ -255,7 +255,7 @@ def _key_of(conn_id: str | None) -> Iterator[None]:
 
 
 def _told(act: Any) -> Any:
-    """What `act` gives; its problems as Airflow shows them."""
+    """The result of `act`, with its problems as Airflow shows them."""
     try:
         return act()
     except SyncError as error:

@@ -34,11 +34,13 @@ def build_stripe_sync_assets(  # noqa: PLR0913 - one a setting
     agreed: bool = False,
     is_blocking: bool = False,
 ) -> dg.AssetsDefinition:
-    """Assets for the syncs of a project. Its manifest must be there; neither a Stripe key nor the warehouse is needed.
+    """Assets for the syncs of a project.
 
-    `dbt_asset_key` gives the asset key of a node of dbt's manifest; `DagsterDbtTranslator.get_asset_key` does, and is
-    used where dagster-dbt is installed. `agreed` is that of `Project.run`. With `is_blocking`, a sync that is not
-    complete keeps what is downstream of it from running. Raises `SyncError`.
+    Its manifest must exist; neither a Stripe key nor the warehouse is needed.
+
+    `dbt_asset_key` returns the asset key of a node of dbt's manifest; `DagsterDbtTranslator.get_asset_key` does, and is
+    used if dagster-dbt is installed. `agreed` is that of `Project.run`. With `is_blocking`, a sync that is not complete
+    keeps downstream assets from running. Raises `SyncError`.
     """
     workload = Project(options).workload
     nodes = read_artifact(workload.dbt.target_path / "manifest.json", "manifest")["nodes"]

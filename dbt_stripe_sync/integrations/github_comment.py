@@ -20,7 +20,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# GitHub takes 65,536 characters (docs.github.com/rest/issues/comments); the rest is for the marks around them.
+# GitHub accepts 65,536 characters (docs.github.com/rest/issues/comments); the rest is for the text around the plan.
 MOST_CHARACTERS = 65_000
 PAGE_SIZE = 100
 TIMEOUT = aiohttp.ClientTimeout(total=60)
@@ -28,7 +28,7 @@ API_VERSION = "2022-11-28"
 
 
 class CommentError(Exception):
-    """The comment can't be written; the text says why and what to do."""
+    """The comment can't be written; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

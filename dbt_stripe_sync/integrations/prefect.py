@@ -1,4 +1,4 @@
-"""Prefect: a task that syncs a project, and leaves a table of what it did as an artifact."""
+"""Prefect: a task that syncs a project, and creates a table of the results as an artifact."""
 
 from __future__ import annotations
 

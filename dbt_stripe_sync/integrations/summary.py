@@ -1,4 +1,4 @@
-"""A run as the few numbers that an orchestrator keeps: no value and no key of a row among them."""
+"""A run as the few numbers that an orchestrator stores, without values or keys of rows."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ class SyncSummary(Struct, frozen=True, kw_only=True):
         return "; ".join([*parts, *self.errors]) or "every row is in sync"
 
 
-class RunSummary(Struct, frozen=True, kw_only=True):
-    """A run. `owed` counts steps that are still to be done; `results` and `report` are the files that it left."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run. `owed` counts steps that are still to be done; `results` and `report` are the files that it wrote."""
 
     run_id: str
     status: str
@@ -74,7 +75,7 @@ class RunSummary(Struct, frozen=True, kw_only=True):
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether nothing was rejected, held or left."""
+        """Whether nothing was rejected, held or left out."""
         return self.status == RunStatus.SUCCEEDED.value
 
     @property
@@ -86,8 +87,8 @@ class RunSummary(Struct, frozen=True, kw_only=True):
         return f"run {self.run_id} ended {self.status}{f': {told}' if told else ''}"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for what stores JSON."""
-        values: dict[str, Any] = to_builtins(self)
+        """Plain values that can be stored as JSON."""
+        values: dict[str, Any] = orjson.loads(orjson.dumps(self))
         return values
 
     def as_markdown(self) -> str:
@@ -146,7 +147,7 @@ def explain_problems(problems: Iterable[Problem]) -> str:
 
 
 def _errors_of(problems: Iterable[Problem], sync: str, model: str) -> Iterable[str]:
-    """Codes of errors of a sync as a whole: a limit that it passed, a model without rows."""
+    """Codes of errors of a sync as a whole: a limit that it exceeded, a model without rows."""
     for problem in problems:
         is_row = problem.where.key is not None
         if (

@@ -95,7 +95,7 @@ _OBJECTS = {
     "resource_missing": _e(
         "an object that the request names is not in this account and mode",
         "it may have been deleted in Stripe or belong to the other mode: fix the id in the column of {field}, or run "
-        "`dbt-stripe-sync state forget SYNC KEY` for the row that made it, so that the next run creates it again",
+        "`dbt-stripe-sync state forget SYNC KEY` for the row that created it, so that the next run creates it again",
     ),
     "resource_already_exists": _e(
         "an object with this id or code already exists",
@@ -160,11 +160,11 @@ _INVOICES = {
     "invoice_on_behalf_of_not_editable": _e("`on_behalf_of` of a finalized invoice can't be changed", _INVOICE_DONE),
     "invoice_no_customer_line_items": _e(
         "the customer has nothing to be invoiced",
-        "sync the invoice items first: refer to them, so that they are made before the invoice",
+        "sync the invoice items first: refer to them, so that they are created before the invoice",
     ),
     "invoice_no_subscription_line_items": _e(
         "the subscription has nothing to be invoiced",
-        "sync the invoice items first, or let the subscription make its invoices itself",
+        "sync the invoice items first, or let the subscription create its invoices",
     ),
     "invoice_no_payment_method_types": _e(
         "no payment method can pay this invoice",
@@ -225,7 +225,7 @@ _TAX = {
 _PAYMENTS = {
     "card_declined": _e(
         "the customer's bank declined the card",
-        "nothing is wrong with the row; `payment_behavior: allow_incomplete` makes the subscription all the same",
+        "nothing is wrong with the row; `payment_behavior: allow_incomplete` creates the subscription anyway",
     ),
     "expired_card": _e("the customer's card has expired", "the customer has to give another one"),
     "authentication_required": _e(
@@ -268,7 +268,7 @@ _KEYS = {
 
 _TRAFFIC = {
     "rate_limit": _e(
-        "Stripe had too many requests, even after waiting and slowing down",
+        "Stripe received too many requests, even after waiting and slowing down",
         "lower `account_per_second` or `endpoint_per_second` in the project's settings, or raise `share_free` to leave "
         f"room for other traffic; then {_TRY_AGAIN}",
     ),
@@ -307,11 +307,11 @@ _USAGE = {
     ),
     "timestamp_too_far_in_past": _e(
         "{field} is more than 35 days in the past, and Stripe rejects such an event",
-        "leave older rows out of the model: it's too late to send them",
+        "filter older rows out of the model: Stripe no longer accepts them",
     ),
     "timestamp_in_future": _e(
         "{field} is more than 5 minutes in the future, and Stripe rejects such an event",
-        "send it when its time has come; a time without a zone counts as UTC",
+        "send it later; a time without a zone counts as UTC",
     ),
 }
 BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS, **_KEYS, **_TRAFFIC, **_USAGE}
@@ -319,7 +319,7 @@ BY_CODE = {**_PARAMETERS, **_OBJECTS, **_INVOICES, **_MONEY, **_TAX, **_PAYMENTS
 # One code can have several meanings, which Stripe's message distinguishes. The first text that a message contains
 # decides.
 NO_PAYMENT_METHOD = _e(
-    "the customer has no payment method, and the subscription would charge one at once",
+    "the customer has no payment method, and the subscription would charge one immediately",
     "map `collection_method: {value: send_invoice}` with `days_until_due`, or `payment_behavior: {value: "
     "default_incomplete}`, or a `default_payment_method`; docs/subscriptions.md says which",
 )
@@ -339,14 +339,14 @@ BY_MESSAGE = {
         "map a price of the customer's currency, or a customer of its own for this one",
     ),
     "The price specified is inactive": _e(
-        "the price is archived, so nothing new can be made with it",
+        "the price is archived, so it can't be used for anything new",
         "map an active price; if a sync archived it, refer to that sync's row instead of the id",
     ),
     # "You passed an empty string for 'shipping'. We assume empty values are an attempt to unset a parameter; however
     # 'shipping' cannot be unset." (stripe/stripe-php#588)
     "cannot be unset": _e(
-        "Stripe can't empty {field} of this {resource}",
-        "give the column a value, or add `nulls: ignore` to the field to leave it as it is",
+        "Stripe can't clear {field} of this {resource}",
+        "give the column a value, or add `nulls: ignore` to the field to leave it unchanged",
     ),
     "already uses that lookup key": _e(
         "another price has this lookup key",
@@ -380,7 +380,7 @@ MISSING_BY_PARAM = {
 OWN_ID = "id"
 OWN_IS_MISSING = _e(
     "the row's object is no longer in this account and mode: somebody may have deleted it",
-    "set `on_deleted: recreate` on {sync} to make another one (`forget` leaves it deleted), or run "
+    "set `on_deleted: recreate` on {sync} to create a new one (`forget` leaves it deleted), or run "
     "`dbt-stripe-sync {forget}`",
 )
 

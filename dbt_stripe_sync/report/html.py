@@ -205,7 +205,7 @@ class Page:
         failed = sum(self.summary.total(status) for status in _STATUSES) - succeeded
         more = max(0, succeeded - MOST_SUCCEEDED) + max(0, failed - MOST_FAILED)
         verb = "is" if more == 1 else "are"
-        return f"{counted(more, 'more change')} {verb} in stripe_sync_results.json alone." if more else None
+        return f"{counted(more, 'more change')} {verb} only in stripe_sync_results.json." if more else None
 
     def facts(self) -> Markup:
         """The meaning of the numbers in the rows."""
@@ -332,8 +332,8 @@ def _rejected_rows(report: RunReport) -> Iterator[tuple[str, Problem]]:
 
 def _values_note(*, with_values: bool, with_amounts: bool) -> str:
     if with_values:
-        return "Values of rows are in this file: treat it as you treat the table."
-    return f"Values of rows are not in this file{', except amounts of money' if with_amounts else ''}."
+        return "This file contains row values: protect it like the table."
+    return f"This file contains no row values{', except amounts of money' if with_amounts else ''}."
 
 
 def _island(value: Any) -> Markup:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 INDENT = "  "
 MOST_SHOWN = 20
 HINT = (
-    "every run tries again; `dbt-stripe-sync state settle SYNC KEY` drops what you have done yourself or no longer want"
+    "every run retries these steps; `dbt-stripe-sync state settle SYNC KEY` drops a step that you have done by hand or "
+    "no longer want"
 )
 
 
@@ -35,7 +36,7 @@ def render_owed(owed: Sequence[Owed], *, width: int, paint: Paint, with_values: 
 
 
 def describe_owed(step: Owed) -> str:
-    """`archive price_1Abc of `prices` [basic], since 2026-11-26 03:10 UTC: a new object has taken its place`."""
+    """`archive price_1Abc of `prices` [basic], since 2026-11-26 03:10 UTC: a new object has replaced it`."""
     since = f", since {step.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if step.since is not None else ""
     return plain(f"{step.action.value} {step.target} of `{step.sync}` [{step.key}]{since}: {step.reason}")
 
@@ -53,4 +54,4 @@ def explain_owed(step: Owed, *, with_values: bool = False) -> str:
     )
     request = f" (request {step.request_id})" if step.request_id else ""
     code = f" ({step.failure.code})" if step.failure.code and step.failure.message else ""
-    return plain(f"refused {times}{code}: {said}{request}")
+    return plain(f"rejected {times}{code}: {said}{request}")

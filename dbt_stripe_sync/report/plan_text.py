@@ -201,7 +201,7 @@ def _values(change: Change, width: int, *, with_ids: bool = True) -> Iterator[st
 def _drifted(drifted: Sequence[DriftedObject], width: int) -> Iterator[str]:
     """What others have changed in Stripe: the row's values, then Stripe's."""
     if drifted:
-        yield from wrap("changed in Stripe, ours -> theirs:", width, indent=INDENT * 2, first=INDENT)
+        yield from wrap("changed in Stripe, model -> Stripe:", width, indent=INDENT * 2, first=INDENT)
     for entry in drifted:
         yield cut(f"{INDENT * 2}{plain(entry.key)}   {plain(entry.stripe_id)}", width)
         if entry.author is not None:

@@ -25,7 +25,7 @@ _PAYING = frozenset({"subscription", "subscription_item"})
 DEFAULT_PRORATION = "create_prorations"
 PRORATIONS = {
     "create_prorations": "the difference for the rest of the current period goes on the next invoice",
-    "always_invoice": "the difference for the rest of the current period is invoiced at once",
+    "always_invoice": "the difference for the rest of the current period is invoiced immediately",
     "none": "nothing is charged or credited for the current period",
 }
 # How many months a period of each interval has: a year has 365 days, and a month a twelfth of them.

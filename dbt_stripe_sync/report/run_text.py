@@ -39,7 +39,7 @@ ENDINGS = {
     RunStatus.PARTIAL: ("Some rows or models were not synced (exit 1).", "yellow"),
     RunStatus.FAILED: ("The run failed (exit 1).", "red"),
     RunStatus.INTERRUPTED: ("The run was interrupted (exit 1); the next one continues from there.", "yellow"),
-    RunStatus.RUNNING: ("The run is still going, or was killed; the next one finds out which.", "yellow"),
+    RunStatus.RUNNING: ("The run is still running, or was killed; the next one finds out which.", "yellow"),
 }
 
 

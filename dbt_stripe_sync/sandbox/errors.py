@@ -45,13 +45,13 @@ class ApiError(Exception):
 
 
 def no_such(kind: str, id: str, param: str, status: int = 404) -> ApiError:  # noqa: A002 - Stripe's own word
-    """The object does not exist: 404 where the URL names it, 400 where a parameter does."""
+    """The object does not exist: 404 if the URL names it, 400 if a parameter does."""
     thing = kind.rsplit(".", 1)[-1].replace("_", " ")
     return ApiError(f"No such {thing}: '{id}'", status=status, code="resource_missing", param=param)
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """A 400 with the parameter that is to blame."""
+    """A 400 with the parameter that caused it."""
     return ApiError(message, code=code, param=param)
 
 
@@ -66,7 +66,7 @@ def unknown_url(method: str, path: str) -> ApiError:
 
 # The account of every key that does not name another.
 ACCOUNT = "acct_sandbox"
-# Those that are not called as their path: a price is a plan to Stripe's permissions.
+# Permissions that aren't named after their path: for Stripe's permissions, a price is a plan.
 _PERMISSIONS = {"prices": "plan", "invoiceitems": "invoice", "subscription_items": "subscription"}
 
 
@@ -83,7 +83,7 @@ def unauthorized(key: str) -> ApiError:
 
 
 def session_expired() -> ApiError:
-    """A meter event session's token has had its time (docs.stripe.com/api/v2/billing-meter-stream)."""
+    """A meter event session's token has expired (docs.stripe.com/api/v2/billing-meter-stream)."""
     return ApiError(
         "The temporary session token has expired.",
         status=401,

@@ -1,4 +1,4 @@
-"""What can go wrong on demand, and which requests it hits."""
+"""Faults to inject, and the requests that they affect."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class FaultTable:
         self._random = random.Random(seed)  # noqa: S311 - a coin for tests
 
     def add(self, fault: Fault) -> None:
-        """Let `fault` hit from now on."""
+        """Inject `fault` from now on."""
         self._waiting.append(_Waiting(fault))
 
     def clear(self) -> None:
@@ -180,7 +180,7 @@ class FaultTable:
         return [waiting.fault for waiting in self._waiting]
 
     def strike(self, method: str, path: str) -> list[Fault]:
-        """The faults that hit this request, each counted."""
+        """The faults that affect this request, each counted."""
         if not self._waiting:
             return []
         struck = [w for w in self._waiting if w.strikes(method, path, self._random)]

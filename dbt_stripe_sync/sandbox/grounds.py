@@ -1,7 +1,7 @@
-"""Why the sandbox refuses, and whether a plan foresees it: a source for every function, or none.
+"""Why the sandbox rejects requests, and whether a plan finds that: a source for every function, or none.
 
-The rules on single values are data of their own (`stripe_api.rules`); these hold between parameters and objects. The
-test of docs/stripe-rules.md finds the functions and their words in the code.
+The rules on single values are separate data (`stripe_api.rules`); these depend on several parameters or objects. The
+test of docs/stripe-rules.md finds the functions and their messages in the code.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ _FORESEEN: Mapping[str, str] = {
     "discounts": _OTHER_OBJECT,
     "invoice_items": _OTHER_OBJECT,
     "invoice_items._price": _PRICE,
-    "invoice_items._check_editable": "yes for changes, by the second table; not for a new item on an existing invoice",
+    "invoice_items._check_editable": "partly: changes, by the second table; not for a new item on an existing invoice",
     "invoice_payment": _STATUS_READ,
     "invoices": _STATUS_READ,
     "limits.check_chargeable": "no: whether a customer can be charged is known only when it is tried",
@@ -223,5 +223,5 @@ _FORESEEN: Mapping[str, str] = {
 
 
 def foreseen(name: str) -> str:
-    """What a plan foresees of a refusal, or why it can't. Raises `KeyError` if nothing says so."""
+    """Whether a plan finds an error, or why it can't. Raises `KeyError` if that isn't known."""
     return _FORESEEN.get(name) or _FORESEEN[name.partition(".")[0]]

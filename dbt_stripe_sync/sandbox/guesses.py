@@ -1,6 +1,6 @@
-"""The sandbox's undocumented behaviour: the list of docs/sandbox.md.
+"""The sandbox's undocumented behavior: the list in docs/sandbox.md.
 
-Where the code guesses, a comment names the guess; a test compares names, comments and the page. Rules and refusals
+Where the code guesses, a comment names the guess; a test compares names, comments and the page. Rules and errors
 without a source are also on the page, from `stripe_api.rules` and `grounds`.
 """
 

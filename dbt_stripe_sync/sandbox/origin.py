@@ -1,4 +1,4 @@
-"""Who may talk to the sandbox: programs on this machine, and no page in a browser.
+"""Restricts the sandbox to programs on this machine, excluding pages in a browser.
 
 A foreign page can reach the loopback interface from the user's browser: by a form or `fetch` (then `Origin` names it),
 or under a host name that resolves to 127.0.0.1 (then `Host` has that name).

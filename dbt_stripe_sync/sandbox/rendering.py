@@ -1,4 +1,4 @@
-"""From a stored body to what the API shows: computed fields, fields on demand, expansion."""
+"""Renders a stored body as the API returns it: computed fields, fields on request, expansion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.work import Work
 
 PAGES = ("list", "search_result")
-# Fields that hold the id of an object whose kind their name does not say.
+# Fields with the id of an object whose kind isn't in their name.
 _KINDS = {
     "default_price": "price",
     "latest_invoice": "invoice",

@@ -1,4 +1,4 @@
-"""The API without its transport: accounts, keys, rate limits, and one request's work from route to answer."""
+"""The API without its transport: accounts, keys, rate limits, and the work of one request from route to answer."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Service:
         return place
 
     def authenticate(self, headers: Mapping[str, str], method: str, path: str) -> Place:
-        """The place that the key opens. Raises the 401 or 403 that Stripe answers."""
+        """The account and mode that the key opens. Raises the 401 or 403 that Stripe answers."""
         key = read_key(headers.get("Authorization", ""))
         if path == STREAM:
             return self._place_of_session(key)

@@ -1,4 +1,4 @@
-"""Stripe's documented rules, enforced on a request before its endpoint begins."""
+"""Enforces Stripe's documented rules on a request before its endpoint begins."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _known(route: Route, path: Mapping[str, str], work: Work) -> Mapping[str, An
 
 
 def _now(route: Route, path: Mapping[str, str], params: Mapping[str, Any], work: Work) -> int:
-    """The time of the test clock that the request is about, else now."""
+    """The time of the request's test clock, or the current time."""
     named = params.get("customer")
     held = work.shown(route.family.kind, list(path.values())[-1]) if path else None
     clock = params.get("test_clock") or (held or {}).get("test_clock")

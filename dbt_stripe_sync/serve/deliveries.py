@@ -1,4 +1,4 @@
-"""The queue of deliveries on disk: each is written down before it is answered, and is synced once."""
+"""The queue of deliveries on disk. Each is stored before it is answered, and is synced once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FILE = "queue.sqlite3"
 VERSION = 1
 QUEUED, RUNNING, SUPERSEDED = "queued", "running", "superseded"
-# dbt Cloud keeps a delivery, and may send it again, for 30 days.
+# dbt Cloud keeps a delivery for 30 days, and may send it again.
 KEPT_SECONDS = 90 * 24 * 60 * 60
 
 _SCHEMA = f"""
@@ -82,7 +82,7 @@ _COLUMNS = ", ".join(Delivery.__struct_fields__)
 
 
 class Deliveries:
-    """The queue. Every method is safe from any thread. One process may have it open."""
+    """The queue. Every method is safe from any thread. Only one process may have it open."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -115,17 +115,17 @@ class Deliveries:
             return is_new
 
     def count_ignored(self) -> None:
-        """Note an event that asks for no sync."""
+        """Count an event that needs no sync."""
         with self._write() as db:
             _count(db, "deliveries", "ignored", 1)
 
     def take_up(self) -> int:
-        """Queue again what was running when the server ended; says how many."""
+        """Queue the deliveries again that were running when the server ended; returns how many."""
         with self._write() as db:
             return db.execute("UPDATE deliveries SET state = ? WHERE state = ?", (QUEUED, RUNNING)).rowcount
 
     def begin_next(self) -> Delivery | None:
-        """Take the oldest queued delivery, which is now running; None if there is none."""
+        """Start the oldest queued delivery; None if there is none."""
         with self._write() as db:
             row = db.execute(
                 f"UPDATE deliveries SET state = ?, started_at = ?, attempts = attempts + 1 WHERE number ="
@@ -168,13 +168,13 @@ class Deliveries:
         return int(count)
 
     def running(self) -> Delivery | None:
-        """The one whose sync is under way."""
+        """The delivery whose sync is running."""
         with self._lock:
             row = self._db.execute(f"SELECT {_COLUMNS} FROM deliveries WHERE state = ?", (RUNNING,)).fetchone()
         return _delivery(row) if row else None
 
     def last_ended(self, state: str | None = None) -> Delivery | None:
-        """The delivery whose sync ended last, or ended last in a state."""
+        """The delivery whose sync ended last, or ended last in a certain state."""
         with self._lock:
             row = self._db.execute(
                 f"SELECT {_COLUMNS} FROM deliveries WHERE finished_at IS NOT NULL AND state <> ?"

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 COUNTERS = {
-    "deliveries": ("stripe_sync_deliveries_total", "outcome", "Webhook deliveries by what was done with them."),
-    "runs": ("stripe_sync_runs_total", "status", "Syncs by how they ended."),
-    "changes": ("stripe_sync_changes_total", "status", "Changes by what became of them."),
+    "deliveries": ("stripe_sync_deliveries_total", "outcome", "Webhook deliveries by result."),
+    "runs": ("stripe_sync_runs_total", "status", "Syncs by status."),
+    "changes": ("stripe_sync_changes_total", "status", "Changes by result."),
 }
 # Counters begin at 0, so that the first failure is an increase.
 LABELS = {
@@ -31,7 +31,7 @@ def render_metrics(deliveries: Deliveries, rejected: int) -> str:
 
 
 def _lines(deliveries: Deliveries, rejected: int) -> Iterator[str]:
-    yield from _head("stripe_sync_build_info", "gauge", "The version that serves.")
+    yield from _head("stripe_sync_build_info", "gauge", "The server's version.")
     yield f'stripe_sync_build_info{{version="{__version__}"}} 1'
     counts = {**deliveries.counters(), ("deliveries", "rejected"): rejected}
     for kind, (name, label, text) in COUNTERS.items():
@@ -39,9 +39,9 @@ def _lines(deliveries: Deliveries, rejected: int) -> Iterator[str]:
         labels = dict.fromkeys((*LABELS[kind], *(value for of, value in counts if of == kind)))
         for value in labels:
             yield f'{name}{{{label}="{_escape(value)}"}} {counts.get((kind, value), 0)}'
-    yield from _gauge("stripe_sync_queue_length", "Deliveries that wait.", deliveries.waiting())
+    yield from _gauge("stripe_sync_queue_length", "Queued deliveries.", deliveries.waiting())
     is_running = deliveries.running() is not None
-    yield from _gauge("stripe_sync_run_active", "Whether a sync is under way.", int(is_running))
+    yield from _gauge("stripe_sync_run_active", "Whether a sync is running.", int(is_running))
     last, good = deliveries.last_ended(), deliveries.last_ended("succeeded")
     if last is not None and last.finished_at is not None and last.started_at is not None:
         seconds = last.finished_at - last.started_at

@@ -1,4 +1,4 @@
-"""What the server is started with: its address, its folder, its secrets, and how a sync is run."""
+"""The options of the server: its address, its folder, its secrets, and how a sync is run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def read_serve_options(  # noqa: PLR0913 - one a setting
         problems.append(
             Problem(
                 code="serve-settings",
-                summary=f"{SECRET} is not set, so nobody could tell dbt Cloud's webhooks from forged ones",
+                summary=f"{SECRET} is not set, so dbt Cloud's webhooks can't be verified",
                 hint="copy the secret that dbt Cloud shows once when the webhook is created",
             )
         )

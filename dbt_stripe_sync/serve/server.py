@@ -75,7 +75,7 @@ async def _serve(
             Problem(
                 code="serve-address",
                 summary=f"port {options.port} of {options.host} can't be used: {error.strerror}",
-                hint="stop what uses it, or take another port with `--port`",
+                hint="stop the process that uses it, or choose another port with `--port`",
             )
         ) from None
     work = asyncio.create_task(worker.work())
@@ -92,7 +92,7 @@ async def _serve(
 
 
 def _is_our_failure(record: logging.LogRecord) -> bool:
-    """Whether a record is of more than a request that is not HTTP, which scanners send and which gets a 400."""
+    """Whether a log record is about more than a request that is not HTTP, which scanners send and which gets a 400."""
     return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
@@ -154,7 +154,7 @@ class Front:
 
     def _reason_to_ignore(self, event: Event) -> str | None:
         if not event.is_finished_run:
-            return f"{event.kind or 'an event without a type'} {event.status}".strip() + " asks for no sync"
+            return f"{event.kind or 'an event without a type'} {event.status}".strip() + " needs no sync"
         if event.account_id != self._options.access.account_id:
             return "the event is of another dbt Cloud account"
         if self._options.jobs and event.job_id not in self._options.jobs:
@@ -194,7 +194,7 @@ class Front:
         return web.FileResponse(file, headers={"Content-Type": f"{content_type}; charset=utf-8"})
 
     def _check_reader(self, request: web.Request) -> None:
-        """Reports hold keys of rows: they are for this machine, or for who has the password."""
+        """Check who reads reports, since they contain keys of rows: this machine, or a user with the password."""
         password = self._options.password
         if password is not None:
             if not _has_password(request.headers.get("Authorization"), password):

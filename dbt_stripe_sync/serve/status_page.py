@@ -1,4 +1,4 @@
-"""The status page: what runs now, what waits, and how the last syncs ended. It loads nothing from anywhere."""
+"""Renders the status page: the current sync, the queue, and the results of the last syncs. It loads nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def render_status(options: ServeOptions, deliveries: Deliveries) -> str:
 
 
 def policy() -> str:
-    """Nothing but the page's own style may act, named by its digest (w3.org/TR/CSP3)."""
+    """Only the page's own style is allowed, identified by its digest (w3.org/TR/CSP3)."""
     digest = b64encode(sha256(_css().encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -79,7 +79,7 @@ def _headline(running: Delivery | None, waiting: int, last: Delivery | None) -> 
         return "About to sync"
     if last is None:
         return "Waiting for the first delivery"
-    return {"succeeded": "The last sync succeeded", "partial": "The last sync was partly done"}.get(
+    return {"succeeded": "The last sync succeeded", "partial": "The last sync was incomplete"}.get(
         last.state, f"The last sync {last.state}"
     )
 

@@ -34,12 +34,15 @@ def folder_of(options: ServeOptions, number: int) -> Path:
 
 
 async def sync_run(options: ServeOptions, delivery: Delivery, stopping: asyncio.Event) -> SyncEnd:
-    """Sync what a run of dbt Cloud built. When the server stops, the sync is asked to end, and ends in good order."""
+    """Sync what a run of dbt Cloud built.
+
+    When the server stops, the sync is asked to stop after its calls in flight.
+    """
     folder = folder_of(options, delivery.number)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in (options.target_path / RESULTS, options.target_path / PAGE):
         with suppress(OSError):
-            left.unlink()  # so that what is there afterwards is this sync's
+            left.unlink()  # so that the files found afterwards are this sync's
     command = [sys.executable, "-m", "dbt_stripe_sync", "run", "--dbt-cloud-run", str(delivery.run_id)]
     env = {name: value for name, value in os.environ.items() if name not in {SECRET, PASSWORD}}
     with (folder / LOG).open("wb") as log:
@@ -51,7 +54,7 @@ async def sync_run(options: ServeOptions, delivery: Delivery, stopping: asyncio.
             stdout=log,
             stderr=asyncio.subprocess.STDOUT,
             env=env,
-            start_new_session=True,  # Ctrl-C at the server's terminal reaches the sync once, through us
+            start_new_session=True,  # Ctrl-C at the server's terminal reaches the sync once, through this process
         )
         was_stopped = await _wait(process, stopping)
     for name in (RESULTS, PAGE):
@@ -62,7 +65,7 @@ async def sync_run(options: ServeOptions, delivery: Delivery, stopping: asyncio.
 
 
 async def _wait(process: asyncio.subprocess.Process, stopping: asyncio.Event) -> bool:
-    """Wait for the process; True where the server's end cut it short."""
+    """Wait for the process; returns true if the server's end interrupted it."""
     ended = asyncio.ensure_future(process.wait())
     stopped = asyncio.ensure_future(stopping.wait())
     await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""dbt Cloud's webhooks: whether one is really dbt Cloud's, and what it says (docs.getdbt.com/docs/deploy/webhooks)."""
+"""Verifies and parses dbt Cloud's webhooks (docs.getdbt.com/docs/deploy/webhooks)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST_ID = 200
 
 
 class BadEventError(ValueError):
-    """A body that is signed, and is not an event of dbt Cloud's."""
+    """A body that is signed, but isn't an event of dbt Cloud's."""
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
     @property
     def _is_cancelled(self) -> bool:
-        # Events had no `runStatusCode` at first.
+        # Early events had no `runStatusCode`.
         return self.status_code == CANCELLED or (not self.status_code and self.status.lower().startswith("cancel"))
 
 

@@ -33,7 +33,7 @@ class Worker:
         self._stopping = asyncio.Event()
 
     def wake(self) -> None:
-        """There is a new delivery."""
+        """Announce a new delivery."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -42,7 +42,7 @@ class Worker:
         self._woken.set()
 
     async def work(self) -> None:
-        """Until `stop`."""
+        """Process deliveries until `stop`."""
         while not self._stopping.is_set():
             self._woken.clear()
             try:
@@ -52,7 +52,7 @@ class Worker:
                 else:
                     await self._handle(delivery)
             except (sqlite3.Error, OSError) as error:
-                # The disk is full or away: the delivery stays in the queue, and is taken up once that is over.
+                # The disk is full or missing: the delivery stays in the queue until that is resolved.
                 self._tell(f"the queue can't be written: {error}")
                 with suppress(TimeoutError, asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), PAUSE_SECONDS)
@@ -76,12 +76,12 @@ class Worker:
         self._tell(f"{what}: sync {end.state}{f' ({counts})' if counts else ''}{f': {end.note}' if end.note else ''}")
 
     async def _is_superseded(self, delivery: Delivery) -> bool:
-        """Whether the tables are those of a later run already, which this run's results say nothing about."""
+        """Whether the tables are already those of a later run, about which this run's results say nothing."""
         try:
             async with open_client(self._options.access) as client:
                 latest = await find_latest_run(client, delivery.job_id)
         except SyncError:
-            return False  # the sync asks dbt Cloud again, and says what is wrong
+            return False  # the sync asks dbt Cloud again, and reports what is wrong
         if latest is None or latest.id <= delivery.run_id:
             return False
         return latest.state in {RunState.SUCCESS, RunState.ERROR}

@@ -80,8 +80,8 @@ def _not_compacted(path: Path, error: Exception) -> Problem:
     reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else type(error).__name__
     return Problem(
         code="values-left",
-        summary=f"values that are not stored may be left in the state's file, which can't be written anew ({reason})",
+        summary=f"values that are not stored may be left in the state's file, which can't be rewritten ({reason})",
         where=Location(file=str(path)),
-        hint="make room for a second copy of it in its folder; the next run tries again, and nothing else is wrong",
+        hint="free space for a second copy in its folder; the next run tries again, and nothing else is wrong",
         severity=Severity.WARNING,
     )

@@ -75,5 +75,5 @@ def _locked(state: Path, file: IO[bytes], waited: float) -> Problem:
         code=LOCKED,
         summary=f"another run holds the state: {who}" + (f" (waited {waited:g} s)" if waited else ""),
         where=Location(file=str(state)),
-        hint="wait for it to end, or pass `--wait-for-lock SECONDS`; a run that was killed holds nothing",
+        hint="wait for it to end, or pass `--wait-for-lock SECONDS`; a killed run releases the state",
     )

@@ -59,7 +59,7 @@ MIGRATIONS: tuple[str, ...] = (
     SELECT sync || '/' || key || '!' || former, sync, key, resource,
            CASE operation WHEN 'delete' THEN 'delete' WHEN 'cancel' THEN 'cancel' WHEN 'void_invoice' THEN 'void'
                 ELSE 'archive' END,
-           operation, former, params, 'a new object has taken its place', finished_at, 1, failure, request_id
+           operation, former, params, 'a new object has replaced it', finished_at, 1, failure, request_id
     FROM (
         SELECT sync, key, stripe_id, finished_at, failure, request_id, change ->> '$.resource' AS resource,
                change ->> '$.stripe_id' AS former, change ->> '$.calls[#-1][0]' AS operation,

@@ -130,7 +130,7 @@ def moved(path: Path) -> StateError:
             code="state-moved",
             summary="the state's file was moved away or replaced while the run was writing to it, so the run has ended",
             where=Location(file=str(path)),
-            hint="put it back and run again, since it has what was under way; if it is lost, use"
+            hint="put it back and run again: it has the changes in progress; if it is lost, use"
             " `dbt-stripe-sync state rebuild`",
         )
     )
@@ -153,9 +153,9 @@ def _no_memory(path: Path) -> StateError:
     return StateError(
         Problem(
             code="state-memory",
-            summary="the state needs more memory, or more room for temporary files, than there is",
+            summary="the state needs more memory, or more space for temporary files, than is available",
             where=Location(file=str(path)),
-            hint="free some memory and some space beside the state, and run again: nothing was lost",
+            hint="free some memory and some space next to the state, and run again: nothing was lost",
         )
     )
 

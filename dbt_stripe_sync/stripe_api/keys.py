@@ -42,7 +42,7 @@ def check_organisation(key: str, account: str | None) -> None:
         raise ConfigError(
             Problem(
                 code="no-account",
-                summary="the key is an organisation's, and the settings do not name the account that it acts for",
+                summary="the key is an organization's, and the settings do not name the account that it acts for",
                 where=Location(file="dbt_project.yml", field="vars.stripe_sync.account"),
                 hint="add `account: acct_…` to vars.stripe_sync in dbt_project.yml",
             )
@@ -87,7 +87,7 @@ def check_live(*, target: str, live_targets: tuple[str, ...]) -> None:
         raise ConfigError(
             Problem(
                 code="live-key",
-                summary=f"the key is a live one, and target `{target}` is not named as live",
+                summary=f"the key is a live one, and target `{target}` is not in `live_targets`",
                 hint=f"use a test key, or {named}",
             )
         )
@@ -110,7 +110,7 @@ def check_address(url: str | None, allowed: tuple[str, ...]) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         summary = "the address of Stripe is not an http:// or https:// URL with a host"
     elif is_stripe(f"https://{parts.hostname}"):
-        summary = f"{parts.scheme}://{parts.hostname} is not encrypted, and a key would be sent there in the clear"
+        summary = f"{parts.scheme}://{parts.hostname} is not encrypted, so the key would be sent in plain text"
     else:
         summary = f"{parts.scheme}://{parts.hostname} is neither Stripe nor this machine, and a key would be sent there"
     raise ConfigError(

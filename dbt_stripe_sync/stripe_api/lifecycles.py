@@ -181,7 +181,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("customer", "customer_account"), ("items",)),
             on_removed={
                 Removal.CANCEL: ByStatus(
-                    steps=dict.fromkeys(_LIVE_SUBSCRIPTION, _CANCEL), otherwise="the subscription has ended already"
+                    steps=dict.fromkeys(_LIVE_SUBSCRIPTION, _CANCEL), otherwise="the subscription has already ended"
                 ),
                 Removal.CANCEL_AT_PERIOD_END: ByStatus(
                     steps={
@@ -190,7 +190,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
                         # wait for.
                         "incomplete": _CANCEL,
                     },
-                    otherwise="the subscription has ended already",
+                    otherwise="the subscription has already ended",
                 ),
             },
             permanent=frozenset({Removal.CANCEL}),
@@ -231,11 +231,11 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             # docs.stripe.com/api/subscription_schedules/cancel: only one that is not started or active can be canceled.
             on_removed={
                 Removal.CANCEL: ByStatus(
-                    steps={"not_started": _CANCEL, "active": _CANCEL}, otherwise="the schedule has ended already"
+                    steps={"not_started": _CANCEL, "active": _CANCEL}, otherwise="the schedule has already ended"
                 ),
                 Removal.DEACTIVATE: ByStatus(
                     steps=dict.fromkeys(("not_started", "active"), Step(operation="release")),
-                    otherwise="the schedule has ended already",
+                    otherwise="the schedule has already ended",
                 ),
             },
             permanent=frozenset({Removal.CANCEL}),
@@ -304,7 +304,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             needs_one_of=(("amount", "lines", "shipping_cost"),),
             on_removed={
                 Removal.VOID: ByStatus(
-                    steps={"issued": Step(operation="void_credit_note")}, otherwise="the credit note is void already"
+                    steps={"issued": Step(operation="void_credit_note")}, otherwise="the credit note is already void"
                 )
             },
             permanent=frozenset({Removal.VOID}),
@@ -314,7 +314,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             found_by=("id", "metadata", "number"),
             on_removed={
                 Removal.CANCEL: ByStatus(
-                    steps={"draft": _CANCEL, "open": _CANCEL}, otherwise="the quote is accepted or canceled already"
+                    steps={"draft": _CANCEL, "open": _CANCEL}, otherwise="the quote is already accepted or canceled"
                 )
             },
             permanent=frozenset({Removal.CANCEL}),
@@ -393,7 +393,7 @@ LIFECYCLES: Mapping[str, Lifecycle] = MappingProxyType(
             on_removed={
                 Removal.DEACTIVATE: ByStatus(
                     steps={"active": Step(operation="deactivate", gone=False, revive_by="reactivate")},
-                    otherwise="the meter is inactive already",
+                    otherwise="the meter is already inactive",
                 )
             },
             tagged=False,

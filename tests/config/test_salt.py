@@ -28,6 +28,6 @@ def test_a_short_salt_is_refused_and_not_shown():
     text = (
         "error[short-salt]: the salt in `DBT_STRIPE_SYNC_SALT` has fewer than 16 characters\n"
         "  at DBT_STRIPE_SYNC_SALT\n\n"
-        "hint: make one with `openssl rand -hex 32`, and keep it as you keep the Stripe key"
+        "hint: create one with `openssl rand -hex 32`, and store it like the Stripe key"
     )
     assert [text_of(problem) for problem in refused.value.problems] == [text]

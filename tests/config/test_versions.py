@@ -51,7 +51,7 @@ def test_two_versions_under_one_name_are_told_apart_in_the_message(versions):
     assert problem == (
         "error[duplicate-sync]: the model `people (v=1)` already has a sync named `people`\n"
         "  at models/schema.yml: people (v=2).meta.stripe_sync\n\n"
-        "hint: keep the block of one version alone, below `versions: - v: 2: config: meta:`, or give one of them "
+        "hint: keep the block of only one version, below `versions: - v: 2: config: meta:`, or give one of them "
         "another `name:`"
     )
 

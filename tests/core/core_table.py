@@ -27,7 +27,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Clear:
-    """A column that had a value and becomes null. `sends` is None where Stripe can't empty the field `path`."""
+    """A column that had a value and becomes null. `sends` is None where Stripe can't clear the field `path`."""
 
     column: str
     path: str
@@ -500,7 +500,7 @@ INCOMPLETE = State(
     name="incomplete", columns={**CHARGED, "charging": "'default_incomplete'"}, shows={"status": "incomplete"}
 )
 CANCELED = State(name="canceled by hand", calls=(("delete", "{path}/@", {}),), shows={"status": "canceled"})
-ENDED_NOTE = "the subscription has ended already (its status is `canceled`)"
+ENDED_NOTE = "the subscription has already ended (its status is `canceled`)"
 
 
 def _canceled(state: State) -> Leaving:
@@ -924,7 +924,7 @@ def _withdrawn(state: State) -> Leaving:
 
 
 def _decided(state: State) -> Leaving:
-    note = f"the quote is accepted or canceled already (its status is `{state.name}`)"
+    note = f"the quote is already accepted or canceled (its status is `{state.name}`)"
     return Leaving(on_removed="cancel", state=state, sends=None, note=note, ends=state.shows, back="same")
 
 

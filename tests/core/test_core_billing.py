@@ -24,7 +24,7 @@ def rejected(shop, names, reason):
     assert f"{names} can't be changed on an existing {shop.core.resource}: {reason}" in ran.text
     assert "immutable-changed" in ran.text
     assert "[k]" in ran.text
-    assert "put the old value back, or give the row another key to make a new object" in ran.text
+    assert "restore the old value, or give the row another key to create a new object" in ran.text
     assert shop.writes() == []
 
 

@@ -82,8 +82,8 @@ def test_what_becomes_null_is_emptied_where_stripe_can_and_rejected_where_not(sh
 
     if case.sends is None:
         assert ran.exit_code == 1
-        assert f"`{case.path}` is null now, and Stripe can't empty it" in ran.text
-        assert "add `nulls: ignore` to the field to leave it as it is" in ran.text
+        assert f"`{case.path}` is null now, and Stripe can't clear it" in ran.text
+        assert "add `nulls: ignore` to the field to leave it unchanged" in ran.text
         assert (shop.writes(), shop.object()) == ([], before)
         return
     assert ran.exit_code == 0, ran.text
@@ -130,7 +130,7 @@ def test_an_immutable_change_rejects_its_row_or_replaces_its_object(shop_for, co
         assert f"`{case.field}` can't be changed on an existing {core.resource}: {case.reason}" in ran.text
         assert f"things.meta.stripe_sync.fields.{case.field}" in ran.text or f"fields.{case.field}" in ran.text
         assert "[k]" in ran.text
-        assert "put the old value back, or give the row another key to make a new object" in ran.text
+        assert "restore the old value, or give the row another key to create a new object" in ran.text
         assert ("`options: {replace: true}` replaces it" in ran.text) is (case.replaced is not OFF)
         assert (shop.writes(), shop.object()) == ([], old)
         if case.replaced is OFF:

@@ -122,7 +122,7 @@ def test_the_end_of_a_trial_is_a_time_of_the_warehouse_too(shop):
     ran = shop.cli()
 
     assert (made["status"], made["trial_end"]) == ("trialing", SOON)
-    assert "`trial_end` is null now, and Stripe can't empty it" in ran.text
+    assert "`trial_end` is null now, and Stripe can't clear it" in ran.text
     assert shop.writes() == []
 
 

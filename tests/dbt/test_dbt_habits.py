@@ -142,7 +142,7 @@ def check_later_commands(habits):
     if habits.engine == "1":
         assert "held back: `people` failed in `dbt build`" in planned.text
     else:
-        assert "warning[no-dbt-results]: no result of dbt is known for `people`" in planned.text
+        assert "warning[no-dbt-results]: no dbt result is known for `people`" in planned.text
 
 
 @holds("`dbt build --target-path DIR`")

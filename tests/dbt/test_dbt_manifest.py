@@ -164,7 +164,7 @@ error[no-manifest]: dbt's manifest was not found here
 
 hint: run `dbt build` first, or name the project with `--project-dir`"""
 CUT_SHORT = """\
-error[broken-manifest]: dbt's artifact can't be read: it is not JSON, or was cut short
+error[broken-manifest]: dbt's artifact can't be read: it is not valid JSON, or it is truncated
   at {path}
 
 hint: remove it and run `dbt build` again"""

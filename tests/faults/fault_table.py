@@ -72,7 +72,7 @@ def _of(make: Callable[..., Fault], *args: Any, **given: Any) -> Callable[..., F
 
 _CONNECTION = ("unresolved[connection]", "the connection was cut", "the next run finds out first")
 _OWN_ERROR = ("unresolved[api_error]", "Stripe had an internal error, so the change may have been made")
-_TOO_MANY = ("rejected[rate_limit]", "Stripe had too many requests, even after waiting and slowing down")
+_TOO_MANY = ("rejected[rate_limit]", "Stripe received too many requests, even after waiting and slowing down")
 
 STRIPE_FAULTS = (
     StripeFault(
@@ -299,7 +299,7 @@ OWED_AGAIN = (
 END_REFUSED = OtherFault(
     name="the end of a replaced object is refused",
     happens="The new object exists and is recorded. The state records that the end of the old one is owed.",
-    seen=("owed: archive", "a new object has taken its place", "state settle"),
+    seen=("owed: archive", "a new object has replaced it", "state settle"),
     next_run=OWED_AGAIN,
     exit_code=1,
 )

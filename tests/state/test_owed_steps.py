@@ -20,7 +20,7 @@ def owed_of(key, number, **given):
         operation="update",
         target=f"price_{number}",
         params={"active": False},
-        reason="a new object has taken its place",
+        reason="a new object has replaced it",
         **given,
     )
 

@@ -75,7 +75,7 @@ def test_an_item_follows_a_subscription_that_is_replaced(with_items, seats):
     with_items.succeeds()
 
     (item,) = [change for change in planned["changes"] if change["sync"] == "items"]
-    assert item["reason"].endswith("has been replaced by another")
+    assert item["reason"].endswith("was replaced")
     assert seats_of_extra(with_items) == seats
     with_items.check_settled()
 

@@ -155,7 +155,7 @@ def immutable_problem(rules: Rules, diff: RowDiff, names: Sequence[str], reason:
         code="immutable-changed",
         summary=f"{listed} can't be changed on an existing {rules.resource.name}: {reason}",
         where=rules.sync.where.at_field("fields", names[0]).at_key(diff.key),
-        hint=f"put the old value back, or give the row another key to make a new object{hint}",
+        hint=f"restore the old value, or give the row another key to create a new object{hint}",
     )
 
 
@@ -169,9 +169,9 @@ def not_asked(rules: Rules, key: str) -> Reject:
     return reject(
         Problem(
             code="lookup-failed",
-            summary="Stripe could not be asked for this row's object, so nothing is done with it",
+            summary="the row's object could not be read from Stripe, so the row is left out",
             where=rules.sync.where.at_key(key),
-            hint="run it again; a restricted key has to be allowed to read it (`dbt-stripe-sync debug`)",
+            hint="run it again; a restricted key needs permission to read it (see `dbt-stripe-sync debug`)",
         )
     )
 
@@ -199,7 +199,7 @@ def uncleared(rules: Rules, diff: RowDiff, path: tuple[str, ...]) -> Problem:
     dotted = ".".join(path)
     return Problem(
         code="not-clearable",
-        summary=f"`{dotted}` is null now, and Stripe can't empty it",
+        summary=f"`{dotted}` is null now, and Stripe can't clear it",
         where=rules.sync.where.at_field("fields", dotted).at_key(diff.key),
-        hint="add `nulls: ignore` to the field to leave it as it is",
+        hint="add `nulls: ignore` to the field to leave it unchanged",
     )

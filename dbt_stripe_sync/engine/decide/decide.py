@@ -68,7 +68,7 @@ from dbt_stripe_sync.model.tag import TAG
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ENDED = "the object has ended already; `when_ended: restart` and `run --refresh` make another one"
+ENDED = "the object has already ended; `when_ended: restart` and `run --refresh` create a new one"
 
 
 def decide(rules: Rules, row: Row, observed: Observed) -> Decision:
@@ -139,7 +139,7 @@ def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
     """Decide on a row whose object was deleted in Stripe."""
     if rules.sync.on_deleted is OnDeleted.RECREATE:
         change = _decide_anew(rules, diff, payload, observed)
-        reason = f"{diff.stripe_id} was deleted in Stripe, and `on_deleted: recreate` makes another one"
+        reason = f"{diff.stripe_id} was deleted in Stripe, and `on_deleted: recreate` creates a new one"
         return replace(change, reason=reason) if isinstance(change, Change) else change
     if rules.sync.on_deleted is OnDeleted.FORGET:
         return Keep(note=Note(text="the object was deleted in Stripe, and `on_deleted: forget` leaves it deleted"))
@@ -148,7 +148,7 @@ def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Obs
             code="object-deleted",
             summary=f"{diff.stripe_id} was deleted in Stripe",
             where=rules.sync.where.at_key(diff.key),
-            hint="set `on_deleted: recreate` on the sync to make another one, or `forget` to leave it deleted",
+            hint="set `on_deleted: recreate` on the sync to create a new one, or `forget` to leave it deleted",
         )
     )
 
@@ -159,7 +159,7 @@ def _decide_restarted(rules: Rules, diff: RowDiff, payload: Payload, observed: O
     if renewed is not diff:
         payload = rules.builder.build(diff.key, renewed.row)
     change = _decide_anew(rules, renewed, payload, observed)
-    reason = f"{diff.stripe_id} has ended in Stripe, and `when_ended: restart` makes another one"
+    reason = f"{diff.stripe_id} has ended in Stripe, and `when_ended: restart` creates a new one"
     return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
@@ -267,7 +267,7 @@ def _decide_part_of_replaced(
     if not observed.whole_is_left:
         return None
     change = _decide_anew(rules, diff, payload, observed)
-    reason = f"the {whole} that it was a part of ({former}) has been replaced by another"
+    reason = f"the {whole} that it was part of ({former}) was replaced"
     return replace(change, reason=reason) if isinstance(change, Change) else change
 
 

@@ -37,7 +37,7 @@ def keep_fixed(rules: Rules, diff: RowDiff, change: Change, body: Mapping[str, A
     if diff.only_refs:
         # The row itself hasn't changed: what it refers to was replaced, and an object that has ended need not follow.
         listed = ", ".join(f"`{name}`" for name in names)
-        return Keep(note=Note(text=f"{listed} names a replaced object and stays as it is: {reason}"))
+        return Keep(note=Note(text=f"{listed} refers to a replaced object and stays unchanged: {reason}"))
     problem = immutable_problem(rules, diff, names, reason, "")
     if rule.until is not None:
         problem = replace(problem, hint=f"the next run after {rule.until} sends it")

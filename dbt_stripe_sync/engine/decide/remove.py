@@ -104,8 +104,8 @@ def _keeps(rules: Rules, diff: RowDiff, holdings: Sequence[Holding]) -> Problem:
     more = f" and {len(holdings) - 1:,} more" if len(holdings) > 1 else ""
     return Problem(
         code="stripe-rule",
-        summary=f"{diff.stripe_id} can't be deleted: {with_article(name)} with {with_article(first.resource)} "
-        f"stays, and it has {first.stripe_id}{more}",
+        summary=f"{diff.stripe_id} can't be deleted: Stripe keeps {with_article(name)} with "
+        f"{with_article(first.resource)}, and it has {first.stripe_id}{more}",
         where=rules.sync.where.at_field("on_removed").at_key(diff.key),
         hint=f"set `on_removed: archive`; the rule is from: docs.stripe.com/api/{name}s/delete",
     )
@@ -125,7 +125,9 @@ def _why_it_waits(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -
     leaving = next((holding for holding in observed.holdings if holding.leaving), None)
     if leaving is None:
         return None
-    return Keep(note=Note(text=f"waits until its {leaving.resource} has ended, which the removal would end at once"))
+    return Keep(
+        note=Note(text=f"waits until its {leaving.resource} has ended, because the removal would end it immediately")
+    )
 
 
 def _would_end(rules: Rules, diff: RowDiff, holding: Holding) -> Problem:

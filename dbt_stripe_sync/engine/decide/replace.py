@@ -79,7 +79,7 @@ def decide_replaced(rules: Rules, asked: Replacement, observed: Observed) -> Dec
     shared = _shared(rule, asked)
     if shared and asked.found_by is not None:
         # Only an object that we created may end before its replacement exists.
-        reason = f"a new one can't have the same `{shared[0]}` beside it"
+        reason = f"two objects can't have the same `{shared[0]}` beside it"
         return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, reason, ""))
     step = _step(then, body)
     if step is None:
@@ -105,13 +105,13 @@ def _build(
         stripe_id=diff.stripe_id,
         calls=create_calls(rules, diff.key, params),
         changed=tuple(asked.comparison.changed),
-        reason=f"{names} can't be changed, so a new object takes over"
+        reason=f"{names} can't be changed, so a new object replaces it"
         + (f" from the one that was found by `{asked.found_by}`" if asked.found_by else ""),
     )
     unchanged = payload.params.keys() - {part.path for part in asked.comparison.changed}
     given_up = tuple(name for name in rule.gives_up if name in diff.params and name not in unchanged)
     end = end_call(rules, diff, step, given_up)
-    owed = owed_end(rules, diff, rule, end, "a new object has taken its place")
+    owed = owed_end(rules, diff, rule, end, "a new object has replaced it")
     return replace(change, owes=(*moves, owed), ends_first=bool(_shared(rule, asked)), before=dict(diff.params))
 
 
@@ -120,11 +120,11 @@ def _stays(rules: Rules, asked: Replacement, rule: NotReplaced) -> Decision:
     if asked.diff.only_refs:
         names = ", ".join(f"`{name}`" for name in asked.comparison.immutable)
         again = (
-            "; once it has ended, `when_ended: restart` and `run --refresh` make another one"
+            "; once it has ended, `when_ended: restart` and `run --refresh` create a new one"
             if rules.lifecycle.ended
             else ""
         )
-        return Keep(note=Note(text=f"{names} names a replaced object and can't be changed: {rule.reason}{again}"))
+        return Keep(note=Note(text=f"{names} refers to a replaced object and can't be changed: {rule.reason}{again}"))
     may_ask = rules.lifecycle.replace_if_asked is not None
     hint = "; `options: {replace: true}` replaces it" if may_ask else ""
     return reject(immutable_problem(rules, asked.diff, asked.comparison.immutable, rule.reason, hint))
@@ -273,7 +273,7 @@ def end_first(change: Change) -> tuple[Change, Change]:
         changed=(),
         source_hash=None,
         refs=None,
-        reason="a new object takes its place, and both can't exist at once",
+        reason="a new object replaces it, and both can't exist at the same time",
         removed=True,
         gone=gone,
         owes=(),

@@ -143,7 +143,7 @@ def _as_undoing(rules: Rules, done: Done) -> Rules:
 def _has_moved(rules: Rules, diff: RowDiff, observed: Observed) -> Ask | Reject | None:
     """Whether the object was changed since, so that it is left alone."""
     if "retrieve" not in rules.resource.operations:
-        return cannot(rules, diff.key, f"Stripe doesn't show {diff.stripe_id}, so nobody can tell what changed since")
+        return cannot(rules, diff.key, f"Stripe doesn't show {diff.stripe_id}, so it isn't known what changed since")
     body = look(rules, diff, observed, diff.stripe_id, rules.lifecycle.shown_if_asked)
     if isinstance(body, Ask | Reject):
         return body
@@ -233,12 +233,12 @@ def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
     rule = rule_of(rules.sync, rules.lifecycle)
     step = None if isinstance(rule, NotReplaced) else rules.lifecycle.on_removed.get(rule.then)
     if isinstance(rule, NotReplaced) or not isinstance(step, Step) or step.revive is None:
-        return cannot(rules, diff.key, f"{old} has ended, and {new} has taken its place for good")
+        return cannot(rules, diff.key, f"{old} has ended, and {new} has replaced it permanently")
     if done.is_owed:
         return cannot(rules, diff.key, f"a step on {old} is still owed: `run` does it, `state settle` drops it")
     if not done.former or done.former.get("deleted"):
         is_known = done.former is not None
-        reason = f"{old} was deleted in Stripe" if is_known else f"Stripe could not be asked for {old}; run it again"
+        reason = f"{old} was deleted in Stripe" if is_known else f"{old} could not be read from Stripe; run it again"
         return cannot(rules, diff.key, reason)
     if not all(same(done.former.get(name), value) for name, value in step.params.items()):
         return cannot(rules, diff.key, f"{old} was changed in Stripe since")
@@ -258,12 +258,12 @@ def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
     }
     tag = {"metadata": {TAG: row_tag(rules, diff.key), FORMER_TAG: ""}} if is_tagged(rules) else {}
     revive = PlannedCall(operation="update", target=old, params={**step.revive, **given, **carried, **tag})
-    owed = owed_end(rules, diff, rule, end_call(rules, diff, step), f"{old} takes its place again")
+    owed = owed_end(rules, diff, rule, end_call(rules, diff, step), f"{old} is restored")
     return replace(
         build_change(rules, diff, Action.UPDATE, before, calls=(revive,)),
         stripe_id=old,
         changed=tuple(FieldChange(path=p.path, before=p.after, after=p.before) for p in done.change.changed),
-        reason=f"takes its place again: undoes run {done.run_id}",
+        reason=f"restored: undoes run {done.run_id}",
         owes=(*moves, owed),
     )
 

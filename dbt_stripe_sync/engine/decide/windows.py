@@ -27,10 +27,10 @@ def check_windows(
         away = moment - now.timestamp()
         if away < -window.past.total_seconds():
             reason = f"is more than {_told(window.past)} in the past"
-            hint = "leave older rows out of the model: it's too late to send them"
+            hint = "filter older rows out of the model: Stripe no longer accepts them"
         elif away > window.ahead.total_seconds():
             reason = f"is more than {_told(window.ahead)} in the future"
-            hint = "send it when its time has come; a time without a zone counts as UTC"
+            hint = "send it later; a time without a zone counts as UTC"
         else:
             continue
         yield Problem(

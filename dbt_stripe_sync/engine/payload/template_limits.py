@@ -28,7 +28,7 @@ MOST_STEPS = 20_000
 # A value with this many characters costs one more step.
 CHARACTERS_A_STEP = 500
 MOST_BITS = 4_096
-TOO_LARGE = f"it makes a value of more than {MOST_CHARACTERS:,} characters"
+TOO_LARGE = f"it creates a value of more than {MOST_CHARACTERS:,} characters"
 # Seconds of processor time, so a busy machine rejects nothing that an idle one would send.
 MOST_SECONDS = 2.0
 STEPS_BETWEEN_LOOKS = 256

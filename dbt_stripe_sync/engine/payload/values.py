@@ -88,7 +88,7 @@ def convert(cell: Any, param: Param, conversion: Conversion | None = None) -> An
         return _text(cell, param)  # most cells by far
     if not is_text and isinstance(cell, Unreadable):
         hint = "make it null in the model, or a time before the year 10000"
-        raise BadValueError("not-a-time", "is a time without an end, or one that is too far away", hint)
+        raise BadValueError("not-a-time", "is infinite, or too far in the past or future", hint)
     if is_text and cell in param.enum:
         return cell  # a keyword that is allowed besides another type, such as `now` for `trial_end`
     if conversion is Conversion.JSON or (is_text and param.kind in _FROM_JSON):

@@ -60,7 +60,9 @@ class Comparing(Struct, kw_only=True, dict=True):
         if known is None or recheck or self.refreshing.reads_back(sync, resource):
             return compared, ()  # every row is new, or has to be compared
         if self.diffs.mark(known.state_id, sync.name) != known:
-            return compared, [_read_all("the warehouse's copy of their hashes is behind, and the next run rewrites it")]
+            return compared, [
+                _read_all("the warehouse's copy of their hashes is outdated, and the next run rewrites it")
+            ]
         return replace(compared, mark=known), ()
 
     def _hashed_there(self, diffs: RowDiffs, staged: Staged, resource: Resource, *, recheck: bool) -> Compared | None:
@@ -82,7 +84,7 @@ class Comparing(Struct, kw_only=True, dict=True):
 
     def _reason_here(self, sync: Sync, layout: Layout) -> str | None:
         if sync.name in self.referrers.parents:
-            return "its objects are finished once every row that belongs to them is written"
+            return "its objects are finalized once every row that belongs to them is written"
         return reason_to_read_all(sync, layout)
 
 

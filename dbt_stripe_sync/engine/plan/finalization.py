@@ -294,7 +294,7 @@ def reasons_to_wait(
         elif counts.held is not None:
             yield f"`{name}` is held back"
         elif name in unsettled:
-            yield f"`{name}` has changes of an earlier run whose end is not known"
+            yield f"`{name}` has unresolved changes of an earlier run"
 
 
 def _ends(change: Change) -> bool:

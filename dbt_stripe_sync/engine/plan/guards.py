@@ -66,8 +66,8 @@ def check_empty(staged: Staged, counts: DiffCounts) -> Iterator[Problem]:
             code="empty-model",
             summary=f"`{staged.sync.model.label}` has no rows, and {objects} in Stripe came from it",
             where=staged.sync.where.at_field("on_removed"),
-            hint=f"check the model; if it is to be empty, `dbt-stripe-sync state forget {staged.sync.name} --all` "
-            "leaves the objects in Stripe as they are",
+            hint=f"check the model; if it should be empty, `dbt-stripe-sync state forget {staged.sync.name} --all` "
+            "leaves the objects in Stripe unchanged",
         )
 
 

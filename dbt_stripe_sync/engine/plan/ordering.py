@@ -187,7 +187,7 @@ def ends_later(change: Change, other: tuple[str, str, str]) -> Problem:
     return Problem(
         code="dependent-ends-later",
         summary=f"the {resource} of row [{key}] of `{sync}` will end later, and the removal of this {change.resource} "
-        "would take effect on it at once",
+        "would affect it immediately",
         where=Location(sync=change.sync, key=change.key),
         hint="nothing to do: it is removed by the first run after that has ended",
         severity=Severity.WARNING,

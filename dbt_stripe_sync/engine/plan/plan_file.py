@@ -329,7 +329,7 @@ def read_plan(path: Path, named: Location | None = None) -> Plan:
             raise PlanError(
                 Problem(
                     code="plan-altered",
-                    summary="the plan is cut short or was altered after it was made",
+                    summary="the plan file is truncated, or was altered after it was made",
                     where=where,
                     hint=_AGAIN,
                 )

@@ -100,7 +100,7 @@ class Refreshing(Struct, kw_only=True):
         is_due = self._is_due(sync)
         if not _is_readable(resource):
             return (
-                [Note(text=f"Stripe has no way to read {with_article(resource.name)} back")] if self.asks_all else []
+                [Note(text=f"{with_article(resource.name)} can't be read back from Stripe")] if self.asks_all else []
             ), []
         shown = {mapped.path[0] for mapped in sync.fields} & set(resource.lifecycle.shown_if_asked)
         reading = Reading(staged=staged, resource=resource, is_whole=is_due, expand=tuple(sorted(shown)))

@@ -61,7 +61,7 @@ def _in_state(sync: Sync, name: str, count: int) -> Problem:
         f"was it renamed to `{sync.name}`?",
         where=sync.where,
         hint=f"`dbt-stripe-sync state mv {name} {sync.name}` if it was renamed; if it was removed, "
-        f"`dbt-stripe-sync state forget {name} --all` leaves its objects in Stripe as they are",
+        f"`dbt-stripe-sync state forget {name} --all` leaves its objects in Stripe unchanged",
     )
 
 

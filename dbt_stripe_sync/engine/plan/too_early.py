@@ -112,7 +112,7 @@ def _as_referrer(change: Change) -> Referrer:
 def _ends_too(change: Change, other: _Other) -> Problem:
     return Problem(
         code="ends-with-it",
-        summary=f"the {other.resource} of row [{other.key}] of `{other.sync}` would end at once with this "
+        summary=f"the {other.resource} of row [{other.key}] of `{other.sync}` would end immediately with this "
         f"{change.resource}, and its own sync does not end it now",
         where=Location(sync=change.sync, field="on_removed", key=change.key),
         hint=f"set `on_removed: deactivate` on `{change.sync}` to release the {other.resource} first, or "

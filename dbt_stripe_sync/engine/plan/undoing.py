@@ -137,7 +137,7 @@ class UndoMaker:
         change = outcome.change
         reason = None
         if change.id.endswith(ENDS_FIRST):
-            reason = f"{change.stripe_id} ended before a new object took its place"
+            reason = f"{change.stripe_id} ended before a new object replaced it"
         elif change.id.endswith("!earlier"):
             reason = f"{change.stripe_id} ended, which an earlier run had left to do"
         elif not is_row(change) and not change.settles:
@@ -244,7 +244,7 @@ def _rows(tally: Tally) -> int:
 def _unknown_sync(name: str) -> Problem:
     return Problem(
         code=CANNOT_UNDO,
-        summary=f"the project no longer has the sync `{name}`, or disables it, so its objects stay as they are",
+        summary=f"the project no longer has the sync `{name}`, or disables it, so its objects stay unchanged",
         where=Location(sync=name),
         hint="put the sync back, or undo the run from the version of the project that it ran with",
     )

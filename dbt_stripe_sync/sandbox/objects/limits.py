@@ -114,7 +114,7 @@ def check_payment_method(work: Work, id_: object, customer: str | None, param: s
 
 
 def check_chargeable(work: Work, subscription: Body, method: str | None, due: int) -> None:
-    """Raise the `ApiError` of a customer without a card, where the sandbox was asked to require one."""
+    """Raise the `ApiError` of a customer without a card, if the sandbox should require one."""
     charged = subscription["collection_method"] == "charge_automatically" and due > 0
     if work.requires_payment_methods and charged and method is None:
         raise refuse(

@@ -1,4 +1,4 @@
-"""What an invoice would be (docs.stripe.com/api/invoices/create_preview): worked out aside, and thrown away."""
+"""Previews of invoices (docs.stripe.com/api/invoices/create_preview): computed separately, and discarded."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _put(work: Work, body: Body, params: dict[str, Any]) -> None:
 
 
 def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
-    """`cancel_at` and `cancel_at_period_end` are two ways to say the same; one replaces the other."""
+    """`cancel_at` and `cancel_at_period_end` are two ways to express the same; one replaces the other."""
     at_period_end, at = params.get("cancel_at_period_end"), params.get("cancel_at")
     if at_period_end not in (None, body["cancel_at_period_end"]) or at is not None:
         _check_unmanaged(body)
@@ -167,7 +167,7 @@ def _put_end(work: Work, body: Body, params: dict[str, Any]) -> None:
 
 
 def _check_unmanaged(body: Body) -> None:
-    """A schedule says when its subscription ends (dust-tt/dust#32051)."""
+    """A schedule controls when its subscription ends (dust-tt/dust#32051)."""
     if body["schedule"] is not None:
         raise refuse(
             f"The subscription is managed by the subscription schedule `{body['schedule']}`, and updating any "

@@ -1,4 +1,4 @@
-"""What time does to a subscription: trials end, periods start, ends come."""
+"""Moves a subscription forward in time: trials end, periods start, and it ends when it is due."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INCOMPLETE_SECONDS = 23 * 3600
 
 
 def pass_time(work: Work, body: Body) -> None:
-    """Live through the time that passed: trials end, periods start, ends come."""
+    """Process the time that has passed: trials end, periods start, the subscription ends."""
     if body["status"] in ENDED:
         return
     target = work.now

@@ -108,8 +108,7 @@ def leased(place: RemotePlace, holder: str, until: str, waited: float) -> StateE
         LEASED,
         place,
         f"another run holds the state: {holder}" + (f" (waited {waited:g} s)" if waited else ""),
-        "wait for it to end, or pass `--wait-for-lock SECONDS`; if its machine is gone, its lease ends by itself at"
-        f" {until}",
+        f"wait for it to end, or pass `--wait-for-lock SECONDS`; if its machine is gone, its lease expires at {until}",
     )
 
 
@@ -118,7 +117,7 @@ def lease_lost(place: RemotePlace, reason: str) -> StateError:
     return _problem(
         "state-lease-lost",
         place,
-        f"this run has lost the state and was stopped: {reason}",
+        f"this run lost its lease on the state and was stopped: {reason}",
         "run again: what it had sent is in the state, and what was under way is settled first",
     )
 
@@ -173,7 +172,7 @@ def no_remote_state(place: RemotePlace) -> StateError:
         "no-state",
         place,
         "there is no state yet",
-        "the first `dbt-stripe-sync run` makes it",
+        "the first `dbt-stripe-sync run` creates it",
     )
 
 

@@ -51,8 +51,8 @@ VAT_FORMS = {
     # Like XI in the same register.
     "gb_vat": r"(GB)?(\d{9}|\d{12}|(GD|HA)\d{3})",
 }
-# The page has one example for each of these: it shows what Stripe accepts, but not what it rejects. A guess:
-# `tax-id-forms`.
+# The page has one example for each of these: it shows what Stripe accepts, but not what it rejects.
+# A guess: `tax-id-forms`.
 GUESSED_FORMS = {
     "ae_trn": r"\d{15}",
     "ar_cuit": r"\d{11}",

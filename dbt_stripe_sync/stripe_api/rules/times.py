@@ -73,14 +73,14 @@ class InWindow(Struct, frozen=True):
                 reason=f"is more than {_span(self.window.past)} in the past",
                 message="The timestamp is too far in the past.",
                 code=self.early,
-                hint="leave older rows out of the model: it's too late to send them",
+                hint="filter older rows out of the model: Stripe no longer accepts them",
             )
         elif value > spot.now + self.window.ahead.total_seconds():
             yield Fault(
                 reason=f"is more than {_span(self.window.ahead)} in the future",
                 message="The timestamp is in the future.",
                 code=self.late,
-                hint="send it when its time has come; a time without a zone counts as UTC",
+                hint="send it later; a time without a zone counts as UTC",
             )
 
 
