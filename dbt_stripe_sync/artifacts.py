@@ -21,8 +21,7 @@ RESULTS = "stripe_sync_results.json"
 PAGE = "stripe_sync_report.html"
 
 
-@dataclass(frozen=True, slots=True)
-class Artifacts:
+class Artifacts(Struct, frozen=True):
     """Problems with writing the artifacts, and the run's totals, since its outcomes were read for them anyway."""
 
     problems: tuple[Problem, ...]

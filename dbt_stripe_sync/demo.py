@@ -44,8 +44,7 @@ EDITS: tuple[tuple[str, str, str | None], ...] = (
 NEW_ACCOUNT = "13,Maple Clinic,desk@maple.example,14 Elm Road,Portland,97201,US,en,team,none,2026-11-02 10:00:00,\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(Struct, frozen=True, kw_only=True):
     """The folder, warehouse and local Stripe of the demo."""
 
     folder: Path

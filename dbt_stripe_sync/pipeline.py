@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.workload import Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True, kw_only=True):
     """How to send a plan: `agree` approves removals that can't be undone, `fail_fast` stops at the first failure."""
 
     agree: Agree

@@ -34,8 +34,7 @@ class Writer(Protocol[Written_co]):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
+class Writing(Struct, frozen=True, kw_only=True):
     """The wording of a warning about a failed write: what it is, which setting asks for it, and the consequence."""
 
     code: str

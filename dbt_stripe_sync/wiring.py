@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 MOST_ASKED = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True):
     """The parts that do a run's I/O. The warehouse is open only while rows are read, since it may hold locks."""
 
     stripe: Stripe

@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     LookFurther = Callable[[DbtProject, Sequence[Sync]], Iterable[Problem]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectOptions:
+class ProjectOptions(Struct, frozen=True, kw_only=True):
     """Which dbt project, and which of its syncs, with dbt's own options of the same names."""
 
     project_dir: Path = Path()
@@ -91,8 +90,7 @@ class ProjectOptions:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Workload(Struct, frozen=True, kw_only=True):
     """The syncs of a project in the order of their references, and their sources.
 
     - `held` gives a reason for each sync whose models dbt failed to build or test.

@@ -51,8 +51,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Naming:
+class Naming(Struct, frozen=True, kw_only=True):
     """The names of the seeds and of the project, which the tags of an earlier import contain."""
 
     project: str

@@ -39,8 +39,7 @@ _PAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referrer:
+class Referrer(Struct, frozen=True, kw_only=True):
     """The source of references: the project's name, and the packages that restrict access to their models."""
 
     package: str

@@ -35,8 +35,7 @@ _PLAIN_HASHES = frozenset({"address", "recurring"})
 _MONEY = re.compile(r"(^|_)(amount|balance|price)(_|$)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownModel:
+class KnownModel(Struct, frozen=True, kw_only=True):
     """What is known of a model: its columns with their types, its keys in dbt, and the syncs that it may refer to."""
 
     name: str
@@ -45,16 +44,14 @@ class KnownModel:
     syncs: Mapping[str, Sequence[Referable]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsure:
+class Unsure(Struct, frozen=True, kw_only=True):
     """A proposed mapping, and why a person has to confirm it."""
 
     value: str | Mapping[str, str]
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matched:
+class Matched(Struct, frozen=True, kw_only=True):
     """The mappings of a first sync.
 
     `fields` are pairs of parameter and YAML value, and `left` the columns that match no parameter. `unsure` has

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.sync import Sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referable:
+class Referable(Struct, frozen=True, kw_only=True):
     """A sync whose objects others may refer to, by its only key column.
 
     `column` refers to it according to a dbt test.

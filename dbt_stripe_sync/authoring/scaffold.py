@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Catalog, Resource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstSync:
+class FirstSync(Struct, frozen=True, kw_only=True):
     """The options of `init`.
 
     `fields` are parameters with their columns, for names that don't match. `ask` asks which of the model's columns is

@@ -48,8 +48,7 @@ class Row(Struct, frozen=True, kw_only=True):
     values: Mapping[Path, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedColumn:
+class SeedColumn(Struct, frozen=True, kw_only=True):
     """One column: the parameter's path, and how the cells are written. With `as_json`, every cell is JSON text."""
 
     name: str
@@ -58,8 +57,7 @@ class SeedColumn:
     as_json: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seed:
+class Seed(Struct, frozen=True, kw_only=True):
     """A seed with its sync. `references` are the syncs that columns refer to, by parameter."""
 
     name: str

@@ -116,7 +116,7 @@ def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any
 
 def project_options(given: Mapping[str, Any]) -> ProjectOptions:
     """The options of the project, from all arguments of a command."""
-    chosen = {name: given[name] for name in ProjectOptions.__slots__ if name in given}
+    chosen = {name: given[name] for name in ProjectOptions.__struct_fields__ if name in given}
     return ProjectOptions(**{**chosen, "project_dir": chosen["project_dir"] or Path()})
 
 

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 ENDLESS = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Screen:
+class Screen(Struct, frozen=True, kw_only=True):
     """How to print: progress as text or JSON lines, with or without colors; no progress if it `is_quiet`."""
 
     log_format: str

@@ -62,8 +62,7 @@ class CloudChoice(Struct, frozen=True, kw_only=True):
     poll: float = POLL_SECONDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class Fetched(Struct, frozen=True, kw_only=True):
     """What was fetched into the target folder."""
 
     run: CloudRun

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.errors import Problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """The settings for all syncs of a project.
 
     `docs/settings.md` describes each one.

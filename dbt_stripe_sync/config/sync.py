@@ -80,8 +80,7 @@ _NAME = re.compile(r"[\w.-]{1,100}")
 WHAT_CAN_BE = "`dbt-stripe-sync fields` lists what can be synced"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedConfig:
+class ParsedConfig(Struct, frozen=True, kw_only=True):
     """The valid syncs, and every problem of the others.
 
     `broken` are those others as far as they could be read, so that missing columns can still be found.

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class Around(Struct, frozen=True, kw_only=True):
     """The context of a mapping: the catalogue, the project's models by name, and the sync's key columns."""
 
     catalog: Catalog

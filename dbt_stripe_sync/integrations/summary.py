@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, field
 
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
@@ -58,8 +58,7 @@ class SyncSummary(Struct, frozen=True, kw_only=True):
         return "; ".join([*parts, *self.errors]) or "every row is in sync"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
+class RunSummary(Struct, frozen=True, kw_only=True):
     """A run. `owed` counts steps that are still to be done; `results` and `report` are the files that it wrote."""
 
     run_id: str
@@ -88,7 +87,7 @@ class RunSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values that can be stored as JSON."""
-        values: dict[str, Any] = orjson.loads(orjson.dumps(self))
+        values: dict[str, Any] = to_builtins(self)
         return values
 
     def as_markdown(self) -> str:
