@@ -353,14 +353,14 @@ class Project:
         """Run a workflow that sends changes, with everything around it: signals, the state, artifacts, alerts."""
         from dbt_stripe_sync.engine.apply.lanes import Stop
 
-        stop = Stop(_say_what_is_finished)
+        stop = Stop(_announce_interrupt)
 
         async def work() -> RunReport:
             async with open_parts(load(), clock=self._clock) as parts:
                 report = await send(parts, stop)
                 report = await self._written_to_warehouse(report, parts)
                 report = self._with_artifacts(report)
-            return self._with_left_behind(report, parts.state.left)
+            return self._with_closing_problem(report, parts.state.left)
 
         with alerting_about_stops(self.options):
             return self._alerted(run_until_done(work(), stop))
@@ -374,7 +374,7 @@ class Project:
         self.summary = written.summary
         return _with_problems(report, written.problems)
 
-    def _with_left_behind(self, report: RunReport, problem: Problem | None) -> RunReport:
+    def _with_closing_problem(self, report: RunReport, problem: Problem | None) -> RunReport:
         """The report with problems from closing the state. If there are any, the artifacts are written again."""
         return report if problem is None else self._with_artifacts(_with_problems(report, (problem,)))
 
@@ -429,7 +429,7 @@ def _reviewing(review: Review | None) -> Review | None:
     return look
 
 
-def _say_what_is_finished(under_way: int) -> None:
+def _announce_interrupt(under_way: int) -> None:
     if under_way:
         _log().warning("Finishing %s; press Ctrl-C again to quit.", counted(under_way, "request"))
 

@@ -72,7 +72,7 @@ def test_the_first_way_that_finds_something_wins(business):
     assert found == {"c1": (by_metadata, "metadata.crm_id"), "c2": (by_email, "email")}
 
 
-def test_the_plan_tells_a_person_what_was_found_and_by_what(business):
+def test_the_plan_says_what_was_found_and_by_what(business):
     found = person(business, "a@example.com", "A")
     people(business, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"), match=["email"])
 
@@ -421,7 +421,7 @@ def test_a_plan_says_how_many_reads_it_took(business):
 
 
 @pytest.mark.parametrize("of_project", [False, True])
-def test_past_max_reads_nothing_of_the_sync_is_sent_and_others_go_on(business, of_project):
+def test_past_max_reads_nothing_of_the_sync_is_sent_and_others_continue(business, of_project):
     for number in range(250):
         person(business, f"p{number}@example.com")
     if of_project:
@@ -553,7 +553,7 @@ def test_a_forgotten_row_whose_object_is_its_own_no_more_gets_another(late, how)
     assert late.write_calls() == ["POST /v1/customers"]
 
 
-def test_a_forgotten_row_of_which_stripe_can_not_be_asked_is_not_made_again(late):
+def test_a_forgotten_row_of_which_stripe_cannot_be_asked_is_not_made_again(late):
     people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
     run(late)
     assert late.cli("state", "forget", "people", "c1").exit_code == 0

@@ -78,12 +78,12 @@ def hold(business):
     (business.root / "target" / "run_results.json").write_text(json.dumps(results))
 
 
-def test_a_run_that_succeeds_tells_nobody(alerting):
+def test_a_run_that_succeeds_sends_no_alert(alerting):
     assert alerting.cli().exit_code == 0
     assert alerting.receiver.bodies == []
 
 
-def test_rejected_rows_are_told_with_counts_and_links(alerting):
+def test_rejected_rows_are_reported_with_counts_and_links(alerting):
     reject_one(alerting)
 
     ran = alerting.cli()
@@ -100,7 +100,7 @@ def test_rejected_rows_are_told_with_counts_and_links(alerting):
     assert body["run_id"] in ran.text
 
 
-def test_no_value_of_a_row_is_told(alerting):
+def test_no_value_of_a_row_is_reported(alerting):
     alerting.set(alerts=[{"url_env": "ALERT_URL"}, {"url_env": "ALERT_URL", "form": "slack"}])
     reject_one(alerting)
 
@@ -111,7 +111,7 @@ def test_no_value_of_a_row_is_told(alerting):
     assert "example.com" not in json.dumps(alerting.receiver.bodies)
 
 
-def test_held_models_are_told(alerting):
+def test_held_models_are_reported(alerting):
     hold(alerting)
 
     assert alerting.cli().exit_code == 1
@@ -121,7 +121,7 @@ def test_held_models_are_told(alerting):
     assert body["syncs"][0]["is_held"] is True
 
 
-def test_a_limit_that_was_passed_is_told(alerting):
+def test_a_limit_that_was_passed_is_reported(alerting):
     meta = alerting.models["customers"]["meta"]["stripe_sync"]
     alerting.sync("customers", **meta, limits={"max_changes": 2})
 
@@ -132,7 +132,7 @@ def test_a_limit_that_was_passed_is_told(alerting):
     assert body["problems"] == {"max-changes": 1}
 
 
-def test_what_is_still_to_be_done_is_told(alerting):
+def test_what_is_still_to_be_done_is_reported(alerting):
     alerting.stripe.inject(Fault.status_code(path="^/v1/customers$", method="POST", after_effect=True, count=None))
 
     alerting.cli()
@@ -142,7 +142,7 @@ def test_what_is_still_to_be_done_is_told(alerting):
     assert body["totals"]["unknown"] > 0
 
 
-def test_a_run_that_can_not_go_on_is_told(alerting, monkeypatch):
+def test_a_run_that_cannot_continue_is_reported(alerting, monkeypatch):
     monkeypatch.delenv("STRIPE_API_KEY")
 
     ran = alerting.cli()
@@ -153,14 +153,14 @@ def test_a_run_that_can_not_go_on_is_told(alerting, monkeypatch):
     assert body["problems"] == {"no-stripe-key": 1}
 
 
-def test_a_missing_manifest_is_told_too(alerting):
+def test_a_missing_manifest_is_reported_too(alerting):
     (alerting.root / "target" / "manifest.json").unlink()
 
     assert alerting.cli().exit_code == 2
     assert alerting.receiver.bodies[0]["problems"] == {"no-manifest": 1}
 
 
-def test_commands_that_only_look_tell_nobody(alerting):
+def test_commands_that_only_look_send_no_alert(alerting):
     hold(alerting)
 
     for command in ("plan", "ls", "debug", "parse"):
@@ -169,7 +169,7 @@ def test_commands_that_only_look_tell_nobody(alerting):
     assert alerting.receiver.bodies == []
 
 
-def test_python_tells_as_the_command_line_does(alerting):
+def test_python_sends_alerts_as_the_command_line_does(alerting):
     reject_one(alerting)
 
     Project(ProjectOptions(project_dir=alerting.root, profiles_dir=alerting.root, stripe_url=alerting.stripe.url)).run()
@@ -177,7 +177,7 @@ def test_python_tells_as_the_command_line_does(alerting):
     assert len(alerting.receiver.bodies) == 1
 
 
-def test_only_the_reasons_that_are_asked_for_are_told(alerting):
+def test_only_the_reasons_that_are_asked_for_are_reported(alerting):
     alerting.set(alerts={"url_env": "ALERT_URL", "when": ["held", "drift"]})
     reject_one(alerting)
     alerting.cli()
@@ -253,7 +253,7 @@ def test_an_address_that_is_none_is_a_warning(alerting, monkeypatch, url, why):
     assert f"the variable {why}" in ran.text
 
 
-def test_one_failing_address_does_not_keep_the_others_from_being_told(alerting, monkeypatch):
+def test_one_failing_address_does_not_keep_the_others_from_being_alerted(alerting, monkeypatch):
     monkeypatch.setenv("OTHER_URL", "http://127.0.0.1:1/")
     alerting.set(alerts=[{"url_env": "OTHER_URL"}, {"url_env": "ALERT_URL"}])
     hold(alerting)
@@ -289,7 +289,7 @@ def test_the_error_of_a_stopped_run_comes_first_and_the_failed_alert_with_it(ale
         ([{"url_env": "A", "fom": "slack"}], "alerts.0.fom", "`form`"),
     ],
 )
-def test_a_bad_alert_is_told_with_its_place(alerts, field, hint):
+def test_a_bad_alert_is_reported_with_its_place(alerts, field, hint):
     _, problems = parse_settings({"alerts": alerts})
 
     assert f"vars.stripe_sync.{field}" in [problem.where.field for problem in problems]

@@ -106,7 +106,7 @@ def test_meta_that_is_wrong(customers, change, texts):
     assert "abcdefgh12345678" not in problem
 
 
-def test_all_problems_are_told_at_once(customers):
+def test_all_problems_are_reported_at_once(customers):
     customers.sync("customers", resource="customer", key="id", fields={"emial": "email", "nme": "name"}, modes="upsert")
 
     problem = problem_of(customers.cli("parse"))
@@ -190,7 +190,7 @@ def test_a_live_key_works_where_its_target_is_named(customers, monkeypatch):
     assert customers.stripe.count("customer", livemode=True) == 3
 
 
-def test_stripe_can_not_be_reached(customers):
+def test_stripe_cannot_be_reached(customers):
     customers.stripe.stop()
 
     problem = problem_of(customers.cli())
@@ -221,7 +221,7 @@ def test_a_key_is_sent_to_no_stranger(customers):
     assert "error[foreign-address]: https://stripe.example.org is neither Stripe nor this machine" in problem
 
 
-def test_the_warehouse_can_not_be_reached(customers):
+def test_the_warehouse_cannot_be_reached(customers):
     customers.warehouse.unlink()
 
     problem = problem_of(customers.cli())
@@ -300,7 +300,7 @@ def test_a_selector_that_selects_nothing(customers):
     assert "did you mean `customers`?" in ran.err
 
 
-def test_what_stripe_refuses_is_told_with_its_own_words(customers):
+def test_what_stripe_refuses_is_reported_with_its_own_words(customers):
     customers.stripe.inject(Fault(kind=FaultKind.STATUS, method="POST", path="/v1/customers", status=402, count=1))
 
     ran = customers.cli()

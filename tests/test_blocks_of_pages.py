@@ -34,11 +34,11 @@ RUN_BY = {
         f"{RUN_HERE}::test_systemd_takes_the_units_of_the_pages",
     ),
     "remote-state.md": (
-        f"{REMOTE}::test_the_setting_and_the_workflow_of_the_page_are_well_formed",
+        f"{REMOTE}::test_the_setting_and_the_workflow_of_the_page_are_valid",
         f"{THIS}::test_what_pages_install_are_extras_that_there_are",
         f"{REMOTE}::test_the_commands_of_the_page_move_a_state_there_and_back",
         f"{REMOTE}::test_the_commands_of_the_page_move_a_state_there_and_back",
-        f"{REMOTE}::test_the_setting_and_the_workflow_of_the_page_are_well_formed",
+        f"{REMOTE}::test_the_setting_and_the_workflow_of_the_page_are_valid",
     ),
     "schedules.md": (
         "tests/test_readme.py::test_every_example_of_settings_is_taken",

@@ -105,7 +105,7 @@ def test_report_prints_any_run_as_text_as_json_and_as_a_page(customers):
     assert first in (customers.root / "target" / "stripe_sync_report.html").read_text()
 
 
-def test_a_run_that_never_was_is_told_with_the_way_to_those_that_were(customers):
+def test_a_run_that_never_was_is_reported_with_the_way_to_those_that_were(customers):
     none = customers.cli("report", "--text")
     customers.cli()
     unknown = customers.cli("report", "1999", "--text")
@@ -337,7 +337,7 @@ def test_commands_on_the_state_need_no_key(customers, monkeypatch):
 
 
 @pytest.mark.telling
-def test_windows_is_told_what_to_do_instead(customers, monkeypatch):
+def test_windows_gets_a_hint_what_to_do_instead(customers, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
 
     ran = customers.cli("run")
@@ -349,7 +349,7 @@ def test_windows_is_told_what_to_do_instead(customers, monkeypatch):
 
 
 @pytest.mark.telling
-def test_selectors_may_stand_one_after_the_other_as_dbt_takes_them(customers):
+def test_selectors_may_follow_each_other_as_dbt_takes_them(customers):
     customers.rows("plans", ("solo", "Solo"), columns="code text, name text")
     customers.sync("plans", resource="product", key="code", fields={"name": "name"})
     customers.rows("more", ("x", "X"), columns="code text, name text")

@@ -128,7 +128,7 @@ def test_each_usual_mistake_is_found_with_what_to_do(customers, monkeypatch, mis
     assert "Traceback" not in ran.text
 
 
-def test_a_state_that_another_run_holds_is_told_with_who_holds_it(customers):
+def test_a_state_that_another_run_holds_is_reported_with_who_holds_it(customers):
     customers.cli()
     with open_state(customers.state, identity=None, clock=SystemClock()):
         ran = customers.cli("debug")

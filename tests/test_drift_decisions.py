@@ -122,7 +122,7 @@ def test_report_sends_nothing_and_names_the_fields(edit, known):
 
 @pytest.mark.parametrize("edit", EDITS)
 @pytest.mark.parametrize("known", [False, True])
-def test_keep_sends_nothing_and_is_told_once(edit, known):
+def test_keep_sends_nothing_and_is_reported_once(edit, known):
     asked = row(WRITTEN, as_shown(**EDITS[edit][0]), known=known)
     keep = rules(on_drift="keep")
 

@@ -168,7 +168,7 @@ def test_parameters_in_the_url_stay_and_what_a_record_remembers():
     assert isinstance(held["value"], Fingerprint)
 
 
-def test_a_record_with_hashes_of_an_unknown_salt_stays_one_that_can_not_be_compared():
+def test_a_record_with_hashes_of_an_unknown_salt_stays_one_that_cannot_be_compared():
     held = stored({"name": "Ann", "email": "a@example.com"})
     other = Salt.of(b"t" * 32)
     later = Fingerprints(retention=Retention(default=False), current=other, known={other.id: other})

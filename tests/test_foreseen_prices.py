@@ -62,7 +62,7 @@ def test_a_price_that_somebody_archived_is_known_to_the_plan(business, stripe, a
     assert stripe.count(resource) == 1
 
 
-def test_an_item_of_its_own_can_not_have_an_archived_price(business, api):
+def test_an_item_of_its_own_cannot_have_an_archived_price(business, api):
     customer = api.customers.create({"email": "a@example.com"}).id
     sub = api.subscriptions.create({"customer": customer, "items": [{"price": new_price(api, recurring=True)}]}).id
     gone = new_price(api, recurring=True)

@@ -83,7 +83,7 @@ def test_a_model_that_failed_is_held_and_the_run_says_so(customers):
 
 
 @pytest.mark.slow
-def test_results_of_another_run_than_the_manifests_are_told_where_they_hold_something(customers):
+def test_results_of_another_run_than_the_manifests_are_reported_where_they_hold_something(customers):
     write_results(customers, {"model.shop.customers": "error"}, invocation="another")
 
     ran = customers.cli()
@@ -103,7 +103,7 @@ def test_dbt_parse_after_a_good_build_is_nothing_to_warn_of(customers):
 
 
 @pytest.mark.slow
-def test_a_project_that_changed_since_dbt_read_it_is_told_even_beside_an_error_that_is_mended(customers):
+def test_a_project_that_changed_since_dbt_read_it_is_reported_even_beside_an_error_that_is_fixed(customers):
     models = customers.root / "models"
     models.mkdir()
     (models / "customers.sql").write_text("select 1")
@@ -122,7 +122,7 @@ def test_a_project_that_changed_since_dbt_read_it_is_told_even_beside_an_error_t
 
 
 @pytest.mark.slow
-def test_a_manifest_that_is_younger_than_every_file_is_told_nothing(customers):
+def test_a_manifest_that_is_younger_than_every_file_gets_no_warning(customers):
     models = customers.root / "models"
     models.mkdir()
     old = models / "customers.sql"
@@ -199,7 +199,7 @@ def test_a_test_that_was_skipped_says_nothing_new(tested):
     assert [before, is_held(tested)] == [True, True]
 
 
-def test_dbt_retry_lifts_the_hold_of_what_it_mended(tested):
+def test_dbt_retry_lifts_the_hold_of_what_it_fixed(tested):
     write_results(tested, {MODEL: "error", TEST: "skipped"}, "built")
     before = is_held(tested)
     write_results(tested, {MODEL: "success", TEST: "pass"}, "again", command="retry", at="2026-01-02T00:00:00Z")
@@ -282,7 +282,7 @@ def test_a_model_that_was_built_without_its_rows_is_held(customers, option):
     assert f"`customers` was built with `--{option}`, without all its rows, in dbt's last run" in ran.text
 
 
-def test_a_model_of_which_nothing_is_known_is_told_and_synced(tested):
+def test_a_model_of_which_nothing_is_known_is_reported_and_synced(tested):
     (tested.root / "target" / "run_results.json").unlink()
 
     ran = tested.cli()
@@ -291,7 +291,7 @@ def test_a_model_of_which_nothing_is_known_is_told_and_synced(tested):
     assert "warning[no-dbt-results]: no dbt result is known for `customers`: neither a build nor a test" in ran.text
 
 
-def test_a_model_of_whose_tests_nothing_is_known_is_told(tested):
+def test_a_model_of_whose_tests_nothing_is_known_is_reported(tested):
     write_results(tested, {MODEL: "success"}, "built", command="run")
 
     ran = tested.cli()
@@ -338,7 +338,7 @@ def test_a_build_whose_result_nobody_saw_is_not_the_one_that_is_remembered(teste
     "path", ["models/schema.yml/unique_customers_id.sql", "target/generic_tests/unique_customers_id.sql"]
 )
 @pytest.mark.slow
-def test_a_test_whose_newest_result_nobody_saw_is_told_and_can_be_required(tested, path):
+def test_a_test_whose_newest_result_nobody_saw_is_reported_and_can_be_required(tested, path):
     """A build, a sync, a `dbt test`, and other results over those of the test."""
     write_results(tested, {MODEL: "success", TEST: "pass"}, "first")
     first = tested.cli("plan")

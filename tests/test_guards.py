@@ -48,7 +48,7 @@ def leaving(customers):
 # ── where a person must agree ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_run_that_was_refused_stands_in_the_list_of_runs_as_failed(leaving):
+def test_a_run_that_was_refused_is_in_the_list_of_runs_as_failed(leaving):
     assert leaving.cli().exit_code == 2
 
     runs = [json.loads(line) for line in leaving.cli("runs", "--output", "json").out.splitlines()]
@@ -366,7 +366,7 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize(("name", "limit", "select", "told"), HELD)
-def test_past_a_limit_nothing_of_the_sync_is_sent_and_the_numbers_are_told(customers, name, limit, select, told):
+def test_past_a_limit_nothing_of_the_sync_is_sent_and_the_numbers_are_reported(customers, name, limit, select, told):
     tag(customers, on_removed="delete", fields=FIELDS)
     customers.cli()
     tag(customers, limits={name: limit})

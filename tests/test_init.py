@@ -63,7 +63,7 @@ def test_columns_are_matched_by_name_and_the_sync_works_at_once(people):
     assert (customer["name"], customer["email"], customer["address"]["postal_code"]) == ("Ann", "a@example.com", "3000")
 
 
-def test_one_column_is_not_told_as_several(people):
+def test_one_column_is_not_reported_as_several(people):
     ran = people.cli("init", "people", "--resource", "customer", "--field", "metadata.plan=plan")
 
     assert re.search(r"6 columns mapped, 1 left as a comment\.$", ran.out, flags=re.MULTILINE), ran.out
@@ -345,7 +345,7 @@ def test_a_negative_quantity_is_rejected_before_anything_is_sent(people):
         (["other", "--resource", "customer"], "flow-yaml"),
     ],
 )
-def test_what_can_not_be_written_is_told_and_nothing_is_written(people, arguments, code):
+def test_what_cannot_be_written_is_reported_and_nothing_is_written(people, arguments, code):
     people.table("other", "SELECT * FROM people")
 
     ran = people.cli("init", *arguments)

@@ -144,7 +144,7 @@ def test_what_nobody_foresaw_is_a_json_line_without_its_words(customers, monkeyp
     assert "in fail" in line["traceback"]
 
 
-def test_quiet_prints_nothing_where_all_is_well_and_errors_where_not(customers):
+def test_quiet_prints_nothing_on_success_and_errors_where_not(customers):
     assert customers.cli("run", "--quiet").text.strip() == ""
     assert customers.cli("parse", "-q").text.strip() == ""
     assert "Nothing to change" in customers.cli("plan", "--quiet").out

@@ -219,7 +219,7 @@ def go_and_come_back(business, meanwhile=lambda: None):
     run(business)
 
 
-def test_a_subscription_that_was_to_end_and_goes_on_keeps_its_price(shop):
+def test_a_subscription_that_was_to_end_and_continues_keeps_its_price(shop):
     resync(shop, "subs", on_removed="cancel_at_period_end")
     run(shop)
 
@@ -230,7 +230,7 @@ def test_a_subscription_that_was_to_end_and_goes_on_keeps_its_price(shop):
     assert bought(shop)["s1"] == (1000, 2)
 
 
-def test_one_that_has_ended_and_comes_back_is_made_anew_at_the_price_of_today_and_keeps_that(shop):
+def test_one_that_has_ended_and_comes_back_is_created_again_at_the_price_of_today_and_keeps_that(shop):
     resync(shop, "subs", on_removed="cancel_at_period_end")
     run(shop)
     (first,) = shop.stripe.objects("subscription")

@@ -29,7 +29,7 @@ def bind_to_key(business):
         state.execute("UPDATE meta SET value = 'key_0123456789abcdef' WHERE key = 'account'")
 
 
-def test_a_restricted_key_that_is_rolled_goes_on_with_the_same_state(restricted, monkeypatch):
+def test_a_restricted_key_that_is_rolled_continues_with_the_same_state(restricted, monkeypatch):
     assert restricted.cli().exit_code == 0
     monkeypatch.setenv("STRIPE_API_KEY", NEW)
     ran = restricted.cli()

@@ -260,7 +260,7 @@ def test_state_that_was_lost_after_a_replacement_finds_the_new_object(catalogue)
     assert catalogue.write_calls() == []
 
 
-def test_a_replacement_whose_answer_was_a_failure_is_not_taken_for_the_old_object(catalogue):
+def test_a_replacement_whose_answer_was_a_failure_is_not_mistaken_for_the_old_object(catalogue):
     run(catalogue)
     old = only(catalogue, "price")
     prices(catalogue, ("m", "p1", "12.00", "desk_monthly", None))

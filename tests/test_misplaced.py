@@ -41,7 +41,7 @@ def add(business, part, **node):
         ),
     ],
 )
-def test_a_sync_where_none_is_read_is_told(customers, part, node, said):
+def test_a_sync_where_none_is_read_is_reported(customers, part, node, said):
     add(customers, part, **node)
 
     ran = customers.cli("ls")
@@ -80,7 +80,7 @@ def test_a_disabled_model_whose_sync_is_switched_off_is_nothing_to_tell(customer
         ),
     ],
 )
-def test_a_sync_that_dbt_drops_is_told_by_parse(customers, yaml, said):
+def test_a_sync_that_dbt_drops_is_reported_by_parse(customers, yaml, said):
     models = customers.root / "models"
     models.mkdir()
     (models / "schema.yml").write_text(yaml)

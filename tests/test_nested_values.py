@@ -349,7 +349,7 @@ def test_a_list_that_becomes_null_is_emptied_where_stripe_can(business):
     assert cleared == {"invoice_settings": {"custom_fields": ""}}
 
 
-def test_stripe_can_not_take_one_currency_out_of_a_price(business):
+def test_stripe_cannot_take_one_currency_out_of_a_price(business):
     fields = {**PRICE, "unit_amount": "cents", "currency_options": "others"}
     both = 'SELECT 1 AS id, 500 AS cents, \'{"eur": {"unit_amount": 4}, "gbp": {"unit_amount": 3}}\'::json AS others'
     synced(business, both, resource="price", fields=fields, path="/v1/prices")
@@ -789,7 +789,7 @@ def test_a_row_that_changes_no_hash_is_not_looked_at(business):
     assert not [line for line in business.stripe.requests() if line.path == f"/v1/customers/{customer['id']}"][1:]
 
 
-def test_a_paused_subscription_keeps_the_day_on_which_somebody_lets_it_resume(business):
+def test_a_paused_subscription_keeps_the_day_on_which_somebody_resumes_it(business):
     customer = by_hand(business, "customers", email="a@example.com")["id"]
     price = by_hand(
         business,

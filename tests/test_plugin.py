@@ -78,7 +78,7 @@ def test_a_project_without_syncs_waits_less_than_50_ms(tmp_path):
 
 
 @pytest.mark.telling
-def test_where_dbt_has_changed_its_interface_dbt_goes_on(capsys):
+def test_where_dbt_has_changed_its_interface_dbt_continues(capsys):
     (plugin,) = dbt_stripe_sync.plugins
 
     left = plugin(project_name="shop").get_manifest_artifacts(SimpleNamespace(nodes=None))

@@ -93,7 +93,7 @@ def test_amounts_are_shown_without_other_values_where_the_settings_say_so(shop):
 
 
 @pytest.mark.telling
-def test_a_price_in_another_currency_is_rejected_with_the_subscriptions_that_can_not_follow(shop):
+def test_a_price_in_another_currency_is_rejected_with_the_subscriptions_that_cannot_follow(shop):
     prices(shop, desk="10.00", currency="eur")
 
     ran = shop.cli()

@@ -119,7 +119,7 @@ def test_the_block_says_what_help_says():
         assert phrase in block
 
 
-def test_a_mistyped_command_is_told_in_a_line():
+def test_a_mistyped_command_is_reported_in_a_line():
     ran = run_cli("sandboxx")
 
     assert ran.exit_code == 2
@@ -150,7 +150,7 @@ def test_every_help_fits_80_columns_and_cuts_no_sentence(arguments, monkeypatch)
 
 
 @pytest.mark.parametrize("command", SET_UP)
-def test_both_set_up_commands_stand_on_a_line_of_their_own(command):
+def test_both_set_up_commands_are_on_separate_lines(command):
     lines = [line for line in TEXT.splitlines() if line.startswith("python3.11 -m venv")]
 
     assert lines.count(command) == 1
@@ -215,7 +215,7 @@ def example(request, business):
     return business
 
 
-def test_every_example_of_a_mapping_is_well_formed(example):
+def test_every_example_of_a_mapping_is_valid(example):
     nodes = read_manifest(example.root / "target" / "manifest.json").nodes
 
     parsed = parse_syncs(nodes, read_catalog(), project="shop")
@@ -288,7 +288,7 @@ def test_python_examples_import_what_there_is(code):
     exec("\n".join(ours), {})  # noqa: S102 - the README's own lines
 
 
-def test_the_python_example_plans_applies_and_tells_what_failed(customers, monkeypatch, capsys):
+def test_the_python_example_plans_applies_and_prints_what_failed(customers, monkeypatch, capsys):
     (code,) = (block for block in blocks("python") if "project.apply" in block)
     options = f'profiles_dir=Path("shop"), stripe_url="{customers.stripe.url}"'
     code = code.replace('target="prod", select=("tag:stripe",)', options)
@@ -302,7 +302,7 @@ def test_the_python_example_plans_applies_and_tells_what_failed(customers, monke
     assert capsys.readouterr().out.count("create") == 3
 
 
-def test_the_python_example_tells_problems(customers, monkeypatch, capsys):
+def test_the_python_example_prints_problems(customers, monkeypatch, capsys):
     (code,) = (block for block in blocks("python") if "project.apply" in block)
     monkeypatch.chdir(customers.root)
 

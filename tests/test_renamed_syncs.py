@@ -58,7 +58,7 @@ def test_a_disabled_sync_is_not_gone(offers):
     assert offers.stripe.count("product") == 3
 
 
-def test_a_new_sync_of_another_resource_goes_on(offers):
+def test_a_new_sync_of_another_resource_continues(offers):
     offers.models.pop("offers")
     offers.rows("people", (1, "a@example.com"), columns="id int, email text")
     offers.sync("people", resource="customer", key="id", fields={"email": "email"})
@@ -67,7 +67,7 @@ def test_a_new_sync_of_another_resource_goes_on(offers):
     assert offers.stripe.count("customer") == 1
 
 
-def test_a_renamed_sync_whose_state_is_lost_is_told_by_the_tags_in_stripe(offers):
+def test_a_renamed_sync_whose_state_is_lost_is_reported_by_the_tags_in_stripe(offers):
     offers.state.unlink()
     rename(offers)
 

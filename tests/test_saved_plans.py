@@ -335,7 +335,7 @@ def results_of(business):
     return json.loads((business.root / "target" / "stripe_sync_results.json").read_text())
 
 
-def test_fail_fast_stops_and_the_same_file_goes_on_with_the_rest(billing, plan):
+def test_fail_fast_stops_and_the_same_file_continues_with_the_rest(billing, plan):
     billing.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", skip=4, count=1))
     billing.set(concurrency=1)
     billing.cli("plan", "--out", str(plan))
@@ -356,7 +356,7 @@ def test_fail_fast_stops_and_the_same_file_goes_on_with_the_rest(billing, plan):
     check_that_all_is_there(billing, plan)
 
 
-def test_ctrl_c_stops_and_the_same_file_goes_on_with_the_rest(billing, plan):
+def test_ctrl_c_stops_and_the_same_file_continues_with_the_rest(billing, plan):
     billing.set(concurrency=1)
     billing.cli("plan", "--out", str(plan))
     billing.stripe.inject(Fault.latency(0.2, method="POST"))
@@ -492,7 +492,7 @@ def test_an_object_whose_second_call_was_refused_is_not_made_again(business, pla
     assert prices == {1000: False, 2000: True}
 
 
-def test_what_a_plan_has_done_is_known_for_as_long_as_it_may_go_on(billing, plan, monkeypatch):
+def test_what_a_plan_has_done_is_known_for_as_long_as_it_may_continue(billing, plan, monkeypatch):
     billing.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", skip=4, count=1))
     billing.set(concurrency=1)
     billing.cli("plan", "--out", str(plan))

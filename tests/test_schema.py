@@ -39,7 +39,7 @@ def customer(**changes):
     return {"resource": "customer", "key": "id", "fields": {"email": "email"}, **changes}
 
 
-def test_the_sample_project_is_well_formed(schema):
+def test_the_sample_project_is_valid(schema):
     text = (SAMPLE / "models" / "stripe" / "schema.yml").read_text()
 
     assert list(Draft7Validator(schema).iter_errors(YAML(typ="safe", pure=True).load(text))) == []

@@ -37,7 +37,7 @@ def test_fail_fast_sends_no_more_than_what_was_under_way(people):
     assert "not sent: --fail-fast" in ran.text
 
 
-def test_a_sync_whose_rows_fail_alike_is_stopped_and_the_others_go_on(people):
+def test_a_sync_whose_rows_fail_alike_is_stopped_and_the_others_continue(people):
     people.set(max_rejections_per_cause=5)
     people.stripe.inject(Fault.status_code(400, path="^/v1/customers$", method="POST", count=1000))
 

@@ -145,7 +145,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_a_template_that_is_nested_too_deeply_is_told_with_its_place(business, name):
+def test_a_template_that_is_nested_too_deeply_is_reported_with_its_place(business, name):
     business.rows("people", ("c1", "Ann"), columns="id text, first text")
     business.sync("people", resource="customer", key="id", fields={"name": {"template": DEEP[name]}})
 

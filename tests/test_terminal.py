@@ -66,7 +66,7 @@ COMMANDS = (
 )
 
 
-def test_no_command_lets_a_cell_act_on_the_terminal_or_shows_a_key(evil):
+def test_no_command_lets_a_cell_control_the_terminal_or_shows_a_key(evil):
     for command in COMMANDS:
         ran = evil.cli(*command)
         assert acting(ran.out + ran.err) == set(), command
@@ -90,7 +90,7 @@ def test_a_cell_is_harmless_whatever_is_in_it(text):
     assert "\x1b" not in printable(text)
 
 
-def test_the_tables_can_not_get_round_it():
+def test_the_tables_cannot_get_round_it():
     rows = [{"a": EVIL, "b": {"x": EVIL}, "c": [EVIL], "d": KEYS[0]}]
     lines = [*render_table(("a", "b", "c", "d"), rows, width=500), *render_params(EVIL, {EVIL: {"x": [EVIL, KEYS[0]]}})]
     assert acting("".join(lines)) == set()
@@ -111,7 +111,7 @@ def test_a_name_that_looks_a_bit_like_a_key_is_left_alone(name):
 
 
 @pytest.mark.parametrize("key", [*KEYS, *SIGNING_SECRETS])
-def test_a_key_is_hidden_wherever_it_stands(key):
+def test_a_key_is_hidden_wherever_it_is(key):
     assert re.search("Marked", hide_keys(f"x='{key}', {key}: {key}")) is None
 
 

@@ -149,7 +149,7 @@ def test_an_archived_object_is_active_again_and_the_next_plan_archives_it_again(
     assert plan_again(business) == [("archive", "solo")]
 
 
-def test_an_adopted_object_is_let_go_as_it_was_found(business):
+def test_an_adopted_object_is_released_as_it_was_found(business):
     by_hand(business, "customers", email="a@example.com", name="Theirs")
     customers(business, ("1", "a@example.com", "Ours", "solo"), match=["email"])
     adopted = run(business)

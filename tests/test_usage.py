@@ -229,7 +229,7 @@ def test_an_event_whose_answer_was_a_failure_counts_once(metered):
     assert len(sent(metered)) == 1
 
 
-def test_an_event_of_no_meter_is_told_with_stripes_words(metered):
+def test_an_event_of_no_meter_is_reported_with_stripes_words(metered):
     events(metered, ("e1", "nothing", NOW, "c1", Decimal(1)), ("e2", "api", NOW, "c1", Decimal(1)))
 
     ran = metered.cli()

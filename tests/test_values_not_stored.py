@@ -510,7 +510,7 @@ def salts(business):
         return own, {salt for (salt,) in state.execute("SELECT DISTINCT salt FROM records").fetchall()}
 
 
-def test_equal_values_of_two_rows_have_different_hashes_and_no_plain_digest_stands_for_a_value(people):
+def test_equal_values_of_two_rows_have_different_hashes_and_no_plain_digest_represents_a_value(people):
     ran_well(people)
 
     with duckdb.connect(str(people.state)) as state:

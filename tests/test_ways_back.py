@@ -64,7 +64,7 @@ def write_rows(business, bad):
     )
 
 
-def test_every_bad_row_is_synced_once_its_value_is_mended(business):
+def test_every_bad_row_is_synced_once_its_value_is_fixed(business):
     write_rows(business, BAD)
     sync(
         business,
@@ -202,7 +202,7 @@ def test_another_place_for_the_state_leads_to_a_clean_run(customers, code, bring
     check_that_nothing_is_left(customers, *options)
 
 
-def test_a_plan_that_is_made_anew_leads_to_a_clean_run(customers):
+def test_a_plan_that_is_created_again_leads_to_a_clean_run(customers):
     apply = stale(customers)
     assert "error[plan-stale]" in customers.cli(*apply).text
     customers.table("customers", "SELECT id, 'new.' || email AS email, name FROM customers")

@@ -41,7 +41,7 @@ def check_that_it_is_synced(business):
     return syncs
 
 
-def test_a_key_that_nothing_tells_is_named(people):
+def test_a_key_that_cannot_be_determined_is_asked_for(people):
     schema(people, "models:\n  - name: people\n")
     refused(init(people), "no-row-key")
 

@@ -294,7 +294,7 @@ def test_a_default_price_that_nobody_synced_is_moved(sold):
 
 
 @pytest.mark.parametrize("way_out", ["put back", "replace"])
-def test_what_stripe_can_not_change(sold, way_out):
+def test_what_stripe_cannot_change(sold, way_out):
     sold.rows("subs", ("s-ann", "bo", "m"), ("s-bo", "bo", "m"), columns=SUBS)
     assert "replace: true" in fails(sold, "immutable-changed").text
 

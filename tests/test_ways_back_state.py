@@ -90,7 +90,7 @@ def test_an_address_that_is_put_right_leads_to_a_run_that_succeeds(customers, co
     check_that_nothing_is_left(customers)
 
 
-def test_a_proxy_that_can_not_be_used_is_taken_away(customers, monkeypatch):
+def test_a_proxy_that_cannot_be_used_is_taken_away(customers, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     customers.set(allowed_api_bases=["https://stripe.example.com"])
     right, customers.stripe = customers.stripe, type("Elsewhere", (), {"url": "https://stripe.example.com"})()
@@ -236,7 +236,7 @@ PLANS = {"no-plan": lambda _business, plan: plan.unlink(), "plan-altered": cut}
 
 
 @pytest.mark.parametrize("code", PLANS)
-def test_a_plan_that_can_not_be_sent_is_made_anew(customers, code):
+def test_a_plan_that_cannot_be_sent_is_created_again(customers, code):
     plan = customers.root / "plan.jsonl"
     customers.cli("plan", "--out", str(plan))
     PLANS[code](customers, plan)

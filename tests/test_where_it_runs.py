@@ -302,7 +302,7 @@ def test_a_push_to_the_main_branch_syncs(customers, github):
     assert len(github.comments) == 150
 
 
-def test_a_plan_that_can_not_be_made_fails_the_job_and_says_so(customers, github):
+def test_a_plan_that_cannot_be_made_fails_the_job_and_says_so(customers, github):
     (customers.root / "target" / "manifest.json").unlink()
 
     done = act(customers, "pull_request", **{"project-dir": str(customers.root)})
@@ -323,7 +323,7 @@ def test_inputs_are_never_read_by_a_shell(customers, tmp_path):
     assert "${{" not in script
 
 
-def test_a_comment_that_can_not_be_written_is_told(github, tmp_path, capsys):
+def test_a_comment_that_cannot_be_written_is_reported(github, tmp_path, capsys):
     github.status = 403
     plan = tmp_path / "plan.md"
     plan.write_text("plan")

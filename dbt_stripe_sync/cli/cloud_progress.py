@@ -18,7 +18,7 @@ class CloudProgress:
         self._screen = screen
         self._has_address = False
 
-    def told(self, run: CloudRun) -> None:
+    def run_changed(self, run: CloudRun) -> None:
         """The run has a new state, or another step."""
         step = run.current_step
         at = f", step {step.index} of {len(run.steps)}: {step.command or step.name}" if step else ""

@@ -49,12 +49,12 @@ class CloudClient:
 
     async def read(self, path: str, what: str, params: Mapping[str, str] | None = None) -> Any:
         """The `data` of a JSON answer. Raises `DbtCloudError`."""
-        async with self._asked("GET", path, what, params=params) as answer:
+        async with self._request("GET", path, what, params=params) as answer:
             return _data(await answer.read(), what)
 
     async def find(self, path: str, what: str, params: Mapping[str, str] | None = None) -> Any | None:
         """As `read`; None if it doesn't exist."""
-        async with self._asked("GET", path, what, params=params, may_lack=True) as answer:
+        async with self._request("GET", path, what, params=params, may_lack=True) as answer:
             return None if answer.status == NOT_FOUND else _data(await answer.read(), what)
 
     async def download(self, path: str, what: str, into: Path, params: Mapping[str, str] | None = None) -> None:
@@ -69,7 +69,7 @@ class CloudClient:
         return None
 
     async def _write(self, path: str, what: str, into: Path, params: Mapping[str, str] | None) -> None:
-        async with self._asked("GET", path, what, params=params) as answer:
+        async with self._request("GET", path, what, params=params) as answer:
             with into.open("wb") as file:
                 async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
                     file.write(chunk)
@@ -79,14 +79,14 @@ class CloudClient:
 
         Raises `MaybeSentError` if it may have been carried out, `DbtCloudError` if it was not.
         """
-        async with self._asked("POST", path, what, body=body) as answer:
+        async with self._request("POST", path, what, body=body) as answer:
             try:
                 return _data(await answer.read(), what)
             except (aiohttp.ClientError, DbtCloudError) as error:  # it has been accepted, and we can't read the answer
                 raise MaybeSentError from error
 
     @asynccontextmanager
-    async def _asked(
+    async def _request(
         self,
         method: str,
         path: str,
@@ -146,7 +146,7 @@ class CloudClient:
 
     async def _refusal(self, answer: aiohttp.ClientResponse, what: str) -> Problem:
         status = answer.status
-        said = await _said(answer, self._access.token)
+        said = await _error_message(answer, self._access.token)
         if status == UNAUTHORIZED:
             return Problem(
                 code="dbt-cloud-unauthorized",
@@ -196,7 +196,7 @@ def _data(body: bytes, what: str) -> Any:
         ) from None
 
 
-async def _said(answer: aiohttp.ClientResponse, token: str) -> str:
+async def _error_message(answer: aiohttp.ClientResponse, token: str) -> str:
     """The message of dbt Cloud itself on one line, without the token in case it is repeated there."""
     try:
         message = orjson.loads(await answer.read())["status"]["user_message"]

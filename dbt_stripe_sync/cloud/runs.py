@@ -139,12 +139,12 @@ async def wait_for_run(
     Raises `DbtCloudError`.
     """
     until = time.monotonic() + patience
-    told: object = None
+    reported: object = None
     while True:
         seen = (run.state, run.current_step)
-        if seen != told:
+        if seen != reported:
             tell(run)
-            told = seen
+            reported = seen
         if run.state.is_over:
             return run
         left = until - time.monotonic()

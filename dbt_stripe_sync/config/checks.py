@@ -252,7 +252,7 @@ def check_together(
                 "duplicate-sync",
                 sync.where,
                 f"the model `{other.model.label}` already has a sync named `{sync.name}`",
-                _how_to_tell_apart(sync, other),
+                _duplicate_name_hint(sync, other),
             )
     for sync in syncs:
         for reference, where in references_in(sync.fields):
@@ -275,7 +275,7 @@ def check_together(
         )
 
 
-def _how_to_tell_apart(sync: Sync, other: Sync) -> str:
+def _duplicate_name_hint(sync: Sync, other: Sync) -> str:
     model = sync.model
     if model.version is None or (model.package, model.name) != (other.model.package, other.model.name):
         return "give one of them another `name:`"

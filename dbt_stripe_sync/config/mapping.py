@@ -66,12 +66,12 @@ def check_twice(found: Sequence[FieldMapping], problems: Problems) -> None:
                 problems.add(
                     "mapped-twice",
                     field.where,
-                    f"`{'.'.join(field.path)}` is mapped {_beside(field, other)}",
+                    f"`{'.'.join(field.path)}` is mapped {_overlap(field, other)}",
                     "keep one of the two",
                 )
 
 
-def _beside(field: FieldMapping, other: FieldMapping) -> str:
+def _overlap(field: FieldMapping, other: FieldMapping) -> str:
     return "twice" if field.path == other.path else f"together with `{'.'.join(other.path)}` as a whole"
 
 

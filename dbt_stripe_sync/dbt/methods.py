@@ -183,7 +183,12 @@ def _by_path(value: str, _arguments: Sequence[str], _manifest: Manifest, root: P
     dbt looks for the pattern in the project's folder, so it never finds a file of a package.
     """
     pattern = [step for step in value.split("/") if step not in {"", "."}]
-    if value.startswith("/") or not pattern or pattern[-1] == _DEEP or any(_is_odd(step) for step in pattern):
+    if (
+        value.startswith("/")
+        or not pattern
+        or pattern[-1] == _DEEP
+        or any(_is_unusual_pattern(step) for step in pattern)
+    ):
         return None
 
     @cache
@@ -204,7 +209,7 @@ def _by_path(value: str, _arguments: Sequence[str], _manifest: Manifest, root: P
     return matches
 
 
-def _is_odd(step: str) -> bool:
+def _is_unusual_pattern(step: str) -> bool:
     """Whether `pathlib` rejects a pattern, or reads it differently in some Python versions, such as a final `**`."""
     return step == ".." or (_DEEP in step and step != _DEEP)
 

@@ -128,7 +128,7 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
         del context
         if self.dbt_cloud_job is None and self.dbt_cloud_run is None:
             return self._sync()
-        run = _told(lambda: asyncio.run(self._find_run()))
+        run = _with_airflow_errors(lambda: asyncio.run(self._find_run()))
         self.log.info("dbt Cloud run %s is %s: %s", run.id, run.state.word, run.url)
         if self.deferrable and not run.state.is_over:
             until = datetime.now(UTC) + timedelta(seconds=self.timeout)
@@ -162,12 +162,14 @@ class StripeSyncOperator(BaseOperator):  # type: ignore[misc] # Airflow's types 
     def _fetch(self, run_id: int, *, wait: float) -> None:
         choice = CloudChoice(run=run_id, step=self.dbt_cloud_step, wait=wait, poll=self.poll)
         access = read_cloud_access(self.dbt_cloud_conn_id)
-        _told(lambda: fetch_artifacts(self._options(), choice, access=access))
+        _with_airflow_errors(lambda: fetch_artifacts(self._options(), choice, access=access))
 
     def _sync(self) -> dict[str, Any]:
         project = Project(self._options())
         with _key_of(self.stripe_conn_id):
-            report = _told(lambda: project.run(PlanOptions(full_refresh=self.full_refresh), agreed=self.agreed))
+            report = _with_airflow_errors(
+                lambda: project.run(PlanOptions(full_refresh=self.full_refresh), agreed=self.agreed)
+            )
         summary = summarize(report, project.artifacts)
         for sync in summary.syncs:
             self.log.info("%s: %s", sync.sync, sync.explanation)
@@ -254,7 +256,7 @@ def _key_of(conn_id: str | None) -> Iterator[None]:
             os.environ[KEY] = before
 
 
-def _told(act: Any) -> Any:
+def _with_airflow_errors(act: Any) -> Any:
     """The result of `act`, with its problems as Airflow shows them."""
     try:
         return act()

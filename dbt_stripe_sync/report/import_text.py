@@ -24,7 +24,7 @@ def render_import(imported: Imported, *, is_trial: bool) -> Iterator[str]:
     if imported.left_out:
         yield ""
         yield "Left out:"
-        yield from (f"  {_left_out(left)}" for left in imported.left_out)
+        yield from (f"  {_left_out_text(left)}" for left in imported.left_out)
     if imported.properties is not None and not is_trial:
         names = " ".join(seed.name for seed in imported.seeds)
         yield ""
@@ -55,7 +55,7 @@ def build_json(imported: Imported, *, is_trial: bool) -> dict[str, Any]:
     }
 
 
-def _left_out(left: LeftOut) -> str:
+def _left_out_text(left: LeftOut) -> str:
     what = counted(left.count, left.kind.removesuffix("s"))
     if left.field is not None:
         what = f"`{left.field}` of {what}"

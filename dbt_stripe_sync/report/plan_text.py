@@ -220,17 +220,17 @@ def _problem_rows(group: ProblemGroup, key_width: int, width: int, paint: Paint)
     mark = paint("!", COLOURS["!"])
     for index, key in enumerate(group.keys[:SHOWN_ROWS_OF_A_PROBLEM]):
         start = f"{INDENT}! {pad(cut(plain(key), key_width), key_width)}   "
-        lines = wrap(summary if not index else _again(group.first), width, first=start, indent=indent)
+        lines = wrap(summary if not index else _further_problem(group.first), width, first=start, indent=indent)
         for line in lines:
             yield line.replace("!", mark, 1) if line.startswith(f"{INDENT}!") else line
     more = group.rows - min(len(group.keys), SHOWN_ROWS_OF_A_PROBLEM)
     if more > 0:
-        yield from _bad(f"and {counted(more, 'more row')} ({_again(group.first)})", width, paint)
+        yield from _bad(f"and {counted(more, 'more row')} ({_further_problem(group.first)})", width, paint)
     if group.first.hint:
         yield from _advice(group.first.hint, width, paint)
 
 
-def _again(problem: Problem) -> str:
+def _further_problem(problem: Problem) -> str:
     """A problem of a further row, by its code, because details of the first one's summary may not apply to it."""
     field = field_of(problem)
     return plain(f"{problem.code}: {field}" if field else problem.code)

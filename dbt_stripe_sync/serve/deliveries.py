@@ -119,7 +119,7 @@ class Deliveries:
         with self._write() as db:
             _count(db, "deliveries", "ignored", 1)
 
-    def take_up(self) -> int:
+    def requeue_running(self) -> int:
         """Queue the deliveries again that were running when the server ended; returns how many."""
         with self._write() as db:
             return db.execute("UPDATE deliveries SET state = ? WHERE state = ?", (QUEUED, RUNNING)).rowcount

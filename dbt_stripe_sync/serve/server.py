@@ -58,9 +58,9 @@ def serve(options: ServeOptions, *, ready: Callable[[str], None], tell: Callable
 async def _serve(
     options: ServeOptions, deliveries: Deliveries, ready: Callable[[str], None], tell: Callable[[str], None]
 ) -> None:
-    taken_up = deliveries.take_up()
-    if taken_up:
-        tell(f"{taken_up:,} sync{'' if taken_up == 1 else 's'} that the last stop interrupted will run again")
+    requeued = deliveries.requeue_running()
+    if requeued:
+        tell(f"{requeued:,} sync{'' if requeued == 1 else 's'} that the last stop interrupted will run again")
     worker = Worker(options, deliveries, tell)
     front = Front(options, deliveries, worker)
     logging.getLogger("aiohttp.server").addFilter(_is_our_failure)
@@ -116,8 +116,8 @@ class Front:
         """The routes."""
         app = web.Application(client_max_size=MOST_BYTES, middlewares=[_safe_headers])
         app.router.add_post(WEBHOOK, self._receive)
-        app.router.add_get("/healthz", self._tell_health)
-        app.router.add_get("/metrics", self._tell_metrics)
+        app.router.add_get("/healthz", self._health)
+        app.router.add_get("/metrics", self._metrics_page)
         app.router.add_get("/", self._show_status)
         app.router.add_get(r"/runs/{number:\d{1,9}}/{kind:report|results|log}", self._show_run)
         return app
@@ -165,7 +165,7 @@ class Front:
         self.rejected += 1
         return web.json_response({"status": "rejected", "reason": reason}, status=status)
 
-    async def _tell_health(self, _: web.Request) -> web.Response:
+    async def _health(self, _: web.Request) -> web.Response:
         try:
             waiting = await asyncio.to_thread(self._deliveries.waiting)
         except sqlite3.Error:
@@ -175,7 +175,7 @@ class Front:
             {"status": "ok" if is_well else "failing", "queued": waiting}, status=200 if is_well else 503
         )
 
-    async def _tell_metrics(self, request: web.Request) -> web.Response:
+    async def _metrics_page(self, request: web.Request) -> web.Response:
         self._check_reader(request)
         text = await asyncio.to_thread(render_metrics, self._deliveries, self.rejected)
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})

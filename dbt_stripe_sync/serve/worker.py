@@ -56,7 +56,7 @@ class Worker:
                 self._tell(f"the queue can't be written: {error}")
                 with suppress(TimeoutError, asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), PAUSE_SECONDS)
-                await asyncio.to_thread(self._take_up)
+                await asyncio.to_thread(self._requeue)
 
     async def _handle(self, delivery: Delivery) -> None:
         what = f"dbt Cloud run {delivery.run_id} of job {delivery.job_id}"
@@ -86,8 +86,8 @@ class Worker:
             return False
         return latest.state in {RunState.SUCCESS, RunState.ERROR}
 
-    def _take_up(self) -> None:
+    def _requeue(self) -> None:
         try:
-            self._deliveries.take_up()
+            self._deliveries.requeue_running()
         except sqlite3.Error:
             return

@@ -45,7 +45,7 @@ def find_bad_row(session: Session, table: str) -> str | None:
             number += 1
             check(row)
         number = 0
-        _check_whole(session, table)
+        _check_table(session, table)
     except BadRowError as error:
         return f"row {number:,} of `{table}` {error}" if number else f"`{table}` {error}"
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
@@ -59,7 +59,7 @@ def _rows(session: Session, table: str) -> Iterator[Row]:
         yield from read_rows(batch)
 
 
-def _check_whole(session: Session, table: str) -> None:
+def _check_table(session: Session, table: str) -> None:
     """Check what involves several rows."""
     unique = {"records": "sync, key", "intents": "id", "owed": "id", "runs": "id", "meta": "key"}.get(table)
     if unique is not None:

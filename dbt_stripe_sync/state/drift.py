@@ -24,11 +24,11 @@ def note_read_back(session: Session, entries: Sequence[Refreshed]) -> None:
     forget_drift(session, [*settled, *drifted])
     if drifted:
         rows = [(sync, key, digest) for (sync, key), digest in drifted.items()]
-        with session.given("state_incoming", build_table(DRIFTED, rows)):
+        with session.registered("state_incoming", build_table(DRIFTED, rows)):
             session.execute("INSERT INTO drifted BY NAME SELECT * FROM state_incoming")
     seen = [(e.sync, e.key, e.missing) for e in entries if isinstance(e, ObjectSeen)]
     if seen:
-        with session.given("state_incoming", build_table(SEEN, seen)):
+        with session.registered("state_incoming", build_table(SEEN, seen)):
             session.execute(
                 "UPDATE records SET missing = i.missing FROM state_incoming AS i "
                 "WHERE records.sync = i.sync AND records.key = i.key"
@@ -45,5 +45,5 @@ def note_read_back(session: Session, entries: Sequence[Refreshed]) -> None:
 def forget_drift(session: Session, keys: Sequence[tuple[str, str]]) -> None:
     """Delete the recorded drift of some rows' objects. Inside a transaction."""
     if keys:
-        with session.given("state_settled", build_table(KEYS, list(keys))):
+        with session.registered("state_settled", build_table(KEYS, list(keys))):
             session.execute("DELETE FROM drifted WHERE (sync, key) IN (SELECT (sync, key) FROM state_settled)")

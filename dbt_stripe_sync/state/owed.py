@@ -46,7 +46,7 @@ def add_owed(session: Session, owed: Sequence[Owed], now: datetime) -> None:
         )
         for ordinal, step in enumerate({step.id: step for step in owed}.values())
     ]
-    with session.given("state_incoming", build_table(_OWED, rows)):
+    with session.registered("state_incoming", build_table(_OWED, rows)):
         session.execute(
             "INSERT INTO owed BY NAME SELECT * EXCLUDE (ordinal), 0 AS attempts FROM state_incoming AS i "
             "WHERE NOT EXISTS (SELECT 1 FROM owed AS o WHERE o.id = i.id) ORDER BY ordinal"

@@ -37,7 +37,7 @@ def replace_records(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
     if not rows:
         return
     # The table is scanned once to find the rows, which are then deleted by their row ids.
-    with session.given("state_incoming", build_table(RECORDS, rows)):
+    with session.registered("state_incoming", build_table(RECORDS, rows)):
         if not session.exists(
             "SELECT 1 FROM records AS r SEMI JOIN state_incoming AS i ON r.sync = i.sync AND r.key = i.key LIMIT 1"
         ):
@@ -61,7 +61,7 @@ def remove_records(session: Session, keys: Sequence[tuple[str, str]]) -> int:
     """Delete rows by sync and key, and return how many there were. Inside a counted transaction."""
     if not keys:
         return 0
-    with session.given("state_leaving", build_table(KEYS, keys)):
+    with session.registered("state_leaving", build_table(KEYS, keys)):
         session.execute(
             "CREATE OR REPLACE TEMP TABLE state_removed AS SELECT r.rowid AS place "
             "FROM records AS r SEMI JOIN state_leaving AS i ON r.sync = i.sync AND r.key = i.key"
@@ -76,7 +76,7 @@ def touch_records(session: Session, touched: Sequence[Touched], now: datetime) -
     if not touched:
         return
     rows = [(entry.sync, entry.key, entry.source_hash, entry.refs) for entry in touched]
-    with session.given("state_incoming", build_table(TOUCHED, rows)):
+    with session.registered("state_incoming", build_table(TOUCHED, rows)):
         session.execute(
             "UPDATE records SET source_hash = i.source_hash, refs = i.refs, updated_at = $now "
             "FROM state_incoming AS i WHERE records.sync = i.sync AND records.key = i.key",
@@ -98,7 +98,7 @@ def drop_values(session: Session, lost: Sequence[LostValue]) -> None:
 def note_missing(session: Session, rows: Sequence[tuple[str, str]]) -> None:
     """Note that Stripe lacks the objects of some rows. Inside a transaction."""
     if rows:
-        with session.given("state_incoming", build_table(KEYS, rows)):
+        with session.registered("state_incoming", build_table(KEYS, rows)):
             # The separate step on an object of another sync has its own record, which is deleted with the object.
             session.execute(
                 "UPDATE records SET missing = true FROM (SELECT r.resource, r.stripe_id FROM records AS r "
@@ -132,7 +132,7 @@ def add_former_ids(session: Session, rows: Sequence[tuple[str, str, str]]) -> No
     """Note objects (sync, key, id) that were replaced, each once. Inside a transaction."""
     if not rows:
         return
-    with session.given("state_incoming", build_table(FORMER_IDS, rows)):
+    with session.registered("state_incoming", build_table(FORMER_IDS, rows)):
         session.execute(
             "INSERT INTO former_ids SELECT DISTINCT * FROM state_incoming AS i "
             "WHERE NOT EXISTS (SELECT 1 FROM former_ids AS f WHERE f.sync = i.sync AND f.stripe_id = i.stripe_id)"

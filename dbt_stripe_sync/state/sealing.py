@@ -104,7 +104,7 @@ def _rewrite(
         changed: Sequence[tuple[Any, ...]] = [change(row) for row in rows]
         # The rows are identified by their positions in this file.
         incoming = build_table(schema, changed)
-        with session.transaction(replayable=False), session.given("state_incoming", incoming):
+        with session.transaction(replayable=False), session.registered("state_incoming", incoming):
             note_values(session)
             session.execute(statement)
             count_write(session)

@@ -126,7 +126,7 @@ class Session:
         return bool(self.connection.execute(query).fetchall())
 
     @contextmanager
-    def given(self, name: str, rows: pa.Table) -> Iterator[None]:
+    def registered(self, name: str, rows: pa.Table) -> Iterator[None]:
         """Make an Arrow table available to statements under a name."""
         self.connection.register(name, rows)
         self._given[name] = rows

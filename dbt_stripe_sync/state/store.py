@@ -407,7 +407,7 @@ class StateStore:
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         if rows.num_rows:
-            with self._session.given("state_incoming", rows):
+            with self._session.registered("state_incoming", rows):
                 self._session.execute(f"INSERT INTO {table} BY NAME SELECT * FROM state_incoming")
 
     @contextmanager

@@ -125,7 +125,7 @@ class EventStream:
         try:
             answer = await self._ask(batch)
         except _NoSessionError as error:
-            _tell(batch, error.answer, attempts)
+            _resolve(batch, error.answer, attempts)
         except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
             for waiting in batch:
                 if not waiting.answer.done():
@@ -138,7 +138,7 @@ class EventStream:
                 parts = (batch[:middle], batch[middle:])
                 await asyncio.gather(*(self._deliver(part, attempts + answer.attempts) for part in parts))
             else:
-                _tell(batch, answer, attempts)
+                _resolve(batch, answer, attempts)
 
     async def _ask(self, batch: Sequence[_Waiting]) -> Answer:
         in_doubt = any(waiting.call.repeated for waiting in batch)
@@ -225,7 +225,7 @@ def _most_events() -> int:
     return bulk.most if bulk is not None else 1
 
 
-def _tell(batch: Sequence[_Waiting], answer: Answer, attempts: int) -> None:
+def _resolve(batch: Sequence[_Waiting], answer: Answer, attempts: int) -> None:
     for waiting in batch:
         # Nobody waits for an event whose run was stopped in the meantime.
         if not waiting.answer.done():

@@ -15,7 +15,7 @@ ONE, TWO, FOUR, FIVE = '["1","m"]', '["2","a\\"b"]', '["4","m"]', '["5","m"]'
 ALWAYS = [["counts", "4 1 3"], ["new", None]]
 
 
-def test_what_snowflake_is_told_finds_what_changed_and_keeps_its_copy(environment_of, tmp_path):
+def test_the_statements_for_snowflake_find_what_changed_and_keep_its_copy(environment_of, tmp_path):
     program = Path(__file__).with_name("fakesnow_diff.py")
     ran = subprocess.run(
         [environment_of("fakesnow") / "python", program],

@@ -214,7 +214,7 @@ def test_the_compiled_sql_of_an_ephemeral_model_is_fetched_where_the_manifest_la
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_wrong_token_is_told_and_never_shown(remote, monkeypatch):
+def test_a_wrong_token_is_reported_and_never_shown(remote, monkeypatch):
     run = remote.cloud.add_run(good(remote))
     monkeypatch.setenv("DBT_CLOUD_API_TOKEN", "dbtc_WrongButSecretAllTheSame")
 
@@ -226,7 +226,7 @@ def test_a_wrong_token_is_told_and_never_shown(remote, monkeypatch):
     assert "dbtc_" not in ran.text
 
 
-def test_an_unknown_run_and_an_unknown_job_are_told(remote):
+def test_an_unknown_run_and_an_unknown_job_are_reported(remote):
     remote.cloud.add_run(good(remote), job=7)
 
     no_run = remote.cli("run", "--dbt-cloud-run", "5")
@@ -237,7 +237,7 @@ def test_an_unknown_run_and_an_unknown_job_are_told(remote):
     assert "error[dbt-cloud-not-found]: account 4321 has no job 6 (404)" in no_job.text
 
 
-def test_a_job_that_never_ran_is_told(remote):
+def test_a_job_that_never_ran_is_reported(remote):
     remote.cloud.jobs[7] = []
 
     ran = remote.cli("run", "--dbt-cloud-job", "7")
@@ -258,7 +258,7 @@ def test_a_run_of_another_job_is_refused(remote):
 @pytest.mark.parametrize(
     ("status", "word"), [(QUEUED, "queued"), (STARTING, "starting"), (RUNNING, "running"), (5, "running")]
 )
-def test_a_run_that_is_not_over_is_told(remote, status, word):
+def test_a_run_that_is_not_over_is_reported(remote, status, word):
     run = remote.cloud.add_run(good(remote), status=status)
 
     ran = remote.cli("run", "--dbt-cloud-job", "7")
@@ -303,7 +303,7 @@ def test_a_cancelled_run_stops_the_sync(remote):
     assert remote.stripe.count("customer") == 0
 
 
-def test_a_step_without_artifacts_is_told_with_those_that_have_some(remote):
+def test_a_step_without_artifacts_is_reported_with_those_that_have_some(remote):
     run = remote.cloud.add_run(good(remote), Step("Invoke dbt with `dbt source freshness`"))
 
     ran = remote.cli("run", "--dbt-cloud-run", str(run.id), "--dbt-cloud-step", "5")
@@ -313,7 +313,7 @@ def test_a_step_without_artifacts_is_told_with_those_that_have_some(remote):
     assert "steps with one: 4 (`dbt build`)" in ran.text
 
 
-def test_a_run_without_artifacts_is_told(remote):
+def test_a_run_without_artifacts_is_reported(remote):
     run = remote.cloud.add_run(Step("Invoke dbt with `dbt debug`"))
 
     ran = remote.cli("run", "--dbt-cloud-run", str(run.id))
@@ -345,7 +345,7 @@ def test_a_job_of_another_project_is_refused(remote):
     assert "is of the project `warehouse`, and this is `shop`" in ran.text
 
 
-def test_all_that_the_environment_lacks_is_told_at_once(remote, monkeypatch):
+def test_all_that_the_environment_lacks_is_reported_at_once(remote, monkeypatch):
     monkeypatch.delenv("DBT_CLOUD_ACCOUNT_ID")
     monkeypatch.delenv("DBT_CLOUD_API_TOKEN")
     monkeypatch.setenv("DBT_CLOUD_HOST", "http://cloud.getdbt.com")
@@ -360,7 +360,7 @@ def test_all_that_the_environment_lacks_is_told_at_once(remote, monkeypatch):
 
 
 @pytest.mark.parametrize("host", ["https://cloud.getdbt.com/api", "ftp://x", "https://user@x", "http://[::1", "//"])
-def test_an_address_that_is_no_host_is_told(remote, monkeypatch, host):
+def test_an_address_that_is_no_host_is_reported(remote, monkeypatch, host):
     monkeypatch.setenv("DBT_CLOUD_HOST", host)
 
     ran = remote.cli("run", "--dbt-cloud-run", "1")
@@ -369,7 +369,7 @@ def test_an_address_that_is_no_host_is_told(remote, monkeypatch, host):
     assert "error[dbt-cloud-settings]" in ran.text
 
 
-def test_nobody_there_is_told(remote, monkeypatch):
+def test_nobody_there_is_reported(remote, monkeypatch):
     monkeypatch.setattr("dbt_stripe_sync.cloud.client.FIRST_WAIT", 0.01)
     monkeypatch.setenv("DBT_CLOUD_HOST", "http://127.0.0.1:1")
 
@@ -402,7 +402,7 @@ def test_a_passing_failure_is_retried(remote, monkeypatch, status, match):
     assert remote.stripe.count("customer") == 3
 
 
-def test_a_failure_that_stays_is_told(remote):
+def test_a_failure_that_stays_is_reported(remote):
     run = remote.cloud.add_run(good(remote))
     remote.cloud.fail("/runs/900/", 503, times=99, headers={"Retry-After": "0"})
 
@@ -439,7 +439,7 @@ def test_trigger_starts_a_job_waits_with_progress_and_syncs(job):
     assert "https://cloud.getdbt.com/deploy/4321/projects/1/runs/900" in ran.text
 
 
-def test_trigger_tells_json_lines_where_they_are_asked_for(job):
+def test_trigger_prints_json_lines_where_they_are_asked_for(job):
     ran = job.cli("cloud", "trigger", "7", "--poll", "0.1", "--log-format", "json")
 
     told = [json.loads(line) for line in ran.err.splitlines()]
@@ -467,14 +467,14 @@ def test_a_request_that_did_not_start_a_run_is_sent_again(job):
     assert len(job.cloud.jobs[7]) == 1
 
 
-def test_triggering_an_unknown_job_is_told(remote):
+def test_triggering_an_unknown_job_is_reported(remote):
     ran = remote.cli("cloud", "trigger", "12")
 
     assert ran.exit_code == 2
     assert "error[dbt-cloud-not-found]: account 4321 has no job 12 (404)" in ran.text
 
 
-def test_a_run_that_takes_too_long_is_told_and_left_running(job):
+def test_a_run_that_takes_too_long_is_reported_and_left_running(job):
     ran = job.cli("cloud", "trigger", "7", "--poll", "0.1", "--timeout", "1")
     job.cloud.jobs[7].clear()
     job.cloud.next_run = Run(0, 7, [], ahead=[RUNNING] * 100)

@@ -76,7 +76,7 @@ def test_no_mistake_of_a_sync_hides_another(project, resource, more):
     assert codes(project) == ANYWHERE | more
 
 
-def test_columns_are_looked_for_in_what_is_not_well_formed_too(project):
+def test_columns_are_looked_for_in_what_is_not_valid_too(project):
     project.add("people", MISTAKES.format(resource="zzzzzz"))
     parsed = project.parse()
 
@@ -117,7 +117,7 @@ def test_a_sync_that_is_wrong_in_itself_is_no_unknown_sync_to_others(project):
     assert codes(project) == {"unknown-mode": 1, "reference-key": 1}
 
 
-def test_a_loop_that_a_broken_sync_takes_part_in_is_not_said_before_it_is_mended(project):
+def test_a_cycle_with_a_broken_sync_is_not_reported_before_it_is_fixed(project):
     project.add("goods", "resource: product\nkey: id\nfields: {name: id, default_price: {sync: costs, key: id}}\n")
     project.add(
         "costs",

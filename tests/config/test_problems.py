@@ -88,7 +88,7 @@ def test_every_code_is_documented():
     assert len(documented) == len(set(documented))
 
 
-def test_the_codes_of_each_table_stand_in_the_alphabets_order():
+def test_the_codes_of_each_table_are_in_alphabetical_order():
     tables = [re.findall(r"^\| `([a-z-]+)` \|", part, re.MULTILINE) for part in DOCUMENTED.read_text().split("\n## ")]
 
     assert len([table for table in tables if table]) > 5

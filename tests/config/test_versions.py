@@ -44,7 +44,7 @@ def test_two_versions_can_be_synced_under_two_names(versions):
     assert project.problems() == []
 
 
-def test_two_versions_under_one_name_are_told_apart_in_the_message(versions):
+def test_two_versions_under_one_name_are_distinguished_in_the_message(versions):
     project = versions(BLOCK, "{resource: customer, key: id, fields: {name: name}}")
 
     (problem,) = project.problems()

@@ -67,7 +67,7 @@ def test_a_row_leaves_and_comes_back(shop_for, core, case):
     assert shop.object("stays")["id"] == stays
 
 
-def test_a_product_with_prices_can_not_be_deleted_and_the_report_says_why(shop_for):
+def test_a_product_with_prices_cannot_be_deleted_and_the_report_says_why(shop_for):
     shop = shop_for(PRODUCT)
     shop.rows(("k", "stays"))
     shop.sync(on_removed="delete")

@@ -56,7 +56,7 @@ def test_a_state_that_dies_on_its_way_to_a_newer_format_gets_there(few):
 
 
 @pytest.mark.slow
-def test_a_saved_plan_that_was_killed_in_the_middle_goes_on_with_the_same_file(few_unharmed, few):
+def test_a_saved_plan_that_was_killed_in_the_middle_continues_with_the_same_file(few_unharmed, few):
     kill_saved_plans(few, (ACTED, "after the intent is durable", "after the outcome is durable", SENT))
 
     few.check_like(few_unharmed)
@@ -71,7 +71,7 @@ def test_kills_between_steps_that_have_an_order_leave_no_trace(tied_unharmed, ti
 
 
 @pytest.mark.long
-def test_a_saved_plan_with_steps_that_have_an_order_goes_on_with_the_same_file(tied_unharmed, tied):
+def test_a_saved_plan_with_steps_that_have_an_order_continues_with_the_same_file(tied_unharmed, tied):
     kill_saved_plans(tied, (ACTED, "after the outcome is durable", SENT, ACTED))
 
     tied.check_like(tied_unharmed)
@@ -108,7 +108,7 @@ def test_chains_of_kills_between_steps_that_have_an_order_leave_no_trace(tied_un
 
 @pytest.mark.long
 @pytest.mark.parametrize("point", SENDING)
-def test_a_saved_plan_that_was_killed_at_any_kind_of_instant_goes_on_with_the_same_file(unharmed, shop, point):
+def test_a_saved_plan_that_was_killed_at_any_kind_of_instant_continues_with_the_same_file(unharmed, shop, point):
     kill_saved_plans(shop, (point,) * 4)
 
     shop.check_like(unharmed)

@@ -106,7 +106,7 @@ def test_each_kind_of_instant_in_every_generation_leaves_no_trace(least_unharmed
 
 
 @pytest.mark.slow
-def test_a_saved_plan_goes_on_on_another_machine(least_unharmed, remote):
+def test_a_saved_plan_continues_on_another_machine(least_unharmed, remote):
     shop = remote("moto")
 
     kill_saved_plans(shop, (*SENDING[:4], *STORING[:2]))

@@ -148,7 +148,7 @@ def test_dbt_builds_models_with_what_they_come_from(shop, capfd):
 
 
 @pytest.mark.slow
-def test_a_build_that_can_not_begin_is_a_problem(shop):
+def test_a_build_that_cannot_begin_is_a_problem(shop):
     check_build_of_a_broken_project(shop)
 
 

@@ -42,7 +42,7 @@ def test_manifests_since_dbt_1_5_are_read_and_newer_ones_too(manifest, version):
         ({"package": "stripe_tools"}, "stripe_tools://models/schema.yml"),
     ],
 )
-def test_a_model_says_where_its_meta_stands(manifest, keys, file):
+def test_a_model_says_where_its_meta_is(manifest, keys, file):
     unique_id = manifest.model("orders", **keys)
 
     assert manifest.read().nodes[unique_id].file == file

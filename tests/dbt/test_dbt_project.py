@@ -92,7 +92,7 @@ def test_the_variables_of_another_target_need_not_be_set(folder):
     assert folder.read(target="dev").target["type"] == "duckdb"
 
 
-def test_a_secret_of_dbt_s_may_stand_in_a_profile(folder):
+def test_a_secret_of_dbt_s_may_be_in_a_profile(folder):
     folder.write("profiles.yml", PROFILES.replace("PG_HOST", "DBT_ENV_SECRET_HOST"))
 
     assert folder.read(target="prod", env={"DBT_ENV_SECRET_HOST": "db"}).target["host"] == "db"
@@ -222,7 +222,7 @@ def test_yaml_that_is_none_says_its_line(folder):
     )
 
 
-def test_a_name_that_stands_twice_is_told_and_its_last_value_taken(folder):
+def test_a_name_that_occurs_twice_is_reported_and_its_last_value_taken(folder):
     folder.write("dbt_project.yml", PROJECT + "vars: {a: 1}\nvars: {stripe_sync: {account: acct_1}}\n")
 
     project = folder.read()
@@ -236,7 +236,7 @@ def test_a_name_that_stands_twice_is_told_and_its_last_value_taken(folder):
     )
 
 
-def test_a_name_that_stands_twice_in_profiles_yml_is_taken_as_dbt_takes_it(folder):
+def test_a_name_that_occurs_twice_in_profiles_yml_is_taken_as_dbt_takes_it(folder):
     folder.write("profiles.yml", "shop: {target: dev, outputs: {dev: {type: duckdb, path: a, path: b}}}\n")
 
     project = folder.read()

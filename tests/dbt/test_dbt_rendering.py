@@ -99,7 +99,7 @@ def test_an_expression_is_rendered_as_dbt_renders_it(dbt_renders, expression):
         ("{% if %}", "bad-jinja", "its Jinja can't be rendered: Expected an expression, got 'end of statement block'"),
     ],
 )
-def test_what_can_not_be_rendered_is_a_problem(expression, code, summary):
+def test_what_cannot_be_rendered_is_a_problem(expression, code, summary):
     renderer = Renderer(env=ENVIRONMENT, variables=VARIABLES)
 
     assert renderer.render({"a": [expression]}, Location(file="profiles.yml")) == {"a": [None]}

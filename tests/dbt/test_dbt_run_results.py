@@ -35,7 +35,7 @@ def test_a_model_that_failed_is_held_with_all_that_comes_from_it(manifest):
 
 
 @pytest.mark.parametrize("status", ["success", "pass", "warn", "no-op", "reused"])
-def test_what_went_well_holds_nothing(manifest, status):
+def test_what_succeeded_holds_nothing(manifest, status):
     orders = manifest.model("orders")
     test = manifest.test("unique_orders", orders, attached=orders)
 

@@ -168,7 +168,7 @@ def test_a_selector_of_selectors_yml_is_left_to_dbt(choose):
     assert dbt.asked == ["money"]
 
 
-def test_a_selector_of_selectors_yml_stands_alone(choose):
+def test_a_selector_of_selectors_yml_cannot_be_combined(choose):
     with pytest.raises(ConfigError) as error:
         choose("people", selector="money")
 
@@ -201,7 +201,7 @@ def test_an_exclusion_of_nothing_can_be_allowed(choose):
     assert [warning.code for warning in selected.warnings] == ["nothing-selected"]
 
 
-def test_an_exclusion_that_finds_models_without_a_sync_is_only_told(choose):
+def test_an_exclusion_that_finds_models_without_a_sync_is_only_reported(choose):
     selected = choose(exclude=["raw"])
 
     assert {sync.name for sync in selected.syncs} == ALL
@@ -251,7 +251,7 @@ def test_a_versioned_model_is_found_by_its_version(manifest):
         ("tag:hourly", "`dbt-stripe-sync ls` lists the syncs"),
     ],
 )
-def test_a_selector_that_matches_nothing_is_told(choose, select, hint):
+def test_a_selector_that_matches_nothing_is_reported(choose, select, hint):
     selected = choose(select)
 
     assert selected.syncs == ()

@@ -62,7 +62,7 @@ def test_no_environment_empties_the_answer_of_dbt_2(tmp_path, dbt_2, stripe, mon
     ['echo \'{"name": "orders"}\'', 'echo \'{"info": {"msg": "{\\"unique_id\\": \\"model.shop.orders\\"}"}}\'', "true"],
     ids=["another key", "a log line", "nothing"],
 )
-def test_an_answer_that_can_not_be_read_is_an_error(answer, manifest, tmp_path, monkeypatch):
+def test_an_answer_that_cannot_be_read_is_an_error(answer, manifest, tmp_path, monkeypatch):
     manifest.model("orders")
     (manifest.root / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
     (manifest.root / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb}}}")

@@ -165,7 +165,7 @@ def test_a_command_that_builds_nothing_lifts_no_hold(project, command):
     assert project.stripe.count("product") == 0
 
 
-def test_a_test_whose_result_was_overwritten_before_anybody_saw_it_is_told(project):
+def test_a_test_whose_result_was_overwritten_before_anybody_saw_it_is_reported(project):
     write(project, "models/m.sql", ROWS)
     accepted = {"accepted_values": {"name": "only_ann", "arguments": {"values": ["{{ var('only', 'Ann') }}"]}}}
     properties(project, models=[tagged("m", columns=[{"name": "name", "data_tests": [accepted]}])])
@@ -222,7 +222,7 @@ def test_a_block_of_a_model_with_versions_means_the_latest(project):
     assert [product["name"] for product in project.stripe.objects("product")] == ["v2"]
 
 
-def test_a_name_that_stands_twice_in_dbt_project_yml_is_no_more_to_us_than_to_dbt(project):
+def test_a_name_that_occurs_twice_in_dbt_project_yml_is_no_more_to_us_than_to_dbt(project):
     write(project, "models/m.sql", ROWS)
     properties(project, models=[tagged("m")])
     write(project, "dbt_project.yml", "name: club\nprofile: club\nversion: '1.0'\nvars: {a: 1}\nvars: {b: 2}\n")

@@ -67,7 +67,7 @@ OURS = "macro.shop.generate_schema_name"
         (DUCKDB, [("dev", "main", None)]),
     ],
 )
-def test_the_schema_tells_which_target_was_built(find, outputs, built):
+def test_the_schema_shows_which_target_was_built(find, outputs, built):
     assert find(outputs, "dev", *built) is None
     assert find(outputs, "prod", *built).code == "other-target"
 
@@ -81,7 +81,7 @@ def test_the_message_names_both_targets_and_the_way_out(find):
     )
 
 
-def test_a_schema_of_no_target_is_told_where_dbt_names_schemas_itself(find):
+def test_a_schema_of_no_target_is_reported_where_dbt_names_schemas_itself(find):
     problem = find(POSTGRES, "prod", ("gym", "dbt_bob", None))
 
     assert problem.summary == "dbt has built the schema `dbt_bob`, and this is target `prod` (gym.analytics)"
@@ -132,7 +132,7 @@ def test_schemas_that_the_project_names_itself_are_no_contradiction(find, built,
 
 
 @pytest.mark.parametrize("macro", [OURS, None])
-def test_the_database_tells_where_both_targets_have_the_same_schemas(find, macro):
+def test_the_database_decides_where_both_targets_have_the_same_schemas(find, macro):
     outputs = {name: {**POSTGRES[name], "dbname": f"gym_{name}"} for name in POSTGRES}
     built = [("gym_dev", "marts", "marts"), ("GYM_DEV", "staging", "staging")]
 

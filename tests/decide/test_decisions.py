@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from decisions_told import tell, tell_case
+from decision_texts import render_case, render_decision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -60,7 +60,7 @@ def decided_before() -> dict[str, str]:
 def test_every_decision_is_the_expected_one_to_the_last_parameter(sold):
     for name, case in CASES.items():
         if case.sold == sold:
-            assert tell_case(case) == decided_before()[name]
+            assert render_case(case) == decided_before()[name]
 
 
 def test_no_expectation_is_left_over():
@@ -195,14 +195,14 @@ def test_a_sync_that_inserts_changes_nothing_and_one_that_updates_makes_nothing(
                     continue
                 is_ours = decision.action is Action.ADOPT and decision.found_by == "our tag"
                 if mode is Mode.INSERT:
-                    assert decision.action is Action.CREATE or is_ours, (case.name, path, tell(decision))
+                    assert decision.action is Action.CREATE or is_ours, (case.name, path, render_decision(decision))
                 else:
-                    assert decision.action is not Action.CREATE, (case.name, path, tell(decision))
+                    assert decision.action is not Action.CREATE, (case.name, path, render_decision(decision))
 
 
 @given(data=st.data())
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
-def test_whatever_is_answered_in_whatever_order_it_comes_to_an_end(data):
+def test_whatever_is_answered_in_whatever_order_it_ends(data):
     case = CASES[data.draw(st.sampled_from(sorted(CASES)), label="row")]
     observed = Observed()
     for _ in range(MOST_ROUNDS + 1):
@@ -222,4 +222,4 @@ def is_alive(body: Mapping[str, object]) -> bool:
 
 
 if __name__ == "__main__":
-    DECISIONS.write_text("\n\n".join(tell_case(case) for case in CASES.values()) + "\n")
+    DECISIONS.write_text("\n\n".join(render_case(case) for case in CASES.values()) + "\n")

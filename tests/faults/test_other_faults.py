@@ -115,7 +115,7 @@ def test_a_state_folder_that_becomes_read_only_stops_the_run_before_anything(sho
     assert sorted(found["name"] for found in shop.stripe.objects("customer")) == ["Ann!", "Bob!", "Cem!"]
 
 
-def test_a_state_that_can_not_be_made_stops_the_run_before_anything(shop):
+def test_a_state_that_cannot_be_made_stops_the_run_before_anything(shop):
     (shop.business.root / ".stripe_sync").write_text("a file where the folder should be")
 
     ran = shop.run()

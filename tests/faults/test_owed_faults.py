@@ -86,7 +86,7 @@ def test_an_end_that_gets_no_answer_is_owed(catalogue, acts):
     assert amounts(catalogue) == [1200]
 
 
-def test_a_product_that_can_not_be_moved_on_keeps_its_price(catalogue):
+def test_a_product_that_cannot_be_moved_on_keeps_its_price(catalogue):
     (product,), (price,) = catalogue.stripe.objects("product"), catalogue.stripe.objects("price")
     hand = sdk.StripeClient(catalogue.stripe.api_key, base_addresses={"api": catalogue.stripe.url})
     hand.v1.products.update(product["id"], {"default_price": price["id"]})
@@ -101,7 +101,7 @@ def test_a_product_that_can_not_be_moved_on_keeps_its_price(catalogue):
     assert amounts(catalogue) == [1200]
 
 
-def test_a_code_that_can_not_follow_leaves_its_coupon_as_it_is(business):
+def test_a_code_that_cannot_follow_leaves_its_coupon_as_it_is(business):
     business.rows("coupons", ("k", 10), columns="id text, pct int")
     business.sync("coupons", resource="coupon", key="id", fields={"percent_off": "pct", "duration": {"value": "once"}})
     business.sync(

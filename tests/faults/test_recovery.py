@@ -98,7 +98,7 @@ def test_a_key_with_a_saved_500_is_never_sent_again(shop, acts):
     shop.check_that_all_is_well()
 
 
-def test_a_list_that_can_not_be_had_is_not_taken_for_an_empty_one(shop):
+def test_a_list_that_cannot_be_had_is_not_mistaken_for_an_empty_one(shop):
     leave_open(shop, CREATION["path"], acts=True)
     pass_time(shop, timedelta(days=2))
     shop.stripe.inject(Fault.status_code(503, count=None, method="GET", path="^/v1/customers"))
@@ -237,7 +237,7 @@ def test_a_replaced_object_whose_deletion_was_cut_is_gone(shop, age, acts):
 # ── objects that ended carry the tag too ─────────────────────────────────────────────────────────────────────────
 
 
-def test_an_object_that_ended_is_not_taken_for_the_one_that_an_open_creation_made(shop):
+def test_an_object_that_ended_is_not_mistaken_for_the_one_that_an_open_creation_made(shop):
     business = shop.business
     columns = "id text, customer int, memo text"
     business.rows("quotes", ("q1", 1, "one"), ("q2", 1, "two"), columns=columns)
@@ -317,7 +317,7 @@ def test_an_event_counts_once_whatever_becomes_of_its_answer(metered, status, ac
 
 @pytest.mark.parametrize("timed", [True, False], ids=["with a time", "without"])
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
-def test_an_event_that_stripe_no_longer_tells_apart_is_settled_by_what_its_meter_has_counted(metered, acts, timed):
+def test_an_event_that_stripe_no_longer_deduplicates_is_settled_by_what_its_meter_has_counted(metered, acts, timed):
     if timed:
         happened = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
         metered.business.rows("usage", ("u1", 1, 5, happened), columns="id text, customer int, n int, done timestamptz")

@@ -69,7 +69,7 @@ def test_events_without_an_answer_are_sent_again_together_and_count_once(metered
 
 
 @pytest.mark.parametrize("acts", [True, False], ids=["done", "not done"])
-def test_events_that_stripe_no_longer_tells_apart_are_settled_by_what_their_meter_has_counted(metered, acts):
+def test_events_that_stripe_no_longer_deduplicates_are_settled_by_what_their_meter_has_counted(metered, acts):
     leave_open(metered, acts=acts)
     pass_time(metered, timedelta(days=2))
     streamed(metered)

@@ -38,7 +38,7 @@ def test_a_fault_that_happens_once_costs_nothing_but_time(shop, fault):
 
 
 @each_fault
-def test_a_fault_that_lasts_is_told_and_the_next_run_ends_well(shop, fault):
+def test_a_fault_that_lasts_is_reported_and_the_next_run_succeeds(shop, fault):
     shop.stripe.inject(fault.fault(count=None, **CREATION))
 
     ran = shop.run()

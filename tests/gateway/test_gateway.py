@@ -79,7 +79,7 @@ def test_the_ids_of_a_nested_resource_go_into_the_path(stripe, sandbox, key):
     }
 
 
-def test_an_id_with_odd_characters_stays_one_step_of_the_path(stripe, key):
+def test_an_id_with_unusual_characters_stays_one_step_of_the_path(stripe, key):
     made = stripe.send("coupon", "create", key=key, id="10% off, ever?", percent_off="10", duration="once")
     assert made.verdict is Verdict.DONE
     assert stripe.read("coupon", "retrieve", "10% off, ever?").body["id"] == "10% off, ever?"
@@ -103,7 +103,7 @@ def test_a_refusal_carries_stripes_own_words(stripe, key):
     assert answer.request_id.startswith("req_")
 
 
-def test_what_is_not_there_is_told_apart_from_what_could_not_be_asked(stripe, sandbox):
+def test_what_is_not_there_is_distinguished_from_what_could_not_be_asked(stripe, sandbox):
     missing = stripe.read("customer", "retrieve", "cus_404")
     assert (missing.verdict, missing.failure.code) == (Verdict.REFUSED, "resource_missing")
     sandbox.inject(Fault.status_code(503, count=None))
@@ -373,7 +373,7 @@ def test_an_empty_list_has_no_pages(stripe):
     assert stripe.pages("shipping_rate", limit=3) == []
 
 
-def test_a_page_that_can_not_be_had_is_no_empty_page(stripe, sandbox):
+def test_a_page_that_cannot_be_had_is_no_empty_page(stripe, sandbox):
     sandbox.inject(Fault.status_code(503, count=None))
     with pytest.raises(StripeError, match="stripe-read-failed"):
         stripe.pages("customer")
@@ -396,7 +396,7 @@ def test_the_account_of_a_key_that_may_not_read_it_is_the_one_that_its_refusal_n
 NAMELESS = b'{"error": {"type": "invalid_request_error", "message": "This key may not do that."}}'
 
 
-def test_a_key_whose_account_nobody_tells_needs_it_in_the_settings(connect):
+def test_a_key_whose_account_is_unknown_needs_it_in_the_settings(connect):
     forbidden = http(NAMELESS, status="403 Forbidden")
     with server_that_says(forbidden, forbidden) as (url, _):
         with pytest.raises(StripeError) as caught:

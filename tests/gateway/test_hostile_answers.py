@@ -106,7 +106,7 @@ def test_no_list_ends_and_no_account_is_known_by_an_answer_that_is_not_stripes(c
     assert server.strayed == []
 
 
-def test_a_list_that_gives_the_same_page_for_ever_comes_to_an_end(connect, server):
+def test_a_list_that_gives_the_same_page_for_ever_ends(connect, server):
     page = [{"id": "cus_1", "object": "customer", "livemode": False}]
     server.lie(says({"object": "list", "data": page, "has_more": True}))
     with pytest.raises(StripeError, match="the same page again and again"):
@@ -114,7 +114,7 @@ def test_a_list_that_gives_the_same_page_for_ever_comes_to_an_end(connect, serve
 
 
 @pytest.mark.parametrize("length", [2, 3])
-def test_a_list_that_goes_round_in_a_circle_comes_to_an_end(connect, server, length, monkeypatch):
+def test_a_list_that_goes_in_a_cycle_ends(connect, server, length, monkeypatch):
     bodies = cycle([{"id": f"cus_{n}", "object": "customer", "livemode": False} for n in range(length)])
     page = lambda _line: says({"object": "list", "data": [next(bodies)], "has_more": True})  # noqa: E731
     monkeypatch.setattr(server, "answer_to", page)

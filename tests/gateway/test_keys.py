@@ -54,7 +54,7 @@ def test_live_money_moves_only_where_the_target_is_named():
     ("live_targets", "hint"),
     [((), "add `live_targets: [dev]`"), (("prod", "eu"), "name one of the live targets with `--target` (prod, eu)")],
 )
-def test_a_live_key_on_another_target_is_told_where_it_would_work(live_targets, hint):
+def test_a_live_key_on_another_target_is_reported_where_it_would_work(live_targets, hint):
     with pytest.raises(ConfigError) as refused:
         check_live(target="dev", live_targets=live_targets)
 

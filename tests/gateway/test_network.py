@@ -115,7 +115,7 @@ def test_the_environment_names_the_proxy(monkeypatch, variables, proxy):
 
 
 @pytest.mark.parametrize("proxy", ["socks5://proxy.example:1080", "http://proxy.example:port", "http://", "http://[x"])
-def test_a_proxy_that_can_not_be_used_is_said_before_a_connection(monkeypatch, proxy):
+def test_a_proxy_that_cannot_be_used_is_said_before_a_connection(monkeypatch, proxy):
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigError, match="bad-proxy"):
         find_proxy("https://api.stripe.com")

@@ -100,7 +100,7 @@ def test_arguments_are_templates(run_task, customers):
     assert customers.stripe.count("customer") == 3
 
 
-def test_rejected_rows_fail_the_task_unless_it_is_told_otherwise(run_task, reject_one):
+def test_rejected_rows_fail_the_task_unless_configured_otherwise(run_task, reject_one):
     reject_one()
 
     assert run_task("rejects")[0] == "failed"
@@ -108,7 +108,7 @@ def test_rejected_rows_fail_the_task_unless_it_is_told_otherwise(run_task, rejec
     assert (state, value["status"]) == ("success", "partial")
 
 
-def test_a_run_that_can_not_go_on_fails(run_task, monkeypatch):
+def test_a_run_that_cannot_continue_fails(run_task, monkeypatch):
     monkeypatch.delenv("STRIPE_API_KEY")
 
     assert run_task("no_key")[0] == "failed"

@@ -95,7 +95,7 @@ def test_a_held_model_is_not_materialized(priced, options, hold):
 
 
 @pytest.mark.usefixtures("priced")
-def test_a_run_that_can_not_go_on_fails_the_step_with_its_problems(options, monkeypatch):
+def test_a_run_that_cannot_continue_fails_the_step_with_its_problems(options, monkeypatch):
     assets = build_stripe_sync_assets(options)
     monkeypatch.delenv("STRIPE_API_KEY")
 
@@ -107,7 +107,7 @@ def test_a_run_that_can_not_go_on_fails_the_step_with_its_problems(options, monk
     assert "hint:" in failure.step_failure_data.user_failure_data.description
 
 
-def test_a_bad_mapping_is_told_when_the_assets_are_defined(customers, options):
+def test_a_bad_mapping_is_reported_when_the_assets_are_defined(customers, options):
     customers.sync("customers", resource="custommer", key="id", fields={"email": "email"})
 
     with pytest.raises(SyncError, match="unknown-resource"):

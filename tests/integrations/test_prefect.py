@@ -50,7 +50,7 @@ def test_the_table_of_the_run_is_an_artifact(sync):
     assert "a@example.com" not in artifact.data
 
 
-def test_rejected_rows_fail_the_task_unless_it_is_told_otherwise(sync, reject_one):
+def test_rejected_rows_fail_the_task_unless_configured_otherwise(sync, reject_one):
     reject_one()
 
     with pytest.raises(Exception, match="customers: 1 of 1 row is not in Stripe"):
@@ -58,7 +58,7 @@ def test_rejected_rows_fail_the_task_unless_it_is_told_otherwise(sync, reject_on
     assert sync(fail_on_rejected=False)["status"] == "partial"
 
 
-def test_a_run_that_can_not_go_on_fails_with_its_problems(sync, monkeypatch):
+def test_a_run_that_cannot_continue_fails_with_its_problems(sync, monkeypatch):
     monkeypatch.delenv("STRIPE_API_KEY")
 
     with pytest.raises(Exception, match=r"error\[no-stripe-key\]"):

@@ -147,7 +147,7 @@ def test_fail_fast_ends_after_what_was_under_way(gym):
     assert "not sent" in ran.out
 
 
-def test_ctrl_c_sends_only_what_was_under_way_and_the_rest_goes_on(gym):
+def test_ctrl_c_sends_only_what_was_under_way_and_the_rest_continues(gym):
     gym.stripe.inject(Fault.latency(0.05, count=None))
     command = [sys.executable, "-m", "dbt_stripe_sync", "run", *gym.options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -256,7 +256,7 @@ def test_a_second_wave_of_mistakes_is_in_the_first(gym):
         assert mistake in text, mistake
 
 
-def test_a_run_that_goes_on_can_be_planned_beside_and_looked_at(gym):
+def test_a_run_that_continues_can_be_planned_beside_and_looked_at(gym):
     project = gym.root / "dbt_project.yml"
     project.write_text(project.read_text().replace("5000", "8"))
     gym.run_dbt("parse")

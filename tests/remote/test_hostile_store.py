@@ -108,7 +108,7 @@ def test_a_store_that_is_busy_is_asked_again(many, front, status, code):
 
 @on_every_server
 @pytest.mark.parametrize(("status", "code"), [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict")])
-def test_a_refusal_that_nothing_stands_behind_is_not_taken_for_a_lost_lease(many, front, status, code):
+def test_a_refusal_without_a_cause_is_not_mistaken_for_a_lost_lease(many, front, status, code):
     """Amazon answers 409 while another write of the object, such as our own first try, is under way."""
     fault = front.fail("^PUT .*/(journal|lease.json)", status, code=code, every=3)
 
@@ -132,7 +132,7 @@ def test_a_slow_store_delays_a_run_and_keeps_its_lease(many, front, monkeypatch)
 
 
 @on_every_server
-def test_a_renewal_without_an_answer_is_not_taken_for_another_runs(many, front, monkeypatch):
+def test_a_renewal_without_an_answer_is_not_mistaken_for_another_runs(many, front, monkeypatch):
     """The store has the renewal, and the run has given up on its answer: the next one finds its own."""
     monkeypatch.setattr(lease, "RENEWED_EVERY", lease.timedelta(seconds=0.3))
     monkeypatch.setattr(store, "WRITE_SECONDS", 0)
@@ -209,7 +209,7 @@ def test_credentials_that_expire_in_mid_run_stop_it_before_its_next_call(many, f
 
 @pytest.mark.telling
 @pytest.mark.parametrize("server", ["moto"], indirect=True)
-def test_a_wrong_clock_of_the_machine_is_told(shop, front):
+def test_a_wrong_clock_of_the_machine_is_reported(shop, front):
     front.fail(".", 403, code="RequestTimeTooSkewed")
 
     ran = shop.cli()
@@ -248,7 +248,7 @@ ODD = ["a b", "a b/ü", "100%/x", "a+b&c=d,e;f~g", "quo'te(1)", "stripe", "strip
 
 
 @pytest.mark.parametrize("server", ["folder", *SERVERS], indirect=True)
-def test_a_prefix_may_have_odd_characters_and_is_only_its_own(server, tmp_path, monkeypatch, stripe):
+def test_a_prefix_may_have_unusual_characters_and_is_only_its_own(server, tmp_path, monkeypatch, stripe):
     monkeypatch.setenv("STRIPE_API_KEY", Sandbox.api_key)
     bucket = server.new_bucket().removesuffix("/stripe/state")
     business = Business(root=tmp_path / "shop", stripe=stripe)

@@ -66,7 +66,7 @@ def until(condition, seconds=120):
         time.sleep(0.05)
 
 
-def test_who_holds_it_and_since_when_is_told(shop, tmp_path):
+def test_who_holds_it_and_since_when_is_reported(shop, tmp_path):
     with other_machine(shop, tmp_path) as theirs:
         theirs.start_run("20260101T000000-abcdef", command="run", target="dev")
         ran = shop.cli()
@@ -252,7 +252,7 @@ def test_a_state_that_another_machine_holds_can_be_looked_at(shop, tmp_path, obj
         assert "error[state-leased]" in shop.cli("state", "forget", "customers", "1").text
 
 
-def test_a_state_whose_first_run_has_written_nothing_yet_can_not_be_looked_at(shop, tmp_path):
+def test_a_state_whose_first_run_has_written_nothing_yet_cannot_be_looked_at(shop, tmp_path):
     with other_machine(shop, tmp_path):
         ran = shop.cli("runs")
 

@@ -39,7 +39,7 @@ def test_the_commands_of_the_page_move_a_state_there_and_back(shop, url, monkeyp
     assert shop.stripe.count("customer") == 2
 
 
-def test_the_setting_and_the_workflow_of_the_page_are_well_formed():
+def test_the_setting_and_the_workflow_of_the_page_are_valid():
     setting, workflow = (yaml.safe_load(block) for block in blocks("yaml"))
 
     settings, problems = parse_settings(setting["vars"]["stripe_sync"])

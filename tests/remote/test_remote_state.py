@@ -87,7 +87,7 @@ def test_a_plan_of_one_machine_is_applied_by_another(shop, stripe, tmp_path):
     assert stripe.count("customer") == 3
 
 
-def test_what_a_run_did_is_told_by_another_machine(shop):
+def test_what_a_run_did_is_reported_by_another_machine(shop):
     shop.cli()
     forget(shop)
 
@@ -191,7 +191,7 @@ def test_a_local_state_is_moved_and_never_passed_over(shop, stripe, tmp_path, ur
     assert stripe.count("customer") == 2
 
 
-def test_a_copy_is_not_taken_for_the_state(shop, tmp_path):
+def test_a_copy_is_not_mistaken_for_the_state(shop, tmp_path):
     shop.cli()
     copy = shop.root / ".stripe_sync" / "dev.remote.duckdb"
 
@@ -249,7 +249,7 @@ def test_nothing_of_it_is_imported_by_a_run_without_it(tmp_path):
         ("file://host/x", "is not the path of a folder"),
     ],
 )
-def test_a_url_that_can_not_be_is_refused_with_examples(shop, value, fault):
+def test_a_url_that_cannot_be_is_refused_with_examples(shop, value, fault):
     shop.set(state=value)
     ran = shop.cli()
     assert ran.exit_code == 2
@@ -262,7 +262,7 @@ def test_a_url_that_can_not_be_is_refused_with_examples(shop, value, fault):
     assert "error[bad-state-url]" in ran.text
 
 
-def test_a_copy_that_can_not_be_written_stops_the_run_and_leaves_no_hole(shop, monkeypatch):
+def test_a_copy_that_cannot_be_written_stops_the_run_and_leaves_no_hole(shop, monkeypatch):
     """The log has what the file refused: nothing more is written to either, and the next run replays it."""
     from dbt_stripe_sync.model.errors import StateError
 

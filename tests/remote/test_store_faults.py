@@ -113,7 +113,7 @@ def test_a_bucket_that_is_not_there_is_named(shop, server, url):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_store_that_is_away_is_told(shop, server, monkeypatch):
+def test_a_store_that_is_away_is_reported(shop, server, monkeypatch):
     if server.process is None:
         pytest.skip("a folder is always there")
     for name, value in server.environment.items():
@@ -129,7 +129,7 @@ def test_a_store_that_is_away_is_told(shop, server, monkeypatch):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_wrong_credentials_are_told_with_the_names_of_their_variables(shop, server, monkeypatch):
+def test_wrong_credentials_are_reported_with_the_names_of_their_variables(shop, server, monkeypatch):
     wrong = {"AWS_SECRET_ACCESS_KEY": "wrong", "AZURE_STORAGE_ACCOUNT_KEY": "d3Jvbmc="}
     named = [name for name in server.environment if name in wrong]
     if not named or type(server).__name__ == "Moto":
@@ -142,7 +142,7 @@ def test_wrong_credentials_are_told_with_the_names_of_their_variables(shop, serv
 
 
 @pytest.mark.usefixtures("impatient")
-def test_no_credentials_at_all_are_told(shop, server, monkeypatch):
+def test_no_credentials_at_all_are_reported(shop, server, monkeypatch):
     if server.process is None:
         pytest.skip("a folder asks for none")
     if "GOOGLE_SERVICE_ACCOUNT" in server.environment:

@@ -184,7 +184,7 @@ def test_the_sdk_is_what_the_codes_are_checked_against():
         ),
     ],
 )
-def test_one_code_that_means_several_things_is_told_apart(failure, meaning, hint):
+def test_one_code_that_means_several_things_is_distinguished(failure, meaning, hint):
     found = explain(StripeFailure(type="invalid_request_error", status=400, **failure))
     assert meaning in found.meaning
     assert hint in found.hint
@@ -202,7 +202,7 @@ def test_one_code_that_means_several_things_is_told_apart(failure, meaning, hint
         ("coupon", "SPRING", "coupon", "No such coupon: 'SPRING-2'", MISSING_BY_PARAM["coupon"].meaning),
     ],
 )
-def test_the_rows_own_object_that_is_missing_is_told_from_one_that_it_names(
+def test_the_rows_own_object_that_is_missing_is_distinguished_from_one_that_it_names(
     resource, stripe_id, param, message, meaning
 ):
     failure = StripeFailure(

@@ -142,7 +142,7 @@ def test_a_run_too_large_for_a_browser_keeps_its_failures(monkeypatch):
     assert "86 more changes are only in stripe_sync_results.json." in page
 
 
-def test_thousands_of_causes_are_not_all_told():
+def test_thousands_of_causes_are_not_all_reported():
     outcomes = [
         make_outcome(make_change(str(n)), Status.REJECTED, failure=email_failure(code=f"c{n}", message=None))
         for n in range(200)

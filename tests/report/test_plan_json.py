@@ -42,7 +42,7 @@ def test_values_are_there_only_where_they_were_asked_for():
     assert change["calls"][0]["params"] == {"email": "b@x.com"}
 
 
-def test_references_secrets_and_odd_values_have_a_form_too():
+def test_references_secrets_and_unusual_values_have_a_form_too():
     params = {
         "customer": Ref(sync="customers", key="7"),
         "card": {"number": "4242", "name": "x"},

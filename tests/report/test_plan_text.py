@@ -110,7 +110,7 @@ def test_of_a_list_of_hashes_only_the_parts_that_differ_are_shown():
     ]
 
 
-def test_figures_stand_in_their_columns_beside_long_names_and_single_rows():
+def test_figures_are_aligned_next_to_long_names_and_single_rows():
     counts = [
         make_counts("stripe_usage_events", resource="billing.meter_event", rows=6),
         make_counts("quotes", resource="quote", rows=1),
@@ -175,7 +175,7 @@ def test_a_held_sync_says_why_once_and_what_to_do():
     )
 
 
-def test_a_problem_of_many_rows_is_told_a_few_times_and_counted():
+def test_a_problem_of_many_rows_is_reported_a_few_times_and_counted():
     problems = [row_problem(str(key)) for key in range(1209)]
     text = render(make_plan([], [make_counts(rows=1209, rejected=1209)], problems))
 
@@ -191,7 +191,7 @@ def test_problems_of_no_sync_come_last_in_full():
     assert text.endswith("test mode.\n\nwarning[unsettled]: 3 changes have no known end")
 
 
-def test_live_mode_is_told_loudly():
+def test_live_mode_is_shown_prominently():
     assert "account acct_1AbCdEfGhIjKlMn0, LIVE mode." in render(make_plan([], [], livemode=True))
 
 

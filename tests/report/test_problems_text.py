@@ -34,7 +34,7 @@ def test_one_row_is_named_where_the_problem_is():
     )
 
 
-def test_the_same_problem_of_many_rows_is_told_once():
+def test_the_same_problem_of_many_rows_is_reported_once():
     assert render(*[row_problem(str(key)) for key in range(1, 1210)]) == (
         "error[too-long]: metadata.note has 612 characters, Stripe accepts 500\n"
         "  at models/schema.yml: stripe_customers.meta.stripe_sync.fields.metadata.note\n"

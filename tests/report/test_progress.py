@@ -89,7 +89,7 @@ def test_a_machine_gets_one_event_a_line_and_every_failure():
     assert events[-1]["done"] == 40
 
 
-def test_a_long_table_is_told_of_while_it_is_read_and_compared():
+def test_a_long_table_reports_while_it_is_read_and_compared():
     said = {}
     for name, form in (("text", PlainLines), ("json", JsonLines)):
         stream, clock = io.StringIO(), Hands()
@@ -139,7 +139,7 @@ def test_a_terminal_gets_a_bar_that_goes_away_and_a_line_that_stays():
     assert "100 to change" in stream.getvalue()
 
 
-def test_an_outcome_before_anything_is_sent_is_heard_too():
+def test_an_outcome_before_anything_is_sent_is_reported_too():
     for stream in (io.StringIO(), Terminal()):
         with open_progress("text", stream) as progress:
             progress.on_outcome(make_outcome(make_change("1")))

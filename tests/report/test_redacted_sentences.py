@@ -53,7 +53,7 @@ def test_the_prefixes_of_keys_are_named_in_the_hint():
     ],
 )
 @pytest.mark.parametrize("around", ["the key {} was used", "({})", "'{}'.", "KEY={},", "{}: wrong"])
-def test_a_key_is_hidden_wherever_it_stands(key, around):
+def test_a_key_is_hidden_wherever_it_is(key, around):
     hidden = hide_keys(around.format(key))
 
     assert key not in hidden

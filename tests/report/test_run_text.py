@@ -20,7 +20,7 @@ def render(report, **given) -> str:
     return "\n".join(render_run(report, **given))
 
 
-def test_a_run_in_which_all_went_well_is_three_facts():
+def test_a_run_in_which_everything_succeeded_is_three_facts():
     outcomes = [
         make_outcome(make_change("1")),
         make_outcome(make_change("2", Action.CREATE)),
@@ -40,7 +40,7 @@ def test_a_run_in_which_all_went_well_is_three_facts():
     )
 
 
-def test_failures_are_told_by_cause_with_what_stripe_said_and_what_to_do():
+def test_failures_are_reported_by_cause_with_what_stripe_said_and_what_to_do():
     rejected = [
         make_outcome(
             make_change(str(n), changed={"email": ("a@x.com", f"jo{n}@@x")}),
@@ -87,7 +87,7 @@ def test_what_may_have_happened_is_not_called_failed():
     assert "`dbt-stripe-sync retry` sends what was skipped or is unresolved" in text
 
 
-def test_rows_rejected_before_they_were_sent_are_told_too():
+def test_rows_rejected_before_they_were_sent_are_reported_too():
     report = make_report([], [make_counts(rows=2, rejected=2)], [row_problem("1"), row_problem("2")], RunStatus.PARTIAL)
     text = render(report)
 
@@ -95,7 +95,7 @@ def test_rows_rejected_before_they_were_sent_are_told_too():
     assert "  in 2 rows: 1, 2\n" in text
 
 
-def test_what_an_earlier_run_left_open_is_told_though_its_sync_is_not_in_this_one():
+def test_what_an_earlier_run_left_open_is_reported_though_its_sync_is_not_in_this_one():
     text = render(make_report([make_outcome(make_change("1", sync="old"))], [make_counts(rows=1, same=1)]))
 
     assert "? old: of an earlier run, 1 written" in text

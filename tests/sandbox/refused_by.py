@@ -72,7 +72,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_an_unknown_object_and_an_unknown_url_are_404": ("routes.find",),
     },
     "test_sandbox_stream.py": {
-        "test_a_body_that_is_no_json_is_refused": ("v2.parse_body",),
+        "test_a_body_that_is_not_json_is_refused": ("v2.parse_body",),
         "test_a_session_lasts_a_quarter_of_an_hour_by_the_sandboxs_clock": ("service._place_of_session",),
         "test_what_is_no_event_has_the_whole_request_refused": (
             "checking._string",
@@ -82,7 +82,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "test_stateful_rules.py": {
-        "test_a_billing_anchor_lies_within_the_first_period": ("subscription_changes._check_anchor",),
+        "test_a_billing_anchor_is_within_the_first_period": ("subscription_changes._check_anchor",),
         "test_a_customer_has_subscriptions_and_pending_items_in_one_currency": ("limits.check_currency",),
         "test_a_customer_has_up_to_500_subscriptions": ("limits.check_subscription_count",),
         "test_a_live_webhook_is_called_by_https": ("webhooks._check_url",),
@@ -90,7 +90,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_promotion_code_ends_no_later_than_its_coupon": ("coupons._check_within",),
         "test_a_quote_keeps_its_customer": ("quotes._update",),
         "test_a_tax_behavior_is_final_once_it_is_set": ("limits.check_set_once",),
-        "test_an_archived_tax_rate_stays_where_it_is_and_comes_to_nothing_new": ("rates.read_rates",),
+        "test_an_archived_tax_rate_stays_and_is_not_used_for_anything_new": ("rates.read_rates",),
         "test_a_sandbox_can_require_payment_methods_as_stripe_does": ("limits.check_chargeable",),
         "test_an_invoice_has_up_to_250_items_and_draws_no_more": ("limits.check_invoice_room",),
         "test_an_update_of_a_schedules_phases_needs_an_anchor": ("schedules._check_anchor",),

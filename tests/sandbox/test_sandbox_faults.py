@@ -86,7 +86,7 @@ def test_other_refusals_leave_the_key_free(api, sandbox, fault, status):
     assert api.customers.create({}, KEY).id
 
 
-def test_an_answer_that_is_no_json(api, sandbox):
+def test_an_answer_that_is_not_json(api, sandbox):
     sandbox.inject(Fault.not_json())
     with pytest.raises(stripe.APIError, match="Invalid response body"):
         api.customers.create({}, KEY)

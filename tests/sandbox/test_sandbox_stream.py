@@ -135,7 +135,7 @@ def test_what_is_no_event_has_the_whole_request_refused(sandbox, account, params
     assert sandbox.count("billing.meter_event") == 0
 
 
-def test_a_body_that_is_no_json_is_refused(sandbox, account):  # noqa: ARG001 - the account has a meter
+def test_a_body_that_is_not_json_is_refused(sandbox, account):  # noqa: ARG001 - the account has a meter
     import urllib.error
     import urllib.request
 

@@ -179,7 +179,7 @@ def test_an_invoice_has_up_to_250_items_and_draws_no_more(api, customer):
     assert len(pending.data) == 1
 
 
-def test_a_billing_anchor_lies_within_the_first_period(subscribe, clock):
+def test_a_billing_anchor_is_within_the_first_period(subscribe, clock):
     now = int(clock.seconds)
     error = refused(lambda: subscribe(billing_cycle_anchor=now + 90 * DAY))
     assert error.param == "billing_cycle_anchor"
@@ -397,7 +397,7 @@ def test_a_tax_behavior_is_final_once_it_is_set(api, price):
     assert api.shipping_rates.update(rate, {"tax_behavior": "exclusive"}).id
 
 
-def test_an_archived_tax_rate_stays_where_it_is_and_comes_to_nothing_new(api, subscribe):
+def test_an_archived_tax_rate_stays_and_is_not_used_for_anything_new(api, subscribe):
     rate = api.tax_rates.create({"display_name": "VAT", "percentage": 19, "inclusive": False}).id
     held = subscribe(default_tax_rates=[rate]).id
     api.tax_rates.update(rate, {"active": False})

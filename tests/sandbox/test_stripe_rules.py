@@ -120,7 +120,7 @@ def test_a_plan_foresees_no_guess_and_no_time_unless_it_says_when():
     assert {v.path for v in both} == {("billing_cycle_anchor",), ("cancel_at",)}
 
 
-def test_no_violation_tells_a_value():
+def test_no_violation_contains_a_value():
     secret = "topsecret"
     params = {"name": secret * 40, "phone": secret * 4, "metadata": {"note": secret * 80}, "email": secret}
     found = list(check_rules("customer", "create", params))

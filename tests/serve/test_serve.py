@@ -345,7 +345,7 @@ def test_a_body_that_never_arrives_keeps_nobody_waiting(shop, start):
     assert rows(shop) == [("wev_1", "succeeded", 1)]
 
 
-def test_what_is_not_http_is_refused_and_the_server_goes_on(shop, start):
+def test_what_is_not_http_is_refused_and_the_server_continues(shop, start):
     run = shop.build()
     server = start()
     host = urlsplit(server.url)
@@ -372,7 +372,7 @@ def test_what_is_not_http_is_refused_and_the_server_goes_on(shop, start):
     assert "Traceback" not in server.log.read_text()
 
 
-def test_a_sync_that_fails_is_told_and_the_next_is_tried_all_the_same(shop, start):
+def test_a_sync_that_fails_is_reported_and_the_next_is_tried_anyway(shop, start):
     run = shop.build()
     server = start()
 
@@ -462,7 +462,7 @@ def test_no_other_file_can_be_asked_for(start):
 # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_all_that_is_missing_is_told_at_once(shop, monkeypatch):
+def test_all_that_is_missing_is_reported_at_once(shop, monkeypatch):
     for name in ("DBT_CLOUD_WEBHOOK_SECRET", "DBT_CLOUD_API_TOKEN", "DBT_CLOUD_ACCOUNT_ID"):
         monkeypatch.delenv(name)
 
@@ -482,7 +482,7 @@ def test_two_servers_do_not_share_a_queue(shop, start):
     assert "error[serve-in-use]" in ran.text
 
 
-def test_a_port_that_is_taken_is_told(shop, start):
+def test_a_port_that_is_taken_is_reported(shop, start):
     port = urlsplit(start().url).port
 
     ran = shop.cli("serve", "--port", str(port), "--folder", str(shop.root / "other"))

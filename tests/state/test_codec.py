@@ -235,7 +235,7 @@ def test_canonical_text_of_a_reference_names_its_row():
 @pytest.mark.parametrize(
     "value", [1.5, Decimal("1.5"), datetime.now(UTC), timedelta(1), b"x", {"a": [{"b": 0.1}]}, {1, 2}]
 )
-def test_what_stripe_can_not_take_has_no_canonical_text(value):
+def test_what_stripe_cannot_take_has_no_canonical_text(value):
     with pytest.raises(TypeError, match="has no canonical form"):
         canonical({"value": value})
 

@@ -100,7 +100,7 @@ def test_a_run_that_changes_nothing_writes_no_file_anew(sealed, path):
     assert path.stat().st_ino == before
 
 
-def test_a_state_that_stores_values_is_not_written_anew(opened, path):
+def test_a_state_that_stores_values_is_not_rewritten(opened, path):
     with opened() as state:
         send(state)
         before = path.stat().st_ino
@@ -109,7 +109,7 @@ def test_a_state_that_stores_values_is_not_written_anew(opened, path):
     assert has_values(path) == [path.name]
 
 
-def test_where_it_can_not_be_written_anew_the_state_stays_whole_and_the_next_time_does_it(sealed, path):
+def test_where_it_cannot_be_rewritten_the_state_stays_whole_and_the_next_time_does_it(sealed, path):
     in_the_way = path.with_name(f"{path.name}.fresh")
     with sealed() as state:
         state.seal()

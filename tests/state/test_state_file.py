@@ -113,7 +113,7 @@ def test_looking_at_a_state_needs_no_identity(opened):
         assert state.summary() == [("customers", "customer", 1)]
 
 
-def test_a_second_run_is_told_who_holds_the_state(opened, holder):
+def test_a_second_run_says_who_holds_the_state(opened, holder):
     process = holder(60)
     with pytest.raises(StateError) as caught, opened():
         pass
@@ -138,7 +138,7 @@ def test_a_run_that_was_killed_holds_nothing(opened, holder):
         assert state.summary() == []
 
 
-def test_a_duckdb_shell_that_has_the_file_open_is_told_apart_from_a_run(opened, path):
+def test_a_duckdb_shell_that_has_the_file_open_is_distinguished_from_a_run(opened, path):
     with opened():
         pass
     code = f"import duckdb, time; c = duckdb.connect({str(path)!r}); print('open', flush=True); time.sleep(60)"

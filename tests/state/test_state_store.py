@@ -114,7 +114,7 @@ def test_a_commit_is_all_or_nothing(state):
     assert state.record("customers", "2") is None
 
 
-def test_a_failed_write_says_what_is_safe_and_later_writes_go_on(state):
+def test_a_failed_write_says_what_is_safe_and_later_writes_continue(state):
     state.workspace.execute("ALTER TABLE outcomes RENAME TO hidden")
     with pytest.raises(StateError) as caught:
         state.commit([intent_of(change_of())], [outcome_of(change_of("2"))])
@@ -188,7 +188,7 @@ def test_a_run_that_was_killed_runs_no_longer_for_whoever_looks(opened):
         assert state.report("run-1").status is RunStatus.INTERRUPTED
 
 
-def test_retry_is_told_of_every_row_that_did_not_end_well(state, clock):
+def test_retry_reports_every_row_that_did_not_succeed(state, clock):
     state.start_run("run-1", command="run", target="dev")
     state.commit(
         [],
@@ -204,11 +204,11 @@ def test_retry_is_told_of_every_row_that_did_not_end_well(state, clock):
     assert state.last_rejected() == {"customers": {"2", "3"}, "prices": {"4", "5"}}
 
 
-def test_retry_of_a_state_without_runs_is_told_of_nothing(state):
+def test_retry_of_a_state_without_runs_has_nothing_to_do(state):
     assert state.last_rejected() == {}
 
 
-def test_outcomes_are_let_go_after_90_days_and_runs_stay(state, clock):
+def test_outcomes_are_deleted_after_90_days_and_runs_stay(state, clock):
     state.start_run("run-1", command="run", target="dev")
     state.commit([], [outcome_of(change_of(), finished_at=clock.now())])
     state.finish_run(report_of(clock))

@@ -18,7 +18,7 @@ def others_may_read(folder):
     return [file.name for file in folder.rglob("*") if file.is_file() and file.stat().st_mode & 0o077]
 
 
-def test_a_state_behind_a_link_stays_behind_it_and_is_written_anew_there(customers, tmp_path):
+def test_a_state_behind_a_link_stays_behind_it_and_is_rewritten_there(customers, tmp_path):
     volume = tmp_path / "volume"
     volume.mkdir()
     customers.cli()

@@ -81,7 +81,7 @@ def test_no_row_of_data_is_for_a_resource_that_is_not_there():
         ("billing_portal.configuration", {Removal.ARCHIVE}),
     ],
 )
-def test_an_object_leaves_as_stripe_lets_it(name, removals):
+def test_an_object_is_removed_as_stripe_allows(name, removals):
     assert set(lifecycle_of(name).on_removed) == removals
 
 

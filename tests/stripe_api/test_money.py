@@ -57,7 +57,7 @@ def test_an_amount_becomes_minor_units_as_the_currency_counts_them(amount, curre
         ("1", "doubloons", "unknown-currency", "has a currency that Stripe doesn't support"),
     ],
 )
-def test_what_can_not_be_sent_exactly_is_refused_without_showing_it(amount, currency, code, reason):
+def test_what_cannot_be_sent_exactly_is_refused_without_showing_it(amount, currency, code, reason):
     with pytest.raises(MoneyError) as refused:
         to_minor_units(amount, currency)
 

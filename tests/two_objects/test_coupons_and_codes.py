@@ -94,7 +94,7 @@ def test_a_code_that_leaves_the_model_while_its_coupon_is_replaced_ends(offers):
     offers.check_settled()
 
 
-def test_a_coupon_whose_code_can_not_follow_is_left_alone(offers):
+def test_a_coupon_whose_code_cannot_follow_is_left_alone(offers):
     offers.writes()
     write(offers, 20, ("c1", "SUMMER10", "summer", "x" * 600))
 

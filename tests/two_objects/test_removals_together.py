@@ -399,7 +399,7 @@ def test_a_meter_waits_for_a_subscription_that_no_sync_writes(metered, ends):
     assert meters_of(metered)["api"] == "active"
 
 
-def test_a_meter_stays_where_stripe_can_not_be_asked_who_needs_it(metered):
+def test_a_meter_stays_where_stripe_cannot_be_asked_who_needs_it(metered):
     metered.succeeds()
     metered.leave("meters")
     metered.stripe.inject(Fault.forbidden(method="GET", path="^/v1/subscriptions$", count=None))

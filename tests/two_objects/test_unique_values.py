@@ -249,7 +249,7 @@ def test_a_lookup_key_that_somebody_elses_price_has_is_not_taken_from_it(prices)
     assert "row a" in ran.text or "key=a" in ran.text or "[a]" in ran.text
 
 
-def test_two_rows_that_ask_for_one_lookup_key_can_not_both_have_it(prices):
+def test_two_rows_that_ask_for_one_lookup_key_cannot_both_have_it(prices):
     write_prices(prices, ("a", "starter", 100), ("b", "pro", 200))
     synced(prices)
     write_prices(prices, ("a", "starter", 100), ("b", "starter", 200))

@@ -99,7 +99,7 @@ def test_the_profiles_limits_apply_to_every_query():
         ({"api_endpoint": "https://x"}, "`api_endpoint` is not known to the driver"),
     ],
 )
-def test_what_the_driver_can_not_do_is_said_without_secrets(tmp_path, settings, summary):
+def test_what_the_driver_cannot_do_is_said_without_secrets(tmp_path, settings, summary):
     with pytest.raises(WarehouseError) as caught:
         bigquery.build_options(PROJECT | settings, tmp_path)
 
@@ -120,7 +120,7 @@ def test_what_the_driver_can_not_do_is_said_without_secrets(tmp_path, settings, 
         ("JSON", pa.string(), "`v`"),
     ],
 )
-def test_types_that_arrow_or_duckdb_can_not_hold_are_read_as_text(kind, arrow, sql):
+def test_types_that_arrow_or_duckdb_cannot_hold_are_read_as_text(kind, arrow, sql):
     dialect = bigquery.dialect({})
 
     assert dialect.describe(dialect.quote("v"), pa.field("v", arrow, metadata={"Type": kind})).sql == sql
@@ -139,7 +139,7 @@ def test_types_that_arrow_or_duckdb_can_not_hold_are_read_as_text(kind, arrow, s
         ("googleapi: Error 400: Bad double value: hush", "read-failed"),
     ],
 )
-def test_the_drivers_errors_are_told_apart_and_hold_no_value(message, code):
+def test_the_drivers_errors_are_distinguished_and_hold_no_value(message, code):
     failure = bigquery.dialect({}).failure(shop_model("customers"), RuntimeError(message))
 
     assert failure.problems[0].code == code

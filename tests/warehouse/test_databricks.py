@@ -55,7 +55,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
         ),
     ],
 )
-def test_what_can_not_be_done_is_said(target, summary):
+def test_what_cannot_be_done_is_said(target, summary):
     with pytest.raises(WarehouseError) as caught:
         databricks.build_options(target)
 
@@ -98,7 +98,7 @@ def test_a_service_principal_gets_a_token_and_a_new_one_before_it_ends(token_ser
     assert asked[0] == {"grant_type": ["client_credentials"], "scope": ["all-apis"]}
 
 
-def test_a_service_principal_that_is_refused_is_told_so_without_its_secret(token_server):
+def test_a_service_principal_that_is_refused_is_reported_without_its_secret(token_server):
     server, _ = token_server
     url = f"http://127.0.0.1:{server.server_port}/oidc/v1/token"
 
@@ -186,7 +186,7 @@ def test_rows_come_in_batches_with_their_columns(rows):
         ("[CAST_INVALID_INPUT] The value 'hush' can't be cast", "read-failed"),
     ],
 )
-def test_the_connectors_errors_are_told_apart_and_hold_no_value(message, code):
+def test_the_connectors_errors_are_distinguished_and_hold_no_value(message, code):
     class Broken(OneModel):
         def execute(self, _):
             raise connector.exc.ServerOperationError(message)

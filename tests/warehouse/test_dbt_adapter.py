@@ -122,7 +122,7 @@ class EmptyCursor(ForgetfulCursor):
     ("cursor", "reason"),
     [(ForgetfulCursor, "10,000 rows arrived of 25,000"), (EmptyCursor, "0 rows arrived of an unknown number")],
 )
-def test_rows_that_an_unknown_adapter_loses_are_never_taken_for_removed(
+def test_rows_that_an_unknown_adapter_loses_are_never_mistaken_for_removed(
     through_dbt, duckdb_target, cursor, reason, monkeypatch
 ):
     from dbt_stripe_sync.warehouse import dbt_adapter

@@ -60,7 +60,9 @@ def login_of(kind, port):
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redshift", "snowflake", "databricks"])
-def test_a_server_that_never_answers_ends_in_an_error_and_the_wait_is_told(kind, silent_server, monkeypatch, caplog):
+def test_a_server_that_never_answers_ends_in_an_error_and_the_wait_is_reported(
+    kind, silent_server, monkeypatch, caplog
+):
     monkeypatch.setattr(patience, "NOTICE_SECONDS", 0.2)
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -175,7 +177,7 @@ def test_rows_are_read_ahead_by_one_batch_and_no_more():
     warehouse.close()
 
 
-def test_a_host_that_can_not_be_resolved_and_a_port_where_nobody_listens_are_told_apart(monkeypatch):
+def test_a_host_that_cannot_be_resolved_and_a_port_where_nobody_listens_are_distinguished(monkeypatch):
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with socket.socket() as unused:

@@ -103,7 +103,7 @@ def test_a_model_that_was_not_built_is_named_and_the_next_is_read(redshift, shop
     assert warehouse.rows(shop_model("a", "n")).read_all().to_pylist() == [{"n": 1}]
 
 
-def test_a_stranger_and_a_user_without_the_grant_are_told_apart(redshift, shop):
+def test_a_stranger_and_a_user_without_the_grant_are_distinguished(redshift, shop):
     shop.execute(
         "CREATE TABLE shop.secrets AS SELECT 1 AS n",
         "DROP ROLE IF EXISTS clerk",

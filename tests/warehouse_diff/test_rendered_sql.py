@@ -109,12 +109,12 @@ def render(kind):
 
 
 @pytest.mark.parametrize("kind", COMPARING)
-def test_an_engine_is_told_what_was_agreed_on(kind):
+def test_each_engine_gets_the_expected_statements(kind):
     assert render(kind) == (RENDERED / f"{kind}.sql").read_text(), "python tests/warehouse_diff/test_rendered_sql.py"
 
 
 @pytest.mark.parametrize("kind", COMPARING)
-def test_what_an_engine_is_told_is_of_its_dialect(kind):
+def test_each_engine_gets_statements_of_its_dialect(kind):
     """Parsed as the engine's own words, with a text in quotes that ends where it should."""
     statements = parse(render(kind), dialect=DIALECTS[kind].sqlglot)
 

@@ -372,7 +372,7 @@ def test_an_object_that_was_there_before_is_marked_as_adopted(logged):
     assert logged.log("objects", "key, is_adopted")[:2] == [("1", True), ("2", False)]
 
 
-def test_a_project_without_a_log_is_told_how_to_get_one(customers):
+def test_a_project_without_a_log_explains_how_to_get_one(customers):
     assert "error[no-log]" in customers.cli("log", "write").text
 
     customers.set(log="warehouse")

@@ -164,7 +164,7 @@ def reject(*problems: Problem) -> Reject:
     return Reject(problems=problems)
 
 
-def not_asked(rules: Rules, key: str) -> Reject:
+def reject_unanswered(rules: Rules, key: str) -> Reject:
     """Leave a row alone whose object could not be read from Stripe."""
     return reject(
         Problem(
@@ -190,7 +190,7 @@ def look(
     if observed.body is None or not is_seen:
         return Ask(need=ReadObject(stripe_id=str(stripe_id), path=path_of(rules, diff), expand=expand))
     if observed.body is Unseen.NOT_ANSWERED:
-        return not_asked(rules, diff.key)
+        return reject_unanswered(rules, diff.key)
     return {} if isinstance(observed.body, Unseen) else observed.body
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from dbt_stripe_sync.engine.decide.calls import not_asked, reject, row_tag
+from dbt_stripe_sync.engine.decide.calls import reject, reject_unanswered, row_tag
 from dbt_stripe_sync.engine.decide.rules import Ask, FindObjects, Observed, Reject, Rules
 from dbt_stripe_sync.engine.payload.layout import keeps
 from dbt_stripe_sync.model.errors import Problem
@@ -34,10 +31,10 @@ def choose(rules: Rules, diff: RowDiff, observed: Observed) -> Existing | Ask | 
         pairs = _pairs(rules, diff)
         return Ask(need=FindObjects(pairs=pairs)) if pairs else None
     if observed.found.failed:
-        return not_asked(rules, diff.key)
+        return reject_unanswered(rules, diff.key)
     if not observed.found.objects and not observed.found.is_near and (near := _near_pairs(rules, diff)):
         return Ask(need=FindObjects(pairs=near, is_near=True))
-    living = _living(rules, observed.found.objects)
+    living = _usable(rules, observed.found.objects)
     if living and observed.found.is_near:
         if rules.sync.match_email is MatchEmail.EXACT:
             return _differs_in_case(rules, diff, living)
@@ -81,7 +78,7 @@ def _differs_in_case(rules: Rules, diff: RowDiff, objects: Sequence[Mapping[str,
     )
 
 
-def _living(rules: Rules, objects: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+def _usable(rules: Rules, objects: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     """The objects to choose from.
 
     One in use comes before archived or ended ones, which are restarted if the sync asks for it.

@@ -38,7 +38,7 @@ def complete(
     `shown` is the object, if it was just found or read back and compared with the row.
     """
     lists = _sent_lists(rules, change)
-    whole = _sent_whole(rules, change)
+    whole = _replaced_lists(rules, change)
     anchored = _sent_anchored(rules, change)
     partly = partly_updated(rules, change)
     entries = _sent_entries(rules, change)
@@ -235,7 +235,7 @@ def _revealed(change: Change, body: Mapping[str, Any]) -> Change:
     return replace(change, calls=tuple(replace(call, params=reveal(call.params, body)) for call in change.calls))
 
 
-def _sent_whole(rules: Rules, change: Change) -> tuple[str, ...]:
+def _replaced_lists(rules: Rules, change: Change) -> tuple[str, ...]:
     """The lists that an update would replace completely, and to which others may have added entries."""
     if rules.sync.items_owned is ItemsOwned.ALL or change.action is not Action.UPDATE:
         return ()

@@ -32,11 +32,11 @@ from dbt_stripe_sync.engine.decide.remove import decide_removed
 from dbt_stripe_sync.engine.decide.replace import Replacement, decide_replaced
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
 from dbt_stripe_sync.engine.decide.revive import (
+    object_if_needed,
     out_of_archive,
     revival,
     revival_calls,
-    seen_back,
-    still_held,
+    without_lost_values,
     without_revival,
 )
 from dbt_stripe_sync.engine.decide.rules import (
@@ -126,10 +126,10 @@ def _complete(
         return done.instead
     # It came back to the model, or its sync asks for a new object.
     renewed = without_kept(diff, rules.layout)
-    return _decide_anew(rules, renewed, rules.builder.build(diff.key, renewed.row), observed)
+    return _decide_without_record(rules, renewed, rules.builder.build(diff.key, renewed.row), observed)
 
 
-def _decide_anew(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
+def _decide_without_record(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     """Decide on a row as if it had no record, because its object can't be restored."""
     new = replace(diff, kind=Kind.NEW, stripe_id=None, params={}, payload_hash=None, adopted=False)
     return decide_new(rules, new, payload, observed)
@@ -138,7 +138,7 @@ def _decide_anew(rules: Rules, diff: RowDiff, payload: Payload, observed: Observ
 def _decide_deleted(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
     """Decide on a row whose object was deleted in Stripe."""
     if rules.sync.on_deleted is OnDeleted.RECREATE:
-        change = _decide_anew(rules, diff, payload, observed)
+        change = _decide_without_record(rules, diff, payload, observed)
         reason = f"{diff.stripe_id} was deleted in Stripe, and `on_deleted: recreate` creates a new one"
         return replace(change, reason=reason) if isinstance(change, Change) else change
     if rules.sync.on_deleted is OnDeleted.FORGET:
@@ -158,7 +158,7 @@ def _decide_restarted(rules: Rules, diff: RowDiff, payload: Payload, observed: O
     renewed = without_kept(diff, rules.layout)
     if renewed is not diff:
         payload = rules.builder.build(diff.key, renewed.row)
-    change = _decide_anew(rules, renewed, payload, observed)
+    change = _decide_without_record(rules, renewed, payload, observed)
     reason = f"{diff.stripe_id} has ended in Stripe, and `when_ended: restart` creates a new one"
     return replace(change, reason=reason) if isinstance(change, Change) else change
 
@@ -200,11 +200,11 @@ def _adopt(rules: Rules, diff: RowDiff, payload: Payload, existing: Existing, ob
 
 
 def _decide_known(rules: Rules, diff: RowDiff, payload: Payload, observed: Observed) -> Decision:
-    desired = _as_told_apart(rules, diff, payload.params)
+    desired = _with_own_identifier(rules, diff, payload.params)
     is_same = same(diff.params, desired) and not any(refs_in(desired))
     if rules.sync.mode is Mode.INSERT and not (is_same and diff.kind is not Kind.RETURNED):
         return Keep(note=Note(text="the row has changed since it was written, and the sync's mode is `insert`"))
-    body = seen_back(rules, diff, observed)
+    body = object_if_needed(rules, diff, observed)
     if isinstance(body, Ask | Reject):
         return body
     if diff.kind is Kind.RETURNED:
@@ -222,7 +222,7 @@ def _decide_changed(
     rules: Rules, diff: RowDiff, payload: Payload, body: Mapping[str, Any] | None, observed: Observed
 ) -> Decision:
     """Decide on a row that asks for other parameters than its record has, or that came back."""
-    comparison = compare(still_held(rules, diff), payload, rules.resource, rules.mapped)
+    comparison = compare(without_lost_values(rules, diff), payload, rules.resource, rules.mapped)
     if comparison.uncleared:
         return reject(*(uncleared(rules, diff, path) for path in comparison.uncleared))
     if comparison.immutable:
@@ -266,12 +266,12 @@ def _decide_part_of_replaced(
         return Ask(need=ReadWhole(stripe_id=former))
     if not observed.whole_is_left:
         return None
-    change = _decide_anew(rules, diff, payload, observed)
+    change = _decide_without_record(rules, diff, payload, observed)
     reason = f"the {whole} that it was part of ({former}) was replaced"
     return replace(change, reason=reason) if isinstance(change, Change) else change
 
 
-def _as_told_apart(rules: Rules, diff: RowDiff, params: dict[str, Any]) -> dict[str, Any]:
+def _with_own_identifier(rules: Rules, diff: RowDiff, params: dict[str, Any]) -> dict[str, Any]:
     """The row's parameters, with the identifier that its object has. A different one comes from a renamed sync."""
     name = rules.lifecycle.key_as
     is_ours = name is not None and (name,) not in rules.mapped and name in diff.params

@@ -11,8 +11,8 @@ from dbt_stripe_sync.engine.decide.calls import (
     build_change,
     build_record,
     look,
-    not_asked,
     reject,
+    reject_unanswered,
     step_params,
 )
 from dbt_stripe_sync.engine.decide.retag import old_tag, retag, without_old_tag
@@ -95,7 +95,7 @@ def _why_it_stays(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -
     if observed.holdings is None:
         return Ask(need=ReadHoldings(stripe_id=str(diff.stripe_id), rules=kept_by))
     if isinstance(observed.holdings, Unseen):
-        return not_asked(rules, diff.key)
+        return reject_unanswered(rules, diff.key)
     return reject(_keeps(rules, diff, observed.holdings)) if observed.holdings else None
 
 
@@ -118,7 +118,7 @@ def _why_it_waits(rules: Rules, diff: RowDiff, step: Step, observed: Observed) -
     if observed.holdings is None:
         return Ask(need=ReadHoldings(stripe_id=str(diff.stripe_id), rules=rules.lifecycle.ends_with_it))
     if isinstance(observed.holdings, Unseen):
-        return not_asked(rules, diff.key)
+        return reject_unanswered(rules, diff.key)
     foreign = [holding for holding in observed.holdings if not holding.ours]
     if foreign:
         return reject(*(_would_end(rules, diff, holding) for holding in foreign))

@@ -14,8 +14,8 @@ from dbt_stripe_sync.engine.decide.calls import (
     immutable_problem,
     is_tagged,
     look,
-    not_asked,
     reject,
+    reject_unanswered,
     row_tag,
     step_params,
 )
@@ -140,7 +140,7 @@ def holders_to_move(
     if observed.holdings is None:
         return Ask(need=ReadHoldings(stripe_id=stripe_id, rules=rules.lifecycle.held_by, body=body))
     if isinstance(observed.holdings, Unseen):
-        return not_asked(rules, asked.diff.key)
+        return reject_unanswered(rules, asked.diff.key)
     moved: list[Owed] = []
     problems: list[Problem] = []
     may_move = rules.sync.options.get(MOVE_HOLDERS) is True

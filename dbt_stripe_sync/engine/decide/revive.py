@@ -69,7 +69,7 @@ def revival_calls(rules: Rules, diff: RowDiff, body: Mapping[str, Any] | None) -
     )
 
 
-def still_held(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
+def without_lost_values(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
     """The row's parameters without unique values that another row took over while this one was gone."""
     lost = {unique.parameter for unique in rules.lifecycle.uniques if unique.transfer is not None}
     if diff.kind is not Kind.RETURNED or not lost:
@@ -77,7 +77,7 @@ def still_held(rules: Rules, diff: RowDiff) -> Mapping[str, Any]:
     return {name: value for name, value in diff.params.items() if name not in lost}
 
 
-def seen_back(rules: Rules, diff: RowDiff, observed: Observed) -> Mapping[str, Any] | Ask | Reject | None:
+def object_if_needed(rules: Rules, diff: RowDiff, observed: Observed) -> Mapping[str, Any] | Ask | Reject | None:
     """The object of a returned row if reversing its removal depends on it, or of a record that can't be read."""
     if not (diff.unreadable or (diff.kind is Kind.RETURNED and revivals(rules))):
         return None

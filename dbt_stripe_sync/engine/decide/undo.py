@@ -198,11 +198,11 @@ def _restored(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
     else:
         decision = decide(rules, Row(diff=diff, payload=payload), observed)
     if done.change.action is Action.ADOPT:
-        decision = _let_go(rules, diff, decision)
+        decision = _unadopt(rules, diff, decision)
     return _explained(rules, done, decision, {Action.UPDATE})
 
 
-def _let_go(rules: Rules, diff: RowDiff, decision: Decision) -> Decision:
+def _unadopt(rules: Rules, diff: RowDiff, decision: Decision) -> Decision:
     """An adopted object as it was found, without its tag and record."""
     if not isinstance(decision, Change | Refresh):
         return decision

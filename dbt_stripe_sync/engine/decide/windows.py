@@ -26,10 +26,10 @@ def check_windows(
             continue
         away = moment - now.timestamp()
         if away < -window.past.total_seconds():
-            reason = f"is more than {_told(window.past)} in the past"
+            reason = f"is more than {_span_text(window.past)} in the past"
             hint = "filter older rows out of the model: Stripe no longer accepts them"
         elif away > window.ahead.total_seconds():
-            reason = f"is more than {_told(window.ahead)} in the future"
+            reason = f"is more than {_span_text(window.ahead)} in the future"
             hint = "send it later; a time without a zone counts as UTC"
         else:
             continue
@@ -41,5 +41,5 @@ def check_windows(
         )
 
 
-def _told(span: timedelta) -> str:
+def _span_text(span: timedelta) -> str:
     return counted(span.days, "day") if span.days else counted(int(span.total_seconds() // 60), "minute")

@@ -107,7 +107,7 @@ class _Walk(Struct):
             if param.kind is ParamKind.HASH and not param.clearable and isinstance(old, dict) and self._is_ours(path):
                 sent, kept = self._hash(path, old, {}, param)  # its parts may be clearable
                 return sent, kept or _ABSENT
-            return self._gone(path, old, param)
+            return self._cleared(path, old, param)
         if same(old, new):
             return _ABSENT, new
         if param.kind is ParamKind.HASH and isinstance(new, dict):
@@ -169,7 +169,7 @@ class _Walk(Struct):
         # docs.stripe.com/api/prices/update: `''` clears `currency_options` as a whole, but not a single key.
         if values is not None and values.kind is ParamKind.HASH:
             if not new:
-                return self._gone(path, old or None, param)
+                return self._cleared(path, old or None, param)
         else:
             values = None
         sent: dict[str, Any] = {}
@@ -177,7 +177,7 @@ class _Walk(Struct):
         for name in dict.fromkeys([*new, *old]):
             before, after = old.get(name), new.get(name)
             if after is None:
-                part, stays = self._gone((*path, name), before, values or param, is_key=values is None)
+                part, stays = self._cleared((*path, name), before, values or param, is_key=values is None)
             elif same(before, after):
                 part, stays = _ABSENT, after
             else:
@@ -200,7 +200,7 @@ class _Walk(Struct):
         ]
         return {name: value for name, value in after.items() if name not in fixed} or _ABSENT
 
-    def _gone(self, path: tuple[str, ...], old: Any, param: Param, *, is_key: bool = False) -> tuple[Any, Any]:
+    def _cleared(self, path: tuple[str, ...], old: Any, param: Param, *, is_key: bool = False) -> tuple[Any, Any]:
         if old is None or not self._is_ours(path):
             return _ABSENT, _ABSENT
         nulls = self._nulls_of(path)

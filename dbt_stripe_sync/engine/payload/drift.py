@@ -90,7 +90,7 @@ class _Walk(Struct):
         is_page = isinstance(theirs, dict) and theirs.get("has_more") is True
         inner = _Walk()
         seen = [inner._item(item, shown, param.item, rule, is_page=is_page) for item in ours]
-        return self._whole(path, ours, [item for item in seen if item is not _GONE], is_same=not inner.fields)
+        return self._whole_list(path, ours, [item for item in seen if item is not _GONE], is_same=not inner.fields)
 
     def _item(self, ours: Any, shown: Sequence[Any], param: Param | None, rule: ItemList, *, is_page: bool) -> Any:
         name = "id" if isinstance(ours, dict) and "id" in ours else rule.identity_field
@@ -130,17 +130,17 @@ class _Walk(Struct):
             if _is_another_kind(ours, shown):
                 return ours
             if all(isinstance(item, str) and is_object_id(item) for item in (*ours, *shown)):
-                return ours if sorted(ours) == sorted(shown) else self._whole(path, ours, shown, is_same=False)
-            return self._whole(path, ours, shown, is_same=same(ours, shown))
+                return ours if sorted(ours) == sorted(shown) else self._whole_list(path, ours, shown, is_same=False)
+            return self._whole_list(path, ours, shown, is_same=same(ours, shown))
         if not all(isinstance(item, dict) for item in (*ours, *shown)):
             return ours
         if len(ours) != len(shown):
             names = {name for item in ours for name in item}
-            return self._whole(path, ours, [_only(item, names) for item in shown], is_same=False)
+            return self._whole_list(path, ours, [_only(item, names) for item in shown], is_same=False)
         inner = _Walk()
         item_param = param.item if param is not None else None
         seen = [inner.value((), item, theirs, item_param) for item, theirs in zip(ours, shown, strict=True)]
-        return self._whole(path, ours, seen, is_same=not inner.fields)
+        return self._whole_list(path, ours, seen, is_same=not inner.fields)
 
     def _leaf(self, path: Path, ours: Any, theirs: Any, param: Param | None) -> Any:
         if param is not None:
@@ -166,7 +166,7 @@ class _Walk(Struct):
         self.fields.append(DriftedField(path=path, ours=ours, theirs=None))
         return _GONE
 
-    def _whole(self, path: Path, ours: list[Any], seen: list[Any], *, is_same: bool) -> Any:
+    def _whole_list(self, path: Path, ours: list[Any], seen: list[Any], *, is_same: bool) -> Any:
         if is_same:
             return ours
         self.fields.append(DriftedField(path=path, ours=ours, theirs=seen or None))

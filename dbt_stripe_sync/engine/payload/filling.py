@@ -28,7 +28,7 @@ def partly_sent(params: Mapping[str, Any], known: Mapping[str, Param], lifecycle
     """The parameters of an update that are hashes and lack a part that their object may have."""
     if lifecycle.merges_hashes:
         return ()
-    return tuple(name for name, value in params.items() if name in known and _lacks(value, known[name]))
+    return tuple(name for name, value in params.items() if name in known and _lacks_parts(value, known[name]))
 
 
 def fill(
@@ -56,12 +56,12 @@ def fill_entries(
         starts = {entry.get(rule.starts): place for place, entry in enumerate(shown)}
         places = [starts.get(entry.get(rule.starts)) for entry in entries]
     return [
-        entry if place is None else _beside(entry, shown[place], earlier.get(place, {}), param.item, rule)
+        entry if place is None else _with_object_parts(entry, shown[place], earlier.get(place, {}), param.item, rule)
         for entry, place in zip(entries, places, strict=True)
     ]
 
 
-def _beside(value: Any, shown: Any, before: Any, param: Param, rule: Entries) -> Any:
+def _with_object_parts(value: Any, shown: Any, before: Any, param: Param, rule: Entries) -> Any:
     """A hash, plus the parts that the object has and that no row had set."""
     if not isinstance(value, dict) or not isinstance(shown, dict):
         return value
@@ -73,8 +73,8 @@ def _beside(value: Any, shown: Any, before: Any, param: Param, rule: Entries) ->
             filled[name] = [_inner(entry, known, rule.inner[name], part.item, rule) for entry in value[name]]
         elif name in value:
             if part.kind in (ParamKind.HASH, ParamKind.MAP):
-                filled[name] = _beside(value[name], shown.get(name), before.get(name), part, rule)
-        elif name not in before and name not in rule.own and not _is_said(name, value):
+                filled[name] = _with_object_parts(value[name], shown.get(name), before.get(name), part, rule)
+        elif name not in before and name not in rule.own and not _has_other_form(name, value):
             given = _as_param(shown.get(name), part)
             if given is not _UNKNOWN:
                 filled[name] = given
@@ -89,7 +89,7 @@ def _inner(entry: Any, known: tuple[Mapping[str, Any], Mapping[str, Any]], by: s
     shown, before = known
     if not isinstance(name, str) or name not in shown:
         return entry
-    return _beside(entry, shown[name], before.get(name), param, rule)
+    return _with_object_parts(entry, shown[name], before.get(name), param, rule)
 
 
 def _by(name: str, entries: Any) -> Mapping[str, Any]:
@@ -101,11 +101,13 @@ def _by(name: str, entries: Any) -> Mapping[str, Any]:
     return {key: entry for key, entry in found.items() if isinstance(key, str)}
 
 
-def _lacks(value: Any, param: Param) -> bool:
+def _lacks_parts(value: Any, param: Param) -> bool:
     if param.kind is not ParamKind.HASH or not isinstance(value, dict):
         return False  # `''` clears it on purpose
     fields = _fillable(value, param)
-    return any(name not in value or part.kind is ParamKind.MAP or _lacks(value[name], part) for name, part in fields)
+    return any(
+        name not in value or part.kind is ParamKind.MAP or _lacks_parts(value[name], part) for name, part in fields
+    )
 
 
 def _fillable(value: Mapping[str, Any], param: Param) -> list[tuple[str, Param]]:
@@ -113,7 +115,7 @@ def _fillable(value: Mapping[str, Any], param: Param) -> list[tuple[str, Param]]
     return [
         (name, part)
         for name, part in (param.fields or {}).items()
-        if not part.immutable and not _is_merged(part) and (name in value or not _is_said(name, value))
+        if not part.immutable and not _is_merged(part) and (name in value or not _has_other_form(name, value))
     ]
 
 
@@ -122,7 +124,7 @@ def _is_merged(param: Param) -> bool:
     return param.values is not None and param.values.kind is ParamKind.HASH
 
 
-def _is_said(name: str, value: Mapping[str, Any]) -> bool:
+def _has_other_form(name: str, value: Mapping[str, Any]) -> bool:
     other = name.removesuffix(_IN_DECIMALS) if name.endswith(_IN_DECIMALS) else f"{name}{_IN_DECIMALS}"
     return other in value
 

@@ -135,12 +135,12 @@ class Finalization(Struct, kw_only=True):
             self.planned.add(change.key)
             if not change.removed and FINISHED not in change.desired:
                 is_new = change.calls[0].creates
-                body = None if is_new else await self._look_at(change.stripe_id)
+                body = None if is_new else await self._read_object(change.stripe_id)
                 if is_new or self._status(body) in {step.status for step in self.steps}:
                     self._finish(change, body)
         for batch in self.workspace.batches(self._unfinished(), {"sync": self.sync.name}):
             left = [row for row in batch if row["key"] not in self.planned and row["key"] not in self.rejected]
-            bodies = await read_together(self._look_at(row["stripe_id"]) for row in left)
+            bodies = await read_together(self._read_object(row["stripe_id"]) for row in left)
             self._take(list(zip(left, bodies, strict=True)))
         notes = (
             (Note(text="waits for rows that refer to it and are not sent", rows=self.waiting),) if self.waiting else ()
@@ -240,7 +240,7 @@ class Finalization(Struct, kw_only=True):
     def _done(self) -> list[str]:
         return [step.name for step in self.steps]
 
-    async def _look_at(self, stripe_id: str | None) -> Mapping[str, Any] | None:
+    async def _read_object(self, stripe_id: str | None) -> Mapping[str, Any] | None:
         """The current object, or None if Stripe could not be asked."""
         answer = await self.stripe.send(Call(resource=self.sync.resource, operation="retrieve", target=stripe_id))
         return answer.body if answer.verdict is Verdict.DONE else None

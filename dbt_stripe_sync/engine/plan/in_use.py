@@ -37,7 +37,7 @@ async def keep_while_in_use(settling: Settling, stripe: Stripe, catalog: Catalog
                     if change.id in order.withheld:
                         break
             except StripeError:
-                order.withheld[change.id] = _not_asked(change, rule)
+                order.withheld[change.id] = _unanswered(change, rule)
             except ReadLimitError:
                 order.withheld[change.id] = no_reads_left(change, rule.resource)
 
@@ -87,7 +87,7 @@ def _keep_for(settling: Settling, order: Order, change: Change, rule: UsedBy, us
     )
 
 
-def _not_asked(change: Change, rule: UsedBy) -> Problem:
+def _unanswered(change: Change, rule: UsedBy) -> Problem:
     return Problem(
         code="lookup-failed",
         summary=f"Stripe could not be asked which {rule.resource}s still use this {change.resource}, so it stays",

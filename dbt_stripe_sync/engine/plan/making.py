@@ -11,13 +11,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.payload.layout import keeps
-from dbt_stripe_sync.engine.plan.across import Across
 from dbt_stripe_sync.engine.plan.comparing import Comparing
 from dbt_stripe_sync.engine.plan.finalization import Finalization, Referrers, reasons_to_wait
 from dbt_stripe_sync.engine.plan.in_use import keep_while_in_use
 from dbt_stripe_sync.engine.plan.observing import Observing
 from dbt_stripe_sync.engine.plan.order import Order
 from dbt_stripe_sync.engine.plan.ordering import Uniques, follow_or_withhold
+from dbt_stripe_sync.engine.plan.parent_limits import ParentLimits
 from dbt_stripe_sync.engine.plan.planning import SyncPlan, plan_sync
 from dbt_stripe_sync.engine.plan.reads import Reads
 from dbt_stripe_sync.engine.plan.references import ExistingObjects
@@ -140,7 +140,7 @@ class PlanMaker:
             ),
             clock=sources.clock,
             writer=writer,
-            across=Across(workspace=self._workspace, stripe=sources.stripe, catalog=scope.catalog),
+            parent_limits=ParentLimits(workspace=self._workspace, stripe=sources.stripe, catalog=scope.catalog),
             referrers=referrers,
             settling=settling,
             refreshing=refreshing,
@@ -168,7 +168,7 @@ class PlanMaker:
     async def make(self) -> Plan:
         """Plan every sync, then connect their changes. Raises `SyncError`."""
         self._problems += _unsettled(note_unsettled(self._workspace, self._state), is_copy=self._state.is_copy)
-        self._say_what_reading_costs()
+        self._announce_reading_cost()
         for sync in self._scope.syncs:
             if self._options.only is None or sync.name in self._options.only:
                 await self._plan_sync(sync)
@@ -186,7 +186,7 @@ class PlanMaker:
             reads=self._planning.stripe.reads,
         )
 
-    def _say_what_reading_costs(self) -> None:
+    def _announce_reading_cost(self) -> None:
         only, held = self._options.only, self._scope.held
         syncs = [sync for sync in self._scope.syncs if sync.name not in held and (only is None or sync.name in only)]
         costs = self._planning.refreshing.costs(syncs, self._scope.catalog)

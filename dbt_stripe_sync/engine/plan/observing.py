@@ -87,7 +87,7 @@ class Observing(Struct, kw_only=True):
             if isinstance(need, ReadOurs):
                 answers[key] = replace(seen[key], ours=self._ours(need.ids))
             elif isinstance(need, ReadWhole):
-                answers[key] = replace(seen[key], whole_is_left=self._is_left(need.stripe_id))
+                answers[key] = replace(seen[key], whole_is_left=self._has_no_owner(need.stripe_id))
         reads = [(key, need) for key, need in asked.items() if isinstance(need, ReadObject | ReadItems | ReadHoldings)]
         bodies = await read_together(self._read(rules, need, seen[key]) for key, need in reads)
         answers |= {key: body for (key, _), body in zip(reads, bodies, strict=True)}
@@ -184,7 +184,7 @@ class Observing(Struct, kw_only=True):
         )
         return frozenset(found for (found,) in rows)
 
-    def _is_left(self, stripe_id: str) -> bool:
+    def _has_no_owner(self, stripe_id: str) -> bool:
         """Whether no row will have an object any longer once this plan is done."""
         rows = self.workspace.all(
             "SELECT 1 FROM known_records AS r LEFT JOIN work.planned AS p ON p.sync = r.sync AND p.key = r.key "

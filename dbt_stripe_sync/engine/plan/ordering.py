@@ -74,7 +74,7 @@ class Uniques:
             {"resource": resource, "parameter": unique.parameter},
         )
         for change, sync, key, of_sync, of_key in rows:
-            order.withheld[change] = _taken(unique, (sync, key), (of_sync, of_key), "asks for it, too")
+            order.withheld[change] = _value_taken(unique, (sync, key), (of_sync, of_key), "asks for it, too")
 
     def _order_takers(self, resource: str, unique: Unique, order: Order) -> None:
         """Make each change that takes a value wait for the row that has it now, if that row gives it up."""
@@ -102,7 +102,7 @@ class Uniques:
         )
         for taker, sync, key, of_sync, of_key, giver, late, gives in rows:
             if not gives:
-                order.withheld.setdefault(taker, _taken(unique, (sync, key), (of_sync, of_key), "has it"))
+                order.withheld.setdefault(taker, _value_taken(unique, (sync, key), (of_sync, of_key), "has it"))
             elif giver is None:
                 order.lost.append(LostValue(sync=of_sync, key=of_key, parameter=unique.parameter))
             elif unique.transfer is None:
@@ -225,7 +225,7 @@ def _folded(unique: Unique, value: Any) -> str | None:
     return value.lower() if unique.ignores_case else value
 
 
-def _taken(unique: Unique, row: tuple[str, str], other: tuple[str, str], why: str) -> Problem:
+def _value_taken(unique: Unique, row: tuple[str, str], other: tuple[str, str], why: str) -> Problem:
     sync, key = row
     whose = f"row [{other[1]}]" if other[0] == sync else f"row [{other[1]}] of `{other[0]}`"
     return Problem(

@@ -95,7 +95,7 @@ async def plan_sync(
     await asyncio.to_thread(planning.writer.end_sync, sync.name, keep=not held)
     if held:
         planning.workspace.execute("DELETE FROM work.planned WHERE sync = $sync", {"sync": sync.name})
-    _note_what_is_left_out(planning, staged, found, has_all=only is None)
+    _note_left_out(planning, staged, found, has_all=only is None)
     planned = SyncCounts(
         sync=sync.name,
         model=sync.model.name,
@@ -149,7 +149,7 @@ async def _decide_rows(
     )
     if counts.kinds[Kind.NEW] and sync.part_of is None:
         planning.renamed.check_records(sync)
-        _say_what_looking_costs(planning, rules, counts.kinds[Kind.NEW])
+        _announce_lookup_cost(planning, rules, counts.kinds[Kind.NEW])
     await _compare(planning, rules, staged, counts, found)
 
 
@@ -161,7 +161,7 @@ def _count_bulk(sync: Sync, lifecycle: Lifecycle, found: Tally) -> None:
         found.notes[Note(text=bulk.note)] += 1
 
 
-def _note_what_is_left_out(planning: Planning, staged: Staged, found: Tally, *, has_all: bool) -> None:
+def _note_left_out(planning: Planning, staged: Staged, found: Tally, *, has_all: bool) -> None:
     """Note rows that this plan doesn't compare: finalization waits until everything of an object exists."""
     referrers, name = planning.referrers, staged.sync.name
     if referrers.concern(staged.sync):
@@ -185,7 +185,7 @@ async def _read_back(planning: Planning, staged: Staged, resource: Resource, fou
     found.problems += problems
 
 
-def _say_what_looking_costs(planning: Planning, rules: Rules, rows: int) -> None:
+def _announce_lookup_cost(planning: Planning, rules: Rules, rows: int) -> None:
     """Announce how many reads it takes to find the objects of rows without a record, before the first read."""
     bys = [*([TAG_FIELD] if rules.tag_for is None else []), *(match.by for match in rules.sync.match)]
     if bys:

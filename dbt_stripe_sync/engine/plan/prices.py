@@ -107,11 +107,11 @@ class Prices(Struct, kw_only=True):
         # Each retry of a request is another read.
         with suppress(ReadLimitError):
             if ids and self.may_read is None:
-                await self._look_at(ids.pop())
+                await self._read_price(ids.pop())
             if self.may_read:
-                await read_together(self._look_at(stripe_id) for stripe_id in ids)
+                await read_together(self._read_price(stripe_id) for stripe_id in ids)
 
-    async def _look_at(self, stripe_id: str) -> None:
+    async def _read_price(self, stripe_id: str) -> None:
         call = Call(resource=_PRICE, operation="retrieve", target=stripe_id, params={"expand": [_OPTIONS]})
         answer = await self.stripe.send(call)
         self.may_read = not answer.fatal
@@ -146,7 +146,7 @@ class Prices(Struct, kw_only=True):
             currency=lower_text(currency), is_recurring=bool(is_recurring), is_metered=lower_text(usage) == "metered"
         )
 
-    def find_wrong(self, rules: Rules, change: Change) -> Problem | None:
+    def find_problem(self, rules: Rules, change: Change) -> Problem | None:
         """The problem of a row that names a price where Stripe doesn't accept it."""
         if change.removed:
             return None
@@ -154,7 +154,7 @@ class Prices(Struct, kw_only=True):
             problem = (
                 self._wrong_price(rules, change, rule)
                 or self._two_currencies(rules, change, rule)
-                or self._wrong_beside(rules, change, rule)
+                or self._conflict_with_price(rules, change, rule)
             )
             if problem is not None:
                 return problem
@@ -196,7 +196,7 @@ class Prices(Struct, kw_only=True):
                 )
         return None
 
-    def _wrong_beside(self, rules: Rules, change: Change, rule: PricesNamed) -> Problem | None:
+    def _conflict_with_price(self, rules: Rules, change: Change, rule: PricesNamed) -> Problem | None:
         """Parameters that exclude a price: a quantity of a metered price, or one for prices of the other kind."""
         sent = {name for call in change.calls for name in call.params}
         top, name = rule.path.partition("[")[0], rule.path.rpartition(".")[2]

@@ -87,8 +87,10 @@ class RowPlanner:
             lambda asked, seen: self._planning.observing.answer(rules, asked, seen, self._found.notes),
         )
         async for fresh in rounds:
-            await self._planning.across.look_back(rules, fresh.values())
-            decided |= {key: self._planning.across.check(rules, key, decision) for key, decision in fresh.items()}
+            await self._planning.parent_limits.look_back(rules, fresh.values())
+            decided |= {
+                key: self._planning.parent_limits.check(rules, key, decision) for key, decision in fresh.items()
+            }
         if other_salt := sum(diff.unreadable and observed[diff.key].body is not None for diff in batch):
             note = "the record was made with another salt, so it is compared with its object"
             self._found.row_notes[note] += other_salt

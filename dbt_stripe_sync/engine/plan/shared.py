@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from dbt_stripe_sync.engine.plan.across import Across
     from dbt_stripe_sync.engine.plan.comparing import Comparing
     from dbt_stripe_sync.engine.plan.finalization import Referrers
     from dbt_stripe_sync.engine.plan.observing import Observing
     from dbt_stripe_sync.engine.plan.ordering import Uniques
+    from dbt_stripe_sync.engine.plan.parent_limits import ParentLimits
     from dbt_stripe_sync.engine.plan.plan_file import PlanWriter
     from dbt_stripe_sync.engine.plan.reads import Reads
     from dbt_stripe_sync.engine.plan.refreshing import Refreshing
@@ -44,7 +44,7 @@ class Planning(Struct, kw_only=True):
     settling: Settling
     refreshing: Refreshing
     uniques: Uniques
-    across: Across
+    parent_limits: ParentLimits
     renamed: RenameCheck
     progress: RowProgress
     reading: Reads

@@ -104,7 +104,7 @@ class UndoMaker:
             children = tuple(f"{other.name}: created" for other in syncs if sync.name in other.depends_on)
             counts += [_counts(sync, lane, tally, after=(*first, *children))] if _rows(tally) else []
         for sync in syncs:
-            ends = [*self._left_to_do(sync.name), *map(end_of, owing[sync.name])]
+            ends = [*self._remaining_steps(sync.name), *map(end_of, owing[sync.name])]
             counts += [self._end_new(sync, ends, after=first)] if ends else []
         self._workspace.close()
         return self._writer.finish(counts, self._problems, state_serial=self._state.serial, reads=self._stripe.reads)
@@ -198,7 +198,7 @@ class UndoMaker:
         else:
             tally.same += 1
 
-    def _left_to_do(self, sync: str) -> Iterator[Change]:
+    def _remaining_steps(self, sync: str) -> Iterator[Change]:
         """The steps that an interrupted undo still owes."""
         mine = [step for step in self._owed if step.sync == sync and (sync, step.key) in self._put_back]
         for _, steps in groupby(sorted(mine, key=lambda step: step.key), key=lambda step: step.key):

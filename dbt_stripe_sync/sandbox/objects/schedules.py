@@ -189,11 +189,11 @@ def _cancel(work: Work, ask: Ask) -> Body:
 def _release(work: Work, ask: Ask) -> Body:
     body = work.edit(FAMILY.kind, ask.id)
     _check_live(body, "release")
-    _let_go(work, body)
+    _release_subscription(work, body)
     return body
 
 
-def _let_go(work: Work, body: Body) -> None:
+def _release_subscription(work: Work, body: Body) -> None:
     if body["subscription"] is not None and work.has("subscription", body["subscription"]):
         work.edit("subscription", body["subscription"])["schedule"] = None
     body.update(
@@ -219,7 +219,7 @@ def _tick(work: Work, body: Body) -> None:
             end_subscription(work, work.edit("subscription", held["subscription"]))
         held.update(status="completed", completed_at=work.now, current_phase=None)
     else:
-        _let_go(work, held)
+        _release_subscription(work, held)
 
 
 FAMILY = Family(

@@ -55,7 +55,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     def holder(self) -> str:
         """The holder, as text."""
         run = f" for the run {self.run}" if self.run else ""
-        return f"process {self.process} of {self.user} on {self.host}{run}, since {_said(self.since)}"
+        return f"process {self.process} of {self.user} on {self.host}{run}, since {_time_text(self.since)}"
 
 
 class _Held(Struct):
@@ -106,7 +106,7 @@ class Lease:
                 return found is None or (terms is not None and terms.released)
             left = deadline - time.monotonic()
             if left <= 0:
-                until = _said(terms.expires + CLOCK_MARGIN)
+                until = _time_text(terms.expires + CLOCK_MARGIN)
                 raise problems.leased(self._objects.place, terms.holder, until, wait_seconds)
             time.sleep(min(POLL_SECONDS, left))
 
@@ -114,7 +114,7 @@ class Lease:
         """Whether it is still this run's. Raises `StateError` (`state-lease-lost`)."""
         held = self._held
         if self._lost is None and held is not None and self._is_over(held):
-            self._lost = f"its lease could not be renewed and has ended at {_said(held.terms.expires)}"
+            self._lost = f"its lease could not be renewed and has ended at {_time_text(held.terms.expires)}"
         if self._lost is not None:
             raise problems.lease_lost(self._objects.place, self._lost)
 
@@ -209,7 +209,7 @@ def _encode(terms: Terms) -> bytes:
     return msgspec.json.format(msgspec.json.encode(terms), indent=2)
 
 
-def _said(moment: datetime) -> str:
+def _time_text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 

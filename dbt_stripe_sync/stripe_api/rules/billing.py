@@ -27,7 +27,7 @@ class OptionAmounts(Struct, frozen=True):
         """No fault if they have, or if the scheme of the price isn't known."""
         # A creation includes the price's own currency.
         is_new = "currency" in spot.hash
-        scheme = spot.said("billing_scheme") or ("per_unit" if is_new else None)
+        scheme = spot.value_of("billing_scheme") or ("per_unit" if is_new else None)
         if not isinstance(value, dict) or scheme is None:
             return
         known = spot.known.get("currency_options") or {}

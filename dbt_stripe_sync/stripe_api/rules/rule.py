@@ -52,7 +52,7 @@ class Spot(Struct, frozen=True):
         """The same for the value itself, if it is a hash."""
         return self.whole or len(self.around) > 0
 
-    def said(self, name: str) -> Any:
+    def value_of(self, name: str) -> Any:
         """The hash's value for a parameter, or else the object's current value."""
         value = self.hash.get(name)
         if value is not None:

@@ -48,7 +48,7 @@ class MaxSubscriptionItems(Struct, frozen=True):
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if there are no more."""
-        mode = spot.said("billing_mode") or {}
+        mode = spot.value_of("billing_mode") or {}
         name = mode.get("type") if isinstance(mode, dict) else None
         most = SUBSCRIPTION_ITEMS.get(name or "flexible", SUBSCRIPTION_ITEMS["flexible"])
         items = [item for item in value if not (isinstance(item, dict) and item.get("deleted"))] if value else []
@@ -109,7 +109,7 @@ class WithoutOwnCurrency(Struct, frozen=True):
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if it does."""
-        own = spot.said(self.own)
+        own = spot.value_of(self.own)
         if isinstance(value, dict) and isinstance(own, str):
             for name in value:
                 if name.lower() == own.lower():

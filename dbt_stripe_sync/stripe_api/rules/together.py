@@ -53,7 +53,7 @@ class OnlyWith(Struct, frozen=True):
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if the sibling has the value, or if its value is unknown."""
-        other = spot.said(self.sibling)
+        other = spot.value_of(self.sibling)
         if not is_given(other):
             if not spot.is_whole:
                 return
@@ -79,7 +79,7 @@ class NotWith(Struct, frozen=True):
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if the sibling has another value."""
-        if is_given(value) and spot.said(self.sibling) == self.value:
+        if is_given(value) and spot.value_of(self.sibling) == self.value:
             yield Fault(
                 reason=f"does not go with `{self.sibling}: {self.value}`",
                 message=f"You may not specify `{spot.path[-1]}` when `{self.sibling}={self.value}`.",
@@ -191,7 +191,7 @@ class NotBeside(Struct, frozen=True):
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if there is none, as far as that is known."""
-        if is_given(value) and is_given(spot.said(self.other)):
+        if is_given(value) and is_given(spot.value_of(self.other)):
             yield Fault(
                 reason=f"does not go with `{self.other}`",
                 message=f"You may not specify `{spot.path[-1]}` where there is `{self.other}`.",
@@ -237,7 +237,7 @@ class ValueNeeds(Struct, frozen=True):
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if the sibling has the value, or says nothing."""
-        other = spot.said(self.sibling)
+        other = spot.value_of(self.sibling)
         if value == self.own and is_given(other) and other != self.value:
             yield Fault(
                 reason=f"can be `{self.own}` with `{self.sibling}: {self.value}` only",
@@ -334,7 +334,7 @@ class MostTogether(Struct, frozen=True):
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if they have no more."""
-        beside = spot.said(self.other)
+        beside = spot.value_of(self.other)
         count = sum(len(items) for items in (value, beside) if isinstance(items, list))
         if isinstance(value, list) and isinstance(beside, list) and count > self.most:
             yield Fault(

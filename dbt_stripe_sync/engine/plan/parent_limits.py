@@ -38,7 +38,7 @@ class _Recorded(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class Across:
+class ParentLimits:
     """What one plan has created so far for each parent.
 
     `counted` has the resources whose objects of earlier runs are in `counts`. `earlier` has the row of an earlier run's
@@ -118,7 +118,7 @@ class Across:
         if not isinstance(decision, Change):
             return decision
         self.prices.note(decision)
-        wrong = self.prices.find_wrong(rules, decision)
+        wrong = self.prices.find_problem(rules, decision)
         if wrong is not None:
             return reject(replace(wrong, where=wrong.where.at_key(key)))
         if decision.action is not Action.CREATE:

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.change import Owed, PlannedCall
 
 
-def tell_case(case: Differing) -> str:
+def render_case(case: Differing) -> str:
     """All that a row may come to; answers that lead to the same are told together."""
     same: dict[tuple[str, ...], list[str]] = {}
     for path, _, decision in walk(case):
-        same.setdefault(tuple(tell(decision)), []).append(" > ".join(path) or "at first")
+        same.setdefault(tuple(render_decision(decision)), []).append(" > ".join(path) or "at first")
     lines = [f"== {case.sold}: {case.name}"]
     for told, paths in same.items():
         lines += [f"  {' | '.join(paths)}", *(f"    {line}" for line in told)]
     return "\n".join(lines)
 
 
-def tell(decision: Decision) -> list[str]:
+def render_decision(decision: Decision) -> list[str]:
     """A decision, line by line."""
     if isinstance(decision, Ask):
         return [_asked(decision)]
