@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from dbt_stripe_sync.engine.decide.calls import reject, reject_unanswered, row_tag
 from dbt_stripe_sync.engine.decide.rules import Ask, FindObjects, Observed, Reject, Rules
 from dbt_stripe_sync.engine.payload.layout import keeps
