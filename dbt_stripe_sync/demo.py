@@ -102,7 +102,7 @@ def _play(stage: Stage) -> bool:
     _edit(stage.folder)
     _build(stage)
     say("   dbt-stripe-sync plan --show-values\n")
-    style = PlanStyle(show_values=True, width=WIDTH - 3, colour=False, calls_per_second=20.0)
+    style = PlanStyle(show_values=True, width=WIDTH - 3, color=False, calls_per_second=20.0)
     with stage.project.plan() as plan:
         planned = len(plan.changes)
         calls = sum(len(change.calls) for change in plan.changes)

@@ -13,7 +13,7 @@ from dbt_stripe_sync.model.calls import Call, Verdict
 from dbt_stripe_sync.model.clock import SystemClock
 from dbt_stripe_sync.model.errors import ConfigError, Location, Problem
 from dbt_stripe_sync.stripe_api.catalog import read_catalog
-from dbt_stripe_sync.stripe_api.keys import check_organisation, is_live
+from dbt_stripe_sync.stripe_api.keys import check_organization, is_live
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -143,7 +143,7 @@ async def opened_stripe(workload: Workload, clock: Clock) -> AsyncIterator[Strip
 
     key = workload.key
     account = workload.settings.account
-    check_organisation(key, account)
+    check_organization(key, account)
     patience = Patience(outage_seconds=workload.settings.outage_timeout)
     limits = workload.limits(livemode=is_live(key))
     gateway = Gateway(key, workload.address, limits, clock, account, patience=patience)

@@ -20,7 +20,7 @@ _QUESTION = re.compile(r"(: |\[y/N\]: )$")
 
 
 def in_a_terminal(business, arguments, answers=(), *, width=80, seconds=120, is_painted=False):
-    """What the terminal shows, with its colours if it `is_painted`, and the exit code; answers its questions."""
+    """What the terminal shows, with its colors if it `is_painted`, and the exit code; answers its questions."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     root = str(business.root)

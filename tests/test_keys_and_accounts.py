@@ -58,7 +58,7 @@ def test_a_state_that_was_bound_to_a_key_goes_to_no_account_that_lacks_its_objec
     assert account_of(restricted).startswith("key_")
 
 
-def test_an_organisations_key_acts_for_the_account_that_the_settings_name(customers, monkeypatch):
+def test_an_organizations_key_acts_for_the_account_that_the_settings_name(customers, monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", "sk_org_test_0123456789")
     ran = customers.cli()
     assert (ran.exit_code, "error[no-account]" in ran.text) == (2, True)
@@ -70,7 +70,7 @@ def test_an_organisations_key_acts_for_the_account_that_the_settings_name(custom
     assert customers.stripe.count("customer") == 0
 
 
-def test_an_organisations_key_that_does_not_say_its_mode_counts_as_live(customers, monkeypatch):
+def test_an_organizations_key_that_does_not_say_its_mode_counts_as_live(customers, monkeypatch):
     monkeypatch.setenv("STRIPE_API_KEY", "sk_org_0123456789")
     customers.set(account="acct_branch")
     ran = customers.cli()

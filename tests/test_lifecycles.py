@@ -183,7 +183,7 @@ def test_a_meter_event_is_sent_once_for_its_row(billed):
     assert billed.write_calls() == []
 
 
-# ── everything else in the catalogue ─────────────────────────────────────────────────────────────────────────────
+# ── everything else in the catalog ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -238,37 +238,37 @@ def test_a_nested_object_whose_answer_was_a_failure_is_found_under_its_parent(bi
 # ── what can't be changed ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_replaced_price_gives_its_tag_up_to_the_new_one(catalogue):
-    run(catalogue)
-    prices(catalogue, ("m", "p1", "12.00", "desk_monthly", None))
-    run(catalogue)
+def test_a_replaced_price_gives_its_tag_up_to_the_new_one(catalog):
+    run(catalog)
+    prices(catalog, ("m", "p1", "12.00", "desk_monthly", None))
+    run(catalog)
 
     tagged = [price["active"] for price in catalogue.stripe.objects("price") if "dbt_stripe_sync" in price["metadata"]]
 
     assert tagged == [True]
 
 
-def test_state_that_was_lost_after_a_replacement_finds_the_new_object(catalogue):
-    run(catalogue)
-    prices(catalogue, ("m", "p1", "12.00", "desk_monthly", None))
-    run(catalogue)
+def test_state_that_was_lost_after_a_replacement_finds_the_new_object(catalog):
+    run(catalog)
+    prices(catalog, ("m", "p1", "12.00", "desk_monthly", None))
+    run(catalog)
     catalogue.state.unlink()
     catalogue.write_calls()
 
-    run(catalogue)
+    run(catalog)
 
     assert catalogue.write_calls() == []
 
 
-def test_a_replacement_whose_answer_was_a_failure_is_not_mistaken_for_the_old_object(catalogue):
-    run(catalogue)
-    old = only(catalogue, "price")
-    prices(catalogue, ("m", "p1", "12.00", "desk_monthly", None))
+def test_a_replacement_whose_answer_was_a_failure_is_not_mistaken_for_the_old_object(catalog):
+    run(catalog)
+    old = only(catalog, "price")
+    prices(catalog, ("m", "p1", "12.00", "desk_monthly", None))
     catalogue.stripe.inject(Fault.status_code(500, method="POST", path="/v1/prices$", count=None))
 
     first = catalogue.cli()
     catalogue.stripe.clear_faults()
-    run(catalogue)
+    run(catalog)
 
     assert first.exit_code == 1
     by_amount = {price["unit_amount"]: price for price in catalogue.stripe.objects("price")}

@@ -97,7 +97,7 @@ def test_the_tables_cannot_get_round_it():
     assert "MarkedKey" not in "".join(lines)
 
 
-def test_our_own_colours_pass_and_no_others():
+def test_our_own_colors_pass_and_no_others():
     ours = Paint(on=True)("done", "green")
     assert printable(ours) == ours
     assert printable("\x1b[5mblink") == "\\x1b[5mblink"
@@ -141,8 +141,8 @@ def test_neither_the_page_nor_the_log_nor_any_format_acts_or_shows_a_key_in_a_wo
     assert {name for name, text in texts.items() if set("\x1b\x07\u202e") & set(text)} == set()
 
 
-@pytest.mark.parametrize(("value", "has_colours"), [("", True), ("1", False), ("0", False), ("anything", False)])
-def test_any_text_in_no_color_turns_colours_off(business, monkeypatch, value, has_colours):
+@pytest.mark.parametrize(("value", "has_colors"), [("", True), ("1", False), ("0", False), ("anything", False)])
+def test_any_text_in_no_color_turns_colors_off(business, monkeypatch, value, has_colors):
     monkeypatch.setenv("NO_COLOR", value)
     business.rows("people", ("1", "a@example.com"), columns="id text, email text")
     business.sync("people", resource="customer", key="id", fields={"email": "email"})
@@ -150,12 +150,12 @@ def test_any_text_in_no_color_turns_colours_off(business, monkeypatch, value, ha
     shown, code = in_a_terminal(business, ["plan"], is_painted=True)
 
     assert code == 0, shown
-    assert bool(re.search(r"\x1b\[(\d+;)*3[1-7]m", shown)) is has_colours
+    assert bool(re.search(r"\x1b\[(\d+;)*3[1-7]m", shown)) is has_colors
 
 
-@pytest.mark.parametrize(("options", "has_colours"), [([], True), (["--no-color"], False)])
-def test_a_problem_is_wrapped_between_words_on_a_terminal_and_coloured_unless_that_is_turned_off(
-    business, options, has_colours
+@pytest.mark.parametrize(("options", "has_colors"), [([], True), (["--no-color"], False)])
+def test_a_problem_is_wrapped_between_words_on_a_terminal_and_colored_unless_that_is_turned_off(
+    business, options, has_colors
 ):
     business.rows("members_of_the_club", (1, "a@example.com"), columns="id int, email text")
     business.sync("members_of_the_club", resource="customer", key="id", fields={"email": "emial"})
@@ -164,6 +164,6 @@ def test_a_problem_is_wrapped_between_words_on_a_terminal_and_coloured_unless_th
 
     assert code == 2
     bare = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    assert ("\x1b[31merror[unknown-column]:" in shown) == has_colours
+    assert ("\x1b[31merror[unknown-column]:" in shown) == has_colors
     assert "reads column `emial`, which\n  `members_of_the_club` lacks\n" in bare
     assert max(map(len, bare.splitlines())) <= 80

@@ -1,6 +1,6 @@
 """Extracts the values of a Stripe object that a sync can write, by the path of their parameter.
 
-The catalogue says which values can be set. Values that Stripe returns in another form than it accepts are converted.
+The catalog says which values can be set. Values that Stripe returns in another form than it accepts are converted.
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ def _quoted(text: str) -> str:
 
 
 def _in_order(paths: Iterable[Path], resource: Resource) -> list[Path]:
-    """The id first, then the parameters in the catalogue's order, metadata last."""
+    """The id first, then the parameters in the catalog's order, metadata last."""
     names = list(resource.params)
 
     def place(path: Path) -> tuple[bool, bool, list[int], Path]:

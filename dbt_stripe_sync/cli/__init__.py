@@ -61,7 +61,7 @@ def _report(error: BaseException, arguments: Sequence[str] | None) -> int:
 
     as_json = _is_json(arguments)
     if isinstance(error, SyncError):
-        print_problems(error.problems, as_json=as_json, colour="--no-color" not in _given(arguments))
+        print_problems(error.problems, as_json=as_json, color="--no-color" not in _given(arguments))
         return error.exit_code
     if isinstance(error, MemoryError):
         print_problems([OUT_OF_MEMORY], as_json=as_json)

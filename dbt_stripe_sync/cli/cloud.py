@@ -9,7 +9,7 @@ import click
 from dbt_stripe_sync.alerts import alerting_about_stops
 from dbt_stripe_sync.cli.cloud_progress import CloudProgress
 from dbt_stripe_sync.cli.options import project_options
-from dbt_stripe_sync.cli.screen import Screen, wants_colour
+from dbt_stripe_sync.cli.screen import Screen, wants_color
 from dbt_stripe_sync.cli.sync import run
 from dbt_stripe_sync.cloud import trigger_job
 
@@ -35,7 +35,7 @@ def trigger(job: int, *, cause: str, timeout: float, poll: float, **given: Any) 
     later.
     """
     screen = Screen(
-        log_format=given["log_format"], colour=not given["no_color"] and wants_colour(), is_quiet=given["quiet"]
+        log_format=given["log_format"], color=not given["no_color"] and wants_color(), is_quiet=given["quiet"]
     )
     with alerting_about_stops(project_options(given)):
         started = trigger_job(job, cause=cause, timeout=timeout, poll=poll, tell=CloudProgress(screen).run_changed)

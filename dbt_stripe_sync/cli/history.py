@@ -59,7 +59,7 @@ def report(
         screen.lines([orjson.dumps(run_json.build_results(found, with_values=show_values)).decode()])
         return 0
     if form == "text":
-        lines = run_text.render_run(found, width=screen.width, colour=screen.has_colour, show_values=show_values)
+        lines = run_text.render_run(found, width=screen.width, color=screen.has_color, show_values=show_values)
         screen.lines(lines)
         return 0
     _, page = project.artifacts

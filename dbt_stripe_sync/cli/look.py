@@ -8,7 +8,7 @@ import orjson
 from dbt_stripe_sync.api import Project
 from dbt_stripe_sync.cli.completing import complete_resource, complete_sync
 from dbt_stripe_sync.cli.options import with_project
-from dbt_stripe_sync.cli.screen import Screen, wants_colour
+from dbt_stripe_sync.cli.screen import Screen, wants_color
 from dbt_stripe_sync.model.counting import counted
 from dbt_stripe_sync.model.errors import Severity
 from dbt_stripe_sync.report import tables
@@ -112,7 +112,7 @@ def fields(resource: str | None, path: str | None, output: str | None) -> int:
 
     PATH looks into a hash (`recurring`, `items`).
     """
-    screen = Screen(log_format="text", colour=wants_colour())
+    screen = Screen(log_format="text", color=wants_color())
     if resource is None:
         screen.lines(tables.render_resources(Project.resources(), as_json=output == "json", width=screen.width))
     else:

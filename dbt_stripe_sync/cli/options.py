@@ -11,7 +11,7 @@ import click
 
 from dbt_stripe_sync.alerts import alerting_about_stops
 from dbt_stripe_sync.api import Project
-from dbt_stripe_sync.cli.screen import Screen, wants_colour
+from dbt_stripe_sync.cli.screen import Screen, wants_color
 from dbt_stripe_sync.workload import ProjectOptions
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _split(given: dict[str, Any]) -> tuple[ProjectOptions, Screen, dict[str, Any
     """Split a command's arguments into the project, the screen, and the command's own."""
     screen = Screen(
         log_format=given.pop("log_format"),
-        colour=not given.pop("no_color") and wants_colour(),
+        color=not given.pop("no_color") and wants_color(),
         is_quiet=bool(given.pop("quiet")),
     )
     screen.listen()

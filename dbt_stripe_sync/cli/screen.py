@@ -34,7 +34,7 @@ class Screen(Struct, frozen=True, kw_only=True):
     """How to print: progress as text or JSON lines, with or without colors; no progress if it `is_quiet`."""
 
     log_format: str
-    colour: bool
+    color: bool
     is_quiet: bool = False
 
     @property
@@ -58,15 +58,15 @@ class Screen(Struct, frozen=True, kw_only=True):
         return self.log_format == "text" and sys.stdin.isatty() and sys.stderr.isatty()
 
     @property
-    def has_colour(self) -> bool:
+    def has_color(self) -> bool:
         """Whether to color stdout."""
-        return self.colour and self.is_interactive
+        return self.color and self.is_interactive
 
     def progress(self) -> ProgressDisplay:
         """Progress in the requested form."""
         if self.is_quiet:
             return NoDisplay()
-        return open_progress(self.log_format, sys.stderr, colour=self.colour)
+        return open_progress(self.log_format, sys.stderr, color=self.color)
 
     def listen(self) -> None:
         """Print log messages, such as those about waiting, as lines or as JSON lines among the progress."""
@@ -78,12 +78,12 @@ class Screen(Struct, frozen=True, kw_only=True):
     def lines(self, lines: Iterable[str]) -> None:
         """Print data. Characters from a row or from Stripe can't affect the terminal."""
         for line in lines:
-            click.echo(printable(line), color=self.has_colour or None)
+            click.echo(printable(line), color=self.has_color or None)
 
     def notes(self, lines: Iterable[str]) -> None:
         """Print notes on stderr that are for people, not for programs."""
         for line in lines:
-            click.echo(printable(line), err=True, color=None if self.colour else False)
+            click.echo(printable(line), err=True, color=None if self.color else False)
 
     def say(self, lines: Iterable[str]) -> None:
         """Print what a command has done: lines for people, or JSON lines for a log."""
@@ -105,10 +105,10 @@ class Screen(Struct, frozen=True, kw_only=True):
         """Print problems."""
         if self.is_quiet:
             problems = [problem for problem in problems if problem.severity is Severity.ERROR]
-        print_problems(problems, as_json=self.log_format == "json", colour=self.colour)
+        print_problems(problems, as_json=self.log_format == "json", color=self.color)
 
 
-def wants_colour() -> bool:
+def wants_color() -> bool:
     """Whether NO_COLOR leaves colors on. Any text in it turns them off (no-color.org)."""
     return not os.environ.get("NO_COLOR")
 
@@ -136,13 +136,13 @@ class _Notes(logging.Handler):
             self._screen.notes([said])
 
 
-def print_problems(problems: Iterable[Problem], *, as_json: bool = False, colour: bool = True) -> None:
+def print_problems(problems: Iterable[Problem], *, as_json: bool = False, color: bool = True) -> None:
     """Print problems on stderr, as text or as JSON lines among the progress. Colors are used only on a terminal."""
     found = tuple(problems)
     is_terminal = sys.stderr.isatty()
-    has_colour = colour and is_terminal and wants_colour()
+    has_color = color and is_terminal and wants_color()
     width = _width_of(sys.stderr) if is_terminal else None
-    lines: Iterable[str] = render_problems(found, colour=has_colour, width=width)
+    lines: Iterable[str] = render_problems(found, color=has_color, width=width)
     if as_json:
         lines = (log_line("problem", p.severity.value, **json_problem(p)) for p in found)
     for line in lines:

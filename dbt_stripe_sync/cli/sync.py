@@ -243,7 +243,7 @@ def rendered(
         show_values=show_values,
         show_amounts=project.workload.settings.show_amounts,
         width=screen.width,
-        colour=screen.has_colour,
+        color=screen.has_color,
         calls_per_second=project.calls_per_second(plan.header),
         with_hint=with_hint,
         all_rows=all_rows,
@@ -267,7 +267,7 @@ def finish(report: RunReport, project: Project, screen: Screen, output: str | No
         lines = run_text.render_run(
             report,
             width=screen.width,
-            colour=screen.has_colour,
+            color=screen.has_color,
             artifacts=project.artifacts,
             summary=project.summary,
         )

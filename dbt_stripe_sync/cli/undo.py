@@ -89,5 +89,5 @@ def _cannot(plan: Plan, screen: Screen) -> Iterator[str]:
     """The problems of what can't be undone, which are printed first."""
     if plan.problems:
         yield "Can't be undone:"
-        yield from render_problems(plan.problems, colour=screen.has_colour, width=screen.width)
+        yield from render_problems(plan.problems, color=screen.has_color, width=screen.width)
         yield ""

@@ -1,4 +1,4 @@
-"""Parses `stripe_sync` meta into `Sync`, checked against the catalogue, and reports every problem at once."""
+"""Parses `stripe_sync` meta into `Sync`, checked against the catalog, and reports every problem at once."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Around(Struct, frozen=True, kw_only=True):
-    """The context of a mapping: the catalogue, the project's models by name, and the sync's key columns."""
+    """The context of a mapping: the catalog, the project's models by name, and the sync's key columns."""
 
     catalog: Catalog
     models: Mapping[str, ModelNode]

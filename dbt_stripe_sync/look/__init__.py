@@ -1,1 +1,1 @@
-"""The read-only views: rows as they would be sent, the catalogue, and the health of each part."""
+"""The read-only views: rows as they would be sent, the catalog, and the health of each part."""

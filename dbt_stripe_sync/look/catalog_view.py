@@ -1,4 +1,4 @@
-"""Lists the catalogue for `fields`: every resource, or every parameter of one."""
+"""Lists the catalog for `fields`: every resource, or every parameter of one."""
 
 from __future__ import annotations
 

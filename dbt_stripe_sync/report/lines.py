@@ -35,9 +35,9 @@ class Paint(Struct, frozen=True, kw_only=True):
 
     on: bool
 
-    def __call__(self, text: str, colour: str | None) -> str:
+    def __call__(self, text: str, color: str | None) -> str:
         """The text in a color of `CODES`, or unchanged if colors are off."""
-        return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if self.on and colour and text else text
+        return f"\x1b[{CODES[color]}m{text}\x1b[0m" if self.on and color and text else text
 
 
 # ECMA-48, "select graphic rendition": the colors that every theme defines, so they are readable on light and dark.
@@ -45,7 +45,7 @@ CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "m
 
 
 _ACTING = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_OUR_COLOURS = re.compile("(\x1b\\[(?:{})m)".format("|".join(["0", *CODES.values()])))
+_OUR_COLORS = re.compile("(\x1b\\[(?:{})m)".format("|".join(["0", *CODES.values()])))
 
 
 def plain(text: str) -> str:
@@ -64,7 +64,7 @@ def escaped(text: str) -> str:
 def printable(line: str) -> str:
     """A line that is safe for a terminal: apart from the tool's own colors, it contains no control characters."""
     return "\n".join(
-        "".join(part if index % 2 else plain(part) for index, part in enumerate(_OUR_COLOURS.split(part)))
+        "".join(part if index % 2 else plain(part) for index, part in enumerate(_OUR_COLORS.split(part)))
         for part in line.split("\n")
     )
 
@@ -106,11 +106,11 @@ def wrap(text: str, width: int, *, indent: str = "", first: str | None = None) -
     yield line.rstrip() if is_empty else line
 
 
-def wrap_marked(mark: str, text: str, width: int, paint: Paint, *, colour: str, indent: str = "") -> Iterator[str]:
+def wrap_marked(mark: str, text: str, width: int, paint: Paint, *, color: str, indent: str = "") -> Iterator[str]:
     """A text after a colored mark (`! `, `hint: `), wrapped without counting the color codes."""
     lines = wrap(text, width, first=f"{indent}{mark} ", indent=f"{indent}  ")
     for index, line in enumerate(lines):
-        yield line if index else f"{indent}{paint(mark, colour)}{line[len(indent) + len(mark) :]}"
+        yield line if index else f"{indent}{paint(mark, color)}{line[len(indent) + len(mark) :]}"
 
 
 def _pieces(word: str, width: int) -> list[str]:

@@ -27,12 +27,12 @@ def render_owed(owed: Sequence[Owed], *, width: int, paint: Paint, with_values: 
     if not owed:
         return
     for step in owed[:MOST_SHOWN]:
-        yield from wrap_marked("owed:", describe_owed(step), width, paint, colour="yellow")
+        yield from wrap_marked("owed:", describe_owed(step), width, paint, color="yellow")
         if why := explain_owed(step, with_values=with_values):
             yield from wrap(why, width, first=INDENT, indent=INDENT * 2)
     if len(owed) > MOST_SHOWN:
         yield f"… and {counted(len(owed) - MOST_SHOWN, 'more owed step')}"
-    yield from wrap_marked("hint:", HINT, width, paint, colour="cyan")
+    yield from wrap_marked("hint:", HINT, width, paint, color="cyan")
 
 
 def describe_owed(step: Owed) -> str:

@@ -16,7 +16,7 @@ from dbt_stripe_sync.report.lines import Paint, cut, pad, plain, wrap, wrap_mark
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import (
     BY_RISK,
-    COLOURS,
+    COLORS,
     MARKS,
     actions_of,
     cost_of,
@@ -58,7 +58,7 @@ class PlanStyle(Struct, frozen=True, kw_only=True):
     show_values: bool = False
     show_amounts: bool = False
     width: int = 80
-    colour: bool = False
+    color: bool = False
     most_rows: int = 50
     calls_per_second: float = CALLS_PER_SECOND
     with_hint: bool = True
@@ -67,7 +67,7 @@ class PlanStyle(Struct, frozen=True, kw_only=True):
 
 def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     """The lines of a plan, sync by sync. At most `most_rows` changes of a sync are in memory."""
-    paint = Paint(on=style.colour)
+    paint = Paint(on=style.color)
     width = max(NARROWEST, style.width)
     found = sort_problems(plan.problems, plan.counts)
     drifted = pick_drifted(plan, style.most_rows) if style.show_values else {}
@@ -83,7 +83,7 @@ def render_plan(plan: Plan, *, style: PlanStyle) -> Iterator[str]:
     yield paint(cut(f"{place[0].upper()}{place[1:]}.", width), "red" if plan.header.livemode else "dim")
     if found.general:
         yield ""
-        yield from render_problems(found.general, colour=style.colour, width=width)
+        yield from render_problems(found.general, color=style.color, width=width)
     yield from _hint(plan, style, width, general=bool(found.general))
 
 
@@ -92,7 +92,7 @@ def _moves(plan: Plan, style: PlanStyle, width: int) -> Iterator[str]:
     moves = find_price_moves(plan)
     if moves:
         yield ""
-        yield Paint(on=style.colour)("Price changes:", "bold")
+        yield Paint(on=style.color)("Price changes:", "bold")
     for line in render_price_moves(moves, with_amounts=style.show_values or style.show_amounts):
         yield from wrap(line, width, indent=INDENT * 2, first=INDENT)
 
@@ -100,7 +100,7 @@ def _moves(plan: Plan, style: PlanStyle, width: int) -> Iterator[str]:
 def _sync(
     plan: Plan, counts: SyncCounts, found: Found, style: PlanStyle, width: int, drifted: Sequence[DriftedObject]
 ) -> Iterator[str]:
-    paint = Paint(on=style.colour)
+    paint = Paint(on=style.color)
     yield _heading(counts, width, paint)
     if counts.held is not None:
         yield from _bad(f"held back: {plain(counts.held)}", width, paint)
@@ -149,7 +149,7 @@ def _heading(counts: SyncCounts, width: int, paint: Paint) -> str:
 
 
 def _rows(entries: Sequence[Alike], groups: Sequence[ProblemGroup], style: PlanStyle, width: int) -> Iterator[str]:
-    paint = Paint(on=style.colour)
+    paint = Paint(on=style.color)
     alone = [entry.first for entry in entries if entry.rows == 1]
     keys = [change.key for change in alone] + [key for group in groups for key in group.keys[:SHOWN_ROWS_OF_A_PROBLEM]]
     key_width = min(max((cell_len(plain(key)) for key in keys), default=0), max(8, width // 4))
@@ -159,7 +159,7 @@ def _rows(entries: Sequence[Alike], groups: Sequence[ProblemGroup], style: PlanS
         if entry.rows > 1:
             yield from _alike(entry, style, width)
             continue
-        start = f"{INDENT}{paint(mark, COLOURS[mark])} {pad(cut(plain(change.key), key_width), key_width)}"
+        start = f"{INDENT}{paint(mark, COLORS[mark])} {pad(cut(plain(change.key), key_width), key_width)}"
         if id_width:
             start += f"   {pad(cut(plain(change.stripe_id or ''), id_width), id_width)}"
         used = len(INDENT) + 2 + key_width + (3 + id_width if id_width else 0)
@@ -176,7 +176,7 @@ def _alike(entry: Alike, style: PlanStyle, width: int) -> Iterator[str]:
     mark = MARKS[entry.first.action]
     keys = ", ".join(f"[{plain(change.key)}]" for change in entry.changes[:SHOWN_ROWS_OF_A_PROBLEM])
     text = f"{counted(entry.rows, 'row')} alike ({keys} …)   {mask_ids(plain(detail_of(entry.first)))}".rstrip()
-    yield from wrap_marked(mark, text, width, Paint(on=style.colour), colour=COLOURS[mark], indent=INDENT)
+    yield from wrap_marked(mark, text, width, Paint(on=style.color), color=COLORS[mark], indent=INDENT)
     if style.show_values:
         yield from _values(entry.first, width, with_ids=False)
 
@@ -217,7 +217,7 @@ def _drifted(drifted: Sequence[DriftedObject], width: int) -> Iterator[str]:
 def _problem_rows(group: ProblemGroup, key_width: int, width: int, paint: Paint) -> Iterator[str]:
     summary = plain(group.first.summary)
     indent = " " * (len(INDENT) + 2 + key_width + 3)
-    mark = paint("!", COLOURS["!"])
+    mark = paint("!", COLORS["!"])
     for index, key in enumerate(group.keys[:SHOWN_ROWS_OF_A_PROBLEM]):
         start = f"{INDENT}! {pad(cut(plain(key), key_width), key_width)}   "
         lines = wrap(summary if not index else _further_problem(group.first), width, first=start, indent=indent)
@@ -237,11 +237,11 @@ def _further_problem(problem: Problem) -> str:
 
 
 def _bad(text: str, width: int, paint: Paint) -> Iterator[str]:
-    return wrap_marked("!", text, width, paint, colour=COLOURS["!"], indent=INDENT)
+    return wrap_marked("!", text, width, paint, color=COLORS["!"], indent=INDENT)
 
 
 def _advice(hint: str, width: int, paint: Paint) -> Iterator[str]:
-    return wrap_marked("hint:", plain(hint), width, paint, colour="cyan", indent=INDENT * 2)
+    return wrap_marked("hint:", plain(hint), width, paint, color="cyan", indent=INDENT * 2)
 
 
 def _hint(plan: Plan, style: PlanStyle, width: int, *, general: bool) -> Iterator[str]:
@@ -252,7 +252,7 @@ def _hint(plan: Plan, style: PlanStyle, width: int, *, general: bool) -> Iterato
         text += "; `--show-values` prints old and new values"
     if general:
         yield ""
-    yield from wrap_marked("hint:", f"{text}.", width, Paint(on=style.colour), colour="cyan")
+    yield from wrap_marked("hint:", f"{text}.", width, Paint(on=style.color), color="cyan")
 
 
 def _has_values(plan: Plan) -> bool:

@@ -31,7 +31,7 @@ MARKS = {
     Action.CANCEL: "-",
     Action.VOID: "-",
 }
-COLOURS = {"+": "green", "~": "yellow", "±": "magenta", "-": "red", "!": "red"}
+COLORS = {"+": "green", "~": "yellow", "±": "magenta", "-": "red", "!": "red"}
 # The order of importance if not everything can be shown: what can't be undone comes first.
 BY_RISK = (
     Action.DELETE,

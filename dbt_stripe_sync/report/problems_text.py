@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN_KEYS = 5
 # The minimum width for the text after a mark.
 NARROWEST = 20
-_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+_COLORS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
 class ProblemGroup(Struct, kw_only=True):
@@ -47,9 +47,9 @@ def group_problems(problems: Iterable[Problem]) -> list[ProblemGroup]:
     return list(groups.values())
 
 
-def render_problems(problems: Iterable[Problem], *, colour: bool = False, width: int | None = None) -> Iterator[str]:
+def render_problems(problems: Iterable[Problem], *, color: bool = False, width: int | None = None) -> Iterator[str]:
     """Problems for people, in the order in which they were found, wrapped if there is a `width`."""
-    paint = Paint(on=colour)
+    paint = Paint(on=color)
     for index, group in enumerate(group_problems(problems)):
         if index:
             yield ""
@@ -60,7 +60,7 @@ def render_group(group: ProblemGroup, paint: Paint, width: int | None = None) ->
     """One problem: what, where, which rows, what to do."""
     problem = group.first
     mark = f"{problem.severity.value}[{plain(problem.code)}]:"
-    yield from _after(mark, plain(problem.summary), paint, _COLOURS[problem.severity], width)
+    yield from _after(mark, plain(problem.summary), paint, _COLORS[problem.severity], width)
     where = problem.where if group.rows <= 1 else replace(problem.where, key=None)
     if place := plain(str(where)):
         yield f"  at {place}"
@@ -73,12 +73,12 @@ def render_group(group: ProblemGroup, paint: Paint, width: int | None = None) ->
         yield from _after("hint:", plain(problem.hint), paint, "cyan", width)
 
 
-def _after(mark: str, text: str, paint: Paint, colour: str, width: int | None) -> Iterator[str]:
+def _after(mark: str, text: str, paint: Paint, color: str, width: int | None) -> Iterator[str]:
     """A text after its colored mark, wrapped to the width."""
     if width is None:
-        yield f"{paint(mark[:-1], colour)}: {text}"
+        yield f"{paint(mark[:-1], color)}: {text}"
     else:
-        yield from wrap_marked(mark, text, max(width, len(mark) + NARROWEST), paint, colour=colour)
+        yield from wrap_marked(mark, text, max(width, len(mark) + NARROWEST), paint, color=color)
 
 
 def render_keys(group: ProblemGroup) -> str:

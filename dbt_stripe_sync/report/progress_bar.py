@@ -27,8 +27,8 @@ REFRESHES_A_SECOND = 5
 class Bars(NoDisplay):
     """A spinner while rows are read, and a bar while changes are sent. A line remains for each sync."""
 
-    def __init__(self, stream: IO[str], *, colour: bool) -> None:
-        self._console = Console(file=stream, no_color=not colour, highlight=False, emoji=False, soft_wrap=False)
+    def __init__(self, stream: IO[str], *, color: bool) -> None:
+        self._console = Console(file=stream, no_color=not color, highlight=False, emoji=False, soft_wrap=False)
         self._live: RichProgress | None = None
         self._task = TaskID(0)
         self._tally = Tally(time.monotonic)

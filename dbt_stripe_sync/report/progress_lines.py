@@ -219,7 +219,7 @@ def log_line(event: str, level: str, **facts: object) -> str:
     return escaped(orjson.dumps({"event": event, "time": now, "level": level, "run_id": _run_id, **facts}).decode())
 
 
-def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> ProgressDisplay:
+def open_progress(log_format: str, stream: IO[str], *, color: bool = True) -> ProgressDisplay:
     """Progress in the requested form: `json`, or `text`, which is a bar on a terminal."""
     stream = cast("IO[str]", Steadfast(stream))
     if log_format == "json":
@@ -227,7 +227,7 @@ def open_progress(log_format: str, stream: IO[str], *, colour: bool = True) -> P
     if stream.isatty():
         from dbt_stripe_sync.report.progress_bar import Bars
 
-        return Bars(stream, colour=colour)
+        return Bars(stream, color=color)
     return PlainLines(stream)
 
 

@@ -13,7 +13,7 @@ from dbt_stripe_sync.report.lines import Paint, cut, plain, took, wrap, wrap_mar
 from dbt_stripe_sync.report.owed_text import render_owed
 from dbt_stripe_sync.report.plan_words import BY_RISK, PARTICIPLES
 from dbt_stripe_sync.report.problems_text import render_problems
-from dbt_stripe_sync.report.summary import summarise
+from dbt_stripe_sync.report.summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ def render_run(
     report: RunReport,
     *,
     width: int = 80,
-    colour: bool = False,
+    color: bool = False,
     artifacts: Iterable[Path] = (),
     show_values: bool = False,
     summary: Summary | None = None,
@@ -58,9 +58,9 @@ def render_run(
     totals, if they are known; otherwise its outcomes are read.
     """
     width = max(NARROWEST, width)
-    paint = Paint(on=colour)
+    paint = Paint(on=color)
     if summary is None or show_values:
-        summary = summarise(report, with_values=show_values)
+        summary = summarize(report, with_values=show_values)
     for counts in report.counts:
         if counts.part_of is None or counts.notes:
             yield from _sync(counts, summary, width, paint)
@@ -68,7 +68,7 @@ def render_run(
     yield from _held(report, width)
     if report.problems:
         yield ""
-        yield from render_problems(report.problems, colour=colour, width=width)
+        yield from render_problems(report.problems, color=color, width=width)
     causes = summary.in_order()
     for cause in causes[:MOST_SHOWN_CAUSES]:
         yield ""
@@ -86,7 +86,7 @@ def render_run(
     is_over = report.status is not RunStatus.RUNNING
     if is_over and (report.done.get(Status.UNKNOWN.value) or report.done.get(Status.SKIPPED.value)):
         text = "`dbt-stripe-sync retry` sends what was skipped or is unresolved, once the causes are fixed."
-        yield from wrap_marked("hint:", text, width, paint, colour="cyan")
+        yield from wrap_marked("hint:", text, width, paint, color="cyan")
 
 
 def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
@@ -95,7 +95,7 @@ def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
     mark = f"{WORDS[cause.status]}[{cut(plain(code), width // 2)}]:" if code else f"{WORDS[cause.status]}:"
     field = f" at `{plain(cause.path)}`" if cause.path else ""
     text = f"{counted(cause.rows, cause.noun)} of `{plain(cause.sync)}`{field}"
-    yield from wrap_marked(mark, text, width, paint, colour="red" if cause.status is Status.REJECTED else "yellow")
+    yield from wrap_marked(mark, text, width, paint, color="red" if cause.status is Status.REJECTED else "yellow")
     yield from wrap(f"{plain(cause.meaning)}.", width, first=INDENT, indent=INDENT)
     if cause.message:
         said = "the connection" if cause.failure and cause.failure.is_ours else "Stripe"
@@ -107,7 +107,7 @@ def render_cause(cause: Cause, width: int, paint: Paint) -> Iterator[str]:
     shown = f"{'row' if cause.rows == 1 else 'rows'} {keys}{f', and {more:,} more' if more else ''}{requests}"
     yield from wrap(shown, width, first=INDENT, indent=INDENT * 2)
     if cause.hint:
-        yield from wrap_marked("hint:", f"{plain(cause.hint)}.", width, paint, colour="cyan")
+        yield from wrap_marked("hint:", f"{plain(cause.hint)}.", width, paint, color="cyan")
 
 
 def _sync(counts: SyncCounts, summary: Summary, width: int, paint: Paint) -> Iterator[str]:
@@ -159,7 +159,7 @@ def _earlier(report: RunReport, summary: Summary, width: int, paint: Paint) -> I
         # A run that is running or was killed hasn't recorded its syncs yet, so all outcomes are its own.
         of = " of an earlier run," if planned else ""
         text = f"{plain(sync)}:{of} {', '.join(parts)}{' so far' if report.status is RunStatus.RUNNING else ''}"
-        yield from wrap_marked("?", text, width, paint, colour="yellow")
+        yield from wrap_marked("?", text, width, paint, color="yellow")
 
 
 def _held(report: RunReport, width: int) -> Iterator[str]:
@@ -211,6 +211,6 @@ def _totals(report: RunReport, width: int, paint: Paint) -> Iterator[str]:
     yield from wrap(
         f"Run {report.run_id}, target {report.header.target}, account {report.header.account}, {mode} mode.", width
     )
-    text, colour = ENDINGS[report.status]
+    text, color = ENDINGS[report.status]
     for line in wrap(text, width):
-        yield paint(line, colour)
+        yield paint(line, color)

@@ -117,7 +117,7 @@ class Summary(Struct):
         return self.causes[name]
 
 
-def summarise(report: RunReport, *, with_values: bool = False) -> Summary:
+def summarize(report: RunReport, *, with_values: bool = False) -> Summary:
     """Add up a run's outcomes in one pass. Memory grows with the number of causes, not with the number of rows."""
     summary = Summary()
     for outcome in report.outcomes:

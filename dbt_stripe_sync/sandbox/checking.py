@@ -1,4 +1,4 @@
-"""Parameters against the catalogue: text from a form becomes typed values, or the error that Stripe answers."""
+"""Parameters against the catalog: text from a form becomes typed values, or the error that Stripe answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Parser: TypeAlias = Callable[[str, Any], Any]
 _INTEGER = re.compile(r"-?[0-9]+\Z")
 # `created` and its like take a moment as well as a range.
 _RANGE = frozenset({"gt", "gte", "lt", "lte"})
-# Parameters that accept an object's id or its description; the catalogue only has the latter.
+# Parameters that accept an object's id or its description; the catalog only has the latter.
 _ID_OR_HASH = frozenset({"product", "external_account", "card"})
 _BOOLEANS = {"true": True, "false": False}
 
@@ -45,7 +45,7 @@ class Checker:
 
 
 class Unchecked:
-    """Accepts any parameters, as text, for operations that the catalogue lacks."""
+    """Accepts any parameters, as text, for operations that the catalog lacks."""
 
     def check(self, raw: dict[str, Any]) -> dict[str, Any]:
         """The parameters, without `expand`."""

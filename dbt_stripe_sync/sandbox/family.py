@@ -44,7 +44,7 @@ Filter: TypeAlias = "str | Callable[[Work, Body, Any], bool]"
 
 
 class ExtraRoute(Struct, frozen=True, kw_only=True):
-    """An operation that the catalogue lacks.
+    """An operation that the catalog lacks.
 
     With `handler` None, the core handles it. Without `params`, its parameters aren't checked.
     """
@@ -64,14 +64,14 @@ class ExtraRoute(Struct, frozen=True, kw_only=True):
 class Family(Struct, frozen=True, kw_only=True):
     """One kind of object.
 
-    `kind` is the catalogue's resource name and the store's table; `object` what the API calls it. `blank` is what a new
+    `kind` is the catalog's resource name and the store's table; `object` what the API calls it. `blank` is what a new
     object shows before its parameters. `parents` maps path parameters to the field that holds them. `operations`
     replaces what the core does, by operation name. `filters` says how a list parameter selects where it isn't equality
     with the field of its name: a dotted path, or a function of the request's work, the object and the value.
     `on_demand` are fields that only `expand` shows, `computed` makes those that aren't stored. `render` gives what the
     API shows of a stored body.
     `tombstone` keeps `deleted: true` objects retrievable. `tick` is called for each live object when time has moved.
-    `routes` are operations that the catalogue, which knows what can be created, lacks. `hidden_unless` are the list
+    `routes` are operations that the catalog, which knows what can be created, lacks. `hidden_unless` are the list
     parameters of which one must be given for a list to show what belongs to a test clock; without any it shows all.
     `listed_as` are
     filters that a list applies where the request doesn't give them.

@@ -59,7 +59,7 @@ GROUNDS: Mapping[str, str | None] = {
     "limits.check_invoice_room": "docs.stripe.com/changelog/2016-02-22/no-more-than-250-invoice-items",
     "limits.check_payment_method": f"{_SDK} `default_payment_method`; {_ERRORS}#resource-missing",
     "limits.check_chargeable": "stripe/stripe-java#1612, with Stripe's words",
-    # ── the catalogue ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the catalog ────────────────────────────────────────────────────────────────────────────────────────────
     "amounts.in_currency": f"{_API}/prices/create#create_price-currency_options",
     "catalogue._update_product": None,
     "catalogue._delete_product": f"{_API}/products/delete",
@@ -138,7 +138,7 @@ GROUNDS: Mapping[str, str | None] = {
     "streaming._with_moment": f"{_API}/v2/billing/meter-event-stream/create",
 }
 
-_TYPES = "yes, by the types in the catalogue"
+_TYPES = "yes, by the types in the catalog"
 _TABLE = "yes, by the first table"
 _AMONG_ROWS = "yes, among the rows of a plan (`rules/counts.py`); not for objects that have ended"
 _STATUS_READ = "yes: the plan reads the status before each step that a sync can take"

@@ -1,4 +1,4 @@
-"""Which operation a method and path mean: a table compiled once from the catalogue."""
+"""Which operation a method and path mean: a table compiled once from the catalog."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
 @cache
 def read_routes() -> Routes:
-    """The routes of the catalogue, compiled once a process."""
+    """The routes of the catalog, compiled once a process."""
     return Routes(read_catalog())
 
 
@@ -55,7 +55,7 @@ class Routes:
         self._tree: dict[str, Any] = {}
         self.families: dict[str, Family] = {name: plain_family(name) for name in catalog.resources}
         self.families.update(FAMILIES)
-        # Reading every operation of the catalogue takes a second, so those of a URL's first word wait for its call.
+        # Reading every operation of the catalog takes a second, so those of a URL's first word wait for its call.
         self._unread: dict[str, list[str]] = {}
         for name in catalog.resources:
             self._unread.setdefault(_folded(catalog.resources[name].service.split(".")[0]), []).append(name)

@@ -1,4 +1,4 @@
-"""The catalogue: every Stripe resource that the SDK can create, with its operations and typed parameters.
+"""The catalog: every Stripe resource that the SDK can create, with its operations and typed parameters.
 
 Nothing in it is written by hand. A resource is a service of `StripeClient.v1` with a `create` method. The names, types
 and requirements of its parameters are those of the SDK's typed dicts.
@@ -209,7 +209,7 @@ class _Resources(Mapping[str, Resource]):
 
 @lru_cache(maxsize=1)
 def read_catalog() -> Catalog:
-    """The catalogue of the installed SDK."""
+    """The catalog of the installed SDK."""
     return Catalog()
 
 

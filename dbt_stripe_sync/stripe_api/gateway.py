@@ -28,7 +28,7 @@ from dbt_stripe_sync.stripe_api.gateway_http import (
 )
 from dbt_stripe_sync.stripe_api.genuine import ACCOUNT as ACCOUNT_ANSWER
 from dbt_stripe_sync.stripe_api.genuine import Expectation, expect, expect_v2
-from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_organisation, is_stripe, mode_of
+from dbt_stripe_sync.stripe_api.keys import is_live, is_local, is_organization, is_stripe, mode_of
 from dbt_stripe_sync.stripe_api.rate import Gate
 from dbt_stripe_sync.stripe_api.replies import explain_no_reply, rate_reason, read_reply
 from dbt_stripe_sync.stripe_api.retry import (
@@ -336,7 +336,7 @@ class Gateway:
                 self._key,
                 # docs.stripe.com/keys/organization-api-keys: such a key names, with each request, the account that it
                 # acts for.
-                stripe_context=self._named_account if is_organisation(self._key) else None,
+                stripe_context=self._named_account if is_organization(self._key) else None,
                 base_addresses=_addresses(self._address),
                 http_client=self._transport,
                 max_network_retries=0,

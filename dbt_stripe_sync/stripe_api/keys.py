@@ -22,23 +22,23 @@ def mode_of(key: str) -> str | None:
 
 def is_live(key: str) -> bool:
     """Whether a key moves real money. A key that doesn't show its mode counts as live."""
-    return mode_of(key) == "live" or (is_organisation(key) and mode_of(key) is None)
+    return mode_of(key) == "live" or (is_organization(key) and mode_of(key) is None)
 
 
 def is_restricted(key: str) -> bool:
     """Whether a key has only selected permissions. An organization's key does not show that."""
-    return key.startswith("rk_") or is_organisation(key)
+    return key.startswith("rk_") or is_organization(key)
 
 
-def is_organisation(key: str) -> bool:
+def is_organization(key: str) -> bool:
     """Whether a key belongs to an organization, and acts for the account that each request names."""
     found = _KEY.fullmatch(key)
     return found is not None and found["org"] is not None
 
 
-def check_organisation(key: str, account: str | None) -> None:
+def check_organization(key: str, account: str | None) -> None:
     """Check that an organization's key has an account to act for. Raises `ConfigError`."""
-    if is_organisation(key) and account is None:
+    if is_organization(key) and account is None:
         raise ConfigError(
             Problem(
                 code="no-account",

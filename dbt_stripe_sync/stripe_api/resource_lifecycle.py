@@ -1,4 +1,4 @@
-"""The lifecycle of each resource in the catalogue: its entry in `lifecycles`, or else what its operations allow."""
+"""The lifecycle of each resource in the catalog: its entry in `lifecycles`, or else what its operations allow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REMOVING_OPERATIONS = {"delete": Removal.DELETE, "cancel": Removal.CANCEL, "dea
 
 
 def build_lifecycle(resource: Resource) -> Lifecycle:
-    """The lifecycle of a resource in the catalogue."""
+    """The lifecycle of a resource in the catalog."""
     found = LIFECYCLES.get(resource.name) or derive_lifecycle(resource)
     listing = resource.operations.get("list")
     return replace(

@@ -192,7 +192,7 @@ SOLD: dict[str, Sold] = {
         {"least": 1000},
         fixed={"least": 2000},
     ),
-    "tax behaviour of a price": Sold(
+    "tax behavior of a price": Sold(
         "price",
         {"product": {"value": "prod_1"}, "currency": USD, "unit_amount": {"value": 1000}, "tax_behavior": "tax"},
         {"tax": "exclusive"},

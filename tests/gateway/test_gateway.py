@@ -94,12 +94,12 @@ def test_an_operation_that_stripe_lacks_is_a_mistake_of_ours(stripe):
 
 
 def test_a_refusal_carries_stripes_own_words(stripe, key):
-    answer = stripe.send("customer", "create", key=key, email="nonsense", colour="red")
+    answer = stripe.send("customer", "create", key=key, email="nonsense", color="red")
     assert answer.verdict is Verdict.REFUSED
     assert not answer.fatal
     assert answer.failure.status == 400
     assert answer.failure.type == "invalid_request_error"
-    assert (answer.failure.code, answer.failure.param) == ("parameter_unknown", "colour")
+    assert (answer.failure.code, answer.failure.param) == ("parameter_unknown", "color")
     assert answer.request_id.startswith("req_")
 
 
@@ -406,7 +406,7 @@ def test_a_key_whose_account_is_unknown_needs_it_in_the_settings(connect):
         assert connect(url, "rk_test_aaaaaaaaaaaa1", account="acct_1Named").account().id == "acct_1Named"
 
 
-def test_an_organisations_key_names_its_account_in_each_request(connect, key):
+def test_an_organizations_key_names_its_account_in_each_request(connect, key):
     made = http(b'{"id": "cus_1", "object": "customer"}')
     with server_that_says(made) as (url, received):
         connect(url, "sk_org_test_12345678", account="acct_1Named").send("customer", "create", key=key)

@@ -281,7 +281,7 @@ def test_nothing_is_wider_than_the_window(visit, small, width, scheme):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_can_be_read_against_what_is_behind_it(visit, small, scheme):
     page = visit(small, scheme=scheme)
-    # The contrast of WCAG 2.2, 1.4.3, for the colours that texts are set in.
+    # The contrast of WCAG 2.2, 1.4.3, for the colors that texts are set in.
     ratios = page.evaluate(
         """() => {
           const style = getComputedStyle(document.documentElement);

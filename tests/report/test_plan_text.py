@@ -216,18 +216,18 @@ def test_reading_a_plan_ends_as_soon_as_enough_is_shown():
     assert changes.walked == EXAMPLES
 
 
-def test_colours_change_no_character():
+def test_colors_change_no_character():
     changes = [make_change("42", changed={"email": ("a", "b")}), make_change("9", Action.DELETE)]
     plan = make_plan(
         changes, [make_counts(rows=2, by_action={"update": 1, "delete": 1}, rejected=1)], [row_problem("5")]
     )
 
-    coloured = render(plan, colour=True)
+    colored = render(plan, color=True)
 
-    assert "\x1b[31m-\x1b[0m" in coloured
+    assert "\x1b[31m-\x1b[0m" in colored
     for code in ("1", "2", "31", "32", "33", "35", "36", "0"):
-        coloured = coloured.replace(f"\x1b[{code}m", "")
-    assert coloured == render(plan)
+        colored = colored.replace(f"\x1b[{code}m", "")
+    assert colored == render(plan)
 
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(

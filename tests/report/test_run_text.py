@@ -119,15 +119,15 @@ def test_causes_that_nobody_would_read_are_counted():
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-@given(key=TEXTS, message=TEXTS, reason=TEXTS, width=st.integers(40, 160), colour=st.booleans())
-def test_no_text_of_stripes_or_of_a_row_can_move_the_cursor(key, message, reason, width, colour):
+@given(key=TEXTS, message=TEXTS, reason=TEXTS, width=st.integers(40, 160), color=st.booleans())
+def test_no_text_of_stripes_or_of_a_row_can_move_the_cursor(key, message, reason, width, color):
     outcomes = [
         make_outcome(make_change(key), Status.REJECTED, failure=email_failure(message=message, code=message or None)),
         make_outcome(make_change(key), Status.SKIPPED, reason=reason),
     ]
     report = make_report(outcomes, [make_counts(rows=1, notes=(Note(text=reason),))], status=RunStatus.PARTIAL)
 
-    for line in render_run(report, width=width, colour=colour):
+    for line in render_run(report, width=width, color=color):
         bare = line
         for code in ("1", "2", "31", "32", "33", "35", "36", "0"):
             bare = bare.replace(f"\x1b[{code}m", "")

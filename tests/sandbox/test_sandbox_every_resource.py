@@ -1,4 +1,4 @@
-"""Every resource of the catalogue can be created with what it requires, and no operation makes the sandbox fail."""
+"""Every resource of the catalog can be created with what it requires, and no operation makes the sandbox fail."""
 
 from __future__ import annotations
 

@@ -115,8 +115,8 @@ def test_what_is_wrong_with_an_event_is_not_said_and_the_event_is_not_kept(sandb
     [
         ({"events": []}, "between 1 and 100"),
         ({"events": [{**EVENT, "identifier": str(n)} for n in range(101)]}, "between 1 and 100"),
-        ({"events": [{**EVENT, "colour": "red"}]}, "unknown parameter: events[0][colour]"),
-        ({"events": [EVENT], "colour": "red"}, "unknown parameter: colour"),
+        ({"events": [{**EVENT, "color": "red"}]}, "unknown parameter: events[0][color]"),
+        ({"events": [EVENT], "color": "red"}, "unknown parameter: color"),
         ({"events": [{**EVENT, "timestamp": "noon"}]}, "events[0].timestamp"),
         ({"events": [{**EVENT, "timestamp": 1_780_000_000}]}, "Invalid string"),
         ({"events": [{**EVENT, "payload": {"value": 2}}]}, "Invalid string"),

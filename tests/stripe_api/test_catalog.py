@@ -1,4 +1,4 @@
-"""The catalogue says what the installed SDK would send, and takes what Stripe takes."""
+"""The catalog says what the installed SDK would send, and takes what Stripe takes."""
 
 import importlib
 import inspect

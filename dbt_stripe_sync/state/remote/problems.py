@@ -97,7 +97,7 @@ def no_conditions(place: RemotePlace) -> StateError:
         "state-store-conditions",
         place,
         "the object store ignores conditional writes, so it can't keep two runs apart",
-        "use a store that honours `If-None-Match` and `If-Match` on writes: Amazon S3, Google Cloud Storage, Azure Blob"
+        "use a store that honors `If-None-Match` and `If-Match` on writes: Amazon S3, Google Cloud Storage, Azure Blob"
         " Storage, or a current version of yours",
     )
 
