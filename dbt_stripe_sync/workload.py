@@ -194,7 +194,8 @@ class Workload(Struct, frozen=True, kw_only=True):
                 Problem(
                     code="two-states",
                     summary="`--state-url` and `--state-path` name two places for one state",
-                    hint="give one of them; beside a URL the local copy goes where `state_path` in the settings says",
+                    hint="use only one of them; with a URL, `state_path` in the settings sets the location of the "
+                    "local copy",
                 )
             )
         url = options.state_url or (self.settings.state if options.state_path is None else None)

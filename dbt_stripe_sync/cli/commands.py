@@ -51,7 +51,7 @@ SUMMARIES = {
     "show": "Show rows of SYNC with the exact parameters that they would send.",
     "debug": "Check each part of the setup, and say what to fix.",
     "fields": "List the parameters of RESOURCE, or all resources.",
-    "state": "Look at, move, and rebuild what was last written to Stripe.",
+    "state": "Inspect, move, and rebuild what was last written to Stripe.",
     "init": "Write a first sync for MODEL into its YAML.",
     "import": "Write seeds and syncs from what a Stripe account has.",
     "docs": "Write exposures: every sync in dbt's lineage graph and docs.",

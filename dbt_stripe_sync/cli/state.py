@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def state() -> None:
-    """Inspect, move, and rebuild the record of what was written to Stripe."""
+    """Inspect, move, and rebuild what was last written to Stripe."""
 
 
 @state.command("list")

@@ -39,7 +39,7 @@ def find_stale(
             code="stale-manifest",
             summary=f"the project has changed since dbt read it: {names}{more}",
             where=Location(file=str(project.target_path / "manifest.json")),
-            hint="run `dbt build` again (`dbt parse` where only YAML has changed)",
+            hint="run `dbt build` again (or `dbt parse` if only YAML has changed)",
             severity=Severity.WARNING,
         )
     if held and results.builds and manifest.invocation_id not in {"", results.invocation_id}:

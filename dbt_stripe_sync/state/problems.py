@@ -141,7 +141,7 @@ def is_copy(path: Path, address: str) -> StateError:
     return StateError(
         Problem(
             code="state-is-copy",
-            summary=f"this file is a copy of the state at {address}, where another run may have continued meanwhile",
+            summary=f"this file is a copy of the state at {address}, where another run may have continued since",
             where=Location(file=str(path)),
             hint="open the state itself (`state` in vars.stripe_sync, or `--state-url`); to move it back to a file, use"
             " `state export FOLDER` there and `state import FOLDER --state-path FILE`",

@@ -84,7 +84,7 @@ def _not_copied(path: Path, why: str) -> StateError:
     return StateError(
         Problem(
             code="state-not-copied",
-            summary=f"another run holds the state, and it can't be copied to look at it: {why}",
+            summary=f"another run holds the state, and it can't be copied for reading: {why}",
             where=Location(file=str(path)),
             hint="wait for the run to end, or pass `--wait-for-lock SECONDS`",
         )

@@ -64,7 +64,8 @@ def _unreachable(address: str, why: str) -> Problem:
         return Problem(
             code="stripe-certificate",
             summary=f"the connection to {address} is not safe, so nothing was sent: {why}",
-            hint="if your company's proxy opens TLS, name its certificate in SSL_CERT_FILE; or else check the address",
+            hint="if your company's proxy intercepts TLS, name its certificate in SSL_CERT_FILE; otherwise check the "
+            "address",
         )
     return Problem(
         code="stripe-unreachable",

@@ -78,7 +78,7 @@ def test_a_product_with_prices_cannot_be_deleted_and_the_report_says_why(shop_fo
     ran = shop.cli()
 
     assert ran.exit_code == 1
-    assert f"{made} can't be deleted: a product with" in ran.text
+    assert f"{made} can't be deleted: Stripe keeps a product with" in ran.text
     look(shop, made, {"active": True})
     shop.sync(on_removed="archive")
     shop.run()

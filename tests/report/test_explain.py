@@ -250,7 +250,7 @@ AS_STRIPE_SAYS_IT = [
         "parameter_invalid_empty",
         "shipping",
         "You passed an empty string for 'shipping'. […] however 'shipping' cannot be unset.",
-        "can't empty `shipping` of this customer",
+        "can't clear `shipping` of this customer",
         "nulls: ignore",
     ),
     (BAD, "parameter_invalid_string_empty", "name", "Invalid string", "`name` is an empty text", "nullif"),

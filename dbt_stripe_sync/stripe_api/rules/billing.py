@@ -149,7 +149,7 @@ class TrialOfPhase(Struct, frozen=True):
         end, trial_end = value.get("end_date"), value.get("trial_end")
         if value.get("trial") is True and trial_end is not None and end is not None and trial_end != end:
             yield Fault(
-                reason="must be the phase's `end_date` where `trial` is true",
+                reason="must be the phase's `end_date` if `trial` is true",
                 message="`trial_end` must match the phase's `end_date` when combined with `trial=true`.",
                 hint="leave it out",
                 within=("trial_end",),

@@ -315,7 +315,7 @@ class InOrder(Struct, frozen=True):
             return
         if other < one or (self.strictly and other == one):
             yield Fault(
-                reason=f"must lie {'after' if self.strictly else 'at or after'} `{self.earlier}`",
+                reason=f"must be {'after' if self.strictly else 'at or after'} `{self.earlier}`",
                 message=f"Invalid period: `{self.later}` must be after `{self.earlier}`.",
                 within=tuple(self.later.split(".")),
             )
