@@ -38,7 +38,7 @@ def trigger(job: int, *, cause: str, timeout: float, poll: float, **given: Any) 
         log_format=given["log_format"], color=not given["no_color"] and wants_color(), is_quiet=given["quiet"]
     )
     with alerting_about_stops(project_options(given)):
-        started = trigger_job(job, cause=cause, timeout=timeout, poll=poll, tell=CloudProgress(screen).run_changed)
+        started = trigger_job(job, cause=cause, timeout=timeout, poll=poll, on_change=CloudProgress(screen).run_changed)
     callback = run.callback
     assert callback is not None  # noqa: S101 - click's own commands have one
     cloud_run = {"dbt_cloud_job": None, "dbt_cloud_run": started.id, "dbt_cloud_wait": 0}

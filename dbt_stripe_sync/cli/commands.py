@@ -167,7 +167,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
-        """Put `run` in front where no command is named."""
+        """Insert `run` at the start if no command is named."""
         given = list(args)
         # While a shell completes the first word, it may still become the name of a command.
         is_completing = ctx.resilient_parsing and not given

@@ -133,4 +133,4 @@ def _fetch(options: ProjectOptions, screen: Screen, cloud: Mapping[str, Any]) ->
     progress = CloudProgress(screen)
     is_sending = click.get_current_context().command.name in SENDING
     with alerting_about_stops(options) if is_sending else nullcontext():
-        progress.fetched(fetch_artifacts(options, CloudChoice(**cloud), tell=progress.run_changed))
+        progress.fetched(fetch_artifacts(options, CloudChoice(**cloud), on_change=progress.run_changed))

@@ -38,6 +38,6 @@ def serve(
     server.serve(
         options,
         ready=lambda url: screen.lines([f"{url}  (webhook: {url}/webhooks/dbt-cloud)"]),
-        tell=lambda text: screen.notes([text]),
+        report=lambda text: screen.notes([text]),
     )
     return 0

@@ -76,7 +76,7 @@ def fetch_artifacts(
     choice: CloudChoice,
     *,
     access: CloudAccess | None = None,
-    tell: Callable[[CloudRun], None] = lambda _: None,
+    on_change: Callable[[CloudRun], None] = lambda _: None,
 ) -> Fetched:
     """Replace the artifacts in the project's target folder with those of a run.
 
@@ -86,7 +86,7 @@ def fetch_artifacts(
 
     async def work() -> Fetched:
         async with open_client(access or read_access()) as client:
-            run = await _chosen_run(client, choice, tell)
+            run = await _chosen_run(client, choice, on_change)
             return await _fetch(client, run, choice.step, project)
 
     return run_to_end(work())
@@ -99,19 +99,19 @@ def trigger_job(
     timeout: float,
     poll: float = POLL_SECONDS,
     access: CloudAccess | None = None,
-    tell: Callable[[CloudRun], None] = lambda _: None,
+    on_change: Callable[[CloudRun], None] = lambda _: None,
 ) -> CloudRun:
     """Start a job and wait for the end of its run, whichever it is. Raises `SyncError`."""
 
     async def work() -> CloudRun:
         async with open_client(access or read_access()) as client:
             run = await start_run(client, job_id, cause)
-            return await wait_for_run(client, run, patience=timeout, poll=poll, tell=tell)
+            return await wait_for_run(client, run, patience=timeout, poll=poll, on_change=on_change)
 
     return run_to_end(work())
 
 
-async def _chosen_run(client: CloudClient, choice: CloudChoice, tell: Callable[[CloudRun], None]) -> CloudRun:
+async def _chosen_run(client: CloudClient, choice: CloudChoice, on_change: Callable[[CloudRun], None]) -> CloudRun:
     if choice.run is not None:
         run = await read_run(client, choice.run)
         if choice.job is not None and run.job_id != choice.job:
@@ -125,7 +125,7 @@ async def _chosen_run(client: CloudClient, choice: CloudChoice, tell: Callable[[
     else:
         run = await read_latest_run(client, choice.job or 0)
     if choice.wait:
-        return await wait_for_run(client, run, patience=choice.wait, poll=choice.poll, tell=tell)
+        return await wait_for_run(client, run, patience=choice.wait, poll=choice.poll, on_change=on_change)
     check_over(run)
     return run
 

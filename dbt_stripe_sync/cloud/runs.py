@@ -132,9 +132,9 @@ async def wait_for_run(
     *,
     patience: float,
     poll: float = POLL_SECONDS,
-    tell: Callable[[CloudRun], None] = lambda _: None,
+    on_change: Callable[[CloudRun], None] = lambda _: None,
 ) -> CloudRun:
-    """Wait for the run to finish, and return it; `tell` is called with each new state and step.
+    """Wait for the run to finish, and return it; `on_change` is called with each new state and step.
 
     Raises `DbtCloudError`.
     """
@@ -143,7 +143,7 @@ async def wait_for_run(
     while True:
         seen = (run.state, run.current_step)
         if seen != reported:
-            tell(run)
+            on_change(run)
             reported = seen
         if run.state.is_over:
             return run

@@ -74,7 +74,10 @@ def read_blocks(node: ModelNode, problems: Problems) -> Iterator[Block]:
 
 
 def _column_fields(node: ModelNode, sync: str, *, only_one: bool) -> Iterator[tuple[str, str]]:
-    """`meta: {stripe_field: email}` on a column, or `{stripe_sync: {customers: email}}` where a model has several."""
+    """The fields that columns add to the syncs of their model.
+
+    A column has `meta: {stripe_field: email}`, or `{stripe_sync: {customers: email}}` if its model has several syncs.
+    """
     for column, named in _mapped_columns(node):
         if isinstance(named, str) and only_one:
             yield column, named

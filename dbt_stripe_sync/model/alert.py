@@ -10,8 +10,8 @@ from msgspec import Struct, field
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# `failure`: the run stopped, or rows were rejected. `held`: models that dbt did not build well. `drift`: objects that
-# somebody else changed in Stripe. `limits`: a guard stopped a sync. `owed`: something still has to be done or settled.
+# `failure`: the run stopped, or rows were rejected. `held`: dbt failed to build or test models. `drift`: somebody else
+# changed objects in Stripe. `limits`: a guard stopped a sync. `owed`: steps or unresolved changes remain.
 REASONS = ("failure", "held", "drift", "limits", "owed")
 
 

@@ -76,7 +76,7 @@ class StripeFailure(Struct, frozen=True, kw_only=True):
 
     @property
     def is_ours(self) -> bool:
-        """Whether no answer of Stripe's says it: nothing came, or something else answered in its place."""
+        """Whether this isn't Stripe's answer: there was none, or something else answered in its place."""
         return self.type in _NOT_STRIPES
 
 

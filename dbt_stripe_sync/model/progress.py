@@ -1,4 +1,4 @@
-"""How far a run has come, as whoever shows it hears it."""
+"""The progress of a run, as a Protocol for displays."""
 
 from __future__ import annotations
 

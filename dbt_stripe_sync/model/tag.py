@@ -20,6 +20,6 @@ def build_tag(project: str, sync: str, key: str) -> str:
 
 
 def build_identifier(project: str, sync: str, key: str) -> str:
-    """What identifies a row's object where Stripe takes an identifier: the tag, or a digest of it past its limit."""
+    """The identifier of a row's object, for resources with one: the tag, or a digest of it if the tag is too long."""
     tag = f"{project}/{sync}/{key}"
     return tag if len(tag) <= IDENTIFIER_CHARACTERS else f"sha256:{sha256(tag.encode()).hexdigest()}"

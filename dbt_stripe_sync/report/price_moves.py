@@ -33,7 +33,7 @@ _MONTHS = {"day": Decimal(12) / 365, "week": Decimal(84) / 365, "month": Decimal
 
 
 class NewPrice(Struct, frozen=True, kw_only=True):
-    """A price that a plan replaces. Amounts are in the currency's smallest unit; None where they are not known."""
+    """A price that a plan replaces. Amounts are in the currency's smallest unit; None if they are not known."""
 
     key: str
     old_id: str | None

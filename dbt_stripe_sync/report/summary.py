@@ -138,6 +138,6 @@ def _explained(outcome: Outcome) -> tuple[str, str | None]:
         return f"{meaning}: {outcome.reason}" if outcome.reason else meaning, hint
     if outcome.status is Status.UNKNOWN:
         if outcome.reason:
-            return outcome.reason, None  # it says itself what is to be done
+            return outcome.reason, None  # its own message says what to do
         return "Stripe didn't answer, so the change may have been made", "run it again: the next run finds out first"
     return outcome.reason or "it was not sent", None

@@ -33,7 +33,7 @@ Place = tuple[str, bool]
 
 
 class DataFile:
-    """Use it from one thread. Raises `ValueError` on opening where the file is something else."""
+    """Use it from one thread. Raises `ValueError` if the file isn't a data file."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -32,7 +32,10 @@ class SavedAnswers:
         self._in_flight: dict[str, str] = {}
 
     def begin(self, key: str, fingerprint: str, now: float) -> SavedAnswer | None:
-        """The saved answer, or None with the key marked as in use. Raises `ApiError` where Stripe refuses the key."""
+        """The saved answer, or None after marking the key as in use.
+
+        Raises `ApiError` if Stripe would reject the key.
+        """
         if len(key) > MAX_KEY_LENGTH:
             raise ApiError(
                 f"Idempotency keys can be at most {MAX_KEY_LENGTH} characters long.", type="idempotency_error"
@@ -54,7 +57,7 @@ class SavedAnswers:
         return saved
 
     def end(self, key: str, answer: SavedAnswer | None) -> None:
-        """The request is over; None saves nothing, so that the key may be used again."""
+        """End the request. With None nothing is saved, so that the key may be used again."""
         self._in_flight.pop(key, None)
         if answer is not None:
             self._answers[key] = answer

@@ -90,7 +90,7 @@ class Query(Struct, frozen=True, kw_only=True):
 
 
 def parse_query(kind: str, text: str) -> Query:
-    """Read a query. Raises `ApiError` where Stripe would refuse it."""
+    """Parse a query. Raises `ApiError` if Stripe would reject it."""
     clauses: list[Clause] = []
     words: set[str] = set()
     position = 0

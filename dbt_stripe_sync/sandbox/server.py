@@ -30,7 +30,7 @@ _SERVER_ERRORS = 500
 
 
 class RequestLine(Struct, frozen=True, kw_only=True):
-    """One request as the log keeps it. `status` is None where no answer was sent; `at` is Unix seconds."""
+    """One request in the log. `status` is None if no answer was sent; `at` is Unix seconds."""
 
     method: str
     path: str

@@ -56,7 +56,7 @@ def as_time(seconds: float) -> str:
 
 
 def parse_time(name: str, text: Any) -> float:
-    """Unix seconds. Raises `ApiError` where the text is no time by RFC 3339."""
+    """Parse a time into Unix seconds. Raises `ApiError` if it isn't a valid RFC 3339 time."""
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:

@@ -42,7 +42,7 @@ KINDS = {
 }
 
 
-def serve(options: ServeOptions, *, ready: Callable[[str], None], tell: Callable[[str], None]) -> None:
+def serve(options: ServeOptions, *, ready: Callable[[str], None], report: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     A running sync then finishes the calls in flight, and continues at the next start. `ready` is called with the
@@ -50,18 +50,18 @@ def serve(options: ServeOptions, *, ready: Callable[[str], None], tell: Callable
     """
     deliveries = Deliveries(options.folder)
     try:
-        asyncio.run(_serve(options, deliveries, ready, tell))
+        asyncio.run(_serve(options, deliveries, ready, report))
     finally:
         deliveries.close()
 
 
 async def _serve(
-    options: ServeOptions, deliveries: Deliveries, ready: Callable[[str], None], tell: Callable[[str], None]
+    options: ServeOptions, deliveries: Deliveries, ready: Callable[[str], None], report: Callable[[str], None]
 ) -> None:
     requeued = deliveries.requeue_running()
     if requeued:
-        tell(f"{requeued:,} sync{'' if requeued == 1 else 's'} that the last stop interrupted will run again")
-    worker = Worker(options, deliveries, tell)
+        report(f"{requeued:,} sync{'' if requeued == 1 else 's'} that the last stop interrupted will run again")
+    worker = Worker(options, deliveries, report)
     front = Front(options, deliveries, worker)
     logging.getLogger("aiohttp.server").addFilter(_is_our_failure)
     runner = web.AppRunner(front.app(), access_log=None, handle_signals=False)

@@ -25,10 +25,10 @@ PAUSE_SECONDS = 5.0
 class Worker:
     """Syncs queued deliveries. `wake` announces a new one; `stop` ends it after the calls in flight."""
 
-    def __init__(self, options: ServeOptions, deliveries: Deliveries, tell: Callable[[str], None]) -> None:
+    def __init__(self, options: ServeOptions, deliveries: Deliveries, report: Callable[[str], None]) -> None:
         self._options = options
         self._deliveries = deliveries
-        self._tell = tell
+        self._report = report
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -53,7 +53,7 @@ class Worker:
                     await self._handle(delivery)
             except (sqlite3.Error, OSError) as error:
                 # The disk is full or missing: the delivery stays in the queue until that is resolved.
-                self._tell(f"the queue can't be written: {error}")
+                self._report(f"the queue can't be written: {error}")
                 with suppress(TimeoutError, asyncio.TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), PAUSE_SECONDS)
                 await asyncio.to_thread(self._requeue)
@@ -63,17 +63,17 @@ class Worker:
         if await self._is_superseded(delivery):
             note = "a later run of the job has finished: its own delivery is synced instead"
             await asyncio.to_thread(self._deliveries.end, delivery, SyncEnd(state=SUPERSEDED, note=note))
-            self._tell(f"{what}: skipped, a later run of the job has finished")
+            self._report(f"{what}: skipped, a later run of the job has finished")
             return
-        self._tell(f"{what}: sync started")
+        self._report(f"{what}: sync started")
         end = await sync_run(self._options, delivery, self._stopping)
         if end.state == INTERRUPTED:
             await asyncio.to_thread(self._deliveries.put_back, delivery)
-            self._tell(f"{what}: sync interrupted; it continues when the server starts again")
+            self._report(f"{what}: sync interrupted; it continues when the server starts again")
             return
         await asyncio.to_thread(self._deliveries.end, delivery, end)
         counts = ", ".join(f"{count:,} {status}" for status, count in (end.totals or {}).items() if count)
-        self._tell(f"{what}: sync {end.state}{f' ({counts})' if counts else ''}{f': {end.note}' if end.note else ''}")
+        self._report(f"{what}: sync {end.state}{f' ({counts})' if counts else ''}{f': {end.note}' if end.note else ''}")
 
     async def _is_superseded(self, delivery: Delivery) -> bool:
         """Whether the tables are already those of a later run, about which this run's results say nothing."""

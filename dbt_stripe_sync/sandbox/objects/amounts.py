@@ -1,4 +1,4 @@
-"""What a quantity of a price costs: units, packages, tiers and currencies."""
+"""Calculates what a quantity of a price costs: units, packages, tiers and currencies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def amount_of(price: Body, quantity: int, currency: str) -> int:
-    """The cost in minor units. Raises `ApiError` where the price has no such currency."""
+    """The cost in minor units. Raises `ApiError` if the price doesn't support the currency."""
     shown = in_currency(price, currency)
     units = Decimal(quantity)
     if price.get("transform_quantity"):

@@ -1,4 +1,4 @@
-"""What is sold: products with their features, and the entitlements that features give."""
+"""Products with their features, and the entitlements that features give."""
 
 from __future__ import annotations
 

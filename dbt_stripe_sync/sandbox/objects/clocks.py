@@ -52,7 +52,7 @@ def _advance(work: Work, ask: Ask) -> Body:
 
 
 def _delete(work: Work, ask: Ask) -> Body:
-    """Its customers go with it."""
+    """Its customers are deleted with it."""
     for customer in work.find("customer", {"test_clock": ask.id}):
         for kind in ("subscription", "invoice", "invoice_item", "quote"):
             for body in work.find(kind, {"customer": customer["id"]}):

@@ -1,4 +1,4 @@
-"""Discounts: coupons and the promotion codes that give them."""
+"""Coupons and the promotion codes for them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ def _create_promotion_code(work: Work, ask: Ask) -> Body:
 
 
 def _check_within(ask: Ask, coupon: Body) -> None:
-    """A code is no longer usable than its coupon (SDK's descriptions of `expires_at` and `max_redemptions`)."""
+    """A code can't outlast its coupon, or be used more often.
+
+    The sources are the SDK's descriptions of `expires_at` and `max_redemptions`.
+    """
     for name, limit in (("expires_at", coupon["redeem_by"]), ("max_redemptions", coupon["max_redemptions"])):
         given = ask.get(name)
         if given is not None and limit is not None and given > limit:

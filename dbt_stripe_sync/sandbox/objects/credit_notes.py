@@ -1,4 +1,4 @@
-"""Credit notes: what a finalized invoice is reduced by (docs.stripe.com/invoicing/dashboard/credit-notes)."""
+"""Credit notes, which reduce a finalized invoice (docs.stripe.com/invoicing/dashboard/credit-notes)."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def delete_customer(work: Work, ask: Ask) -> Body:
 
 
 def add_to_balance(work: Work, customer: Body, amount: int, currency: str, type_: str, **shown: Any) -> Body:
-    """Move the customer's credit balance (`customer` is being edited) and keep the transaction."""
+    """Change the customer's credit balance (`customer` is being edited) and keep the transaction."""
     customer["balance"] += amount
     customer["currency"] = customer["currency"] or currency
     body = core.new_body(BALANCE_TRANSACTION, work)

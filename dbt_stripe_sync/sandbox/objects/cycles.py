@@ -41,7 +41,7 @@ def items_of(work: Work, subscription: str) -> list[Body]:
 
 
 def refresh_periods(work: Work, subscription: Body) -> None:
-    """Bring every item into the period of now."""
+    """Move every item into the current period."""
     for item in items_of(work, subscription["id"]):
         start, end = current_period(subscription, work.get("price", item["price"]), work.now)
         if (item["current_period_start"], item["current_period_end"]) != (start, end):
@@ -50,10 +50,10 @@ def refresh_periods(work: Work, subscription: Body) -> None:
 
 
 def bill(work: Work, subscription: Body, reason: str, items: list[Body] | None = None) -> Body:
-    """The invoice that a period starts with; `subscription` is being edited and shows it as its latest.
+    """The invoice at the start of a period.
 
-    One for a creation is finalized and charged at once, the others an hour later
-    (docs.stripe.com/billing/invoices/subscription).
+    `subscription` is being edited and has it as its latest invoice. The first invoice is finalized and charged
+    immediately, later ones after an hour (docs.stripe.com/billing/invoices/subscription).
     """
     customer = work.get("customer", subscription["customer"])
     invoice = _open_draft(work, subscription, customer, reason)
@@ -86,7 +86,7 @@ def _open_draft(work: Work, subscription: Body, customer: Body, reason: str) -> 
 
 
 def subscription_parent(subscription: Body) -> Body:
-    """What an invoice of a subscription says of it."""
+    """An invoice's reference to its subscription."""
     details = {"metadata": subscription["metadata"], "subscription": subscription["id"]}
     return {"type": "subscription_details", "quote_details": None, "subscription_details": details}
 
@@ -130,9 +130,9 @@ def _name(work: Work, price: Body) -> str:
 
 
 def collect_first(work: Work, subscription: Body, invoice: Body, payment_behavior: str) -> None:
-    """Charge the invoice of a creation and set the subscription's status by how that went.
+    """Charge the first invoice, and set the subscription's status by the result.
 
-    Raises the 402 `ApiError` of a declined card with `error_if_incomplete`.
+    With `error_if_incomplete`, a declined card raises the 402 `ApiError`.
     """
     # A guess: `first-draft`.
     if subscription["collection_method"] == "send_invoice":
@@ -178,7 +178,7 @@ def collect_later(work: Work, subscription: Body, invoice: Body, *, at_once: boo
 
 
 def snapshot(work: Work, subscription: Body) -> dict[str, Body]:
-    """What the items were before a change, for `prorate`."""
+    """The items before a change, for `prorate`."""
     return {
         item["id"]: {
             "price": item["price"],
@@ -191,10 +191,10 @@ def snapshot(work: Work, subscription: Body) -> dict[str, Body]:
 
 
 def prorate(work: Work, subscription: Body, before: Mapping[str, Body], params: Mapping[str, Any]) -> None:
-    """Credit what is left of the old items and charge what is left of the new ones.
+    """Credit the rest of the period for the old items, and charge it for the new ones.
 
     `proration_behavior` decides (docs.stripe.com/billing/subscriptions/prorations): `create_prorations`, the default,
-    leaves pending invoice items; `always_invoice` bills them at once; `none` does nothing. A trial costs nothing.
+    leaves pending invoice items; `always_invoice` bills them immediately; `none` does nothing. A trial costs nothing.
     """
     behavior = params.get("proration_behavior") or "create_prorations"
     if subscription["status"] not in {"active", "past_due"} or behavior == "none":
@@ -215,7 +215,7 @@ def prorate(work: Work, subscription: Body, before: Mapping[str, Body], params: 
 
 
 def credit_unused(work: Work, subscription: Body, before: Mapping[str, Body], params: Mapping[str, Any]) -> None:
-    """Credit what is left of every item's period, as a pending invoice item."""
+    """Credit the rest of every item's period, as a pending invoice item."""
     if params.get("proration_behavior") == "none" or subscription["status"] == "trialing":
         return
     for id_, state in before.items():

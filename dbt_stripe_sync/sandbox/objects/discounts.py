@@ -1,4 +1,4 @@
-"""Discounts in force: what a coupon or promotion code becomes once it is applied to something."""
+"""Active discounts, which are created when a coupon or promotion code is applied to something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invoice items: pending until an invoice draws them, fixed once that invoice is finalized."""
+"""Invoice items: pending until an invoice includes them, and fixed once that invoice is finalized."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _update(work: Work, ask: Ask) -> Body:
 
 
 def _keep_price(work: Work, body: Body, given: dict[str, Any]) -> None:
-    """A new quantity of the same unit price."""
+    """Keep the unit price when only the quantity changes."""
     pricing = body["pricing"]
     if pricing is not None and work.has("price", pricing["price_details"]["price"]):
         given["pricing"] = {"price": pricing["price_details"]["price"]}

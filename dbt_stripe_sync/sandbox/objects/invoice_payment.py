@@ -1,4 +1,4 @@
-"""How an invoice leaves its draft: finalized, charged, paid."""
+"""Finalizes, charges and pays invoices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ DECLINED = frozenset({"pm_card_chargeDeclined", "pm_card_chargeCustomerFail", "p
 
 
 def finalize(work: Work, invoice: Body) -> None:
-    """Draft to open, with a number; nothing due means paid (docs.stripe.com/api/invoices/finalize). Raises."""
+    """Turn a draft into an open invoice with a number; if nothing is due, it is paid.
+
+    docs.stripe.com/api/invoices/finalize. Raises `ApiError`.
+    """
     if invoice["status"] != "draft":
         raise refuse("This invoice is already finalized, you can't re-finalize it.", None, "invoice_not_editable")
     customer = work.edit("customer", invoice["customer"])
@@ -26,7 +29,7 @@ def finalize(work: Work, invoice: Body) -> None:
         invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
         customer["next_invoice_sequence"] += 1
     invoice["starting_balance"] = customer["balance"]
-    # A credit (negative) pays what it can and keeps the rest, a debt is collected with the invoice.
+    # A credit (negative) pays as much as it can and keeps the rest; a debt is collected with the invoice.
     left = min(0, invoice["total"] + customer["balance"])
     if left != customer["balance"]:
         moved = left - customer["balance"]
@@ -46,7 +49,7 @@ def finalize(work: Work, invoice: Body) -> None:
 
 
 def mark_paid(work: Work, invoice: Body, *, off_stripe: bool = False) -> None:
-    """Open to paid."""
+    """Turn an open invoice into a paid one."""
     # A guess: `no-payment-objects`.
     invoice["amount_paid"] = invoice["amount_due"]
     if off_stripe:
@@ -61,7 +64,10 @@ def mark_paid(work: Work, invoice: Body, *, off_stripe: bool = False) -> None:
 
 
 def collect(work: Work, invoice: Body) -> bool:
-    """Try to charge an open invoice; every card works but the test cards that decline. Returns whether it is paid."""
+    """Try to charge an open invoice.
+
+    Every card works except the test cards that decline. Returns whether it is paid.
+    """
     # A guess: `every-card-works`.
     invoice["attempted"] = True
     invoice["attempt_count"] += 1
@@ -72,7 +78,7 @@ def collect(work: Work, invoice: Body) -> bool:
 
 
 def payment_method_of(work: Work, invoice: Body) -> str | None:
-    """What an invoice would be charged to: its own, its subscription's, or its customer's default."""
+    """The payment method to charge: the invoice's own, its subscription's, or its customer's default."""
     details = ((invoice["parent"] or {}).get("subscription_details") or {}).get("subscription")
     subscription = work.shown("subscription", details) if details else None
     customer = work.shown("customer", invoice["customer"]) or {}

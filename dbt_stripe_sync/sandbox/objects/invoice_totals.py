@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def taxes_of(rates: list[Body], amount: int) -> list[Body]:
-    """What each rate asks of an amount, in it or on top of it."""
+    """The taxes on an amount by each rate, inclusive or exclusive."""
     taxes = []
     for rate in rates:
         share = Decimal(str(rate["percentage"])) / 100
@@ -76,7 +76,7 @@ def _tax_lines(invoice: Body, taken: int) -> list[Body]:
 
 
 def owed(invoice: Body) -> None:
-    """What is due and what remains after the customer's balance and credit notes."""
+    """The amount due, and what remains after the customer's balance and credit notes."""
     due = max(0, invoice["total"] + invoice["starting_balance"] - invoice["pre_payment_credit_notes_amount"])
     invoice["amount_due"] = due
     invoice["amount_remaining"] = max(0, due - invoice["amount_paid"])

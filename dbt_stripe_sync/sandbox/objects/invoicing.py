@@ -1,4 +1,4 @@
-"""What all makers of invoices share: the invoice's shape, its lines, and the items that it draws."""
+"""The shared parts of code that creates invoices: an invoice's shape, its lines, and the items that it includes."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def add_line(invoice: Body, amount: int, **shown: Any) -> Body:
 
 
 def draw_pending(work: Work, invoice: Body, *, subscription: str | None = None) -> None:
-    """Put the customer's pending items of the invoice's currency onto it."""
+    """Add the customer's pending items in the invoice's currency to it."""
     pending = work.find("invoice_item", {"customer": invoice["customer"], "invoice": None})
     for item in reversed(pending):
         of = ((item["parent"] or {}).get("subscription_details") or {}).get("subscription")
@@ -167,7 +167,7 @@ def draw_pending(work: Work, invoice: Body, *, subscription: str | None = None) 
 
 
 def put_item(work: Work, invoice: Body, item: Body) -> None:
-    """Put one invoice item onto a draft."""
+    """Add one invoice item to a draft."""
     held = work.edit("invoice_item", item["id"])
     held["invoice"] = invoice["id"]
     of = (held["parent"] or {}).get("subscription_details") or {}
@@ -200,5 +200,5 @@ def shown_line(line: Body) -> Body:
 
 
 def due_date(work: Work, days: int | None) -> int | None:
-    """When an invoice that is sent falls due."""
+    """When an invoice that is sent is due."""
     return None if days is None else work.now + days * DAY

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox.store import Body
     from dbt_stripe_sync.sandbox.work import Work
 
-# Within this time Stripe refuses a second event with the same identifier.
+# Within this time Stripe rejects a second event with the same identifier.
 UNIQUE_SECONDS = DAY
 DEFAULT_PRIORITY = 50
 MINUTE = 60
@@ -63,7 +63,7 @@ def _create_event(work: Work, ask: Ask) -> Body:
 
 
 def count_event(work: Work, params: dict[str, Any]) -> Body:
-    """Take an event, with its time in Unix seconds. Raises the `ApiError` of what is wrong with it."""
+    """Count an event, with its time in Unix seconds. Raises the `ApiError` for an invalid event."""
     name = params["event_name"]
     meter = next((m for m in work.find(METER.kind, {"event_name": name}) if m["status"] == "active"), None)
     if meter is None:
@@ -82,7 +82,7 @@ def count_event(work: Work, params: dict[str, Any]) -> Body:
 
 
 def _summaries(work: Work, ask: Ask) -> Body:
-    """What a meter has counted of a customer (docs.stripe.com/api/billing/meter-event-summary/list)."""
+    """What a meter has counted for a customer (docs.stripe.com/api/billing/meter-event-summary/list)."""
     meter = work.get(METER.kind, ask.id)
     start, end = int(ask.params["start_time"]), int(ask.params["end_time"])
     for name, moment in (("start_time", start), ("end_time", end)):

@@ -8,7 +8,7 @@ __all__ = ["DAY", "add_intervals", "period_at", "share_left"]
 
 
 def period_at(anchor: int, interval: str, interval_count: int, moment: int) -> tuple[int, int]:
-    """The period of a cycle through `anchor` that holds `moment`."""
+    """The period of a cycle through `anchor` that contains `moment`."""
     number = 0
     while add_intervals(anchor, interval, number * interval_count) > moment:
         number -= 1
@@ -21,5 +21,5 @@ def period_at(anchor: int, interval: str, interval_count: int, moment: int) -> t
 
 
 def share_left(start: int, end: int, moment: int) -> float:
-    """How much of a period is still to come, from 0 to 1."""
+    """The remaining share of a period, from 0 to 1."""
     return min(1.0, max(0.0, (end - moment) / (end - start))) if end > start else 0.0

@@ -1,4 +1,4 @@
-"""Families for resources without their own rules here."""
+"""Families for resources without special rules here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PREFIXES = {
 
 
 def plain_family(resource: str) -> Family:
-    """A family that shows what it was given over the empty shape of its object."""
+    """A family that returns its parameters in the otherwise empty shape of its object."""
     name = _object_name(resource)
     parents = resource.split(".")[:-1]
     return Family(

@@ -21,7 +21,7 @@ _TO_SUBSCRIPTION = ("items", "default_tax_rates", "metadata", "proration_behavio
 
 
 def preview_invoice(work: Work, ask: Ask) -> Body:
-    """The next invoice of a subscription, the first of one that is described, or one of pending items."""
+    """The next invoice of a subscription, the first one of a described subscription, or one of pending items."""
     scratch = Work(work.store, now=work.moment, search_delay=0, families=work.families)
     named = ask.get("subscription")
     if ask.get("schedule"):

@@ -30,7 +30,7 @@ _NOT_SHOWN = (
 
 
 def add_price(work: Work, params: dict[str, Any]) -> Body:
-    """A new price. Raises `ApiError` where the parameters don't make one."""
+    """A new price. Raises `ApiError` if the parameters are invalid."""
     body = core.new_body(PRICE, work)
     apply_params(body, params, leave=_NOT_SHOWN)
     body["currency"] = params["currency"].lower()
@@ -83,7 +83,7 @@ def _put_amounts(body: Body, params: dict[str, Any]) -> None:
 
 
 def read_unit_amount(amount: Any, decimal: Any) -> tuple[int | None, str]:
-    """An amount as objects show it: rounded if it is whole, and exactly."""
+    """An amount as objects return it: rounded to an integer, and exact."""
     exact = Decimal(str(decimal if amount is None or amount == "" else amount))
     return int(exact) if exact == exact.to_integral_value() else None, format(exact.normalize(), "f")
 

@@ -1,4 +1,4 @@
-"""Subscription schedules: phases that change a subscription as their time comes."""
+"""Subscription schedules: phases that change a subscription when they start."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _create(work: Work, ask: Ask) -> Body:
 
 
 def _adopt(work: Work, body: Body, source: str) -> None:
-    """One phase that says what the subscription is now."""
+    """One phase with the subscription's current settings."""
     held = core.reference(work, "subscription", source, "from_subscription")
     if held["schedule"] is not None:
         raise refuse(f"You cannot migrate a subscription that is already attached to a schedule: {held['schedule']}.")
@@ -158,7 +158,7 @@ def _as_params(body: Body, phase: Body) -> dict[str, Any]:
 
 
 def _enter_phase(work: Work, body: Body) -> None:
-    """Give the subscription what the phase of now says."""
+    """Apply the current phase's settings to the subscription."""
     # A guess: `schedule-phases`.
     current = next((p for p in body["phases"] if p["start_date"] <= work.now < p["end_date"]), None)
     if current is None or not work.has("subscription", body["subscription"]):

@@ -1,4 +1,4 @@
-"""How a subscription is created, changed and ended, by any request."""
+"""Creates, changes and ends subscriptions, for all requests that do so."""
 
 from __future__ import annotations
 

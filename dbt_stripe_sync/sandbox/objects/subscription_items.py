@@ -61,7 +61,7 @@ def price_for(work: Work, given: dict[str, Any], param: str, currency: str | Non
 
 
 def put_items(work: Work, subscription: Body, given: list[Body], *, param: str = "items") -> None:
-    """Change the items by a request: by id if it names one, otherwise as a new item. Raises `ApiError`."""
+    """Change the items as a request asks: by id if it names one, otherwise as a new item. Raises `ApiError`."""
     for index, item in enumerate(given):
         at = f"{param}[{index}]"
         if item.get("id"):

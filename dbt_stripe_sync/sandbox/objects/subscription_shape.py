@@ -1,4 +1,4 @@
-"""What a subscription shows before anything is known of it."""
+"""The initial shape of a subscription."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhook endpoints: stored and shown, never called. Only the answer to their creation has their secret."""
+"""Webhook endpoints: stored and returned, never called. Only the answer to their creation contains their secret."""
 
 from __future__ import annotations
 

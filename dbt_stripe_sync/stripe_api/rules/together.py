@@ -246,9 +246,9 @@ class ValueNeeds(Struct, frozen=True):
 
 
 class NeedsWhen(Struct, frozen=True):
-    """A hash whose `trigger` has a certain value, or any at all, has one of some others; the path leads to the hash.
+    """A hash whose `trigger` is set, possibly to a certain value, has one of some other parameters.
 
-    `default` is what the trigger is where it is missing.
+    The path leads to the hash. `default` is the value of the trigger if it is missing.
     """
 
     trigger: str
