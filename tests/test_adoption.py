@@ -341,7 +341,7 @@ def test_a_subscription_is_adopted_with_its_items(business):
 # ── an address in another case ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_address_that_differs_in_case_alone_makes_no_second_customer(business):
+def test_an_address_that_differs_only_in_case_creates_no_second_customer(business):
     theirs = [person(business, "Ann@Example.com"), person(business, "bob@example.com")]
     people(business, ("c1", "ann@example.com", "A"), ("c2", "BOB@example.com", "B"), match=["email"])
 
@@ -502,7 +502,7 @@ def late(business, clock):
         yield business
 
 
-def test_what_a_lost_state_has_made_is_found_however_late_search_is(late):
+def test_what_a_lost_state_has_created_is_found_however_late_search_is(late):
     late.state.unlink()
 
     ran = run(late)
@@ -553,7 +553,7 @@ def test_a_forgotten_row_whose_object_is_its_own_no_more_gets_another(late, how)
     assert late.write_calls() == ["POST /v1/customers"]
 
 
-def test_a_forgotten_row_of_which_stripe_cannot_be_asked_is_not_made_again(late):
+def test_a_forgotten_row_of_which_stripe_cannot_be_asked_is_not_created_again(late):
     people(late, ("c1", "a@example.com", "A"), ("c2", "b@example.com", "B"))
     run(late)
     assert late.cli("state", "forget", "people", "c1").exit_code == 0

@@ -25,7 +25,7 @@ def records_of(business, sync="customers"):
 
 
 @pytest.mark.telling
-def test_each_run_leaves_its_results_and_its_report_beside_dbts_own(customers):
+def test_each_run_leaves_its_results_and_its_report_next_to_dbts_own(customers):
     customers.cli()
 
     target = customers.root / "target"
@@ -163,7 +163,7 @@ def test_retry_takes_up_rows_that_were_rejected_before_they_were_sent(customers)
 
 
 @pytest.mark.telling
-def test_a_forgotten_record_comes_back_by_its_tag_and_nothing_is_made_twice(customers):
+def test_a_forgotten_record_comes_back_by_its_tag_and_nothing_is_created_twice(customers):
     customers.cli()
     before = records_of(customers)
 
@@ -179,7 +179,7 @@ def test_a_forgotten_record_comes_back_by_its_tag_and_nothing_is_made_twice(cust
     assert records_of(customers) == before
 
 
-def test_a_forgotten_record_of_an_object_that_is_gone_makes_a_new_one(customers):
+def test_a_forgotten_record_of_an_object_that_is_gone_creates_a_new_one(customers):
     customers.cli()
     gone = records_of(customers)["2"]
     request = Request(f"{customers.stripe.url}/v1/customers/{gone}", method="DELETE")  # noqa: S310 - our own server

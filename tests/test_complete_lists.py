@@ -60,7 +60,7 @@ def subscribed(business, price):
 
 @pytest.mark.telling
 @pytest.mark.parametrize("rebuild", [True, False], ids=["rebuilt", "found by its tag"])
-def test_an_ended_subscription_of_a_lost_state_is_not_made_again(business, api, price, rebuild):
+def test_an_ended_subscription_of_a_lost_state_is_not_created_again(business, api, price, rebuild):
     subscribed(business, price)
     (made,) = business.stripe.objects("subscription")
     api.subscriptions.cancel(made["id"])

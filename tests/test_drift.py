@@ -119,7 +119,7 @@ def test_keep_leaves_it_and_says_so_once(business, people):
 
 
 @pytest.mark.parametrize("on_drift", ["report", "keep"])
-def test_what_a_row_changes_elsewhere_is_sent_beside_what_others_changed(business, people, on_drift):
+def test_what_a_row_changes_elsewhere_is_sent_with_what_others_changed(business, people, on_drift):
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", name="Anna")
     people((1, "new@example.com", "Ann", "team"), BOB, on_drift=on_drift)
@@ -198,7 +198,7 @@ def test_a_deleted_object_is_rejected_until_its_sync_says_more(business):
     assert writes(business) == []
 
 
-def test_a_deleted_object_is_made_again_where_its_sync_says_so(business, people):
+def test_a_deleted_object_is_created_again_where_its_sync_says_so(business, people):
     people(ANN, BOB, on_deleted="recreate")
     ann = customers(business)["Ann"]
     by_hand(business, f"customers/{ann['id']}", method="DELETE")

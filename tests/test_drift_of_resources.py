@@ -118,7 +118,7 @@ def test_edits_of_all_kinds_are_found_together(shop):
     }
 
 
-def test_an_item_of_somebody_else_is_no_drift_and_stays(shop):
+def test_an_item_of_somebody_else_is_not_drift_and_stays(shop):
     subscription = only(shop, "subscription")
     product = by_hand(shop, "products", name="Add-on")["id"]
     addon = by_hand(
@@ -165,7 +165,7 @@ def test_a_canceled_subscription_stays_ended_unless_its_sync_restarts_it(shop):
     assert run(shop, "plan", "--refresh").exit_code == 0
 
 
-def test_a_deleted_coupon_is_made_again(shop):
+def test_a_deleted_coupon_is_created_again(shop):
     by_hand(shop, f"coupons/{only(shop, 'coupon')['id']}", method="DELETE")
     shop.sync(
         "coupons",
@@ -188,7 +188,7 @@ def many(business, count, **meta):
     business.sync("many", resource="customer", key="id", fields={"name": "name"}, **meta)
 
 
-def test_a_thousand_objects_are_read_with_lists_and_the_cost_is_said_before(business):
+def test_a_thousand_objects_are_read_with_lists_and_the_cost_is_reported_before(business):
     many(business, 1000)
     run(business)
     edited = business.stripe.objects("customer")[500]

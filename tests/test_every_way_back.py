@@ -70,7 +70,7 @@ WALKED = {
     "no-state": "test_ways_back_state.py::test_there_is_no_state_before_the_first_run",
     "nothing-owed": "test_ways_back_state.py::test_the_command_that_a_hint_names_shows_what_there_is",
     "short-salt": "test_ways_back_state.py::test_a_salt_that_is_too_short_is_replaced",
-    "state-behind": "crash/test_lost_state.py::test_a_backup_that_is_older_than_its_objects_makes_nothing_twice",
+    "state-behind": "crash/test_lost_state.py::test_a_backup_that_is_older_than_its_objects_creates_nothing_twice",
     "state-damaged": "test_ways_back_state.py::test_a_damaged_state_is_put_back_or_rebuilt",
     "state-disk-full": "faults/test_other_faults.py::test_a_full_disk_ends_the_run_and_loses_nothing",
     "state-locked": "test_ways_back_state.py::test_a_state_that_another_program_holds_is_free_once_that_ends",

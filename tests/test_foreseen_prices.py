@@ -181,7 +181,7 @@ def test_a_billing_anchor_after_the_first_period_is_known_to_the_plan(business, 
     assert stripe.count("subscription") == 2
 
 
-def test_a_quote_without_a_customer_is_not_made_where_it_is_to_be_finalized(business, stripe, api):
+def test_a_quote_without_a_customer_is_not_created_if_it_is_to_be_finalized(business, stripe, api):
     customer, price = api.customers.create({"email": "a@example.com"}).id, new_price(api)
     business.rows("quotes", ("q1", None, price), ("q2", customer, price), columns="id text, cu text, price text")
     fields = {"customer": "cu", "line_items": [{"price": "price"}]}
@@ -192,7 +192,7 @@ def test_a_quote_without_a_customer_is_not_made_where_it_is_to_be_finalized(busi
     assert [quote["status"] for quote in stripe.objects("quote")] == ["open"]
 
 
-def test_a_quote_that_was_made_without_a_customer_is_not_finalized_until_it_has_one(business, stripe, api):
+def test_a_quote_that_was_created_without_a_customer_is_not_finalized_until_it_has_one(business, stripe, api):
     customer, price = api.customers.create({"email": "a@example.com"}).id, new_price(api)
     business.rows("quotes", ("q1", None, price), columns="id text, cu text, price text")
     fields = {"customer": "cu", "line_items": [{"price": "price"}]}

@@ -119,7 +119,7 @@ def test_parse_prints_its_problems_as_data(customers):
         lambda shop: shop.stripe.stop(),
     ],
 )
-def test_whatever_is_broken_is_said_as_json(customers, break_it):
+def test_whatever_is_broken_is_reported_as_json(customers, break_it):
     break_it(customers)
 
     ran = customers.cli("run", "--log-format", "json")

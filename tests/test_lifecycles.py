@@ -109,7 +109,7 @@ def tax_ids(business, *rows, **meta):
     )
 
 
-def test_a_nested_object_is_made_under_its_parent_replaced_and_deleted(billed):
+def test_a_nested_object_is_created_under_its_parent_replaced_and_deleted(billed):
     tax_ids(billed, ("t1", "c1", "DE111111111"), ("t2", "c1", "DE222222222"), on_removed="delete")
     run(billed)
     customer = only(billed, "customer")["id"]

@@ -285,7 +285,7 @@ def test_existing_objects_are_adopted_by_match(customers):
     assert customers.stripe.count("customer") == 3
 
 
-def test_state_that_was_lost_makes_nothing_twice(customers):
+def test_state_that_was_lost_creates_nothing_twice(customers):
     customers.cli()
     customers.state.unlink()
 

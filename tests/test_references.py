@@ -207,7 +207,7 @@ def test_a_look_up_that_finds_two_names_both_and_not_the_value(business):
 
 
 @pytest.mark.parametrize("strangers", [0, 120], ids=["listed", "searched"])
-def test_an_address_that_differs_in_case_alone_is_ambiguous_and_names_the_customer(business, strangers):
+def test_an_address_that_differs_only_in_case_is_ambiguous_and_names_the_customer(business, strangers):
     found = person(business, "Ann@Example.com")
     for number in range(strangers):
         person(business, f"{number}@example.com")
@@ -222,7 +222,7 @@ def test_an_address_that_differs_in_case_alone_is_ambiguous_and_names_the_custom
     assert business.stripe.count("invoice") == 0
 
 
-def test_a_look_up_that_ignores_case_refers_to_what_differs_in_case_alone_and_prefers_what_does_not(business):
+def test_a_look_up_that_ignores_case_refers_to_what_differs_only_in_case_and_prefers_what_does_not(business):
     ann, bob = person(business, "Ann@Example.com"), person(business, "bob@example.com")
     person(business, "BOB@example.com")
     rows = [("i1", "ann@example.com", "one"), ("i2", "bob@example.com", "two")]
@@ -235,7 +235,7 @@ def test_a_look_up_that_ignores_case_refers_to_what_differs_in_case_alone_and_pr
     assert whose(business) == {"one": ann, "two": bob}
 
 
-def test_a_look_up_that_ignores_case_names_all_that_differ_in_case_alone(business):
+def test_a_look_up_that_ignores_case_names_all_that_differ_only_in_case(business):
     both = sorted([person(business, "Ann@Example.com"), person(business, "ANN@example.com")])
     invoices(business, ("i1", "ann@example.com", "one"), lookup="customer", by="email", column="who")
     business.models["invoices"]["meta"]["stripe_sync"]["match_email"] = "ignore_case"

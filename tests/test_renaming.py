@@ -29,7 +29,7 @@ PEOPLE = ["shop/people/1", "shop/people/2", "shop/people/3"]
 CUSTOMERS = ["shop/customers/1", "shop/customers/2", "shop/customers/3"]
 
 
-def test_moving_records_is_said_with_what_the_next_run_does_and_sends_nothing(renamed):
+def test_moving_records_explains_what_the_next_run_does_and_sends_nothing(renamed):
     moved = renamed.cli("state", "mv", "customers", "people")
 
     assert moved.out.splitlines() == [
@@ -61,7 +61,7 @@ def test_the_new_name_is_planned_like_any_change_and_sent_once(renamed):
     assert renamed.write_calls() == []
 
 
-def test_a_state_that_is_lost_after_the_renaming_makes_nothing_twice(renamed):
+def test_a_state_that_is_lost_after_the_renaming_creates_nothing_twice(renamed):
     renamed.cli("state", "mv", "customers", "people")
     renamed.cli()
     renamed.state.unlink()

@@ -470,7 +470,7 @@ def test_another_plan_that_was_applied_in_between_makes_the_first_one_stale(bill
     assert "warning[continued]: 13 changes of this plan were done already" in again.text
 
 
-def test_an_object_whose_second_call_was_refused_is_not_made_again(business, plan):
+def test_an_object_whose_second_call_was_refused_is_not_created_again(business, plan):
     business.rows("invoices", (1, "first"), columns="id int, memo text")
     business.rows("people", (1, "a@example.com"), columns="id int, email text")
     business.sync("people", resource="customer", key="id", fields={"email": "email"})

@@ -14,7 +14,7 @@ NOW = {"start_date": {"value": "now"}}
 
 
 @pytest.mark.parametrize("phase", [{}, NOW], ids=["no start", "now"])
-def test_a_schedule_is_made_and_its_phases_are_changed_from_where_they_began(business, phase):
+def test_a_schedule_is_created_and_its_phases_are_changed_from_where_they_began(business, phase):
     api = stripe.StripeClient(Sandbox.api_key, base_addresses={"api": business.stripe.url}).v1
     product = api.products.create({"name": "X"})["id"]
     monthly: Any = {"product": product, "currency": "usd", "recurring": {"interval": "month"}}

@@ -102,7 +102,7 @@ def test_what_people_write_is_not_limited(source):
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(max_size=40), count=st.integers(0, 10**12))
-def test_a_product_is_made_or_refused_by_its_size(text, count):
+def test_a_product_is_computed_or_refused_by_its_size(text, count):
     row = {"t": text, "n": count}
     if len(text) * count <= MOST_CHARACTERS:
         assert render_template("[[ t * n ]]", row) == (text * count).strip()

@@ -19,7 +19,7 @@ USAGE = Path(__file__).parent.parent / "docs" / "usage.md"
 # ── meters ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_meter_is_made_and_only_its_name_can_change(metered):
+def test_a_meter_is_created_and_only_its_name_can_change(metered):
     run(metered)
     (made,) = metered.stripe.objects("billing.meter")
     meters(metered, ("api", "API calls"))

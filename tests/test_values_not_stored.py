@@ -659,7 +659,7 @@ def put_desks(business, *rows):
     business.rows("desks", *desks, columns="id int, person int, code text, seats int, prorate text")
 
 
-def test_how_a_change_is_charged_is_said_again_though_only_its_hash_is_known(desks):
+def test_how_a_change_is_charged_is_sent_again_though_only_its_hash_is_known(desks):
     put_desks(desks, (1, 5, None), (2, 1, "none"))
 
     ran = desks.cli()

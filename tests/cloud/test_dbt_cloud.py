@@ -360,7 +360,7 @@ def test_all_that_the_environment_lacks_is_reported_at_once(remote, monkeypatch)
 
 
 @pytest.mark.parametrize("host", ["https://cloud.getdbt.com/api", "ftp://x", "https://user@x", "http://[::1", "//"])
-def test_an_address_that_is_no_host_is_reported(remote, monkeypatch, host):
+def test_an_address_that_is_not_a_host_is_reported(remote, monkeypatch, host):
     monkeypatch.setenv("DBT_CLOUD_HOST", host)
 
     ran = remote.cli("run", "--dbt-cloud-run", "1")

@@ -87,7 +87,7 @@ def test_columns_are_looked_for_in_what_is_not_valid_too(project):
         assert any(f"reads column `{column}`" in summary for summary in missing), column
 
 
-def test_what_is_wrong_in_child_rows_is_said_though_their_model_is_misspelt(project):
+def test_what_is_wrong_in_child_rows_is_reported_though_their_model_is_misspelled(project):
     project.add("people", "resource: customer\nkey: id\nfields: {email: email}\n")
     project.add_plain("lines")
     project.add(

@@ -37,7 +37,7 @@ def test_a_mistake_is_explained_in_full(project, case):
     assert project.problems() == [case["text"].rstrip("\n")]
 
 
-def test_every_mistake_of_a_project_is_said_at_once(project):
+def test_every_mistake_of_a_project_is_reported_at_once(project):
     for index, case in enumerate(CASES):
         add(project, {f"m{index}_{name}": written for name, written in case["models"].items()})
 

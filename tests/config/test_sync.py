@@ -223,7 +223,7 @@ def test_a_map_comes_from_one_column_or_a_constant(project):
     assert values(two) == {"metadata": Constant(value={"team": "growth"})}
 
 
-def test_words_beside_a_number_are_constants_too(project):
+def test_words_besides_a_number_are_constants_too(project):
     project.add("subs", "resource: subscription\nkey: id\nfields: {customer: c, items: i, trial_end: {value: now}}")
 
     assert values(project.sync())["trial_end"] == Constant(value="now")

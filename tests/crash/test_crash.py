@@ -24,7 +24,7 @@ KILLS_OF_SAVED_PLANS = 6
 
 @pytest.mark.parametrize("shop", ["cold"], indirect=True)
 @pytest.mark.parametrize("points", [MAKING_THE_STATE[:1], MAKING_THE_STATE[1:]], ids=["one kill", "kill after kill"])
-def test_a_state_that_dies_while_it_is_made_is_made_by_the_next_run(few, points):
+def test_a_state_whose_creation_is_killed_is_created_by_the_next_run(few, points):
     few.write(0)
 
     for point in points:

@@ -73,7 +73,7 @@ def test_a_log_that_is_killed_at_any_statement_is_caught_up_with_nothing_twice(l
     assert kills > 25
 
 
-def test_runs_that_are_killed_while_they_log_make_nothing_twice_in_stripe_and_lose_no_run(logged, killed):
+def test_runs_that_are_killed_while_they_log_create_nothing_twice_in_stripe_and_lose_no_run(logged, killed):
     """Kills that go on from one another: what is logged grows with each run."""
     kills = 0
     for nth in range(1, 40, 4):

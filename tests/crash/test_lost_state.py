@@ -101,7 +101,7 @@ def test_a_state_that_comes_back_from_its_export_is_the_same_to_the_last_row(sho
     assert shop.write_calls() == []
 
 
-def test_all_that_is_forgotten_is_found_again_and_nothing_is_made_twice(shop):
+def test_all_that_is_forgotten_is_found_again_and_nothing_is_created_twice(shop):
     before = records_of(shop)
     for name in TAGGABLE:
         assert shop.cli("state", "forget", name, "--all").exit_code == 0
@@ -116,7 +116,7 @@ def test_all_that_is_forgotten_is_found_again_and_nothing_is_made_twice(shop):
 
 
 @pytest.mark.telling
-def test_a_backup_that_is_older_than_its_objects_makes_nothing_twice(customers, tmp_path):
+def test_a_backup_that_is_older_than_its_objects_creates_nothing_twice(customers, tmp_path):
     people = ((1, "a@example.com", "Ann"), (2, "b@example.com", "Bob"))
     customers.rows("customers", *people, columns="id int, email text, name text")
     assert customers.cli().exit_code == 0
@@ -140,7 +140,7 @@ def test_a_backup_that_is_older_than_its_objects_makes_nothing_twice(customers, 
     assert len(records_of(customers)) == 3
 
 
-def test_a_backup_with_the_plan_that_was_made_from_it_makes_nothing_twice(customers, tmp_path):
+def test_a_backup_with_the_plan_that_was_made_from_it_creates_nothing_twice(customers, tmp_path):
     assert customers.cli().exit_code == 0
     people = ((1, "a@example.com", "Ann"), (2, "b@example.com", "Bob"), (3, "c@example.com", "Cem"))
     rows = (*people, (4, "d@example.com", "Dee"))

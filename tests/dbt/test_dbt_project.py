@@ -163,7 +163,7 @@ def test_no_project(folder):
     )
 
 
-def test_no_profiles_names_the_way_out_in_dbt_cloud_too(folder):
+def test_no_profiles_has_a_hint_in_dbt_cloud_too(folder):
     (folder.root / "profiles.yml").unlink()
 
     assert folder.problem() == (

@@ -72,7 +72,7 @@ def test_the_schema_shows_which_target_was_built(find, outputs, built):
     assert find(outputs, "prod", *built).code == "other-target"
 
 
-def test_the_message_names_both_targets_and_the_way_out(find):
+def test_the_message_names_both_targets_and_has_a_hint(find):
     assert text_of_problem(find(POSTGRES, "prod", ("gym", "dbt_ann", None))) == (
         "error[other-target]: dbt has built target `dev` (gym.dbt_ann), and this is target `prod` (gym.analytics)\n"
         "  at /shop/target/manifest.json\n\n"

@@ -104,7 +104,7 @@ def test_a_few_answers_are_enough_and_nothing_is_asked_twice(sold):
 
 
 @each_kind
-def test_nothing_is_made_beside_an_object_that_was_found(sold):
+def test_nothing_is_created_next_to_an_object_that_was_found(sold):
     for where, _, observed, decision in walked(sold):
         found = observed.found is not None and any(is_alive(body) for body in observed.found.objects)
         if found and isinstance(decision, Change):
@@ -136,7 +136,7 @@ def test_a_row_has_one_object_and_only_a_replacement_or_a_removal_ends_one(sold)
 
 
 @each_kind
-def test_a_row_that_left_never_makes_anything(sold):
+def test_a_row_that_left_never_creates_anything(sold):
     for where, case, _, decision in walked(sold):
         if case.row.diff.kind is Kind.REMOVED:
             assert not (isinstance(decision, Change) and decision.action in MAKES), where
@@ -164,7 +164,7 @@ def test_an_update_sends_only_what_differs(sold):
 
 
 @each_kind
-def test_an_object_that_was_deleted_by_hand_is_made_again_only_where_the_sync_says_so(sold):
+def test_an_object_that_was_deleted_by_hand_is_created_again_only_where_the_sync_says_so(sold):
     for where, case, observed, decision in walked(sold):
         diff = case.row.diff
         if diff.stripe_id is None or diff.kind is Kind.REMOVED or case.rules.sync.on_deleted is OnDeleted.RECREATE:
@@ -182,7 +182,7 @@ def test_what_has_ended_is_not_begun_again_unless_the_sync_says_so(sold):
 
 
 @each_kind
-def test_a_sync_that_inserts_changes_nothing_and_one_that_updates_makes_nothing(sold):
+def test_a_sync_that_inserts_changes_nothing_and_one_that_updates_creates_nothing(sold):
     for case in CASES.values():
         modes = {Mode.INSERT, Mode.UPDATE} & case.rules.lifecycle.modes
         is_tag_alone = TAGGED_AS in case.row.diff.params

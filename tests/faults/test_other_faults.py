@@ -201,7 +201,7 @@ def change_version(shop, version):
 
 
 @pytest.mark.telling
-def test_a_warehouse_that_dies_in_mid_read_sends_nothing(shop):
+def test_a_warehouse_that_dies_during_a_read_sends_nothing(shop):
     rows = 500_000
     sync = shop.business.models["customers"]["meta"]["stripe_sync"]
     shop.business.sync("customers", **sync, on_removed="delete", limits={"max_removed": "100%"})
@@ -231,7 +231,7 @@ def damage(file):
         opened.write(os.urandom(size // 4))
 
 
-def test_a_clock_that_steps_back_makes_nothing_twice(shop):
+def test_a_clock_that_steps_back_creates_nothing_twice(shop):
     shop.stripe.inject(Fault.cut(after_effect=True, count=None, **CREATION))
     shop.run()
     shop.stripe.clear_faults()
@@ -245,7 +245,7 @@ def test_a_clock_that_steps_back_makes_nothing_twice(shop):
     shop.check_that_all_is_well()
 
 
-def test_a_clock_that_steps_back_in_mid_run_paces_no_differently(shop):
+def test_a_clock_that_steps_back_during_a_run_paces_no_differently(shop):
     shop.run()
     shop.clock.move(timedelta(days=-400))
     shop.business.table("customers", "SELECT id, email, name || '!' AS name FROM customers")

@@ -95,7 +95,7 @@ def test_a_stripe_that_is_not_there_stops_the_run_before_anything(shop):
     shop.check_that_all_is_well()
 
 
-def test_a_stripe_that_goes_in_mid_run_leaves_nothing_that_the_next_run_does_not_settle(shop):
+def test_a_stripe_that_goes_during_a_run_leaves_nothing_that_the_next_run_does_not_settle(shop):
     shop.stripe.inject(Fault.latency(0.3, count=None, **CREATION))
 
     def go():

@@ -139,7 +139,7 @@ TRANSIENT = {
 
 
 @pytest.mark.parametrize("name", TRANSIENT)
-def test_trouble_that_passes_makes_exactly_one_object(stripe, sandbox, key, name):
+def test_trouble_that_passes_creates_exactly_one_object(stripe, sandbox, key, name):
     sandbox.inject(TRANSIENT[name])
     answer = stripe.send("customer", "create", key=key, name=name)
     assert answer.verdict is Verdict.DONE
@@ -373,7 +373,7 @@ def test_an_empty_list_has_no_pages(stripe):
     assert stripe.pages("shipping_rate", limit=3) == []
 
 
-def test_a_page_that_cannot_be_had_is_no_empty_page(stripe, sandbox):
+def test_a_page_that_cannot_be_had_is_not_an_empty_page(stripe, sandbox):
     sandbox.inject(Fault.status_code(503, count=None))
     with pytest.raises(StripeError, match="stripe-read-failed"):
         stripe.pages("customer")
@@ -413,7 +413,7 @@ def test_an_organizations_key_names_its_account_in_each_request(connect, key):
     assert b"Stripe-Context: acct_1Named" in received[0]
 
 
-def test_a_key_that_stripe_does_not_know_is_a_problem_with_its_way_out(connect, sandbox):
+def test_a_key_that_stripe_does_not_know_is_a_problem_with_a_hint(connect, sandbox):
     with pytest.raises(StripeError) as caught:
         connect(sandbox.url, "sk_wrong_12345678").account()
     problem = caught.value.problems[0]

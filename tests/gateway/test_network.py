@@ -63,7 +63,7 @@ def self_signed(folder):
         yield f"https://localhost:{listener.getsockname()[1]}", tries
 
 
-def test_a_certificate_that_is_not_trusted_is_said_at_once_and_nothing_is_sent(connect, tmp_path):
+def test_a_certificate_that_is_not_trusted_is_reported_at_once_and_nothing_is_sent(connect, tmp_path):
     with self_signed(tmp_path) as (url, tries):
         caller = connect(url, KEY)
         with pytest.raises(StripeError) as caught:
@@ -115,7 +115,7 @@ def test_the_environment_names_the_proxy(monkeypatch, variables, proxy):
 
 
 @pytest.mark.parametrize("proxy", ["socks5://proxy.example:1080", "http://proxy.example:port", "http://", "http://[x"])
-def test_a_proxy_that_cannot_be_used_is_said_before_a_connection(monkeypatch, proxy):
+def test_a_proxy_that_cannot_be_used_is_reported_before_a_connection(monkeypatch, proxy):
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigError, match="bad-proxy"):
         find_proxy("https://api.stripe.com")
@@ -143,7 +143,7 @@ def test_a_bad_address_is_refused_and_not_repeated(url):
     assert "sk_test" not in str(caught.value)
 
 
-def test_after_five_seconds_it_is_said_what_is_waited_for(connect, monkeypatch, caplog):
+def test_after_five_seconds_the_wait_is_explained(connect, monkeypatch, caplog):
     monkeypatch.setattr(gateway_http, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(gateway_http, "_said_at", float("-inf"))
     with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.WARNING):
@@ -153,7 +153,7 @@ def test_after_five_seconds_it_is_said_what_is_waited_for(connect, monkeypatch, 
     assert KEY not in caplog.text
 
 
-def test_a_proxys_password_is_not_said(connect, monkeypatch, caplog):
+def test_a_proxys_password_is_not_shown(connect, monkeypatch, caplog):
     monkeypatch.setattr(gateway_http, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(gateway_http, "_said_at", float("-inf"))
     with socket.create_server(("127.0.0.1", 0)) as listener, caplog.at_level(logging.WARNING):

@@ -55,7 +55,7 @@ def test_a_write_that_may_have_acted_is_never_called_refused(reply, in_doubt):
 
 @settings(max_examples=up_to(500), deadline=None)
 @given(REPLIES)
-def test_done_is_said_only_where_stripe_has_said_so(reply):
+def test_a_change_is_done_only_if_stripe_confirms_it(reply):
     answer = build_answer(reply, is_read=False, in_doubt=False, attempts=1)
     assert (answer.verdict is Verdict.DONE) == (
         reply.status is not None and reply.status < 300 and reply.foreign is None

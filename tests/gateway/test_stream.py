@@ -136,7 +136,7 @@ def test_where_the_meters_cant_be_read_nothing_is_sent(stripe, sandbox):
     assert later.verdict is Verdict.DONE
 
 
-def test_a_meter_that_was_made_meanwhile_is_found_a_little_later(stripe, clock):
+def test_a_meter_that_was_created_meanwhile_is_found_a_little_later(stripe, clock):
     stream(stripe, call_of(1))
     stripe.send("billing.meter", "create", key="other", **{**METER, "event_name": "others"})
 

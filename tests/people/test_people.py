@@ -172,7 +172,7 @@ def test_a_target_that_was_not_built_is_not_read(gym):
     assert gym.stripe.count("customer") == 0
 
 
-def test_mistakes_of_every_model_are_said_at_once(gym):
+def test_mistakes_of_every_model_are_reported_at_once(gym):
     """Where dbt has the plugin, `dbt parse` itself says them."""
     shutil.copy(HERE / "many_yaml_mistakes.yml", gym.root / "models" / "schema.yml")
 
@@ -222,7 +222,7 @@ def test_what_a_run_does_can_be_looked_at_meanwhile(open_gym):
 # ── the one on call ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_customer_that_somebody_deleted_is_no_dead_end(open_gym):
+def test_a_customer_that_somebody_deleted_is_not_a_dead_end(open_gym):
     """Every hint is followed literally, and the last run has the member and the contract in Stripe again."""
     (gone,) = [c for c in open_gym.stripe.objects("customer") if c["metadata"].get("member_no") == "12"]
     client = stripe_sdk.StripeClient(open_gym.stripe.api_key, base_addresses={"api": open_gym.stripe.url})
@@ -256,7 +256,7 @@ def test_a_second_wave_of_mistakes_is_in_the_first(gym):
         assert mistake in text, mistake
 
 
-def test_a_run_that_continues_can_be_planned_beside_and_looked_at(gym):
+def test_a_run_that_continues_can_be_planned_and_inspected_meanwhile(gym):
     project = gym.root / "dbt_project.yml"
     project.write_text(project.read_text().replace("5000", "8"))
     gym.run_dbt("parse")

@@ -187,7 +187,7 @@ EXPIRED = {
 
 
 @on_every_server
-def test_credentials_that_expire_in_mid_run_stop_it_before_its_next_call(many, front, url, objects):
+def test_credentials_that_expire_during_a_run_stop_it_before_its_next_call(many, front, url, objects):
     status, code, words = EXPIRED[url[:2]]
     front.fail(".", status, code=code, after=12)
 

@@ -95,7 +95,7 @@ def test_it_is_waited_for_as_long_as_one_says(shop, tmp_path):
     assert ran.exit_code == 0, ran.text
 
 
-def test_two_runners_that_race_make_each_object_once(shop, stripe, tmp_path):
+def test_two_runners_that_race_create_each_object_once(shop, stripe, tmp_path):
     many(shop, 60)
     runners = [runner(shop, tmp_path / f"m{n}" / "dev.duckdb", "--wait-for-lock", "200") for n in range(2)]
     said = [process.communicate()[0] for process in runners]
@@ -166,7 +166,7 @@ def test_a_machine_that_slept_finds_its_place_taken(shop, stripe, tmp_path):
 
 
 @pytest.mark.slow
-def test_runners_whose_clocks_differ_make_each_object_once(shop, stripe, tmp_path):
+def test_runners_whose_clocks_differ_create_each_object_once(shop, stripe, tmp_path):
     """One is two minutes behind, one right, one two minutes ahead: that one takes a live run's lease for an old one."""
     many(shop, 60)
     stripe.inject(Fault.latency(0.2, method="POST", count=None))

@@ -133,7 +133,7 @@ def test_the_log_alone_gives_the_same_tables_as_the_machine_that_wrote_it(shop, 
     assert tables_of(copy) == theirs
 
 
-def test_a_snapshot_in_mid_run_has_all_that_was_written_until_then(shop, monkeypatch, objects, stripe):
+def test_a_snapshot_during_a_run_has_all_that_was_written_until_then(shop, monkeypatch, objects, stripe):
     monkeypatch.setattr(replica, "ENTRIES_PER_SNAPSHOT", 1)
     monkeypatch.setattr(replica, "SHARE_OF_SNAPSHOT", 0.0)
     shop.rows("customers", *[(i, f"{i}@example.com") for i in range(40)], columns="id int, email text")

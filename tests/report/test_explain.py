@@ -331,7 +331,7 @@ AS_STRIPE_SAYS_IT = [
 
 
 @pytest.mark.parametrize(("kind", "code", "param", "message", "meaning", "hint"), AS_STRIPE_SAYS_IT)
-def test_the_commonest_refusals_are_said_right(kind, code, param, message, meaning, hint):
+def test_the_commonest_refusals_are_explained_right(kind, code, param, message, meaning, hint):
     failure = StripeFailure(type=kind[0], status=kind[1], code=code, param=param, message=message)
 
     found = explain(failure)

@@ -125,7 +125,7 @@ def test_the_policy_allows_the_pages_own_style_and_script_alone():
     assert "@import" not in style
 
 
-def test_a_reference_to_an_object_that_was_never_made_is_named():
+def test_a_reference_to_an_object_that_was_never_created_is_named():
     call = PlannedCall(operation="create", target=None, params={"customer": Ref(sync="customers", key="7")})
     change = make_change("1", Action.CREATE, calls=(call,))
     page = render(make_report([make_outcome(change, Status.SKIPPED, reason="customers/7 was not written")]))

@@ -123,7 +123,7 @@ def test_figures_are_aligned_next_to_long_names_and_single_rows():
     assert len({line.index("unchanged") for line in lines}) == 1
 
 
-def test_money_in_a_list_is_in_the_currency_beside_it():
+def test_money_in_a_list_is_in_the_currency_next_to_it():
     before = [{"currency": "jpy", "unit_amount": 500}, {"currency": "usd", "unit_amount": 500}]
     after = [{"currency": "jpy", "unit_amount": 600}, {"currency": "usd", "unit_amount": 600}]
     change = make_change("1", changed={"tiers": (before, after)}, desired={"currency": "eur", "tiers": after})
@@ -246,7 +246,7 @@ def test_no_line_is_wider_than_the_terminal_and_none_holds_a_control_character(k
         assert line.isprintable() or not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in line)
 
 
-def test_what_a_call_sends_beside_the_differing_fields_is_shown_under_them():
+def test_what_a_call_sends_besides_the_differing_fields_is_shown_under_them():
     create = {"product": "prod_1", "unit_amount": 2, "metadata": {"dbt_stripe_sync": "shop/prices/gold"}}
     end = {"active": False, "lookup_key": "", "metadata": {"dbt_stripe_sync": ""}}
     changes = [

@@ -24,7 +24,7 @@ def texts(file):
 
 
 @pytest.mark.parametrize("folder", sorted(p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != WITH_KEYS))
-def test_no_word_of_our_own_is_taken_for_a_key(folder):
+def test_no_word_of_our_own_is_mistaken_for_a_key(folder):
     for file in (PACKAGE / folder).rglob("*.py"):
         for text in texts(file):
             assert hide_keys(text) == text, file

@@ -35,7 +35,7 @@ _ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_deleted_customer_stays_visible_as_deleted_and_leaves_the_lists": ("work._own",),
         "test_a_lookup_key_has_one_holder_and_can_be_transferred": ("prices._take_lookup_key",),
         "test_a_plan_brings_its_product": ("plans._product",),
-        "test_a_price_that_makes_no_sense_is_refused": (
+        "test_a_price_that_is_invalid_is_refused": (
             "prices._product_of",
             "strictness.enforce_rules",
         ),

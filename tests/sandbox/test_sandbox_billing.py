@@ -176,7 +176,7 @@ def test_deleting_a_customer_cancels_its_subscriptions(api, subscribe, customer)
         ({"discounts": [{"coupon": "NONE"}]}, "No such coupon"),
     ],
 )
-def test_a_subscription_that_makes_no_sense_is_refused(subscribe, sandbox, params, message):
+def test_a_subscription_that_is_invalid_is_refused(subscribe, sandbox, params, message):
     with pytest.raises(stripe.InvalidRequestError, match=message):
         subscribe(**params)
     assert sandbox.count("subscription") == 0

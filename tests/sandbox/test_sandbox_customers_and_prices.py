@@ -91,7 +91,7 @@ def test_a_lookup_key_has_one_holder_and_can_be_transferred(api, product):
         ({"currency": "usd", "unit_amount": 1, "product": "prod_none"}, "product"),
     ],
 )
-def test_a_price_that_makes_no_sense_is_refused(api, product, params, param):
+def test_a_price_that_is_invalid_is_refused(api, product, params, param):
     assert refused(api.prices.create, {"product": product.id, **params}).param == param
 
 

@@ -92,7 +92,7 @@ def test_a_wrong_control_says_so(sandbox, path, method, body, status):
     answer.value.close()
 
 
-def test_a_file_that_is_no_data_file_is_left_alone(tmp_path):
+def test_a_file_that_is_not_a_data_file_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("dear diary" * 100)
     with pytest.raises(ValueError, match="no data file"):

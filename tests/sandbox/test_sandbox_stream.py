@@ -97,7 +97,7 @@ def test_an_identifier_counts_once_a_day_whichever_way_it_comes(sandbox, account
     assert made["e1"] == before[0]["created"] + DAY
 
 
-def test_what_is_wrong_with_an_event_is_not_said_and_the_event_is_not_kept(sandbox, send, clock):
+def test_what_is_wrong_with_an_event_is_not_reported_and_the_event_is_not_kept(sandbox, send, clock):
     late = datetime.fromtimestamp(clock.seconds - 36 * DAY, UTC).isoformat()
     wrong = [
         {**EVENT, "identifier": "w1", "event_name": "others"},

@@ -104,7 +104,7 @@ def test_the_amounts_in_other_currencies_are_of_the_prices_scheme(scheme, option
     assert not list(kept)
 
 
-def test_what_an_object_has_beside_a_parameter_is_known():
+def test_what_an_object_has_besides_a_parameter_is_known():
     options = {"currency_options": {"eur": {"amount_off": 5}}}
     assert [v.path for v in check_rules("coupon", "update", options, known={"percent_off": 10})] == [
         ("currency_options",)

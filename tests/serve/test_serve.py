@@ -129,7 +129,7 @@ def test_deliveries_are_synced_one_at_a_time_in_their_order(shop, start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_is_queued_and_what_is_running_is_taken_up_after_a_restart(shop, start, number):
+def test_what_is_queued_and_what_is_running_is_queued_again_after_a_restart(shop, start, number):
     run = shop.build()
     shop.cloud.fail(f"/runs/{run.id}/", 429, times=4, headers={"Retry-After": "3"})
     server = start()

@@ -58,7 +58,7 @@ def holder(path):
         process.stdout.close()
 
 
-def test_the_state_is_made_on_first_use_for_its_owner_alone(opened, path):
+def test_the_state_is_created_on_first_use_for_its_owner_only(opened, path):
     with opened() as state:
         state.put_records([record_of()], "run-1")
         assert {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()} == {

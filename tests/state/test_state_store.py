@@ -74,7 +74,7 @@ def test_the_last_outcome_of_a_row_wins_where_one_commit_holds_several(state):
     assert state.record("customers", "1") == record_of("1")
 
 
-def test_a_record_keeps_the_day_on_which_it_was_made(state, clock):
+def test_a_record_keeps_the_day_on_which_it_was_created(state, clock):
     state.put_records([record_of()], "run-1")
     made = clock.now()
     clock.moment += timedelta(days=3)
@@ -229,7 +229,7 @@ def test_records_can_be_forgotten_and_a_sync_renamed(state):
     assert state.record("people", "2") == record_of("2", "people")
 
 
-def test_a_row_that_was_forgotten_is_looked_for_in_stripe_before_it_is_made_again(state):
+def test_a_row_that_was_forgotten_is_looked_for_in_stripe_before_it_is_created_again(state):
     state.put_records([record_of("1"), record_of("2")], "run-1")
     state.forget("customers", ["1"])
     state.forget("customers", ["1", "2"])

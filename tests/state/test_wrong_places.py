@@ -53,7 +53,7 @@ def test_the_log_of_a_state_behind_a_link_is_its_owners_alone(opened, path, tmp_
         os.umask(mask)
 
 
-def test_a_state_that_is_moved_away_in_mid_run_takes_nothing_more(opened, path):
+def test_a_state_that_is_moved_away_during_a_run_takes_nothing_more(opened, path):
     with opened() as state:
         state.put_records([record_of("1")], "run-1")
         path.rename(path.with_name("away.duckdb"))

@@ -111,7 +111,7 @@ def test_a_draft_quote_follows_its_price(sold):
     sold.check_settled()
 
 
-def test_the_amount_of_a_shipping_rate_makes_a_new_one(shop):
+def test_the_amount_of_a_shipping_rate_creates_a_new_one(shop):
     """The case `n_shipping`: the amount is part of a hash that an update takes in other parts only."""
     shop.rows("ship", ("std", "Standard", 500), columns="id text, name text, cents int")
     shop.sync(
@@ -136,7 +136,7 @@ def test_the_amount_of_a_shipping_rate_makes_a_new_one(shop):
     shop.check_settled()
 
 
-def test_the_restrictions_of_a_promotion_code_make_a_new_one(shop):
+def test_the_restrictions_of_a_promotion_code_create_a_new_one(shop):
     shop.hand.v1.coupons.create({"id": "HALF", "percent_off": 50, "duration": "once"})
     shop.rows("codes", ("a", 1000), columns="id text, least int")
     shop.sync(
@@ -159,7 +159,7 @@ def test_the_restrictions_of_a_promotion_code_make_a_new_one(shop):
     shop.check_settled()
 
 
-def test_the_tax_behavior_of_a_price_is_set_once_and_then_makes_a_new_one(shop):
+def test_the_tax_behavior_of_a_price_is_set_once_and_then_creates_a_new_one(shop):
     fields = {"currency": USD, "unit_amount": "cents", "product_data.name": "id", "tax_behavior": "tax"}
     shop.sync("prices", resource="price", fields=fields)
     for tax in (None, "exclusive", "inclusive"):
@@ -173,7 +173,7 @@ def test_the_tax_behavior_of_a_price_is_set_once_and_then_makes_a_new_one(shop):
     shop.check_settled()
 
 
-def test_a_price_that_made_its_product_stays_with_it_when_it_is_replaced(shop):
+def test_a_price_that_created_its_product_stays_with_it_when_it_is_replaced(shop):
     """The case `revert`: not one more product each time."""
     shop.sync(
         "prices",

@@ -143,7 +143,7 @@ def test_an_item_that_leaves_with_the_subscription_that_is_replaced_is_gone(with
     with_items.check_settled()
 
 
-def test_a_feature_follows_a_product_that_was_deleted_and_made_again(shop):
+def test_a_feature_follows_a_product_that_was_deleted_and_created_again(shop):
     shop.rows("products", ("p", "Desk"), columns="id text, name text")
     shop.sync("products", resource="product", fields={"name": "name"}, on_deleted="recreate")
     feature = shop.hand.v1.entitlements.features.create({"name": "Export", "lookup_key": "export"}).id

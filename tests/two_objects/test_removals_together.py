@@ -243,7 +243,7 @@ def recreate(shop):
 
 
 @pytest.mark.parametrize("way", [forget, recreate])
-def test_a_customer_that_somebody_deleted_is_no_dead_end(contracts, way):
+def test_a_customer_that_somebody_deleted_is_not_a_dead_end(contracts, way):
     contracts.succeeds()
     ann = next(c["id"] for c in contracts.objects("customer") if c["email"].startswith("ann"))
     contracts.hand.v1.customers.delete(ann)
@@ -260,7 +260,7 @@ def test_a_customer_that_somebody_deleted_is_no_dead_end(contracts, way):
     contracts.check_settled()
 
 
-def test_with_restart_the_subscription_of_a_customer_that_is_made_again_is_made_again_too(contracts):
+def test_with_restart_the_subscription_of_a_customer_that_is_created_again_is_created_again_too(contracts):
     meta = contracts.business.models["subs"]["meta"]["stripe_sync"]
     contracts.business.sync("subs", **meta, when_ended="restart")
     contracts.succeeds()

@@ -99,7 +99,7 @@ def test_the_profiles_limits_apply_to_every_query():
         ({"api_endpoint": "https://x"}, "`api_endpoint` is not known to the driver"),
     ],
 )
-def test_what_the_driver_cannot_do_is_said_without_secrets(tmp_path, settings, summary):
+def test_what_the_driver_cannot_do_is_reported_without_secrets(tmp_path, settings, summary):
     with pytest.raises(WarehouseError) as caught:
         bigquery.build_options(PROJECT | settings, tmp_path)
 

@@ -55,7 +55,7 @@ def test_each_way_to_log_in_becomes_arguments_of_the_connector(settings, options
         ),
     ],
 )
-def test_what_cannot_be_done_is_said(target, summary):
+def test_what_cannot_be_done_is_reported(target, summary):
     with pytest.raises(WarehouseError) as caught:
         databricks.build_options(target)
 

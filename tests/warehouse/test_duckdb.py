@@ -224,7 +224,7 @@ def test_a_missing_file_asks_for_dbt_build(duckdb_file):
     assert not duckdb_file.path.exists()
 
 
-def test_a_database_in_memory_is_refused_with_the_way_out(duckdb_file):
+def test_a_database_in_memory_is_refused_with_a_hint(duckdb_file):
     with pytest.raises(WarehouseError) as caught:
         open_warehouse({"type": "duckdb"}, project_root=duckdb_file.path.parent, adapter=None)
 

@@ -160,7 +160,7 @@ def test_a_column_is_found_whatever_its_case_and_comes_back_as_it_was_asked_for(
     assert table.to_pylist() == [{"ID": 1, "email": "x", "select": 2, 'A "B"': 3}]
 
 
-def test_of_two_columns_that_differ_in_case_alone_the_exact_one_is_read(shop):
+def test_of_two_columns_that_differ_only_in_case_the_exact_one_is_read(shop):
     shop.execute("CREATE TABLE shop.customers AS SELECT 'lower' AS email, 'mixed' AS \"Email\"")
     warehouse = shop.open()
 

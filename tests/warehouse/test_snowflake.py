@@ -127,7 +127,7 @@ def test_a_key_pair_in_each_of_its_forms_becomes_pem(tmp_path, settings, pem):
         ({"private_key_path": "no.p8"}, "the snowflake profile's `private_key_path` names no.p8, which can't be read"),
     ],
 )
-def test_what_the_driver_cannot_do_is_said(tmp_path, settings, summary):
+def test_what_the_driver_cannot_do_is_reported(tmp_path, settings, summary):
     with pytest.raises(WarehouseError) as caught:
         snowflake.build_options(ACCOUNT | settings, tmp_path)
 

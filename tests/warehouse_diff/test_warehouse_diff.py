@@ -151,7 +151,7 @@ def test_a_row_whose_object_was_replaced_is_found_though_it_has_not_changed(shop
     assert shop.write_calls() == []
 
 
-def test_an_object_that_is_made_again_moves_the_rows_that_refer_to_it(shop, read):
+def test_an_object_that_is_created_again_moves_the_rows_that_refer_to_it(shop, read):
     shop.rows("users", ("u1",), ("u2",), columns="id text")
     shop.sync("users", resource="customer", key="id", fields={"name": "id"}, on_deleted="recreate")
     shop.rows("fees", ("f1", "u1"), ("f2", "u2"), columns="id text, usr text")

@@ -299,7 +299,7 @@ def test_other_warehouses_are_refused_before_anything_is_sent(on_duckdb, profile
 
 
 @pytest.mark.parametrize("settings", [{"log": "files"}, {"log": True}, {"log_schema": "x" * 64}, {"log_schema": ""}])
-def test_settings_that_make_no_sense_are_refused(on_duckdb, settings):
+def test_settings_that_are_invalid_are_refused(on_duckdb, settings):
     on_duckdb.set(**settings)
 
     assert "error[bad-setting]" in on_duckdb.cli("parse").text
@@ -317,7 +317,7 @@ sys.stdin.read()
 """
 
 
-def test_a_file_that_somebody_holds_is_said_and_the_next_run_catches_up(on_duckdb):
+def test_a_file_that_somebody_holds_is_reported_and_the_next_run_catches_up(on_duckdb):
     """Another process opens the file while the run is sending."""
     on_duckdb.stripe.inject(Fault.latency(3.0, method="post", count=2))
     holder = []
