@@ -21,7 +21,7 @@ from dbt_stripe_sync.stripe_api.rules.rule import steps_of
 NOW = int(time.time())
 DAY = 86_400
 MOST_REPAIRS = 10
-_GOES_WITH = re.compile(r"goes with `(\w+): (\w+)` only")
+_GOES_WITH = re.compile(r"is allowed only with `(\w+): (\w+)`")
 _PLAIN = {ParamKind.INTEGER: 1, ParamKind.NUMBER: "1", ParamKind.BOOLEAN: True}
 _BY_NAME = {"currency": "usd", "minimum_amount_currency": "usd", "country": "DE", "email": "a@example.com"}
 _BY_NAME |= dict.fromkeys(

@@ -21,7 +21,7 @@ _AMOUNTS = ("unit_amount", "unit_amount_decimal", "custom_unit_amount")
 class OptionAmounts(Struct, frozen=True):
     """Each of a price's `currency_options` has amounts of the same kind as the price itself."""
 
-    says: str = "each has `tiers` if the price has, else one of the amounts"
+    says: str = "each has `tiers` if the price has them, otherwise one of the amounts"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if they have, or if the scheme of the price isn't known."""
@@ -40,7 +40,7 @@ class OptionAmounts(Struct, frozen=True):
                 yield _does_not_go(amounts[0], scheme, here)
             elif scheme != "tiered" and tiers:
                 yield Fault(
-                    reason="goes with `billing_scheme: tiered` only",
+                    reason="is allowed only with `billing_scheme: tiered`",
                     message="You may not specify `tiers` when `billing_scheme=per_unit`.",
                     within=(*here, "tiers"),
                 )
@@ -66,7 +66,7 @@ class OptionAmounts(Struct, frozen=True):
 class DistinctPrices(Struct, frozen=True):
     """No two items of a subscription have the same price."""
 
-    says: str = "each item has a price of its own"
+    says: str = "no two items have the same price"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """One fault for each item whose price an earlier item has."""
@@ -79,9 +79,9 @@ class DistinctPrices(Struct, frozen=True):
                 continue
             if price in seen:
                 yield Fault(
-                    reason="is the price of another item too, and Stripe accepts each price once",
+                    reason="is also the price of another item, and Stripe accepts each price once",
                     message=f"Cannot add multiple subscription items with the same price: {price}",
-                    hint="add the quantities up in the model",
+                    hint="add up the quantities in the model",
                     within=(str(index), "price"),
                 )
             seen.append(price)
@@ -90,7 +90,7 @@ class DistinctPrices(Struct, frozen=True):
 class OneCurrency(Struct, frozen=True):
     """The prices that a list describes are in one currency: the request's, if it names one."""
 
-    says: str = "all `price_data` in one currency, that of the request where it names one"
+    says: str = "all `price_data` in one currency: the request's, if it names one"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """One fault for each item in another currency than the first."""
@@ -104,7 +104,7 @@ class OneCurrency(Struct, frozen=True):
             first = first or currency.lower()
             if currency.lower() != first:
                 yield Fault(
-                    reason="is another currency than that of the other prices, and Stripe accepts one",
+                    reason="differs from the currency of the other prices, and Stripe accepts only one",
                     message=f"The price specified only supports `{currency}`. This doesn't match the expected "
                     f"currency: `{first}`.",
                     hint="use one currency for all items",
@@ -115,7 +115,7 @@ class OneCurrency(Struct, frozen=True):
 class PhasesInOrder(Struct, frozen=True):
     """Each phase of a schedule ends after it starts, which is where the previous one ends."""
 
-    says: str = "each phase ends after it starts, and none starts before the one before it ends"
+    says: str = "each phase ends after it starts, and starts when the previous one has ended"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """One fault for each phase that doesn't."""
@@ -165,7 +165,7 @@ class TrialOfPhase(Struct, frozen=True):
 
 def _does_not_go(name: str, scheme: str, within: tuple[str, ...]) -> Fault:
     return Fault(
-        reason=f"does not go with `billing_scheme: {scheme}`",
+        reason=f"is not allowed with `billing_scheme: {scheme}`",
         message=f"You may not specify `{name}` when `billing_scheme={scheme}`.",
         within=(*within, name),
     )

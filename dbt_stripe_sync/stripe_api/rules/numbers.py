@@ -123,7 +123,7 @@ class ChargeableAmount(Struct, frozen=True):
         most = MOST_AMOUNTS.get(currency_of(spot), MOST_AMOUNT)
         if number is not None and int(number) > most:
             yield Fault(
-                reason=f"is more than {most:,} in the smallest unit, the most that Stripe can charge",
+                reason=f"is more than {most:,} in the smallest unit, the maximum that Stripe can charge",
                 message=f"This value must be less than or equal to {most}.",
                 code="amount_too_large",
             )
@@ -132,7 +132,7 @@ class ChargeableAmount(Struct, frozen=True):
 class LeastCharge(Struct, frozen=True):
     """An amount is at least the smallest charge in its currency."""
 
-    says: str = "at least the least charge of its currency, such as 50 in USD and 30 in GBP"
+    says: str = "at least the minimum charge in its currency, such as 50 in USD and 30 in GBP"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if it is, or if the currency has no least charge."""
@@ -141,7 +141,7 @@ class LeastCharge(Struct, frozen=True):
         number = read_number(value)
         if number is not None and number < least:
             yield Fault(
-                reason=f"is less than {least:,} in the smallest unit, the least that Stripe charges in "
+                reason=f"is less than {least:,} in the smallest unit, the minimum that Stripe charges in "
                 f"{currency.upper()}",
                 message=f"This value must be greater than or equal to {least}.",
                 code="amount_too_small",

@@ -91,7 +91,7 @@ class FirstHas(Struct, frozen=True):
         """No fault if it has."""
         if isinstance(value, list) and value and isinstance(value[0], dict) and not is_given(value[0].get(self.name)):
             yield Fault(
-                reason=f"needs `{self.name}` in its first item",
+                reason=f"requires `{self.name}` in its first item",
                 message=self.message,
                 hint=f"map `{self.name}` of the first item",
             )

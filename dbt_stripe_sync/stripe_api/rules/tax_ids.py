@@ -107,7 +107,7 @@ class TaxId:
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"has the form of its `type`, for {', '.join(f'`{name}`' for name in self.forms)}"
+        return f"has the format of its `type`, for {', '.join(f'`{name}`' for name in self.forms)}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if it has, or if the form of the type isn't known."""

@@ -33,7 +33,7 @@ class InFuture(Struct, frozen=True):
         """No fault if it does, or if times are not checked."""
         if _is_time(value) and spot.now is not None and value <= spot.now:
             yield Fault(
-                reason="lies in the past, and Stripe requires a time in the future",
+                reason="is in the past, and Stripe requires a time in the future",
                 message="Invalid timestamp: must be an integer Unix timestamp in the future.",
             )
 
@@ -47,7 +47,7 @@ class InPast(Struct, frozen=True):
         """No fault if it doesn't, or if times are not checked."""
         if _is_time(value) and spot.now is not None and value > spot.now:
             yield Fault(
-                reason="lies in the future, and Stripe requires a time in the past",
+                reason="is in the future, and Stripe requires a time in the past",
                 message="Invalid timestamp: must be an integer Unix timestamp in the past.",
             )
 
@@ -122,7 +122,7 @@ class WithinYears(Struct, frozen=True):
         """No fault if it does, or if times are not checked."""
         if _is_time(value) and spot.now is not None and value > _years_after(spot.now, self.years):
             yield Fault(
-                reason=f"is more than {self.years} years in the future, and Stripe rejects such a time",
+                reason=f"is more than {self.years} years in the future, and Stripe rejects this time",
                 message=self.message or f"Invalid timestamp: can be no more than {self.years} years in the future.",
                 hint="times are Unix seconds: milliseconds would be about 50,000 years off",
             )
@@ -167,7 +167,7 @@ class NotBefore(Struct, frozen=True):
         other = spot.hash.get(self.sibling)
         if _is_time(value) and _is_time(other) and value < int(other or 0):
             yield Fault(
-                reason=f"lies before `{self.sibling}`", message=f"Invalid period: must not end before `{self.sibling}`."
+                reason=f"is before `{self.sibling}`", message=f"Invalid period: must not end before `{self.sibling}`."
             )
 
 

@@ -60,7 +60,7 @@ class OnlyWith(Struct, frozen=True):
             other = self.default
         if is_given(value) and other != self.value:
             yield Fault(
-                reason=f"goes with `{self.sibling}: {self.value}` only",
+                reason=f"is allowed only with `{self.sibling}: {self.value}`",
                 message=f"You can only set `{spot.path[-1]}` when `{self.sibling}` is `{self.value}`.",
                 hint=f"set `{self.sibling}` to `{self.value}`, or leave it out",
             )
@@ -81,7 +81,7 @@ class NotWith(Struct, frozen=True):
         """No fault if the sibling has another value."""
         if is_given(value) and spot.value_of(self.sibling) == self.value:
             yield Fault(
-                reason=f"does not go with `{self.sibling}: {self.value}`",
+                reason=f"is not allowed with `{self.sibling}: {self.value}`",
                 message=f"You may not specify `{spot.path[-1]}` when `{self.sibling}={self.value}`.",
             )
 
@@ -130,7 +130,7 @@ class Alone(Struct, frozen=True):
                 reason=f"can't be set together with `{others[0]}`",
                 message=f"When using `{own}`, you cannot specify any other parameters{self._but()}.",
                 code="parameters_exclusive",
-                hint="map the one or the other",
+                hint="map only one of them",
             )
 
     def _but(self) -> str:
@@ -146,7 +146,7 @@ class GoesWithOnly(Struct, frozen=True):
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"`{self.value}` only beside {_listed(self.names)}"
+        return f"`{self.value}` only together with {_listed(self.names)}"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if the request has no other."""
@@ -187,13 +187,13 @@ class NotBeside(Struct, frozen=True):
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"not where there is `{self.other}`"
+        return f"not if there is `{self.other}`"
 
     def find(self, value: Any, spot: Spot) -> Iterator[Fault]:
         """No fault if there is none, as far as that is known."""
         if is_given(value) and is_given(spot.value_of(self.other)):
             yield Fault(
-                reason=f"does not go with `{self.other}`",
+                reason=f"is not allowed with `{self.other}`",
                 message=f"You may not specify `{spot.path[-1]}` where there is `{self.other}`.",
                 code="parameters_exclusive",
                 hint="map one of the two",
@@ -240,7 +240,7 @@ class ValueNeeds(Struct, frozen=True):
         other = spot.value_of(self.sibling)
         if value == self.own and is_given(other) and other != self.value:
             yield Fault(
-                reason=f"can be `{self.own}` with `{self.sibling}: {self.value}` only",
+                reason=f"can be `{self.own}` only with `{self.sibling}: {self.value}`",
                 message=f"`{self.own}` is only compatible with `{self.sibling}={self.value}`.",
             )
 
@@ -277,7 +277,7 @@ class NeedsWhen(Struct, frozen=True):
 class Ascending(Struct, frozen=True):
     """Tiers are in ascending order of `up_to`, and the last one has no upper bound."""
 
-    says: str = "in ascending order of `up_to`, the last one `inf`"
+    says: str = "in ascending order of `up_to`, with `inf` last"
 
     def find(self, value: Any, _spot: Spot) -> Iterator[Fault]:
         """No fault if they do."""
