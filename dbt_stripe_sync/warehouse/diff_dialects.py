@@ -160,13 +160,16 @@ def _postgres_among(key: exp.Expr, keys: Sequence[str]) -> exp.Expr:
 
 
 def _duckdb(columns: Sequence[TypedColumn], salt: str) -> exp.Expr:
-    """DuckDB's own hash of values and texts, since -0.0 has the hash of 0.0, and a text alone may be ambiguous."""
+    """DuckDB's own hash of values and of the bytes of their texts.
+
+    -0.0 has the hash of 0.0, and a text alone may be ambiguous. Texts are hashed as bytes alone: DuckDB gives one hash
+    to texts that the column's collation calls equal, and refuses two collations in one call.
+    """
     import duckdb  # its hash may be another one in another version
 
-    values = [column.sql for column in columns]
-    hashed = _call(
-        "HASH", exp.Literal.string(f"{salt} {duckdb.__version__}"), *values, *(text(value.copy()) for value in values)
-    )
+    values = [column.sql for column in columns if column.type != "varchar"]
+    texts = [_call("ENCODE", text(column.sql.copy())) for column in columns]
+    hashed = _call("HASH", exp.Literal.string(f"{salt} {duckdb.__version__}"), *values, *texts)
     # An unsigned number of 64 bits as a signed one.
     half, whole = exp.Literal.number(2**63 - 1), exp.Literal.number(2**64)
     wide = exp.cast(hashed, "int128")
