@@ -96,7 +96,7 @@ def test_what_a_status_fixes_is_known_to_the_plan_unless_it_is_a_guess(
         assert ran.exit_code == 1
         assert stripe.writes()
     elif status in lifecycle_of(resource).ended:
-        assert "has ended already" in planned.text
+        assert "has already ended" in planned.text
         assert not stripe.writes()
     else:
         assert f"`{name}` can't be changed" in planned.text

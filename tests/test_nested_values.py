@@ -668,8 +668,8 @@ def test_a_bad_row_is_rejected_alone_with_its_key_field_and_reason(business, cas
 @pytest.mark.parametrize(
     ("bad", "problem"),
     [
-        ("{'a': 'x', 'at': 'infinity'::timestamp}", "`metadata.at` is a time without an end"),
-        ("{'a': 'secret', 'at': '290000-01-01'::timestamp}", "`metadata.at` is a time without an end"),
+        ("{'a': 'x', 'at': 'infinity'::timestamp}", "`metadata.at` is infinite, or too far"),
+        ("{'a': 'secret', 'at': '290000-01-01'::timestamp}", "`metadata.at` is infinite, or too far"),
     ],
 )
 def test_one_part_that_nobody_can_read_is_named(business, bad, problem):

@@ -185,10 +185,10 @@ def test_a_problem_of_many_rows_is_reported_a_few_times_and_counted():
 
 
 def test_problems_of_no_sync_come_last_in_full():
-    problem = Problem(code="unsettled", summary="3 changes have no known end", severity=Severity.WARNING)
+    problem = Problem(code="unsettled", summary="3 changes are unresolved", severity=Severity.WARNING)
     text = render(make_plan([], [make_counts(rows=1, same=1)], [problem]))
 
-    assert text.endswith("test mode.\n\nwarning[unsettled]: 3 changes have no known end")
+    assert text.endswith("test mode.\n\nwarning[unsettled]: 3 changes are unresolved")
 
 
 def test_live_mode_is_shown_prominently():
