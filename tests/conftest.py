@@ -1,4 +1,4 @@
-"""What the tests stand on: a business, a local Stripe, both dbts, and a real PostgreSQL."""
+"""The shared fixtures: a business, a local Stripe, both dbts, and a real PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all chains of kills came to, told at the end of a test run, in however many processes they ran."""
+"""Adds up the results of all chains of kills and prints them at the end of a test run, from all its processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are not Stripe's, and a server that gives them: alone, or between the program and the local Stripe."""
+"""Answers that are not Stripe's, and a server that sends them: alone, or between the program and the local Stripe."""
 
 from __future__ import annotations
 

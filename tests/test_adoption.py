@@ -1,4 +1,4 @@
-"""The first sync of a populated account: every row finds its object or makes one, nothing twice, nothing guessed."""
+"""The first sync of a populated account: every row finds its object or creates one, without duplicates or guesses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`alerts:` tells somebody when a run did not go as it should: counts and links, never a value or a key of a row."""
+"""`alerts:` notifies somebody if a run had a problem: counts and links, never a value or a key of a row."""
 
 from __future__ import annotations
 

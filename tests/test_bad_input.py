@@ -1,4 +1,4 @@
-"""What a user reads when something is wrong: what, where, and how to mend it. Never a traceback, a key or a value."""
+"""The messages for mistakes say what, where, and how to fix it. Never a traceback, a key or a value."""
 
 from __future__ import annotations
 

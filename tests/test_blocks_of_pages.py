@@ -1,4 +1,4 @@
-"""Every block of the pages on where it runs is run by a test that is named here, or there is a reason why none can."""
+"""Every code block of the pages about deployment is run by a test named here, or has a reason why it can't be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A terminal that is closed ends a run as Ctrl-C does: what is in flight is finished and recorded."""
+"""Closing the terminal ends a run as Ctrl-C does: calls in flight are finished and recorded."""
 
 from __future__ import annotations
 

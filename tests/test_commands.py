@@ -1,4 +1,4 @@
-"""The commands around a sync: what happened, what is left to do, and the state as a thing to look after."""
+"""The commands around a sync: past runs, remaining work, and the state."""
 
 from __future__ import annotations
 

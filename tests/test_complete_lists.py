@@ -1,4 +1,4 @@
-"""Objects that a plain list leaves out are seen: ended, archived, and those of test clocks."""
+"""Objects that a plain list omits are found: ended, archived, and those of test clocks."""
 
 from __future__ import annotations
 

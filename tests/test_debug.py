@@ -1,4 +1,4 @@
-"""`debug` finds the usual beginners' mistakes, and says for each what to do."""
+"""`debug` finds the usual beginners' mistakes, with a hint for each."""
 
 from __future__ import annotations
 

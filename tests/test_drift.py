@@ -1,4 +1,4 @@
-"""What others changed, deleted or ended in Stripe is found when objects are read back; each sync says what then."""
+"""Objects that others changed, deleted or ended in Stripe are found when they are read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is decided where an object has drifted: every setting, each kind of difference, from data alone."""
+"""The decisions on drifted objects: every setting and each kind of difference, from data alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every documented rule of the table by which the sandbox refuses is known to a plan: such a row sends no request."""
+"""A plan checks every documented rule that the sandbox enforces: a row that breaks one sends no request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every code of docs/problems.md is brought about and left again by a test, or it says here why no test can.
+"""A test causes and resolves every code in docs/problems.md, or this file says why no test can.
 
 The test of a code does what the hint says and ends with a run that succeeds.
 """

@@ -1,4 +1,4 @@
-"""`docs` writes exposures that dbt takes up, so that every sync stands in its lineage."""
+"""`docs` writes exposures that dbt accepts, so that every sync is in its lineage."""
 
 from __future__ import annotations
 

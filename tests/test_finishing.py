@@ -1,4 +1,4 @@
-"""Invoices are finalized once all their items are there, and only then; quotes can be accepted."""
+"""Invoices are finalized once all their items exist, and only then; quotes can be accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A state belongs to one project, one account and one mode: with anything else nothing is read, sent or reset."""
+"""A state belongs to one project, one account and one mode. With any other, nothing is read, sent or reset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Stripe refuses of the prices that a row names is a rejected row in the plan, before anything is sent."""
+"""If Stripe would reject the prices that a row names, the plan rejects the row before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Stripe's documented rules refuse is a rejected row in the plan, before anything is sent."""
+"""If Stripe's documented rules would reject a row, the plan rejects it before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dbt could not build or test well never reaches Stripe, and neither does what comes from it."""
+"""Models that dbt failed to build or test never reach Stripe; neither do their children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sync does not do by itself: remove for good without anybody's agreement, or more than its limits allow."""
+"""What a sync never does on its own: permanent removals without approval, or more than its limits allow."""
 
 from __future__ import annotations
 

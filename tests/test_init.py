@@ -1,4 +1,4 @@
-"""`init` writes a first sync into the model's own YAML, and what it has written is well formed."""
+"""`init` writes a valid first sync into the model's own YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`when_replaced: keep`: who subscribed at the old price keeps it, and whoever comes after pays the new one."""
+"""`when_replaced: keep`: existing subscribers keep the old price, and new ones pay the new price."""
 
 from __future__ import annotations
 

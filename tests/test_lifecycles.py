@@ -1,4 +1,4 @@
-"""Objects outside the core table are made, changed, replaced and removed as Stripe lets them be; tags and failures."""
+"""Objects outside the core table are created, changed, replaced and removed as Stripe allows; tags and failures."""
 
 from __future__ import annotations
 

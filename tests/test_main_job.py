@@ -1,4 +1,4 @@
-"""The main job: rows become objects, once; nothing is sent twice; what changes is sent, and nothing else."""
+"""The main job: each row becomes one object, nothing is sent twice, and only changes are sent."""
 
 from __future__ import annotations
 

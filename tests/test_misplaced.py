@@ -1,4 +1,4 @@
-"""`stripe_sync` where it means nothing is told, with the place where it belongs."""
+"""`stripe_sync` in a place where it is ignored is reported, with the right place for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only creation takes is immutable all the way down, and an update never sends it again."""
+"""Parts that only creation accepts are immutable at any depth, and an update never sends them again."""
 
 from __future__ import annotations
 

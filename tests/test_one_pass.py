@@ -1,4 +1,4 @@
-"""Columns that the warehouse lacks are said together with all else that is wrong, where the warehouse answers."""
+"""Missing columns are reported together with all other mistakes, if the warehouse is reachable."""
 
 from __future__ import annotations
 

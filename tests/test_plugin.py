@@ -1,4 +1,4 @@
-"""dbt 1.x refuses a bad sync as soon as it has parsed the project, with the words of `dbt-stripe-sync parse`."""
+"""dbt 1.x rejects an invalid sync when it has parsed the project, with the messages of `dbt-stripe-sync parse`."""
 
 from __future__ import annotations
 

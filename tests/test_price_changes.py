@@ -1,4 +1,4 @@
-"""What a changed price does to the people who pay it is shown first, and not begun where they can't follow."""
+"""The effect of a changed price on subscribers is shown first, and the change isn't made if they can't follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`from dbt_stripe_sync import Project`: all that the command line does, without a subprocess."""
+"""`from dbt_stripe_sync import Project` does everything that the command line does, without a subprocess."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The README and the pages of docs/ are held against the program: commands, examples, codes, links.
+"""Checks the README and the pages in docs/ against the program: commands, examples, codes, links.
 
-`python tests/test_readme.py` writes the block of commands anew.
+`python tests/test_readme.py` rewrites the block of commands.
 """
 
 from __future__ import annotations

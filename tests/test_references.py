@@ -1,4 +1,4 @@
-"""References: to other syncs' objects and to what is in Stripe already, found in bulk, asked once, never guessed."""
+"""References to objects of other syncs and to existing objects in Stripe: found in bulk, asked once, never guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sync that was renamed in YAML and not in the state must not make everything a second time."""
+"""A sync that was renamed in YAML but not in the state must not create everything a second time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sync that gets another name: its records go on under it, and its objects say so once the next plan was sent."""
+"""A renamed sync keeps its records, and its objects get the new name with the next plan."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""docs/resources.md says of every resource what the program does with it.
+"""Checks that docs/resources.md describes what the program does with each resource.
 
-`python tests/test_resources_table.py` writes it anew.
+`python tests/test_resources_table.py` rewrites the page.
 """
 
 from __future__ import annotations

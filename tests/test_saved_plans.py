@@ -1,4 +1,4 @@
-"""A plan in a file: refused for anything that it was not made for, and gone on with where its apply has stopped."""
+"""A plan in a file: rejected for anything that it was not made for, and continued where an `apply` has stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules of subscriptions: a row's phases are made, and changed, wherever the first begins."""
+"""Subscription schedules: a row's phases are created and changed, whenever the first one begins."""
 
 from __future__ import annotations
 

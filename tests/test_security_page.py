@@ -1,4 +1,4 @@
-"""The page on security names a test for each promise, and what it names is there."""
+"""The security page names an existing test for each promise."""
 
 from __future__ import annotations
 

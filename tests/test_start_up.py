@@ -1,4 +1,4 @@
-"""What a command does not need, it does not import."""
+"""A command imports only what it needs."""
 
 from __future__ import annotations
 

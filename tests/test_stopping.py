@@ -1,4 +1,4 @@
-"""A run that goes wrong stops soon: at the first failure where asked, and a sync once its rows fail alike."""
+"""A failing run stops early: at the first failure with `--fail-fast`, or once the rows of a sync fail alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A template that would take the machine's memory or time is stopped, and one that people write is not."""
+"""A template that would use up memory or time is stopped, but ordinary templates aren't."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row or Stripe holds does nothing to a terminal, and a key that got among it is shown nowhere."""
+"""Text from a row or from Stripe can't control a terminal, and a key in it is never shown."""
 
 from __future__ import annotations
 

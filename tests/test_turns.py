@@ -1,4 +1,4 @@
-"""How changes of several syncs share the places of those that are under way."""
+"""How the changes of several syncs share the concurrent requests."""
 
 from __future__ import annotations
 

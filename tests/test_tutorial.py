@@ -1,4 +1,4 @@
-"""docs/tutorial.md, done as it says: its files are written, its commands run in order, and they print what it shows."""
+"""Follows docs/tutorial.md: writes its files, runs its commands in order, and compares their output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`undo RUN` puts back what a run changed with the changes of any plan, and says first what it can't put back."""
+"""`undo RUN` reverses what a run changed with the changes of any plan, and first lists what it can't reverse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Usage-based billing: meters live and rest with their rows, and every row of an append-only model counts once."""
+"""Usage-based billing: meters follow their rows, and every row of an append-only model counts once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Meter events by the v2 stream: few requests, every row once, and what can be known beforehand rejected beforehand."""
+"""Meter events over the v2 stream: few requests, every row once, and early rejections where possible."""
 
 from __future__ import annotations
 

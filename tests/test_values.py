@@ -1,4 +1,4 @@
-"""Cells as parameters: exact, checked, and the same for the same meaning."""
+"""Cells become parameters: exact, checked, and the same for equal values."""
 
 from __future__ import annotations
 

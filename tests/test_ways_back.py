@@ -1,6 +1,6 @@
-"""No dead ends: whoever does what the hint of a problem says comes to a run that succeeds and leaves nothing to do.
+"""No dead ends: following the hint of a problem leads to a run that succeeds and leaves nothing to do.
 
-The hints of mistakes in YAML are walked in `config/test_ways_out.py`.
+The hints of mistakes in YAML are tested in `config/test_ways_out.py`.
 """
 
 from __future__ import annotations

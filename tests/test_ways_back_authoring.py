@@ -1,4 +1,4 @@
-"""No dead ends where files are written: what the hint of `init` and `docs` says leads to a sync that is well formed."""
+"""No dead ends when files are written: following the hints of `init` and `docs` leads to a valid sync."""
 
 from __future__ import annotations
 

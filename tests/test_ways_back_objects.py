@@ -1,4 +1,4 @@
-"""No dead ends between a row and its objects: what the hint says leads to a run that succeeds and leaves nothing."""
+"""No dead ends between a row and its objects: following the hint leads to a run that succeeds and leaves nothing."""
 
 from __future__ import annotations
 

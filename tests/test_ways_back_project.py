@@ -1,6 +1,6 @@
-"""No dead ends in a dbt project, its profile and its warehouse: what the hint says leads to a run that succeeds.
+"""No dead ends in a dbt project, its profile and its warehouse: following the hint leads to a run that succeeds.
 
-Each case brings a problem about, does what its hint says, and runs again.
+Each case causes a problem, does what its hint says, and runs again.
 """
 
 from __future__ import annotations

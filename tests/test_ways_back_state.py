@@ -1,4 +1,4 @@
-"""No dead ends around keys, the state and saved plans: what the hint says leads to a run that succeeds."""
+"""No dead ends with keys, the state and saved plans: following the hint leads to a run that succeeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages on where it runs, the GitHub Action and the image: every block that can run is run, others are checked."""
+"""The pages about deployment, the GitHub Action and the image: blocks that can run are run, others are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever waits for a change that is withheld is withheld, too, and nothing else is."""
+"""Changes that wait for a withheld change are withheld, too, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An account with all that products, prices and coupons can have, made by hand with Stripe's own SDK."""
+"""An account with every feature of products, prices and coupons, created by hand with Stripe's own SDK."""
 
 from __future__ import annotations
 

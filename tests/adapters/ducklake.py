@@ -1,6 +1,6 @@
-"""A DuckLake is made, and read by what our reader makes of a profile: prints what each form gives, as JSON.
+"""Creates a DuckLake and reads it with the reader's settings for each form of profile; prints the results as JSON.
 
-Runs where DuckDB 1.4 and its extension for DuckLake are: `python ducklake.py FOLDER`.
+It runs where DuckDB 1.4 and its extension for DuckLake are installed: `python ducklake.py FOLDER`.
 """
 
 from __future__ import annotations

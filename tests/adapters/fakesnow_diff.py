@@ -1,6 +1,6 @@
-"""What the warehouse is told for `diff: warehouse` on Snowflake, run by fakesnow, in its own environment.
+"""Runs the statements of `diff: warehouse` for Snowflake on fakesnow, in its own environment, and prints the results.
 
-The SQL, its order and what is read are the program's own; only the connection is fakesnow's. Prints what was found.
+The SQL, its order and the reads are the program's own; only the connection is fakesnow's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Snowflake is told for `diff: warehouse`, run by fakesnow, a stand-in for it on DuckDB."""
+"""The statements of `diff: warehouse` for Snowflake, run on fakesnow, an emulator on DuckDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hash of a row on Spark is another one whenever the row reads differently: values of every type."""
+"""The hash of a row on Spark changes whenever the row reads differently: values of every type."""
 
 from __future__ import annotations
 

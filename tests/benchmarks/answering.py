@@ -1,6 +1,6 @@
-"""A server that answers every creation at once, to measure how fast calls leave: `python answering.py` prints its URL.
+"""A server that answers every creation immediately, to measure how fast calls leave.
 
-It keeps nothing and checks nothing; what is right is for the local Stripe to say.
+`python answering.py` prints its URL. It stores nothing and checks nothing; the local Stripe checks correctness.
 """
 
 from __future__ import annotations

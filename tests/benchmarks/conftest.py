@@ -1,4 +1,4 @@
-"""Where the figures of a session are gathered, and what they are measured on."""
+"""Collects the benchmark results of a session and describes the machine."""
 
 from __future__ import annotations
 

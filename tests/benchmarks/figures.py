@@ -1,4 +1,4 @@
-"""The figures of a session: each beside its floor of the same run, and how it grows with the number of rows."""
+"""The benchmark results of a session, each compared with its lower bound, and how it grows with the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project with a table of any size, synced already, to measure whole processes with."""
+"""A project with a table of any size that is already synced, to measure whole processes."""
 
 from __future__ import annotations
 

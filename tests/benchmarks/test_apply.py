@@ -1,4 +1,4 @@
-"""How fast a plan is applied: beside the account's limit, and without one against a server in a process of its own."""
+"""How fast a plan is applied: compared with the account's limit, and without one against a separate server."""
 
 from __future__ import annotations
 

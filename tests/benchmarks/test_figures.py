@@ -1,4 +1,4 @@
-"""Figures, not promises: what a sync costs beside the least that reading its rows takes.
+"""Benchmarks: what a sync costs compared with only reading its rows.
 
 Run with `pytest -m benchmark_figures -n 0`, which writes docs/performance.md. They assert that the work was done, never
 how fast.

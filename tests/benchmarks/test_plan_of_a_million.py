@@ -1,4 +1,4 @@
-"""A plan of a million changes: what it holds in memory while it is made, and while its first calls leave."""
+"""A plan of a million changes: its memory use while it is made, and while its first calls leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels from the warehouse with `diff: warehouse`, by how many rows have changed: rows, and bytes as Arrow."""
+"""What `diff: warehouse` transfers from the warehouse, by number of changed rows: rows, and bytes as Arrow."""
 
 from __future__ import annotations
 

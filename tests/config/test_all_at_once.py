@@ -1,4 +1,4 @@
-"""Every mistake of a project is said in one pass: none hides another, in the same sync or in the next."""
+"""Every mistake of a project is reported in one pass: none hides another, in the same sync or in the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever stands in YAML, the answer is a list of problems, never a traceback."""
+"""Whatever the YAML contains, the answer is a list of problems, never a traceback."""
 
 import pytest
 from examples import up_to

@@ -1,4 +1,4 @@
-"""What is wrong in a project's YAML is said at once, with the place and the way to mend it."""
+"""Every mistake in a project's YAML is reported in one pass, with its location and a hint."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Doing what the hint of a mistake in YAML says leads to a project without mistakes."""
+"""Following the hint of a mistake in YAML leads to a project without mistakes."""
 
 from __future__ import annotations
 

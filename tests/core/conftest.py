@@ -1,4 +1,4 @@
-"""A shop for the resource that a test names, or is given from the table."""
+"""A shop for the resource that a test names, or gets from the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A business with one model of one row, synced to one resource, and what there has to be in Stripe before it."""
+"""A business with one model of one row, synced to one resource, and the objects that Stripe must have before."""
 
 from __future__ import annotations
 

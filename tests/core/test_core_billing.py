@@ -1,4 +1,4 @@
-"""Invoices, their items and quotes: finished on demand, and never touched where Stripe has closed them."""
+"""Invoices, their items and quotes: finalized on demand, and never changed once Stripe has closed them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of each core resource and the objects that are in Stripe already: which are found, taken, left and made."""
+"""Rows of each core resource and objects that Stripe already has: which are found, adopted, left alone and created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row that leaves the model, in every state that its object can be in, and what its row finds when it comes back."""
+"""A row leaves the model, with its object in every status, and comes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row of each core resource makes one object, and afterwards sends only what changed in it."""
+"""A row of each core resource creates one object, and afterwards sends only its changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subscriptions: their items by id, trials, pauses, ends, how they charge, and prices that are replaced under them."""
+"""Subscriptions: items by id, trials, pauses, cancellations, collection, and replaced prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sandboxes in processes of their own, and what each chain of kills came to."""
+"""Sandboxes in separate processes, and the results of each chain of kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed at any instant and run again, every row has exactly one object in the end, and the state knows them all."""
+"""Killed at any instant and run again, every row ends up with exactly one object, and the state knows them all."""
 
 from __future__ import annotations
 

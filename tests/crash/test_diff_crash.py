@@ -1,4 +1,4 @@
-"""`diff: warehouse`, killed at each statement that writes its copy of the hashes: a repair, and nothing else."""
+"""`diff: warehouse`, killed at each statement that writes its copy of the hashes: it only costs a repair."""
 
 from __future__ import annotations
 

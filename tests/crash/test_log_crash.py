@@ -1,4 +1,4 @@
-"""The log in the warehouse, killed at each of its statements: nothing twice, nothing lost, no harm to Stripe."""
+"""The log in the warehouse, killed at each of its statements: nothing is written twice, lost, or harmful to Stripe."""
 
 from __future__ import annotations
 

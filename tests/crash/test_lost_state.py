@@ -1,4 +1,4 @@
-"""A state that is lost: our tags in Stripe give back what every kind of object was made from, each exactly once."""
+"""A lost state is rebuilt from the tags in Stripe, for every kind of object, each exactly once."""
 
 from __future__ import annotations
 

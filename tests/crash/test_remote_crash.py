@@ -1,4 +1,4 @@
-"""A state on an object store, and runners that are killed and forget: each row has exactly one object in the end."""
+"""A state on an object store, and runners that are killed and lose their disk: each row ends up with one object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An undo that is killed and run again puts everything back once, and the state knows what Stripe has."""
+"""An undo that is killed and run again reverses everything once, and the state matches Stripe."""
 
 from __future__ import annotations
 

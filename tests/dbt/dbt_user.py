@@ -1,4 +1,4 @@
-"""Somebody who builds a project with one of the engines, and syncs it."""
+"""A user who builds a project with one of the engines, and syncs it."""
 
 from __future__ import annotations
 

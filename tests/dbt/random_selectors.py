@@ -1,4 +1,4 @@
-"""Selectors that nobody would think of, made of what a manifest holds: its names, folders, tags and configs."""
+"""Random selectors from a manifest's names, folders, tags and configs."""
 
 from __future__ import annotations
 

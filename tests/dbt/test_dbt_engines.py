@@ -1,4 +1,4 @@
-"""A real project, built by a real dbt: what it leaves behind is understood, and both engines are understood alike."""
+"""A real project, built by a real dbt of each engine: its artifacts are understood, and in the same way."""
 
 from __future__ import annotations
 

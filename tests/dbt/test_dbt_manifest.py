@@ -1,4 +1,4 @@
-"""What is read from a manifest, whichever dbt wrote it."""
+"""Reading a manifest of either dbt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the project, its profile and its target are found, as dbt finds them."""
+"""The project, its profile and its target are found as dbt finds them."""
 
 from __future__ import annotations
 

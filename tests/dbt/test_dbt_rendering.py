@@ -1,4 +1,4 @@
-"""What Jinja in profiles.yml and dbt_project.yml means here is what it means to dbt."""
+"""Jinja in profiles.yml and dbt_project.yml has the same meaning as in dbt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that dbt could not build, or whose tests fail, do not reach Stripe; nor does what comes from them."""
+"""Models that dbt failed to build or test don't reach Stripe; neither do their children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--select` and `--exclude` mean what they mean to dbt; only what dbt alone can answer starts it."""
+"""`--select` and `--exclude` have the same meaning as in dbt; dbt is started only if it alone can answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever stands in dbt_project.yml, profiles.yml and selectors.yml is read or is a problem, never a traceback."""
+"""Whatever dbt_project.yml, profiles.yml and selectors.yml contain is read or is a problem, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dbt answers is read as it was asked for, whatever the environment and the project do to its output."""
+"""The output of `dbt ls` is read correctly, however the environment and the project change it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people reported of their own projects, each from its first `dbt` command to its end, with either engine."""
+"""Cases that people reported about their own projects, each from its first `dbt` command, with either engine."""
 
 from __future__ import annotations
 

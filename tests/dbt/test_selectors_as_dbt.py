@@ -1,4 +1,4 @@
-"""Some 1,000 selectors on five projects, and any others, select what a real dbt lists, of both engines."""
+"""About 1,000 selectors on five projects, and random ones, select what a real dbt of each engine lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A snapshot is synced as it is now: what dbt has closed has left the model."""
+"""A snapshot syncs its current rows: rows that dbt has closed count as removed."""
 
 from __future__ import annotations
 

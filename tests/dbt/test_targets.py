@@ -1,4 +1,4 @@
-"""Another target's tables are never read as this one's; a project that names its schemas itself is no false alarm."""
+"""Another target's tables are never read as this one's. Projects that name their own schemas cause no false alarm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decision as text, whole: what a person can read and compare."""
+"""Renders a decision completely as text, for people to read and compare."""
 
 from __future__ import annotations
 

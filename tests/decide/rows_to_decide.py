@@ -1,6 +1,6 @@
-"""Rows of every kind of resource that differ in every way, and what can be seen of their objects.
+"""Rows of every kind of resource that differ in every way, and the possible states of their objects.
 
-`walk` answers each question of `decide` in every way that makes a difference: a row becomes a tree of decisions.
+`walk` answers each question of `decide` in every way that makes a difference, so a row becomes a tree of decisions.
 """
 
 from __future__ import annotations

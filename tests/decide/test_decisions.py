@@ -1,7 +1,6 @@
-"""What is decided on every kind of row, whatever was seen of its object: each decision whole, compared with its text.
+"""The decisions on every kind of row and every observation, each compared as text with `decisions.txt`.
 
-`decisions.txt` holds them. After a deliberate change `python tests/decide/test_decisions.py` writes it anew, and its
-diff is what there is to review.
+After a deliberate change, `python tests/decide/test_decisions.py` rewrites that file. Review its diff.
 """
 
 from __future__ import annotations

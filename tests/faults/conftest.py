@@ -1,4 +1,4 @@
-"""A shop with three customers, whose runs wait for nothing, and what can be seen of it after a fault."""
+"""A shop with three customers whose runs never wait, and what can be observed after a fault."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Every fault that the tests bring about, as data: they assert it, and docs/faults.md is written from it.
+"""Every fault that the tests cause, as data.
 
-`python tests/faults/fault_table.py` writes the page anew.
+The tests assert it, and docs/faults.md is generated from it.
+
+`python tests/faults/fault_table.py` rewrites the page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A run whose calls are answered by something else than Stripe: it is never all well while Stripe differs."""
+"""Runs whose calls are answered by something other than Stripe: they never report success while Stripe differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of several steps of which one fails: it is owed, and done by a later run."""
+"""Changes of several steps of which one fails: the step is owed, and a later run does it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs against a Stripe that counts: default settings are never refused, and what is refused all the same gets done."""
+"""Runs against a Stripe that counts requests: default settings are never rejected, and rejected calls succeed later."""
 
 from __future__ import annotations
 

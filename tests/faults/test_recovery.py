@@ -1,4 +1,4 @@
-"""What an earlier run left open is brought to its end, however old it is, and never by making it again blindly."""
+"""The next run resolves what an earlier run left open, however old it is, and never creates an object blindly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streamed events whose end is not known, with hours or days in between."""
+"""Streamed events with an unknown outcome, with hours or days in between."""
 
 from __future__ import annotations
 

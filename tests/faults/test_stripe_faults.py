@@ -1,4 +1,4 @@
-"""Each fault of Stripe and of the way there, once and for good, and the run after it."""
+"""Each fault of Stripe and of the network, once and permanently, and the next run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clocks that let tests wait for minutes in no time."""
+"""Clocks with which tests wait for minutes without taking any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of call, answered by something that is not Stripe: nothing of it is ever taken for done or not found."""
+"""Every kind of call, answered by something that isn't Stripe: no such answer counts as done or as not found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which keys are taken, and where they may go."""
+"""Which keys are accepted, and where they may be sent."""
 
 from __future__ import annotations
 

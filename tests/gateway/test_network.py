@@ -1,4 +1,4 @@
-"""The way to Stripe: certificates, proxies, ~/.netrc, addresses, and what is said while nothing comes."""
+"""The connection to Stripe: certificates, proxies, ~/.netrc, addresses, and messages during a wait."""
 
 from __future__ import annotations
 

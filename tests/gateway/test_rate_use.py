@@ -1,4 +1,4 @@
-"""The rate that is allowed is used, and found again after refusals: a minute of calls on a clock that jumps."""
+"""The allowed rate is used, and reached again after rejections: a minute of calls on a clock that jumps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What answers mean, one by one."""
+"""The meaning of each kind of answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Stripe turns away with a 429 has had no effect: it is never `unknown`, whatever kind of call it is."""
+"""Calls that Stripe rejects with a 429 have had no effect, so they are never `unknown`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is left in the state's file of values that are not stored, whatever happens while it is written anew."""
+"""No value that isn't stored remains in the state's file, whatever happens while it is rewritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan or an export that somebody has changed is refused or does no harm: no traceback, no silent success."""
+"""An altered plan or export is rejected or does no harm: no traceback, no silent success."""
 
 from __future__ import annotations
 

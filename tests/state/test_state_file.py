@@ -1,4 +1,4 @@
-"""The state's file: who may open it, and what is said where it can't be opened. Nothing is ever reset."""
+"""The state's file: who may open it, and the messages if it can't be opened. Nothing is ever reset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the state remembers, and that it is all or nothing."""
+"""What the state records, completely or not at all."""
 
 from __future__ import annotations
 

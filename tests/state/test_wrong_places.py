@@ -1,4 +1,4 @@
-"""The state's file where it should not be: behind a link, in another folder, moved away; and exports that are none."""
+"""The state's file in the wrong place: behind a link, in another folder, moved away; and invalid exports."""
 
 from __future__ import annotations
 

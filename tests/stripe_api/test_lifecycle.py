@@ -1,4 +1,4 @@
-"""What objects go through is data, and the data fits the API."""
+"""Lifecycles are data, and the data fits the API."""
 
 import pytest
 

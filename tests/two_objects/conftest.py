@@ -1,4 +1,4 @@
-"""A shop whose objects depend on each other, and a clock that no run waits for."""
+"""A shop whose objects depend on each other, and a clock with which no run waits."""
 
 import pytest
 import stripe as sdk

@@ -1,4 +1,4 @@
-"""Rows of every resource whose change makes a new object and ends the old one, and whether that one has ended."""
+"""Rows of every resource whose change creates a new object and ends the old one, and whether that one has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A coupon that is replaced takes its promotion codes along, or stays as it is."""
+"""A replaced coupon takes its promotion codes along, or stays unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A price that is its product's default price: the product moves on before the price can end, whoever set it."""
+"""A price that is its product's default price: the product gets the new default before the old price ends."""
 
 from __future__ import annotations
 

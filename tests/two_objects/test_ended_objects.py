@@ -1,4 +1,4 @@
-"""An ended object is seen: its row gets no second one unless its sync says so."""
+"""An ended object is noticed: its row gets no second one unless its sync asks for it."""
 
 from __future__ import annotations
 

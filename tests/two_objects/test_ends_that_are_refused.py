@@ -1,4 +1,4 @@
-"""A replacement whose second call fails: the end of the old object is owed until it is done or a person settles it."""
+"""A replacement whose second call fails: the end of the old object is owed until it is done or a person drops it."""
 
 from __future__ import annotations
 

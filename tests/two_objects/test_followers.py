@@ -1,4 +1,4 @@
-"""What names a replaced price follows it, or the plan says what stays; what is immutable counts all the way down."""
+"""Objects that refer to a replaced price follow it, or the plan says what stays; immutable parts count at any depth."""
 
 from __future__ import annotations
 

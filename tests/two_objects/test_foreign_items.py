@@ -1,4 +1,4 @@
-"""Only what is ours is removed: items that somebody else has put on a subscription stay, and what goes is shown."""
+"""Only what a sync wrote is removed: items that somebody else added to a subscription stay, and removals are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items of their own sync, on a subscription that another takes the place of: each ends with an item in Stripe."""
+"""Items with their own sync, on a subscription that is replaced: each ends up with an item in Stripe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects that leave in one plan, and of which one would take the other along before its time; and the ways back."""
+"""Objects that are removed in one plan, where one would end the other too early; and how to resolve that."""
 
 from __future__ import annotations
 

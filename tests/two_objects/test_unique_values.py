@@ -1,4 +1,4 @@
-"""Values that only one object has, lookup keys, codes and ids, move, swap and rotate between rows in one plan."""
+"""Unique values (lookup keys, codes and ids) move, swap and rotate between rows in one plan."""
 
 from __future__ import annotations
 

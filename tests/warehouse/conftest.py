@@ -1,4 +1,4 @@
-"""A DuckDB file, and a PostgreSQL server of the tests' own."""
+"""A DuckDB file, and a separate PostgreSQL server for the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real warehouses for the tests, and the models that stand in them."""
+"""Real warehouses for the tests, and the models in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A business whose warehouse compares its rows, in a DuckDB file or in PostgreSQL, and what each run reads of it."""
+"""A business whose warehouse compares its rows, in a DuckDB file or in PostgreSQL, and the reads of each run."""
 
 from __future__ import annotations
 

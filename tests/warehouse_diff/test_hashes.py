@@ -1,4 +1,4 @@
-"""The hash of a row is another one whenever the row reads differently: values of every type, on the real engines.
+"""The hash of a row changes whenever the row reads differently: values of every type, on the real engines.
 
 The same on Spark is in `tests/adapters/test_spark_hashes.py`.
 """

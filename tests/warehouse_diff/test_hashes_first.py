@@ -1,4 +1,4 @@
-"""PostgreSQL hashes the rows of a large table itself: a run reads the hashes, and then only the rows that differ."""
+"""PostgreSQL hashes the rows of a large table: a run reads the hashes, and then only the rows that differ."""
 
 from __future__ import annotations
 

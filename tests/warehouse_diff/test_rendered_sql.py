@@ -1,6 +1,6 @@
-"""The SQL for engines that can't be run here, held as text in `rendered/`; this file as a program writes it anew.
+"""The SQL for engines that can't be run here, stored as text in `rendered/`; run this file to rewrite it.
 
-What DuckDB and PostgreSQL are sent is among it, so that a change is seen beside what was run for real.
+The SQL for DuckDB and PostgreSQL is stored, too, so that a change can be compared with what really runs.
 """
 
 from __future__ import annotations

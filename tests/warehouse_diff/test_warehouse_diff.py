@@ -1,4 +1,4 @@
-"""`diff: warehouse` on DuckDB and PostgreSQL: what travels, what is found, and when the copy is not believed."""
+"""`diff: warehouse` on DuckDB and PostgreSQL: what is transferred, what is found, and when the copy isn't trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the copy of the hashes can't be written or asked for: the run goes on, and what the hint says leads out."""
+"""If the copy of the hashes can't be written or read, the run continues, and following the hint resolves it."""
 
 from __future__ import annotations
 

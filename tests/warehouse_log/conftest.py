@@ -1,4 +1,4 @@
-"""A business on each warehouse that takes a log."""
+"""A business on each warehouse that supports a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/warehouse-log.md as a newcomer follows it: each of its blocks is run as it stands there."""
+"""docs/warehouse-log.md as a newcomer follows it: each of its blocks is run."""
 
 from __future__ import annotations
 
