@@ -1,4 +1,4 @@
-"""Small dbt projects, written by a test and built by a real dbt, with our command line beside it."""
+"""Small dbt projects, written by a test and built by a real dbt, with the real command line next to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests asked of the local Stripe and what it answered, kept for the contract tests, one of each shape."""
+"""Records the tests' requests to the local Stripe and its answers for the contract tests, one of each shape."""
 
 from __future__ import annotations
 

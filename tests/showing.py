@@ -1,4 +1,4 @@
-"""Whether a plan shows all that it sends: every parameter of every call, in the text and in the Markdown."""
+"""Checks that a plan shows everything that it sends: every parameter of every call, as text and as Markdown."""
 
 from __future__ import annotations
 

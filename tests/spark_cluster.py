@@ -1,4 +1,4 @@
-"""Apache Spark as a standalone cluster of its own: a master and its workers on loopback, a driver for each program."""
+"""Apache Spark as a standalone cluster: a master and its workers on loopback, with a driver for each program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables are what pyarrow's own constructors make of the same rows, without the pandas that those import."""
+"""Tables equal what pyarrow's own constructors build from the same rows, without the pandas that those import."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A front before a real object server: it passes requests on, and fails as networks and stores do.
+"""A proxy in front of a real object server: it passes requests on, and fails as networks and stores do.
 
-The server behind has the last word on every object; what the front breaks is the way there and back.
+The server behind it decides about every object; the proxy only breaks the way there and back.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Google's XML interface before fake-gcs-server, which has the JSON one: `python gcs_front.py PORT PROGRAM`.
+"""Adds Google's XML interface to fake-gcs-server, which has the JSON one: `python gcs_front.py PORT PROGRAM`.
 
-What is written goes through its JSON interface with the condition that the request has; all else passes as it is.
+Writes go through its JSON interface with the request's condition; everything else is passed through unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Real object servers on loopback, each in a process of its own, with a bucket that is new for each test."""
+"""Real object servers on loopback, each in a separate process, with a new bucket for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/remote-state.md, walked through as a newcomer does."""
+"""Follows docs/remote-state.md as a newcomer does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A state on an object store: nothing of it is on the machine that has to be there tomorrow."""
+"""A state on an object store: the machine has nothing that the next run needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store that refuses, is away, is damaged, or went back in time: nothing is sent, and the message says what to do."""
+"""A store that refuses, is unreachable, damaged, or older: nothing is sent, and the message says what to do."""
 
 from __future__ import annotations
 

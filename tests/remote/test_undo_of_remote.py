@@ -1,4 +1,4 @@
-"""`undo` where the state is on an object store: any machine can put a run back, and each sees what was put back."""
+"""`undo` with a state on an object store: any machine can reverse a run, and each sees the result."""
 
 from __future__ import annotations
 

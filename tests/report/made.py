@@ -1,4 +1,4 @@
-"""Plans and reports made by hand, in the words of the engine."""
+"""Plans and reports built by hand from the engine's types."""
 
 from __future__ import annotations
 

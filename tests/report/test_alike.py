@@ -1,4 +1,4 @@
-"""A plan's cut hides rows, and never a kind of change."""
+"""A shortened plan hides rows, but never a kind of change."""
 
 from __future__ import annotations
 

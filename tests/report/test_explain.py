@@ -1,4 +1,4 @@
-"""What Stripe's failures mean, and what must not be seen of them."""
+"""What Stripe's failures mean, and what must not be shown of them."""
 
 from __future__ import annotations
 

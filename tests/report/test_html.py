@@ -1,4 +1,4 @@
-"""A run's page as a file: what it holds, what it must not hold, and that nothing in it can act."""
+"""A run's page as a file: what it contains, what it must not contain, and that nothing in it can act."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's page as a person meets it, in Debian's Chromium."""
+"""A run's page as a user sees it, in Debian's Chromium."""
 
 from __future__ import annotations
 

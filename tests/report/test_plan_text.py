@@ -1,4 +1,4 @@
-"""What a person sees of a plan."""
+"""A plan on a terminal."""
 
 from __future__ import annotations
 

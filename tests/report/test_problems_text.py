@@ -1,4 +1,4 @@
-"""A problem says what, where, and how to mend it."""
+"""A problem says what, where, and how to fix it."""
 
 from __future__ import annotations
 

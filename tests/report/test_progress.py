@@ -1,4 +1,4 @@
-"""How far a run has come, for a terminal, a log and a machine."""
+"""The progress of a run, for a terminal, a log and a machine."""
 
 from __future__ import annotations
 

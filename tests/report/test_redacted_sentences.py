@@ -1,4 +1,4 @@
-"""Redaction takes keys out of what is printed, and never a word of the program's own sentences."""
+"""Redaction removes keys from output, but never a word of the program's own sentences."""
 
 from __future__ import annotations
 

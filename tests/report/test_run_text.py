@@ -1,4 +1,4 @@
-"""What a person sees after a run."""
+"""A run's result on a terminal."""
 
 from __future__ import annotations
 

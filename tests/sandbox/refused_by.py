@@ -1,4 +1,4 @@
-"""Which test meets each refusal of the sandbox, for docs/stripe-rules.md; `test_refusals.py` has a table of its own."""
+"""The test for each error of the sandbox, for docs/stripe-rules.md; `test_refusals.py` has its own table."""
 
 from __future__ import annotations
 

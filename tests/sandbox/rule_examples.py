@@ -1,4 +1,4 @@
-"""For each kind of check a value that passes and one that doesn't, with what has to stand beside it."""
+"""For each kind of check, a value that passes and one that doesn't, with the other parameters that it needs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""docs/stripe-rules.md, and the guesses of docs/sandbox.md, from what the code says.
+"""Generates docs/stripe-rules.md and the guesses in docs/sandbox.md from the code.
 
-`python tests/sandbox/rule_pages.py` writes both anew.
+`python tests/sandbox/rule_pages.py` rewrites both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Stripe refuses between parameters and objects, one request each."""
+"""Errors that depend on several parameters or objects, one request each."""
 
 from __future__ import annotations
 

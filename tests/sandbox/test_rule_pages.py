@@ -1,4 +1,4 @@
-"""docs/stripe-rules.md and the guesses of docs/sandbox.md are what the code says, and leave nothing out."""
+"""docs/stripe-rules.md and the guesses in docs/sandbox.md match the code, and omit nothing."""
 
 from __future__ import annotations
 

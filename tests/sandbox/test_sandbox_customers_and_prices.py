@@ -1,4 +1,4 @@
-"""Customers, products, prices and coupons: the rules that a sync runs into."""
+"""Customers, products, prices and coupons: the rules that a sync encounters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong on demand, and what Stripe keeps of it."""
+"""Injected faults, and what Stripe stores after them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forms, periods and amounts, over whatever values."""
+"""Forms, periods and amounts, with random values."""
 
 from __future__ import annotations
 

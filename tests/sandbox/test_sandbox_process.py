@@ -1,4 +1,4 @@
-"""The sandbox as a process of its own: its URL, its controls, its data file."""
+"""The sandbox as a separate process: its URL, its controls, its data file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every request: parameters, errors, keys, idempotency, pages, search."""
+"""The rules for every request: parameters, errors, keys, idempotency, pages, search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local Stripe's high-throughput way for meter events: sessions, and a stream that looks at events later."""
+"""The local Stripe's high-throughput API for meter events: sessions, and a stream that validates events later."""
 
 from __future__ import annotations
 

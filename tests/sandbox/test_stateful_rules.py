@@ -1,4 +1,4 @@
-"""What Stripe refuses because of what is there already."""
+"""Requests that Stripe rejects because of existing objects."""
 
 from __future__ import annotations
 

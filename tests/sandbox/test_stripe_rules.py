@@ -1,4 +1,4 @@
-"""Each of Stripe's documented rules is kept by the sandbox, and known without it."""
+"""The sandbox enforces each of Stripe's documented rules, and the rules are known without it."""
 
 from __future__ import annotations
 

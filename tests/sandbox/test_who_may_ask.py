@@ -1,4 +1,4 @@
-"""The sandbox answers programs of this machine, and no page in a browser."""
+"""The sandbox answers programs on this machine, but no page in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project that dbt Cloud builds, and `dbt-stripe-sync serve` running for it as a process of its own."""
+"""A project that dbt Cloud builds, and `dbt-stripe-sync serve` running for it in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dbt-stripe-sync serve` as a process of its own, and dbt Cloud's deliveries to it."""
+"""`dbt-stripe-sync serve` in a separate process, and dbt Cloud's deliveries to it."""
 
 from __future__ import annotations
 

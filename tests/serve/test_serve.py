@@ -1,4 +1,4 @@
-"""`dbt-stripe-sync serve`: what dbt Cloud says is checked, written down, answered at once, and synced once."""
+"""`dbt-stripe-sync serve`: dbt Cloud's events are verified, stored, answered immediately, and synced once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status page as a person meets it, in Debian's Chromium, on a wide screen and on a telephone."""
+"""The status page as a user sees it, in Debian's Chromium, on a wide screen and on a phone."""
 
 from __future__ import annotations
 
