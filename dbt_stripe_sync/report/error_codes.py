@@ -23,14 +23,15 @@ def _e(meaning: str, hint: str) -> Explanation:
 _TRY_AGAIN = "run it again: `dbt-stripe-sync retry` sends the rest"
 _NEW_KEY = "copy a current key from https://dashboard.stripe.com/apikeys and put it into STRIPE_API_KEY"
 _INVOICE_DONE = (
-    "leave finalized invoices out of the model, or `on_removed: ignore` them; correct one in Stripe with a credit note"
+    "leave finalized invoices out of the model, or set `on_removed: ignore`; correct an invoice in Stripe with a credit "
+    "note"
 )
 _TAX_PLACE = "map `address.country`, `address.postal_code` and, in the US and Canada, `address.state` to real ones"
 
 _PARAMETERS = {
     "parameter_unknown": _e(
         "Stripe doesn't know {field} for this {resource}",
-        "`dbt-stripe-sync fields {name}` lists its parameters; another API version may have had it",
+        "`dbt-stripe-sync fields {name}` lists its parameters; other API versions may have it",
     ),
     "parameter_missing": _e(
         "Stripe needs {field} for this {resource}",
@@ -41,7 +42,7 @@ _PARAMETERS = {
         "map one of them, or make the column of the other null for these rows",
     ),
     "parameter_invalid_empty": _e(
-        "{field} is empty, and Stripe wants a value",
+        "{field} is empty, and Stripe requires a value",
         "give the column a value, or leave the field out of {sync}",
     ),
     "parameter_invalid_integer": _e(
@@ -49,16 +50,16 @@ _PARAMETERS = {
         "cast its column to an integer; for money use `as: minor_units` with a currency",
     ),
     "parameter_invalid_string_blank": _e(
-        "{field} holds nothing but spaces",
-        "make its column null where it is blank: nullif(trim(…), '')",
+        "{field} contains only spaces",
+        "make blank values null in the model: nullif(trim(…), '')",
     ),
     "parameter_invalid_string_empty": _e(
         "{field} is an empty text",
-        "make its column null where it is empty: nullif(…, '')",
+        "make empty values null in the model: nullif(…, '')",
     ),
     "invalid_characters": _e(
         "{field} has characters that Stripe rejects",
-        "remove them in the model; angle brackets, quotes and backslashes are refused in statement descriptors",
+        "remove them in the model; Stripe rejects angle brackets, quotes and backslashes in statement descriptors",
     ),
     "email_invalid": _e(
         "the email address is not valid",
@@ -69,7 +70,7 @@ _PARAMETERS = {
         "send a full https:// address, or make the column null",
     ),
     "postal_code_invalid": _e(
-        "the postal code is not one of its country",
+        "the postal code doesn't belong to the country",
         "check `address.postal_code` and `address.country` of these rows",
     ),
     "country_code_invalid": _e(
@@ -81,7 +82,7 @@ _PARAMETERS = {
         "filter these rows out of the model",
     ),
     "state_unsupported": _e(
-        "the state is not one of its country's",
+        "the state doesn't belong to the country",
         "send a state's ISO code, such as `CA`, and the country with it",
     ),
     "siret_invalid": _e("the SIRET number is not valid", "fix it in the model, or make it null"),
@@ -107,7 +108,7 @@ _OBJECTS = {
     ),
     "livemode_mismatch": _e(
         "the object and the key belong to different modes, test and live",
-        "map ids of the mode that the dbt target uses; every target has a state of its own",
+        "map ids of the mode that the dbt target uses; every target has its own state",
     ),
     "product_inactive": _e(
         "the product is archived and can't be sold",
@@ -135,15 +136,15 @@ _OBJECTS = {
     ),
     "service_period_coupon_with_metered_tiered_item_unsupported": _e(
         "a coupon for a service period can't be used with a metered, tiered price",
-        "take the coupon off these subscriptions",
+        "remove the coupon from these subscriptions",
     ),
     "status_transition_invalid": _e(
         "the object's status does not allow this step",
-        "look at the object in Stripe; the row may be behind what happened there",
+        "look at the object in Stripe; the row may be outdated",
     ),
     "intent_invalid_state": _e(
         "the payment is in a state that does not allow this",
-        "look at the object in Stripe; the row may be behind what happened there",
+        "look at the object in Stripe; the row may be outdated",
     ),
     "token_already_used": _e(
         "a token can only be used once, and this one was used before",
@@ -197,7 +198,7 @@ _MONEY = {
         "map a currency that it supports, or another payment method",
     ),
     "transfer_source_balance_parameters_mismatch": _e(
-        "the currency is not that of the balance that it comes from",
+        "the currency differs from that of the source balance",
         "map the currency of the source's balance",
     ),
     "financial_account_balance_does_not_support_currency": _e(
@@ -288,7 +289,7 @@ _TRAFFIC = {
 # The codes of the event `v1.billing.meter.error_report_triggered` (docs.stripe.com/api/v2/core/events/event-types).
 _NO_METER = _e(
     "no active meter has the event's name, so it wouldn't be counted",
-    "create or activate the meter, let {sync} come `after:` the sync of its meters, or correct `event_name`",
+    "create or activate the meter, put the sync of its meters into `after:` of {sync}, or correct `event_name`",
 )
 _USAGE = {
     "no_meter": _NO_METER,
@@ -299,11 +300,11 @@ _USAGE = {
     ),
     "meter_event_invalid_value": _e(
         "{field} of the event is not a number",
-        "map it to a column of numbers, and leave rows without one out of the model",
+        "map it to a column of numbers, and filter rows without one out of the model",
     ),
     "meter_event_value_too_many_digits": _e(
         "{field} of the event has more than 15 significant digits",
-        "round its column: Stripe counts no more of them",
+        "round its column",
     ),
     "timestamp_too_far_in_past": _e(
         "{field} is more than 35 days in the past, and Stripe rejects such an event",
@@ -325,7 +326,7 @@ NO_PAYMENT_METHOD = _e(
 )
 OTHER_MODE = _e(
     "the object is in the account's other mode, and the key is of this one",
-    "use a key of the mode in which the id in the column of {field} was made",
+    "use a key of the mode in which the id in the column of {field} was created",
 )
 BY_MESSAGE = {
     "no attached payment source or default payment method": NO_PAYMENT_METHOD,
@@ -335,8 +336,8 @@ BY_MESSAGE = {
         "map one that is attached to the same customer, or leave {field} out of {sync}",
     ),
     "cannot combine currencies on a single customer": _e(
-        "the customer is billed in another currency already, and Stripe allows one currency for each customer",
-        "map a price of the customer's currency, or a customer of its own for this one",
+        "the customer is already billed in another currency, and Stripe allows one currency for each customer",
+        "map a price in the customer's currency, or use a separate customer for it",
     ),
     "The price specified is inactive": _e(
         "the price is archived, so it can't be used for anything new",
@@ -388,7 +389,7 @@ OWN_IS_MISSING = _e(
 # `not_sent` for a request that it did not send, and `redirect` and `not_stripe` for answers that are not Stripe's.
 BY_TYPE = {
     "permission": _e(
-        "the key may not do this",
+        "the key lacks permission for this",
         "give the restricted key write access to this resource at https://dashboard.stripe.com/apikeys",
     ),
     "connection": _e(
@@ -396,15 +397,15 @@ BY_TYPE = {
         "run it again: the next run finds out first, and nothing is created twice",
     ),
     "not_sent": _e(
-        "what it needs could not be read from Stripe, so it was not sent",
+        "data that it needs could not be read from Stripe, so it was not sent",
         _TRY_AGAIN,
     ),
     "not_stripe": _e(
-        "something between here and Stripe answered in its place",
+        "something between this machine and Stripe answered in its place",
         "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is created twice",
     ),
     "redirect": _e(
-        "something between here and Stripe sent the request elsewhere, which was not followed",
+        "something between this machine and Stripe redirected the request, and the redirect was not followed",
         "check the proxy and `--stripe-url`; the next run finds out what happened, and nothing is created twice",
     ),
     "idempotency_error": _e(
@@ -427,6 +428,6 @@ SERVER = _e(
     "run it again: the next run finds out first, and nothing is created twice; see https://status.stripe.com",
 )
 UNEXPLAINED = _e(
-    "Stripe refused the request",
+    "Stripe rejected the request",
     "Stripe's message says why; `dbt-stripe-sync report --show-values` shows the parameters that were sent",
 )

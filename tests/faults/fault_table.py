@@ -166,7 +166,7 @@ STRIPE_FAULTS = (
         lasting="rejected",
     ),
     StripeFault(
-        name="401 in mid-run: the key was revoked",
+        name="401 during a run: the key was revoked",
         fault=_of(Fault.unauthorized),
         happens=f"{REFUSED} The run sends nothing more and stops.",
         seen=("Stripe does not accept the key", "copy a current key"),
@@ -176,10 +176,10 @@ STRIPE_FAULTS = (
         attempts=None,
     ),
     StripeFault(
-        name="403 in mid-run: the key lost a permission",
+        name="403 during a run: the key lost a permission",
         fault=_of(Fault.forbidden),
         happens=f"{REFUSED} The sync sends nothing more; other syncs continue.",
-        seen=("rejected[more_permissions_required]", "the key may not do this", "give the restricted key"),
+        seen=("rejected[more_permissions_required]", "the key lacks permission for this", "give the restricted key"),
         next_run=f"With the permission: {PLANNED[0].lower()}{PLANNED[1:]}",
         once=False,
         lasting="rejected",
@@ -189,7 +189,7 @@ STRIPE_FAULTS = (
         name="200 with a page that is not JSON",
         fault=_of(Fault.not_json, after_effect=True),
         happens=SENT_AGAIN,
-        seen=("unresolved[not_stripe]", "something between here and Stripe answered in its place"),
+        seen=("unresolved[not_stripe]", "something between this machine and Stripe answered in its place"),
         next_run=REPLAYED,
         acts=True,
     ),
@@ -197,13 +197,13 @@ STRIPE_FAULTS = (
         name="502 with a page that is not JSON",
         fault=_of(Fault.not_json, after_effect=False, status=502),
         happens=SENT_AGAIN,
-        seen=("unresolved[not_stripe]", "something between here and Stripe answered in its place"),
+        seen=("unresolved[not_stripe]", "something between this machine and Stripe answered in its place"),
         next_run=REPLAYED,
     ),
 )
 
 GONE = OtherFault(
-    name="connection refused in mid-run",
+    name="connection refused during a run",
     happens=f"{SENT_AGAIN} If no call gets an answer at all, the run stops.",
     seen=("unresolved[connection]", "the next run finds out first"),
     next_run=REPLAYED,
@@ -274,7 +274,7 @@ NEWER = OtherFault(
     exit_code=2,
 )
 WAREHOUSE = OtherFault(
-    name="the warehouse dies in mid-read",
+    name="the warehouse dies in the middle of a read",
     happens="Nothing is sent: rows that weren't read must not count as removed from the model.",
     seen=("error[read-failed]", "reading model `customers` failed"),
     next_run=PLANNED,

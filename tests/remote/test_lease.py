@@ -1,4 +1,4 @@
-"""Two runners on one state: one writes, the other waits or is refused; who has lost it stops before its next call."""
+"""Two runners on one state: one writes, the other waits or fails, and one that lost it stops before its next call."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_the_sdk_is_what_the_codes_are_checked_against():
         (
             {"message": "You cannot combine currencies on a single customer. This customer has an active subscription"},
             "another currency",
-            "a customer of its own",
+            "a separate customer",
         ),
         (
             {"code": "resource_missing", "param": "id", "message": "No such customer: 'cus_1'"},
@@ -323,7 +323,7 @@ AS_STRIPE_SAYS_IT = [
         None,
         None,
         "The provided key […] Having the 'rak_customer_write' permission would allow this request to continue.",
-        "the key may not do this",
+        "the key lacks permission for this",
         "`rak_customer_write` at https://dashboard.stripe.com/apikeys",
     ),
     (("invalid_request_error", 401), "api_key_expired", None, "Expired API Key provided", "expired", "STRIPE_API_KEY"),
