@@ -43,7 +43,7 @@ SUMMARIES = {
     "plan": "Show what would change in Stripe, and send nothing.",
     "apply": "Send a plan that `plan --out` saved, or refuse a stale one.",
     "retry": "Retry only what a run didn't finish.",
-    "undo": "Put back what RUN changed, as far as Stripe allows.",
+    "undo": "Reverse what RUN changed, as far as Stripe allows.",
     "runs": "List the runs, the newest first.",
     "report": "Show what RUN (default: the last) did, and what to do about it.",
     "parse": "Check every sync against Stripe's parameters.",

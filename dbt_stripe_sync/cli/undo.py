@@ -44,11 +44,11 @@ def undo(
     show_values: bool,
     all_rows: bool,
 ) -> int:
-    """Put back what RUN changed, as far as Stripe allows.
+    """Reverse what RUN changed, as far as Stripe allows.
 
     Shows a plan that starts with what can't be undone, and asks before it sends anything. Without a terminal and
-    without `--yes` it only shows the plan. Objects that were changed since then are left alone. The models still say
-    what RUN sent, so the next plan shows those changes again: change the models first, or hold the next run back.
+    without `--yes`, it only shows the plan. Objects that were changed since then are left alone. The models don't
+    change, so the next plan shows what RUN sent again: fix the models first, or pause scheduled runs.
     """
     if yes and (out is not None or form is not None):
         raise click.UsageError("`--yes` sends the plan; `--out` and `--output` only show or save it")

@@ -23,8 +23,8 @@ def _e(meaning: str, hint: str) -> Explanation:
 _TRY_AGAIN = "run it again: `dbt-stripe-sync retry` sends the rest"
 _NEW_KEY = "copy a current key from https://dashboard.stripe.com/apikeys and put it into STRIPE_API_KEY"
 _INVOICE_DONE = (
-    "leave finalized invoices out of the model, or set `on_removed: ignore`; correct an invoice in Stripe with a credit "
-    "note"
+    "leave finalized invoices out of the model, or set `on_removed: ignore`; correct an invoice in Stripe with a "
+    "credit note"
 )
 _TAX_PLACE = "map `address.country`, `address.postal_code` and, in the US and Canada, `address.state` to real ones"
 

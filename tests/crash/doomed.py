@@ -184,7 +184,7 @@ def set_clock(_point: Point) -> None:
 
 
 def fold_often(_point: Point) -> None:
-    """Let a snapshot of a state on an object store be taken after a few entries, and in mid-run."""
+    """Let a snapshot of a state on an object store be taken after a few entries, and during a run."""
     if os.environ.get("CRASH_FOLDS_OFTEN"):
         replica.ENTRIES_PER_SNAPSHOT, replica.SHARE_OF_SNAPSHOT = 5, 0.0
 

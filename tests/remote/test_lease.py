@@ -260,7 +260,7 @@ def test_a_state_whose_first_run_has_written_nothing_yet_cannot_be_looked_at(sho
 
 
 def test_a_snapshot_that_goes_while_it_is_looked_at_is_read_again(shop, tmp_path, monkeypatch):
-    """The run that holds the state takes a snapshot of it in mid-run, again and again."""
+    """The run that holds the state takes a snapshot of it during a run, again and again."""
     monkeypatch.setattr(replica, "ENTRIES_PER_SNAPSHOT", 1)
     monkeypatch.setattr(replica, "SHARE_OF_SNAPSHOT", 0.0)
     shop.cli()
