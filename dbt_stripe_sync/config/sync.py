@@ -20,7 +20,7 @@ from dbt_stripe_sync.config.meta import BLOCK, read_blocks
 from dbt_stripe_sync.config.problems import Problems
 from dbt_stripe_sync.config.suggest import closest, did_you_mean, listed
 from dbt_stripe_sync.config.unknown_params import params_for
-from dbt_stripe_sync.config.values import Around, are_names, parse_nulls
+from dbt_stripe_sync.config.values import MappingContext, are_names, parse_nulls
 from dbt_stripe_sync.config.versions import models_by_name, without_inherited
 from dbt_stripe_sync.model.lifecycle import Mode, Removal
 from dbt_stripe_sync.model.nested import map_leaves
@@ -133,8 +133,8 @@ class _Parser(Struct):
         is_insert_only = resource is not None and Mode.UPSERT not in resource.lifecycle.modes
         mode = self._choice("mode", Mode, Mode.INSERT if is_insert_only else Mode.UPSERT)
         on_removed = self._choice("on_removed", Removal, Removal.IGNORE)
-        around = Around(catalog=self.catalog, models=self.models, key=key, problems=self.problems)
-        fields = self._fields(resource, around)
+        context = MappingContext(catalog=self.catalog, models=self.models, key=key, problems=self.problems)
+        fields = self._fields(resource, context)
         after = self._after()
         sync = Sync(
             name=str(raw.get("name") or self.block.model.name),
@@ -245,17 +245,17 @@ class _Parser(Struct):
             )
         return key
 
-    def _fields(self, resource: Resource | None, around: Around) -> tuple[FieldMapping, ...]:
+    def _fields(self, resource: Resource | None, context: MappingContext) -> tuple[FieldMapping, ...]:
         where = self.block.where.at_field("fields")
         raw = self.block.raw.get("fields") or {}
         if not raw and not self.block.columns:
             self.problems.add("no-fields", where, "the sync maps no fields", "add `fields:` with `parameter: column`")
         params = resource.params if resource is not None else params_for(raw)
-        fields = parse_fields(raw, params, around, where)
+        fields = parse_fields(raw, params, context, where)
         for column, named in self.block.columns:
             at = replace(self.block.where, field=f"columns.{column}.meta")
             params = resource.params if resource is not None else params_for({named: column})
-            added = parse_fields({named: column}, params, around, at)
+            added = parse_fields({named: column}, params, context, at)
             if fields and added:
                 check_twice((*fields, *added), self.problems)
             fields += added

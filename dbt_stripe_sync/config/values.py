@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.stripe_api.catalog import Catalog
 
 
-class Around(Struct, frozen=True, kw_only=True):
+class MappingContext(Struct, frozen=True, kw_only=True):
     """The context of a mapping: the catalog, the project's models by name, and the sync's key columns."""
 
     catalog: Catalog
@@ -52,13 +52,13 @@ NULLS = {nulls.value: nulls for nulls in Nulls}
 WHEN_REPLACED = {choice.value: choice for choice in WhenReplaced}
 
 
-def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Location) -> Value | None:
+def parse_column(raw: dict[str, Any], param: Param, context: MappingContext, where: Location) -> Value | None:
     """A column, with an optional conversion."""
     convert_to = None
     if "as" in raw:
         convert_to = CONVERSIONS.get(str(raw["as"]))
         if convert_to is None:
-            around.problems.add(
+            context.problems.add(
                 "unknown-conversion",
                 where.at_field("as"),
                 f"`{raw['as']}` is not a conversion",
@@ -66,28 +66,28 @@ def parse_column(raw: dict[str, Any], param: Param, around: Around, where: Locat
             )
     currency, currency_column = raw.get("currency"), raw.get("currency_column")
     if convert_to is not Conversion.MINOR_UNITS and (currency or currency_column) and "as" not in raw:
-        around.problems.add(
+        context.problems.add(
             "no-conversion",
             where,
             "a currency is given, but the value isn't converted",
             "add `as: minor_units`, or remove the currency if the column holds minor units already",
         )
     if convert_to is Conversion.MINOR_UNITS and param.kind not in {ParamKind.INTEGER, ParamKind.NUMBER}:
-        around.problems.add(
+        context.problems.add(
             "no-conversion",
             where.at_field("as"),
             f"`{param.name}` is not an amount of money",
             "remove `as: minor_units`",
         )
     if convert_to is Conversion.MINOR_UNITS and not (currency or currency_column):
-        around.problems.add(
+        context.problems.add(
             "no-currency",
             where,
             "`minor_units` needs a currency",
             "add `currency: usd`, or `currency_column:` with the column that holds it",
         )
     if currency is not None and not is_currency(str(currency).lower()):
-        around.problems.add(
+        context.problems.add(
             "unknown-currency",
             where.at_field("currency"),
             f"`{currency}` is not a currency that Stripe supports",
@@ -106,12 +106,12 @@ def looks_like_template(text: str) -> bool:
     return any(mark in text for mark in ("[[", "[%", "{{", "{%"))
 
 
-def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
+def parse_template(raw: Any, context: MappingContext, where: Location) -> Value | None:
     """A template with `[[ ]]`, or with `{{ }}` that dbt didn't render."""
     source = str(raw)
     if not looks_like_template(source):
         # dbt 1.x renders `{{ a }} {{ b }}` to the text around the expressions, and doesn't keep the original.
-        around.problems.add(
+        context.problems.add(
             "template-without-column",
             where,
             "the template has no `[[ ]]`, so it is the same for every row",
@@ -124,7 +124,7 @@ def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
         columns = meta.find_undeclared_variables(environment.parse(source)) - environment.globals.keys()
     except (TemplateSyntaxError, RecursionError, SyntaxError, ValueError) as error:
         said = error.message if isinstance(error, TemplateSyntaxError) else "it is nested too deeply or too long"
-        around.problems.add(
+        context.problems.add(
             "template-syntax",
             where,
             f"the template can't be read: {said}",
@@ -135,41 +135,41 @@ def parse_template(raw: Any, around: Around, where: Location) -> Value | None:
     return Template(source=source, columns=tuple(sorted(columns)))
 
 
-def parse_constant(raw: dict[str, Any], param: Param, around: Around, where: Location) -> Value | None:
+def parse_constant(raw: dict[str, Any], param: Param, context: MappingContext, where: Location) -> Value | None:
     """The same value for every row, checked against the parameter."""
     value = raw["value"]
     if value is None:
-        around.problems.add("null-constant", where, "the constant is null", "remove the field, or give it a value")
+        context.problems.add("null-constant", where, "the constant is null", "remove the field, or give it a value")
         return None
     try:
         canonical(value)
     except TypeError:
         hint = "a number can have at most 64 bits"
-        around.problems.add("bad-constant", where.at_field("value"), "the constant can't be sent as JSON", hint)
+        context.problems.add("bad-constant", where.at_field("value"), "the constant can't be sent as JSON", hint)
         return None
     try:
         convert(value, param)
     except BadValueError as bad:
         fields_hint = "`dbt-stripe-sync fields` shows what each parameter accepts"
-        around.problems.add(
+        context.problems.add(
             "bad-constant", where.at_field("value"), f"the constant {bad.reason}", bad.hint or fields_hint
         )
         return None
     return Constant(value=value)
 
 
-def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
+def parse_sync_ref(raw: dict[str, Any], _param: Param, context: MappingContext, where: Location) -> Value | None:
     """A reference to the object that another sync creates."""
     columns = column_names(raw.get("key")) if are_names(raw.get("key")) else ()
     if not are_names(raw.get("key")):
-        around.problems.add(
+        context.problems.add(
             "no-key",
             where.at_field("key"),
             "the reference's key is not a column, nor a list of columns",
             "name the column that holds the other row's key; for a constant, add a column with it to the model",
         )
     elif not columns:
-        around.problems.add(
+        context.problems.add(
             "no-key",
             where,
             "the reference has no column",
@@ -177,7 +177,7 @@ def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Lo
         )
     named = str(raw.get("when_replaced", WhenReplaced.FOLLOW.value))
     if named not in WHEN_REPLACED:
-        around.problems.add(
+        context.problems.add(
             "unknown-when-replaced",
             where.at_field("when_replaced"),
             f"`when_replaced` can't be `{named}`",
@@ -186,13 +186,13 @@ def parse_sync_ref(raw: dict[str, Any], _param: Param, around: Around, where: Lo
     return SyncRef(sync=str(raw["sync"]), columns=columns, when_replaced=WHEN_REPLACED.get(named, WhenReplaced.FOLLOW))
 
 
-def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Location) -> Value | None:
+def parse_lookup(raw: dict[str, Any], _param: Param, context: MappingContext, where: Location) -> Value | None:
     """A look-up of an object in Stripe."""
     name = str(raw["lookup"])
-    resource = around.catalog.resource(name)
+    resource = context.catalog.resource(name)
     if resource is None:
-        suggestion = around.catalog.suggest(name)
-        around.problems.add(
+        suggestion = context.catalog.suggest(name)
+        context.problems.add(
             "unknown-resource",
             where.at_field("lookup"),
             f"unknown Stripe resource `{name}`",
@@ -200,7 +200,7 @@ def parse_lookup(raw: dict[str, Any], _param: Param, around: Around, where: Loca
         )
     missing = [part for part in ("by", "column") if not raw.get(part)]
     if missing:
-        around.problems.add(
+        context.problems.add(
             "incomplete-lookup",
             where,
             f"the look-up needs {listed(missing)}",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.model.difference import RowDiff
 
 
-class Over(Struct, frozen=True, kw_only=True):
+class BlockedByStatus(Struct, frozen=True, kw_only=True):
     """The object's status no longer allows the change. `instead` is what its row needs then."""
 
     instead: Decision
@@ -32,7 +32,7 @@ class Over(Struct, frozen=True, kw_only=True):
 
 def complete(
     rules: Rules, diff: RowDiff, change: Change, observed: Observed, shown: Mapping[str, Any] | None = None
-) -> Change | Ask | Reject | Over | None:
+) -> Change | Ask | Reject | BlockedByStatus | None:
     """The same change, completed from its object; None if the object is gone.
 
     `shown` is the object, if it was just found or read back and compared with the row.
@@ -57,7 +57,7 @@ def complete(
     change = _revealed(change, seen)
     kept = keep_fixed(rules, diff, change, seen)
     if kept is not None:
-        return Over(instead=kept)
+        return BlockedByStatus(instead=kept)
     if foreign := [name for name in whole if _has_foreign(seen.get(name), diff.params.get(name))]:
         return reject(*(_foreign_problem(rules, diff, name) for name in foreign))
     change = _with_entries(rules, diff, _anchored(rules, change, anchored, seen), entries, seen)

@@ -23,7 +23,7 @@ from dbt_stripe_sync.engine.decide.calls import (
     update_call,
 )
 from dbt_stripe_sync.engine.decide.choose import Existing, choose, has_ended
-from dbt_stripe_sync.engine.decide.complete import Over, complete, to_expand
+from dbt_stripe_sync.engine.decide.complete import BlockedByStatus, complete, to_expand
 from dbt_stripe_sync.engine.decide.drift import is_over, versions, with_ours
 from dbt_stripe_sync.engine.decide.foresee import foresee
 from dbt_stripe_sync.engine.decide.new import decide_new, transfer_uniques
@@ -119,7 +119,7 @@ def _complete(
     done = complete(rules, diff, decision, observed, shown)
     if done is None:
         return _decide_deleted(rules, diff, payload, observed)
-    if not isinstance(done, Over):
+    if not isinstance(done, BlockedByStatus):
         return done
     restarts = bool(rules.lifecycle.ended) and rules.sync.when_ended is WhenEnded.RESTART
     if diff.kind is not Kind.RETURNED and not restarts:

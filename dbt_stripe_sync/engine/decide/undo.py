@@ -42,7 +42,7 @@ OWN_TAG = f"metadata.{TAG}"
 NOT_STORED = "the state doesn't store its values (`store_values: false`), so what was there before is unknown"
 
 
-class Done(Struct, frozen=True, kw_only=True):
+class DoneByRun(Struct, frozen=True, kw_only=True):
     """What a run did to a row, and what is known of the row now.
 
     `is_unchanged` says that nothing has written the row's record since. If the run replaced an object, `former` is the
@@ -59,7 +59,7 @@ class Done(Struct, frozen=True, kw_only=True):
     is_owed: bool = False
 
 
-def decide_undone(rules: Rules, done: Done, observed: Observed) -> Decision:
+def decide_undone(rules: Rules, done: DoneByRun, observed: Observed) -> Decision:
     """The change that reverses what a run did to a row, or a `Keep` if that is already reversed."""
     change, record = done.change, done.record
     if change.action in REMOVALS and change.gone:
@@ -79,7 +79,7 @@ def decide_undone(rules: Rules, done: Done, observed: Observed) -> Decision:
     return _way_back(change)(rules, done, diff, observed)
 
 
-def _way_back(change: Change) -> Callable[[Rules, Done, RowDiff, Observed], Decision]:
+def _way_back(change: Change) -> Callable[[Rules, DoneByRun, RowDiff, Observed], Decision]:
     if change.action is Action.CREATE:
         return _removed
     if change.action in REMOVALS:
@@ -102,7 +102,7 @@ def cannot(rules: Rules, key: str, reason: str) -> Reject:
     return Reject(problems=(Problem(code=CANNOT_UNDO, summary=reason, where=rules.sync.where.at_key(key)),))
 
 
-def _is_undone(rules: Rules, done: Done, record: Record) -> bool:
+def _is_undone(rules: Rules, done: DoneByRun, record: Record) -> bool:
     """Whether an interrupted undo has already restored this row."""
     change = done.change
     if change.action is Action.CREATE:
@@ -115,7 +115,7 @@ def _is_undone(rules: Rules, done: Done, record: Record) -> bool:
     return bool(changed) and same(record.params, before_change(change.desired, changed, rules.resource.params))
 
 
-def _diff(done: Done, record: Record) -> RowDiff:
+def _diff(done: DoneByRun, record: Record) -> RowDiff:
     """The row with the values of its record. The row's hash is left out, so that the next plan compares it again."""
     return RowDiff(
         kind=Kind.CHANGED,
@@ -130,7 +130,7 @@ def _diff(done: Done, record: Record) -> RowDiff:
     )
 
 
-def _as_undoing(rules: Rules, done: Done) -> Rules:
+def _as_undoing(rules: Rules, done: DoneByRun) -> Rules:
     """The sync's rules without its row policies: only the way back counts, for every field that changed."""
     options = {name: value for name, value in rules.sync.options.items() if name == MOVE_HOLDERS}
     sync = replace(rules.sync, mode=Mode.UPSERT, on_deleted=OnDeleted.REJECT, options=options)
@@ -168,7 +168,7 @@ def removal_of_new(rules: Rules) -> Removal | None:
     return lifecycle.undone_by or next(iter(ways), None)
 
 
-def _removed(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
+def _removed(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) -> Decision:
     removal = removal_of_new(rules) or Removal.IGNORE
     rules = replace(rules, sync=replace(rules.sync, on_removed=removal))
     gone = replace(diff, kind=Kind.REMOVED)
@@ -178,7 +178,7 @@ def _removed(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Dec
 # ── what was archived ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _returned(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
+def _returned(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) -> Decision:
     back = replace(diff, kind=Kind.RETURNED)
     revived = revival(rules, back)
     wanted = {name: value for name, value in diff.params.items() if name not in revived}
@@ -189,7 +189,7 @@ def _returned(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
 # ── what was updated or adopted ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _restored(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
+def _restored(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) -> Decision:
     changed = [part for part in done.change.changed if part.path != OWN_TAG]
     before = before_change(diff.params, changed, rules.resource.params)
     payload = Payload(params=before, absent={}, problems=())
@@ -227,7 +227,7 @@ def _unadopt(rules: Rules, diff: RowDiff, decision: Decision) -> Decision:
 # ── what was replaced ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> Decision:
+def _put_back(rules: Rules, done: DoneByRun, diff: RowDiff, observed: Observed) -> Decision:
     """The replaced object in use again, with the values that it gave up; the new object ends as the old one did."""
     old, new = str(done.change.stripe_id), str(diff.stripe_id)
     rule = rule_of(rules.sync, rules.lifecycle)
@@ -271,7 +271,7 @@ def _put_back(rules: Rules, done: Done, diff: RowDiff, observed: Observed) -> De
 # ── what comes of it ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _explained(rules: Rules, done: Done, decision: Decision, expected: set[Action]) -> Decision:
+def _explained(rules: Rules, done: DoneByRun, decision: Decision, expected: set[Action]) -> Decision:
     """The change with its reason. If the row's rules don't give one, explain why."""
     if isinstance(decision, Reject):
         return cannot(rules, done.change.key, decision.problems[0].summary)

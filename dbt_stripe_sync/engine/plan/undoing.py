@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dbt_stripe_sync.engine.decide.rules import Decision, Keep, Observed, Reject, Rules
-from dbt_stripe_sync.engine.decide.undo import CANNOT_UNDO, Done, cannot, decide_undone
+from dbt_stripe_sync.engine.decide.undo import CANNOT_UNDO, DoneByRun, cannot, decide_undone
 from dbt_stripe_sync.engine.payload.builder import PayloadBuilder
 from dbt_stripe_sync.engine.payload.compare import same
 from dbt_stripe_sync.engine.payload.layout import build_layout
@@ -166,11 +166,11 @@ class UndoMaker:
             decided |= fresh
         return decided
 
-    def _done(self, outcome: Outcome, written: tuple[Record, str] | None) -> Done:
+    def _done(self, outcome: Outcome, written: tuple[Record, str] | None) -> DoneByRun:
         change = outcome.change
         record, writer = written or (None, None)
         was_written = writer == self._scope.run_id
-        return Done(
+        return DoneByRun(
             run_id=self._scope.run_id,
             change=change,
             stripe_id=str(outcome.stripe_id),
@@ -179,7 +179,7 @@ class UndoMaker:
             is_owed=change.stripe_id in self._owed_targets,
         )
 
-    async def _with_former(self, rules: Rules, done: Done) -> Done:
+    async def _with_former(self, rules: Rules, done: DoneByRun) -> DoneByRun:
         """The same row, with the object that the run replaced as it is now."""
         call = Call(resource=rules.resource.name, operation="retrieve", target=done.change.stripe_id)
         async with self._observing.gate:
