@@ -33,7 +33,7 @@ def only(business, kind):
 
 
 @pytest.fixture
-def catalogue(business):
+def catalog(business):
     """A product with one monthly price."""
     business.rows("products", ("p1", "Desk"), columns="id text, name text")
     business.sync("products", **PRODUCT)
@@ -243,7 +243,7 @@ def test_a_replaced_price_gives_its_tag_up_to_the_new_one(catalog):
     prices(catalog, ("m", "p1", "12.00", "desk_monthly", None))
     run(catalog)
 
-    tagged = [price["active"] for price in catalogue.stripe.objects("price") if "dbt_stripe_sync" in price["metadata"]]
+    tagged = [price["active"] for price in catalog.stripe.objects("price") if "dbt_stripe_sync" in price["metadata"]]
 
     assert tagged == [True]
 
@@ -252,24 +252,24 @@ def test_state_that_was_lost_after_a_replacement_finds_the_new_object(catalog):
     run(catalog)
     prices(catalog, ("m", "p1", "12.00", "desk_monthly", None))
     run(catalog)
-    catalogue.state.unlink()
-    catalogue.write_calls()
+    catalog.state.unlink()
+    catalog.write_calls()
 
     run(catalog)
 
-    assert catalogue.write_calls() == []
+    assert catalog.write_calls() == []
 
 
 def test_a_replacement_whose_answer_was_a_failure_is_not_mistaken_for_the_old_object(catalog):
     run(catalog)
     old = only(catalog, "price")
     prices(catalog, ("m", "p1", "12.00", "desk_monthly", None))
-    catalogue.stripe.inject(Fault.status_code(500, method="POST", path="/v1/prices$", count=None))
+    catalog.stripe.inject(Fault.status_code(500, method="POST", path="/v1/prices$", count=None))
 
-    first = catalogue.cli()
-    catalogue.stripe.clear_faults()
+    first = catalog.cli()
+    catalog.stripe.clear_faults()
     run(catalog)
 
     assert first.exit_code == 1
-    by_amount = {price["unit_amount"]: price for price in catalogue.stripe.objects("price")}
+    by_amount = {price["unit_amount"]: price for price in catalog.stripe.objects("price")}
     assert (by_amount[1000]["id"], by_amount[1000]["active"], by_amount[1200]["active"]) == (old["id"], False, True)

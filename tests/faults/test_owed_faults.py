@@ -14,7 +14,7 @@ REFUSED = (Fault.forbidden, lambda **match: Fault.status_code(400, **match))
 
 
 @pytest.fixture
-def catalogue(business):
+def catalog(business):
     """A product with a price, which the row can only have anew."""
     business.rows("products", ("p", "Desk"), columns="id text, name text")
     business.sync("products", resource="product", key="id", fields={"name": "name"})
@@ -63,13 +63,13 @@ def check_that_all_is_well(business):
 @pytest.mark.parametrize("fault", REFUSED, ids=["403", "400"])
 def test_an_end_that_is_refused_is_owed(catalog, fault):
     write(catalog, ("m", "p", 1200, "basic"))
-    catalogue.stripe.inject(fault(count=None, method="POST", path="^/v1/prices/"))
+    catalog.stripe.inject(fault(count=None, method="POST", path="^/v1/prices/"))
 
-    check_seen(catalogue.cli(), END_REFUSED)
-    check_seen(catalogue.cli(), END_REFUSED)
+    check_seen(catalog.cli(), END_REFUSED)
+    check_seen(catalog.cli(), END_REFUSED)
 
     assert (owed(catalog), amounts(catalog)) == (1, [1000, 1200])
-    catalogue.stripe.clear_faults()
+    catalog.stripe.clear_faults()
     check_that_all_is_well(catalog)
     assert amounts(catalog) == [1200]
 
@@ -77,26 +77,26 @@ def test_an_end_that_is_refused_is_owed(catalog, fault):
 @pytest.mark.parametrize("acts", [False, True], ids=["before the effect", "after the effect"])
 def test_an_end_that_gets_no_answer_is_owed(catalog, acts):
     write(catalog, ("m", "p", 1200, "basic"))
-    catalogue.stripe.inject(Fault.cut(after_effect=acts, count=None, method="POST", path="^/v1/prices/"))
+    catalog.stripe.inject(Fault.cut(after_effect=acts, count=None, method="POST", path="^/v1/prices/"))
 
-    check_seen(catalogue.cli(), END_LOST)
+    check_seen(catalog.cli(), END_LOST)
 
-    catalogue.stripe.clear_faults()
+    catalog.stripe.clear_faults()
     check_that_all_is_well(catalog)
     assert amounts(catalog) == [1200]
 
 
 def test_a_product_that_cannot_be_moved_on_keeps_its_price(catalog):
-    (product,), (price,) = catalogue.stripe.objects("product"), catalogue.stripe.objects("price")
-    hand = sdk.StripeClient(catalogue.stripe.api_key, base_addresses={"api": catalogue.stripe.url})
+    (product,), (price,) = catalog.stripe.objects("product"), catalog.stripe.objects("price")
+    hand = sdk.StripeClient(catalog.stripe.api_key, base_addresses={"api": catalog.stripe.url})
     hand.v1.products.update(product["id"], {"default_price": price["id"]})
     write(catalog, ("m", "p", 1200, "basic"))
-    catalogue.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/products/"))
+    catalog.stripe.inject(Fault.forbidden(count=None, method="POST", path="^/v1/products/"))
 
-    check_seen(catalogue.cli(), HOLDER_REFUSED)
+    check_seen(catalog.cli(), HOLDER_REFUSED)
 
     assert (owed(catalog), amounts(catalog)) == (2, [1000, 1200])
-    catalogue.stripe.clear_faults()
+    catalog.stripe.clear_faults()
     check_that_all_is_well(catalog)
     assert amounts(catalog) == [1200]
 
@@ -128,8 +128,8 @@ def test_a_code_that_cannot_follow_leaves_its_coupon_as_it_is(business):
 
 def test_a_value_that_two_rows_ask_for_goes_to_one_of_them(catalog):
     write(catalog, ("m", "p", 1000, "basic"), ("n", "p", 2000, "basic"))
-    catalogue.write_calls()
+    catalog.write_calls()
 
-    check_seen(catalogue.cli(), VALUE_TAKEN)
+    check_seen(catalog.cli(), VALUE_TAKEN)
 
-    assert catalogue.write_calls() == []
+    assert catalog.write_calls() == []
