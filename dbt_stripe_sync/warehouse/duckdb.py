@@ -2,7 +2,7 @@
 
 Settings: docs.getdbt.com/docs/core/connect-data-platform/duckdb-setup and dbt-duckdb's credentials.
 Run for real: files, `attach`, `settings`, `secrets`, locks. Not run for lack of a network: MotherDuck, DuckLake on a
-remote catalogue, extensions that must be downloaded.
+remote catalog, extensions that must be downloaded.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def _attachment(entry: Any, project_root: Path) -> Attachment:
 
 def is_remote(path: str) -> bool:
     """Whether a profile's path is something else than a file of this machine."""
-    # dbt-duckdb takes URLs (s3://, https://) and prefixed catalogues (md:, ducklake:, postgres:) as they are.
+    # dbt-duckdb takes URLs (s3://, https://) and prefixed catalogs (md:, ducklake:, postgres:) as they are.
     return "://" in path or path.startswith((*MOTHERDUCK, "ducklake:", "postgres:", "mysql:", "sqlite:"))
 
 
@@ -131,7 +131,7 @@ def _resolved(path: str, project_root: Path) -> str:
 
 
 def _database_name(path: str) -> str:
-    """The catalogue's name as DuckDB and dbt-duckdb derive it (`my.db.duckdb` is `my`)."""
+    """The catalog's name as DuckDB and dbt-duckdb derive it (`my.db.duckdb` is `my`)."""
     if path == ":memory:":
         return "memory"
     bare = path.split("?", 1)[0]

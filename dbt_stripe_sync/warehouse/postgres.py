@@ -239,7 +239,7 @@ def _described(cursor: Cursor, source: RowSource) -> Sequence[SourceColumn]:
 
 
 def _type_infos(cursor: Cursor, source: RowSource, names: Sequence[str]) -> Sequence[TypeInfo]:
-    """What the catalogue says of the columns' types, found without reading a row (the join can never match)."""
+    """What the catalog says of the columns' types, found without reading a row (the join can never match)."""
     if not names:
         return []
     of_columns = ", ".join(f"pg_typeof({double_quoted(name)})::oid" for name in names)

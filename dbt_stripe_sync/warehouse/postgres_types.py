@@ -31,7 +31,7 @@ ELEMENTS_AS_TEXT = {"numeric": "{}::text[]", "character": "{}::text[]", "money":
 
 
 class TypeInfo(Struct, frozen=True, kw_only=True):
-    """A type as the catalogue has it: its name, `typtype`, category, and the name of an array's element."""
+    """A type as the catalog has it: its name, `typtype`, category, and the name of an array's element."""
 
     name: str
     typtype: str
