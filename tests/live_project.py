@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from business import Ran, run_cli
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +31,7 @@ club:
 """
 
 
-@dataclass(frozen=True)
-class LiveProject:
+class LiveProject(Struct, frozen=True):
     """A project in a folder. `program` is the dbt that builds it."""
 
     root: Path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from business import as_a_user
+from msgspec import Struct
 
 from dbt_stripe_sync.dbt.manifest import Manifest, read_manifest
 from dbt_stripe_sync.model.errors import Location
@@ -121,8 +122,7 @@ class ManifestFile:
         return read_manifest(self.write())
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(Struct, frozen=True):
     """A project that a dbt has built, as far as it could be built."""
 
     root: Path

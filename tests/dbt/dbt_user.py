@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from business import as_a_user, run_cli
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from dbt_stripe_sync.sandbox import Sandbox
 
 
-@dataclass(frozen=True)
-class DbtUser:
+class DbtUser(Struct, frozen=True):
     """A project, a dbt ("1" or "2"), and a local Stripe."""
 
     root: Path
