@@ -429,9 +429,9 @@ def _reviewing(review: Review | None) -> Review | None:
     return look
 
 
-def _announce_interrupt(under_way: int) -> None:
-    if under_way:
-        _log().warning("Finishing %s; press Ctrl-C again to quit.", counted(under_way, "request"))
+def _announce_interrupt(in_flight: int) -> None:
+    if in_flight:
+        _log().warning("Finishing %s; press Ctrl-C again to quit.", counted(in_flight, "request"))
 
 
 def _log() -> logging.Logger:
