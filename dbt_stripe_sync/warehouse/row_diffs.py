@@ -1,8 +1,8 @@
-"""The SQL with which an engine hashes a model's rows, or compares them with its copy of the state's hashes.
+"""Builds the SQL with which an engine hashes a model's rows, or compares them with its copy of the state's hashes.
 
-It is built once, of sqlglot's expressions, and rendered for the engine; `diff_dialects.py` has what differs. The copy
-is a table of hashes and one of marks (`hash_table.py` writes them). What is built here only reads, through the same
-reader as any other query.
+The SQL is built of sqlglot's expressions and rendered for the engine; `diff_dialects.py` has the parts that depend on
+the engine. `hash_table.py` writes the copy, a table of hashes and one of marks. The SQL here only reads, through the
+same reader as any other query.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NOW, KNOWN, FOUND, CHILD = "now", "known", "found", "child"
 
 
 class WarehouseRowDiffs:
-    """Implements `engine.ports.RowDiffs` for one kind of warehouse. Everything raises `WarehouseError`."""
+    """Implements `engine.ports.RowDiffs` for one kind of warehouse. Every method raises `WarehouseError`."""
 
     def __init__(self, warehouse: Warehouse, kind: str, schema: str) -> None:
         self._warehouse = warehouse
@@ -39,7 +39,7 @@ class WarehouseRowDiffs:
 
     @property
     def hashes_first(self) -> bool:
-        """Whether the engine's reader sees one snapshot, and many keys can be asked for."""
+        """Whether the engine's reader sees one snapshot, and a query can have many keys."""
         return self._dialect.among is not None
 
     def reason_against(self, rows: HashedRows) -> str | None:
@@ -73,7 +73,7 @@ class WarehouseRowDiffs:
         return bool(row["can_hash"])
 
     def mark(self, state_id: str, sync: str) -> HashMark | None:
-        """What the warehouse's copy has of a sync, or None."""
+        """The mark of the warehouse's copy for a sync, or None."""
         _, mark = self._marks.get((state_id, sync), (0, None))
         return mark
 
@@ -101,7 +101,7 @@ class WarehouseRowDiffs:
         )
 
     def some_rows(self, rows: HashedRows, keys: Sequence[str]) -> RowSource:
-        """The rows with some keys, each with its key and its hash. Only for engines that can ask for many keys."""
+        """The rows with some keys, each with its key and its hash. Raises `TypeError` if the engine has no `among`."""
         if self._dialect.among is None:
             raise TypeError(self._dialect.sqlglot)
         query = self._joined(rows, exp.select(*self._own(rows), *self._key_and_hash(rows)))
@@ -109,7 +109,7 @@ class WarehouseRowDiffs:
         return self._source(rows, wanted, ROW_KEY, ROW_HASH)
 
     def differing(self, rows: HashedRows, state_id: str, also: Sequence[str]) -> RowSource:
-        """Rows that the copy lacks or has otherwise, those with the keys of `also`, keys that are gone, and counts."""
+        """Rows whose hash isn't in the copy, rows with keys in `also`, keys that are gone, and a row of counts."""
         known = self._tables.hashes(state_id, rows.sync)
         found = self._unmatched(rows, known, also).subquery(FOUND)
         key, of_rows, of_known = (_column(name, FOUND) for name in (ROW_KEY, "rows", "hashes"))
@@ -121,7 +121,7 @@ class WarehouseRowDiffs:
             .when(of_known.eq(0), exp.Literal.string(NEW))
             .else_(exp.Literal.string(CHANGED))
         )
-        # The rows themselves are read a second time: to carry them through the join costs more wherever it spills.
+        # Read the rows a second time, because a join that spills to disk is slower if it includes their columns.
         differing = (
             exp.select(
                 kind.as_(ROW_KIND, quoted=True),
@@ -136,7 +136,7 @@ class WarehouseRowDiffs:
         return self._source(rows, both, ROW_KIND, ROW_KEY, ROW_HASH)
 
     def children(self, child: HashedChild, parents: Sequence[str]) -> RowSource:
-        """The rows of a child model that belong to some parents, by the text of what they name them by."""
+        """The rows of a child model that belong to some parents, matched by the text of the columns that join them."""
         among = self._key(child.source, child.on).isin(*(exp.Literal.string(parent) for parent in parents))
         query = exp.select("*").from_(_raw(child.source)).where(among if parents else exp.false())
         return RowSource(
@@ -146,10 +146,10 @@ class WarehouseRowDiffs:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _unmatched(self, rows: HashedRows, known: exp.Select, also: Sequence[str]) -> exp.Select:
-        """Keys whose row has no hash of the copy, or whose hash no row has; how many rows and hashes there are of each.
+        """Keys whose row matches no hash in the copy, or whose hash matches no row, with the numbers of both.
 
-        Rows and hashes meet by the hash alone, which has the key in it: that costs a fraction of what keys cost. Rows
-        that met another key's hash are found out by the counts.
+        Rows and hashes are joined by the hash alone, which includes the key. That is much cheaper than a join by key.
+        The counts detect rows that matched another key's hash.
         """
         keys = {name: self._named(rows.source, name).as_(name, quoted=True) for name in rows.key}
         now = exp.select(*keys.values(), self._hash(rows).as_(ROW_HASH, quoted=True))
@@ -172,7 +172,7 @@ class WarehouseRowDiffs:
         )
 
     def _counts(self, rows: HashedRows, known: exp.Select) -> exp.Select:
-        """One row: how many rows the model has, how many of them without a key, how many hashes the copy has."""
+        """One row with the numbers of the model's rows, of rows without a key, and of hashes in the copy."""
         without_key = exp.or_(*(self._named(rows.source, name).is_(exp.null()) for name in rows.key))
         numbers = [
             exp.Count(this=exp.Star()),
@@ -207,7 +207,7 @@ class WarehouseRowDiffs:
         return self._dialect.hash_row(columns, rows.salt)
 
     def _joined(self, rows: HashedRows, query: exp.Select) -> exp.Select:
-        """The query over the rows, each joined with a digest of its child rows, whatever their order."""
+        """The query over the rows, each joined with a digest of its child rows that doesn't depend on their order."""
         query = query.from_(_raw(rows.source))
         for number, child in enumerate(rows.children):
             name = f"{CHILD}{number}"
@@ -256,7 +256,7 @@ class WarehouseRowDiffs:
 
 
 def _key_text(columns: Sequence[exp.Expr]) -> exp.Expr:
-    """The canonical text of a key, as `model.sql.key_text` makes it: NULL where a column is."""
+    """The canonical text of a key, the same as `model.sql.key_text`; NULL if a column is."""
     parts = [text(column) for column in columns]
     if len(parts) == 1:
         return parts[0]
@@ -276,5 +276,5 @@ def _column(name: str, table: str) -> exp.Column:
 
 
 def _raw(source: RowSource) -> exp.Table:
-    """The model's relation or query, under the alias `source_rows`, in dbt's own words."""
+    """The model's relation or query as dbt renders it, with the alias `source_rows`."""
     return exp.Table(this=exp.Var(this=from_clause(source)))
